@@ -1,0 +1,32 @@
+# make setup | demo | test | lint      (Linux, Python 3.11; everything goes into .venv)
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Where a folder of wheels holds torch's CPU build, use it; elsewhere uv knows PyTorch's CPU index by itself.
+TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
+UV = $(shell command -v uv >/dev/null 2>&1 && echo uv || echo $(VENV)/tools/bin/python -m uv)
+
+.PHONY: setup demo test lint clean
+
+setup: $(VENV)/.ready
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else "spti-ray needs Python 3.11 or 3.12, this is %d.%d: set PYTHON=python3.11" % v)'
+	@command -v uv >/dev/null 2>&1 || { $(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip install --quiet uv; }
+	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode $(TORCH) -c constraints.txt -e '.[cpu,dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/spti run jobs/stickers.yaml --out runs/stickers
+
+test: setup
+	$(BIN)/python -m pytest tests
+
+lint: setup
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+
+clean:
+	rm -rf $(VENV) runs

@@ -1,0 +1,81 @@
+"""Starts or joins Ray and reserves the resources of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+
+from spti_ray.actors.placement import Bundle, describe, local_cpus
+from spti_ray.config import Config
+
+_OBJECT_STORE_BYTES = 512 * 1024 * 1024
+"""Enough for the units in flight of a local run; on a cluster the nodes decide."""
+
+
+class ResourcesNeverArrived(RuntimeError):
+    """The cluster did not offer the run's resources within `runtime.placement_timeout_s`."""
+
+
+@contextmanager
+def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[PlacementGroup]:
+    """A Ray connection and a placement group with one bundle per actor, given back at the end, come what may.
+
+    Joins `runtime.address` (or RAY_ADDRESS); else starts a local cluster that ends with this process.
+
+    Raises:
+        ResourcesNeverArrived: one line with what was asked for and what there is.
+    """
+    # Set before Ray starts its processes: workers would otherwise print their own banners and send usage reports.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Zero-GPU actors keep CUDA_VISIBLE_DEVICES as it is; Ray warns about the coming change at each start.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    address = config.runtime.address or os.environ.get("RAY_ADDRESS")
+    was_running = ray.is_initialized()
+    if not was_running:
+        common = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "spti"}
+        if address:
+            ray.init(address=address, **common)
+        else:
+            ray.init(
+                num_cpus=local_cpus(bundles, os.cpu_count() or 1),
+                include_dashboard=False,
+                object_store_memory=_OBJECT_STORE_BYTES,
+                **common,
+            )
+    group: PlacementGroup | None = None
+    try:
+        group = placement_group([bundle.resources() for bundle in bundles], strategy="PACK")
+        if not group.wait(config.runtime.placement_timeout_s):
+            there = ray.cluster_resources()
+            offered = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+            raise ResourcesNeverArrived(
+                f"resources did not arrive within {config.runtime.placement_timeout_s:g} s: the run needs "
+                f"{describe(bundles)}; the cluster has {offered}; lower runtime.engines.*.replicas/num_gpus or add nodes"
+            )
+        yield group
+    finally:
+        if group is not None and ray.is_initialized():
+            remove_placement_group(group)
+        if not was_running:
+            ray.shutdown()
+
+
+def probe() -> str:
+    """Start or join Ray as a run would, and say what it offers (for `spti doctor`)."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    address = os.environ.get("RAY_ADDRESS")
+    if address:
+        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    else:
+        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
+    try:
+        there = ray.cluster_resources()
+        where = f"joined {address}" if address else "a local cluster starts"
+        return f"{where}: {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs (ray {ray.__version__})"
+    finally:
+        ray.shutdown()

@@ -1,0 +1,245 @@
+"""One run, from a configuration to a release: checks, gate, cluster, evolution, rendering, report.
+
+Everything that can be refused is refused before a model loads; everything that can fail on the private side fails
+before a charge. The driver is the only process that opens the ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import signal
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from spti_ray import __version__
+from spti_ray.actors.cluster import cluster
+from spti_ray.actors.placement import plan, roles_needed
+from spti_ray.actors.pool import Pool
+from spti_ray.actors.roles import identities, start_engines, start_shards
+from spti_ray.actors.shard_actor import RayVoter
+from spti_ray.actors.streams import RayEngines
+from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.config_load import config_sha256
+from spti_ray.dp.certificate import certificate
+from spti_ray.dp.gate import Gate
+from spti_ray.dp.ledger import Ledger
+from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
+from spti_ray.evolve import Evolved, evolve
+from spti_ray.files import write_atomic
+from spti_ray.models.factory import engines_config
+from spti_ray.planning import check_engines, noise_plan, total_steps
+from spti_ray.private.dataset import Source, describe
+from spti_ray.progress import Progress
+from spti_ray.public.population import Population
+from spti_ray.public.release import write_release
+from spti_ray.public.rendering import render_release
+from spti_ray.public.scoring import ScoreCache, Scoring
+from spti_ray.public.selection import allot_images
+from spti_ray.report.build import build_report
+from spti_ray.rundir import GenerationStore, RunDir
+from spti_ray.timings import MemorySampler, Timings
+
+
+def run_config(config: Config, out: Path, console: Console | None = None, noise: NoiseSource | None = None) -> Path:
+    """Run `config` in the folder `out`, or go on with the run it holds; return the release folder.
+
+    `noise` replaces OpenDP's sampler in tests; anything but a private source marks the run as not private.
+
+    Raises: ConfigError, DataError (exit code 2), BudgetRefused (3), ResourcesNeverArrived (4), and the errors of
+    `spti_ray.errors`.
+    """
+    console = console or Console(file=sys.stdout)
+    check_engines(config)
+    noise_plan(config)
+    source = describe(config.data, config.privacy.unit, config.evolution.label_names)
+    run = RunDir.open(out, config)
+    try:
+        if run.finished:
+            console.print(f"{out} is finished: {run.release}. Nothing to do.", highlight=False, soft_wrap=True)
+            return run.release
+        with _log_to(run.internal / "driver.log"), _stop_on_sigterm():
+            return _Run(config, run, source, console, noise or OpenDPNoise()).go()
+    finally:
+        run.unlock()
+
+
+class _Run:
+    """The pieces of one attempt at a run."""
+
+    def __init__(self, config: Config, run: RunDir, source: Source, console: Console, noise: NoiseSource) -> None:
+        self._config = config
+        self._run = run
+        self._source = source
+        self._console = console
+        self._timings = Timings()
+        self._plan = noise_plan(config)
+        self._ledger = Ledger(config.ledger.path, config.dataset.id)
+        self._gate = Gate(
+            ledger=self._ledger,
+            plan=self._plan,
+            run=run.run_id,
+            folder=run.generations,
+            noise=noise,
+            code_version=__version__,
+            config_sha256=config_sha256(config),
+        )
+        self._progress = Progress(console, config.evolution.generations)
+
+    def go(self) -> Path:
+        config, run = self._config, self._run
+        # The budget is asked first: a run that can't be paid for must not start a cluster.
+        self._ledger.register(config.dataset.lifetime_epsilon, config.privacy.delta)
+        self._gate.open()
+        self._say_hello()
+        if not run.release.is_dir():
+            engines = engines_config(config.runtime.engines)
+            bundles = plan(config, engines)
+            with MemorySampler(self._timings), self._progress:
+                self._progress.stage("starting Ray")
+                with self._timings.timed("start Ray"):
+                    session = cluster(config, bundles)
+                    group = session.__enter__()
+                try:
+                    self._with_cluster(group, bundles, engines)
+                finally:
+                    with self._timings.timed("stop Ray"):
+                        session.__exit__(*sys.exc_info())
+            self._timings.write(run.internal / "timings.json", {"attempt": self._gate.spent().attempts})
+            run.staging.rename(run.release)
+        # Last: a run counts as finished when its report is there.
+        build_report(run.path)
+        self._say_goodbye()
+        return run.release
+
+    def _with_cluster(self, group: Any, bundles: Any, engines: EnginesConfig) -> None:
+        config, run = self._config, self._run
+        self._progress.stage("loading models")
+        with self._timings.timed("load models"):
+            session = f"{run.run_id}-{self._gate.spent().attempts}"
+            actors = start_engines(group, bundles, engines, session)
+            serving: tuple[Role, ...] = tuple(role for role in roles_needed(config) if role not in ("writer", "renderer"))
+            models = identities(actors, serving)
+        key = _views_key(config, self._source, models)
+        cache_folder = str(run.internal / "views")
+        shards = start_shards(group, bundles, config, engines, session, cache_folder, key)
+        voter = RayVoter(shards, self._report_problems)
+        streams = RayEngines({role: self._pool(role, actors[role]) for role in actors}, engines)
+
+        cache = ScoreCache()
+        population = Population(config, streams)
+        scoring = Scoring(config, streams, population.variations, cache)
+        store = GenerationStore(run, cache)
+        evolved = evolve(config, population, scoring, voter, self._gate, store, self)
+        with self._timings.timed("release"):
+            self._progress.stage("rendering the release")
+            self._release(evolved, streams, cache, identities(actors, roles_needed(config)))
+        logging.getLogger(__name__).info("texts: %s", dict(population.outcomes))
+
+    def generation(self, number: int, stage: str) -> None:
+        """Watcher of the evolution loop."""
+        if stage == "candidates":
+            # Anew each time: texts that are asked for again are not foreseen.
+            self._progress.expect(self._progress.done + total_steps(self._config, number))
+        self._progress.stage(stage, number)
+
+    def _pool(self, role: Role, actors: list[Any]) -> Pool:
+        counted = role in ("writer", "renderer")
+
+        def on_unit(result: Any, seconds: float) -> None:
+            tokens = sum(answer.num_tokens for answer in result) if role == "writer" else 0
+            self._timings.add(role, seconds, len(result), tokens)
+            if counted:
+                self._progress.advance(len(result))
+
+        runtime = self._config.runtime
+        return Pool(role, actors, runtime.in_flight_per_actor, runtime.unit_attempts, on_unit)
+
+    def _release(self, evolved: Evolved, streams: RayEngines, cache: ScoreCache, models: dict[str, Any]) -> None:
+        config, run = self._config, self._run
+        quota = config.evolution.quota(config.release.images)
+        allotted = allot_images(evolved.selected, quota, config.release.images_per_text)
+        items = render_release(run.staging, allotted, cache.renders, streams, config.runtime.seed)
+        document = certificate(config, self._plan, self._gate.spent(), evolved.generations)
+        write_release(run.staging, config, items, models, document)
+
+    def _report_problems(self, problems: list[tuple[int, str]]) -> None:
+        """Records that cast no vote: private, and so told in the internal folder only."""
+        lines = "".join(json.dumps({"record": index, "problem": reason}) + "\n" for index, reason in problems)
+        write_atomic(self._run.internal / "ingest.jsonl", lines, mode=0o600)
+
+    def _say_hello(self) -> None:
+        noise, privacy = self._plan, self._config.privacy
+        self._progress.note(
+            f"{self._config.title}: epsilon {privacy.epsilon:g}, delta {privacy.delta:g} per {privacy.unit}; "
+            f"{noise.generations} generations of {self._config.evolution.candidates} candidates, sigma {noise.sigma:.3f}"
+        )
+        attempts = self._gate.spent().attempts
+        if attempts > 1:
+            self._progress.note(f"going on with the run in {self._run.path} (attempt {attempts})")
+
+    def _say_goodbye(self) -> None:
+        say = self._progress.note
+        spent = self._gate.spent()
+        say(f"{'stage':<16}{'busy s':>9}{'units':>8}  rate")
+        for name, busy, units, rate in self._timings.rows():
+            say(f"{name:<16}{busy:>9}{units:>8}  {rate}")
+        for name, seconds in self._timings.phases_s.items():
+            say(f"{name:<16}{seconds:>9.1f}")
+        say(f"wall {self._timings.wall_s:.0f} s, peak memory {self._timings.peak_memory_bytes / 2**30:.2f} GiB")
+        say(
+            f"spent epsilon {spent.epsilon:.4f} at delta {self._plan.delta:g}; see {self._run.release / 'privacy.json'}"
+        )
+        say(f"records that could not be used, if any: {self._run.internal / 'ingest.jsonl'} (private)")
+        say(f"release: {self._run.release}  report: {self._run.release / 'report.html'}")
+
+
+def _views_key(config: Config, source: Source, models: dict[str, Any]) -> str:
+    """Names the private views that may be reused: the same data, unit, labels, shards and models."""
+    stat = source.path.stat()
+    parts = [
+        config.data.model_dump(mode="json"),
+        [str(source.path.resolve()), stat.st_size, stat.st_mtime_ns],
+        config.privacy.unit,
+        config.evolution.label_names,
+        sorted(config.evolution.spaces),
+        config.runtime.shards,
+        models,
+    ]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _log_to(path: Path) -> Iterator[None]:
+    """Our own warnings go to an internal file; nothing of them is printed over the progress display."""
+    path.touch(mode=0o600)
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logger = logging.getLogger("spti_ray")
+    logger.setLevel(logging.INFO)
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
+@contextmanager
+def _stop_on_sigterm() -> Iterator[None]:
+    """A terminated driver leaves as an interrupted one: the cluster's resources are given back."""
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)

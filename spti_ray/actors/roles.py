@@ -1,0 +1,95 @@
+"""Creates the actors of a run inside its placement group."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, RayTaskError
+from ray.util.placement_group import PlacementGroup
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from spti_ray.actors.engine_actor import AsyncEngineActor, EngineActor
+from spti_ray.actors.placement import Bundle
+from spti_ray.actors.pool import EngineFailed, creation_failure
+from spti_ray.actors.shard_actor import ShardActor
+from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.models.factory import engine_environment
+
+
+def _options(group: PlacementGroup, bundles: tuple[Bundle, ...], bundle: Bundle) -> dict[str, Any]:
+    # Restarts are free and unlimited, task retries are ours: Ray's would run a unit twice without our knowing.
+    return {
+        "num_cpus": bundle.resources().get("CPU", 0),
+        "num_gpus": bundle.num_gpus,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+        "scheduling_strategy": PlacementGroupSchedulingStrategy(
+            placement_group=group, placement_group_bundle_index=bundles.index(bundle)
+        ),
+    }
+
+
+def actor_name(session: str, bundle: Bundle) -> str:
+    return f"{session}-{bundle.role}-{bundle.index}"
+
+
+def start_engines(
+    group: PlacementGroup, bundles: tuple[Bundle, ...], engines: EnginesConfig, session: str
+) -> dict[Role, list[Any]]:
+    """Create the engine actors of all roles, named `session`-role-index; they load their models at the same time."""
+    actors: dict[Role, list[Any]] = {}
+    for bundle in bundles:
+        if bundle.role == "shard":
+            continue
+        role: Role = bundle.role  # type: ignore[assignment]
+        settings = engines.of(role)
+        kind = AsyncEngineActor if role == "writer" else EngineActor
+        options = _options(group, bundles, bundle) | {
+            "name": actor_name(session, bundle),
+            "runtime_env": {"env_vars": engine_environment(role, settings)},
+        }
+        actors.setdefault(role, []).append(kind.options(**options).remote(role, settings))
+    return actors
+
+
+def start_shards(
+    group: PlacementGroup,
+    bundles: tuple[Bundle, ...],
+    config: Config,
+    engines: EnginesConfig,
+    session: str,
+    cache: str,
+    fingerprint: str,
+) -> list[Any]:
+    """Create the shard actors. They hold private images: their exceptions and logs are content-free."""
+    private_roles: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
+    # By name: handles among the arguments would sit in the object store, and a restart after their loss would fail.
+    serving = {
+        role: [actor_name(session, bundle) for bundle in bundles if bundle.role == role] for role in private_roles
+    }
+    first: Role = "image_embedder" if "image" in config.evolution.spaces else "captioner"
+    environment = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    shards: list[Any] = []
+    for bundle in bundles:
+        if bundle.role == "shard":
+            options = _options(group, bundles, bundle) | {"runtime_env": {"env_vars": environment}}
+            shard = ShardActor.options(**options).remote(
+                config, bundle.index, serving, engines.of(first).batch_size, cache, fingerprint
+            )
+            shards.append(shard)
+    return shards
+
+
+def identities(actors: dict[Role, list[Any]], roles: tuple[Role, ...]) -> dict[str, dict[str, str]]:
+    """What each role runs; waits for the models to be loaded. Raises EngineFailed in one line."""
+    found: dict[str, dict[str, str]] = {}
+    for role in roles:
+        try:
+            found[role] = ray.get(actors[role][0].ready.remote())
+        except ActorDiedError as error:
+            reason = creation_failure(error) or "its process died"
+            raise EngineFailed(f"the {role} could not be started: {reason}") from None
+        except RayTaskError as error:
+            raise EngineFailed(f"the {role} could not be started: {type(error.cause).__name__}") from None
+    return found

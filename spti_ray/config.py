@@ -1,0 +1,238 @@
+"""The configuration: pydantic v2 models read from YAML. Unknown keys fail.
+
+Everything in a configuration is public: it is written to the run folder, the certificate and the report.
+`privacy`, `dataset`, `data`, `evolution`, `prompts` and `release` say *what* is computed; `runtime` and `ledger`
+say how and where, and may change between two starts of one run (except the engines, which make the candidates).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from spti_ray.types import SINGLE_LABEL, Space, split_by_share
+
+Role = Literal["writer", "captioner", "renderer", "image_embedder", "text_embedder"]
+ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", "text_embedder")
+
+
+class Section(BaseModel):
+    """Base of all sections: immutable, strict about unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class DataConfig(Section):
+    """Where the private images are. Columns apply to Parquet; a folder's labels are its sub-folders."""
+
+    path: str = Field(description="A folder of images or a Parquet file; `bundled:stickers` is the sample set.")
+    image_column: str = Field(default="image", description="Parquet column: encoded bytes, or a struct {bytes, path}.")
+    label_column: str | None = Field(
+        default=None, description="Parquet column with the label; needed with evolution.labels."
+    )
+    group_column: str | None = Field(
+        default=None, description="Parquet column that names the group (privacy.unit: group)."
+    )
+    max_pixels: int = Field(default=64_000_000, ge=1, description="Larger images are refused (decompression bombs).")
+
+
+class DatasetConfig(Section):
+    """The registered dataset whose lifetime budget this run spends from."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Given by an administrator.")
+    lifetime_epsilon: float | None = Field(
+        default=None, gt=0, description="Budget of all runs on this dataset together, fixed at its first registration."
+    )
+
+
+class PrivacyConfig(Section):
+    epsilon: float = Field(gt=0, le=100)
+    delta: float = Field(gt=0, lt=0.5, description="From policy, never from the size of the private set.")
+    votes_per_record: int = Field(
+        default=1, ge=1, le=1000, description="k: distinct candidates that get +1 from a record."
+    )
+    unit: Literal["record", "group"] = Field(default="record", description="What one vote vector protects.")
+    spare_slots: int = Field(
+        default=0, ge=0, le=100, description="Extra queries paid for at planning, used when a crash burns a generation."
+    )
+
+
+class LabelConfig(Section):
+    name: str = Field(min_length=1)
+    share: float = Field(
+        default=1.0, gt=0, description="Share of candidates and images; public, never counted from data."
+    )
+    hint: str | None = Field(default=None, description="How prompts name it; the label's name by default.")
+
+
+class VariationConfig(Section):
+    rephrase_share: float = Field(
+        default=0.5, ge=0, le=1, description="Share of children by rephrasing; the rest fill blanks."
+    )
+    mask_share: float = Field(default=0.4, gt=0, lt=1, description="Share of the words that become blanks.")
+    temperature: float = Field(default=1.0, gt=0, le=5)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+
+
+class EvolutionConfig(Section):
+    generations: int = Field(ge=1, le=1000, description="T: noised histograms, and so privacy charges.")
+    candidates: int = Field(ge=1, le=1_000_000, description="K: texts voted on in each generation.")
+    voting: Literal["image", "caption", "joint"] = "image"
+    joint_image_weight: float = Field(
+        default=0.5, ge=0, le=1, description="Weight of the image similarity in joint voting."
+    )
+    lookahead: int = Field(
+        default=0, ge=0, le=64, description="L > 0: a candidate is the mean embedding of L variations."
+    )
+    selection: Literal["rank", "sample"] = "rank"
+    survivors: float = Field(
+        default=0.4, gt=0, le=1, description="Share of the candidates that are selected as parents."
+    )
+    keep_survivors: bool = Field(
+        default=True, description="Survivors stay candidates; else their children replace them."
+    )
+    labels: tuple[LabelConfig, ...] = Field(default=(), description="Public label list; empty: one population.")
+    variation: VariationConfig = VariationConfig()
+
+    @field_validator("labels")
+    @classmethod
+    def _unique(cls, labels: tuple[LabelConfig, ...]) -> tuple[LabelConfig, ...]:
+        names = [label.name for label in labels]
+        if len(set(names)) != len(names):
+            raise ValueError("label names must differ from one another")
+        return labels
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(label.name for label in self.labels) or (SINGLE_LABEL,)
+
+    def quota(self, total: int) -> dict[str, int]:
+        """`total` candidates or images split over the labels by their public shares."""
+        shares = [label.share for label in self.labels] or [1.0]
+        return dict(zip(self.label_names, split_by_share(total, shares), strict=True))
+
+    @property
+    def spaces(self) -> dict[Space, float]:
+        """Voting spaces and their weights."""
+        if self.voting == "image":
+            return {"image": 1.0}
+        if self.voting == "caption":
+            return {"text": 1.0}
+        return {"image": self.joint_image_weight, "text": 1.0 - self.joint_image_weight}
+
+
+class RephraseExample(Section):
+    text: str
+    new: str
+
+
+class FillExample(Section):
+    blanks: str = Field(description="The text with `_` for each masked word.")
+    filled: str
+
+
+class PromptsConfig(Section):
+    """Public prompts. All of it is written by people who have not looked at the private images."""
+
+    domain: str = Field(description="What the images are, in a few words: 'stickers of things'.")
+    attributes: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Lists from which RANDOM_API draws one value each; keys are shown to the writer."
+    )
+    examples: tuple[str, ...] = Field(
+        default=(), description="Texts in the wanted style, for RANDOM_API's few-shot block."
+    )
+    example_attributes: tuple[dict[str, str], ...] = Field(default=(), description="Attribute values of each example.")
+    rephrase_examples: tuple[RephraseExample, ...] = ()
+    fill_examples: tuple[FillExample, ...] = ()
+    min_words: int = Field(default=2, ge=1)
+    max_words: int = Field(default=16, ge=1)
+    exclude_words: tuple[str, ...] = Field(default=(), description="A text with one of these words is dropped.")
+    attempts: int = Field(default=3, ge=1, le=20, description="How often the writer is asked before the fallback.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PromptsConfig:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is larger than max_words {self.max_words}")
+        if self.example_attributes and len(self.example_attributes) != len(self.examples):
+            raise ValueError("example_attributes must have one entry per example")
+        if any(not values for values in self.attributes.values()):
+            raise ValueError("an attribute list is empty")
+        return self
+
+
+class ReleaseConfig(Section):
+    images: int = Field(ge=1, le=100_000_000, description="Images in the release; more cost no privacy.")
+    images_per_text: int = Field(default=1, ge=1, le=1000)
+
+
+class LedgerConfig(Section):
+    path: str = Field(default="ledger", description="Folder of the ledgers, one <dataset id>.jsonl each.")
+
+
+class EngineConfig(Section):
+    """One role's engine. `kind` is a known name or `module:Class`; a new engine is one file and this line."""
+
+    kind: str
+    model: str = Field(default="", description="Hugging Face id, local folder or `bundled:NAME`.")
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: int = Field(default=16, ge=1, description="Fixed and padded, so that a retried unit reproduces.")
+    replicas: int = Field(default=1, ge=1, le=10_000)
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0)
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of one replica; all cores by default.")
+    options: dict[str, Any] = Field(default={}, description="Engine-specific, checked by the engine.")
+
+
+class EnginesConfig(Section):
+    writer: EngineConfig
+    renderer: EngineConfig
+    image_embedder: EngineConfig
+    text_embedder: EngineConfig
+    captioner: EngineConfig
+
+    def of(self, role: Role) -> EngineConfig:
+        return getattr(self, role)
+
+
+class RuntimeConfig(Section):
+    engines: Literal["embedded", "fake"] | dict[Role, dict[str, Any]] = Field(
+        default="embedded", description="embedded, fake, or settings per role on top of the embedded ones."
+    )
+    seed: int = Field(default=0, ge=0, description="Public seed of texts and images; the DP noise has none.")
+    shards: int = Field(default=2, ge=1, le=100_000, description="Actors that hold private records; public.")
+    address: str | None = Field(default=None, description="Ray cluster to join; none starts a local one.")
+    placement_timeout_s: float = Field(default=300.0, gt=0)
+    unit_attempts: int = Field(
+        default=3, ge=1, description="How often a unit may fail by itself before it is given up."
+    )
+    in_flight_per_actor: int = Field(default=2, ge=1, le=1000)
+
+
+class Config(Section):
+    """A whole run."""
+
+    data: DataConfig
+    dataset: DatasetConfig
+    privacy: PrivacyConfig
+    evolution: EvolutionConfig
+    prompts: PromptsConfig
+    release: ReleaseConfig
+    ledger: LedgerConfig = LedgerConfig()
+    runtime: RuntimeConfig = RuntimeConfig()
+    title: Annotated[str, Field(max_length=200)] = "DP synthetic images"
+
+    @model_validator(mode="after")
+    def _plannable(self) -> Config:
+        quota = self.evolution.quota(self.evolution.candidates)
+        smallest = min(quota, key=lambda label: quota[label])
+        k = self.privacy.votes_per_record
+        if quota[smallest] < k:
+            where = f" of label {smallest!r}" if self.evolution.labels else ""
+            raise ValueError(
+                f"privacy.votes_per_record is {k}, but evolution.candidates gives {quota[smallest]} candidates{where}"
+            )
+        if self.privacy.unit == "group" and not self.data.group_column:
+            raise ValueError("privacy.unit is group, but data.group_column is not set")
+        return self

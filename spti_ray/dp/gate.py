@@ -1,0 +1,276 @@
+"""The gate: the only place where clean votes become a noised histogram, exactly once per charge.
+
+Formal guarantee: over all its attempts, a run draws noise at most once per RESERVED entry of its ledger, each draw
+with the planned sigma on the sum of one vote vector per shard, and only `add_noise`'s result is stored or returned.
+A generation goes RESERVED (charged, durable) -> votes -> noise -> artifact -> COMMITTED -> RELEASED. What a crash
+leaves behind is settled by `open`: no complete artifact burns the reservation, a complete one is adopted, a committed
+one is replayed. Nothing is ever noised again.
+
+    gate = Gate(ledger, plan, run, directory / "generations", OpenDPNoise(), code_version, config_sha256)
+    gate.open()
+    histogram = gate.committed(g) or gate.measure(gate.reserve(g, scored.sha256(), ids), votes, num_shards)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from spti_ray.dp import artifact
+from spti_ray.dp.accounting import NoisePlan, pld_epsilon
+from spti_ray.dp.artifact import ArtifactError, read_histogram
+from spti_ray.dp.entries import GENESIS, Opened, Registered, Reserved
+from spti_ray.dp.ledger import Lease, Ledger, LedgerError, Slot, SlotsExhausted, charges, slots_of
+from spti_ray.dp.mechanism import NoiseSource
+from spti_ray.dp.tally import GateError, tally
+from spti_ray.types import NoisyHistogram, Votes
+
+__all__ = ["ArtifactError", "Gate", "GateError", "Reservation", "SlotsExhausted", "Spend", "read_histogram"]
+
+
+@dataclass(frozen=True)
+class Reservation:
+    """A charged, not yet measured query. Public."""
+
+    entry: Reserved
+    candidate_ids: tuple[str, ...]
+
+    @property
+    def generation(self) -> int:
+        return self.entry.generation
+
+    @property
+    def slot(self) -> int:
+        return self.entry.slot
+
+
+@dataclass(frozen=True)
+class Spend:
+    """What has been spent so far, for the certificate. `private` is False if any attempt used simulated noise."""
+
+    dataset: str
+    run: str
+    private: bool
+    noise: str
+    plan: NoisePlan
+    epsilon: float
+    """Certified for the run's charged queries at `plan.delta`, under add/remove of one unit."""
+    replace_one_epsilon: float
+    """The same under replacement of one unit."""
+    queries: int
+    """Charged queries (RESERVED), of which `committed` have a histogram and `burned` never will."""
+    committed: int
+    burned: int
+    attempts: int
+    runs: int
+    """Runs that are charged to the dataset, this one included."""
+    lifetime_budget: float | None
+    lifetime_delta: float
+    lifetime_epsilon: float
+    """Certified for the charged queries of all runs on the dataset, at `lifetime_delta`."""
+    lifetime_private: bool
+    """False if any run on the dataset used simulated noise: `lifetime_epsilon` then holds for none of them."""
+    ledger_path: str
+    ledger_head: str
+
+
+class Gate:
+    """The gate of one run. `folder` is the run's `generations` folder; `fault` is a hook for crash tests."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        plan: NoisePlan,
+        run: str,
+        folder: str | Path,
+        noise: NoiseSource,
+        code_version: str,
+        config_sha256: str = "",
+        fault: Callable[[str], None] | None = None,
+    ) -> None:
+        self.ledger, self.plan, self.run, self.folder = ledger, plan, run, Path(folder)
+        self._noise, self._code_version, self._config_sha256 = noise, code_version, config_sha256
+        self._fault: Callable[[str], None] = fault or _no_fault
+        self._lease: Lease | None = None
+        self._drawn: set[int] = set()  # slots that this process has noised
+
+    def open(self) -> None:
+        """Take the run, fence out earlier drivers, and settle what a crash left. Call once, before models load.
+
+        LedgerError, BudgetRefused or ArtifactError when the run can't go on.
+        """
+        noise = self._noise
+        self._check_artifacts()
+        self._lease = self.ledger.open_run(self.run, self.plan, self._config_sha256, noise.name, noise.private)
+        artifact.remove_temporary(self.folder)
+        for slot in slots_of(self.ledger.entries(), self.run):
+            found = self._artifact_of(slot.reserved)
+            if slot.burned and found:
+                found.unlink()  # a driver that was already fenced out wrote it; nobody has read it
+            elif slot.open and found:
+                self._lease.commit(slot.reserved, artifact.read(found)[1].artifact_sha256)
+                self._lease.release(slot.reserved)
+            elif slot.open:
+                self._lease.burn(slot.reserved, "no complete artifact when the run was resumed")
+            elif slot.artifact_sha256 is not None:
+                self._load(slot)
+                self._lease.release(slot.reserved)
+
+    def committed(self, generation: int) -> NoisyHistogram | None:
+        """The generation's histogram if it has one, read back and checked; None otherwise."""
+        for slot in slots_of(self.ledger.entries(), self.run):
+            if slot.reserved.generation == generation and slot.artifact_sha256 is not None:
+                return self._load(slot)
+        return None
+
+    def slots_left(self) -> int:
+        """Queries that the run may still make, spares included."""
+        return max(0, self.plan.slots - len(slots_of(self.ledger.entries(), self.run)))
+
+    def reserve(self, generation: int, scored_sha256: str, candidate_ids: Sequence[str]) -> Reservation:
+        """Charge one query for these candidates; durable when it returns. No vote may be cast before.
+
+        SlotsExhausted if the run has no query left, BudgetRefused if the dataset has none.
+        """
+        ids = tuple(candidate_ids)
+        if generation < 0 or len(set(ids)) != len(ids) or len(ids) < self.plan.votes_per_record:
+            raise GateError(
+                f"generation {generation} must be >= 0 with distinct candidates, at least votes_per_record "
+                f"({self.plan.votes_per_record}) of them"
+            )
+        entry = self._open_lease().reserve(generation, scored_sha256, len(ids), self._code_version)
+        self._fault("after_reserved")
+        return Reservation(entry, ids)
+
+    def burn(self, reservation: Reservation, reason: str) -> None:
+        """Give up a reservation whose votes can't be had; its charge stays. `reason` must be public."""
+        self._open_lease().burn(reservation.entry, reason)
+
+    def measure(self, reservation: Reservation, votes: Iterable[Votes], num_shards: int) -> NoisyHistogram:
+        """Sum one vote vector per shard, add noise once, store, commit, and release the noised histogram.
+
+        GateError before the draw (votes missing, contradictory or out of bounds) leaves the reservation open: it may
+        be measured with the right votes. Any failure after the draw burns it, or leaves a complete artifact that the
+        next `open` adopts.
+        """
+        lease, entry = self._open_lease(), reservation.entry
+        if entry.slot in self._drawn:
+            raise GateError(f"slot {entry.slot} has been noised already; open the run again to settle it")
+        lease.check_open(entry)  # another driver may have burned it: a draw would never be used
+        total = tally(votes, num_shards, entry.candidates_sha256, len(reservation.candidate_ids))
+        self._drawn.add(entry.slot)
+        try:
+            noisy_K = self._noise.add_noise(total.counts_K, entry.sigma)
+            del total  # the clean sum is private; nothing after this line can reach it
+            self._fault("after_draw")
+            path = artifact.write(self.folder, self._label(entry), reservation.candidate_ids, noisy_K)
+        except BaseException as error:
+            # Drawing again would answer the same question twice for one charge. If the ledger can't be written
+            # either, `open` burns the reservation instead.
+            with contextlib.suppress(LedgerError):
+                lease.burn(entry, "failed between the noise draw and the artifact")
+            if isinstance(error, OSError):
+                raise GateError(f"can't write a histogram in {self.folder}: {error.strerror}") from None
+            raise
+        histogram = artifact.read(path)[1]
+        self._fault("after_artifact")
+        lease.commit(entry, histogram.artifact_sha256)
+        self._fault("after_committed")
+        lease.release(entry)
+        return histogram
+
+    def spent(self) -> Spend:
+        """The run's and the dataset's spending, from the verified ledger."""
+        entries = self.ledger.entries()
+        events = [entry.event for entry in entries]
+        registered = events[0] if events else None
+        if not isinstance(registered, Registered):
+            raise LedgerError(f"dataset {self.ledger.dataset!r} is not registered in {self.ledger.path}")
+        openings = [event for event in events if isinstance(event, Opened)]
+        ours = [event for event in openings if event.run == self.run]
+        slots, terms = slots_of(entries, self.run), charges(entries, self.run)
+        return Spend(
+            dataset=self.ledger.dataset,
+            run=self.run,
+            private=self._noise.private and all(event.private for event in ours),
+            noise="; ".join(dict.fromkeys(event.noise for event in ours)) or self._noise.name,
+            plan=self.plan,
+            epsilon=pld_epsilon(terms, self.plan.delta),
+            replace_one_epsilon=pld_epsilon([(sigma, 2 * votes) for sigma, votes in terms], self.plan.delta),
+            queries=len(slots),
+            committed=sum(slot.artifact_sha256 is not None for slot in slots),
+            burned=sum(slot.burned for slot in slots),
+            attempts=len(ours),
+            runs=len({event.run for event in events if isinstance(event, Reserved)} | {self.run}),
+            lifetime_budget=registered.lifetime_epsilon,
+            lifetime_delta=registered.delta,
+            lifetime_epsilon=pld_epsilon(charges(entries), registered.delta),
+            lifetime_private=all(event.private for event in openings),
+            ledger_path=os.fspath(self.ledger.path),
+            ledger_head=entries[-1].hash if entries else GENESIS,
+        )
+
+    def _open_lease(self) -> Lease:
+        if self._lease is None:
+            raise GateError("the gate is not open: call open() first")
+        return self._lease
+
+    def _label(self, entry: Reserved) -> artifact.Label:
+        return artifact.Label(
+            run=self.run,
+            generation=entry.generation,
+            slot=entry.slot,
+            candidates_sha256=entry.candidates_sha256,
+            sigma=entry.sigma,
+            votes_per_record=entry.votes_per_record,
+            noise=self._noise.name,
+            private=self._noise.private,
+            code_version=entry.code_version,
+        )
+
+    def _load(self, slot: Slot) -> NoisyHistogram:
+        """The histogram of a committed slot, tied to its reservation by hash and by content."""
+        path = artifact.path_of(self.folder, slot.reserved.generation, slot.artifact_sha256 or "")
+        label, histogram = artifact.read(path)
+        if not _answers(label, histogram, slot.reserved):
+            raise ArtifactError(f"histogram {path} is of another reservation than the ledger says; restore it")
+        return histogram
+
+    def _artifact_of(self, entry: Reserved) -> Path | None:
+        """The complete artifact that says it answers this reservation, if there is one."""
+        found = [
+            path for path in artifact.complete(self.folder, entry.generation) if _answers(*artifact.read(path), entry)
+        ]
+        if len(found) > 1:
+            raise ArtifactError(
+                f"{len(found)} histograms in {found[0].parent} claim slot {entry.slot}; keep the first run's"
+            )
+        return found[0] if found else None
+
+    def _check_artifacts(self) -> None:
+        """Refuse a folder with histograms that the ledger knows nothing of: the ledger was lost or cut back."""
+        folders = artifact.generations(self.folder)
+        paths = [path for generation in folders for path in artifact.complete(self.folder, generation)]
+        slots = slots_of(self.ledger.entries(), self.run)  # read last: a charge comes before its artifact
+        for path in paths:
+            label, histogram = artifact.read(path)
+            if not any(_answers(label, histogram, slot.reserved) for slot in slots):
+                raise ArtifactError(
+                    f"histogram {path} has no charge for run {self.run!r} in ledger {self.ledger.path}: "
+                    "restore the ledger, or use another run folder"
+                )
+
+
+def _answers(label: artifact.Label, histogram: NoisyHistogram, entry: Reserved) -> bool:
+    return (
+        (label.run, label.generation, label.slot) == (entry.run, entry.generation, entry.slot)
+        and (label.candidates_sha256, label.sigma) == (entry.candidates_sha256, entry.sigma)
+        and len(histogram.candidate_ids) == entry.num_candidates
+    )
+
+
+def _no_fault(point: str) -> None:
+    """The hook of a gate that is not under a crash test."""

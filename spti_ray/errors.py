@@ -1,0 +1,56 @@
+"""Which exit code and which single line each error becomes.
+
+Matched by class name along the error's bases, so that deciding needs no import of Ray, vLLM or the gate.
+Only errors of our own, whose messages are known to be free of private content, show their text.
+"""
+
+from __future__ import annotations
+
+USAGE, BUDGET, RESOURCES, FAILED = 2, 3, 4, 1
+
+_CODES = {
+    "ConfigError": USAGE,
+    "DataError": USAGE,
+    "BudgetRefused": BUDGET,
+    "SlotsExhausted": BUDGET,
+    "BudgetExhausted": BUDGET,
+    "ResourcesNeverArrived": RESOURCES,
+    "LedgerError": FAILED,
+    "FencedOut": FAILED,
+    "GateError": FAILED,
+    "DiskFull": FAILED,
+    "EngineFailed": FAILED,
+    "ShardFailed": FAILED,
+    "ModelMissing": FAILED,
+    "RunDamaged": FAILED,
+    "NothingMade": FAILED,
+    "PartialRelease": FAILED,
+}
+
+
+class RunDamaged(RuntimeError):
+    """A run folder lacks something that it must have; says which file and what to do."""
+
+
+class NothingMade(RuntimeError):
+    """The engines made nothing that can be used; the message is public and says which one."""
+
+
+def _known(error: BaseException) -> str | None:
+    return next((base.__name__ for base in type(error).__mro__ if base.__name__ in _CODES), None)
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of an error; 1 for anything unknown."""
+    known = _known(error)
+    return _CODES[known] if known else FAILED
+
+
+def one_line(error: BaseException) -> str:
+    """One line for the user. Text of unknown errors is not shown: it may come from anywhere."""
+    if _known(error):
+        return str(error)
+    if isinstance(error, OSError) and error.strerror:
+        where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        return f"{where}{error.strerror}"
+    return f"unexpected {type(error).__name__}; set SPTI_DEBUG=1 to see where (may show private paths)"

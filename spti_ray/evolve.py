@@ -1,0 +1,96 @@
+"""The evolution loop: SPTI's algorithm (arXiv 2506.07555, algorithm 1) on a voter, a gate and a population.
+
+No Ray and no engine in here. Whatever is asked of the private side goes through `Voter`, and whatever comes back
+goes through `Gate`, which charges the budget before any vote is cast and adds the noise once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from spti_ray.config import Config
+from spti_ray.dp.gate import Gate
+from spti_ray.errors import RunDamaged
+from spti_ray.public.population import Population
+from spti_ray.public.scoring import Scoring
+from spti_ray.public.selection import Selected, select
+from spti_ray.types import Candidates, ScoredCandidates, Votes
+
+
+class Voter(Protocol):
+    """The private side, as the loop sees it."""
+
+    @property
+    def num_shards(self) -> int: ...
+
+    def ready(self) -> None:
+        """Wait for the private views: what can fail there must fail before a charge is made."""
+        ...
+
+    def vote(self, scored: ScoredCandidates, votes_per_record: int) -> Iterable[Votes]:
+        """Clean votes, one per shard, for the gate alone."""
+        ...
+
+
+class Store(Protocol):
+    """What a generation leaves on disk, so that a resumed run goes on from it."""
+
+    def load(self, generation: int) -> Candidates | None: ...
+
+    def save(self, generation: int, scored: ScoredCandidates) -> None: ...
+
+    def save_selected(self, generation: int, selected: tuple[Selected, ...]) -> None: ...
+
+
+class Watcher(Protocol):
+    """Told where the loop is, for the progress display."""
+
+    def generation(self, number: int, stage: str) -> None: ...
+
+
+@dataclass(frozen=True)
+class Evolved:
+    """The last selection and how many generations were measured (fewer than planned if crashes burned slots)."""
+
+    selected: tuple[Selected, ...]
+    generations: int
+
+
+class BudgetExhausted(RuntimeError):
+    """No generation could be measured within the planned slots."""
+
+
+def evolve(
+    config: Config, population: Population, scoring: Scoring, voter: Voter, gate: Gate, store: Store, watch: Watcher
+) -> Evolved:
+    """Run all generations and return the voted texts. Resumes from what `store` and `gate` hold."""
+    selected: tuple[Selected, ...] = ()
+    for generation in range(config.evolution.generations):
+        histogram = gate.committed(generation)
+        candidates = store.load(generation)
+        if histogram is None:
+            if gate.slots_left() == 0:
+                # Crashes burned reservations and no spare slot is left: what was measured so far is the result.
+                break
+            watch.generation(generation, "candidates")
+            fresh = candidates or (population.next(generation, selected) if generation else population.initial())
+            scored = scoring.embed(fresh)
+            candidates = scored.candidates
+            store.save(generation, scored)
+            watch.generation(generation, "votes")
+            voter.ready()
+            ids = tuple(candidate.id for candidate in candidates)
+            reservation = gate.reserve(generation, scored.sha256(), ids)
+            votes = voter.vote(scored, config.privacy.votes_per_record)
+            histogram = gate.measure(reservation, votes, voter.num_shards)
+        if candidates is None:
+            raise RunDamaged(f"generation {generation} is committed, but its candidates are gone from the run")
+        selected = select(candidates, histogram, config.evolution, config.runtime.seed)
+        store.save_selected(generation, selected)
+    else:
+        return Evolved(selected, config.evolution.generations)
+    if not selected:
+        raise BudgetExhausted("every planned query was burned by crashes; start a new run, or plan spare_slots")
+    return Evolved(selected, generation)

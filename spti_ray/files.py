@@ -1,0 +1,87 @@
+"""Writes that a crash can't tear: temp file in the same folder, fsync, rename, fsync of the folder.
+
+A reader sees the old file or the whole new one, never a part. Temp names start with a dot, so that one left behind
+by `kill -9` is hidden from globs and from dataset loaders.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import BinaryIO
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+_FULL = {errno.ENOSPC, errno.EDQUOT}
+
+
+class DiskFull(OSError):
+    """No space (or quota) left; `str()` is one line that names the file. The file's old content is untouched."""
+
+    def __str__(self) -> str:
+        return str(self.strerror)
+
+
+def write_atomic(path: Path, data: bytes | str, mode: int = 0o644) -> None:
+    """Replace `path` by `data` (text as UTF-8) durably. The folder must exist.
+
+    Raises:
+        DiskFull: no space left; nothing changed and no temp file stays behind.
+    """
+    with atomic_file(path, mode) as file:
+        file.write(data.encode() if isinstance(data, str) else data)
+
+
+def write_table_atomic(path: Path, table: pa.Table, mode: int = 0o644) -> None:
+    """Replace `path` by `table` as Parquet (zstd), durably. Raises DiskFull like `write_atomic`."""
+    with atomic_file(path, mode) as file:
+        pq.write_table(table, file, compression="zstd")
+
+
+@contextmanager
+def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+    """A file to stream into; it becomes `path` when the block ends, and vanishes if the block fails."""
+    path = Path(path)
+    temp: str | None = None
+    try:
+        descriptor, temp = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, mode)
+            yield file
+            file.flush()
+            os.fsync(descriptor)
+        os.replace(temp, path)
+        temp = None
+        fsync_folder(path.parent)
+    except OSError as error:
+        if error.errno in _FULL:
+            message = f"{path}: no space left on the disk, the file was not written; free some space and run again"
+            raise DiskFull(error.errno, message) from None
+        raise
+    finally:
+        if temp is not None:
+            with suppress(OSError):
+                os.unlink(temp)
+
+
+def fsync_folder(folder: Path) -> None:
+    """Make a rename, a new file or an unlink in `folder` survive a power loss."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def private_folder(path: Path) -> Path:
+    """Make `path` (and its parents) and close it to everyone but the owner, also when it was there already."""
+    path = Path(path)
+    path.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # mkdir leaves the mode of a folder that exists, and the umask could only have taken rights away.
+    path.chmod(0o700)
+    return path

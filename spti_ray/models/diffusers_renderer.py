@@ -1,0 +1,119 @@
+"""The renderer: any text-to-image pipeline of diffusers, one per device."""
+
+from __future__ import annotations
+
+import inspect
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+from diffusers.utils import logging as diffusers_logging
+from transformers import AutoModel
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.batching import device_of, dtype_of, padded_batches
+from spti_ray.models.bundled import identify, resolve
+from spti_ray.models.options import DiffusersOptions
+from spti_ray.models.quiet import quiet
+from spti_ray.types import ImageArray
+
+log = logging.getLogger(__name__)
+
+
+class DiffusersRenderer:
+    """Renders in batches of exactly `batch_size`; each image has its own CPU generator, whatever the device.
+
+    An out-of-memory error is raised as it is: the pool decides about smaller batches.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        options = DiffusersOptions.model_validate(config.options)
+        self._text_encoder = options.text_encoder
+        dtype = dtype_of(config, auto=torch.bfloat16)
+        with quiet():
+            self._pipeline = _load(config, options, dtype).to(device_of(config))
+        self._pipeline.set_progress_bar_config(disable=True)
+        _tune(self._pipeline, options)
+        self._arguments = _call_arguments(self._pipeline, options)
+
+    def identity(self) -> dict[str, str]:
+        identity = identify(self.config.kind, self.config.model, self.config.revision)
+        if self._text_encoder:
+            text_encoder = identify(self.config.kind, self._text_encoder, None)
+            identity["text_encoder"] = f"{text_encoder['model']}@{text_encoder['revision']}"
+        return identity
+
+    def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
+        """Return one HWC uint8 RGB image per text, each from its own seed."""
+        if len(texts) != len(seeds):
+            raise ValueError(f"{len(texts)} texts but {len(seeds)} seeds")
+        images: list[ImageArray] = []
+        for batch, num_real in padded_batches(list(zip(texts, seeds, strict=True)), self.config.batch_size):
+            images += self._render_batch(batch)[:num_real]
+        return images
+
+    def _render_batch(self, batch: list[tuple[str, int]]) -> list[ImageArray]:
+        result = self._pipeline(
+            prompt=[text for text, _ in batch],
+            generator=[torch.Generator("cpu").manual_seed(seed) for _, seed in batch],
+            output_type="np",
+            **self._arguments,
+        )
+        pixels_BHWC = np.rint(np.clip(np.asarray(result.images, dtype=np.float32), 0.0, 1.0) * 255).astype(np.uint8)
+        return list(pixels_BHWC)
+
+
+def _load(config: EngineConfig, options: DiffusersOptions, dtype: torch.dtype) -> Any:
+    source = resolve(config.model)
+    if options.text_encoder is None:
+        return AutoPipelineForText2Image.from_pretrained(source, revision=config.revision, dtype=dtype)
+    text_encoder = AutoModel.from_pretrained(resolve(options.text_encoder), dtype=dtype)
+    # A note that the text encoder is no CLIP one, which is the point; only this call is silenced.
+    verbosity = diffusers_logging.get_verbosity()
+    diffusers_logging.set_verbosity_error()
+    try:
+        return DiffusionPipeline.from_pretrained(
+            source, revision=config.revision, text_encoder=text_encoder, dtype=dtype
+        )
+    finally:
+        diffusers_logging.set_verbosity(verbosity)
+
+
+def _tune(pipeline: Any, options: DiffusersOptions) -> None:
+    """Settings for memory and speed; what a model does not support is left out with a note in the log."""
+    if options.vae_slicing:
+        pipeline.vae.enable_slicing()
+    if options.vae_tiling:
+        pipeline.vae.enable_tiling()
+    denoiser = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
+    if options.attention_backend and hasattr(denoiser, "set_attention_backend"):
+        try:
+            denoiser.set_attention_backend(options.attention_backend)
+        except (ImportError, RuntimeError, ValueError) as error:
+            log.warning("attention backend %s is not used: %s", options.attention_backend, str(error).splitlines()[0])
+    if options.compile:
+        if getattr(denoiser, "_repeated_blocks", None):
+            denoiser.compile_repeated_blocks(fullgraph=True)
+        else:
+            log.warning("%s has no repeated blocks to compile", type(denoiser).__name__)
+
+
+def _call_arguments(pipeline: Any, options: DiffusersOptions) -> dict[str, Any]:
+    """Arguments of every call; unset options are left to the pipeline."""
+    named = {
+        "num_inference_steps": options.steps,
+        "guidance_scale": options.guidance_scale,
+        "guidance_rescale": options.guidance_rescale,
+        "height": options.height,
+        "width": options.width,
+    }
+    arguments = {name: value for name, value in named.items() if value is not None} | options.extra
+    accepted = inspect.signature(type(pipeline).__call__).parameters
+    unknown = sorted(set(arguments) - set(accepted))
+    if unknown:
+        raise ValueError(f"runtime.engines.renderer.options: {type(pipeline).__name__} takes no {', '.join(unknown)}")
+    return arguments

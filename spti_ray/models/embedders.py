@@ -1,0 +1,87 @@
+"""Embedders of images and of texts: float32, L2-normalised, in fixed padded batches."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, CLIPVisionModelWithProjection
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.batching import device_of, dtype_of, padded_batches
+from spti_ray.models.bundled import identify, resolve
+from spti_ray.models.options import ImageEmbedderOptions, SentenceOptions
+from spti_ray.models.quiet import quiet
+from spti_ray.types import FloatArray, ImageArray
+
+
+class ClipImageEmbedder:
+    """The vision tower of a CLIP model (`image_embeds`). A checkpoint of both towers serves too."""
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        ImageEmbedderOptions.model_validate(config.options)
+        self._device = device_of(config)
+        self._dtype = dtype_of(config, auto=torch.float32)
+        source: dict[str, Any] = {"pretrained_model_name_or_path": resolve(config.model), "revision": config.revision}
+        with quiet():
+            model: Any = CLIPVisionModelWithProjection.from_pretrained(**source, dtype=self._dtype)
+            self._processor = AutoImageProcessor.from_pretrained(**source, backend="pil")
+        self._model = model.to(self._device).eval()
+        self._dimension = int(self._model.config.projection_dim)
+
+    def identity(self) -> dict[str, str]:
+        return identify(self.config.kind, self.config.model, self.config.revision)
+
+    @torch.inference_mode()
+    def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
+        """Return L2-normalised [B, E] float32 rows, one per HWC uint8 RGB image of any size."""
+        rows: list[FloatArray] = []
+        for batch, num_real in padded_batches(images, self.config.batch_size):
+            inputs = self._processor([Image.fromarray(image) for image in batch], return_tensors="pt")
+            embeds_BE = self._model(inputs["pixel_values"].to(self._device, self._dtype)).image_embeds
+            rows.append(_normalised(embeds_BE)[:num_real])
+        return np.concatenate(rows) if rows else np.zeros((0, self._dimension), np.float32)
+
+
+class SentenceEmbedder:
+    """A sentence-transformers checkpoint with mean pooling, as plain transformers.
+
+    Every text is padded or cut to `max_tokens`, so that one row of a batch can't change the shape of the others.
+    (Importing sentence_transformers instead costs 9 s more.)
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._max_tokens = SentenceOptions.model_validate(config.options).max_tokens
+        self._device = device_of(config)
+        source: dict[str, Any] = {"pretrained_model_name_or_path": resolve(config.model), "revision": config.revision}
+        with quiet():
+            self._tokenizer = AutoTokenizer.from_pretrained(**source)
+            model: Any = AutoModel.from_pretrained(**source, dtype=dtype_of(config, auto=torch.float32))
+        self._model = model.to(self._device).eval()
+        self._dimension = int(self._model.config.hidden_size)
+
+    def identity(self) -> dict[str, str]:
+        return identify(self.config.kind, self.config.model, self.config.revision)
+
+    @torch.inference_mode()
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return L2-normalised [B, E] float32 rows, one per text."""
+        rows: list[FloatArray] = []
+        for batch, num_real in padded_batches(texts, self.config.batch_size):
+            inputs = self._tokenizer(
+                batch, padding="max_length", truncation=True, max_length=self._max_tokens, return_tensors="pt"
+            ).to(self._device)
+            states_BLE = self._model(**inputs).last_hidden_state.float()
+            mask_BL1 = inputs["attention_mask"].unsqueeze(-1).float()
+            mean_BE = (states_BLE * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1.0)
+            rows.append(_normalised(mean_BE)[:num_real])
+        return np.concatenate(rows) if rows else np.zeros((0, self._dimension), np.float32)
+
+
+def _normalised(rows_BE: torch.Tensor) -> FloatArray:
+    return torch.nn.functional.normalize(rows_BE.float(), dim=-1).cpu().numpy()

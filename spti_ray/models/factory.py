@@ -1,0 +1,198 @@
+"""From configuration to engines: the embedded and fake sets, known kinds, and the environment each process needs.
+
+Imports no heavy library: an engine's module is imported by `build`, in the process that will run it.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+from typing import Any, get_args
+
+from pydantic import ValidationError
+
+from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, Section
+from spti_ray.models import options
+from spti_ray.models.bundled import is_local
+
+KINDS: dict[str, str] = {
+    "vllm": "spti_ray.models.vllm_writer:VllmWriter",
+    "diffusers": "spti_ray.models.diffusers_renderer:DiffusersRenderer",
+    "image-to-text": "spti_ray.models.transformers_captioner:TransformersCaptioner",
+    "blip": "spti_ray.models.transformers_captioner:TransformersCaptioner",
+    "clip-vision": "spti_ray.models.embedders:ClipImageEmbedder",
+    "sentence": "spti_ray.models.embedders:SentenceEmbedder",
+    "fake-writer": "spti_ray.models.fakes:FakeWriter",
+    "fake-renderer": "spti_ray.models.fakes:FakeRenderer",
+    "fake-captioner": "spti_ray.models.fakes:FakeCaptioner",
+    "fake-image-embedder": "spti_ray.models.fakes:FakeImageEmbedder",
+    "fake-text-embedder": "spti_ray.models.fakes:FakeTextEmbedder",
+}
+"""Short names of `kind`; any other kind is `module:Class`."""
+
+OPTIONS: dict[str, type[Section]] = {
+    "vllm": options.VllmOptions,
+    "diffusers": options.DiffusersOptions,
+    "image-to-text": options.CaptionerOptions,
+    "blip": options.CaptionerOptions,
+    "clip-vision": options.ImageEmbedderOptions,
+    "sentence": options.SentenceOptions,
+    **{kind: options.FakeOptions for kind in KINDS if kind.startswith("fake-")},
+}
+
+METHODS: dict[Role, str] = {
+    "writer": "write",
+    "captioner": "caption",
+    "renderer": "render",
+    "image_embedder": "embed_images",
+    "text_embedder": "embed_texts",
+}
+
+EMBEDDED = EnginesConfig(
+    # Fractions of a CPU: all five fit on two cores with room for shards. Each engine still uses `threads` cores while
+    # it works; waiting threads sleep (see engine_environment), so sharing cores costs little.
+    writer=EngineConfig(kind="vllm", model="bundled:smollm2", dtype="bfloat16", batch_size=64, num_cpus=0.5),
+    renderer=EngineConfig(
+        kind="diffusers",
+        model="bundled:sticker-sd",
+        dtype="bfloat16",
+        batch_size=16,
+        num_cpus=0.5,
+        # 8 steps look as good as 20 with this model.
+        options={
+            "steps": 8,
+            "guidance_scale": 4.0,
+            "guidance_rescale": 0.7,
+            "height": 64,
+            "width": 64,
+            "text_encoder": "bundled:minilm",
+        },
+    ),
+    captioner=EngineConfig(kind="blip", model="bundled:sticker-blip", dtype="float32", batch_size=32, num_cpus=0.2),
+    image_embedder=EngineConfig(
+        kind="clip-vision", model="bundled:sticker-clip", dtype="float32", batch_size=32, num_cpus=0.2
+    ),
+    text_embedder=EngineConfig(
+        kind="sentence",
+        model="bundled:minilm",
+        dtype="float32",
+        batch_size=32,
+        num_cpus=0.1,
+        options={"max_tokens": 32},  # Texts have at most 16 words.
+    ),
+)
+"""Small real models that run on a laptop's CPU, offline."""
+
+FAKE = EnginesConfig(
+    **{role: EngineConfig(kind=f"fake-{role.replace('_', '-')}", model="SIMULATED", num_cpus=0.1) for role in ROLES}
+)
+"""Deterministic stand-ins, for tests of everything around the engines. Results are marked SIMULATED."""
+
+
+def engines_config(value: str | dict[Role, dict[str, Any]] = "embedded") -> EnginesConfig:
+    """The engines that `runtime.engines` asks for.
+
+    Settings of a role are laid over the embedded ones. Another `kind` starts from nothing; another `model` keeps the
+    embedded settings but not their `options`, which belong to the embedded model.
+
+    Raises:
+        ValueError: one line that names `runtime.engines.<role>.<key>`.
+    """
+    if isinstance(value, str):
+        literals = {"embedded": EMBEDDED, "fake": FAKE}
+        if value not in literals:
+            raise ValueError(f"runtime.engines: {value!r} is not embedded, fake or settings per role")
+        return literals[value]
+    for role in value:
+        if role not in get_args(Role):
+            raise ValueError(f"runtime.engines.{role}: there is no such role; roles: {', '.join(ROLES)}")
+    return EnginesConfig(**{role: _overlay(role, value.get(role) or {}) for role in ROLES})
+
+
+def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:
+    base = EMBEDDED.of(role)
+    if settings.get("kind", base.kind) == base.kind:
+        merged = base.model_dump() | settings
+        given = settings.get("options") or {}
+        same_model = settings.get("model", base.model) == base.model
+        if isinstance(given, dict):
+            merged["options"] = (base.options | given) if same_model else given
+    else:
+        merged = settings
+    where = f"runtime.engines.{role}"
+    try:
+        config = EngineConfig.model_validate(merged)
+    except ValidationError as error:
+        raise ValueError(_one_line(where, error)) from None
+    if config.kind not in KINDS and ":" not in config.kind:
+        raise ValueError(f"{where}.kind: {config.kind!r} is neither module:Class nor one of {', '.join(KINDS)}")
+    if config.kind in OPTIONS:
+        try:
+            OPTIONS[config.kind].model_validate(config.options)
+        except ValidationError as error:
+            raise ValueError(_one_line(f"{where}.options", error)) from None
+    if not config.model:
+        raise ValueError(f"{where}.model: is not set; give a Hugging Face id, a folder or bundled:NAME")
+    return config
+
+
+def _one_line(where: str, error: ValidationError) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    problem = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
+    return f"{where}.{key}: {problem}"
+
+
+def build(role: Role, config: EngineConfig) -> Any:
+    """Import the engine's class and construct it: this loads the model.
+
+    Raises:
+        ValueError: the kind can't be imported or is no engine of this role.
+        ModelMissing: the model is not there.
+    """
+    where = f"runtime.engines.{role}.kind"
+    module_name, _, class_name = KINDS.get(config.kind, config.kind).partition(":")
+    try:
+        engine_class = getattr(importlib.import_module(module_name), class_name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        raise ValueError(f"{where}: can't import {config.kind!r}: {error}") from error
+    if not hasattr(engine_class, METHODS[role]):
+        raise ValueError(f"{where}: {config.kind!r} has no method {METHODS[role]}()")
+    return engine_class(config)
+
+
+def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:
+    """Environment variables that the engine's process needs before its first import.
+
+    `threads` defaults to the cores of the machine that calls this.
+    """
+    del role  # All roles follow the same rules today; callers should not need to know.
+    environment = {
+        # Engines share cores. An OpenMP thread that spins while it waits steals a core from the others: two such
+        # programs on the same two cores ran ten times slower.
+        "OMP_NUM_THREADS": str(config.threads or os.cpu_count() or 1),
+        "OMP_WAIT_POLICY": "passive",
+        "GOMP_SPINCOUNT": "0",
+        "KMP_BLOCKTIME": "0",
+        "TOKENIZERS_PARALLELISM": "false",
+        "TRANSFORMERS_VERBOSITY": "error",
+        "DIFFUSERS_VERBOSITY": "error",
+        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
+        "TQDM_DISABLE": "1",
+        "DO_NOT_TRACK": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+    }
+    models = [config.model, *(str(config.options[key]) for key in ("text_encoder",) if config.options.get(key))]
+    if all(is_local(model) or config.kind.startswith("fake-") for model in models):
+        environment["HF_HUB_OFFLINE"] = "1"
+    if config.kind == "vllm":
+        environment |= {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
+        if not config.num_gpus:
+            environment |= {
+                "VLLM_CPU_KVCACHE_SPACE": "1",
+                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+                # Makes vLLM accept the "uni" executor on CPU, which saves a process. AsyncLLM still starts its own
+                # EngineCore process, which inherits these variables.
+                "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+            }
+    return environment

@@ -1,0 +1,58 @@
+"""The `options:` of each engine kind: checked when the configuration is read, before any heavy library loads.
+
+`None` means: what the engine's library or the model's own files say.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from spti_ray.config import Section
+
+
+class VllmOptions(Section):
+    prompt_format: Literal["completion", "chat"] = Field(
+        "completion", description="chat: the prompt becomes a user message in the model's chat template."
+    )
+    chat_template_kwargs: dict[str, Any] = Field(default={}, description="For chat, such as {enable_thinking: false}.")
+    max_model_len: int | None = Field(2048, ge=16, description="Tokens of prompt and output together.")
+    max_num_seqs: int = Field(64, ge=1, description="Sequences that decode together.")
+    enforce_eager: bool | None = Field(None, description="By default on CPU only: compiling takes minutes there.")
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    tensor_parallel_size: int = Field(1, ge=1)
+    extra: dict[str, Any] = Field(default={}, description="Other arguments of vLLM's AsyncEngineArgs.")
+
+
+class DiffusersOptions(Section):
+    steps: int | None = Field(None, ge=1)
+    guidance_scale: float | None = Field(None, ge=0)
+    guidance_rescale: float | None = Field(None, ge=0, le=1)
+    height: int | None = Field(None, ge=8)
+    width: int | None = Field(None, ge=8)
+    text_encoder: str | None = Field(
+        None, description="Model that replaces a text encoder which the pipeline's folder does not store."
+    )
+    vae_slicing: bool = Field(False, description="Decode image by image: less memory.")
+    vae_tiling: bool = Field(False, description="Decode in tiles: less memory at large sizes.")
+    compile: bool = Field(False, description="compile_repeated_blocks(), where the model has it.")
+    attention_backend: str | None = Field(None, description="diffusers' name, such as `flash`; falls back to its own.")
+    extra: dict[str, Any] = Field(default={}, description="Other arguments of the pipeline's call.")
+
+
+class CaptionerOptions(Section):
+    max_tokens: int = Field(24, ge=1)
+    prompt: str | None = Field(None, description="Text that the caption continues, where the model takes one.")
+
+
+class ImageEmbedderOptions(Section):
+    pass
+
+
+class SentenceOptions(Section):
+    max_tokens: int = Field(64, ge=2, description="Every text is padded or cut to this many tokens.")
+
+
+class FakeOptions(Section):
+    delay_s: float = Field(0.0, ge=0, description="Sleep of each call, for tests of scheduling.")

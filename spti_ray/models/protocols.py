@@ -1,0 +1,61 @@
+"""What an engine of each role does. Engines know nothing of privacy or Ray.
+
+An engine is a class built from one `EngineConfig`; construction loads the model. Methods take and return plain
+values, work in fixed padded micro-batches of `batch_size`, and are deterministic functions of their arguments
+(and seeds), whatever else is in the batch as far as the hardware allows. Embeddings are L2-normalised float32.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from spti_ray.types import Completions, FloatArray, ImageArray, WriteRequest
+
+
+class EngineDead(RuntimeError):
+    """The engine can't be used any more; its process must be replaced (vLLM's EngineDeadError)."""
+
+
+class Writer(Protocol):
+    """An LLM. Async, so that many units share one continuous batch."""
+
+    async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:
+        """Return one `Completions` per request, in order."""
+        ...
+
+
+class Renderer(Protocol):
+    """A text-to-image model."""
+
+    def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
+        """Return one HWC uint8 RGB image per text, each from its own seed."""
+        ...
+
+
+class Captioner(Protocol):
+    """An image-to-text model."""
+
+    def caption(self, images: Sequence[ImageArray]) -> list[str]:
+        """Return one caption per HWC uint8 RGB image of any size."""
+        ...
+
+
+class ImageEmbedder(Protocol):
+    def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
+        """Return L2-normalised [B, E] float32 rows, one per HWC uint8 RGB image of any size."""
+        ...
+
+
+class TextEmbedder(Protocol):
+    def embed_texts(self, texts: Sequence[str]) -> FloatArray:
+        """Return L2-normalised [B, E] float32 rows, one per text."""
+        ...
+
+
+class Identified(Protocol):
+    """Every engine says what it is, for the manifest and the certificate."""
+
+    def identity(self) -> dict[str, str]:
+        """Return at least `kind`, `model` and `revision` (a commit, or a hash of the weights for local folders)."""
+        ...

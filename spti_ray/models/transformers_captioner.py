@@ -1,0 +1,64 @@
+"""The captioner: any image-to-text model of transformers, greedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.batching import device_of, dtype_of, padded_batches
+from spti_ray.models.bundled import identify, resolve
+from spti_ray.models.options import CaptionerOptions
+from spti_ray.models.quiet import quiet
+from spti_ray.types import ImageArray
+
+
+class TransformersCaptioner:
+    """Captions in batches of exactly `batch_size`, by greedy decoding: a caption depends on its image alone."""
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._options = CaptionerOptions.model_validate(config.options)
+        self._device = device_of(config)
+        self._dtype = dtype_of(config, auto=torch.float32 if self._device.type == "cpu" else torch.bfloat16)
+        source: dict[str, Any] = {"pretrained_model_name_or_path": resolve(config.model), "revision": config.revision}
+        with quiet():
+            model: Any = AutoModelForImageTextToText.from_pretrained(**source, dtype=self._dtype)
+            self._images = AutoImageProcessor.from_pretrained(**source, backend="pil")
+            self._tokenizer = AutoTokenizer.from_pretrained(**source)
+            self._processor = AutoProcessor.from_pretrained(**source) if self._options.prompt else None
+        self._model = model.to(self._device).eval()
+
+    def identity(self) -> dict[str, str]:
+        return identify(self.config.kind, self.config.model, self.config.revision)
+
+    @torch.inference_mode()
+    def caption(self, images: Sequence[ImageArray]) -> list[str]:
+        """Return one caption per HWC uint8 RGB image of any size."""
+        captions: list[str] = []
+        for batch, num_real in padded_batches(images, self.config.batch_size):
+            inputs = self._inputs([Image.fromarray(image) for image in batch])
+            tokens = self._model.generate(
+                **inputs, max_new_tokens=self._options.max_tokens, do_sample=False, num_beams=1
+            )
+            texts = self._tokenizer.batch_decode(tokens, skip_special_tokens=True)
+            captions += [self._clean(text) for text in texts[:num_real]]
+        return captions
+
+    def _clean(self, text: str) -> str:
+        """Decoders repeat the prompt before the caption."""
+        return " ".join(text.strip().removeprefix(self._options.prompt or "").split())
+
+    def _inputs(self, images: list[Image.Image]) -> dict[str, torch.Tensor]:
+        if self._processor is not None:
+            inputs = self._processor(images=images, text=[self._options.prompt] * len(images), return_tensors="pt")
+        else:
+            inputs = self._images(images, return_tensors="pt")
+        return {
+            name: value.to(self._device, self._dtype if value.is_floating_point() else None)
+            for name, value in inputs.items()
+        }

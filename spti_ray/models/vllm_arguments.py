@@ -1,0 +1,51 @@
+"""How the vLLM engine is set up. Imports no vLLM."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.bundled import resolve
+from spti_ray.models.options import VllmOptions
+
+BLOCK_TOKENS = 32
+"""Tokens of a block of the prefix cache, on CPU; a multiple of the 16 that GPUs have."""
+
+TOP_P_PROCESSOR = "spti_ray.models.vllm_top_p:QuickTopP"
+TOP_P_ARGUMENT = "spti_top_p"
+"""Key of `SamplingParams.extra_args`; the request's own `top_p` stays 1, so that vLLM does not sort."""
+
+
+def engine_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
+    """Arguments of `AsyncEngineArgs` for `config`."""
+    options = VllmOptions.model_validate(config.options)
+    eager = options.enforce_eager if options.enforce_eager is not None else on_cpu
+    arguments: dict[str, Any] = {
+        "model": resolve(config.model),
+        "revision": config.revision,
+        "dtype": config.dtype,
+        "max_model_len": options.max_model_len,
+        "max_num_seqs": options.max_num_seqs,
+        "enforce_eager": eager,
+        "enable_prefix_caching": True,
+        "tensor_parallel_size": options.tensor_parallel_size,
+        "disable_log_stats": True,
+        "enable_log_requests": False,
+        "use_tqdm_on_load": False,
+    }
+    if options.tensor_parallel_size == 1:
+        arguments["distributed_executor_backend"] = "uni"
+    if on_cpu:
+        # vLLM splits prompts that exceed the step's token budget, and its CPU worker then dies with "CPU Generator
+        # does not use offset" when the split request has a seed, as all of ours have. So no prompt is ever split.
+        arguments["enable_chunked_prefill"] = False
+        arguments["max_num_batched_tokens"] = max(2048, options.max_model_len or 0)
+        # Only whole blocks of a prefix are reused. vLLM's CPU default of 128 tokens leaves up to 127 tokens of the
+        # few-shot block to every request; 32 is the least that the CPU attention kernel takes.
+        arguments["block_size"] = BLOCK_TOKENS
+    else:
+        arguments["gpu_memory_utilization"] = options.gpu_memory_utilization
+    arguments |= options.extra
+    if on_cpu:  # The writer's top_p depends on it.
+        arguments["logits_processors"] = [TOP_P_PROCESSOR, *options.extra.get("logits_processors", ())]
+    return arguments

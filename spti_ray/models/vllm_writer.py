@@ -1,0 +1,159 @@
+"""The writer: a vLLM engine that batches continuously over all requests of all units.
+
+`write` may be called many times concurrently. Set `factory.engine_environment` before this module is imported: vLLM
+reads its environment variables at import.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+from collections.abc import Sequence
+from typing import Any
+
+from vllm import SamplingParams, TokensPrompt
+from vllm.engine.arg_utils import AsyncEngineArgs
+from vllm.exceptions import VLLMError
+from vllm.platforms import current_platform
+from vllm.sampling_params import RequestOutputKind
+from vllm.v1.engine.async_llm import AsyncLLM
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.bundled import identify
+from spti_ray.models.options import VllmOptions
+from spti_ray.models.protocols import EngineDead
+from spti_ray.models.vllm_arguments import BLOCK_TOKENS, TOP_P_ARGUMENT, engine_arguments
+from spti_ray.types import Completions, WriteRequest
+
+SHARED_PREFIX_TOKENS = 64
+"""A common prefix at least this long is worth computing alone first."""
+
+SEED_LIMIT = 1 << 62
+"""Request seeds stay below it: the children of one request use seed + index, in a signed 64-bit number."""
+
+
+class VllmWriter:
+    """An LLM served by vLLM's `AsyncLLM`, on CPU or on the GPUs that the process can see.
+
+    A completion depends on its request alone (prompt, seed, index among `n`), up to the rounding of the model's
+    arithmetic, which can change with the composition of the batch and then tip a sampled token.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._options = VllmOptions.model_validate(config.options)
+        self._output_tokens = 0
+        self._ids = itertools.count()
+        self._warm_prefixes: dict[tuple[int, ...], asyncio.Event] = {}
+        self._on_cpu = current_platform.is_cpu()
+        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._on_cpu)))
+        self._tokenizer = self._engine.get_tokenizer()
+
+    @property
+    def output_tokens(self) -> int:
+        """Tokens generated since the start."""
+        return self._output_tokens
+
+    def identity(self) -> dict[str, str]:
+        return identify(self.config.kind, self.config.model, self.config.revision)
+
+    async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:
+        """Complete every request; they decode together, and with those of other calls.
+
+        Raises:
+            EngineDead: the process must be replaced.
+            RuntimeError: vLLM refused or failed a request; the engine lives.
+        """
+        prompts = [self._encode(request.prompt) for request in requests]
+        if len(prompts) > 1:
+            await self._warm(tuple(os.path.commonprefix(prompts)))
+        return await self._gather(requests, prompts)
+
+    def close(self) -> None:
+        """Stop the engine's process. The writer can't be used afterwards."""
+        self._engine.shutdown()
+        # Its finaliser shuts down once more, and fails noisily if that happens while the interpreter exits.
+        self._engine.shutdown = lambda timeout=None: None
+
+    def _encode(self, prompt: str) -> list[int]:
+        if self._options.prompt_format == "completion":
+            return self._tokenizer.encode(prompt)
+        encoded: Any = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": prompt}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=False,
+            **self._options.chat_template_kwargs,
+        )
+        return encoded
+
+    async def _warm(self, prefix: tuple[int, ...]) -> None:
+        """Put the batch's common prefix into vLLM's cache, once.
+
+        Requests that arrive together with a cold cache each compute the shared few-shot block: measured 7 s for 32
+        requests of 130 tokens on CPU.
+        """
+        # Only whole blocks are cached; without the rest, batches that differ in their targets share the key.
+        prefix = prefix[: len(prefix) // BLOCK_TOKENS * BLOCK_TOKENS]
+        if len(prefix) < SHARED_PREFIX_TOKENS:
+            return
+        warm = self._warm_prefixes.get(prefix)
+        if warm is None:
+            warm = self._warm_prefixes[prefix] = asyncio.Event()
+            try:
+                await self._generate(list(prefix), SamplingParams(max_tokens=1, temperature=0.0, detokenize=False))
+            except BaseException:
+                del self._warm_prefixes[prefix]
+                raise
+            finally:
+                warm.set()
+        await warm.wait()
+
+    async def _gather(self, requests: Sequence[WriteRequest], prompts: Sequence[list[int]]) -> list[Completions]:
+        tasks = [
+            asyncio.create_task(self._complete(request, prompt))
+            for request, prompt in zip(requests, prompts, strict=True)
+        ]
+        try:
+            # No TaskGroup: it would wrap EngineDead in an ExceptionGroup.
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()  # vLLM aborts a cancelled request; tasks that are done are not touched.
+
+    async def _complete(self, request: WriteRequest, prompt: list[int]) -> Completions:
+        sampling = SamplingParams(
+            n=request.n,
+            seed=request.seed % SEED_LIMIT,
+            temperature=request.temperature,
+            max_tokens=request.max_tokens,
+            stop=list(request.stop),
+            output_kind=RequestOutputKind.FINAL_ONLY,
+        )
+        if request.top_p < 1.0 and self._on_cpu:
+            sampling.extra_args = {TOP_P_ARGUMENT: request.top_p}
+        else:
+            sampling.top_p = request.top_p
+        output = await self._generate(prompt, sampling)
+        tokens = sum(len(completion.token_ids) for completion in output.outputs)
+        self._output_tokens += tokens
+        ordered = sorted(output.outputs, key=lambda completion: completion.index)
+        return Completions(tuple(completion.text for completion in ordered), tokens)
+
+    async def _generate(self, prompt: list[int], sampling: SamplingParams) -> Any:
+        output = None
+        try:
+            async for output in self._engine.generate(
+                TokensPrompt(prompt_token_ids=prompt), sampling, request_id=f"w{next(self._ids)}"
+            ):
+                pass
+        except EngineDeadError as error:
+            raise EngineDead("vLLM's engine died") from error
+        except (VLLMError, ValueError) as error:  # EngineGenerateError among them
+            reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
+            raise RuntimeError(f"vLLM failed a request: {reason[0][:300]}") from None
+        if output is None:
+            raise RuntimeError("vLLM failed a request: it returned no output")
+        return output

@@ -1,0 +1,319 @@
+# pyright: strict
+"""The private data set on disk: checked at planning, divided into shards by stable ids, read lazily by one shard.
+
+A record's id is its row in the Parquet file, or the place of its relative path in a folder's sorted listing. Only the
+configured columns are read (image, label, group); a struct image's `path` is only ever used to open that file.
+Error texts name configuration fields, the configured path and column names; never files of a folder or values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Any, Literal, NoReturn
+
+import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
+
+from spti_ray.config import DataConfig
+from spti_ray.private.decode import Undecodable, decode
+from spti_ray.types import SINGLE_LABEL, ImageArray
+
+# PyArrow ships no types.
+parquet: Any = _parquet_untyped
+arrow_types: Any = _types_untyped
+
+Unit = Literal["record", "group"]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+BUNDLED_DATA = {"stickers": "stickers.parquet"}
+
+MISSING_IMAGE = "no image"
+UNREADABLE_FILE = "unreadable file"
+FILE_TOO_LARGE = "file too large"
+UNLISTED_LABEL = "no listed label"
+MISSING_GROUP = "no group"
+"""Problems of a record beside those of `decode.Reason`: a fixed vocabulary without content."""
+
+_BATCH_ROWS = 16
+_BUFFER_BYTES = 1 << 20
+# 16-bit RGBA takes 8 bytes a pixel uncompressed; small limits leave room for metadata.
+_BYTES_PER_PIXEL = 8
+_MIN_FILE_LIMIT = 64 * 2**20
+
+
+class DataError(ValueError):
+    """The configured data can't be used; one line that names the configuration field and what to do."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the private records are: public facts only, and so not how many there are."""
+
+    kind: Literal["folder", "parquet"]
+    path: Path
+
+
+@dataclass(frozen=True, repr=False)
+class Record:
+    """PRIVATE: one record. `image` is None, and `problem` says why, for a record that casts no vote."""
+
+    index: int
+    label: str | None
+    group: str | None
+    image: ImageArray | None
+    problem: str | None = None
+
+    def __repr__(self) -> str:
+        return "<Record: private>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("Records are private and are never pickled")
+
+
+def resolve_path(path: str) -> Path:
+    """Return the local path of `data.path`; `bundled:NAME` is a file of the package. Raises `DataError`."""
+    prefix, _, name = path.partition(":")
+    if prefix == "bundled":
+        if name not in BUNDLED_DATA:
+            raise DataError(f"data.path: {path!r} is unknown; bundled data: {', '.join(sorted(BUNDLED_DATA))}")
+        return Path(str(resources.files("spti_ray") / "package_data" / "data" / BUNDLED_DATA[name]))
+    if "://" in path:
+        raise DataError(f"data.path: {path!r} is a URL; mount or copy the data and give a local path")
+    return Path(path).expanduser()
+
+
+def describe(data: DataConfig, unit: Unit = "record", label_names: tuple[str, ...] = (SINGLE_LABEL,)) -> Source:
+    """Check at planning that the configured data can be read, and say where they are. Reads no record.
+
+    Raises `DataError` with one line that names the field to change.
+    """
+    path = resolve_path(data.path)
+    needs_labels = label_names != (SINGLE_LABEL,)
+    if not path.exists():
+        raise DataError(f"data.path: {data.path!r} does not exist; give a folder of images or a Parquet file")
+    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        raise DataError(f"data.path: {data.path!r} can't be read; check its permissions")
+    if path.is_dir():
+        _check_folder(data, path, unit)
+        return Source("folder", path)
+    _check_parquet(data, path, unit, needs_labels)
+    return Source("parquet", path)
+
+
+def shard_of_group(group: str, num_shards: int) -> int:
+    """The shard of a group, from its value alone: a group never spans shards."""
+    return int.from_bytes(hashlib.sha256(group.encode("utf-8", "surrogatepass")).digest()[:8], "big") % num_shards
+
+
+def shard_rows(num_records: int, shard_id: int, num_shards: int) -> range:
+    """The contiguous record indexes of a shard (unit record); shard sizes differ by one at most."""
+    return range(num_records * shard_id // num_shards, num_records * (shard_id + 1) // num_shards)
+
+
+def load_shard(
+    data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+) -> Iterator[Record]:
+    """Yield the records of one shard in index order, reading and decoding one small batch at a time.
+
+    Every record of the shard is yielded; one that is unusable (no image, no listed label, no group when the unit is
+    the group) comes with a `problem` and image None. With label_names ("all",) every label is "all".
+    Raises `DataError` if the data set as a whole can't be read.
+    """
+    if not 0 <= shard_id < num_shards:
+        raise ValueError("shard_id must be in range(num_shards)")
+    source = describe(data, unit, label_names)
+    try:
+        if source.kind == "folder":
+            yield from _load_folder(source.path, data, shard_id, num_shards, label_names)
+        else:
+            yield from _load_parquet(source.path, data, unit, shard_id, num_shards, label_names)
+        return
+    except Exception as error:  # noqa: BLE001 PyArrow's texts may quote the file
+        kind = type(error).__name__
+    raise DataError(f"data.path: reading {data.path!r} failed ({kind}); check that the data are complete")
+
+
+def _check_folder(data: DataConfig, path: Path, unit: Unit) -> None:
+    if unit == "group":
+        raise DataError("privacy.unit: group needs a Parquet file with data.group_column, but data.path is a folder")
+    if next(_image_files(path), None) is None:
+        known = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+        raise DataError(f"data.path: the folder {data.path!r} holds no image file ({known})")
+
+
+def _check_parquet(data: DataConfig, path: Path, unit: Unit, needs_labels: bool) -> None:
+    try:
+        with parquet.ParquetFile(path) as file:
+            schema, num_rows = file.schema_arrow, file.metadata.num_rows
+    except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
+        schema, num_rows = None, 0
+    if schema is None:
+        raise DataError(f"data.path: {data.path!r} is not a Parquet file; give a folder of images or a Parquet file")
+    if needs_labels and data.label_column is None:
+        raise DataError("data.label_column: must be set, since evolution.labels names labels")
+    names: list[str] = list(schema.names)
+    columns = {"image_column": data.image_column}
+    if needs_labels and data.label_column is not None:
+        columns["label_column"] = data.label_column
+    if unit == "group":
+        if data.group_column is None:
+            raise DataError("data.group_column: must be set, since privacy.unit is group")
+        columns["group_column"] = data.group_column
+    for field, column in columns.items():
+        if column not in names:
+            raise DataError(f"data.{field}: the Parquet file has no column {column!r}; {_suggest(column, names)}")
+        if names.count(column) > 1:
+            raise DataError(f"data.{field}: the Parquet file has several columns {column!r}; rename all but one")
+    if not _holds_images(schema.field(data.image_column).type):
+        raise DataError(
+            f"data.image_column: column {data.image_column!r} must hold encoded bytes or a struct of bytes and path"
+        )
+    if not num_rows:
+        raise DataError(f"data.path: the Parquet file {data.path!r} has no rows")
+
+
+def _suggest(column: str, names: list[str]) -> str:
+    lowered = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(column.lower(), list(lowered), n=1, cutoff=0.5)
+    return f"did you mean {lowered[near[0]]!r}?" if near else f"its columns: {', '.join(names)}"
+
+
+def _is_bytes(kind: Any) -> bool:
+    return bool(arrow_types.is_binary(kind) or arrow_types.is_large_binary(kind))
+
+
+def _holds_images(kind: Any) -> bool:
+    if arrow_types.is_struct(kind):
+        fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
+        return bool(fields.keys() & {"bytes", "path"}) and ("bytes" not in fields or _is_bytes(fields["bytes"]))
+    return _is_bytes(kind)
+
+
+def _image_files(folder: Path) -> Iterator[Path]:
+    """Image files under the folder by extension, in no set order; hidden files and folders are left out."""
+    for root, folders, files in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
+        for name in files:
+            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
+                yield Path(root, name)
+
+
+def _load_folder(
+    folder: Path, data: DataConfig, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+) -> Iterator[Record]:
+    paths = sorted((file.relative_to(folder) for file in _image_files(folder)), key=lambda p: os.fsencode(p.as_posix()))
+    for index in shard_rows(len(paths), shard_id, num_shards):
+        relative = paths[index]
+        label = relative.parts[0] if len(relative.parts) > 1 else None
+        yield _record(index, label, None, "record", label_names, folder / relative, data.max_pixels)
+
+
+def _load_parquet(
+    path: Path, data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+) -> Iterator[Record]:
+    columns = [data.image_column]
+    label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
+    group_column = data.group_column if unit == "group" else None
+    columns += [column for column in (label_column, group_column) if column is not None and column not in columns]
+    folder = path.parent.resolve()
+    # Without pre-buffering PyArrow streams pages instead of holding a whole row group.
+    with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
+        num_rows: int = file.metadata.num_rows
+        # A group's records may be anywhere, so that each shard looks at the group of all rows.
+        wanted = shard_rows(num_rows, shard_id, num_shards) if unit == "record" else range(num_rows)
+        for index, batch, i in _rows(file, columns, wanted):
+            group = _text(batch.column(group_column)[i].as_py()) if group_column else None
+            if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
+                continue
+            label = _text(batch.column(label_column)[i].as_py()) if label_column else None
+            encoded = _encoded(batch.column(data.image_column)[i].as_py(), folder)
+            yield _record(index, label, group, unit, label_names, encoded, data.max_pixels)
+
+
+def _rows(file: Any, columns: list[str], wanted: range) -> Iterator[tuple[int, Any, int]]:
+    """Yield (row of the file, batch that holds it, place in the batch) of the wanted rows, by row groups."""
+    start = 0
+    for row_group in range(file.metadata.num_row_groups):
+        num_rows: int = file.metadata.row_group(row_group).num_rows
+        if start < wanted.stop and wanted.start < start + num_rows:
+            first = start
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[row_group], columns=columns, use_threads=False):
+                for index in range(max(first, wanted.start), min(first + batch.num_rows, wanted.stop)):
+                    yield index, batch, index - first
+                first += batch.num_rows
+        start += num_rows
+
+
+def _text(value: object) -> str | None:
+    """A label or group as text; null and NaN are none."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return None
+    return value.hex() if isinstance(value, bytes) else str(value)
+
+
+def _encoded(value: Any, folder: Path) -> bytes | Path | str:
+    """The image's bytes, or the file that holds them (inside the data's folder), or a problem."""
+    if isinstance(value, bytes):
+        return value
+    if isinstance(value, dict):
+        data: Any = value.get("bytes")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        name: Any = value.get("path")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+        if isinstance(data, bytes):
+            return data
+        if isinstance(name, str) and name:
+            return _inside(folder, name)
+    return MISSING_IMAGE
+
+
+def _inside(folder: Path, name: str) -> Path | str:
+    try:
+        path = (folder / name).resolve()
+    except (OSError, ValueError, RuntimeError):
+        return UNREADABLE_FILE
+    return path if path.is_relative_to(folder) else UNREADABLE_FILE
+
+
+def _record(
+    index: int,
+    label: str | None,
+    group: str | None,
+    unit: Unit,
+    label_names: tuple[str, ...],
+    encoded: bytes | Path | str,
+    max_pixels: int,
+) -> Record:
+    if label_names == (SINGLE_LABEL,):
+        label = SINGLE_LABEL
+    if label not in label_names:
+        return Record(index, None, group, None, UNLISTED_LABEL)
+    if unit == "group" and group is None:
+        return Record(index, label, None, None, MISSING_GROUP)
+    if isinstance(encoded, Path):
+        encoded = _read(encoded, max(_MIN_FILE_LIMIT, _BYTES_PER_PIXEL * max_pixels))
+    if isinstance(encoded, str):
+        return Record(index, label, group, None, encoded)
+    try:
+        return Record(index, label, group, decode(encoded, max_pixels))
+    except Undecodable as error:
+        return Record(index, label, group, None, error.reason)
+
+
+def _read(path: Path, limit: int) -> bytes | str:
+    """The file's bytes, or a problem. Only regular files: opening a pipe would wait forever."""
+    try:
+        if not path.is_file():
+            return UNREADABLE_FILE
+        if path.stat().st_size > limit:
+            return FILE_TOO_LARGE
+        return path.read_bytes()
+    except (OSError, ValueError):
+        return UNREADABLE_FILE

@@ -1,0 +1,162 @@
+# pyright: strict
+"""From the bytes of one private image file to pixels, without telling anyone anything about it.
+
+Promises: the result depends on the bytes alone; images over the pixel limit are refused from their header, before
+their pixels are allocated; no exception, warning or log line carries content, metadata or a file name.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import threading
+import warnings
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageFile
+
+from spti_ray.types import ImageArray
+
+Reason = Literal["empty file", "not an image", "too many pixels", "truncated or corrupt", "unsupported pixel format"]
+
+# The formats of IMAGE_SUFFIXES and no more: Pillow's other plugins (one starts Ghostscript) are never tried.
+_FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
+_ORIENTATION = 0x0112
+_TURNS: dict[int, Image.Transpose] = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_INTEGER_SCALES = (65535.0, 2.0**32 - 1)
+_FLOAT_SCALES = (1.0, 255.0, *_INTEGER_SCALES)
+_pillow_lock = threading.Lock()
+
+# Pillow's debug lines print TIFF tags and PNG chunks, which are private.
+logging.getLogger("PIL").setLevel(logging.CRITICAL)
+
+
+class Undecodable(ValueError):
+    """The bytes are not an image that may be used; says why in words from a fixed vocabulary, `reason`."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason)
+        self.reason: Reason = reason
+
+
+def decode(data: bytes, max_pixels: int) -> ImageArray:
+    """Return the [H, W, 3] uint8 RGB pixels of an encoded image (the first frame of an animated one).
+
+    Transparency is composited on white, EXIF orientation is applied, deeper samples are scaled to 8 bits.
+    Raises `Undecodable`, and nothing else, for bytes that are no usable image or hold more than `max_pixels`.
+    """
+    # The reason is raised outside of the `except` blocks, so that no Pillow exception hangs on it as context.
+    reason: Reason
+    if not data:
+        reason = "empty file"
+    else:
+        try:
+            return _decode(data, max_pixels)
+        except Undecodable as error:
+            reason = error.reason
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError, MemoryError):
+            reason = "too many pixels"
+        except Exception:  # noqa: BLE001 Pillow raises dozens of types on malformed bytes
+            reason = "truncated or corrupt"
+    raise Undecodable(reason)
+
+
+def _decode(data: bytes, max_pixels: int) -> ImageArray:
+    if _webp_pixels(data) > max_pixels:
+        raise Undecodable("too many pixels")
+    with _strict_pillow(max_pixels):
+        try:
+            image = Image.open(io.BytesIO(data), formats=_FORMATS)
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+            raise
+        except Exception:  # noqa: BLE001 as above
+            raise Undecodable("not an image") from None
+        with image:
+            if image.width * image.height > max_pixels:
+                raise Undecodable("too many pixels")
+            image.load()
+            rgb = _to_rgb(image)
+            turn = _TURNS.get(_orientation(image))
+            if turn is not None:
+                rgb = rgb.transpose(turn)
+            return np.array(rgb, dtype=np.uint8)
+
+
+@contextmanager
+def _strict_pillow(max_pixels: int) -> Generator[None]:
+    """Set Pillow's process-wide switches as this module needs them, whatever other libraries made of them."""
+    with _pillow_lock, warnings.catch_warnings():
+        before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
+        # With its warning turned into an error, Pillow enforces our limit wherever it learns of a size.
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        Image.MAX_IMAGE_PIXELS = max_pixels
+        ImageFile.LOAD_TRUNCATED_IMAGES = False
+        try:
+            yield
+        finally:
+            Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES = before
+
+
+def _webp_pixels(data: bytes) -> int:
+    """Canvas size from a WebP header, 0 for other files: Pillow's WebP plugin allocates its canvas when it opens."""
+    if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
+        return 0
+    chunk = data[12:16]
+    if chunk == b"VP8X":
+        return (1 + int.from_bytes(data[24:27], "little")) * (1 + int.from_bytes(data[27:30], "little"))
+    if chunk == b"VP8L":
+        bits = int.from_bytes(data[21:25], "little")
+        return (1 + (bits & 0x3FFF)) * (1 + (bits >> 14 & 0x3FFF))
+    return (int.from_bytes(data[26:28], "little") & 0x3FFF) * (int.from_bytes(data[28:30], "little") & 0x3FFF)
+
+
+def _orientation(image: Image.Image) -> int:
+    """The EXIF orientation, 1 to 8; broken EXIF data count as none. Read after `load`, which may apply it (TIFF)."""
+    try:
+        return int(image.getexif().get(_ORIENTATION, 1))
+    except Exception:  # noqa: BLE001 as above
+        return 1
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):
+        return _grey(_rescale(np.asarray(image), _INTEGER_SCALES), image.info.get("transparency"), np.asarray(image))
+    if image.mode == "F":
+        return _grey(_rescale(np.asarray(image), _FLOAT_SCALES), None, np.asarray(image))
+    try:
+        if image.has_transparency_data:
+            rgba = image.convert("RGBA")
+            white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
+            return Image.alpha_composite(white, rgba).convert("RGB")
+        return image.convert("RGB")
+    except ValueError:
+        raise Undecodable("unsupported pixel format") from None
+
+
+def _rescale(samples_HW: npt.NDArray[Any], scales: tuple[float, ...]) -> ImageArray:
+    """Scale to 8 bits by the smallest full scale that holds the image's brightest sample; a clip would burn it out."""
+    values_HW = samples_HW.astype(np.float64)
+    top = float(values_HW.max())
+    if not np.isfinite(values_HW).all() or top > scales[-1]:
+        raise Undecodable("unsupported pixel format")
+    full = next(scale for scale in scales if top <= scale)
+    return np.rint(np.clip(values_HW, 0, full) * (255.0 / full)).astype(np.uint8)
+
+
+def _grey(grey_HW: ImageArray, transparency: Any, samples_HW: npt.NDArray[Any]) -> Image.Image:
+    if isinstance(transparency, int):
+        grey_HW = np.where(samples_HW == transparency, np.uint8(255), grey_HW)
+    return Image.fromarray(grey_HW).convert("RGB")

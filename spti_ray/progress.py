@@ -1,0 +1,116 @@
+"""One progress display for a whole run: a live line in a terminal, plain lines elsewhere.
+
+Shows public things only: the stage, the generation, candidates and images done, their rate and the time left.
+Never a number of private records.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Protocol
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+_PLAIN_EVERY_S = 10.0
+
+
+class Display(Protocol):
+    """What the driver tells the display."""
+
+    def stage(self, name: str, generation: int | None = None) -> None: ...
+
+    def expect(self, total: int) -> None: ...
+
+    def advance(self, count: int) -> None: ...
+
+    def note(self, text: str) -> None: ...
+
+
+class Progress:
+    """`expect` says how many steps (texts written and images rendered) the whole run takes from here."""
+
+    def __init__(self, console: Console, generations: int) -> None:
+        self._console = console
+        self._generations = generations
+        self._stage = "starting"
+        self._generation: int | None = None
+        self.done = 0
+        self._total = 0
+        self._started = time.monotonic()
+        self._first: float | None = None
+        self._printed = 0.0
+        self._live: Live | None = None
+
+    def __enter__(self) -> Progress:
+        if self._console.is_terminal:
+            self._live = Live(self._line(), console=self._console, refresh_per_second=4, transient=True)
+            self._live.__enter__()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        if self._live is not None:
+            self._live.__exit__(None, None, None)
+            self._live = None
+
+    def stage(self, name: str, generation: int | None = None) -> None:
+        self._stage = name
+        self._generation = generation
+        self._show(force=True)
+
+    def expect(self, total: int) -> None:
+        self._total = total
+
+    def advance(self, count: int) -> None:
+        if self._first is None:
+            self._first = time.monotonic()
+        self.done += count
+        self._show()
+
+    def note(self, text: str) -> None:
+        """A line that stays."""
+        self._console.print(text, highlight=False, soft_wrap=True)
+
+    @property
+    def rate(self) -> float:
+        """Steps per second since the first one."""
+        if self._first is None:
+            return 0.0
+        return self.done / max(1e-3, time.monotonic() - self._first)
+
+    def _where(self) -> str:
+        if self._generation is None:
+            return self._stage
+        return f"generation {self._generation + 1}/{self._generations}: {self._stage}"
+
+    def _left(self) -> str:
+        if not self.done or not self._total:
+            return "--:--"
+        seconds = max(0, round((self._total - self.done) / max(self.rate, 1e-6)))
+        return f"{seconds // 60:02d}:{seconds % 60:02d}"
+
+    def _elapsed(self) -> str:
+        seconds = round(time.monotonic() - self._started)
+        return f"{seconds // 60:02d}:{seconds % 60:02d}"
+
+    def _figures(self) -> str:
+        return f"{self.done}/{self._total} texts and images, {self.rate:.1f}/s, ETA {self._left()}"
+
+    def _line(self) -> Table:
+        grid = Table.grid(padding=(0, 1))
+        bar = ProgressBar(total=max(1, self._total), completed=min(self.done, self._total), width=24)
+        grid.add_row(Text(self._elapsed(), style="dim"), Text(self._where(), style="bold"), bar, Text(self._figures()))
+        return grid
+
+    def _show(self, force: bool = False) -> None:
+        if self._live is not None:
+            self._live.update(self._line())
+            return
+        now = time.monotonic()
+        if force or now - self._printed >= _PLAIN_EVERY_S:
+            self._printed = now
+            figures = f" | {self._figures()}" if self.done else ""
+            self._console.print(f"{self._elapsed()} {self._where()}{figures}", highlight=False, soft_wrap=True)

@@ -1,0 +1,62 @@
+"""Turns raw completions into candidate texts, or drops them.
+
+Small instruction models wrap an answer in quotes or a preamble, repeat themselves, or run on. What can be repaired
+is repaired; what can't is dropped, and the population asks again.
+"""
+
+from __future__ import annotations
+
+import re
+
+_PREAMBLE = re.compile(
+    r"^(?:sure|okay|ok|certainly|of course|here(?: is| are|'s)?|the (?:new |rewritten )?(?:text|caption) is|"
+    r"(?:new |final )?(?:text|caption|description|answer|output|filled|example)s?)\b[^:\n]{0,60}:\s*",
+    re.IGNORECASE,
+)
+# The prompts' own "New (5 words):", echoed with or without what stands before it.
+_ECHO = re.compile(r"^.*\b(?:text|new|filled)\s*\(\d+ words?\)\s*:\s*", re.IGNORECASE)
+_COUNT = re.compile(r"\s*\(\d+ words?\)", re.IGNORECASE)
+_BULLET = re.compile(r"^(?:[-*•>#]+|\d{1,2}[.)])\s+")
+_QUOTES = "\"'`“”‘’«»*_ "
+_MARKUP = re.compile(r"https?://|www\.|<[^>]+>|\{|\}|\||\\|\[|\]|=>|@|#")
+_SENTENCE_END = re.compile(r"(?<=[a-z]{2})[.!?;](?:\s|$)")
+# A text that ends on one of these was cut off.
+_DANGLING = frozenset(
+    "a an the of with and or in on at to for from by its their his her is are that which into".split()
+)
+
+
+def clean(raw: str, min_words: int, max_words: int) -> str | None:
+    """Return the first usable line of `raw` as a plain phrase of `min_words` to `max_words` words, or None."""
+    line = next((part.strip() for part in raw.splitlines() if part.strip()), "")
+    line = _BULLET.sub("", line)
+    line = _COUNT.sub("", _PREAMBLE.sub("", _ECHO.sub("", line)))
+    line = _SENTENCE_END.split(line, maxsplit=1)[0]
+    line = " ".join(line.replace('"', "").split()).strip(_QUOTES).rstrip(".,;:!?-–— ").strip(_QUOTES)
+    if not line or _MARKUP.search(line) or "_" in line or not line.isprintable():
+        return None
+    words = _without_repeats(line.split(" "))
+    while words and words[-1].lower().strip(",") in _DANGLING:
+        words.pop()
+    if not min_words <= len(words) <= max_words:
+        return None
+    letters = sum(character.isalpha() and character.isascii() for character in line)
+    if letters < 0.7 * len(line.replace(" ", "")) or _stutters(words):
+        return None
+    return " ".join(words).rstrip(",;: ")
+
+
+def normal_form(text: str) -> str:
+    """Two texts with the same normal form count as duplicates."""
+    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
+
+
+def _without_repeats(words: list[str]) -> list[str]:
+    """Collapse a word that directly follows itself ("a a red red apple")."""
+    return [word for i, word in enumerate(words) if i == 0 or word.lower() != words[i - 1].lower()]
+
+
+def _stutters(words: list[str]) -> bool:
+    """Whether content words come again and again, as in "a cat and a cat and a cat"."""
+    content = [word.lower().strip(",") for word in words if word.lower() not in _DANGLING]
+    return len(content) >= 4 and len(set(content)) <= len(content) * 0.6

@@ -1,0 +1,34 @@
+"""The public side's view of the engine pools: lazy streams in, lazy streams out, in order.
+
+Each method pulls from its input as results are wanted and keeps its pool's actors busy meanwhile, so a chain such
+as embed_images(render(...write(...))) runs its stages at the same time. `actors/` implements it on Ray,
+`models/local.py` in one process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from spti_ray.types import Completions, FloatArray, ImageArray, WriteRequest
+
+
+@dataclass(frozen=True)
+class RenderJob:
+    """One image to render: its text and its own seed."""
+
+    text: str
+    seed: int
+
+
+class Engines(Protocol):
+    """Streams keep the order of their input. An item that failed for good comes back as None."""
+
+    def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]: ...
+
+    def render(self, jobs: Iterable[RenderJob]) -> Iterator[ImageArray | None]: ...
+
+    def embed_images(self, images: Iterable[ImageArray]) -> Iterator[FloatArray | None]: ...
+
+    def embed_texts(self, texts: Iterable[str]) -> Iterator[FloatArray | None]: ...

@@ -1,0 +1,158 @@
+"""RANDOM_API and VARIATION_API: the population of candidate texts, streamed as the writer finishes them.
+
+Every text has a slot with a fixed id, prompt and seed, so that a resumed or re-tried generation asks for the same
+texts in the same order. A text that can't be used is asked for again with another seed; after `prompts.attempts`
+the slot falls back to its parent's text (or to its attribute values).
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from spti_ray.config import Config, LabelConfig
+from spti_ray.public import prompts as build
+from spti_ray.public.cleaning import clean, normal_form
+from spti_ray.public.engines import Engines
+from spti_ray.public.selection import Selected
+from spti_ray.types import Candidate, Operator, WriteRequest, derive_seed, split_by_share
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One text that is wanted. `prompt` draws a fresh prompt (and its target length in words) from an RNG."""
+
+    id: str
+    label: str
+    operator: Operator
+    parent: Candidate | None
+    prompt: Callable[[random.Random], tuple[str, int]]
+    fallback: str
+
+
+class Population:
+    """Makes candidates from public prompts and from selected candidates; sees no private value."""
+
+    def __init__(self, config: Config, engines: Engines) -> None:
+        self._config = config
+        self._engines = engines
+        self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
+        self.outcomes: Counter[str] = Counter()
+        """How slots ended: accepted, asked again, fallback. Public; goes to the log and internal/timings.json."""
+
+    def initial(self) -> Iterator[Candidate]:
+        """RANDOM_API: generation 0, `evolution.candidates` texts split over the labels by quota."""
+        evolution = self._config.evolution
+        by_name = {label.name: label for label in evolution.labels}
+        labels = [name for name, count in evolution.quota(evolution.candidates).items() for _ in range(count)]
+        slots = [self._random_slot(f"g00-{i:06d}", name, by_name.get(name)) for i, name in enumerate(labels)]
+        return self._write(slots, generation=0, taken=())
+
+    def next(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
+        """VARIATION_API: the population of `generation`: survivors, if kept, then their children, up to the quota."""
+        evolution = self._config.evolution
+        kept: list[Candidate] = []
+        slots: list[_Slot] = []
+        for label, quota in evolution.quota(evolution.candidates).items():
+            parents = [item for item in selected if item.candidate.label == label]
+            if not parents:
+                continue
+            survivors = [item.candidate for item in parents][:quota] if evolution.keep_survivors else []
+            kept += survivors
+            shares = split_by_share(quota - len(survivors), [item.share for item in parents])
+            for item, children in zip(parents, shares, strict=True):
+                for _ in range(children):
+                    slots.append(self._variation_slot(f"g{generation:02d}-{len(slots):06d}", item.candidate))
+        yield from kept
+        yield from self._write(slots, generation, taken=kept)
+
+    def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:
+        """`count` throw-away variations of each candidate, for lookahead; `parent_id` names the candidate."""
+        slots = (
+            self._variation_slot(f"{candidate.id}+{i:02d}", candidate) for candidate in candidates for i in range(count)
+        )
+        return self._write(slots, generation=0, taken=())
+
+    def _write(self, slots: Iterable[_Slot], generation: int, taken: Sequence[Candidate]) -> Iterator[Candidate]:
+        seen = {normal_form(candidate.text) for candidate in taken}
+        limits = self._config.prompts
+        for attempt in range(limits.attempts):
+            asked: list[_Slot] = []
+            failed: list[_Slot] = []
+            for i, completions in enumerate(self._engines.write(self._requests(slots, attempt, asked))):
+                slot = asked[i]
+                text = self._first_usable(completions.texts if completions else (), slot, seen)
+                if text is None:
+                    failed.append(slot)
+                    continue
+                seen.add(normal_form(text))
+                self.outcomes["accepted" if attempt == 0 else "accepted when asked again"] += 1
+                yield self._candidate(slot, text, generation)
+            slots = failed
+            if not slots:
+                return
+        for slot in slots:
+            self.outcomes["fallback"] += 1
+            yield self._candidate(slot, slot.fallback, generation)
+
+    def _first_usable(self, raw: Sequence[str], slot: _Slot, seen: set[str]) -> str | None:
+        limits = self._config.prompts
+        for completion in raw:
+            text = clean(completion, limits.min_words, limits.max_words)
+            if text is None or normal_form(text) in seen:
+                continue
+            if any(word in f" {normal_form(text)} " for word in self._excluded):
+                continue
+            if slot.parent is not None and normal_form(text) == normal_form(slot.parent.text):
+                continue
+            return text
+        return None
+
+    def _requests(self, slots: Iterable[_Slot], attempt: int, asked: list[_Slot]) -> Iterator[WriteRequest]:
+        """One request per slot; `asked` records them in the order in which they were handed out."""
+        variation = self._config.evolution.variation
+        for slot in slots:
+            seed = derive_seed(self._config.runtime.seed, slot.id, attempt)
+            prompt, num_words = slot.prompt(random.Random(seed))
+            asked.append(slot)
+            yield WriteRequest(
+                prompt=prompt,
+                n=1,
+                seed=seed,
+                max_tokens=build.max_tokens(num_words),
+                temperature=variation.temperature,
+                top_p=variation.top_p,
+            )
+
+    def _random_slot(self, slot_id: str, label: str, label_config: LabelConfig | None) -> _Slot:
+        limits = self._config.prompts
+        # The attributes belong to the slot and not to the attempt: asking again must not favour easy subjects.
+        values = build.draw_attributes(
+            limits, label_config, random.Random(derive_seed(self._config.runtime.seed, slot_id, "attributes"))
+        )
+
+        def prompt(rng: random.Random) -> tuple[str, int]:
+            words = build.target_length(limits, None, rng)
+            return build.random_prompt(limits, values, words), words
+
+        return _Slot(slot_id, label, "random", None, prompt, " ".join(values.values()) or limits.domain)
+
+    def _variation_slot(self, slot_id: str, parent: Candidate) -> _Slot:
+        limits, variation = self._config.prompts, self._config.evolution.variation
+        coin = random.Random(derive_seed(self._config.runtime.seed, slot_id, "operator"))
+        operator: Operator = "rephrase" if coin.random() < variation.rephrase_share else "fill"
+
+        def prompt(rng: random.Random) -> tuple[str, int]:
+            words = build.target_length(limits, len(parent.text.split()), rng)
+            if operator == "rephrase":
+                return build.rephrase_prompt(limits, parent.text, words), words
+            return build.fill_prompt(limits, build.mask(parent.text, variation.mask_share, rng), words), words
+
+        return _Slot(slot_id, parent.label, operator, parent, prompt, parent.text)
+
+    @staticmethod
+    def _candidate(slot: _Slot, text: str, generation: int) -> Candidate:
+        parent_id = slot.parent.id if slot.parent else None
+        return Candidate(slot.id, text, slot.label, generation, parent_id, slot.operator)

@@ -1,0 +1,91 @@
+"""RANDOM_API and VARIATION_API prompts (SPTI, section 3; Aug-PE, arXiv 2403.01749), built from public text only.
+
+Every prompt is a few-shot block that is the same for all requests of its kind, then the target: the block's prefix
+is computed once by the writer's prefix cache. Small models follow examples far better than instructions.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+
+from spti_ray.config import LabelConfig, PromptsConfig
+
+BLANK = "_"
+
+
+def random_prompt(prompts: PromptsConfig, values: dict[str, str], num_words: int) -> str:
+    """RANDOM_API: ask for a text with the given attribute values and about `num_words` words."""
+    lines = [f"Short descriptions of {prompts.domain}.", ""]
+    for i, example in enumerate(prompts.examples):
+        attributes = prompts.example_attributes[i] if prompts.example_attributes else {}
+        lines.append(_line(attributes, len(example.split()), example))
+    lines.append(_line(values, num_words, ""))
+    return "\n".join(lines).rstrip()
+
+
+def draw_attributes(prompts: PromptsConfig, label: LabelConfig | None, rng: random.Random) -> dict[str, str]:
+    """One public value of each attribute list, plus the label where the run has labels."""
+    values = {name: rng.choice(choices) for name, choices in prompts.attributes.items()}
+    if label is not None:
+        # First, and instead of an attribute list of that name: a text about another subject is of another label.
+        subject = {"subject": label.hint or label.name}
+        values = subject | values | subject
+    return values
+
+
+def rephrase_prompt(prompts: PromptsConfig, text: str, num_words: int) -> str:
+    """VARIATION_API by rephrasing: a different text about a similar thing."""
+    lines = [f"Change each description of {prompts.domain} a little.", ""]
+    for example in prompts.rephrase_examples:
+        lines += [f"Text: {example.text}", f"New ({len(example.new.split())} words): {example.new}", ""]
+    lines += [f"Text: {text}", f"New ({num_words} words):"]
+    return "\n".join(lines)
+
+
+def fill_prompt(prompts: PromptsConfig, blanks: str, num_words: int) -> str:
+    """VARIATION_API by fill-in-the-blanks: the masked text, completed with other words."""
+    lines = [f"Fill in the blanks of descriptions of {prompts.domain}.", ""]
+    for example in prompts.fill_examples:
+        lines += [f"Blanks: {example.blanks}", f"Filled ({len(example.filled.split())} words): {example.filled}", ""]
+    lines += [f"Blanks: {blanks}", f"Filled ({num_words} words):"]
+    return "\n".join(lines)
+
+
+def mask(text: str, share: float, rng: random.Random) -> str:
+    """Replace about `share` of the words by blanks, at least one; articles stay, neighbours merge into one blank."""
+    words = text.split()
+    open_words = [i for i, word in enumerate(words) if word.lower() not in {"a", "an", "the"}]
+    count = min(len(open_words), max(1, round(share * len(words))))
+    chosen = set(rng.sample(open_words, count)) if open_words else set()
+    masked = [BLANK if i in chosen else word for i, word in enumerate(words)]
+    return " ".join(word for i, word in enumerate(masked) if word != BLANK or i == 0 or masked[i - 1] != BLANK)
+
+
+def target_length(prompts: PromptsConfig, parent_words: int | None, rng: random.Random) -> int:
+    """A sampled target length in words: near the parent's, else anywhere in the allowed range (Aug-PE, sec. 4)."""
+    if parent_words is None:
+        shortest = min(prompts.max_words, prompts.min_words + 1)
+        return rng.randint(shortest, max(shortest, prompts.max_words * 2 // 3))
+    return min(prompts.max_words, max(prompts.min_words, parent_words + rng.choice((-2, -1, -1, 0, 0, 0, 1, 1, 2))))
+
+
+def max_tokens(num_words: int) -> int:
+    """Room for `num_words` English words (about 1.4 tokens each) and some slack; the newline stops earlier."""
+    return int(num_words * 2) + 6
+
+
+def _line(values: dict[str, str], num_words: int, text: str) -> str:
+    attributes = "".join(f"{name.capitalize()}: {value}. " for name, value in values.items())
+    return f"{attributes}Text ({num_words} words): {text}"
+
+
+def preview(prompts: PromptsConfig) -> Sequence[str]:
+    """One prompt of each kind, for documentation and tests."""
+    text = prompts.examples[0] if prompts.examples else prompts.domain
+    rng = random.Random(0)
+    return (
+        random_prompt(prompts, draw_attributes(prompts, None, rng), 5),
+        rephrase_prompt(prompts, text, 5),
+        fill_prompt(prompts, mask(text, 0.4, rng), 5),
+    )

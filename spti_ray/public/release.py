@@ -1,0 +1,112 @@
+"""Writes the release folder: the manifest, the Hugging Face metadata, the certificate and the datasheet.
+
+The images lie in `folder/images` already. All that is written here is public or differentially private: the
+configuration, the released texts, the models' names and the certificate. Each file is replaced atomically, so
+writing a release a second time (on resume) gives the same folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from spti_ray.config import ROLES, Config
+from spti_ray.files import atomic_file, fsync_folder, write_atomic, write_table_atomic
+from spti_ray.public.datasheet import datasheet
+
+MODELS_KEY = b"spti_ray.models"
+"""Key of the manifest's Parquet metadata that holds the models (role -> {kind, model, revision}) as JSON."""
+
+Models = Mapping[str, Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class ReleaseItem:
+    """One image of the release. `file` is relative to the release folder: `images/00000.png`."""
+
+    file: str
+    text: str
+    label: str
+    seed: int
+    generation: int
+    """The generation in which the text was born."""
+    candidate_id: str
+    parent_id: str | None
+    variant: int
+
+
+def write_release(
+    folder: Path, config: Config, items: Sequence[ReleaseItem], models: Models, certificate: dict[str, Any] | None
+) -> None:
+    """Write manifest.parquet, metadata.jsonl, datasheet.md and, with a certificate, privacy.json into `folder`.
+
+    Without a certificate (the noise was simulated) a privacy.json of an earlier write is removed, and the datasheet
+    says that the release is not private.
+
+    Raises:
+        ValueError: two items name one file, or a file outside `images/`.
+        FileNotFoundError: an item's image is not there.
+        DiskFull: no space left.
+    """
+    _check_files(folder, items)
+    write_table_atomic(folder / "manifest.parquet", manifest(items, models))
+    with atomic_file(folder / "metadata.jsonl") as file:
+        for item in items:
+            # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
+            row = {"file_name": item.file, "text": item.text, "label": item.label}
+            file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    if certificate is None:
+        # A guarantee left over from an earlier write would be a false claim.
+        (folder / "privacy.json").unlink(missing_ok=True)
+        fsync_folder(folder)
+    else:
+        text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
+        write_atomic(folder / "privacy.json", text + "\n")
+    write_atomic(folder / "datasheet.md", datasheet(folder, config, items, models, certificate))
+
+
+def manifest(items: Sequence[ReleaseItem], models: Models) -> pa.Table:
+    """One row per image, with the model and revision of each public role; the schema's metadata has all models."""
+    columns: dict[str, pa.Array] = {
+        "file": pa.array([item.file for item in items], pa.string()),
+        "text": pa.array([item.text for item in items], pa.string()),
+        "label": pa.array([item.label for item in items], pa.string()),
+        "seed": pa.array([item.seed for item in items], pa.int64()),
+        "variant": pa.array([item.variant for item in items], pa.int32()),
+        "generation": pa.array([item.generation for item in items], pa.int32()),
+        "candidate_id": pa.array([item.candidate_id for item in items], pa.string()),
+        "parent_id": pa.array([item.parent_id for item in items], pa.string()),
+    }
+    for role in sorted(models, key=_role_order):
+        for key in ("model", "revision"):
+            columns[f"{role}_{key}"] = pa.array([models[role].get(key, "")] * len(items), pa.string())
+    table = pa.table(columns)
+    plain = {role: dict(identity) for role, identity in models.items()}
+    return table.replace_schema_metadata({MODELS_KEY: json.dumps(plain, sort_keys=True).encode()})
+
+
+def _role_order(role: str) -> tuple[int, str]:
+    """Renderer and writer first, since they made what is released; then the configuration's order."""
+    first = ("renderer", "writer", *ROLES)
+    return (first.index(role) if role in first else len(first), role)
+
+
+def _check_files(folder: Path, items: Sequence[ReleaseItem]) -> None:
+    names = {item.file for item in items}
+    if len(names) != len(items):
+        raise ValueError("two release items name the same image file")
+    for name in names:
+        parent, _, leaf = name.partition("/")
+        if parent != "images" or not leaf or "/" in leaf or leaf.startswith("."):
+            raise ValueError(f"release item {name!r}: expected images/NAME.png")
+    images = folder / "images"
+    there = {f"images/{entry.name}" for entry in os.scandir(images)} if images.is_dir() else set()
+    missing = sorted(names - there)
+    if missing:
+        raise FileNotFoundError(f"{folder / missing[0]}: image of the release is missing ({len(missing)} in all)")

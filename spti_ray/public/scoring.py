@@ -1,0 +1,149 @@
+"""Embeds candidates in the voting space(s), and keeps renders and embeddings so that survivors cost nothing.
+
+Image voting renders a candidate and embeds the render; caption voting embeds its text; joint voting does both.
+With `lookahead: L` the embedding is the mean over L variations of the candidate (Private Evolution's lookahead,
+arXiv 2305.15560, section 4), re-normalised.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+import numpy as np
+from PIL import Image
+
+from spti_ray.config import Config
+from spti_ray.errors import NothingMade
+from spti_ray.public.engines import Engines, RenderJob
+from spti_ray.types import (
+    Candidate,
+    Candidates,
+    FloatArray,
+    ImageArray,
+    RenderedImage,
+    ScoredCandidates,
+    Space,
+    derive_seed,
+)
+
+
+def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
+    """The seed of one image; the same in voting and release, so that a voted render is released as it was."""
+    return derive_seed(run_seed, candidate_id, variant, "image")
+
+
+def to_png(image_HWC: ImageArray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image_HWC).save(buffer, format="PNG", optimize=False)
+    return buffer.getvalue()
+
+
+@dataclass
+class ScoreCache:
+    """What is known of candidates already: one row per candidate and space, and their voted renders."""
+
+    rows: dict[Space, dict[str, FloatArray]] = field(default_factory=lambda: {"image": {}, "text": {}})
+    renders: dict[str, RenderedImage] = field(default_factory=dict)
+
+
+class Scoring:
+    """Turns a stream of candidates into `ScoredCandidates`; renders and embeds only what the cache lacks."""
+
+    def __init__(
+        self,
+        config: Config,
+        engines: Engines,
+        variations: Callable[[Iterable[Candidate], int], Iterator[Candidate]],
+        cache: ScoreCache,
+    ) -> None:
+        self._config = config
+        self._engines = engines
+        self._variations = variations
+        self.cache = cache
+
+    def embed(self, candidates: Iterable[Candidate]) -> ScoredCandidates:
+        """Consume the stream (texts are rendered and embedded while later ones are still written)."""
+        weights = self._config.evolution.spaces
+        everyone: list[Candidate] = []
+
+        def fresh() -> Iterator[Candidate]:
+            for candidate in candidates:
+                everyone.append(candidate)
+                if any(candidate.id not in self.cache.rows[space] for space in weights):
+                    yield candidate
+
+        # The first space pulls the stream; what it consumed is there for the second.
+        lookahead = self._config.evolution.lookahead
+        stream: Iterable[Candidate] = self._variations(fresh(), lookahead) if lookahead else fresh()
+        for space in weights:
+            stream = self._embed_space(space, stream)
+        ordered = Candidates(tuple(sorted(everyone, key=lambda candidate: candidate.id)))
+        return ScoredCandidates(ordered, {space: self._matrix(space, ordered) for space in weights}, weights)
+
+    def _embed_space(self, space: Space, stream: Iterable[Candidate]) -> list[Candidate]:
+        """Embed each candidate (or the variations that stand for it); return what was consumed."""
+        points: list[Candidate] = []
+
+        def noted() -> Iterator[Candidate]:
+            for point in stream:
+                points.append(point)
+                yield point
+
+        rows = self._image_rows(noted()) if space == "image" else self._text_rows(noted())
+        members: dict[str, list[FloatArray]] = {}
+        for i, row in enumerate(rows):
+            owner = points[i].parent_id if self._config.evolution.lookahead else points[i].id
+            if row is not None and owner is not None:
+                members.setdefault(owner, []).append(row)
+        for owner, rows_E in members.items():
+            self.cache.rows[space][owner] = _normalised(np.mean(rows_E, axis=0))
+        return points
+
+    def _image_rows(self, points: Iterable[Candidate]) -> Iterator[FloatArray | None]:
+        """Render and embed; an image that could not be rendered has no row."""
+        submitted: list[tuple[Candidate, int]] = []
+        rendered: list[bool] = []
+        run_seed = self._config.runtime.seed
+
+        def jobs() -> Iterator[RenderJob]:
+            for candidate in points:
+                seed = render_seed(run_seed, candidate.id, 0)
+                submitted.append((candidate, seed))
+                yield RenderJob(candidate.text, seed)
+
+        def images() -> Iterator[ImageArray]:
+            for i, image_HWC in enumerate(self._engines.render(jobs())):
+                rendered.append(image_HWC is not None)
+                if image_HWC is None:
+                    continue
+                candidate, seed = submitted[i]
+                self.cache.renders[candidate.id] = RenderedImage(candidate.id, 0, seed, to_png(image_HWC))
+                yield image_HWC
+
+        position = 0
+        for row in self._engines.embed_images(images()):
+            while not rendered[position]:
+                position += 1
+                yield None
+            position += 1
+            yield row
+        yield from (None for _ in rendered[position:])
+
+    def _text_rows(self, points: Iterable[Candidate]) -> Iterator[FloatArray | None]:
+        return self._engines.embed_texts(point.text for point in points)
+
+    def _matrix(self, space: Space, candidates: Candidates) -> FloatArray:
+        """[K, E] rows in id order; a candidate without an embedding gets NaN, and so no votes."""
+        rows = self.cache.rows[space]
+        width = next((len(rows[c.id]) for c in candidates if c.id in rows), None)
+        if width is None:
+            raise NothingMade(f"no candidate could be embedded in the {space} space; see the engine's errors above")
+        missing = np.full(width, np.nan, dtype=np.float32)
+        return np.stack([rows.get(candidate.id, missing) for candidate in candidates]).astype(np.float32)
+
+
+def _normalised(row_E: FloatArray) -> FloatArray:
+    norm = float(np.linalg.norm(row_E))
+    return (row_E / norm if norm > 0 else np.full_like(row_E, np.nan)).astype(np.float32)

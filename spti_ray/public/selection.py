@@ -1,0 +1,69 @@
+"""Selection: which candidates become parents, and which are released. Reads only the noised histogram."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spti_ray.config import EvolutionConfig
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed, split_by_share
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A selected candidate. `share` weighs how many children or images it gets; `count` is its noised count."""
+
+    candidate: Candidate
+    count: int
+    share: int
+
+
+def select(
+    candidates: Candidates, histogram: NoisyHistogram, evolution: EvolutionConfig, seed: int
+) -> tuple[Selected, ...]:
+    """Select the survivors of a generation, label by label, in rank order within a label.
+
+    `rank` takes the candidates with the most noised votes (ties to the lowest id), with equal shares. `sample`
+    draws with replacement in proportion to the noised votes (negative counts are zero); a share is the times drawn.
+
+    Raises ValueError if the histogram is not of these candidates.
+    """
+    if histogram.candidate_ids != tuple(candidate.id for candidate in candidates):
+        raise ValueError(f"generation {histogram.generation}: the histogram is of other candidates")
+    counts = dict(zip(histogram.candidate_ids, (int(count) for count in histogram.counts_K), strict=True))
+    selected: list[Selected] = []
+    for label, quota in evolution.quota(evolution.candidates).items():
+        ranked = sorted((c for c in candidates if c.label == label), key=lambda c: (-counts[c.id], c.id))
+        wanted = max(1, round(quota * evolution.survivors))
+        shares: Mapping[str, int] = {candidate.id: 1 for candidate in ranked[:wanted]}
+        if evolution.selection == "sample":
+            rng = random.Random(derive_seed(seed, histogram.generation, label, "select"))
+            shares = _sampled([c.id for c in ranked], [max(0, counts[c.id]) for c in ranked], wanted, rng) or shares
+        selected += [Selected(c, counts[c.id], shares[c.id]) for c in ranked if c.id in shares]
+    return tuple(selected)
+
+
+def _sampled(ids: list[str], weights: list[int], draws: int, rng: random.Random) -> dict[str, int]:
+    """Times each id is drawn; empty when no weight is positive."""
+    times: dict[str, int] = {}
+    if any(weights):
+        for drawn in rng.choices(ids, weights=weights, k=draws):
+            times[drawn] = times.get(drawn, 0) + 1
+    return times
+
+
+def allot_images(
+    selected: tuple[Selected, ...], quota: Mapping[str, int], images_per_text: int
+) -> list[tuple[Candidate, int]]:
+    """(candidate, number of images) for the release: the best texts of each label, `images_per_text` each by rank
+    or in proportion to the times sampled. With fewer texts than the quota needs, the texts get more images.
+    """
+    allotted: list[tuple[Candidate, int]] = []
+    for label, images in quota.items():
+        texts = [item for item in selected if item.candidate.label == label]
+        texts = texts[: max(1, -(-images // images_per_text))]
+        if texts and images:
+            counts = split_by_share(images, [item.share for item in texts])
+            allotted += [(item.candidate, count) for item, count in zip(texts, counts, strict=True) if count]
+    return allotted

@@ -1,0 +1,205 @@
+"""Reads what a report shows from a run folder: public and differentially private files only.
+
+One generation is in memory at a time, and embeddings and renders that are not shown are never read. The run's
+private folder is not opened.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import yaml
+from PIL import Image
+
+from spti_ray.dp import artifact
+from spti_ray.public.release import MODELS_KEY
+from spti_ray.types import Candidate, CountArray, NoisyHistogram
+
+_CANDIDATE_COLUMNS = ["id", "text", "label", "generation", "parent_id", "operator"]
+_RUN_KEYS = ("run", "code_version", "config_sha256", "seed")
+_HISTOGRAMS = "histogram-*.arrow"
+_HIDDEN = "(not shown)"
+_SECRET_WORDS = ("key", "token", "secret", "password", "credential", "authorization")
+
+
+@dataclass(frozen=True)
+class GenerationData:
+    """One voted population: candidates by falling noised votes, their noised counts, and who was selected."""
+
+    number: int
+    candidates: tuple[Candidate, ...]
+    counts_K: CountArray
+    sigma: float
+    selected: frozenset[str]
+
+
+@dataclass(frozen=True)
+class ReleasedImage:
+    file: str
+    text: str
+    label: str
+    generation: int
+    candidate_id: str
+
+
+@dataclass(frozen=True)
+class RunData:
+    folder: Path
+    run: Mapping[str, Any]
+    """What run.yaml says of the run that readers of a release need."""
+    config: Mapping[str, Any]
+    """The resolved configuration, without addresses, paths of the private data and secrets."""
+    generations: tuple[int, ...]
+    images: tuple[ReleasedImage, ...]
+    models: Mapping[str, Mapping[str, str]]
+    certificate: Mapping[str, Any] | None
+
+
+def read_run(folder: Path) -> RunData:
+    """Read all but the generations' contents.
+
+    Raises:
+        FileNotFoundError: the folder holds no run, or its release is not written yet.
+    """
+    folder = Path(folder)
+    manifest = folder / "release" / "manifest.parquet"
+    for path, what in ((folder / "run.yaml", "no run"), (manifest, "the release is not written yet")):
+        if not path.exists():
+            raise FileNotFoundError(f"{path}: {what}, so there is nothing to report")
+    run = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
+    config = publishable(run.pop("config", {}))
+    table = pq.read_table(manifest, columns=["file", "text", "label", "generation", "candidate_id"])
+    certificate = folder / "release" / "privacy.json"
+    return RunData(
+        folder=folder,
+        run={key: run[key] for key in _RUN_KEYS if key in run},
+        config=config,
+        generations=tuple(_voted_generations(folder)),
+        images=tuple(ReleasedImage(**row) for row in table.to_pylist()),
+        models=json.loads((table.schema.metadata or {}).get(MODELS_KEY, b"{}")),
+        certificate=json.loads(certificate.read_text(encoding="utf-8")) if certificate.exists() else None,
+    )
+
+
+def read_generation(folder: Path, number: int) -> GenerationData:
+    """Read one generation: candidates joined with their noised votes, most votes first (ties to the lowest id)."""
+    where = _generation_folder(folder, number)
+    histogram = read_histogram(where)
+    votes = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
+    rows = pq.read_table(where / "candidates.parquet", columns=_CANDIDATE_COLUMNS).to_pylist()
+    candidates = [Candidate(**row) for row in rows if row["id"] in votes]
+    candidates.sort(key=lambda candidate: (-votes[candidate.id], candidate.id))
+    selected: frozenset[str] = frozenset()
+    if (where / "selected.parquet").exists():
+        selected = frozenset(pq.read_table(where / "selected.parquet", columns=["id"])["id"].to_pylist())
+    return GenerationData(
+        number=number,
+        candidates=tuple(candidates),
+        counts_K=np.array([votes[candidate.id] for candidate in candidates], dtype=np.int64),
+        sigma=histogram.sigma,
+        selected=selected,
+    )
+
+
+def read_histogram(where: Path) -> NoisyHistogram:
+    """The noised histogram of the generation in folder `where`, checked against the hash in its name."""
+    found = [artifact.read(path) for path in sorted(where.glob(_HISTOGRAMS))]
+    # A burned slot may have left a file of its own; the committed one is that of the slot charged last.
+    return max(found, key=lambda pair: pair[0].slot)[1]
+
+
+def lineages(folder: Path, candidate_ids: Iterable[str], generation: int) -> list[list[Candidate]]:
+    """The ancestors of each candidate of `generation`, oldest first, the candidate itself last."""
+    chains: dict[str, list[Candidate]] = {}
+    wanted = {candidate_id: candidate_id for candidate_id in candidate_ids}  # chain -> the id looked for
+    for number in range(generation, -1, -1):
+        path = _generation_folder(folder, number) / "candidates.parquet"
+        if not wanted or not path.exists():
+            break
+        looked_for = sorted(set(wanted.values()))
+        rows = pq.read_table(path, columns=_CANDIDATE_COLUMNS, filters=[("id", "in", looked_for)]).to_pylist()
+        found = {row["id"]: Candidate(**row) for row in rows}
+        for chain, candidate_id in list(wanted.items()):
+            candidate = found.get(candidate_id)
+            # A survivor is in the populations of several generations; its parent only in those before its birth.
+            if candidate is None or candidate.generation != number:
+                continue
+            chains.setdefault(chain, []).insert(0, candidate)
+            del wanted[chain]
+            if candidate.parent_id:
+                wanted[chain] = candidate.parent_id
+    return list(chains.values())
+
+
+class Pictures:
+    """Pictures as data URIs, small enough that the whole report stays under its size."""
+
+    def __init__(self, folder: Path, max_bytes: int) -> None:
+        self._folder = folder
+        self.bytes_left = max_bytes
+
+    def of_candidates(self, wanted: Mapping[str, int], max_side: int) -> dict[str, str]:
+        """URI of each candidate's first render, for `wanted` (candidate id -> the generation it was born in)."""
+        pngs: dict[str, tuple[int, bytes]] = {}
+        for number in sorted(set(wanted.values())):
+            path = _generation_folder(self._folder, number) / "renders.parquet"
+            ids = [candidate_id for candidate_id, born in wanted.items() if born == number]
+            if path.exists():
+                columns = ["candidate_id", "variant", "png"]
+                table = pq.read_table(path, columns=columns, filters=[("candidate_id", "in", ids)])
+                for row in table.to_pylist():
+                    known = pngs.get(row["candidate_id"])
+                    if known is None or row["variant"] < known[0]:
+                        pngs[row["candidate_id"]] = (row["variant"], row["png"])
+        uris = {candidate_id: self._uri(png, max_side) for candidate_id, (_, png) in pngs.items()}
+        return {candidate_id: uri for candidate_id, uri in uris.items() if uri}
+
+    def of_file(self, file: str, max_side: int) -> str | None:
+        """URI of a file of the release folder; None when there is no room left."""
+        return self._uri((self._folder / "release" / file).read_bytes(), max_side)
+
+    def _uri(self, png: bytes, max_side: int) -> str | None:
+        kind, data = "png", png
+        with Image.open(io.BytesIO(png)) as image:
+            # About what a WebP of that size takes: a larger PNG is worth the conversion.
+            if max(image.size) > max_side or len(png) > max(8_192, max_side * max_side):
+                image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
+                buffer = io.BytesIO()
+                image.convert("RGB").save(buffer, "WEBP", quality=82)
+                kind, data = "webp", buffer.getvalue()
+        if len(data) > self.bytes_left:
+            return None
+        self.bytes_left -= len(data)
+        return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+
+
+def publishable(config: Any, path: Sequence[str] = ()) -> Any:
+    """The configuration for readers of a release: it says what was computed, not where, and holds no secrets."""
+    if isinstance(config, dict):
+        return {key: publishable(value, (*path, str(key))) for key, value in config.items()}
+    if isinstance(config, list):
+        return [publishable(value, path) for value in config]
+    where = tuple(path)
+    local = where in {("data", "path"), ("ledger", "path"), ("runtime", "address")}
+    secret = "options" in where and any(word in where[-1].lower() for word in _SECRET_WORDS) and isinstance(config, str)
+    if config is None or not (local or secret) or str(config).startswith("bundled:"):
+        return config
+    return _HIDDEN
+
+
+def _voted_generations(folder: Path) -> list[int]:
+    """Generations with a noised histogram, in order."""
+    found = (path.parent for path in (folder / "generations").glob(f"*/{_HISTOGRAMS}"))
+    return sorted({int(path.name) for path in found if path.name.isdigit()})
+
+
+def _generation_folder(folder: Path, number: int) -> Path:
+    return folder / "generations" / f"{number:02d}"

@@ -1,0 +1,225 @@
+"""The run folder: its identity (`run.yaml`), its generations on disk, and its lock.
+
+DIR/run.yaml                         resolved configuration, its hash, the run's id
+DIR/generations/NN/candidates.parquet   texts and embeddings, durable before any vote on them
+DIR/generations/NN/renders.parquet      renders made in this generation (survivors': in an earlier one)
+DIR/generations/NN/histogram-*.arrow    the committed noised histogram (written by the gate)
+DIR/generations/NN/selected.parquet     survivors in rank order
+DIR/release/                         the only folder meant to leave
+DIR/internal/                        mode 0700; whatever is not differentially private
+"""
+
+from __future__ import annotations
+
+import fcntl
+import secrets
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import yaml
+
+from spti_ray import __version__
+from spti_ray.config import Config
+from spti_ray.config_load import ConfigError, changed_keys, config_sha256, resolved
+from spti_ray.files import private_folder, write_atomic, write_table_atomic
+from spti_ray.public.scoring import ScoreCache
+from spti_ray.public.selection import Selected
+from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Space
+
+_CANDIDATE_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("label", pa.string()),
+        ("generation", pa.int32()),
+        ("parent_id", pa.string()),
+        ("operator", pa.string()),
+    ]
+)
+_RENDER_SCHEMA = pa.schema(
+    [("candidate_id", pa.string()), ("variant", pa.int32()), ("seed", pa.int64()), ("png", pa.binary())]
+)
+
+
+class RunDir:
+    """A folder that belongs to one configuration and, while it runs, to one driver."""
+
+    def __init__(self, path: Path, run_id: str, config: Config) -> None:
+        self.path = path
+        self.run_id = run_id
+        self.config = config
+        self._lock: IO[str] | None = None
+
+    @classmethod
+    def open(cls, path: Path, config: Config) -> RunDir:
+        """Create the folder, or join the run that it holds, and lock it until the process ends or `unlock`.
+
+        Raises ConfigError if the folder holds another configuration (naming what differs) or something else, or if
+        another driver works in it.
+        """
+        run_file = path / "run.yaml"
+        if path.exists() and not run_file.exists() and not _is_vacant(path):
+            raise ConfigError(f"{path} is not empty and holds no run.yaml; use another --out")
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path, "", config)
+        run.lock()
+        try:
+            run.run_id = run._identify(run_file)
+        except BaseException:
+            run.unlock()
+            raise
+        return run
+
+    def _identify(self, run_file: Path) -> str:
+        """The run's id, from run.yaml or new."""
+        if run_file.exists():
+            known = read_run(self.path)
+            changed = changed_keys(known["config"], resolved(self.config))
+            if changed:
+                before, after = _shown(known["config"], changed[0]), _shown(resolved(self.config), changed[0])
+                more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
+                raise ConfigError(
+                    f"{self.path} holds a run of another configuration: {changed[0]} was {before}, now {after}{more}; "
+                    "use another --out, or the old value"
+                )
+            return str(known["run"])
+        run_id = secrets.token_hex(8)
+        document = {
+            "run": run_id,
+            "config_sha256": config_sha256(self.config),
+            "code_version": __version__,
+            "config": resolved(self.config),
+        }
+        write_atomic(run_file, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+        return run_id
+
+    @property
+    def generations(self) -> Path:
+        return self.path / "generations"
+
+    @property
+    def release(self) -> Path:
+        return self.path / "release"
+
+    @property
+    def staging(self) -> Path:
+        """The release while it is being made; renamed to `release` when complete."""
+        return self.path / "release.partial"
+
+    @property
+    def internal(self) -> Path:
+        return private_folder(self.path / "internal")
+
+    @property
+    def finished(self) -> bool:
+        """The report is written last."""
+        return (self.release / "report.html").is_file()
+
+    def lock(self) -> None:
+        """Hold the folder until the process ends. Raises ConfigError when another driver holds it."""
+        handle = open(self.internal / "driver.lock", "w", encoding="utf-8")  # noqa: SIM115 - held for life
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            raise ConfigError(f"{self.path}: another spti run is working in this folder") from None
+        self._lock = handle
+
+    def unlock(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+
+class GenerationStore:
+    """Candidates, embeddings and renders of each generation on disk; fills the score cache when it reads them."""
+
+    def __init__(self, run: RunDir, cache: ScoreCache) -> None:
+        self._run = run
+        self._cache = cache
+        self._on_disk: set[str] = set()
+
+    def folder(self, generation: int) -> Path:
+        return self._run.generations / f"{generation:02d}"
+
+    def load(self, generation: int) -> Candidates | None:
+        file = self.folder(generation) / "candidates.parquet"
+        if not file.exists():
+            return None
+        table = pq.read_table(file)
+        rows = table.select(_CANDIDATE_SCHEMA.names).to_pylist()
+        candidates = Candidates(tuple(Candidate(**row) for row in rows))
+        spaces: tuple[Space, ...] = ("image", "text")
+        for space in spaces:
+            if f"embedding_{space}" in table.column_names:
+                matrix_KE = np.stack(table.column(f"embedding_{space}").to_numpy(zero_copy_only=False))
+                for candidate, row_E in zip(candidates, matrix_KE.astype(np.float32), strict=True):
+                    self._cache.rows[space][candidate.id] = row_E
+        self._load_renders(generation)
+        return candidates
+
+    def save(self, generation: int, scored: ScoredCandidates) -> None:
+        folder = self.folder(generation)
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = [
+            self._cache.renders[candidate.id]
+            for candidate in scored.candidates
+            if candidate.id in self._cache.renders and candidate.id not in self._on_disk
+        ]
+        rows = [{name: getattr(render, name) for name in _RENDER_SCHEMA.names} for render in fresh]
+        write_table_atomic(folder / "renders.parquet", pa.Table.from_pylist(rows, schema=_RENDER_SCHEMA))
+        self._on_disk.update(render.candidate_id for render in fresh)
+        table = pa.Table.from_pylist(
+            [{name: getattr(candidate, name) for name in _CANDIDATE_SCHEMA.names} for candidate in scored.candidates],
+            schema=_CANDIDATE_SCHEMA,
+        )
+        for space, matrix_KE in scored.embeddings_KE.items():
+            column = pa.array(list(matrix_KE), type=pa.list_(pa.float32()))
+            table = table.append_column(f"embedding_{space}", column)
+        # Last: a generation counts as made when its candidates are there.
+        write_table_atomic(folder / "candidates.parquet", table)
+
+    def save_selected(self, generation: int, selected: tuple[Selected, ...]) -> None:
+        table = pa.table(
+            {
+                "id": [item.candidate.id for item in selected],
+                "count": pa.array([item.count for item in selected], pa.int64()),
+                "share": pa.array([item.share for item in selected], pa.int64()),
+            }
+        )
+        write_table_atomic(self.folder(generation) / "selected.parquet", table)
+
+    def _load_renders(self, generation: int) -> None:
+        file = self.folder(generation) / "renders.parquet"
+        for row in pq.read_table(file).to_pylist() if file.exists() else []:
+            self._cache.renders[row["candidate_id"]] = RenderedImage(**row)
+            self._on_disk.add(row["candidate_id"])
+
+
+def read_run(path: Path) -> dict[str, Any]:
+    """The contents of `run.yaml`. Raises ConfigError in one line if it can't be read."""
+    try:
+        run = yaml.safe_load((path / "run.yaml").read_text(encoding="utf-8"))
+        if not isinstance(run, dict) or not {"run", "config"} <= run.keys():
+            raise ConfigError(f"{path / 'run.yaml'}: not a run file; use another --out")
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: holds no run (no run.yaml)") from None
+    except (OSError, yaml.YAMLError) as error:
+        raise ConfigError(f"{path / 'run.yaml'}: can't be read ({type(error).__name__})") from None
+    return run
+
+
+def _is_vacant(path: Path) -> bool:
+    """A crash before run.yaml leaves the lock's folder and perhaps a hidden temporary file, and nothing more."""
+    return path.is_dir() and all(entry.name == "internal" or entry.name[0] == "." for entry in path.iterdir())
+
+
+def _shown(tree: dict[str, Any], key: str) -> str:
+    value: Any = tree
+    for part in key.split("."):
+        value = value.get(part) if isinstance(value, dict) else None
+    text = repr(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,95 @@
+import pytest
+
+from spti_ray.actors.placement import Bundle, describe, local_cpus, plan, roles_needed
+from spti_ray.config import Config, EngineConfig, EnginesConfig
+from spti_ray.models.factory import EMBEDDED
+
+
+def config(voting: str = "image", shards: int = 2) -> Config:
+    return Config.model_validate(
+        {
+            "data": {"path": "images"},
+            "dataset": {"id": "toys"},
+            "privacy": {"epsilon": 1.0, "delta": 1e-5},
+            "evolution": {"generations": 1, "candidates": 4, "voting": voting},
+            "prompts": {"domain": "toys"},
+            "release": {"images": 4},
+            "runtime": {"shards": shards},
+        }
+    )
+
+
+CLUSTER = EnginesConfig(
+    writer=EngineConfig(kind="vllm", replicas=2, num_cpus=4, num_gpus=2),
+    renderer=EngineConfig(kind="diffusers", replicas=3, num_cpus=2, num_gpus=1),
+    captioner=EngineConfig(kind="blip", num_cpus=1, num_gpus=0.5),
+    image_embedder=EngineConfig(kind="clip-vision", num_cpus=1, num_gpus=0.25),
+    text_embedder=EngineConfig(kind="sentence", num_cpus=0.5),
+)
+
+
+@pytest.mark.parametrize(
+    ("voting", "roles"),
+    [
+        ("image", ("writer", "renderer", "image_embedder")),
+        ("caption", ("writer", "renderer", "captioner", "text_embedder")),
+        ("joint", ("writer", "renderer", "image_embedder", "captioner", "text_embedder")),
+    ],
+)
+def test_only_the_engines_that_the_voting_needs_are_started_slowest_first(voting, roles):
+    assert roles_needed(config(voting)) == roles
+
+
+def test_every_replica_and_every_shard_has_a_bundle():
+    assert plan(config("image", shards=2), CLUSTER) == (
+        Bundle("writer", 0, 4, 2),
+        Bundle("writer", 1, 4, 2),
+        Bundle("renderer", 0, 2, 1),
+        Bundle("renderer", 1, 2, 1),
+        Bundle("renderer", 2, 2, 1),
+        Bundle("image_embedder", 0, 1, 0.25),
+        Bundle("shard", 0, 0.1, 0.0),
+        Bundle("shard", 1, 0.1, 0.0),
+    )
+
+
+def test_caption_voting_has_the_captioner_and_no_image_embedder():
+    roles = [bundle.role for bundle in plan(config("caption", shards=1), CLUSTER)]
+    assert roles == ["writer", "writer", "renderer", "renderer", "renderer", "captioner", "text_embedder", "shard"]
+
+
+def test_bundles_are_all_different_so_that_each_actor_finds_its_own():
+    bundles = plan(config("joint", shards=7), CLUSTER)
+    assert len(set(bundles)) == len(bundles) == 2 + 3 + 1 + 1 + 1 + 7
+
+
+def test_a_bundle_names_only_what_it_asks_for():
+    assert Bundle("renderer", 0, 2, 1).resources() == {"CPU": 2, "GPU": 1}
+    assert Bundle("shard", 0, 0.1, 0.0).resources() == {"CPU": 0.1}
+    assert Bundle("renderer", 0, 0, 0.5).resources() == {"GPU": 0.5}
+
+
+def test_a_bundle_that_asks_for_nothing_is_still_one_that_ray_accepts():
+    assert Bundle("writer", 0, 0, 0).resources() == {"CPU": 0.01}
+
+
+def test_the_embedded_engines_and_two_shards_fit_on_two_cores():
+    for voting in ("image", "caption", "joint"):
+        bundles = plan(config(voting), EMBEDDED)
+        assert sum(bundle.num_cpus for bundle in bundles) <= 2
+        assert all(bundle.num_gpus == 0 for bundle in bundles)
+        assert local_cpus(bundles, 2) == 3 if voting == "joint" else local_cpus(bundles, 2) == 2
+
+
+def test_a_local_cluster_offers_the_machines_cores_or_what_the_actors_need():
+    bundles = plan(config("image", shards=3), CLUSTER)  # 8 + 6 + 1 + 0.3 CPUs
+    assert local_cpus(bundles, 4) == 16
+    assert local_cpus(bundles, 64) == 64
+
+
+def test_the_plan_is_described_in_one_line():
+    text = describe(plan(config("joint", shards=3), CLUSTER))
+    assert text == (
+        "2 writer, 3 renderer, 1 image_embedder, 1 captioner, 1 text_embedder, 3 shard: 16.8 CPUs and 7.75 GPUs"
+    )
+    assert describe((Bundle("writer", 0, 1, 0),)) == "1 writer: 1 CPUs"

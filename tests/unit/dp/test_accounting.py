@@ -1,0 +1,125 @@
+import math
+import subprocess
+import sys
+
+import pytest
+
+from spti_ray.dp import accounting
+from spti_ray.dp.accounting import analytic_gaussian_sigma, calibrate, pld_epsilon
+
+DELTA = 1e-5
+GOLDEN = {  # k=1, delta=1e-5, continuous Gaussian: epsilon -> sigma at T = 1, 5, 10, 20
+    0.5: (7.032, 15.724, 22.237, 31.447),
+    1.0: (3.731, 8.342, 11.797, 16.684),
+    2.0: (1.994, 4.458, 6.305, 8.917),
+    4.0: (1.081, 2.418, 3.419, 4.835),
+    8.0: (0.600, 1.342, 1.898, 2.684),
+}
+
+
+@pytest.mark.parametrize("epsilon", GOLDEN)
+def test_the_analytic_sigma_is_the_golden_one(epsilon: float):
+    for generations, sigma in zip((1, 5, 10, 20), GOLDEN[epsilon], strict=True):
+        assert round(analytic_gaussian_sigma(epsilon, DELTA) * math.sqrt(generations), 3) == sigma
+
+
+@pytest.mark.parametrize("epsilon", GOLDEN)
+@pytest.mark.parametrize(("generations", "lattice"), [(1, 1.02), (10, 1.002)])
+def test_calibration_is_never_below_the_analytic_sigma_and_hardly_above(
+    epsilon: float, generations: int, lattice: float
+):
+    plan = calibrate(epsilon, DELTA, 1, generations)
+    analytic = analytic_gaussian_sigma(epsilon, DELTA) * math.sqrt(generations)
+    assert analytic <= plan.sigma <= lattice * analytic
+    assert plan.achieved_epsilon <= epsilon
+
+
+def test_a_single_query_at_epsilon_1_needs_more_than_the_analytic_sigma():
+    assert pld_epsilon([(analytic_gaussian_sigma(1.0, DELTA), 1)], DELTA) == pytest.approx(1.0026, abs=2e-4)
+    assert calibrate(1.0, DELTA, 1, 1).sigma > 1.002 * analytic_gaussian_sigma(1.0, DELTA)
+
+
+def test_achieved_epsilon_is_what_an_independent_composition_gives():
+    plan = calibrate(1.0, DELTA, 2, 3, spare_slots=1)
+    assert plan.slots == 4
+    assert plan.achieved_epsilon == pld_epsilon([(plan.sigma, 5), (plan.sigma, 3)], DELTA)
+
+
+def test_votes_generations_and_spares_are_paid_for_alike():
+    assert (
+        calibrate(1.0, DELTA, 2, 4).sigma == calibrate(1.0, DELTA, 1, 8).sigma == calibrate(1.0, DELTA, 2, 3, 1).sigma
+    )
+
+
+def test_replace_one_costs_more_than_add_remove_and_at_most_group_privacy():
+    plan = calibrate(2.0, DELTA, 3, 4)
+    assert plan.achieved_epsilon < plan.replace_one_epsilon < 2 * plan.epsilon
+    assert plan.replace_one_epsilon == pld_epsilon([(plan.sigma, 2 * 3 * 4)], DELTA)
+
+
+def test_the_attacker_bound_at_epsilon_1_is_the_documented_one():
+    assert calibrate(1.0, DELTA, 1, 10).attacker_advantage == pytest.approx(0.107, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "delta", "generations"),
+    [
+        (1e-9, 1e-5, 1),
+        (1e-9, 1e-300, 9),
+        (1e-3, 0.49, 1),
+        (1.0, 1e-12, 3),
+        (8.0, 1e-20, 2),
+        (50.0, 1e-5, 1),
+        (100.0, 0.49, 1),
+    ],
+)
+def test_every_plan_certifies_or_fails_in_one_clear_line(epsilon: float, delta: float, generations: int):
+    try:
+        plan = calibrate(epsilon, delta, 1, generations)
+    except ValueError as error:
+        assert "certified: ask for" in str(error) and "\n" not in str(error)
+    else:
+        assert plan.achieved_epsilon <= epsilon
+        assert plan.sigma >= analytic_gaussian_sigma(epsilon, delta) * math.sqrt(generations)
+
+
+@pytest.mark.parametrize(
+    "arguments", [(0.0, DELTA, 1, 1), (101.0, DELTA, 1, 1), (1.0, 0.0, 1, 1), (1.0, 0.5, 1, 1), (1.0, DELTA, 0, 1)]
+)
+def test_settings_out_of_range_are_refused(arguments: tuple[float, float, int, int]):
+    with pytest.raises(ValueError, match="must be"):
+        calibrate(*arguments)
+
+
+def test_composition_of_different_sigmas_costs_more_than_each_and_less_than_their_sum():
+    first, second = pld_epsilon([(5.0, 3)], DELTA), pld_epsilon([(9.0, 10)], DELTA)
+    both = pld_epsilon([(5.0, 3), (9.0, 10)], DELTA)
+    assert max(first, second) < both < first + second
+    assert pld_epsilon([(9.0, 4), (5.0, 3), (9.0, 6)], DELTA) == both
+    assert pld_epsilon([], DELTA) == pld_epsilon([(5.0, 0)], DELTA) == 0.0
+
+
+def test_a_vast_overspend_still_gets_a_finite_bound():
+    assert 500 < pld_epsilon([(1.0, 1000)], DELTA) < pld_epsilon([(1.0, 1000), (4.0, 3)], DELTA) < 700
+    assert accounting._zcdp_epsilon(20 / 2 / 4.0**2, DELTA) > pld_epsilon(
+        [(4.0, 20)], DELTA
+    )  # the cruder bound is a bound
+
+
+def test_a_delta_below_the_accountants_resolution_is_refused():
+    with pytest.raises(ValueError, match="delta 1e-20 is too small"):
+        pld_epsilon([(5.0, 3)], 1e-20)
+
+
+def test_the_search_finds_the_fewest_raises_from_any_guess():
+    for fewest in (0, 1, 2, 5, 17, 100):
+        for guess in (0, 1, 3, 16, 90, 200):
+            assert accounting._fewest(lambda raises, fewest=fewest: raises >= fewest, guess) == fewest
+    assert accounting._fewest(lambda _: False, 0) is None
+
+
+def test_the_import_is_light():
+    heavy = "import sys, spti_ray.dp.gate; print([m for m in ('dp_accounting', 'opendp', 'scipy') if m in sys.modules])"
+    environment = {"PYTHONPATH": ":".join(sys.path)}
+    ran = subprocess.run([sys.executable, "-c", heavy], capture_output=True, text=True, check=True, env=environment)
+    assert ran.stdout.strip() == "[]"

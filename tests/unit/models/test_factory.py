@@ -1,0 +1,118 @@
+"""Engine settings: the embedded and fake sets, overlays, errors and the environment of a process."""
+
+import subprocess
+import sys
+
+import pytest
+
+from spti_ray.config import ROLES, EngineConfig
+from spti_ray.models.factory import EMBEDDED, FAKE, KINDS, METHODS, OPTIONS, build, engine_environment, engines_config
+
+
+def test_literals_name_the_shipped_sets():
+    assert engines_config("embedded") == EMBEDDED
+    assert engines_config("fake") == FAKE
+    assert engines_config({}) == EMBEDDED
+
+
+def test_embedded_and_fake_settings_are_valid_for_their_kinds():
+    for engines in (EMBEDDED, FAKE):
+        for role in ROLES:
+            config = engines.of(role)
+            OPTIONS[config.kind].model_validate(config.options)
+
+
+def test_embedded_engines_fit_on_two_cores():
+    assert sum(EMBEDDED.of(role).num_cpus for role in ROLES) < 2
+
+
+def test_settings_are_laid_over_the_embedded_ones_key_by_key():
+    renderer = engines_config({"renderer": {"batch_size": 4, "options": {"steps": 20}}}).renderer
+    assert renderer == EMBEDDED.renderer.model_copy(
+        update={"batch_size": 4, "options": EMBEDDED.renderer.options | {"steps": 20}}
+    )
+
+
+def test_another_model_does_not_inherit_the_embedded_models_options():
+    renderer = engines_config({"renderer": {"model": "stabilityai/sdxl-turbo", "options": {"steps": 1}}}).renderer
+    assert renderer.options == {"steps": 1}
+    assert renderer.kind == "diffusers"
+
+
+def test_another_kind_replaces_the_role_wholly():
+    engines = engines_config({"writer": {"kind": "fake-writer", "model": "SIMULATED"}})
+    assert engines.writer == EngineConfig(kind="fake-writer", model="SIMULATED")
+    assert engines.renderer == EMBEDDED.renderer
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [
+        ({"writer": {"thread": 1}}, "runtime.engines.writer.thread: "),
+        ({"writer": {"batch_size": 0}}, "runtime.engines.writer.batch_size: "),
+        ({"writer": {"options": {"temperature": 1}}}, "runtime.engines.writer.options.temperature: "),
+        ({"renderer": {"options": {"steps": "many"}}}, "runtime.engines.renderer.options.steps: "),
+        ({"captioner": {"kind": "gpt"}}, "runtime.engines.captioner.kind: "),
+        ({"captioner": {"kind": "my_package.captions:Mine"}}, "runtime.engines.captioner.model: "),
+        ({"artist": {}}, "runtime.engines.artist: "),
+    ],
+)
+def test_errors_name_the_key_in_one_line(value, key):
+    with pytest.raises(ValueError) as caught:
+        engines_config(value)
+    assert str(caught.value).startswith(key)
+    assert "\n" not in str(caught.value)
+
+
+def test_build_takes_module_and_class_names():
+    config = EngineConfig(kind="spti_ray.models.fakes:FakeRenderer", model="SIMULATED")
+    assert build("renderer", config).identity()["kind"] == "spti_ray.models.fakes:FakeRenderer"
+
+
+@pytest.mark.parametrize("kind", ["spti_ray.models.fakes:Missing", "spti_ray.no_such_module:X"])
+def test_build_says_what_it_can_not_import(kind):
+    with pytest.raises(ValueError, match="runtime.engines.writer.kind: can't import"):
+        build("writer", EngineConfig(kind=kind, model="x"))
+
+
+def test_build_refuses_an_engine_of_another_role():
+    with pytest.raises(ValueError, match=r"has no method caption\(\)"):
+        build("captioner", FAKE.writer)
+
+
+def test_fake_engines_of_all_roles_build():
+    for role in ROLES:
+        engine = build(role, FAKE.of(role))
+        assert engine.identity()["model"] == "SIMULATED"
+        assert engine.identity()["kind"].startswith("fake-")
+        assert hasattr(engine, METHODS[role])
+
+
+def test_environment_of_vllm_on_cpu_and_on_a_gpu():
+    on_cpu = engine_environment("writer", EMBEDDED.writer.model_copy(update={"threads": 3}))
+    assert on_cpu["OMP_NUM_THREADS"] == "3"
+    assert on_cpu["OMP_WAIT_POLICY"] == "passive"
+    assert on_cpu["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
+    assert on_cpu["HF_HUB_OFFLINE"] == "1"
+    on_gpu = engine_environment("writer", EngineConfig(kind="vllm", model="Qwen/Qwen3-8B", num_gpus=1))
+    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in on_gpu
+    assert "HF_HUB_OFFLINE" not in on_gpu
+
+
+def test_a_bundled_renderer_with_a_remote_text_encoder_is_not_offline():
+    options = EMBEDDED.renderer.options | {"text_encoder": "sentence-transformers/all-MiniLM-L6-v2"}
+    assert "HF_HUB_OFFLINE" not in engine_environment(
+        "renderer", EMBEDDED.renderer.model_copy(update={"options": options})
+    )
+
+
+def test_every_kind_has_options():
+    assert set(OPTIONS) == set(KINDS)
+
+
+def test_configuration_code_imports_no_heavy_library():
+    code = (
+        "import sys, spti_ray.models.factory, spti_ray.models.bundled, spti_ray.models.fakes;"
+        "print([m for m in ('torch', 'vllm', 'transformers', 'diffusers', 'ray') if m in sys.modules])"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

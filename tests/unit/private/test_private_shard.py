@@ -1,0 +1,290 @@
+"""A shard: private views in fixed batches, failures that cost one record its vote, the cache, and silence."""
+
+import io
+import logging
+import os
+import pickle
+import stat
+import traceback
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from spti_ray.config import DataConfig
+from spti_ray.models.protocols import EngineDead
+from spti_ray.private.dataset import DataError
+from spti_ray.private.shard import VIEW_FAILED, Shard, ShardError
+from spti_ray.private.voting import VotingError
+from spti_ray.types import Candidate, Candidates, ScoredCandidates
+
+CANARY = "CANARY-7f3a"
+BATCH = 4
+NUM = 10
+
+
+def png(value: int) -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (4, 4), (value, value, value)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+class Engines:
+    """Fake engines that record what they are called with; an image's value is its pixel."""
+
+    def __init__(self, poison: int | None = None, nan: int | None = None) -> None:
+        self.sizes: list[int] = []
+        self.values: list[list[int]] = []
+        self.poison, self.nan = poison, nan
+        self.captions: list[str] = []
+
+    def embed_images(self, images):
+        values = [int(image[0, 0, 0]) for image in images]
+        self.sizes.append(len(images))
+        self.values.append(values)
+        if self.poison in values:
+            raise RuntimeError(CANARY)
+        angles = np.array(values) / 255 * np.pi
+        rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+        rows[[value == self.nan for value in values]] = np.nan
+        return rows
+
+    def caption(self, images):
+        return [f"{CANARY} {int(image[0, 0, 0])}" for image in images]
+
+    def embed_texts(self, texts):
+        self.captions += texts
+        values = np.array([int(text.split()[1]) for text in texts])
+        return np.stack([255 - values, values], axis=1).astype(np.float32)
+
+
+@pytest.fixture
+def data(tmp_path):
+    images = [png(20 * i) for i in range(NUM)]
+    images[3] = b"not an image " + CANARY.encode()
+    table = pa.table(
+        {"image": images, "label": ["x", "y"] * (NUM // 2), "user": [f"{CANARY}-{i % 4}" for i in range(NUM)]}
+    )
+    pq.write_table(table, tmp_path / "p.parquet", row_group_size=3)
+    return DataConfig(path=str(tmp_path / "p.parquet"), label_column="label", group_column="user")
+
+
+def shard(data, shard_id=0, num_shards=1, unit="record", label_names=("all",), spaces=("image",), batch_size=BATCH):
+    return Shard(
+        data,
+        shard_id=shard_id,
+        num_shards=num_shards,
+        unit=unit,
+        label_names=label_names,
+        spaces=spaces,
+        batch_size=batch_size,
+    )
+
+
+def scored(labels=("x", "y", "x", "y"), space="image"):
+    items = tuple(Candidate(f"g00-{i:05d}", "t", label, 0) for i, label in enumerate(labels))
+    angles = np.linspace(0, np.pi, len(items))
+    rows = np.stack([np.cos(angles), np.sin(angles)], axis=1).astype(np.float32)
+    return ScoredCandidates(Candidates(items), {space: rows}, {space: 1.0})
+
+
+ONE = ("all",) * 4
+
+
+def test_batches_have_one_shape_and_pads_are_blank(data):
+    engines = Engines()
+    assert shard(data).prepare(engines.embed_images) == "ready"
+    assert engines.sizes == [BATCH] * 3
+    assert engines.values == [[0, 20, 40, 80], [100, 120, 140, 160], [180, 255, 255, 255]]
+
+
+def test_votes_carry_the_hash_and_the_bound(data):
+    private = shard(data, label_names=("x", "y"))
+    private.prepare(Engines().embed_images)
+    candidates = scored()
+    votes = private.vote(candidates, 2)
+    assert votes.shard_id == 0 and votes.candidates_sha256 == candidates.sha256()
+    assert votes.max_total == 2 * NUM
+    assert votes.counts_K.dtype == np.int64 and votes.counts_K.tolist() == [5, 4, 5, 4]  # one 'y' is undecodable
+
+
+def test_any_number_of_shards_gives_the_same_sum(data):
+    for unit in ("record", "group"):
+        sums = []
+        for num_shards in (1, 2, 3, 12):
+            total = np.zeros(4, np.int64)
+            bound = 0
+            for shard_id in range(num_shards):
+                private = shard(data, shard_id, num_shards, unit, ("x", "y"))
+                private.prepare(Engines().embed_images)
+                votes = private.vote(scored(), 1)
+                total += votes.counts_K
+                bound += votes.max_total
+            sums.append((total.tolist(), bound))
+        assert all(one == sums[0] for one in sums)
+        assert sums[0][1] == (NUM if unit == "record" else 4)
+
+
+def test_a_record_that_breaks_its_batch_is_the_only_one_to_lose_its_vote(data):
+    engines = Engines(poison=100)
+    private = shard(data)
+    private.prepare(engines.embed_images)
+    assert private.problems() == [(3, "not an image"), (5, VIEW_FAILED["image"])]
+    assert set(engines.sizes) == {BATCH}
+    assert private.vote(scored(ONE), 1).counts_K.sum() == NUM - 2
+    whole = shard(data)
+    whole.prepare(Engines().embed_images)
+    lost = whole.vote(scored(ONE), 1).counts_K - private.vote(scored(ONE), 1).counts_K
+    assert sorted(lost.tolist()) == [0, 0, 0, 1]
+
+
+def test_a_nan_embedding_costs_one_vote(data):
+    private = shard(data)
+    private.prepare(Engines(nan=100).embed_images)
+    assert private.problems() == [(3, "not an image"), (5, VIEW_FAILED["image"])]
+
+
+def test_an_engine_that_fails_on_blank_input_too_stops_the_run(data):
+    def broken(images):
+        raise ValueError(CANARY)
+
+    def wrong_shape(images):
+        return np.zeros((len(images) + 1, 2), np.float32)
+
+    def nan(images):
+        return np.full((len(images), 2), np.nan, np.float32)
+
+    for engine in (broken, wrong_shape, nan):
+        with pytest.raises(ShardError, match="shard 0: an engine fails on a blank image too"):
+            shard(data).prepare(engine)
+
+
+def test_a_dead_engine_is_reported_as_such_without_its_text(data):
+    def dead(images):
+        raise EngineDead(CANARY)
+
+    with pytest.raises(EngineDead) as caught:
+        shard(data).prepare(dead)
+    assert CANARY not in str(caught.value) and caught.value.__context__ is None
+
+
+def test_text_views_are_embedded_captions(data):
+    engines = Engines()
+    private = shard(data, spaces=("text",))
+    private.prepare(caption=engines.caption, embed_texts=engines.embed_texts)
+    assert engines.sizes == [] and len(engines.captions) == 3 * BATCH
+    assert private.vote(scored(ONE, "text"), 1).counts_K.sum() == NUM - 1
+    assert CANARY not in repr(vars(private))
+
+
+def test_joint_voting_needs_both_views(data):
+    engines = Engines(nan=100)
+    private = shard(data, spaces=("text", "image"))
+    private.prepare(engines.embed_images, engines.caption, engines.embed_texts)
+    image = scored(ONE).embeddings_KE["image"]
+    joint = ScoredCandidates(scored(ONE).candidates, {"image": image, "text": image}, {"image": 0.5, "text": 0.5})
+    assert private.vote(joint, 1).counts_K.sum() == NUM - 2
+
+
+def test_missing_engines_and_unprepared_use_are_named(data):
+    with pytest.raises(ShardError, match="needs embed_images"):
+        shard(data).prepare()
+    with pytest.raises(ShardError, match="needs caption and embed_texts"):
+        shard(data, spaces=("text",)).prepare(embed_texts=Engines().embed_texts)
+    with pytest.raises(ShardError, match="not prepared"):
+        shard(data).vote(scored(ONE), 1)
+    with pytest.raises(DataError, match="data.path"):
+        shard(DataConfig(path="/nowhere")).prepare(Engines().embed_images)
+    private = shard(data)
+    private.prepare(Engines().embed_images)
+    with pytest.raises(VotingError, match="no views"):
+        private.vote(scored(ONE, "text"), 1)
+
+
+def test_a_shard_without_records_votes_for_nothing(data):
+    private = shard(data, shard_id=0, num_shards=50)
+    private.prepare(Engines().embed_images)
+    votes = private.vote(scored(ONE), 1)
+    assert votes.counts_K.tolist() == [0] * 4 and votes.max_total == 0
+
+
+def test_the_cache_replaces_prepare(data, tmp_path):
+    cache = tmp_path / "internal" / "views"
+    old_umask = os.umask(0)
+    try:
+        for unit in ("record", "group"):
+            private = shard(data, unit=unit, label_names=("x", "y"))
+            private.prepare(Engines(poison=100).embed_images)
+            private.save_views(cache, f"fingerprint {unit}")
+            again = shard(data, unit=unit, label_names=("x", "y"))
+            assert again.load_views(cache, f"fingerprint {unit}")
+            assert again.problems() == private.problems()
+            assert again.vote(scored(), 2).to_wire() == private.vote(scored(), 2).to_wire()
+    finally:
+        os.umask(old_umask)
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    (file,) = cache.iterdir()
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert CANARY.encode() not in file.read_bytes()
+
+
+def test_a_cache_of_something_else_is_not_taken(data, tmp_path):
+    private = shard(data)
+    private.prepare(Engines().embed_images)
+    private.save_views(tmp_path / "c", "one")
+    assert not shard(data).load_views(tmp_path / "c", "two")
+    assert not shard(data).load_views(tmp_path / "nowhere", "one")
+    assert not shard(data, label_names=("x", "y")).load_views(tmp_path / "c", "one")
+    assert not shard(data.model_copy(update={"max_pixels": 5})).load_views(tmp_path / "c", "one")
+    assert not shard(data, num_shards=2).load_views(tmp_path / "c", "one")
+    (file,) = (tmp_path / "c").iterdir()
+    file.write_bytes(file.read_bytes()[:-40])
+    assert not shard(data).load_views(tmp_path / "c", "one")
+    file.write_bytes(pickle.dumps({"key": "x"}))
+    assert not shard(data).load_views(tmp_path / "c", "one")
+
+
+def test_a_failed_write_leaves_the_old_cache_and_no_litter(data, tmp_path, monkeypatch):
+    private = shard(data)
+    private.prepare(Engines().embed_images)
+    private.save_views(tmp_path / "c", "one")
+
+    def full(*_: object) -> None:
+        raise OSError(28, CANARY)
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(ShardError, match=r"shard 0: saving its views failed \(OSError\)"):
+        private.save_views(tmp_path / "c", "two")
+    monkeypatch.undo()
+    assert len(list((tmp_path / "c").iterdir())) == 1
+    assert shard(data).load_views(tmp_path / "c", "one")
+
+
+def test_nothing_private_is_printed_raised_or_pickled(data, capfd, caplog, monkeypatch):
+    def unexpected(*_: object) -> None:
+        raise KeyError(CANARY)
+
+    with caplog.at_level(logging.DEBUG):
+        private = shard(data, unit="group", spaces=("image", "text"))
+        engines = Engines(poison=100)
+        private.prepare(engines.embed_images, engines.caption, engines.embed_texts)
+        assert repr(private) == str(private) == "<Shard 0 of 1>"
+        assert CANARY not in repr(private.problems())
+        with pytest.raises(TypeError, match="private"):
+            pickle.dumps(private)
+        monkeypatch.setattr("spti_ray.private.shard.cast_votes", unexpected)
+        monkeypatch.setattr("spti_ray.private.shard._matrix", unexpected)
+        for call in (
+            lambda: private.vote(scored(ONE), 1),
+            lambda: private.prepare(engines.embed_images, engines.caption, engines.embed_texts),
+        ):
+            with pytest.raises(ShardError) as caught:
+                call()
+            error = caught.value
+            assert error.__context__ is None and error.__cause__ is None
+            assert "(KeyError)" in str(error)
+            assert CANARY not in "".join(traceback.format_exception(error))
+    assert not caplog.records
+    assert capfd.readouterr() == ("", "")

@@ -1,0 +1,164 @@
+import hashlib
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from spti_ray.config import Config
+from spti_ray.public.release import MODELS_KEY, ReleaseItem, write_release
+
+MODELS = {
+    "writer": {"kind": "vllm", "model": "org/llm", "revision": "abc1"},
+    "renderer": {"kind": "diffusers", "model": "org/sd", "revision": "abc2"},
+    "image_embedder": {"kind": "clip", "model": "org/clip", "revision": "abc3"},
+}
+CERTIFICATE = {
+    "statement": "This release is (1, 1e-05)-differentially private.",
+    "unit": "record",
+    "relation": "add or remove one record",
+    "epsilon": 1.0,
+    "delta": 1e-5,
+    "replace_one_epsilon": 2.01,
+    "mechanism": {"name": "discrete Gaussian", "sigma": 8.342, "generations": 5, "composition": "PLD"},
+    "dataset": {"id": "stickers", "lifetime_epsilon": 3.0, "lifetime_epsilon_spent": 1.0, "burned_slots": 0},
+    "attacker": {"mu": 0.268, "advantage": 0.107, "in_words": "An attacker gains 10.7 % at most."},
+    "not_protected": ["the label list"],
+    "ledger": {"head": "ff", "entries": 3, "verify": "spti verify runs/x"},
+}
+TEXTS = ["a cat", 'quotes " and, commas\\', "grün \u2028 line\tsep", "<b>bold</b> | pipe"]
+
+
+def config(**sections):
+    base = {
+        "data": {"path": "/secret/place", "label_column": "label"},
+        "dataset": {"id": "stickers"},
+        "privacy": {"epsilon": 1.0, "delta": 1e-5},
+        "evolution": {"generations": 5, "candidates": 20, "labels": [{"name": "a_b"}, {"name": "c"}]},
+        "prompts": {"domain": "stickers of things"},
+        "release": {"images": 4},
+        "title": "Stickers *2*",
+    }
+    return Config.model_validate(base | sections)
+
+
+@pytest.fixture
+def release(tmp_path):
+    folder = tmp_path / "release"
+    (folder / "images").mkdir(parents=True)
+    items = []
+    for index, text in enumerate(TEXTS):
+        file = f"images/{index:05d}.png"
+        Image.new("RGB", (16, 12), (index * 50, 0, 0)).save(folder / file)
+        parent = None if index == 0 else "g00-00001"
+        label = "a_b" if index < 3 else "c"
+        items.append(ReleaseItem(file, text, label, 2**63 - 1 - index, index, f"g0{index}-00000", parent, 0))
+    return folder, items
+
+
+def test_the_folder_loads_as_an_imagefolder_with_texts_and_labels(release, tmp_path, monkeypatch):
+    folder, items = release
+    write_release(folder, config(), items, MODELS, CERTIFICATE)
+    (folder / "report.html").write_text("<!doctype html><p>report")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    datasets = pytest.importorskip("datasets")
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    for number, path in enumerate(["imagefolder", str(folder)]):  # named, and inferred from the files
+        kwargs = {"data_dir": str(folder)} if path == "imagefolder" else {}
+        loaded = datasets.load_dataset(path, cache_dir=str(tmp_path / f"cache{number}"), **kwargs)
+        assert list(loaded) == ["train"]
+        rows = loaded["train"]
+        assert set(rows.column_names) == {"image", "text", "label"}
+        assert [(row["text"], row["label"]) for row in rows] == [(item.text, item.label) for item in items]
+        assert [row["image"].getpixel((0, 0))[0] for row in rows] == [0, 50, 100, 150]
+
+
+def test_the_manifest_has_one_row_per_image_and_the_models(release):
+    folder, items = release
+    write_release(folder, config(), items, MODELS, CERTIFICATE)
+    table = pq.read_table(folder / "manifest.parquet")
+    row = table.to_pylist()[1]
+    assert row == {
+        "file": "images/00001.png",
+        "text": TEXTS[1],
+        "label": "a_b",
+        "seed": 2**63 - 2,
+        "variant": 0,
+        "generation": 1,
+        "candidate_id": "g01-00000",
+        "parent_id": "g00-00001",
+        "renderer_model": "org/sd",
+        "renderer_revision": "abc2",
+        "writer_model": "org/llm",
+        "writer_revision": "abc1",
+        "image_embedder_model": "org/clip",
+        "image_embedder_revision": "abc3",
+    }
+    assert table.num_rows == 4
+    assert json.loads(table.schema.metadata[MODELS_KEY]) == MODELS
+
+
+def test_the_certificate_is_written_as_it_is_and_told_in_the_datasheet(release):
+    folder, items = release
+    write_release(folder, config(), items, MODELS, CERTIFICATE)
+    assert json.loads((folder / "privacy.json").read_text()) == CERTIFICATE
+    text = (folder / "datasheet.md").read_text()
+    for part in ("epsilon 1 at delta 1e-05", "An attacker gains 10.7 %", "the label list", "spti verify runs/x"):
+        assert part in text
+    for part in ("org/sd", "abc2", "Stickers \\*2\\*", "a\\_b: 3 images", "16 x 12", "stickers of things"):
+        assert part in text
+    assert "NOT PRIVATE" not in text
+    assert "/secret/place" not in text
+
+
+def test_simulated_noise_gives_no_certificate_and_a_loud_datasheet(release):
+    folder, items = release
+    write_release(folder, config(), items, MODELS, CERTIFICATE)
+    write_release(folder, config(), items, MODELS, None)
+    assert not (folder / "privacy.json").exists()
+    text = (folder / "datasheet.md").read_text()
+    assert "NOT PRIVATE" in text.split("## Motivation")[0]
+    assert "epsilon" not in text and "differential privacy," not in text
+
+
+def test_a_certificate_with_few_fields_still_gives_a_datasheet(release):
+    folder, items = release
+    write_release(folder, config(), items, {}, {"epsilon": 2.5, "delta": 1e-6})
+    text = (folder / "datasheet.md").read_text()
+    assert "epsilon 2.5 at delta 1e-06" in text
+    assert "None" not in text and "{{" not in text
+
+
+def test_writing_again_gives_the_same_bytes(release):
+    folder, items = release
+
+    def digests():
+        write_release(folder, config(), items, MODELS, CERTIFICATE)
+        files = (path for path in sorted(folder.iterdir()) if path.is_file())
+        return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+    assert digests() == digests()
+
+
+def test_one_label_is_not_listed(release):
+    folder, items = release
+    write_release(folder, config(evolution={"generations": 1, "candidates": 5}), items, MODELS, CERTIFICATE)
+    assert "**Labels:** none" in (folder / "datasheet.md").read_text()
+
+
+@pytest.mark.parametrize("file", ["00000.png", "images/../x.png", "images/a/b.png", "images/"])
+def test_files_outside_the_images_folder_are_refused(release, file):
+    folder, items = release
+    bad = ReleaseItem(file, "t", "c", 0, 0, "g00-00000", None, 0)
+    with pytest.raises(ValueError, match="expected images/"):
+        write_release(folder, config(), [*items, bad], MODELS, CERTIFICATE)
+
+
+def test_a_missing_image_and_a_repeated_file_are_refused(release):
+    folder, items = release
+    with pytest.raises(ValueError, match="same image file"):
+        write_release(folder, config(), [*items, items[0]], MODELS, CERTIFICATE)
+    (folder / items[2].file).unlink()
+    with pytest.raises(FileNotFoundError, match=r"00002\.png"):
+        write_release(folder, config(), items, MODELS, CERTIFICATE)
+    assert not (folder / "manifest.parquet").exists()

@@ -1,0 +1,109 @@
+import io
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from spti_ray.errors import NothingMade
+from spti_ray.public.rendering import render_release
+from spti_ray.public.scoring import render_seed, to_png
+from spti_ray.types import Candidate, RenderedImage
+
+CAT = Candidate("g01-000003", "a red cat", "pets", 1, "g00-000001", "fill")
+CAR = Candidate("g00-000002", "a blue car", "rides", 0)
+ALLOTTED = [(CAT, 3), (CAR, 2)]
+
+
+def pixels(path):
+    return np.asarray(Image.open(path))
+
+
+def voted(candidate: Candidate) -> dict[str, RenderedImage]:
+    """A render unlike any that the renderer makes, so that it is known again."""
+    png = to_png(np.full((64, 64, 3), 77, np.uint8))
+    return {candidate.id: RenderedImage(candidate.id, 0, render_seed(5, candidate.id, 0), png)}
+
+
+def test_every_text_is_rendered_as_often_as_allotted_each_image_from_its_own_seed(tmp_path, local_engines):
+    engines = local_engines()
+    items = render_release(tmp_path, ALLOTTED, {}, engines, run_seed=5)
+    assert [item.file for item in items] == [f"images/{i:05d}.png" for i in range(5)]
+    assert [(item.candidate_id, item.variant) for item in items] == [
+        (CAT.id, 0), (CAT.id, 1), (CAT.id, 2), (CAR.id, 0), (CAR.id, 1),
+    ]  # fmt: skip
+    assert {(i.text, i.label, i.generation, i.parent_id) for i in items} == {
+        ("a red cat", "pets", 1, "g00-000001"),
+        ("a blue car", "rides", 0, None),
+    }
+    for item in items:
+        assert item.seed == render_seed(5, item.candidate_id, item.variant)
+        expected = local_engines()._renderer.render([item.text], [item.seed])[0]
+        np.testing.assert_array_equal(pixels(tmp_path / item.file), expected)
+    assert len({item.seed for item in items}) == 5
+
+
+def test_a_voted_render_is_released_as_it_was_and_not_made_again(tmp_path, local_engines):
+    engines = local_engines()
+    render_release(tmp_path, ALLOTTED, voted(CAT), engines, run_seed=5)
+    assert (tmp_path / "images/00000.png").read_bytes() == voted(CAT)[CAT.id].png
+    assert (pixels(tmp_path / "images/00001.png") != 77).any()  # Variant 1 is an image of its own.
+    assert len(engines.render_jobs) == 4
+    assert render_seed(5, CAT.id, 0) not in {job.seed for job in engines.render_jobs}
+
+
+def test_renders_of_other_candidates_are_of_no_account(tmp_path, local_engines):
+    engines = local_engines()
+    other = Candidate("g00-000099", "a dog", "pets", 0)
+    render_release(tmp_path, ALLOTTED, voted(other), engines, run_seed=5)
+    assert len(engines.render_jobs) == 5
+
+
+def test_an_interrupted_rendering_goes_on_with_what_is_missing(tmp_path, local_engines):
+    class Interrupted(local_engines):
+        def render(self, jobs):
+            for i, image in enumerate(super().render(jobs)):
+                if i == 2:
+                    raise KeyboardInterrupt
+                yield image
+
+    with pytest.raises(KeyboardInterrupt):
+        render_release(tmp_path / "a", ALLOTTED, voted(CAR), Interrupted(1), run_seed=5)
+    left = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "a/images").iterdir()}
+    assert set(left) == {"00000.png", "00001.png", "00003.png"}
+    engines = local_engines()
+    items = render_release(tmp_path / "a", ALLOTTED, voted(CAR), engines, run_seed=5)
+    assert len(engines.render_jobs) == 2
+    assert all((tmp_path / "a/images" / name).stat().st_mtime_ns == at for name, at in left.items())
+
+    assert items == render_release(tmp_path / "b", ALLOTTED, voted(CAR), local_engines(), run_seed=5)
+    for item in items:
+        assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
+
+
+def test_a_finished_rendering_makes_nothing_again(tmp_path, local_engines):
+    items = render_release(tmp_path, ALLOTTED, {}, local_engines(), run_seed=5)
+    engines = local_engines()
+    assert render_release(tmp_path, ALLOTTED, {}, engines, run_seed=5) == items
+    assert engines.render_jobs == []
+
+
+def test_an_image_that_can_not_be_rendered_is_left_out_and_the_others_keep_their_files(tmp_path, local_engines, caplog):
+    bad = {render_seed(5, CAT.id, 1), render_seed(5, CAR.id, 1)}
+    engines = local_engines(2, unrenderable=lambda job: job.seed in bad)
+    items = render_release(tmp_path, ALLOTTED, {}, engines, run_seed=5)
+    assert [item.file for item in items] == ["images/00000.png", "images/00002.png", "images/00003.png"]
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["00000.png", "00002.png", "00003.png"]
+    for item in items:
+        expected = local_engines()._renderer.render([item.text], [item.seed])[0]
+        np.testing.assert_array_equal(pixels(tmp_path / item.file), expected)
+    assert "2 of 5 images could not be rendered" in caplog.text
+
+
+def test_a_release_without_a_single_image_is_refused(tmp_path, local_engines):
+    with pytest.raises(NothingMade, match="no image of the release could be rendered"):
+        render_release(tmp_path, ALLOTTED, {}, local_engines(unrenderable=lambda job: True), run_seed=5)
+
+
+def test_png_keeps_every_pixel():
+    image_HWC = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
+    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(to_png(image_HWC)))), image_HWC)

@@ -1,0 +1,162 @@
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from spti_ray.config_load import ConfigError, load_config
+from spti_ray.evolve import evolve
+from spti_ray.planning import noise_plan, plan_lines, plan_summary, total_steps
+from spti_ray.public.population import Population
+from spti_ray.public.rendering import render_release
+from spti_ray.public.scoring import ScoreCache, Scoring
+from spti_ray.public.selection import allot_images
+from spti_ray.types import NoisyHistogram
+
+STICKERS = Path(__file__).parents[2] / "jobs" / "stickers.yaml"
+
+
+def test_the_summary_says_what_a_run_costs_and_makes(make_config):
+    config = make_config(
+        privacy__votes_per_record=2, privacy__spare_slots=1, evolution__labels=[{"name": "a"}, {"name": "b"}]
+    )
+    summary = plan_summary(config)
+    noise = noise_plan(config)
+    assert summary["sigma"] == noise.sigma > 0
+    assert (summary["epsilon"], summary["delta"]) == (2.0, 1e-5)
+    assert summary["achieved_epsilon"] <= 2.0 < summary["replace_one_epsilon"]
+    assert summary["votes_per_record"] == 2 and summary["generations"] == 2 and summary["spare_slots"] == 1
+    assert summary["candidates"] == 12 and summary["candidates_per_label"] == {"a": 6, "b": 6}
+    assert summary["release_images"] == 6 and summary["dataset"] == "toys"
+
+
+def test_the_noise_follows_the_plan(make_config):
+    def sigma(**changes: Any) -> float:
+        return plan_summary(make_config(**changes))["sigma"]
+
+    assert sigma(privacy__epsilon=1.0) > sigma() > sigma(privacy__epsilon=4.0)
+    assert sigma(privacy__delta=1e-6) > sigma()
+    assert sigma(evolution__generations=5) > sigma()
+    assert sigma(privacy__votes_per_record=2) > sigma()
+    assert sigma(privacy__spare_slots=1) == sigma(evolution__generations=3)
+    assert sigma(evolution__candidates=24) == sigma()
+
+
+def test_a_publicly_known_size_gives_the_signal_per_candidate(make_config):
+    summary = plan_summary(make_config(), private_records=1200)
+    assert summary["votes_per_candidate"] == 100
+    assert summary["votes_per_candidate_over_sigma"] == pytest.approx(100 / summary["sigma"])
+    assert any("100.00 votes per candidate" in line for line in plan_lines(summary))
+    assert "votes_per_candidate" not in plan_summary(make_config())
+
+
+@pytest.mark.parametrize("private_records", [None, 1000])
+def test_the_shipped_job_can_be_planned_and_shown(private_records):
+    lines = plan_lines(plan_summary(load_config(STICKERS), private_records))
+    assert lines[0].startswith("privacy     epsilon 2 at delta 1e-05 per record")
+    assert all("\n" not in line for line in lines)
+
+
+def test_engines_that_can_not_be_used_are_refused_at_planning(make_config):
+    with pytest.raises(ConfigError, match=r"runtime\.engines\.renderer\.num_gpu"):
+        plan_summary(make_config(runtime__engines={"renderer": {"num_gpu": 1}}))
+
+
+class Fakes:
+    """The private side, the gate, the store and the display of an `evolve` run, all simulated."""
+
+    num_shards = 1
+
+    def __init__(self) -> None:
+        self.at: list[int] = []
+        self.steps = lambda: 0
+
+    def ready(self) -> None: ...
+
+    def vote(self, scored, votes_per_record):
+        return ()
+
+    def committed(self, generation):
+        return None
+
+    def slots_left(self) -> int:
+        return 1
+
+    def reserve(self, generation, sha256, ids):
+        return generation, ids
+
+    def measure(self, reservation, votes, num_shards):
+        generation, ids = reservation
+        counts_K = np.random.default_rng(generation).integers(-20, 50, len(ids))
+        return NoisyHistogram(generation, ids, counts_K, 1.0, "")
+
+    def load(self, generation):
+        return None
+
+    def save(self, generation, scored) -> None: ...
+
+    def save_selected(self, generation, selected) -> None: ...
+
+    def generation(self, number: int, stage: str) -> None:
+        if stage == "candidates":
+            self.at.append(self.steps())
+
+
+def simulate(config, engines, folder):
+    """A run in this process. Texts made, images rendered for voting, release items, steps before each generation."""
+    population = Population(config, engines)
+    scoring = Scoring(config, engines, population.variations, ScoreCache())
+    fakes = Fakes()
+    fakes.steps = lambda: population.outcomes.total() + len(engines.render_jobs)
+    evolved = evolve(config, population, scoring, fakes, fakes, fakes, fakes)  # type: ignore[arg-type]
+    texts, renders = population.outcomes.total(), len(engines.render_jobs)
+    allotted = allot_images(
+        evolved.selected, config.evolution.quota(config.release.images), config.release.images_per_text
+    )
+    items = render_release(folder, allotted, scoring.cache.renders, engines, config.runtime.seed)
+    return texts, renders, len(items), fakes.at
+
+
+LABELS = [{"name": "cat", "share": 2}, {"name": "car", "share": 1}]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"evolution__generations": 4},
+        {"evolution__voting": "caption"},
+        {"evolution__voting": "joint"},
+        {"evolution__lookahead": 2},
+        {"evolution__lookahead": 1, "evolution__voting": "caption"},
+        {"evolution__keep_survivors": False, "evolution__generations": 3},
+        {"evolution__labels": LABELS, "evolution__candidates": 13, "evolution__generations": 3},
+        {"evolution__survivors": 0.01},
+        {"evolution__survivors": 1.0},
+        {"release__images": 17, "release__images_per_text": 4},
+    ],
+    ids=str,
+)
+def test_the_planned_steps_are_the_texts_and_images_that_a_run_makes(make_config, local_engines, tmp_path, changes):
+    config = make_config(**changes)
+    texts, renders, items, at = simulate(config, local_engines(), tmp_path)
+    summary = plan_summary(config)
+    assert summary["texts_to_write"] == texts
+    assert summary["candidate_renders"] == renders
+    assert items == config.release.images
+    assert total_steps(config) == texts + renders + items
+    assert len(at) == config.evolution.generations
+    for generation, done in enumerate(at):
+        assert total_steps(config, generation) == texts + renders + items - done
+
+
+def test_by_sampling_a_run_makes_at_least_the_planned_steps(make_config, local_engines, tmp_path):
+    """A candidate that is drawn twice leaves room for one more child, which can't be known in advance."""
+    config = make_config(evolution__selection="sample", evolution__generations=3)
+    texts, renders, items, _ = simulate(config, local_engines(), tmp_path)
+    at_most = total_steps(make_config(evolution__keep_survivors=False, evolution__generations=3))
+    assert total_steps(config) <= texts + renders + items <= at_most
+
+
+def test_a_run_that_was_measured_to_the_end_has_only_its_release_left(make_config):
+    assert total_steps(make_config(), from_generation=2) == 6
