@@ -18,6 +18,7 @@ _CODES = {
     "LedgerError": FAILED,
     "FencedOut": FAILED,
     "GateError": FAILED,
+    "ArtifactError": FAILED,
     "DiskFull": FAILED,
     "EngineFailed": FAILED,
     "ShardFailed": FAILED,

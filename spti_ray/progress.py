@@ -42,6 +42,7 @@ class Progress:
         self._total = 0
         self._started = time.monotonic()
         self._first: float | None = None
+        self._first_done = 0
         self._printed = 0.0
         self._live: Live | None = None
 
@@ -65,9 +66,10 @@ class Progress:
         self._total = total
 
     def advance(self, count: int) -> None:
-        if self._first is None:
-            self._first = time.monotonic()
         self.done += count
+        if self._first is None:
+            # The rate counts from the first steps on: what came before them was loading models.
+            self._first, self._first_done = time.monotonic(), self.done
         self._show()
 
     def note(self, text: str) -> None:
@@ -76,10 +78,10 @@ class Progress:
 
     @property
     def rate(self) -> float:
-        """Steps per second since the first one."""
+        """Steps per second since the first ones."""
         if self._first is None:
             return 0.0
-        return self.done / max(1e-3, time.monotonic() - self._first)
+        return (self.done - self._first_done) / max(1e-3, time.monotonic() - self._first)
 
     def _where(self) -> str:
         if self._generation is None:
@@ -87,7 +89,7 @@ class Progress:
         return f"generation {self._generation + 1}/{self._generations}: {self._stage}"
 
     def _left(self) -> str:
-        if not self.done or not self._total:
+        if not self.rate or not self._total:
             return "--:--"
         seconds = max(0, round((self._total - self.done) / max(self.rate, 1e-6)))
         return f"{seconds // 60:02d}:{seconds % 60:02d}"
@@ -97,7 +99,8 @@ class Progress:
         return f"{seconds // 60:02d}:{seconds % 60:02d}"
 
     def _figures(self) -> str:
-        return f"{self.done}/{self._total} texts and images, {self.rate:.1f}/s, ETA {self._left()}"
+        total = max(self.done, self._total)
+        return f"{self.done}/{total} texts and images, {self.rate:.1f}/s, ETA {self._left()}"
 
     def _line(self) -> Table:
         grid = Table.grid(padding=(0, 1))

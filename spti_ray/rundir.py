@@ -12,9 +12,10 @@ DIR/internal/                        mode 0700; whatever is not differentially p
 from __future__ import annotations
 
 import fcntl
+import os
 import secrets
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -51,7 +52,7 @@ class RunDir:
         self.path = path
         self.run_id = run_id
         self.config = config
-        self._lock: IO[str] | None = None
+        self._lock: int | None = None
 
     @classmethod
     def open(cls, path: Path, config: Config) -> RunDir:
@@ -120,17 +121,17 @@ class RunDir:
 
     def lock(self) -> None:
         """Hold the folder until the process ends. Raises ConfigError when another driver holds it."""
-        handle = open(self.internal / "driver.lock", "w", encoding="utf-8")  # noqa: SIM115 - held for life
+        descriptor = os.open(self.internal / "driver.lock", os.O_RDWR | os.O_CREAT, 0o600)
         try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            handle.close()
+            os.close(descriptor)
             raise ConfigError(f"{self.path}: another spti run is working in this folder") from None
-        self._lock = handle
+        self._lock = descriptor
 
     def unlock(self) -> None:
         if self._lock is not None:
-            self._lock.close()
+            os.close(self._lock)
             self._lock = None
 
 

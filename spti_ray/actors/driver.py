@@ -124,7 +124,9 @@ class _Run:
         with self._timings.timed("load models"):
             session = f"{run.run_id}-{self._gate.spent().attempts}"
             actors = start_engines(group, bundles, engines, session)
-            serving: tuple[Role, ...] = tuple(role for role in roles_needed(config) if role not in ("writer", "renderer"))
+            serving: tuple[Role, ...] = tuple(
+                role for role in roles_needed(config) if role not in ("writer", "renderer")
+            )
             models = identities(actors, serving)
         key = _views_key(config, self._source, models)
         cache_folder = str(run.internal / "views")

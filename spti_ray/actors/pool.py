@@ -20,6 +20,9 @@ log = logging.getLogger(__name__)
 _MAX_LOSSES = 20
 """A unit whose actors died this often is taken for the cause, and given up."""
 
+_AHEAD_PER_SLOT = 8
+"""Units per slot that a stream may be ahead of its oldest missing one: their results wait in memory."""
+
 
 class EngineFailed(RuntimeError):
     """An engine could not be started; the message is one line."""
@@ -59,6 +62,7 @@ class Pool:
         self.role = role
         self._actors = actors
         self._slots = in_flight_per_actor
+        self._most_ahead = _AHEAD_PER_SLOT * in_flight_per_actor * len(actors)
         self._attempts = attempts
         self._on_unit = on_unit
         self._load = [0] * len(actors)
@@ -89,7 +93,7 @@ class Pool:
                 return
             if stream.waiting:
                 unit = stream.waiting.pop(0)
-            elif stream.exhausted:
+            elif stream.exhausted or stream.pulled - stream.emitted >= self._most_ahead:
                 return
             else:
                 # Pulling may run other pools (and streams of this one), so the choice of actor is made anew after it.

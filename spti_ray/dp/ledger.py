@@ -95,13 +95,14 @@ class Ledger:
     def register(self, lifetime_epsilon: float | None, delta: float) -> Registered:
         """Fix the dataset's budget, or find it already fixed. LedgerError if the registered budget is another.
 
+        A configuration that names no budget (None) is held to the registered one, whatever it is.
         `delta` counts only the first time: afterwards the registered one rules, whatever the runs' own delta.
         """
         with self._chain.locked() as chain:
             if not chain.entries:
                 chain.append(Registered(self.dataset, lifetime_epsilon, delta))
             registered = self._registered(chain.entries)
-        if registered.lifetime_epsilon != lifetime_epsilon:
+        if lifetime_epsilon is not None and registered.lifetime_epsilon != lifetime_epsilon:
             raise LedgerError(
                 f"dataset {self.dataset!r} was registered with lifetime_epsilon {_shown(registered.lifetime_epsilon)}, "
                 f"but the configuration says {_shown(lifetime_epsilon)}; set dataset.lifetime_epsilon to the registered"

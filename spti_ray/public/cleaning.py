@@ -18,7 +18,7 @@ _ECHO = re.compile(r"^.*\b(?:text|new|filled)\s*\(\d+ words?\)\s*:\s*", re.IGNOR
 _COUNT = re.compile(r"\s*\(\d+ words?\)", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[-*•>#]+|\d{1,2}[.)])\s+")
 _QUOTES = "\"'`“”‘’«»*_ "
-_MARKUP = re.compile(r"https?://|www\.|<[^>]+>|\{|\}|\||\\|\[|\]|=>|@|#")
+_MARKUP = re.compile(r"https?://|www\.|[<>]|\{|\}|\||\\|\[|\]|=>|@|#")
 _SENTENCE_END = re.compile(r"(?<=[a-z]{2})[.!?;](?:\s|$)")
 # A text that ends on one of these was cut off.
 _DANGLING = frozenset(
@@ -36,12 +36,12 @@ def clean(raw: str, min_words: int, max_words: int) -> str | None:
     if not line or _MARKUP.search(line) or "_" in line or not line.isprintable():
         return None
     words = _without_repeats(line.split(" "))
-    while words and words[-1].lower().strip(",") in _DANGLING:
+    while words and _dangles(words[-1]):
         words.pop()
     if not min_words <= len(words) <= max_words:
         return None
-    letters = sum(character.isalpha() and character.isascii() for character in line)
-    if letters < 0.7 * len(line.replace(" ", "")) or _stutters(words):
+    letters = sum(character.isalpha() and character.isascii() for word in words for character in word)
+    if letters < 0.7 * sum(len(word) for word in words) or _stutters(words):
         return None
     return " ".join(words).rstrip(",;: ")
 
@@ -51,12 +51,20 @@ def normal_form(text: str) -> str:
     return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
+def _dangles(word: str) -> bool:
+    return not any(character.isalnum() for character in word) or word.lower().strip(",;:") in _DANGLING
+
+
 def _without_repeats(words: list[str]) -> list[str]:
     """Collapse a word that directly follows itself ("a a red red apple")."""
     return [word for i, word in enumerate(words) if i == 0 or word.lower() != words[i - 1].lower()]
 
 
 def _stutters(words: list[str]) -> bool:
-    """Whether content words come again and again, as in "a cat and a cat and a cat"."""
-    content = [word.lower().strip(",") for word in words if word.lower() not in _DANGLING]
+    """Whether content words come again and again, as in "a cat and a cat and a cat", or a phrase follows itself."""
+    lower = [word.lower().strip(",") for word in words]
+    for length in range(2, len(lower) // 2 + 1):
+        if any(lower[i : i + length] == lower[i + length : i + 2 * length] for i in range(len(lower))):
+            return True
+    content = [word for word in lower if word not in _DANGLING]
     return len(content) >= 4 and len(set(content)) <= len(content) * 0.6

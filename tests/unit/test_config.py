@@ -251,6 +251,11 @@ def test_a_small_number_is_read_however_it_is_written(file, text):
     assert load_config(file, [f"privacy.delta={text}"]).privacy.delta == 1e-5
 
 
+def test_a_small_number_among_an_engines_options_is_a_number_too(file):
+    config = load_config(file, ["runtime.engines.renderer.options.guidance_scale=1e-1"])
+    assert config.runtime.engines == {"renderer": {"options": {"guidance_scale": 0.1}}}
+
+
 def test_delta_may_be_written_without_a_point_in_the_file(file):
     file.write_text(file.read_text().replace("delta: 1.0e-05", "delta: 1e-6"), encoding="utf-8")
     assert load_config(file).privacy.delta == 1e-6

@@ -172,8 +172,11 @@ def test_the_registered_budget_rules(tmp_path: Path):
     assert book.register(4.0, 1e-3).delta == DELTA
     with pytest.raises(LedgerError, match=r"registered with lifetime_epsilon 4.0, but the configuration says 8.0"):
         book.register(8.0, DELTA)
-    with pytest.raises(LedgerError, match="says no limit"):
-        book.register(None, DELTA)
+    assert book.register(None, DELTA).lifetime_epsilon == 4.0, "naming no budget does not lift the registered one"
+    unlimited = Ledger(tmp_path, "unlimited")
+    unlimited.register(None, DELTA)
+    with pytest.raises(LedgerError, match=r"registered with lifetime_epsilon no limit, but the configuration says 4.0"):
+        unlimited.register(4.0, DELTA)
 
 
 def test_a_ledger_belongs_to_its_dataset(tmp_path: Path):

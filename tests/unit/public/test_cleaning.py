@@ -60,6 +60,7 @@ def test_a_good_text_is_left_as_it_is(text):
         " a _ car with a _ mirror",
         " a loading cart with a wheel with a wheel with wheels",
         "a cat and a dog and a cat and a dog",
+        "a cat with a hat and a hat and a cat",
         "",
         "  \n \n",
         "Here are three captions: 1. a cat",
@@ -77,7 +78,7 @@ def test_a_good_text_is_left_as_it_is(text):
     ],
 )
 def test_what_can_not_be_repaired_is_dropped(raw):
-    assert clean(raw, 2, 9) is None
+    assert clean(raw, 2, 16) is None
 
 
 def test_the_number_of_words_is_kept_within_the_limits():
