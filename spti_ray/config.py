@@ -1,8 +1,9 @@
 """The configuration: pydantic v2 models read from YAML. Unknown keys fail.
 
 Everything in a configuration is public: it is written to the run folder, the certificate and the report.
-`privacy`, `dataset`, `data`, `evolution`, `prompts` and `release` say *what* is computed; `runtime` and `ledger`
-say how and where, and may change between two starts of one run (except the engines, which make the candidates).
+`privacy`, `dataset`, `data`, `evolution`, `prompts` and `release` say *what* is computed and are fixed by a run's first
+start, as are the ledger and the engines' models. Only where and how wide it runs may change between two starts
+(`config_load.pinned`).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", 
 class Section(BaseModel):
     """Base of all sections: immutable, strict about unknown keys."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
 
 
 class DataConfig(Section):

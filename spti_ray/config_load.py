@@ -29,6 +29,7 @@ _FREE_TO_CHANGE = (
     "runtime.in_flight_per_actor",
     "runtime.shards",
 )
+_FREE_ENGINE_SETTINGS = (".replicas", ".num_cpus", ".num_gpus", ".threads")
 
 
 _BRANCH = re.compile(r"\[key\]$|(?:literal|dict)\[.*\]$", re.DOTALL)
@@ -169,7 +170,15 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def pinned(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The flat settings that a run must keep from its first start to its release."""
-    return {key: value for key, value in flatten(tree).items() if key not in _FREE_TO_CHANGE}
+    settings = {key: value for key, value in flatten(tree).items() if key not in _FREE_TO_CHANGE}
+    engines = [key for key in settings if key.startswith("runtime.engines.")]
+    for key in engines:
+        if key.endswith(_FREE_ENGINE_SETTINGS):
+            del settings[key]
+    if engines and not any(key in settings for key in engines):
+        # Only sizes were set, on top of the embedded engines: the same engines as without them.
+        settings["runtime.engines"] = "embedded"
+    return settings
 
 
 def config_sha256(config: Config) -> str:

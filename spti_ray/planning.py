@@ -106,10 +106,23 @@ def plan_lines(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _survivors(config: Config) -> int:
+def _survivors_per_label(config: Config) -> dict[str, int]:
     evolution = config.evolution
     quota = evolution.quota(evolution.candidates)
-    return sum(min(count, max(1, round(count * evolution.survivors))) for count in quota.values())
+    return {label: min(count, max(1, round(count * evolution.survivors))) for label, count in quota.items()}
+
+
+def _survivors(config: Config) -> int:
+    return sum(_survivors_per_label(config).values())
+
+
+def _released_texts(config: Config) -> int:
+    """Texts of a release under rank selection, as `public.selection.allot_images` gives them their images."""
+    images_of = config.evolution.quota(config.release.images)
+    survivors = _survivors_per_label(config)
+    return sum(
+        min(survivors[label], -(-images // config.release.images_per_text)) for label, images in images_of.items()
+    )
 
 
 def total_steps(config: Config, from_generation: int = 0) -> int:
@@ -121,4 +134,6 @@ def total_steps(config: Config, from_generation: int = 0) -> int:
     fresh = first + later * (evolution.candidates - kept)
     per_text = 1 + evolution.lookahead
     images = max(1, evolution.lookahead) if "image" in evolution.spaces else 0
-    return fresh * (per_text + images) + config.release.images
+    # The release takes the voted render of each of its texts as it is.
+    reused = _released_texts(config) if images and not evolution.lookahead else 0
+    return fresh * (per_text + images) + config.release.images - reused

@@ -55,7 +55,7 @@ def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[PlacementGr
             offered = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
             raise ResourcesNeverArrived(
                 f"resources did not arrive within {config.runtime.placement_timeout_s:g} s: the run needs "
-                f"{describe(bundles)}; the cluster has {offered}; lower runtime.engines.*.replicas/num_gpus or add nodes"
+                f"{describe(bundles)}; the cluster has {offered}; lower runtime.engines or add nodes"
             )
         yield group
     finally:

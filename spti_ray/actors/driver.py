@@ -180,7 +180,7 @@ class _Run:
         noise, privacy = self._plan, self._config.privacy
         self._progress.note(
             f"{self._config.title}: epsilon {privacy.epsilon:g}, delta {privacy.delta:g} per {privacy.unit}; "
-            f"{noise.generations} generations of {self._config.evolution.candidates} candidates, sigma {noise.sigma:.3f}"
+            f"{noise.generations} generations of {self._config.evolution.candidates} texts, sigma {noise.sigma:.3f}"
         )
         attempts = self._gate.spent().attempts
         if attempts > 1:

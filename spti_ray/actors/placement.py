@@ -32,7 +32,7 @@ def roles_needed(config: Config) -> tuple[Role, ...]:
     if "image" in config.evolution.spaces:
         roles.append("image_embedder")
     if "text" in config.evolution.spaces:
-        roles += ["captioner", "text_embedder"]
+        roles.extend(("captioner", "text_embedder"))
     return tuple(roles)
 
 

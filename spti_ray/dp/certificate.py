@@ -97,7 +97,7 @@ def certificate(config: Config, plan: NoisePlan, spend: Spend, generations: int)
         },
         "not_protected": list(_NOT_PROTECTED),
         "trust": {
-            "release_model": "central: the operator of the cluster sees the private images; readers of the release don't",
+            "release_model": "central: the cluster's operator sees the private images; readers of the release don't",
             "trusted": "the cluster, its operator and storage, and the engines, which all run inside the cluster",
             "not_trusted": "whoever receives the release folder",
         },

@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+from diffusers.pipelines.auto_pipeline import AutoPipelineForText2Image
+from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers import AutoModel
 
@@ -89,7 +90,7 @@ def _tune(pipeline: Any, options: DiffusersOptions) -> None:
         pipeline.vae.enable_slicing()
     if options.vae_tiling:
         pipeline.vae.enable_tiling()
-    denoiser = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
+    denoiser: Any = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
     if options.attention_backend and hasattr(denoiser, "set_attention_backend"):
         try:
             denoiser.set_attention_backend(options.attention_backend)

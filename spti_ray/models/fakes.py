@@ -214,7 +214,7 @@ _PROJECTION = np.random.default_rng(0).standard_normal((192, 64)).astype(np.floa
 
 
 def _thumbnail(image: ImageArray) -> FloatArray:
-    return np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BOX), dtype=np.float32) / 255
+    return np.asarray(Image.fromarray(image).resize((8, 8), Image.Resampling.BOX), dtype=np.float32) / np.float32(255)
 
 
 def _normalised(rows_BE: FloatArray) -> FloatArray:

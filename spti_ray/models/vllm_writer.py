@@ -68,7 +68,7 @@ class VllmWriter:
         """
         prompts = [self._encode(request.prompt) for request in requests]
         if len(prompts) > 1:
-            await self._warm(tuple(os.path.commonprefix(prompts)))
+            await self._warm(tuple(os.path.commonprefix(prompts)))  # noqa: RUF071 - of token lists
         return await self._gather(requests, prompts)
 
     def close(self) -> None:
@@ -143,17 +143,17 @@ class VllmWriter:
         return Completions(tuple(completion.text for completion in ordered), tokens)
 
     async def _generate(self, prompt: list[int], sampling: SamplingParams) -> Any:
-        output = None
+        final = None
         try:
             async for output in self._engine.generate(
                 TokensPrompt(prompt_token_ids=prompt), sampling, request_id=f"w{next(self._ids)}"
             ):
-                pass
+                final = output
         except EngineDeadError as error:
             raise EngineDead("vLLM's engine died") from error
         except (VLLMError, ValueError) as error:  # EngineGenerateError among them
             reason = str(error.__cause__ or error).strip().splitlines() or [type(error).__name__]
             raise RuntimeError(f"vLLM failed a request: {reason[0][:300]}") from None
-        if output is None:
+        if final is None:
             raise RuntimeError("vLLM failed a request: it returned no output")
-        return output
+        return final

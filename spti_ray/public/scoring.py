@@ -47,6 +47,12 @@ class ScoreCache:
     rows: dict[Space, dict[str, FloatArray]] = field(default_factory=lambda: {"image": {}, "text": {}})
     renders: dict[str, RenderedImage] = field(default_factory=dict)
 
+    def keep_only(self, ids: set[str]) -> None:
+        """Forget everybody else, so that memory does not grow with the generations."""
+        for space, rows in self.rows.items():
+            self.rows[space] = {key: row for key, row in rows.items() if key in ids}
+        self.renders = {key: render for key, render in self.renders.items() if key in ids}
+
 
 class Scoring:
     """Turns a stream of candidates into `ScoredCandidates`; renders and embeds only what the cache lacks."""
@@ -80,6 +86,7 @@ class Scoring:
         for space in weights:
             stream = self._embed_space(space, stream)
         ordered = Candidates(tuple(sorted(everyone, key=lambda candidate: candidate.id)))
+        self.cache.keep_only({candidate.id for candidate in everyone})
         return ScoredCandidates(ordered, {space: self._matrix(space, ordered) for space in weights}, weights)
 
     def _embed_space(self, space: Space, stream: Iterable[Candidate]) -> list[Candidate]:

@@ -402,3 +402,18 @@ def test_whatever_a_setting_holds_the_answer_is_a_configuration_or_one_line(path
         parse_config(changed(path, value))
     except ConfigError as error:
         assert str(error) and "\n" not in str(error)
+
+
+@pytest.mark.parametrize("key", ["replicas", "num_cpus", "num_gpus", "threads"])
+def test_a_run_may_go_on_with_another_number_of_workers_but_not_with_another_model(key):
+    sized = load_config(JOBS[-1], [f"runtime.engines.renderer.{key}=2"])
+    plain = load_config(JOBS[-1])
+    assert changed_keys(resolved(plain), resolved(sized)) == []
+    other = load_config(JOBS[-1], [f"runtime.engines.renderer.{key}=2", "runtime.engines.renderer.model=other"])
+    assert "runtime.engines.renderer.model" in changed_keys(resolved(plain), resolved(other))
+
+
+@pytest.mark.parametrize("setting", ["dataset.lifetime_epsilon=.inf", "privacy.epsilon=.nan"])
+def test_infinite_and_undefined_numbers_are_refused(setting):
+    with pytest.raises(ConfigError, match="finite number"):
+        load_config(JOBS[-1], [setting])
