@@ -19,16 +19,20 @@ from spti_ray.public.engines import Engines
 from spti_ray.public.selection import Selected
 from spti_ray.types import Candidate, Operator, WriteRequest, derive_seed, split_by_share
 
+_BOLDER = 0.15
+"""Added to temperature and share of masked words each time that a text is asked for again."""
+_MOST_MASKED = 0.8
+
 
 @dataclass(frozen=True)
 class _Slot:
-    """One text that is wanted. `prompt` draws a fresh prompt (and its target length in words) from an RNG."""
+    """One text that is wanted. `prompt` draws a fresh prompt (and its target length in words) for an attempt."""
 
     id: str
     label: str
     operator: Operator
     parent: Candidate | None
-    prompt: Callable[[random.Random], tuple[str, int]]
+    prompt: Callable[[random.Random, int], tuple[str, int]]
     fallback: str
 
 
@@ -115,14 +119,15 @@ class Population:
         variation = self._config.evolution.variation
         for slot in slots:
             seed = derive_seed(self._config.runtime.seed, slot.id, attempt)
-            prompt, num_words = slot.prompt(random.Random(seed))
+            prompt, num_words = slot.prompt(random.Random(seed), attempt)
             asked.append(slot)
             yield WriteRequest(
                 prompt=prompt,
                 n=1,
                 seed=seed,
                 max_tokens=build.max_tokens(num_words),
-                temperature=variation.temperature,
+                # What could not be used was a copy more often than nonsense: be bolder each time.
+                temperature=variation.temperature + _BOLDER * attempt,
                 top_p=variation.top_p,
             )
 
@@ -133,7 +138,7 @@ class Population:
             limits, label_config, random.Random(derive_seed(self._config.runtime.seed, slot_id, "attributes"))
         )
 
-        def prompt(rng: random.Random) -> tuple[str, int]:
+        def prompt(rng: random.Random, _attempt: int) -> tuple[str, int]:
             words = build.target_length(limits, None, rng)
             return build.random_prompt(limits, values, words), words
 
@@ -144,11 +149,13 @@ class Population:
         coin = random.Random(derive_seed(self._config.runtime.seed, slot_id, "operator"))
         operator: Operator = "rephrase" if coin.random() < variation.rephrase_share else "fill"
 
-        def prompt(rng: random.Random) -> tuple[str, int]:
+        def prompt(rng: random.Random, attempt: int) -> tuple[str, int]:
             words = build.target_length(limits, len(parent.text.split()), rng)
             if operator == "rephrase":
                 return build.rephrase_prompt(limits, parent.text, words), words
-            return build.fill_prompt(limits, build.mask(parent.text, variation.mask_share, rng), words), words
+            return build.fill_prompt(
+                limits, build.mask(parent.text, min(_MOST_MASKED, variation.mask_share + _BOLDER * attempt), rng), words
+            ), words
 
         return _Slot(slot_id, parent.label, operator, parent, prompt, parent.text)
 

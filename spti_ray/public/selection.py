@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from spti_ray.config import EvolutionConfig
+from spti_ray.public.cleaning import normal_form
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed, split_by_share
 
 
@@ -57,13 +58,21 @@ def allot_images(
     selected: tuple[Selected, ...], quota: Mapping[str, int], images_per_text: int
 ) -> list[tuple[Candidate, int]]:
     """(candidate, number of images) for the release: the best texts of each label, `images_per_text` each by rank
-    or in proportion to the times sampled. With fewer texts than the quota needs, the texts get more images.
+    or in proportion to the times sampled. With fewer texts than the quota needs, the texts get more images. Of equal
+    texts (a variation may have fallen back to its parent's) the first speaks for all.
     """
     allotted: list[tuple[Candidate, int]] = []
     for label, images in quota.items():
-        texts = [item for item in selected if item.candidate.label == label]
+        texts = _distinct(item for item in selected if item.candidate.label == label)
         texts = texts[: max(1, -(-images // images_per_text))]
         if texts and images:
             counts = split_by_share(images, [item.share for item in texts])
             allotted += [(item.candidate, count) for item, count in zip(texts, counts, strict=True) if count]
     return allotted
+
+
+def _distinct(items: Iterable[Selected]) -> list[Selected]:
+    first: dict[str, Selected] = {}
+    for item in items:
+        first.setdefault(normal_form(item.candidate.text), item)
+    return list(first.values())

@@ -136,3 +136,10 @@ def test_the_images_add_up_and_no_text_gets_none(shares, images, images_per_text
     chosen = allot_images(selection_of(*shares), {"all": images}, images_per_text)
     assert sum(count for _, count in chosen) == images
     assert all(count > 0 for _, count in chosen)
+
+
+def test_equal_texts_are_released_once():
+    texts = ["a red cat", "A red cat.", "a blue dog"]
+    selected = tuple(Selected(Candidate(f"g00-{i:06d}", text, "all", 0), 9 - i, 1) for i, text in enumerate(texts))
+    allotted = allot_images(selected, {"all": 4}, images_per_text=2)
+    assert [(candidate.text, count) for candidate, count in allotted] == [("a red cat", 2), ("a blue dog", 2)]
