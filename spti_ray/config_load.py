@@ -20,6 +20,10 @@ from spti_ray.config import Config
 class ConfigError(ValueError):
     """A configuration that can't be used; the message is one line: what, where, what to do."""
 
+    def __init__(self, message: str) -> None:
+        # Keys and values of a YAML file may hold line breaks of their own.
+        super().__init__(" ".join(message.split()))
+
 
 # What may change between two starts of one run: where and how it runs, not what it computes or what it costs.
 _FREE_TO_CHANGE = (

@@ -1,7 +1,6 @@
 """Where the time went: busy seconds, units and tokens of each stage, and the peak memory of all processes.
 
-Units of public stages are shown; private stages show seconds only, since their units would tell how many private
-records there are. `internal/timings.json` has everything.
+Only work on public texts and images is counted. Units of private work would tell how many private records there are.
 """
 
 from __future__ import annotations

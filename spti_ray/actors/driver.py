@@ -11,6 +11,7 @@ import json
 import logging
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -129,8 +130,11 @@ class _Run:
             )
             models = identities(actors, serving)
         key = _views_key(config, self._source, models)
-        cache_folder = str(run.internal / "views")
-        shards = start_shards(group, bundles, config, engines, session, cache_folder, key)
+        cache_folder = str((run.internal / "views").resolve())
+        # Workers may run in another folder than the driver.
+        data = config.data.model_copy(update={"path": str(self._source.path.resolve())})
+        at_workers = config.model_copy(update={"data": data})
+        shards = start_shards(group, bundles, at_workers, engines, session, cache_folder, key)
         voter = RayVoter(shards, self._report_problems)
         streams = RayEngines({role: self._pool(role, actors[role]) for role in actors}, engines)
 
@@ -204,10 +208,13 @@ class _Run:
 
 def _views_key(config: Config, source: Source, models: dict[str, Any]) -> str:
     """Names the private views that may be reused: the same data, unit, labels, shards and models."""
-    stat = source.path.stat()
+    # A folder's own time does not change when a file in it does, or in a sub-folder.
+    files = sorted(source.path.rglob("*")) if source.path.is_dir() else [source.path]
+    stats = ((file, file.stat()) for file in files)
     parts = [
         config.data.model_dump(mode="json"),
-        [str(source.path.resolve()), stat.st_size, stat.st_mtime_ns],
+        str(source.path.resolve()),
+        [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats],
         config.privacy.unit,
         config.evolution.label_names,
         sorted(config.evolution.spaces),
@@ -240,6 +247,9 @@ def _stop_on_sigterm() -> Iterator[None]:
     def interrupt(*_: object) -> None:
         raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # only the main thread may set handlers
+        return
     before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield

@@ -46,6 +46,9 @@ class NoisePlan:
     votes_per_record: int
     generations: int
     spare_slots: int
+    attacker_advantage: float
+    """Bound on true minus false positive rate of any membership attacker: the certified delta at epsilon 0, which is
+    the total variation distance. About 2*Phi(mu/2) - 1, the continuous Gaussian's, and never below the truth."""
 
     @property
     def slots(self) -> int:
@@ -56,11 +59,6 @@ class NoisePlan:
     def mu(self) -> float:
         """The run's Gaussian-DP parameter (Dong, Roth, Su 2019, arXiv 1905.02383)."""
         return math.sqrt(self.votes_per_record * self.slots) / self.sigma
-
-    @property
-    def attacker_advantage(self) -> float:
-        """Bound on true minus false positive rate of any membership attacker: 2*Phi(mu/2) - 1."""
-        return math.erf(self.mu / (2 * math.sqrt(2)))
 
 
 def analytic_gaussian_sigma(epsilon: float, delta: float) -> float:
@@ -119,6 +117,7 @@ def calibrate(epsilon: float, delta: float, votes_per_record: int, generations: 
         votes_per_record=votes_per_record,
         generations=generations,
         spare_slots=spare_slots,
+        attacker_advantage=min(1.0, _pld(sigma, count, _GRID).get_delta_for_epsilon(0.0)),
     )
 
 
@@ -167,6 +166,7 @@ class _Pld(Protocol):
     def self_compose(self, num_times: int) -> _Pld: ...
     def compose(self, other: _Pld) -> _Pld: ...
     def get_epsilon_for_delta(self, delta: float) -> float: ...
+    def get_delta_for_epsilon(self, epsilon: float) -> float: ...
 
 
 @lru_cache(maxsize=4096)

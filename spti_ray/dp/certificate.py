@@ -25,6 +25,13 @@ _NOT_PROTECTED = (
     "timing and resource use of the cluster, which its operator can see",
     "facts about the whole population that the images show: DP hides each unit, not what many have in common",
 )
+_ASSUMPTIONS = (
+    "an image's embedding does not depend on which other images share its micro-batch: shapes are fixed and padded, "
+    "and embeddings are rounded to int16 before voting, but the last bits are the engine's; batch_size 1 removes the "
+    "doubt",
+    "the operating system's entropy source is sound",
+    "the ledger file is kept: a copy of its head hash, such as this certificate's, shows a ledger that was cut back",
+)
 _FOUNDATION_MODELS = (
     "The guarantee covers the private set of this run. A foundation model that was itself trained on some of these "
     "images or texts may reproduce them without this release's help; choose models whose training data are known."
@@ -61,6 +68,7 @@ def certificate(config: Config, plan: NoisePlan, spend: Spend, generations: int)
             "candidates": config.evolution.candidates,
             "queries_charged": spend.queries,
             "queries_planned": plan.slots,
+            "burned_slots": spend.burned,
             "composition": (
                 f"privacy loss distributions (connect the dots), {plan.votes_per_record * plan.slots} adaptive "
                 "compositions of one discrete Gaussian of sensitivity 1"
@@ -72,9 +80,10 @@ def certificate(config: Config, plan: NoisePlan, spend: Spend, generations: int)
             "id": spend.dataset,
             "lifetime_epsilon": spend.lifetime_budget,
             "lifetime_delta": spend.lifetime_delta,
-            "lifetime_epsilon_spent": spend.lifetime_epsilon,
+            # A run with simulated noise on the same dataset leaves no lifetime guarantee to state.
+            "lifetime_epsilon_spent": spend.lifetime_epsilon if spend.lifetime_private else None,
             "runs": runs,
-            "burned_slots": spend.burned,
+            "burned_slots": spend.lifetime_burned,
         },
         "noise": {
             "source": spend.noise,
@@ -95,6 +104,7 @@ def certificate(config: Config, plan: NoisePlan, spend: Spend, generations: int)
                 "points; 0 is a coin toss, 100 is certainty."
             ),
         },
+        "assumptions": list(_ASSUMPTIONS),
         "not_protected": list(_NOT_PROTECTED),
         "trust": {
             "release_model": "central: the cluster's operator sees the private images; readers of the release don't",

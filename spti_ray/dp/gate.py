@@ -22,7 +22,7 @@ from pathlib import Path
 from spti_ray.dp import artifact
 from spti_ray.dp.accounting import NoisePlan, pld_epsilon
 from spti_ray.dp.artifact import ArtifactError, read_histogram
-from spti_ray.dp.entries import GENESIS, Opened, Registered, Reserved
+from spti_ray.dp.entries import GENESIS, Burned, Opened, Registered, Reserved
 from spti_ray.dp.ledger import Lease, Ledger, LedgerError, Slot, SlotsExhausted, charges, slots_of
 from spti_ray.dp.mechanism import NoiseSource
 from spti_ray.dp.tally import GateError, tally
@@ -64,6 +64,8 @@ class Spend:
     """Charged queries (RESERVED), of which `committed` have a histogram and `burned` never will."""
     committed: int
     burned: int
+    lifetime_burned: int
+    """Burned queries of all runs on the dataset."""
     attempts: int
     runs: int
     """Runs that are charged to the dataset, this one included."""
@@ -203,6 +205,7 @@ class Gate:
             queries=len(slots),
             committed=sum(slot.artifact_sha256 is not None for slot in slots),
             burned=sum(slot.burned for slot in slots),
+            lifetime_burned=sum(isinstance(event, Burned) for event in events),
             attempts=len(ours),
             runs=len({event.run for event in events if isinstance(event, Reserved)} | {self.run}),
             lifetime_budget=registered.lifetime_epsilon,

@@ -118,10 +118,6 @@ class Ledger:
         except IncompleteTail as incomplete:
             return incomplete.entries
 
-    def would_fit(self, run: str, plan: NoisePlan) -> None:
-        """BudgetRefused unless the budget covers all that is left of the run's plan; for before models load."""
-        self._check_budget(self.entries(), run, plan)
-
     def open_run(self, run: str, plan: NoisePlan, config_sha256: str, noise: str, private: bool) -> Lease:
         """Take the run: number this attempt, fence out the earlier ones, and hand over the right to append.
 

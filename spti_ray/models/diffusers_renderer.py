@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 class DiffusersRenderer:
     """Renders in batches of exactly `batch_size`; each image has its own CPU generator, whatever the device.
 
-    An out-of-memory error is raised as it is: the pool decides about smaller batches.
+    An out-of-memory error is raised as it is.
     """
 
     def __init__(self, config: EngineConfig):

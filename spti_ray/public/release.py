@@ -7,6 +7,7 @@ writing a release a second time (on resume) gives the same folder.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,8 @@ def write_release(
         DiskFull: no space left.
     """
     _check_files(folder, items)
-    write_table_atomic(folder / "manifest.parquet", manifest(items, models))
+    hashes = [hashlib.sha256((folder / item.file).read_bytes()).hexdigest() for item in items]
+    write_table_atomic(folder / "manifest.parquet", manifest(items, models, hashes))
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
@@ -66,15 +68,22 @@ def write_release(
         (folder / "privacy.json").unlink(missing_ok=True)
         fsync_folder(folder)
     else:
+        # Ties the certificate to these files: it names the manifest, and the manifest names each image.
+        digest = hashlib.sha256((folder / "manifest.parquet").read_bytes()).hexdigest()
+        certificate = certificate | {"release": {"images": len(items), "manifest_sha256": digest}}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / "privacy.json", text + "\n")
     write_atomic(folder / "datasheet.md", datasheet(folder, config, items, models, certificate))
 
 
-def manifest(items: Sequence[ReleaseItem], models: Models) -> pa.Table:
-    """One row per image, with the model and revision of each public role; the schema's metadata has all models."""
+def manifest(items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str]) -> pa.Table:
+    """One row per image, with the SHA-256 of its file and the model and revision of each public role.
+
+    The schema's metadata has all models.
+    """
     columns: dict[str, pa.Array] = {
         "file": pa.array([item.file for item in items], pa.string()),
+        "sha256": pa.array(hashes, pa.string()),
         "text": pa.array([item.text for item in items], pa.string()),
         "label": pa.array([item.label for item in items], pa.string()),
         "seed": pa.array([item.seed for item in items], pa.int64()),

@@ -282,7 +282,7 @@ def test_overriding_one_of_the_fake_engines_does_not_bring_back_the_real_ones(fi
 
 @pytest.mark.parametrize("override", ["privacy.epsilon", "=3", " =3", ""])
 def test_an_override_without_a_key_or_a_value_is_refused(file, override):
-    assert set_refusal(file, override) == f"--set {override}: write it as section.key=value"
+    assert set_refusal(file, override) == f"--set {override.strip()}: write it as section.key=value"
 
 
 def test_an_override_that_is_not_yaml_is_refused(file):

@@ -2,6 +2,7 @@ import math
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from spti_ray.dp import accounting
@@ -59,6 +60,16 @@ def test_replace_one_costs_more_than_add_remove_and_at_most_group_privacy():
 
 def test_the_attacker_bound_at_epsilon_1_is_the_documented_one():
     assert calibrate(1.0, DELTA, 1, 10).attacker_advantage == pytest.approx(0.107, abs=5e-4)
+
+
+@pytest.mark.parametrize("epsilon", [1.0, 4.0, 8.0])
+def test_the_attacker_bound_holds_for_the_discrete_noise_and_not_only_for_the_continuous(epsilon):
+    plan = calibrate(epsilon, DELTA, 1, 1)
+    x = np.arange(-200, 201)
+    weights = np.exp(-(x**2) / (2 * plan.sigma**2))
+    pmf = weights / weights.sum()
+    exact = 0.5 * np.abs(pmf[1:] - pmf[:-1]).sum()
+    assert exact <= plan.attacker_advantage <= exact + 1e-3
 
 
 @pytest.mark.parametrize(

@@ -30,6 +30,7 @@ PLAN = NoisePlan(
     votes_per_record=1,
     generations=3,
     spare_slots=1,
+    attacker_advantage=0.2,
 )
 GAPS = ["after_reserved", "after_draw", "after_artifact", "after_committed"]
 

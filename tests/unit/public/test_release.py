@@ -80,6 +80,7 @@ def test_the_manifest_has_one_row_per_image_and_the_models(release):
     row = table.to_pylist()[1]
     assert row == {
         "file": "images/00001.png",
+        "sha256": hashlib.sha256((folder / "images/00001.png").read_bytes()).hexdigest(),
         "text": TEXTS[1],
         "label": "a_b",
         "seed": 2**63 - 2,
@@ -98,10 +99,21 @@ def test_the_manifest_has_one_row_per_image_and_the_models(release):
     assert json.loads(table.schema.metadata[MODELS_KEY]) == MODELS
 
 
+def test_the_certificate_names_the_manifest_and_the_manifest_every_image(release):
+    folder, items = release
+    write_release(folder, config(), items, MODELS, CERTIFICATE)
+    named = json.loads((folder / "privacy.json").read_text())["release"]
+    assert named["images"] == len(items)
+    assert named["manifest_sha256"] == hashlib.sha256((folder / "manifest.parquet").read_bytes()).hexdigest()
+    for row in pq.read_table(folder / "manifest.parquet").to_pylist():
+        assert row["sha256"] == hashlib.sha256((folder / row["file"]).read_bytes()).hexdigest()
+
+
 def test_the_certificate_is_written_as_it_is_and_told_in_the_datasheet(release):
     folder, items = release
     write_release(folder, config(), items, MODELS, CERTIFICATE)
-    assert json.loads((folder / "privacy.json").read_text()) == CERTIFICATE
+    written = json.loads((folder / "privacy.json").read_text())
+    assert {key: value for key, value in written.items() if key != "release"} == CERTIFICATE
     text = (folder / "datasheet.md").read_text()
     for part in ("epsilon 1 at delta 1e-05", "An attacker gains 10.7 %", "the label list", "spti verify runs/x"):
         assert part in text

@@ -1,0 +1,101 @@
+"""The loop's order of events: what can fail fails before the charge, the charge before any vote, the noise once."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from spti_ray.errors import RunDamaged
+from spti_ray.evolve import BudgetExhausted, evolve
+from spti_ray.public.population import Population
+from spti_ray.public.scoring import ScoreCache, Scoring
+from spti_ray.types import NoisyHistogram
+
+
+class Recorder:
+    """Voter, gate, store and watcher in one; notes who was asked for what, in order. Its noise is none: SIMULATED."""
+
+    num_shards = 1
+
+    def __init__(self, slots: int = 99, committed: dict[int, NoisyHistogram] | None = None) -> None:
+        self.events: list[str] = []
+        self.slots = slots
+        self.known = committed or {}
+        self.saved: dict[int, object] = {}
+
+    def ready(self):
+        self.events.append("views ready")
+
+    def vote(self, scored, votes_per_record):
+        self.events.append("vote")
+        return ()
+
+    def committed(self, generation):
+        return self.known.get(generation)
+
+    def slots_left(self):
+        return self.slots
+
+    def reserve(self, generation, sha256, ids):
+        self.events.append("reserve")
+        self.slots -= 1
+        return generation, ids
+
+    def measure(self, reservation, votes, num_shards):
+        list(votes)
+        self.events.append("measure")
+        generation, ids = reservation
+        return NoisyHistogram(generation, ids, np.arange(len(ids)), 1.0, "")
+
+    def load(self, generation):
+        return self.saved.get(generation)
+
+    def save(self, generation, scored):
+        self.events.append("save")
+        self.saved[generation] = scored.candidates
+
+    def save_selected(self, generation, selected):
+        self.events.append("selected")
+
+    def generation(self, number, stage): ...
+
+
+def _evolve(config, engines, recorder):
+    population = Population(config, engines)
+    scoring = Scoring(config, engines, population.variations, ScoreCache())
+    return evolve(config, population, scoring, recorder, recorder, recorder, recorder)
+
+
+def test_candidates_are_durable_and_views_ready_before_the_charge_and_the_charge_before_any_vote(
+    make_config, local_engines
+):
+    recorder = Recorder()
+    _evolve(make_config(), local_engines(), recorder)
+    one = ["save", "views ready", "reserve", "vote", "measure", "selected"]
+    assert recorder.events == one * 2
+
+
+def test_a_committed_generation_is_replayed_without_vote_or_charge(make_config, local_engines):
+    first = Recorder()
+    whole = _evolve(make_config(), local_engines(), first)
+    ids = tuple(candidate.id for candidate in first.saved[0])
+    again = Recorder(committed={0: NoisyHistogram(0, ids, np.arange(len(ids)), 1.0, "")})
+    again.saved = {0: first.saved[0]}
+    engines = local_engines()
+    resumed = _evolve(make_config(), engines, again)
+    assert again.events.count("reserve") == again.events.count("vote") == 1
+    assert [item.candidate for item in resumed.selected] == [item.candidate for item in whole.selected]
+
+
+def test_without_slots_the_last_measured_generation_is_the_result(make_config, local_engines):
+    recorder = Recorder(slots=1)
+    evolved = _evolve(make_config(evolution__generations=3), local_engines(), recorder)
+    assert evolved.generations == 1 and evolved.selected
+    with pytest.raises(BudgetExhausted):
+        _evolve(make_config(), local_engines(), Recorder(slots=0))
+
+
+def test_a_committed_generation_whose_candidates_are_gone_is_refused(make_config, local_engines):
+    lost = Recorder(committed={0: NoisyHistogram(0, ("g00-000000",), np.array([1]), 1.0, "")})
+    with pytest.raises(RunDamaged, match="generation 0"):
+        _evolve(make_config(), local_engines(), lost)
