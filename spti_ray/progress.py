@@ -48,7 +48,7 @@ class Progress:
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
-            self._live = Live(self._line(), console=self._console, refresh_per_second=4, transient=True)
+            self._live = Live(get_renderable=self._line, console=self._console, refresh_per_second=4, transient=True)
             self._live.__enter__()
         return self
 
@@ -110,8 +110,7 @@ class Progress:
 
     def _show(self, force: bool = False) -> None:
         if self._live is not None:
-            self._live.update(self._line())
-            return
+            return  # it draws itself four times a second
         now = time.monotonic()
         if force or now - self._printed >= _PLAIN_EVERY_S:
             self._printed = now
