@@ -188,6 +188,21 @@ class RenderedImage:
     png: bytes = field(repr=False)
 
 
+@dataclass(frozen=True)
+class ReleaseItem:
+    """One image of the release. `file` is relative to the release folder: `images/00000.png`."""
+
+    file: str
+    text: str
+    label: str
+    seed: int
+    generation: int
+    """The generation in which the text was born."""
+    candidate_id: str
+    parent_id: str | None
+    variant: int
+
+
 def derive_seed(*parts: str | int) -> int:
     """A 63-bit seed from public parts (run seed, generation, candidate, variant). Never used for DP noise."""
     text = "\x1f".join(str(part) for part in parts)

@@ -9,9 +9,7 @@ temporary name, synced, renamed, and its folder synced.
 from __future__ import annotations
 
 import hashlib
-import os
 import re
-import tempfile
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -20,14 +18,14 @@ import numpy as np
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 from pyarrow import ipc  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from spti_ray.dp.chain import sync_folder
+from spti_ray.files import fsync_folder, write_atomic
 from spti_ray.types import CountArray, NoisyHistogram
 
 pa: Any = pyarrow  # ships no types
 arrow_file: Any = ipc
 
 _NAME = re.compile(r"histogram-([0-9a-f]{64})\.arrow")
-_TEMPORARY = ".histogram-*.tmp"
+_TEMPORARY = ".tmp-*"
 
 
 class ArtifactError(RuntimeError):
@@ -64,19 +62,9 @@ def write(folder: Path, label: Label, candidate_ids: tuple[str, ...], noisy_K: C
     parent = folder / f"{label.generation:02d}"
     parent.mkdir(parents=True, exist_ok=True)
     for created in (folder.parent, folder):  # the new folders' own names must be durable before the ledger cites them
-        sync_folder(created)
+        fsync_folder(created)
     path = parent / f"histogram-{hashlib.sha256(data).hexdigest()}.arrow"
-    fd, temporary = tempfile.mkstemp(dir=parent, prefix=".histogram-", suffix=".tmp")
-    try:
-        with os.fdopen(fd, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    sync_folder(parent)
+    write_atomic(path, data)
     return path
 
 
@@ -124,7 +112,7 @@ def complete(folder: Path, generation: int) -> list[Path]:
     parent = folder / f"{generation:02d}"
     if not parent.is_dir():
         return []
-    sync_folder(parent)
+    fsync_folder(parent)
     return sorted(path for path in parent.iterdir() if _NAME.fullmatch(path.name))
 
 

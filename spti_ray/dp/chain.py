@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Literal
 
 from spti_ray.dp.entries import GENESIS, Entry, Event, decode, encode
+from spti_ray.files import fsync_folder
 
 Tail = Literal["whole", "no newline", "torn"]
 
@@ -87,7 +88,7 @@ class LockedChain:
             _write(self.fd, data, self.length)
             os.fsync(self.fd)
             if not self.entries:
-                sync_folder(self.path.parent)
+                fsync_folder(self.path.parent)
         except OSError as error:
             self._cut_back()
             raise LedgerError(f"can't write ledger {self.path}: {error.strerror}; nothing was recorded") from None
@@ -133,15 +134,6 @@ class Chain:
             self._seen = chain.head
         finally:
             os.close(fd)  # releases the lock
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a folder's new names durable."""
-    fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
 
 
 def _parse(data: bytes, path: Path) -> tuple[list[Entry], int, Tail]:

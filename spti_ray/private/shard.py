@@ -15,8 +15,6 @@ import functools
 import hashlib
 import io
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
@@ -25,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from spti_ray.config import DataConfig
+from spti_ray.files import private_folder, write_atomic
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.dataset import DataError, Unit, load_shard
 from spti_ray.private.voting import (
@@ -201,7 +200,9 @@ class Shard:
         arrays["key"] = np.array(self._key(fingerprint))
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
-        _write_private(self._cache_file(folder), buffer.getvalue())
+        file = self._cache_file(folder)
+        private_folder(file.parent)
+        write_atomic(file, buffer.getvalue(), mode=0o600)
 
     @_content_free("loading its views")
     def load_views(self, folder: Path | str, fingerprint: str) -> bool:
@@ -295,24 +296,3 @@ def _matrix(vectors: dict[int, QuantArray], num_records: int) -> QuantArray:
             raise ValueError("the engine changed its embedding dimension")
         matrix_PE[position] = vector
     return matrix_PE
-
-
-def _write_private(path: Path, content: bytes) -> None:
-    """Write a file that only its owner can read, all or nothing: temp, fsync, rename, fsync of the folder."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    path.parent.chmod(0o700)
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)

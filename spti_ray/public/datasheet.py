@@ -10,15 +10,13 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import jinja2
 from PIL import Image
 
 from spti_ray.config import Config
-
-if TYPE_CHECKING:
-    from spti_ray.public.release import ReleaseItem
+from spti_ray.types import ReleaseItem
 
 _TEMPLATE = "datasheet.md.j2"
 _VOTING_IN_WORDS = {

@@ -11,7 +11,6 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,26 +19,12 @@ import pyarrow as pa
 from spti_ray.config import ROLES, Config
 from spti_ray.files import atomic_file, fsync_folder, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
+from spti_ray.types import ReleaseItem
 
 MODELS_KEY = b"spti_ray.models"
 """Key of the manifest's Parquet metadata that holds the models (role -> {kind, model, revision}) as JSON."""
 
 Models = Mapping[str, Mapping[str, str]]
-
-
-@dataclass(frozen=True)
-class ReleaseItem:
-    """One image of the release. `file` is relative to the release folder: `images/00000.png`."""
-
-    file: str
-    text: str
-    label: str
-    seed: int
-    generation: int
-    """The generation in which the text was born."""
-    candidate_id: str
-    parent_id: str | None
-    variant: int
 
 
 def write_release(

@@ -9,9 +9,8 @@ from pathlib import Path
 from spti_ray.errors import NothingMade
 from spti_ray.files import write_atomic
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.public.release import ReleaseItem
 from spti_ray.public.scoring import render_seed, to_png
-from spti_ray.types import Candidate, RenderedImage
+from spti_ray.types import Candidate, ReleaseItem, RenderedImage
 
 log = logging.getLogger(__name__)
 

@@ -223,8 +223,8 @@ def test_a_full_disk_after_the_draw_burns_the_reservation(bench: Bench, monkeypa
     def full(*_: object) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(artifact.os, "rename", full)
-    with pytest.raises(GateError, match=r"can't write a histogram .*No space left"):
+    monkeypatch.setattr(os, "replace", full)
+    with pytest.raises(GateError, match=r"can't write a histogram .*no space left"):
         gate.measure(reservation, [shard(0)], 1)
     monkeypatch.undo()
     with pytest.raises(GateError, match="noised already"):
@@ -282,7 +282,7 @@ def _one_generation(bench: Bench, fault: Callable[[str], None]) -> None:
 def test_a_half_written_artifact_is_not_mistaken_for_a_whole_one(bench: Bench):
     bench.opened().reserve(0, "ab", IDS)
     (bench.generations / "00").mkdir(parents=True)
-    (bench.generations / "00" / ".histogram-abc.tmp").write_bytes(b"ARROW1")
+    (bench.generations / "00" / ".tmp-abc").write_bytes(b"ARROW1")
     bench.opened()
     assert bench.kinds()["BURNED"] == 1
     assert list((bench.generations / "00").iterdir()) == []

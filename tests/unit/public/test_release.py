@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from spti_ray.config import Config
-from spti_ray.public.release import MODELS_KEY, ReleaseItem, write_release
+from spti_ray.public.release import MODELS_KEY, write_release
+from spti_ray.types import ReleaseItem
 
 MODELS = {
     "writer": {"kind": "vllm", "model": "org/llm", "revision": "abc1"},

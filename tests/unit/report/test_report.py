@@ -12,10 +12,10 @@ from PIL import Image
 from spti_ray.config import Config
 from spti_ray.config_load import resolved
 from spti_ray.dp import artifact
-from spti_ray.public.release import ReleaseItem, write_release
+from spti_ray.public.release import write_release
 from spti_ray.report import build, data, plots
 from spti_ray.report.build import attacker_in_words, build_report, changed_words, moved_words, readable, spread
-from spti_ray.types import Candidate
+from spti_ray.types import Candidate, ReleaseItem
 
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)> & $x_1$ "quoted"'
 MODELS = {"renderer": {"kind": "diffusers", "model": "org/sd<b>", "revision": "abc2"}}
