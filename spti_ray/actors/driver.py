@@ -12,6 +12,7 @@ import logging
 import signal
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -91,6 +92,7 @@ class _Run:
             code_version=__version__,
             config_sha256=config_sha256(config),
         )
+        self._stage, self._stage_began = "", 0.0
         self._progress = Progress(console, config.evolution.generations)
 
     def go(self) -> Path:
@@ -143,6 +145,7 @@ class _Run:
         scoring = Scoring(config, streams, population.variations, cache)
         store = GenerationStore(run, cache)
         evolved = evolve(config, population, scoring, voter, self._gate, store, self)
+        self._lap("")
         with self._timings.timed("release"):
             self._progress.stage("rendering the release")
             self._release(evolved, streams, cache, identities(actors, roles_needed(config)))
@@ -154,6 +157,14 @@ class _Run:
             # Anew each time: texts that are asked for again are not foreseen.
             self._progress.expect(self._progress.done + total_steps(self._config, number))
         self._progress.stage(stage, number)
+        self._lap(stage)
+
+    def _lap(self, stage: str) -> None:
+        """Book the wall time since the last call on the stage that was begun then."""
+        now = time.perf_counter()
+        if self._stage:
+            self._timings.phase(self._stage, now - self._stage_began)
+        self._stage, self._stage_began = stage, now
 
     def _pool(self, role: Role, actors: list[Any]) -> Pool:
         counted = role in ("writer", "renderer")
