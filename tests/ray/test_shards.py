@@ -1,0 +1,136 @@
+"""Private shards as Ray actors: the same clean counts as without Ray, whatever dies, and content-free errors."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import ray
+from PIL import Image
+
+from spti_ray.actors.placement import Bundle
+from spti_ray.actors.roles import actor_name
+from spti_ray.actors.shard_actor import RayVoter, ShardActor, ShardFailed
+from spti_ray.config import Config
+from spti_ray.models.factory import FAKE
+from spti_ray.models.fakes import FakeImageEmbedder
+from spti_ray.private.shard import Shard
+from spti_ray.types import Candidate, Candidates, ScoredCandidates
+
+CANARY = "canary-77aa"
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+@ray.remote(max_restarts=-1)
+class Embedder:
+    """The image embedder's actor, as far as a shard uses it; can be told to fail with private content."""
+
+    def __init__(self, fail: bool = False) -> None:
+        self._engine = FakeImageEmbedder(FAKE.image_embedder)
+        self._fail = fail
+
+    def run(self, images: list[Any]) -> tuple[Any, float]:
+        if self._fail:
+            raise ValueError(f"bad image {CANARY}")
+        return self._engine.embed_images(images), 0.0
+
+
+def _config(folder: Path, shards: int) -> Config:
+    return Config.model_validate(
+        {
+            "data": {"path": str(folder)},
+            "dataset": {"id": "toys"},
+            "privacy": {"epsilon": 1.0, "delta": 1e-5},
+            "evolution": {"generations": 1, "candidates": 5},
+            "prompts": {"domain": "toys"},
+            "release": {"images": 1},
+            "runtime": {"shards": shards, "engines": "fake"},
+        }
+    )
+
+
+@pytest.fixture
+def images(tmp_path: Path) -> Path:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    rng = np.random.default_rng(3)
+    for i in range(23):
+        pixels = np.full((20, 20, 3), rng.integers(0, 255, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"{i:02d}.png")
+    (folder / f"99-{CANARY}.png").write_bytes(b"no image")
+    return folder
+
+
+def _scored() -> ScoredCandidates:
+    rng = np.random.default_rng(5)
+    flat = [np.full((20, 20, 3), rng.integers(0, 255, 3), dtype=np.uint8) for _ in range(5)]
+    rows_KE = FakeImageEmbedder(FAKE.image_embedder).embed_images(flat)
+    candidates = Candidates(tuple(Candidate(f"g00-{i}", f"text {i}", "all", 0) for i in range(5)))
+    return ScoredCandidates(candidates, {"image": rows_KE}, {"image": 1.0})
+
+
+def _actors(config: Config, tmp_path: Path, name: str, fail: bool = False) -> list[Any]:
+    embedder = Bundle("image_embedder", 0, 0.1, 0)
+    handle = Embedder.options(name=actor_name(name, embedder), num_cpus=0.1).remote(fail)
+    ray.get(handle.__ray_ready__.remote())
+    serving = {"image_embedder": [actor_name(name, embedder)]}
+    shards = [
+        ShardActor.options(num_cpus=0.1, max_restarts=-1, max_task_retries=0).remote(
+            config, i, serving, 4, str(tmp_path / "views"), "key"
+        )
+        for i in range(config.runtime.shards)
+    ]
+    _keep.append(handle)
+    return shards
+
+
+_keep: list[Any] = []
+"""Named actors live as long as a handle to them."""
+
+
+def _sum(voter: RayVoter) -> list[int]:
+    return np.sum([vote.counts_K for vote in voter.vote(_scored(), 1)], axis=0).tolist()
+
+
+def _expected(config: Config) -> list[int]:
+    """The counts of one shard in this process, without Ray."""
+    shard = Shard(
+        config.data, shard_id=0, num_shards=1, label_names=config.evolution.label_names, spaces=("image",), batch_size=4
+    )
+    shard.prepare(FakeImageEmbedder(FAKE.image_embedder).embed_images)
+    return shard.vote(_scored(), 1).counts_K.tolist()
+
+
+def test_shards_on_ray_count_what_one_shard_counts_and_tell_problems_once(images, tmp_path):
+    config, told = _config(images, 3), []
+    voter = RayVoter(_actors(config, tmp_path, "plain"), told.append)
+    voter.ready()
+    voter.ready()
+    assert told == [[(23, "not an image")]]
+    assert _sum(voter) == _expected(config)
+    assert sum(_expected(config)) == 23
+
+
+def test_a_killed_shard_or_embedder_changes_no_count(images, tmp_path):
+    config = _config(images, 2)
+    shards = _actors(config, tmp_path, "killed")
+    voter = RayVoter(shards, lambda problems: None)
+    voter.ready()
+    ray.kill(shards[0], no_restart=False)
+    ray.kill(_keep[-1], no_restart=False)
+    assert _sum(voter) == _expected(config)
+    for cached in (tmp_path / "views").iterdir():
+        cached.unlink()
+    ray.kill(shards[1], no_restart=False)
+    assert _sum(voter) == _expected(config), "without the cache the views are made again"
+
+
+def test_an_engines_error_reaches_the_driver_without_private_content(images, tmp_path):
+    voter = RayVoter(_actors(_config(images, 1), tmp_path, "failing", fail=True), lambda problems: None)
+    with pytest.raises(ShardFailed) as caught:
+        voter.ready()
+    assert CANARY not in str(caught.value) and "shard 0" in str(caught.value)
+    assert caught.value.__cause__ is None and caught.value.__suppress_context__
