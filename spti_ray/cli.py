@@ -78,11 +78,17 @@ def run(
         run_config(settings, out)
 
 
-@app.command(epilog="Examples: `spti plan jobs/stickers.yaml` · `spti plan my.yaml --set privacy.epsilon=1 --json`")
+@app.command(
+    epilog="Examples: `spti plan jobs/stickers.yaml` · `spti plan my.yaml --set privacy.epsilon=1 --json` · "
+    "`spti plan my.yaml --prompts`"
+)
 def plan(
     config: ConfigFile,
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    prompts: Annotated[
+        bool, typer.Option("--prompts", help="Print one prompt of each kind, as the writer would see it, instead.")
+    ] = False,
     private_records: Annotated[
         int | None,
         typer.Option("--private-records", help="A *publicly stated* order of magnitude, for votes per candidate."),
@@ -91,9 +97,13 @@ def plan(
     """Say what a configuration would cost and do: noise, epsilon, sizes. Touches no data."""
     with _one_line_errors():
         from spti_ray.config_load import load_config
-        from spti_ray.planning import plan_lines, plan_summary
+        from spti_ray.planning import plan_lines, plan_summary, prompt_previews
 
-        summary = plan_summary(load_config(config, overrides or ()), private_records)
+        settings = load_config(config, overrides or ())
+        if prompts:
+            typer.echo("\n\n".join(prompt_previews(settings)))
+            return
+        summary = plan_summary(settings, private_records)
         if as_json:
             typer.echo(json.dumps(summary, indent=2))
         else:

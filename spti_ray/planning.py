@@ -8,6 +8,7 @@ from spti_ray.config import Config
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.models.factory import engines_config
+from spti_ray.public.prompts import preview
 
 
 def noise_plan(config: Config) -> NoisePlan:
@@ -123,6 +124,12 @@ def _released_texts(config: Config) -> int:
     return sum(
         min(survivors[label], -(-images // config.release.images_per_text)) for label, images in images_of.items()
     )
+
+
+def prompt_previews(config: Config) -> list[str]:
+    """One prompt of each kind, headed, for `spti plan --prompts`."""
+    kinds = ("new text", "rephrase", "fill in the blanks")
+    return [f"--- prompt: {kind} ---\n{text}" for kind, text in zip(kinds, preview(config.prompts), strict=True)]
 
 
 def total_steps(config: Config, from_generation: int = 0) -> int:

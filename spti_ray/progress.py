@@ -7,7 +7,6 @@ Never a number of private records.
 from __future__ import annotations
 
 import time
-from typing import Protocol
 
 from rich.console import Console
 from rich.live import Live
@@ -16,18 +15,6 @@ from rich.table import Table
 from rich.text import Text
 
 _PLAIN_EVERY_S = 10.0
-
-
-class Display(Protocol):
-    """What the driver tells the display."""
-
-    def stage(self, name: str, generation: int | None = None) -> None: ...
-
-    def expect(self, total: int) -> None: ...
-
-    def advance(self, count: int) -> None: ...
-
-    def note(self, text: str) -> None: ...
 
 
 class Progress:

@@ -24,7 +24,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evolve": {"public", "dp"},
     # Settings, and what is reckoned from settings alone.
     "config_load": set(),
-    "planning": {"config_load", "models", "dp"},
+    "planning": {"config_load", "models", "dp", "public"},
     "progress": set(),
     "timings": set(),
     # A run's folder holds public values and noised counts.

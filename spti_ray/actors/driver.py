@@ -138,7 +138,8 @@ class _Run:
         at_workers = config.model_copy(update={"data": data})
         shards = start_shards(group, bundles, at_workers, engines, session, cache_folder, key)
         voter = RayVoter(shards, self._report_problems)
-        streams = RayEngines({role: self._pool(role, actors[role]) for role in actors}, engines)
+        pools: dict[Role, Pool] = {role: self._pool(role, actors[role]) for role in actors}
+        streams = RayEngines(pools, engines)
 
         cache = ScoreCache()
         population = Population(config, streams)
@@ -150,6 +151,11 @@ class _Run:
             self._progress.stage("rendering the release")
             self._release(evolved, streams, cache, identities(actors, roles_needed(config)))
         logging.getLogger(__name__).info("texts: %s", dict(population.outcomes))
+        for role, pool in pools.items():
+            if pool.given_up:
+                self._progress.note(
+                    f"{role}: {pool.given_up} unit(s) failed for good; see {run.internal / 'driver.log'}"
+                )
 
     def generation(self, number: int, stage: str) -> None:
         """Watcher of the evolution loop."""

@@ -33,6 +33,12 @@ def test_plan_touches_no_data(cli):
     assert list(cli.folder.iterdir()) == []
 
 
+def test_plan_shows_the_prompts_that_the_writer_would_see(cli):
+    done = cli("plan", STICKERS, "--prompts")
+    assert done.returncode == 0
+    assert done.stdout.count("--- prompt") == 3 and "Fill in the blanks" in done.stdout
+
+
 def test_doctor_says_ok_or_what_to_do_in_one_line_each(cli):
     done = cli("doctor")
     lines = done.stdout.splitlines()
