@@ -113,6 +113,11 @@ class EvolutionConfig(Section):
         shares = [label.share for label in self.labels] or [1.0]
         return dict(zip(self.label_names, split_by_share(total, shares), strict=True))
 
+    def survivors_per_label(self) -> dict[str, int]:
+        """How many candidates of each label are selected in a generation: the share, and at least one."""
+        quota = self.quota(self.candidates)
+        return {label: min(count, max(1, round(count * self.survivors))) for label, count in quota.items()}
+
     @property
     def spaces(self) -> dict[Space, float]:
         """Voting spaces and their weights."""

@@ -107,20 +107,14 @@ def plan_lines(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
-def _survivors_per_label(config: Config) -> dict[str, int]:
-    evolution = config.evolution
-    quota = evolution.quota(evolution.candidates)
-    return {label: min(count, max(1, round(count * evolution.survivors))) for label, count in quota.items()}
-
-
 def _survivors(config: Config) -> int:
-    return sum(_survivors_per_label(config).values())
+    return sum(config.evolution.survivors_per_label().values())
 
 
 def _released_texts(config: Config) -> int:
     """Texts of a release under rank selection, as `public.selection.allot_images` gives them their images."""
     images_of = config.evolution.quota(config.release.images)
-    survivors = _survivors_per_label(config)
+    survivors = config.evolution.survivors_per_label()
     return sum(
         min(survivors[label], -(-images // config.release.images_per_text)) for label, images in images_of.items()
     )

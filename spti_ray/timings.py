@@ -38,6 +38,7 @@ class Timings:
     phases_s: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
     peak_memory_bytes: int = 0
+    _lap: tuple[str, float] | None = field(default=None, repr=False)
 
     def add(self, stage: str, busy_s: float, units: int = 0, tokens: int = 0) -> None:
         total = self.stages.setdefault(stage, StageTime())
@@ -57,6 +58,13 @@ class Timings:
             yield
         finally:
             self.phase(name, time.perf_counter() - start)
+
+    def lap(self, name: str | None) -> None:
+        """End the phase that the last call began, if any, and begin phase `name`, if any."""
+        now = time.perf_counter()
+        if self._lap is not None:
+            self.phase(self._lap[0], now - self._lap[1])
+        self._lap = None if name is None else (name, now)
 
     @property
     def wall_s(self) -> float:

@@ -12,7 +12,6 @@ import logging
 import signal
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -37,7 +36,7 @@ from spti_ray.evolve import Evolved, evolve
 from spti_ray.files import write_atomic
 from spti_ray.models.factory import engines_config
 from spti_ray.planning import check_engines, noise_plan, total_steps
-from spti_ray.private.dataset import Source, describe
+from spti_ray.private.dataset import Source, describe, fingerprint
 from spti_ray.progress import Progress
 from spti_ray.public.population import Population
 from spti_ray.public.release import write_release
@@ -92,7 +91,6 @@ class _Run:
             code_version=__version__,
             config_sha256=config_sha256(config),
         )
-        self._stage, self._stage_began = "", 0.0
         self._progress = Progress(console, config.evolution.generations)
 
     def go(self) -> Path:
@@ -146,7 +144,7 @@ class _Run:
         scoring = Scoring(config, streams, population.variations, cache)
         store = GenerationStore(run, cache)
         evolved = evolve(config, population, scoring, voter, self._gate, store, self)
-        self._lap("")
+        self._timings.lap(None)
         with self._timings.timed("release"):
             self._progress.stage("rendering the release")
             self._release(evolved, streams, cache, identities(actors, roles_needed(config)))
@@ -163,14 +161,7 @@ class _Run:
             # Anew each time: texts that are asked for again are not foreseen.
             self._progress.expect(self._progress.done + total_steps(self._config, number))
         self._progress.stage(stage, number)
-        self._lap(stage)
-
-    def _lap(self, stage: str) -> None:
-        """Book the wall time since the last call on the stage that was begun then."""
-        now = time.perf_counter()
-        if self._stage:
-            self._timings.phase(self._stage, now - self._stage_began)
-        self._stage, self._stage_began = stage, now
+        self._timings.lap(stage)
 
     def _pool(self, role: Role, actors: list[Any]) -> Pool:
         counted = role in ("writer", "renderer")
@@ -225,13 +216,9 @@ class _Run:
 
 def _views_key(config: Config, source: Source, models: dict[str, Any]) -> str:
     """Names the private views that may be reused: the same data, unit, labels, shards and models."""
-    # A folder's own time does not change when a file in it does, or in a sub-folder.
-    files = sorted(source.path.rglob("*")) if source.path.is_dir() else [source.path]
-    stats = ((file, file.stat()) for file in files)
     parts = [
         config.data.model_dump(mode="json"),
-        str(source.path.resolve()),
-        [[str(file), stat.st_size, stat.st_mtime_ns] for file, stat in stats],
+        fingerprint(source),
         config.privacy.unit,
         config.evolution.label_names,
         sorted(config.evolution.spaces),

@@ -109,6 +109,23 @@ def describe(data: DataConfig, unit: Unit = "record", label_names: tuple[str, ..
     return Source("parquet", path)
 
 
+def fingerprint(source: Source) -> str:
+    """A hash that changes when a private file is added, removed, resized or touched; for caches of what they hold.
+
+    Of every file, since a folder's own time does not change when a file in it does, or in a sub-folder. File names go
+    into the hash and nowhere else; a file that can't be looked at counts by its name alone.
+    """
+    digest = hashlib.sha256(os.fsencode(source.path.resolve()))
+    for file in sorted(_image_files(source.path)) if source.kind == "folder" else [source.path]:
+        digest.update(b"\0" + os.fsencode(file))
+        try:
+            stat = file.stat()
+        except OSError:
+            continue
+        digest.update(f"\0{stat.st_size}:{stat.st_mtime_ns}".encode())
+    return digest.hexdigest()
+
+
 def shard_of_group(group: str, num_shards: int) -> int:
     """The shard of a group, from its value alone: a group never spans shards."""
     return int.from_bytes(hashlib.sha256(group.encode("utf-8", "surrogatepass")).digest()[:8], "big") % num_shards

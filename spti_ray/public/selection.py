@@ -34,9 +34,8 @@ def select(
         raise ValueError(f"generation {histogram.generation}: the histogram is of other candidates")
     counts = dict(zip(histogram.candidate_ids, (int(count) for count in histogram.counts_K), strict=True))
     selected: list[Selected] = []
-    for label, quota in evolution.quota(evolution.candidates).items():
+    for label, wanted in evolution.survivors_per_label().items():
         ranked = sorted((c for c in candidates if c.label == label), key=lambda c: (-counts[c.id], c.id))
-        wanted = max(1, round(quota * evolution.survivors))
         shares: Mapping[str, int] = {candidate.id: 1 for candidate in ranked[:wanted]}
         if evolution.selection == "sample":
             rng = random.Random(derive_seed(seed, histogram.generation, label, "select"))

@@ -11,7 +11,7 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.private import dataset
-from spti_ray.private.dataset import DataError, describe, load_shard, shard_of_group, shard_rows
+from spti_ray.private.dataset import DataError, Source, describe, fingerprint, load_shard, shard_of_group, shard_rows
 
 ALL = ("all",)
 CANARY = "CANARY-7f3a"
@@ -259,3 +259,21 @@ def test_records_do_not_print_or_pickle(folder):
     assert repr(record) == str(record) == "<Record: private>"
     with pytest.raises(TypeError, match="private"):
         pickle.dumps(record)
+
+
+def test_the_fingerprint_notices_every_change_of_a_folder_and_tells_no_name(tmp_path):
+    folder = tmp_path / "images" / "sub"
+    folder.mkdir(parents=True)
+    (folder / "canary.png").write_bytes(b"one")
+    source = Source("folder", tmp_path / "images")
+    seen = [fingerprint(source)]
+    assert fingerprint(source) == seen[0] and "canary" not in seen[0]
+    (folder / "canary.png").write_bytes(b"three")
+    seen.append(fingerprint(source))
+    os.utime(folder / "canary.png", ns=(1, 1))
+    seen.append(fingerprint(source))
+    (folder / "new.png").write_bytes(b"two")
+    seen.append(fingerprint(source))
+    (folder / "dangling.png").symlink_to(tmp_path / "nowhere")
+    seen.append(fingerprint(source))  # whatever the loader makes of the link, it must not raise with its name
+    assert len(set(seen[:4])) == 4
