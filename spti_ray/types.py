@@ -28,6 +28,9 @@ FloatArray = npt.NDArray[np.float32]
 CountArray = npt.NDArray[np.int64]
 ImageArray = npt.NDArray[np.uint8]
 
+VotesWire = tuple[str, int, str, int, bytes, int]
+"""`Votes` on their way from a shard to the driver."""
+
 SINGLE_LABEL = "all"
 """The label that every candidate and record has when the configuration names no labels."""
 
@@ -104,16 +107,25 @@ class ScoredCandidates:
         return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class Query:
+    """What a shard is asked, and what its votes answer: a run's generation, for exactly these candidates. Public."""
+
+    run: str
+    generation: int
+    candidates_sha256: str
+
+
 @dataclass(frozen=True, repr=False)
 class Votes:
-    """Clean votes of one shard: PRIVATE. Only the gate may read `counts_K`.
+    """Clean votes of one shard on one query: PRIVATE. Only the gate may read `counts_K`.
 
     Has no printing repr and can't be pickled; an actor hands it over with `to_wire`, the driver's voter
     rebuilds it with `from_wire` and passes it straight to the gate.
     """
 
+    query: Query
     shard_id: int
-    candidates_sha256: str
     counts_K: CountArray
     max_total: int
     """Upper bound on sum(counts_K): votes per unit times the units of the shard. Private too: it tells N."""
@@ -126,20 +138,16 @@ class Votes:
     def __reduce__(self) -> NoReturn:
         raise TypeError("Votes are private and are never pickled")
 
-    def to_wire(self) -> tuple[int, str, bytes, int]:
+    def to_wire(self) -> VotesWire:
         """The tuple that crosses from a shard's actor to the driver's memory, and nowhere else."""
-        return (
-            self.shard_id,
-            self.candidates_sha256,
-            np.ascontiguousarray(self.counts_K, dtype="<i8").tobytes(),
-            self.max_total,
-        )
+        raw = np.ascontiguousarray(self.counts_K, dtype="<i8").tobytes()
+        return self.query.run, self.query.generation, self.query.candidates_sha256, self.shard_id, raw, self.max_total
 
     @classmethod
-    def from_wire(cls, wire: tuple[int, str, bytes, int]) -> Votes:
-        shard_id, candidates_sha256, raw, max_total = wire
-        counts_K = np.frombuffer(raw, dtype="<i8").astype(np.int64)
-        return cls(shard_id, candidates_sha256, counts_K, max_total)
+    def from_wire(cls, wire: VotesWire) -> Votes:
+        run, generation, candidates_sha256, shard_id, raw, max_total = wire
+        counts_K = np.frombuffer(raw, dtype="<i8").astype(np.int64, copy=False)
+        return cls(Query(run, generation, candidates_sha256), shard_id, counts_K, max_total)
 
 
 @dataclass(frozen=True)

@@ -41,12 +41,14 @@ def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[PlacementGr
         if address:
             ray.init(address=address, **common)
         else:
-            ray.init(
-                num_cpus=local_cpus(bundles, os.cpu_count() or 1),
-                include_dashboard=False,
-                object_store_memory=_OBJECT_STORE_BYTES,
-                **common,
-            )
+            with _files_for_the_owner_only():
+                ray.init(
+                    address="local",  # never a cluster that somebody else runs on this machine
+                    num_cpus=local_cpus(bundles, os.cpu_count() or 1),
+                    include_dashboard=False,
+                    object_store_memory=_OBJECT_STORE_BYTES,
+                    **common,
+                )
     group: PlacementGroup | None = None
     try:
         group = placement_group([bundle.resources() for bundle in bundles], strategy="PACK")
@@ -63,6 +65,16 @@ def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[PlacementGr
             remove_placement_group(group)
         if not was_running:
             ray.shutdown()
+
+
+@contextmanager
+def _files_for_the_owner_only() -> Iterator[None]:
+    """Ray's processes inherit the umask, and what they spill to disk when memory is short has private pixels in it."""
+    before = os.umask(0o077)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def probe() -> str:

@@ -1,4 +1,8 @@
-"""The actors around engines: a few lines each. All engine code is plain and runs without Ray."""
+"""The actors around engines: a few lines each. All engine code is plain and runs without Ray.
+
+Shards call engines on private images and captions, and by `run_private` only. An actor whose engine never serves a
+shard, such as the writer's or the renderer's, has no such method.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,30 @@ import os
 import time
 from typing import Any
 
+import numpy as np
 import ray
 
+from spti_ray.actors.hush import hushed, keep_no_remains
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import METHODS, build
 from spti_ray.models.protocols import EngineDead
 
+PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
+"""Roles whose engines shards may call."""
+
 _DEAD_ENGINE_EXIT_CODE = 41
 
 
+class PrivateCallFailed(RuntimeError):
+    """An engine failed on private input; says which role and the type of the error, and nothing else."""
+
+
 class _Hosted:
-    """What both actors share: the engine, and leaving the process when it is dead, so that Ray starts a new one."""
+    """What all of these actors share: the engine, and leaving the process when it is dead, so that Ray starts a new
+    one."""
 
     def __init__(self, role: Role, config: EngineConfig) -> None:
+        self._role = role
         self._method = METHODS[role]
         self._engine = build(role, config)
 
@@ -28,15 +43,12 @@ class _Hosted:
         os._exit(_DEAD_ENGINE_EXIT_CODE)
 
 
-@ray.remote
-class EngineActor(_Hosted):
-    """Hosts a synchronous engine."""
-
+class _Synchronous(_Hosted):
     def ready(self) -> dict[str, str]:
         return self._engine.identity()
 
     def run(self, *arguments: Any) -> tuple[Any, float]:
-        """The engine's method on one unit; returns its result and the busy seconds."""
+        """The engine's method on one public unit; returns its result and the busy seconds."""
         start = time.perf_counter()
         try:
             result = getattr(self._engine, self._method)(*arguments)
@@ -47,8 +59,52 @@ class EngineActor(_Hosted):
 
 
 @ray.remote
+class EngineActor(_Synchronous):
+    """Hosts a synchronous engine that sees public input only."""
+
+
+@ray.remote
+class PrivateEngineActor(_Synchronous):
+    """Hosts an engine that serves the public side by `run` and shards by `run_private`."""
+
+    def __init__(self, role: Role, config: EngineConfig) -> None:
+        if role not in PRIVATE_ROLES:
+            raise ValueError(f"the {role} must not see private input")
+        keep_no_remains()
+        super().__init__(role, config)
+
+    def run_private(self, *arguments: Any) -> tuple[Any, float]:
+        """As `run`, on private input: nothing is printed or logged, and an error says its type alone.
+
+        Ray would keep the text of an exception for everyone who may look at the cluster.
+
+        Raises:
+            PrivateCallFailed: whatever the engine raised, except that a dead engine ends the process.
+        """
+        start = time.perf_counter()
+        with hushed():
+            try:
+                result = self._plain(getattr(self._engine, self._method)(*arguments))
+            except EngineDead:
+                self._leave()
+                failure = EngineDead.__name__
+            except BaseException as error:  # noqa: BLE001 SystemExit too: Ray publishes its text as the exit code
+                failure = type(error).__name__
+            else:
+                return result, time.perf_counter() - start
+        # Raised here, after the handler: inside, the engine's exception would become its __context__.
+        raise PrivateCallFailed(f"the {self._role} failed on private input ({failure})")
+
+    def _plain(self, result: Any) -> Any:
+        """The result as plain values: Ray's own error about one that it can't send would quote it."""
+        if self._role == "captioner":
+            return [str(text) for text in result]
+        return np.asarray(result, dtype=np.float32)
+
+
+@ray.remote
 class AsyncEngineActor(_Hosted):
-    """Hosts an asynchronous engine, so that the units in flight share its continuous batch."""
+    """Hosts an asynchronous engine, so that the units in flight share its continuous batch. Public input only."""
 
     async def ready(self) -> dict[str, str]:
         await asyncio.sleep(0)

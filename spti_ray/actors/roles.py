@@ -9,7 +9,7 @@ from ray.exceptions import ActorDiedError, RayTaskError
 from ray.util.placement_group import PlacementGroup
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from spti_ray.actors.engine_actor import AsyncEngineActor, EngineActor
+from spti_ray.actors.engine_actor import PRIVATE_ROLES, AsyncEngineActor, EngineActor, PrivateEngineActor
 from spti_ray.actors.placement import Bundle
 from spti_ray.actors.pool import EngineFailed, creation_failure
 from spti_ray.actors.shard_actor import ShardActor
@@ -30,6 +30,13 @@ def _options(group: PlacementGroup, bundles: tuple[Bundle, ...], bundle: Bundle)
     }
 
 
+def actor_class(role: Role) -> Any:
+    """The actor of an engine: only those of PRIVATE_ROLES have a method for private input."""
+    if role in PRIVATE_ROLES:
+        return PrivateEngineActor
+    return AsyncEngineActor if role == "writer" else EngineActor
+
+
 def actor_name(session: str, bundle: Bundle) -> str:
     return f"{session}-{bundle.role}-{bundle.index}"
 
@@ -44,12 +51,11 @@ def start_engines(
             continue
         role: Role = bundle.role  # type: ignore[assignment]
         settings = engines.of(role)
-        kind = AsyncEngineActor if role == "writer" else EngineActor
         options = _options(group, bundles, bundle) | {
             "name": actor_name(session, bundle),
             "runtime_env": {"env_vars": engine_environment(role, settings)},
         }
-        actors.setdefault(role, []).append(kind.options(**options).remote(role, settings))
+        actors.setdefault(role, []).append(actor_class(role).options(**options).remote(role, settings))
     return actors
 
 
@@ -63,10 +69,9 @@ def start_shards(
     fingerprint: str,
 ) -> list[Any]:
     """Create the shard actors. They hold private images: their exceptions and logs are content-free."""
-    private_roles: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
     # By name: handles among the arguments would sit in the object store, and a restart after their loss would fail.
     serving = {
-        role: [actor_name(session, bundle) for bundle in bundles if bundle.role == role] for role in private_roles
+        role: [actor_name(session, bundle) for bundle in bundles if bundle.role == role] for role in PRIVATE_ROLES
     }
     first: Role = "image_embedder" if "image" in config.evolution.spaces else "captioner"
     environment = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}

@@ -1,6 +1,7 @@
 """The actor around a private shard, and the voter that asks all shards.
 
 Clean votes cross from here to the driver's memory only, as `Votes.to_wire` tuples, and go straight to the gate.
+A shard's process is silent, and its exceptions are content-free: Ray keeps the text of both where others may look.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import ray
-from ray.exceptions import RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
+from spti_ray.actors.hush import silence
+from spti_ray.actors.pool import creation_failure
 from spti_ray.config import Config
+from spti_ray.private.captions import PrivateText
+from spti_ray.private.content_free import SPEAKING, content_free
 from spti_ray.private.shard import Shard
-from spti_ray.types import FloatArray, ImageArray, ScoredCandidates, Votes
+from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Votes, VotesWire
 
 _MAX_LOSSES = 20
 
@@ -22,10 +27,8 @@ class ShardFailed(RuntimeError):
     """A shard could not be prepared or voted; the message has no private content."""
 
 
-def _remote(names: list[str], offset: int) -> Callable[[list[Any]], Any] | None:
-    """Calls to an engine's actors from inside a shard, spread over the replicas; a lost actor is asked again."""
-    if not names:
-        return None
+def _remote(names: list[str], offset: int) -> Callable[[list[Any]], Any]:
+    """Private calls to an engine's actors, spread over the replicas; a lost actor is asked again."""
     actors = [ray.get_actor(name) for name in names]
     turn = offset
 
@@ -34,7 +37,7 @@ def _remote(names: list[str], offset: int) -> Callable[[list[Any]], Any] | None:
         for attempt in range(_MAX_LOSSES):
             turn += 1
             try:
-                return ray.get(actors[turn % len(actors)].run.remote(batch))[0]
+                return ray.get(actors[turn % len(actors)].run_private.remote(batch))[0]
             except RayActorError:
                 if attempt + 1 == _MAX_LOSSES:
                     raise
@@ -47,9 +50,15 @@ def _remote(names: list[str], offset: int) -> Callable[[list[Any]], Any] | None:
 class ShardActor:
     """Hosts one shard. State that a restart loses is computed again, or read from the internal cache."""
 
+    shard_id = -1
+
+    @content_free("starting")
     def __init__(
         self, config: Config, shard_id: int, engines: Mapping[str, list[str]], batch_size: int, cache: str, key: str
     ) -> None:
+        """`engines` names the actors of each role that serves shards; `cache` and `key`: see `Shard.save_views`."""
+        self.shard_id = shard_id
+        silence()
         self._shard = Shard(
             config.data,
             shard_id=shard_id,
@@ -60,27 +69,40 @@ class ShardActor:
             batch_size=batch_size,
         )
         self._engines = engines
-        self._shard_id = shard_id
         self._cache = cache
         self._key = key
         self._prepared = False
 
+    @content_free("preparing")
     def prepare(self) -> list[tuple[int, str]]:
         """Make the private views; return the problems (record index, fixed reason) for the internal report."""
         if not self._prepared:
             if not self._shard.load_views(self._cache, self._key):
-                embed_images: Callable[[list[ImageArray]], FloatArray] | None
-                embed_images = _remote(self._engines.get("image_embedder", []), self._shard_id)
-                caption = _remote(self._engines.get("captioner", []), self._shard_id)
-                embed_texts = _remote(self._engines.get("text_embedder", []), self._shard_id)
-                self._shard.prepare(embed_images, caption, embed_texts)
+                self._shard.prepare(self._embed_images(), self._caption(), self._embed_texts())
                 self._shard.save_views(self._cache, self._key)
             self._prepared = True
         return self._shard.problems()
 
-    def vote(self, scored: ScoredCandidates, votes_per_record: int) -> tuple[int, str, bytes, int]:
+    @content_free("voting")
+    def vote(self, run: str, generation: int, scored: ScoredCandidates, votes_per_record: int) -> VotesWire:
+        """Clean votes on the candidates, for the gate: PRIVATE. Makes the views first if a restart lost them."""
         self.prepare()
-        return self._shard.vote(scored, votes_per_record).to_wire()
+        return self._shard.vote(run, generation, scored, votes_per_record).to_wire()
+
+    def _embed_images(self) -> Callable[[list[ImageArray]], FloatArray] | None:
+        return self._engine("image_embedder")
+
+    def _caption(self) -> Callable[[list[ImageArray]], list[PrivateText]] | None:
+        ask = self._engine("captioner")
+        return ask and (lambda images: [PrivateText(text) for text in ask(images)])
+
+    def _embed_texts(self) -> Callable[[list[PrivateText]], FloatArray] | None:
+        ask = self._engine("text_embedder")
+        return ask and (lambda captions: ask([caption.reveal() for caption in captions]))
+
+    def _engine(self, role: str) -> Callable[[list[Any]], Any] | None:
+        names = self._engines.get(role)
+        return _remote(names, self.shard_id) if names else None
 
 
 class RayVoter:
@@ -104,9 +126,10 @@ class RayVoter:
             self._report_problems(sorted(found))
             self._report_problems = None
 
-    def vote(self, scored: ScoredCandidates, votes_per_record: int) -> Iterator[Votes]:
+    def vote(self, query: Query, scored: ScoredCandidates, votes_per_record: int) -> Iterator[Votes]:
+        """The shards' votes as they come in. Raises ShardFailed."""
         reference = ray.put(scored)
-        for wire in self._ask("vote", reference, votes_per_record):
+        for wire in self._ask("vote", query.run, query.generation, reference, votes_per_record):
             yield Votes.from_wire(wire)
 
     def _ask(self, method: str, *arguments: Any) -> Iterator[Any]:
@@ -119,14 +142,24 @@ class RayVoter:
                 try:
                     answer = ray.get(reference)
                 except RayTaskError as error:
-                    # Only the type and our own content-free text; never a traceback with locals of the private side.
-                    cause = getattr(error, "cause", None)
-                    detail = str(cause) if type(cause).__name__ == "ShardError" else type(cause).__name__
-                    raise ShardFailed(f"shard {shard}: {method} failed: {detail}") from None
-                except RayActorError:
+                    raise ShardFailed(_told(error.cause, f"shard {shard}: {method}")) from None
+                except RayActorError as error:
                     losses += 1
+                    reason = creation_failure(error) if isinstance(error, ActorDiedError) else ""
+                    if reason:
+                        raise ShardFailed(f"shard {shard} could not be started: {reason}") from None
                     if losses > _MAX_LOSSES:
                         raise ShardFailed(f"shard {shard}: its actor died again and again") from None
                     references[getattr(self._shards[shard], method).remote(*arguments)] = shard
                     continue
+                except RayError as error:
+                    raise ShardFailed(f"shard {shard}: {method} failed ({type(error).__name__})") from None
                 yield answer
+
+
+def _told(cause: BaseException, step: str) -> str:
+    """One line about the exception of a shard; texts of types that are not ours are not shown."""
+    if not isinstance(cause, SPEAKING):
+        return f"{step} failed ({type(cause).__name__})"
+    text = " ".join(str(cause).split())
+    return text if text.startswith("shard ") else f"{step} failed: {text}"

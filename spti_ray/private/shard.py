@@ -11,13 +11,12 @@ With batch_size 1 each record has a batch of its own, where this must not rest o
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import io
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Concatenate, Literal, NoReturn, ParamSpec, TypeVar
+from typing import Any, Literal, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -25,58 +24,21 @@ import numpy.typing as npt
 from spti_ray.config import DataConfig
 from spti_ray.files import private_folder, write_atomic
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private.dataset import DataError, Unit, load_shard
-from spti_ray.private.voting import (
-    NO_GROUP,
-    NO_LABEL,
-    QuantArray,
-    Views,
-    VotingError,
-    cast_votes,
-    quantise,
-    usable_rows,
-)
-from spti_ray.types import FloatArray, ImageArray, ScoredCandidates, Space, Votes
-
-P = ParamSpec("P")
-R = TypeVar("R")
+from spti_ray.private.captions import PrivateText
+from spti_ray.private.content_free import ShardError, content_free
+from spti_ray.private.dataset import Unit, load_shard
+from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes, quantise, usable_rows
+from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
 
 EmbedImages = Callable[[list[ImageArray]], FloatArray]
-Caption = Callable[[list[ImageArray]], Sequence[str]]
-EmbedTexts = Callable[[list[str]], FloatArray]
+Caption = Callable[[list[ImageArray]], Sequence[PrivateText]]
+EmbedTexts = Callable[[list[PrivateText]], FloatArray]
 
 VIEW_FAILED: Mapping[Space, str] = {"image": "image embedding failed", "text": "caption or its embedding failed"}
 """Problems of a record beside those of dataset and decode."""
 
 _BLANK: ImageArray = np.full((64, 64, 3), 255, dtype=np.uint8)
 _FORMAT = "spti-ray private views 1"
-
-
-class ShardError(RuntimeError):
-    """A shard could not do its work; says which shard, which step and the type of the error, and nothing else."""
-
-
-def _content_free(step: str) -> Callable[[Callable[Concatenate[Shard, P], R]], Callable[Concatenate[Shard, P], R]]:
-    """Let only content-free exceptions out of a method of `Shard`, with no other exception in their context."""
-
-    def decorate(method: Callable[Concatenate[Shard, P], R]) -> Callable[Concatenate[Shard, P], R]:
-        @functools.wraps(method)
-        def wrapped(self: Shard, /, *args: P.args, **kwargs: P.kwargs) -> R:
-            failure: Exception
-            try:
-                return method(self, *args, **kwargs)
-            except EngineDead:
-                failure = EngineDead(f"shard {self.shard_id}: the engine died while {step}")
-            except (DataError, ShardError, VotingError) as error:
-                failure = type(error)(*error.args)
-            except Exception as error:  # noqa: BLE001 whatever it is, its text may be private
-                failure = ShardError(f"shard {self.shard_id}: {step} failed ({type(error).__name__})")
-            # Raised here, after the handler: inside, the private exception would become its __context__.
-            raise failure
-
-        return wrapped
-
-    return decorate
 
 
 class Shard:
@@ -118,7 +80,7 @@ class Shard:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Shard is private and is never pickled")
 
-    @_content_free("preparing")
+    @content_free("preparing")
     def prepare(
         self,
         embed_images: EmbedImages | None = None,
@@ -172,19 +134,23 @@ class Shard:
         self._problems = sorted(problems.items())
         return "ready"
 
-    @_content_free("voting")
-    def vote(self, scored: ScoredCandidates, k: int) -> Votes:
-        """Return this shard's clean votes; each unit votes for its k nearest candidates of its label. PRIVATE."""
-        views = self._prepared()
-        return Votes(self.shard_id, scored.sha256(), cast_votes(views, scored, k), max_total=k * views.num_units)
+    @content_free("voting")
+    def vote(self, run: str, generation: int, scored: ScoredCandidates, k: int) -> Votes:
+        """Return this shard's clean votes; each unit votes for its k nearest candidates of its label. PRIVATE.
 
-    @_content_free("listing problems")
+        They are keyed by the run, the generation and the hash of the candidates that were really voted on.
+        """
+        views = self._prepared()
+        query = Query(run, generation, scored.sha256())
+        return Votes(query, self.shard_id, cast_votes(views, scored, k), max_total=k * views.num_units)
+
+    @content_free("listing problems")
     def problems(self) -> list[tuple[int, str]]:
         """(record index, reason) of each record that casts no vote; PRIVATE, for the owner's internal report only."""
         self._prepared()
         return list(self._problems)
 
-    @_content_free("saving its views")
+    @content_free("saving its views")
     def save_views(self, folder: Path | str, fingerprint: str) -> None:
         """Cache the views (no image, caption, or group name) in an internal folder, for owner's eyes only, atomically.
 
@@ -204,7 +170,7 @@ class Shard:
         private_folder(file.parent)
         write_atomic(file, buffer.getvalue(), mode=0o600)
 
-    @_content_free("loading its views")
+    @content_free("loading its views")
     def load_views(self, folder: Path | str, fingerprint: str) -> bool:
         """Take the cached views instead of `prepare`; False if there are none for this shard and fingerprint."""
         try:
@@ -242,7 +208,7 @@ class Shard:
                 raise ShardError(f"shard {self.shard_id}: caption voting needs caption and embed_texts")
 
             def embed_captions(images: list[ImageArray]) -> FloatArray:
-                return embed_texts([str(text) for text in caption(images)])
+                return embed_texts(list(caption(images)))
 
             engines["text"] = embed_captions
         return engines

@@ -4,6 +4,8 @@ import pytest
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# So that what Ray tells of a task can be looked at soon after it.
+os.environ.setdefault("RAY_task_events_report_interval_ms", "100")
 
 
 @pytest.fixture(scope="session")
@@ -14,6 +16,7 @@ def ray_cluster():
     import ray
 
     ray.init(
+        address="local",
         num_cpus=4,
         include_dashboard=False,
         log_to_driver=False,

@@ -1,4 +1,5 @@
 import copy
+import dataclasses
 import json
 import logging
 import pickle
@@ -13,6 +14,7 @@ from spti_ray.types import (
     Candidate,
     Candidates,
     NoisyHistogram,
+    Query,
     RenderedImage,
     ScoredCandidates,
     Votes,
@@ -31,7 +33,7 @@ def scored(text="a red cat", label="all", rows=((1.0, 0.0), (0.0, 1.0)), weight=
 
 
 def votes() -> Votes:
-    return Votes(3, "ab" * 32, np.array([0, 71_234, 5], np.int64), 987_654)
+    return Votes(Query("run-1", 4, "ab" * 32), 3, np.array([0, 71_234, 5], np.int64), 987_654)
 
 
 def test_candidates_keep_their_order_and_their_labels():
@@ -116,17 +118,29 @@ def test_votes_refuse_to_be_pickled_or_copied(dump):
     assert "71234" not in str(caught.value)
 
 
-@given(st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20), st.integers(0, 10**6), st.integers(0, 2**62))
-def test_votes_survive_the_wire(counts, shard_id, max_total):
-    before = Votes(shard_id, "cd" * 32, np.array(counts, np.int64), max_total)
+@given(
+    st.lists(st.integers(-(2**63), 2**63 - 1), max_size=20),
+    st.integers(0, 10**6),
+    st.integers(0, 2**62),
+    st.builds(Query, st.text(max_size=9), st.integers(0, 1000), st.text(max_size=64)),
+)
+def test_votes_survive_the_wire(counts, shard_id, max_total, query):
+    before = Votes(query, shard_id, np.array(counts, np.int64), max_total)
     after = Votes.from_wire(pickle.loads(pickle.dumps(before.to_wire())))
-    assert (after.shard_id, after.candidates_sha256, after.max_total) == (shard_id, "cd" * 32, max_total)
+    assert (after.query, after.shard_id, after.max_total) == (query, shard_id, max_total)
     assert after.counts_K.dtype == np.int64 and after.counts_K.tolist() == counts
-    after.counts_K[:] = 0  # The gate may work on its own copy.
+
+
+def test_votes_off_the_wire_can_not_be_changed():
+    after = Votes.from_wire(votes().to_wire())
+    with pytest.raises(ValueError, match="read-only"):
+        after.counts_K[0] = 7
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        after.max_total = 0
 
 
 def test_a_wire_carries_a_strided_vector_correctly():
-    before = Votes(0, "", np.arange(10, dtype=np.int64)[::2], 5)
+    before = Votes(Query("", 0, ""), 0, np.arange(10, dtype=np.int64)[::2], 5)
     assert Votes.from_wire(before.to_wire()).counts_K.tolist() == [0, 2, 4, 6, 8]
 
 

@@ -15,10 +15,12 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
+from spti_ray.private.captions import PrivateText
+from spti_ray.private.content_free import ShardError
 from spti_ray.private.dataset import DataError
-from spti_ray.private.shard import VIEW_FAILED, Shard, ShardError
+from spti_ray.private.shard import VIEW_FAILED, Shard
 from spti_ray.private.voting import VotingError
-from spti_ray.types import Candidate, Candidates, ScoredCandidates
+from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 
 CANARY = "CANARY-7f3a"
 BATCH = 4
@@ -52,9 +54,10 @@ class Engines:
         return rows
 
     def caption(self, images):
-        return [f"{CANARY} {int(image[0, 0, 0])}" for image in images]
+        return [PrivateText(f"{CANARY} {int(image[0, 0, 0])}") for image in images]
 
-    def embed_texts(self, texts):
+    def embed_texts(self, captions):
+        texts = [caption.reveal() for caption in captions]
         self.captions += texts
         values = np.array([int(text.split()[1]) for text in texts])
         return np.stack([255 - values, values], axis=1).astype(np.float32)
@@ -91,6 +94,8 @@ def scored(labels=("x", "y", "x", "y"), space="image"):
 
 
 ONE = ("all",) * 4
+ASKED = ("run-1", 2)
+"""Run and generation of the queries."""
 
 
 def test_batches_have_one_shape_and_pads_are_blank(data):
@@ -100,12 +105,12 @@ def test_batches_have_one_shape_and_pads_are_blank(data):
     assert engines.values == [[0, 20, 40, 80], [100, 120, 140, 160], [180, 255, 255, 255]]
 
 
-def test_votes_carry_the_hash_and_the_bound(data):
+def test_votes_carry_their_query_and_the_bound(data):
     private = shard(data, label_names=("x", "y"))
     private.prepare(Engines().embed_images)
     candidates = scored()
-    votes = private.vote(candidates, 2)
-    assert votes.shard_id == 0 and votes.candidates_sha256 == candidates.sha256()
+    votes = private.vote(*ASKED, candidates, 2)
+    assert votes.shard_id == 0 and votes.query == Query(*ASKED, candidates.sha256())
     assert votes.max_total == 2 * NUM
     assert votes.counts_K.dtype == np.int64 and votes.counts_K.tolist() == [5, 4, 5, 4]  # one 'y' is undecodable
 
@@ -119,7 +124,7 @@ def test_any_number_of_shards_gives_the_same_sum(data):
             for shard_id in range(num_shards):
                 private = shard(data, shard_id, num_shards, unit, ("x", "y"))
                 private.prepare(Engines().embed_images)
-                votes = private.vote(scored(), 1)
+                votes = private.vote(*ASKED, scored(), 1)
                 total += votes.counts_K
                 bound += votes.max_total
             sums.append((total.tolist(), bound))
@@ -133,10 +138,10 @@ def test_a_record_that_breaks_its_batch_is_the_only_one_to_lose_its_vote(data):
     private.prepare(engines.embed_images)
     assert private.problems() == [(3, "not an image"), (5, VIEW_FAILED["image"])]
     assert set(engines.sizes) == {BATCH}
-    assert private.vote(scored(ONE), 1).counts_K.sum() == NUM - 2
+    assert private.vote(*ASKED, scored(ONE), 1).counts_K.sum() == NUM - 2
     whole = shard(data)
     whole.prepare(Engines().embed_images)
-    lost = whole.vote(scored(ONE), 1).counts_K - private.vote(scored(ONE), 1).counts_K
+    lost = whole.vote(*ASKED, scored(ONE), 1).counts_K - private.vote(*ASKED, scored(ONE), 1).counts_K
     assert sorted(lost.tolist()) == [0, 0, 0, 1]
 
 
@@ -161,6 +166,20 @@ def test_an_engine_that_fails_on_blank_input_too_stops_the_run(data):
             shard(data).prepare(engine)
 
 
+def test_a_panic_of_an_engine_stops_the_run_without_its_text(data):
+    """What is no `Exception` is not blamed on a record: the process may not be fit to go on."""
+
+    class Panic(BaseException):
+        pass
+
+    def panics(images):
+        raise Panic(CANARY)
+
+    with pytest.raises(ShardError) as caught:
+        shard(data).prepare(panics)
+    assert str(caught.value) == "shard 0: preparing failed (Panic)" and caught.value.__context__ is None
+
+
 def test_a_dead_engine_is_reported_as_such_without_its_text(data):
     def dead(images):
         raise EngineDead(CANARY)
@@ -175,7 +194,7 @@ def test_text_views_are_embedded_captions(data):
     private = shard(data, spaces=("text",))
     private.prepare(caption=engines.caption, embed_texts=engines.embed_texts)
     assert engines.sizes == [] and len(engines.captions) == 3 * BATCH
-    assert private.vote(scored(ONE, "text"), 1).counts_K.sum() == NUM - 1
+    assert private.vote(*ASKED, scored(ONE, "text"), 1).counts_K.sum() == NUM - 1
     assert CANARY not in repr(vars(private))
 
 
@@ -185,7 +204,7 @@ def test_joint_voting_needs_both_views(data):
     private.prepare(engines.embed_images, engines.caption, engines.embed_texts)
     image = scored(ONE).embeddings_KE["image"]
     joint = ScoredCandidates(scored(ONE).candidates, {"image": image, "text": image}, {"image": 0.5, "text": 0.5})
-    assert private.vote(joint, 1).counts_K.sum() == NUM - 2
+    assert private.vote(*ASKED, joint, 1).counts_K.sum() == NUM - 2
 
 
 def test_missing_engines_and_unprepared_use_are_named(data):
@@ -194,19 +213,19 @@ def test_missing_engines_and_unprepared_use_are_named(data):
     with pytest.raises(ShardError, match="needs caption and embed_texts"):
         shard(data, spaces=("text",)).prepare(embed_texts=Engines().embed_texts)
     with pytest.raises(ShardError, match="not prepared"):
-        shard(data).vote(scored(ONE), 1)
+        shard(data).vote(*ASKED, scored(ONE), 1)
     with pytest.raises(DataError, match="data.path"):
         shard(DataConfig(path="/nowhere")).prepare(Engines().embed_images)
     private = shard(data)
     private.prepare(Engines().embed_images)
     with pytest.raises(VotingError, match="no views"):
-        private.vote(scored(ONE, "text"), 1)
+        private.vote(*ASKED, scored(ONE, "text"), 1)
 
 
 def test_a_shard_without_records_votes_for_nothing(data):
     private = shard(data, shard_id=0, num_shards=50)
     private.prepare(Engines().embed_images)
-    votes = private.vote(scored(ONE), 1)
+    votes = private.vote(*ASKED, scored(ONE), 1)
     assert votes.counts_K.tolist() == [0] * 4 and votes.max_total == 0
 
 
@@ -221,7 +240,7 @@ def test_the_cache_replaces_prepare(data, tmp_path):
             again = shard(data, unit=unit, label_names=("x", "y"))
             assert again.load_views(cache, f"fingerprint {unit}")
             assert again.problems() == private.problems()
-            assert again.vote(scored(), 2).to_wire() == private.vote(scored(), 2).to_wire()
+            assert again.vote(*ASKED, scored(), 2).to_wire() == private.vote(*ASKED, scored(), 2).to_wire()
     finally:
         os.umask(old_umask)
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
@@ -277,7 +296,7 @@ def test_nothing_private_is_printed_raised_or_pickled(data, capfd, caplog, monke
         monkeypatch.setattr("spti_ray.private.shard.cast_votes", unexpected)
         monkeypatch.setattr("spti_ray.private.shard._matrix", unexpected)
         for call in (
-            lambda: private.vote(scored(ONE), 1),
+            lambda: private.vote(*ASKED, scored(ONE), 1),
             lambda: private.prepare(engines.embed_images, engines.caption, engines.embed_texts),
         ):
             with pytest.raises(ShardError) as caught:

@@ -1,0 +1,82 @@
+"""Silence for processes that hold private content: libraries print, log and warn with what they were given.
+
+Ray keeps whatever a worker writes to file descriptors 1 and 2 in the session's log files, and hands it on to the
+cluster's control store. So a shard's process is silent for good, and an engine's for the length of a private call.
+Python's own streams are not enough: C libraries such as libtiff write to descriptor 2 by themselves.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import os
+import resource
+import sys
+import threading
+import warnings
+from collections.abc import Iterator
+
+_ALL_LEVELS = sys.maxsize
+
+
+def silence() -> None:
+    """Nothing that this process prints, logs or warns of goes anywhere from now on; implies `keep_no_remains`.
+
+    Ray's C++ runtime writes its own log by other means and goes on.
+    """
+    keep_no_remains()
+    logging.disable(_ALL_LEVELS)
+    warnings.simplefilter("ignore")
+    _flush()
+    # Lives as long as the process.
+    nowhere = open(os.devnull, "w")  # noqa: SIM115
+    sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = nowhere  # type: ignore[misc]
+    for descriptor in (1, 2):
+        os.dup2(nowhere.fileno(), descriptor)
+
+
+def keep_no_remains() -> None:
+    """Crashes of this process, its threads and its finalisers leave neither a core dump nor a traceback."""
+    # One byte instead of none: with 0, Linux still pipes a dump to a handler such as apport or systemd-coredump; a
+    # limit of 1 forbids that too, and is too small for a file. What is 0 for good can't be raised.
+    limit = 0 if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0 else 1
+    resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
+    # Both hooks print an exception's text, and may run after the private call that caused it.
+    threading.excepthook = lambda args: None
+    sys.unraisablehook = lambda args: None
+
+
+@contextlib.contextmanager
+def hushed() -> Iterator[None]:
+    """What is printed, logged or warned of within is lost; afterwards all is as it was.
+
+    For a process that does one thing at a time: other threads are silenced as well. Descriptors 1 and 2 must be open.
+    """
+    level_before = logging.root.manager.disable
+    _flush()
+    with contextlib.ExitStack() as stack:
+        nowhere = stack.enter_context(open(os.devnull, "w"))
+        stack.enter_context(warnings.catch_warnings())
+        warnings.simplefilter("ignore")
+        for descriptor in (1, 2):
+            saved = os.dup(descriptor)
+            stack.callback(os.close, saved)
+            stack.callback(os.dup2, saved, descriptor)
+            os.dup2(nowhere.fileno(), descriptor)
+        # Callbacks run in reverse: what is still in a buffer is flushed before the descriptors are put back.
+        stack.callback(_flush)
+        stack.enter_context(contextlib.redirect_stdout(nowhere))
+        stack.enter_context(contextlib.redirect_stderr(nowhere))
+        stack.callback(logging.disable, level_before)
+        logging.disable(_ALL_LEVELS)
+        yield
+
+
+def _flush() -> None:
+    """Empty Python's and C's buffers into wherever their descriptors lead now."""
+    for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
+        # Some hosts have no streams, or closed ones.
+        with contextlib.suppress(OSError, ValueError, AttributeError):
+            stream.flush()  # type: ignore[union-attr]
+    ctypes.CDLL(None).fflush(None)

@@ -1,0 +1,34 @@
+"""What all `spti` commands share: exit codes, one-line errors, and arguments."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NoReturn
+
+import typer
+
+DONE, FAILED, USAGE, BUDGET, RESOURCES = 0, 1, 2, 3, 4
+
+
+def fail(message: object, code: int) -> NoReturn:
+    typer.echo(f"spti: {' '.join(str(message).split())}", err=True)
+    raise typer.Exit(code)
+
+
+@contextmanager
+def one_line_errors() -> Iterator[None]:
+    """Turn the errors that users can act on into one line and an exit code."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        fail("interrupted; run the same command again to go on", FAILED)
+    except (typer.Exit, SystemExit):
+        raise
+    except BaseException as error:
+        from spti_ray.errors import exit_code, one_line
+
+        if os.environ.get("SPTI_DEBUG"):
+            raise
+        fail(one_line(error), exit_code(error))

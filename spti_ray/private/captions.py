@@ -1,0 +1,43 @@
+# pyright: strict
+"""Captions of private images, in a wrapper that gives its text to nobody by accident."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn, final
+
+_REFUSED = "captions are private"
+
+
+@final
+class PrivateText:
+    """PRIVATE: the caption of one record. `reveal` gives the text, for the text embedder and nobody else.
+
+    Has no printing repr; str, format, join, concatenation, pickling, copying and serialising to JSON raise
+    `TypeError`. Two of them are equal only if they are the same object, so that no test of equality tells the text.
+    tests/test_imports.py says where `reveal` may be called.
+    """
+
+    __slots__ = ("__text",)
+
+    def __init__(self, text: str) -> None:
+        self.__text = text
+
+    def reveal(self) -> str:
+        """The caption itself."""
+        return self.__text
+
+    def __repr__(self) -> str:
+        # Not refused: a debugger, a log line or a traceback that shows locals would fail instead of hiding it.
+        return "<PrivateText: private>"
+
+    def __str__(self) -> NoReturn:
+        raise TypeError(f"{_REFUSED} and have no str()")
+
+    def __format__(self, format_spec: str) -> NoReturn:
+        raise TypeError(f"{_REFUSED} and are never formatted")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"{_REFUSED} and are never pickled")
+
+    def __getstate__(self) -> Any:
+        raise TypeError(f"{_REFUSED} and are never pickled")
