@@ -1,4 +1,4 @@
-# make setup | demo | test | lint      (Linux, Python 3.11; everything goes into .venv)
+# make setup | demo | test | bench | lint      (Linux, Python 3.11; everything goes into .venv)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
 UV = $(shell command -v uv >/dev/null 2>&1 && echo uv || echo $(VENV)/tools/bin/python -m uv)
 
-.PHONY: setup demo test lint clean
+.PHONY: setup demo test bench lint clean
 
 setup: $(VENV)/.ready
 
@@ -14,7 +14,7 @@ $(VENV)/.ready: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else "spti-ray needs Python 3.11 or 3.12, this is %d.%d: set PYTHON=python3.11" % v)'
 	@command -v uv >/dev/null 2>&1 || { $(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip install --quiet uv; }
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode $(TORCH) -c constraints.txt -e '.[cpu,dev]'
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode $(TORCH) -c constraints.txt -e '.[cpu,s3,dev]'
 	@touch $@
 
 demo: setup
@@ -22,6 +22,9 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest tests
+
+bench: setup
+	$(BIN)/python -m pytest tests/bench/bench_*.py
 
 lint: setup
 	$(BIN)/ruff format --check .

@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 
 from spti_ray import __version__
-
-DONE, FAILED, USAGE, BUDGET, RESOURCES = 0, 1, 2, 3, 4
+from spti_ray.cli_common import BUDGET, DONE, FAILED, one_line_errors
+from spti_ray.cli_ledger import ledger_app
 
 app = typer.Typer(
     name="spti",
@@ -25,35 +22,12 @@ app = typer.Typer(
     "the winners.\n\nExit codes: 0 done; 2 configuration or usage; 3 budget refused; 4 resources never arrived; "
     "1 anything else.",
 )
-ledger_app = typer.Typer(no_args_is_help=True, help="Look into a dataset's privacy ledger.")
 app.add_typer(ledger_app, name="ledger")
 
 ConfigFile = Annotated[Path, typer.Argument(help="The run's YAML file, such as jobs/stickers.yaml.", metavar="CONFIG")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Repeatable.", metavar="A.B=VALUE")
 ]
-
-
-def _fail(message: object, code: int) -> NoReturn:
-    typer.echo(f"spti: {' '.join(str(message).split())}", err=True)
-    raise typer.Exit(code)
-
-
-@contextmanager
-def _one_line_errors() -> Iterator[None]:
-    """Turn the errors that users can act on into one line and an exit code."""
-    try:
-        yield
-    except KeyboardInterrupt:
-        _fail("interrupted; run the same command again to go on", FAILED)
-    except typer.Exit:
-        raise
-    except Exception as error:
-        from spti_ray.errors import exit_code, one_line
-
-        if os.environ.get("SPTI_DEBUG"):
-            raise
-        _fail(one_line(error), exit_code(error))
 
 
 @app.command(
@@ -69,7 +43,7 @@ def run(
 
     The same command on an interrupted `DIR` goes on where it stopped; on a finished one it does nothing.
     """
-    with _one_line_errors():
+    with one_line_errors():
         from spti_ray.config_load import load_config
 
         settings = load_config(config, overrides or ())
@@ -94,8 +68,11 @@ def plan(
         typer.Option("--private-records", help="A *publicly stated* order of magnitude, for votes per candidate."),
     ] = None,
 ) -> None:
-    """Say what a configuration would cost and do: noise, epsilon, sizes. Touches no data."""
-    with _one_line_errors():
+    """Say what a configuration would cost and do: noise, epsilon, sizes. Touches no data.
+
+    Exit code 3 if the dataset's ledger is there and its budget does not cover the run.
+    """
+    with one_line_errors():
         from spti_ray.config_load import load_config
         from spti_ray.planning import plan_lines, plan_summary, prompt_previews
 
@@ -109,12 +86,14 @@ def plan(
         else:
             for line in plan_lines(summary):
                 typer.echo(line)
+        if summary.get("affordable"):
+            raise typer.Exit(BUDGET)
 
 
 @app.command(epilog="Example: `spti doctor`")
 def doctor() -> None:
     """Check versions, devices, models, Ray and disk: one line each, ok or what to do."""
-    with _one_line_errors():
+    with one_line_errors():
         from spti_ray.doctor import checks
 
         all_well = True
@@ -128,7 +107,7 @@ def doctor() -> None:
 @app.command(epilog="Example: `spti report runs/stickers`")
 def report(directory: Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")]) -> None:
     """Rebuild `DIR/release/report.html` from the run's public files."""
-    with _one_line_errors():
+    with one_line_errors():
         from spti_ray.rundir import read_run
 
         read_run(directory)
@@ -137,44 +116,59 @@ def report(directory: Annotated[Path, typer.Argument(help="A run's folder.", met
         typer.echo(f"wrote {build_report(directory)}")
 
 
-LedgerPath = Annotated[Path, typer.Argument(help="A ledger file, or the folder of one or more.", metavar="PATH")]
+@app.command(
+    epilog="Examples: `spti verify runs/stickers` · `spti verify release --ledger s3://privacy/ledgers/stickers`"
+)
+def verify(
+    directory: Annotated[Path, typer.Argument(help="A run's folder, or a release folder.", metavar="DIR")],
+    ledger: Annotated[
+        str | None, typer.Option(help="The dataset's ledger; a run's folder knows it.", metavar="LEDGER")
+    ] = None,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Print only what does not hold, and the sum.")] = False,
+) -> None:
+    """Prove every field of a release's privacy.json from the ledger, and every file from its hash.
+
+    Makes the certificate again from the ledger's entries and compares. Needs no private image and no model.
+    Exit code 1 if anything does not hold.
+    """
+    with one_line_errors():
+        from spti_ray.verify import release_and_chain, verify_release
+
+        failed = count = 0
+        for check in verify_release(*release_and_chain(directory, ledger)):
+            count, failed = count + 1, failed + (not check.holds)
+            if not (quiet and check.holds):
+                typer.echo(f"{'ok  ' if check.holds else 'FAIL'} {check.field}: {check.detail}")
+        typer.echo(f"{count - failed} of {count} checks hold")
+        if failed:
+            raise typer.Exit(FAILED)
 
 
-@ledger_app.command("show", epilog="Example: `spti ledger show runs/ledger`")
-def ledger_show(path: LedgerPath) -> None:
-    """Print a ledger's entries and what the dataset has spent."""
-    with _one_line_errors():
-        from spti_ray.ledger_view import show_lines
-
-        for file in _ledger_files(path):
-            for line in show_lines(file):
-                typer.echo(line)
-
-
-@ledger_app.command("verify", epilog="Example: `spti ledger verify runs/ledger/stickers.jsonl --head 3f2a…`")
-def ledger_verify(
-    path: LedgerPath,
-    head: Annotated[
-        str | None, typer.Option(help="A head hash kept elsewhere, such as a certificate's, that must be in the chain.")
+@app.command(epilog="Examples: `spti audit` · `spti audit runs/stickers`")
+def audit(
+    directory: Annotated[
+        Path | None,
+        typer.Argument(
+            help="A finished run: the results go into its certificate, which is made anew.", metavar="[DIR]"
+        ),
     ] = None,
 ) -> None:
-    """Check every hash of the chain. Finds altered, dropped, inserted and reordered lines."""
-    with _one_line_errors():
-        from spti_ray.ledger_view import verify_line
+    """Audit the installed build: a one-run canary attack on the whole gate, and the noise against its exact law.
 
-        for file in _ledger_files(path):
-            typer.echo(verify_line(file, head))
+    An audit can find a fault; it does not prove the guarantee. Uses no private image. Exit code 1 if a fault is found.
+    """
+    with one_line_errors():
+        from spti_ray.audit.suite import run_audits
+        from spti_ray.certify import Certifiable
 
-
-def _ledger_files(path: Path) -> list[Path]:
-    if path.is_dir():
-        files = sorted(path.glob("*.jsonl"))
-        if not files:
-            _fail(f"{path}: no ledger (*.jsonl) in this folder", USAGE)
-        return files
-    if not path.exists():
-        _fail(f"{path}: no such ledger", USAGE)
-    return [path]
+        run = Certifiable(directory) if directory else None
+        report = run_audits(lambda line: typer.echo(line, err=True))
+        for line in report.lines():
+            typer.echo(line)
+        if run:
+            typer.echo(run.reissue(report.to_json()))
+        if not report.passed:
+            raise typer.Exit(FAILED)
 
 
 def _version(value: bool) -> None:

@@ -45,6 +45,11 @@ class DatasetConfig(Section):
     lifetime_epsilon: float | None = Field(
         default=None, gt=0, description="Budget of all runs on this dataset together, fixed at its first registration."
     )
+    registration: Literal["first_run", "required"] = Field(
+        default="first_run",
+        description="Who registers it: the first run, or only `spti ledger register`, so that a mistyped id is refused "
+        "instead of opening a fresh budget.",
+    )
 
 
 class PrivacyConfig(Section):
@@ -173,7 +178,10 @@ class ReleaseConfig(Section):
 
 
 class LedgerConfig(Section):
-    path: str = Field(default="ledger", description="Folder of the ledgers, one <dataset id>.jsonl each.")
+    path: str = Field(
+        default="ledger",
+        description="Folder of the ledgers, one <dataset id>.jsonl each, or a URL such as s3://bucket/ledgers.",
+    )
 
 
 class EngineConfig(Section):
@@ -228,6 +236,11 @@ class Config(Section):
     ledger: LedgerConfig = LedgerConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     title: Annotated[str, Field(max_length=200)] = "DP synthetic images"
+
+    @property
+    def unit_in_words(self) -> str:
+        """What one vote vector protects, as ledger and certificate name it: `record`, or `group (patient_id)`."""
+        return "record" if self.privacy.unit == "record" else f"group ({self.data.group_column})"
 
     @model_validator(mode="after")
     def _plannable(self) -> Config:

@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ValidationError
@@ -25,8 +25,11 @@ class ConfigError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
+_Section = TypeVar("_Section", bound=BaseModel)
+
 # What may change between two starts of one run: where and how it runs, not what it computes or what it costs.
 _FREE_TO_CHANGE = (
+    "dataset.registration",
     "runtime.address",
     "runtime.placement_timeout_s",
     "runtime.unit_attempts",
@@ -62,8 +65,13 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 def parse_config(raw: Mapping[str, Any]) -> Config:
     """Validate a mapping. Raises ConfigError with the first problem in one line."""
+    return parse_section(Config, raw)
+
+
+def parse_section(section: type[_Section], raw: Mapping[str, Any]) -> _Section:
+    """Validate a mapping as one section by itself. Raises ConfigError with the first problem in one line."""
     try:
-        return Config.model_validate(raw)
+        return section.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(_one_line(error)) from None
 

@@ -7,16 +7,16 @@ goes through `Gate`, which charges the budget before any vote is cast and adds t
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Protocol
 
 from spti_ray.config import Config
 from spti_ray.dp.gate import Gate
+from spti_ray.dp.spend import Spend
 from spti_ray.errors import RunDamaged
 from spti_ray.public.population import Population
 from spti_ray.public.scoring import Scoring
 from spti_ray.public.selection import Selected, select
-from spti_ray.types import Candidates, ScoredCandidates, Votes
+from spti_ray.types import Candidates, Query, ScoredCandidates, Votes
 
 
 class Voter(Protocol):
@@ -29,8 +29,8 @@ class Voter(Protocol):
         """Wait for the private views: what can fail there must fail before a charge is made."""
         ...
 
-    def vote(self, scored: ScoredCandidates, votes_per_record: int) -> Iterable[Votes]:
-        """Clean votes, one per shard, for the gate alone."""
+    def vote(self, query: Query, scored: ScoredCandidates, votes_per_record: int) -> Iterable[Votes]:
+        """Clean votes on `query`, one per shard, for the gate alone."""
         ...
 
 
@@ -45,17 +45,13 @@ class Store(Protocol):
 
 
 class Watcher(Protocol):
-    """Told where the loop is, for the progress display."""
+    """Told where the loop is and what has been spent, for the progress display."""
 
     def generation(self, number: int, stage: str) -> None: ...
 
-
-@dataclass(frozen=True)
-class Evolved:
-    """The last selection and how many generations were measured (fewer than planned if crashes burned slots)."""
-
-    selected: tuple[Selected, ...]
-    generations: int
+    def charged(self, spend: Spend) -> None:
+        """The odometer after each charge, which comes before the votes it pays for."""
+        ...
 
 
 class BudgetExhausted(RuntimeError):
@@ -64,8 +60,11 @@ class BudgetExhausted(RuntimeError):
 
 def evolve(
     config: Config, population: Population, scoring: Scoring, voter: Voter, gate: Gate, store: Store, watch: Watcher
-) -> Evolved:
-    """Run all generations and return the voted texts. Resumes from what `store` and `gate` hold."""
+) -> tuple[Selected, ...]:
+    """Run all generations and return the voted texts. Resumes from what `store` and `gate` hold.
+
+    Fewer generations than planned are measured if crashes burned slots. BudgetExhausted if none could be.
+    """
     selected: tuple[Selected, ...] = ()
     for generation in range(config.evolution.generations):
         histogram = gate.committed(generation)
@@ -83,14 +82,13 @@ def evolve(
             voter.ready()
             ids = tuple(candidate.id for candidate in candidates)
             reservation = gate.reserve(generation, scored.sha256(), ids)
-            votes = voter.vote(scored, config.privacy.votes_per_record)
+            watch.charged(gate.spent())
+            votes = voter.vote(reservation.query, scored, config.privacy.votes_per_record)
             histogram = gate.measure(reservation, votes, voter.num_shards)
         if candidates is None:
             raise RunDamaged(f"generation {generation} is committed, but its candidates are gone from the run")
         selected = select(candidates, histogram, config.evolution, config.runtime.seed)
         store.save_selected(generation, selected)
-    else:
-        return Evolved(selected, config.evolution.generations)
     if not selected:
         raise BudgetExhausted("every planned query was burned by crashes; start a new run, or plan spare_slots")
-    return Evolved(selected, generation)
+    return selected

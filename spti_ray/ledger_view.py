@@ -1,59 +1,157 @@
-"""`spti ledger show|verify`: a ledger for people."""
+"""`spti ledger`: a ledger for people, and its head for keeping elsewhere."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from dataclasses import asdict
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from spti_ray.dp.accounting import pld_epsilon
-from spti_ray.dp.chain import IncompleteTail, verify
-from spti_ray.dp.entries import Burned, Entry, Registered, Reserved
+from spti_ray.dp.chain import Chain, LedgerError, Reading, check_contains
+from spti_ray.dp.entries import Entry
+from spti_ray.dp.history import charges, history, openings, registration, slots_of
+from spti_ray.dp.ledger import Ledger, note_evaluation
+from spti_ray.dp.lifetime import lifetime_epsilon
+from spti_ray.dp.storage import chains_at
+from spti_ray.files import write_atomic
 
+ANCHOR_FORMAT = "spti-ray ledger anchor 1"
 _SHORT = 12
 _LONG_HEX = 40
 
 
-def show_lines(path: Path) -> Iterator[str]:
+def chains(location: str) -> list[Chain]:
+    """The ledgers at a path or URL."""
+    return chains_at(location)
+
+
+def the_chain(location: str) -> Chain:
+    """The one ledger at a path or URL; LedgerError if there are several."""
+    found = chains_at(location)
+    if len(found) > 1:
+        raise LedgerError(f"{location} holds {len(found)} ledgers; name one: {found[0].location}, ...")
+    return found[0]
+
+
+def register_line(location: str, dataset: str, budget: float | None, delta: float) -> str:
+    """Register the dataset, or find it registered alike; one line that says which."""
+    ledger = Ledger(location, dataset)
+    known = bool(ledger.entries())
+    registered = ledger.register(budget, delta)
+    limit = "no limit" if registered.lifetime_epsilon is None else f"epsilon {registered.lifetime_epsilon:g}"
+    was = "was registered already" if known else "is registered"
+    return f"dataset {dataset} {was} in {ledger.location}: {limit} at delta {registered.delta:g} over all runs"
+
+
+def evaluated_line(location: str, run: str, metric: str) -> str:
+    """Record a look with a private metric; one line."""
+    chain = the_chain(location)
+    note_evaluation(chain, run, metric)
+    return f"recorded in {chain.location}; spti audit DIR writes it into a finished run's certificate"
+
+
+def show_lines(chain: Chain) -> Iterator[str]:
     """The entries, one line each, then the spend. Raises LedgerError if the chain is broken."""
-    note = ""
-    try:
-        entries = verify(path)
-    except IncompleteTail as incomplete:
-        entries, note = incomplete.entries, str(incomplete)
-    yield f"{path}"
-    for entry in entries:
+    reading = chain.read()
+    yield chain.location
+    for entry in reading.entries:
         details = ", ".join(f"{key} {_shown(value)}" for key, value in asdict(entry.event).items())
         yield f"{entry.seq:>5}  {entry.time}  {entry.kind:<10}  {details}"
+    yield spend_line(reading.entries)
+    if reading.note:
+        yield f"note: {reading.note}"
+
+
+def history_lines(chain: Chain) -> Iterator[str]:
+    """One line per run, then the spend."""
+    entries = chain.read().entries
+    yield chain.location
+    yield f"{'run':<18}{'opened (UTC)':<21}{'epsilon':>8}{'delta':>9}{'sigma':>9}{'k':>3}  {'queries':<22}{'spent':>8}"
+    for run in history(entries):
+        queries = f"{run.queries_charged} of {run.queries_planned}" + (f", {run.burned} burned" if run.burned else "")
+        marks = ["NOT PRIVATE: simulated noise"] if not run.private else []
+        marks += [f"looked at: {', '.join(run.evaluated_by)}"] if run.evaluated_by else []
+        yield (
+            f"{run.run:<18}{run.first_opened[:19]:<21}{run.epsilon:>8.4g}{run.delta:>9.2g}{run.sigma:>9.4g}"
+            f"{run.votes_per_record:>3}  {queries:<22}{run.epsilon_spent:>8.4f}  {'; '.join(marks)}".rstrip()
+        )
     yield spend_line(entries)
-    if note:
-        yield f"note: {note}"
 
 
-def verify_line(path: Path, head: str | None = None) -> str:
-    """One line that says that the chain is whole. Raises LedgerError if it is not."""
+def verify_line(chain: Chain, head: str | None = None, anchor: Path | None = None) -> str:
+    """One line that says that the chain is whole. Raises LedgerError if it is not.
+
+    Checks every hash, that each run's slots are in order, and that it contains `head` or the head in the file `anchor`.
+    """
+    reading = chain.read()
+    for run in {entry.event.run for entry in reading.entries if hasattr(entry.event, "run")}:  # type: ignore[union-attr]
+        if not openings(reading.entries, run):
+            raise LedgerError(f"ledger {chain.location}: run {run!r} was never opened")
+        slots_of(reading.entries, run)
+    if head:
+        check_contains(reading.entries, head, chain.location)
+    if anchor:
+        _check_anchor(reading, anchor, chain.location)
+    note = f"; {reading.note}" if reading.note else ""
+    return f"{chain.location}: ok, {len(reading.entries)} entries, head {reading.head}{note}"
+
+
+def anchor_of(chain: Chain) -> dict[str, Any]:
+    """What to keep elsewhere, so that a ledger that is cut back or replaced later is found out. All of it public."""
+    reading = chain.read()
+    registered = registration(reading.entries)
+    if registered is None:
+        raise LedgerError(f"ledger {chain.location} has no entries yet")
+    return {
+        "format": ANCHOR_FORMAT,
+        "dataset": registered.dataset,
+        "entries": len(reading.entries),
+        "head": reading.head,
+        "epsilon_spent": lifetime_epsilon(charges(reading.entries), registered.delta),
+        "lifetime_epsilon": registered.lifetime_epsilon,
+        "delta": registered.delta,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_anchor(chain: Chain, path: Path) -> str:
+    """Write the anchor as JSON, atomically; return one line for people."""
+    anchor = anchor_of(chain)
+    write_atomic(path, json.dumps(anchor, indent=2) + "\n")
+    place = f"head {anchor['head'][:_SHORT]}… after {anchor['entries']} entries"
+    return f"wrote {path}: {place}; keep it apart from the ledger"
+
+
+def _check_anchor(reading: Reading, path: Path, location: str) -> None:
     try:
-        entries = verify(path, head)
-    except IncompleteTail as incomplete:
-        return f"{path}: ok, {len(incomplete.entries)} entries; {incomplete}"
-    return f"{path}: ok, {len(entries)} entries, head {entries[-1].hash if entries else '-'}"
+        anchor = json.loads(path.read_text(encoding="utf-8"))
+        head, entries, form = anchor["head"], anchor["entries"], anchor["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LedgerError(f"{path}: not a ledger anchor; write one with spti ledger anchor") from None
+    if form != ANCHOR_FORMAT:
+        raise LedgerError(f"{path}: an anchor of another format ({form}); this version reads {ANCHOR_FORMAT}")
+    check_contains(reading.entries, head, location)
+    if reading.entries[entries - 1].hash != head:
+        raise LedgerError(f"ledger {location} has the anchor's head {head[:_SHORT]} in another place: it was rewritten")
 
 
 def spend_line(entries: list[Entry]) -> str:
     """What the dataset has spent over all runs."""
-    registered = next((entry.event for entry in entries if isinstance(entry.event, Registered)), None)
-    charges = [entry.event for entry in entries if isinstance(entry.event, Reserved)]
-    burned = sum(isinstance(entry.event, Burned) for entry in entries)
+    registered = registration(entries)
     if registered is None:
         return "spent: nothing (no dataset is registered)"
-    spent = pld_epsilon([(charge.sigma, charge.votes_per_record) for charge in charges], registered.delta)
+    runs = [run for run in history(entries) if run.queries_charged]
+    spent = lifetime_epsilon(charges(entries), registered.delta)
     limit = f"of {registered.lifetime_epsilon:g}" if registered.lifetime_epsilon else "(no lifetime budget)"
     return (
-        f"spent: epsilon {spent:.4f} {limit} at delta {registered.delta:g}, {len(charges)} queries, {burned} of them "
-        f"burned, by {len({charge.run for charge in charges})} run(s) on dataset {registered.dataset}"
+        f"spent: epsilon {spent:.4f} {limit} at delta {registered.delta:g}, {sum(run.queries_charged for run in runs)} "
+        f"queries, {sum(run.burned for run in runs)} of them burned, by {len(runs)} run(s) on dataset "
+        f"{registered.dataset}"
     )
 
 
 def _shown(value: object) -> str:
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
-    return text[:_SHORT] + "…" if len(text) >= _LONG_HEX else text
+    return text[:_SHORT] + "…" if len(text) >= _LONG_HEX and " " not in text else text

@@ -1,4 +1,7 @@
-"""`spti plan`: what a configuration costs and makes, from public settings alone. Touches no data, no model, no Ray."""
+"""`spti plan`: what a configuration costs and makes, from public settings and a local ledger, which is only read.
+
+Touches no data, no model, no Ray, no network.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,8 @@ from typing import Any
 from spti_ray.config import Config
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
+from spti_ray.dp.ledger import Ledger
+from spti_ray.dp.storage import is_url
 from spti_ray.models.factory import engines_config
 from spti_ray.public.prompts import preview
 
@@ -65,6 +70,13 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
         "private_records_for_signal": round(0.4 * evolution.candidates * noise.sigma / noise.votes_per_record),
     }
+    forecast = None if is_url(config.ledger.path) else Ledger(config.ledger.path, config.dataset.id).forecast(noise)
+    if forecast:
+        summary["lifetime_epsilon"] = forecast.budget
+        summary["lifetime_epsilon_spent"] = forecast.spent
+        summary["lifetime_epsilon_after"] = forecast.after
+        summary["lifetime_delta"] = forecast.delta
+        summary["affordable"] = forecast.affordable
     if private_records:
         votes = private_records * noise.votes_per_record / evolution.candidates
         summary["votes_per_candidate"] = votes
@@ -102,8 +114,15 @@ def plan_lines(summary: dict[str, Any]) -> list[str]:
             f"private {summary['unit']}s; compare with a publicly known figure, or pass --private-records"
         )
     budget = summary["lifetime_epsilon"]
-    spent = f"lifetime epsilon {budget:g}" if budget else "no lifetime budget set (dataset.lifetime_epsilon)"
-    lines.append(f"dataset     {summary['dataset']}: {spent}")
+    line = f"lifetime epsilon {budget:g}" if budget else "no lifetime budget set (dataset.lifetime_epsilon)"
+    if "lifetime_epsilon_spent" in summary:
+        line += (
+            f"; {summary['lifetime_epsilon_spent']:.4g} spent so far, {summary['lifetime_epsilon_after']:.4g} after "
+            f"this run, at delta {summary['lifetime_delta']:g}"
+        )
+    lines.append(f"dataset     {summary['dataset']}: {line}")
+    if summary.get("affordable"):
+        lines.append(f"REFUSED     the budget does not cover this run; the most that fits: {summary['affordable']}")
     return lines
 
 

@@ -1,6 +1,7 @@
 """One progress display for a whole run: a live line in a terminal, plain lines elsewhere.
 
-Shows public things only: the stage, the generation, candidates and images done, their rate and the time left.
+Shows public things only: the stage, the generation, candidates and images done, their rate, the time left and the
+privacy spent.
 Never a number of private records.
 """
 
@@ -32,6 +33,7 @@ class Progress:
         self._first_done = 0
         self._printed = 0.0
         self._live: Live | None = None
+        self._spent = ""
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -48,6 +50,11 @@ class Progress:
         self._stage = name
         self._generation = generation
         self._show(force=True)
+
+    def spent(self, epsilon: float, of: float) -> None:
+        """The odometer: what the run's charged queries cost so far, of what it was planned for."""
+        self._spent = f", epsilon {epsilon:.3f} of {of:g} spent"
+        self._show()
 
     def expect(self, total: int) -> None:
         self._total = total
@@ -87,7 +94,7 @@ class Progress:
 
     def _figures(self) -> str:
         total = max(self.done, self._total)
-        return f"{self.done}/{total} texts and images, {self.rate:.1f}/s, ETA {self._left()}"
+        return f"{self.done}/{total} texts and images, {self.rate:.1f}/s, ETA {self._left()}{self._spent}"
 
     def _line(self) -> Table:
         grid = Table.grid(padding=(0, 1))

@@ -25,6 +25,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Settings, and what is reckoned from settings alone.
     "config_load": set(),
     "planning": {"config_load", "models", "dp", "public"},
+    # The gate and the votes, attacked with canaries instead of images.
+    "audit": {"dp", "private"},
+    # From a release and its ledger to the proof of each field; and certificates made anew.
+    "verify": {"config_load", "dp", "public", "rundir"},
+    "certify": {"config_load", "dp", "public", "report", "rundir"},
     "progress": set(),
     "timings": set(),
     # A run's folder holds public values and noised counts.
@@ -38,7 +43,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Of the gate, only its noised artifacts.
     "report": {"config_load", "dp.artifact", "public", "rundir"},
     "doctor": {"actors", "dp", "models"},
-    "cli": {"actors", "config_load", "doctor", "evaluate", "ledger_view", "planning", "report", "rundir"},
+    "cli": {
+        "actors", "audit", "certify", "cli_common", "cli_ledger", "config_load", "doctor", "evaluate", "planning",
+        "report", "rundir", "verify",
+    },
+    "cli_common": set(),
+    "cli_ledger": {"cli_common", "config_load", "ledger_view"},
 }  # fmt: skip
 """Package or module of spti_ray: which packages or modules it may import beside itself and BASE."""
 
@@ -51,7 +61,8 @@ ONLY_IN: dict[str, set[str]] = {
     "opendp": {"dp"},
     "dp_accounting": {"dp"},
     "matplotlib": {"report"},
-    "typer": {"cli"},
+    "typer": {"cli", "cli_common", "cli_ledger"},
+    "obstore": {"dp"},
 }
 """Library: the only packages that may import it."""
 

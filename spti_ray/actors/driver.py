@@ -19,7 +19,6 @@ from typing import Any
 
 from rich.console import Console
 
-from spti_ray import __version__
 from spti_ray.actors.cluster import cluster
 from spti_ray.actors.placement import plan, roles_needed
 from spti_ray.actors.pool import Pool
@@ -32,7 +31,8 @@ from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
-from spti_ray.evolve import Evolved, evolve
+from spti_ray.dp.spend import Spend
+from spti_ray.evolve import evolve
 from spti_ray.files import write_atomic
 from spti_ray.models.factory import engines_config
 from spti_ray.planning import check_engines, noise_plan, total_steps
@@ -42,7 +42,7 @@ from spti_ray.public.population import Population
 from spti_ray.public.release import write_release
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
-from spti_ray.public.selection import allot_images
+from spti_ray.public.selection import Selected, allot_images
 from spti_ray.report.build import build_report
 from spti_ray.rundir import GenerationStore, RunDir
 from spti_ray.timings import MemorySampler, Timings
@@ -88,15 +88,18 @@ class _Run:
             run=run.run_id,
             folder=run.generations,
             noise=noise,
-            code_version=__version__,
             config_sha256=config_sha256(config),
+            unit=config.unit_in_words,
         )
         self._progress = Progress(console, config.evolution.generations)
 
     def go(self) -> Path:
         config, run = self._config, self._run
         # The budget is asked first: a run that can't be paid for must not start a cluster.
-        self._ledger.register(config.dataset.lifetime_epsilon, config.privacy.delta)
+        dataset = config.dataset
+        self._ledger.register(
+            dataset.lifetime_epsilon, config.privacy.delta, must_exist=dataset.registration == "required"
+        )
         self._gate.open()
         self._say_hello()
         if not run.release.is_dir():
@@ -143,11 +146,11 @@ class _Run:
         population = Population(config, streams)
         scoring = Scoring(config, streams, population.variations, cache)
         store = GenerationStore(run, cache)
-        evolved = evolve(config, population, scoring, voter, self._gate, store, self)
+        selected = evolve(config, population, scoring, voter, self._gate, store, self)
         self._timings.lap(None)
         with self._timings.timed("release"):
             self._progress.stage("rendering the release")
-            self._release(evolved, streams, cache, identities(actors, roles_needed(config)))
+            self._release(selected, streams, cache, identities(actors, roles_needed(config)))
         logging.getLogger(__name__).info("texts: %s", dict(population.outcomes))
         for role, pool in pools.items():
             if pool.given_up:
@@ -163,6 +166,10 @@ class _Run:
         self._progress.stage(stage, number)
         self._timings.lap(stage)
 
+    def charged(self, spend: Spend) -> None:
+        """Watcher of the evolution loop: the odometer."""
+        self._progress.spent(spend.epsilon, self._plan.epsilon)
+
     def _pool(self, role: Role, actors: list[Any]) -> Pool:
         counted = role in ("writer", "renderer")
 
@@ -175,12 +182,14 @@ class _Run:
         runtime = self._config.runtime
         return Pool(role, actors, runtime.in_flight_per_actor, runtime.unit_attempts, on_unit)
 
-    def _release(self, evolved: Evolved, streams: RayEngines, cache: ScoreCache, models: dict[str, Any]) -> None:
+    def _release(
+        self, selected: tuple[Selected, ...], streams: RayEngines, cache: ScoreCache, models: dict[str, Any]
+    ) -> None:
         config, run = self._config, self._run
         quota = config.evolution.quota(config.release.images)
-        allotted = allot_images(evolved.selected, quota, config.release.images_per_text)
+        allotted = allot_images(selected, quota, config.release.images_per_text)
         items = render_release(run.staging, allotted, cache.renders, streams, config.runtime.seed)
-        document = certificate(config, self._plan, self._gate.spent(), evolved.generations)
+        document = certificate(self._ledger.entries(), run.run_id)
         write_release(run.staging, config, items, models, document)
 
     def _report_problems(self, problems: list[tuple[int, str]]) -> None:
@@ -208,10 +217,16 @@ class _Run:
             say(f"{name:<16}{seconds:>9.1f}")
         say(f"wall {self._timings.wall_s:.0f} s, peak memory {self._timings.peak_memory_bytes / 2**30:.2f} GiB")
         say(
-            f"spent epsilon {spent.epsilon:.4f} at delta {self._plan.delta:g}; see {self._run.release / 'privacy.json'}"
+            f"spent epsilon {spent.epsilon:.4f} at delta {self._plan.delta:g}, dataset {spent.dataset} "
+            f"{spent.lifetime_epsilon:.4f} of {_budget(spent)}; see {self._run.release / 'privacy.json'}"
         )
+        say(f"prove it: spti verify {self._run.path}   audit this build: spti audit {self._run.path}")
         say(f"records that could not be used, if any: {self._run.internal / 'ingest.jsonl'} (private)")
         say(f"release: {self._run.release}  report: {self._run.release / 'report.html'}")
+
+
+def _budget(spent: Spend) -> str:
+    return "no limit" if spent.lifetime_budget is None else f"{spent.lifetime_budget:g}"
 
 
 def _views_key(config: Config, source: Source, models: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,7 @@ import numpy as np
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 from pyarrow import ipc  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from spti_ray.files import fsync_folder, write_atomic
+from spti_ray.files import atomic_file, fsync_folder
 from spti_ray.types import CountArray, NoisyHistogram
 
 pa: Any = pyarrow  # ships no types
@@ -47,8 +48,17 @@ class Label:
     code_version: str
 
 
-def write(folder: Path, label: Label, candidate_ids: tuple[str, ...], noisy_K: CountArray) -> Path:
-    """Write the artifact and return its path once it is on disk. OSError leaves no temporary file behind."""
+def write(
+    folder: Path,
+    label: Label,
+    candidate_ids: tuple[str, ...],
+    noisy_K: CountArray,
+    fault: Callable[[str], None] = lambda point: None,
+) -> Path:
+    """Write the artifact and return its path once it is on disk. OSError leaves no temporary file behind.
+
+    `fault` is the gate's hook for crash tests, called with "in_artifact" before the file gets its name.
+    """
     schema = pa.schema(
         [("candidate_id", pa.string()), ("noisy_count", pa.int64())],
         metadata={f"spti.{name}": _text(value) for name, value in asdict(label).items()},
@@ -64,7 +74,10 @@ def write(folder: Path, label: Label, candidate_ids: tuple[str, ...], noisy_K: C
     for created in (folder.parent, folder):  # the new folders' own names must be durable before the ledger cites them
         fsync_folder(created)
     path = parent / f"histogram-{hashlib.sha256(data).hexdigest()}.arrow"
-    write_atomic(path, data)
+    with atomic_file(path) as file:
+        file.write(data)
+        file.flush()
+        fault("in_artifact")
     return path
 
 

@@ -1,22 +1,30 @@
 """The certificate of a release (`privacy.json`): what is guaranteed, by what, and how to check it.
 
-Every figure comes from the plan, the verified ledger or the public configuration.
+A function of the ledger's entries alone (and of audit results, which it repeats): whoever has the ledger can make it
+again and compare, field by field. `spti verify` does.
 """
 
 from __future__ import annotations
 
 import math
-import sys
-from importlib.metadata import version
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from spti_ray import __version__
-from spti_ray.config import Config
-from spti_ray.dp.accounting import NoisePlan
-from spti_ray.dp.gate import Spend
+from spti_ray.dp.accounting import NoisePlan, plan_at
+from spti_ray.dp.build import code_version
+from spti_ray.dp.chain import LedgerError
+from spti_ray.dp.entries import Entry
+from spti_ray.dp.history import openings, slots_of
+from spti_ray.dp.spend import Spend, spend_of
 
-FORMAT = "spti-ray privacy certificate 1"
+FORMAT = "spti-ray privacy certificate 2"
+
+WORDS = frozenset(
+    {"statement", "in_words", "name", "composition", "assumptions", "not_protected", "trust", "foundation_models"}
+    | {"lifetime_rule", "verify", "written_by"}
+)
+"""Fields that are prose of the code that wrote them; all others are facts that any version must agree on."""
 
 _NOT_PROTECTED = (
     "the configuration: label list and shares, number of candidates, generations and images, votes per record, delta",
@@ -30,23 +38,41 @@ _ASSUMPTIONS = (
     "and embeddings are rounded to int16 before voting, but the last bits are the engine's; batch_size 1 removes the "
     "doubt",
     "the operating system's entropy source is sound",
-    "the ledger file is kept: a copy of its head hash, such as this certificate's, shows a ledger that was cut back",
+    "the ledger is kept: a copy of its head hash, such as this certificate's, shows a ledger that was cut back",
+    "prompts, labels and settings were written without looking at the private images",
 )
 _FOUNDATION_MODELS = (
     "The guarantee covers the private set of this run. A foundation model that was itself trained on some of these "
     "images or texts may reproduce them without this release's help; choose models whose training data are known."
 )
+_LIFETIME_RULE = (
+    "privacy loss distributions while all charged queries share one sigma; else the fully adaptive Renyi filter "
+    "(Feldman and Zrnic 2021), which holds although a run's noise may have been chosen after seeing earlier releases. "
+    "If earlier releases decided whether a second sigma was ever used, this epsilon is proven at twice the delta only"
+)
+NOT_AUDITED = "not run for this release: spti audit DIR runs them on the installed build and puts the results here"
 
 
-def certificate(config: Config, plan: NoisePlan, spend: Spend, generations: int) -> dict[str, Any] | None:
-    """The certificate as plain JSON values, or None when simulated noise was used by any attempt of the run."""
+def certificate(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+    """The certificate of `run` as plain JSON values, as of the last of `entries`.
+
+    None when any attempt of the run used simulated noise. LedgerError if the entries know no such run.
+    """
+    attempts = openings(entries, run)
+    if not attempts:
+        raise LedgerError(f"the ledger knows no run {run!r}")
+    spend = spend_of(entries, run)
     if not spend.private:
         return None
-    unit = config.privacy.unit
-    advantage = plan.attacker_advantage
-    runs = spend.runs
+    first = attempts[0]
+    unit = first.unit
+    plan = plan_at(
+        first.sigma, first.epsilon, first.delta, first.votes_per_record, first.generations, first.spare_slots
+    )
+    measured = [slot.reserved for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
     return {
         "format": FORMAT,
+        "written_by": f"spti-ray {code_version()}",
         "statement": (
             f"This release is ({plan.epsilon:g}, {plan.delta:g})-differentially private for adding or removing any one "
             f"{unit} of the private set, against anybody who sees all of it."
@@ -62,10 +88,10 @@ def certificate(config: Config, plan: NoisePlan, spend: Spend, generations: int)
             "sigma": plan.sigma,
             "votes_per_record": plan.votes_per_record,
             "l2_sensitivity": math.sqrt(plan.votes_per_record),
-            "generations": generations,
+            "generations": spend.committed,
             "planned_generations": plan.generations,
             "spare_slots": plan.spare_slots,
-            "candidates": config.evolution.candidates,
+            "candidates": max((reserved.num_candidates for reserved in measured), default=0),
             "queries_charged": spend.queries,
             "queries_planned": plan.slots,
             "burned_slots": spend.burned,
@@ -76,34 +102,9 @@ def certificate(config: Config, plan: NoisePlan, spend: Spend, generations: int)
             "epsilon_of_charged_queries": spend.epsilon,
             "replace_one_epsilon_of_charged_queries": spend.replace_one_epsilon,
         },
-        "dataset": {
-            "id": spend.dataset,
-            "lifetime_epsilon": spend.lifetime_budget,
-            "lifetime_delta": spend.lifetime_delta,
-            # A run with simulated noise on the same dataset leaves no lifetime guarantee to state.
-            "lifetime_epsilon_spent": spend.lifetime_epsilon if spend.lifetime_private else None,
-            "runs": runs,
-            "burned_slots": spend.lifetime_burned,
-        },
-        "noise": {
-            "source": spend.noise,
-            "versions": {
-                "spti-ray": __version__,
-                "opendp": version("opendp"),
-                "dp-accounting": version("dp-accounting"),
-                "numpy": version("numpy"),
-                "python": ".".join(map(str, sys.version_info[:3])),
-            },
-        },
-        "attacker": {
-            "mu": plan.mu,
-            "advantage": advantage,
-            "in_words": (
-                f"Somebody who knows everything but whether one {unit} was used, and bets on it after seeing the "
-                f"release, has true and false positive rates that differ by at most {100 * advantage:.1f} percentage "
-                "points; 0 is a coin toss, 100 is certainty."
-            ),
-        },
+        "dataset": _dataset(spend),
+        "noise": {"source": spend.noise, "builds": list(dict.fromkeys(attempt.build for attempt in attempts))},
+        "attacker": _attacker(plan, unit),
         "assumptions": list(_ASSUMPTIONS),
         "not_protected": list(_NOT_PROTECTED),
         "trust": {
@@ -111,16 +112,72 @@ def certificate(config: Config, plan: NoisePlan, spend: Spend, generations: int)
             "trusted": "the cluster, its operator and storage, and the engines, which all run inside the cluster",
             "not_trusted": "whoever receives the release folder",
         },
-        "tuning": (
-            f"{runs} run(s) are charged to this dataset in its ledger, this one included. If this release was chosen "
-            "among them by looking at the private set, the lifetime figure is the one to quote."
-        ),
+        "tuning": _tuning(spend),
         "foundation_models": _FOUNDATION_MODELS,
-        "audits": "not run for this release; the sampler and sensitivity tests are in tests/statistical (make test)",
-        "run": spend.run,
-        "attempts": spend.attempts,
+        "audits": dict(audits) if audits else NOT_AUDITED,
+        "run": {"id": run, "config_sha256": first.config_sha256, "attempts": spend.attempts},
         "ledger": {
             "head": spend.ledger_head,
-            "verify": f"spti ledger verify {Path(spend.ledger_path).name} --head {spend.ledger_head}",
+            "entries": len(entries),
+            "verify": "spti verify RELEASE --ledger LEDGER checks every field; spti ledger verify LEDGER --head "
+            f"{spend.ledger_head} checks the chain alone",
         },
+    }
+
+
+def _dataset(spend: Spend) -> dict[str, Any]:
+    return {
+        "id": spend.dataset,
+        "lifetime_epsilon": spend.lifetime_budget,
+        "lifetime_delta": spend.lifetime_delta,
+        # A run with simulated noise on the same dataset leaves no lifetime guarantee to state.
+        "lifetime_epsilon_spent": spend.lifetime_epsilon if spend.lifetime_private else None,
+        "lifetime_rule": _LIFETIME_RULE,
+        "runs": len(spend.runs),
+        "burned_slots": spend.lifetime_burned,
+    }
+
+
+def _attacker(plan: NoisePlan, unit: str) -> dict[str, Any]:
+    return {
+        "mu_of_continuous_gaussian": plan.mu,
+        "advantage": plan.attacker_advantage,
+        "in_words": (
+            f"Somebody who knows everything but whether one {unit} was used, and bets on it after seeing the release, "
+            f"has true and false positive rates that differ by at most {100 * plan.attacker_advantage:.1f} percentage "
+            "points; 0 is a coin toss, 100 is certainty."
+        ),
+    }
+
+
+def _tuning(spend: Spend) -> dict[str, Any]:
+    """What else was run on the dataset, what all of it cost, and whether private metrics were looked at."""
+    looked_at = [past for past in spend.runs if past.evaluated_by]
+    metrics = sorted({metric for past in looked_at for metric in past.evaluated_by})
+    cost = (
+        f"together they cost epsilon {spend.lifetime_epsilon:.4g} at delta {spend.lifetime_delta:g}"
+        if spend.lifetime_private
+        else "some of them simulated their noise, so nothing is guaranteed for all of them together"
+    )
+    words = f"{len(spend.runs)} run(s) are recorded on this dataset, this one included; {cost}. "
+    if looked_at:
+        words += (
+            f"Metrics that read the private set were looked at for {len(looked_at)} of them ({'; '.join(metrics)}). If "
+            "this release was chosen by such a metric, the choice is itself an output computed from the private images "
+            "without noise: neither this release's epsilon nor the total covers it. The total covers publishing all of "
+            "the runs, without saying which is best on the private set."
+        )
+    elif len(spend.runs) > 1:
+        words += (
+            "No private metric is recorded for any of them. If the settings of this run were chosen after seeing "
+            "earlier releases, the total is the figure to quote; a choice by looking at the private set is covered by "
+            "neither."
+        )
+    else:
+        words += "No private metric is recorded for it."
+    return {
+        "in_words": words,
+        "total_epsilon": spend.lifetime_epsilon if spend.lifetime_private else None,
+        "total_delta": spend.lifetime_delta,
+        "runs": [asdict(past) | {"evaluated_by": list(past.evaluated_by)} for past in spend.runs],
     }

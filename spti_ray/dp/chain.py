@@ -1,182 +1,95 @@
-"""An append-only, hash-chained file of ledger entries: one JSON line each, written under an exclusive lock.
+"""What a ledger is kept in: an append-only chain of entries, each with the hash of the one before.
 
-Promises: an entry that `append` returned is on disk (fsync) and every reader that verifies the chain finds it, in
-place and unaltered, or finds an error. Not promised: a chain cut back by whole lines from its end still verifies by
-itself; compare it with a head hash kept elsewhere (the certificate's, or a live `Chain`'s, which remembers its last).
+Promises of every `Chain`: an entry that `append` returned is durable, and every reader finds it, in place and
+unaltered, or finds an error. Entries are decided on and appended as one step: nobody else's entry comes between what
+the decision saw and what it wrote. Not promised: a chain cut back by whole entries from its end still verifies by
+itself; compare it with a head hash kept elsewhere (a certificate's, or a live `Chain`'s, which remembers its last).
+
+`FileChain` is a local file, `ObjectChain` one create-only object per entry.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
-from collections.abc import Generator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
-from typing import Literal
+from typing import Protocol
 
 from spti_ray.dp.entries import GENESIS, Entry, Event, decode, encode
-from spti_ray.files import fsync_folder
 
-Tail = Literal["whole", "no newline", "torn"]
+Decide = Callable[[Sequence[Entry]], Event | None]
+"""Sees the verified entries and says what to append, or None. It may be asked again, so it has no effects."""
 
 
 class LedgerError(RuntimeError):
     """The ledger can't be trusted, read or written; one line says where and what to do."""
 
 
-class IncompleteTail(LedgerError):
-    """The last line is half-written by a crash. Nobody relied on it; the next append removes it.
+@dataclass(frozen=True)
+class Reading:
+    """The intact entries, every hash checked, and a note for people where a crash left something to tidy up."""
 
-    `entries` are the intact ones before it.
-    """
-
-    def __init__(self, message: str, entries: list[Entry]) -> None:
-        super().__init__(message)
-        self.entries = entries
-
-
-def verify(path: str | Path, head: str | None = None) -> list[Entry]:
-    """All entries of the ledger file, with every hash checked. Writes nothing.
-
-    `head` is a hash that the chain must contain, such as a certificate's: it shows a chain that was cut back.
-    LedgerError names the first bad line; IncompleteTail reports a half-written last line of an intact chain.
-    """
-    path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH)  # never look at a line while it is being written
-            data = file.read()
-    except OSError as error:
-        raise LedgerError(f"can't read ledger {path}: {error.strerror}") from None
-    entries, _, tail = _parse(data, path)
-    if head is not None and head not in {entry.hash for entry in entries}:
-        raise LedgerError(f"ledger {path} does not contain the expected head {head[:12]}: it was cut back or replaced")
-    if tail == "torn":
-        message = (
-            f"ledger {path} line {len(entries) + 1} is incomplete (a crash while writing); the next run removes it"
-        )
-        raise IncompleteTail(message, entries)
-    return entries
-
-
-@dataclass
-class LockedChain:
-    """The chain while its lock is held: verified `entries`, and `append`."""
-
-    path: Path
-    fd: int
     entries: list[Entry]
-    length: int
-    """Bytes of the file up to the end of the last intact entry."""
-    tail: Tail
+    note: str = ""
 
     @property
     def head(self) -> str:
-        return self.entries[-1].hash if self.entries else GENESIS
-
-    def append(self, event: Event) -> Entry:
-        """Write one entry and return once it is on disk. LedgerError leaves the file as it was."""
-        line = encode(len(self.entries), self.head, datetime.now(UTC).isoformat(timespec="milliseconds"), event)
-        data = (b"\n" if self.tail == "no newline" else b"") + line + b"\n"
-        try:
-            if self.tail == "torn":
-                # A crash cut the last append short. It had not returned, so no vote was cast and nothing was released
-                # on its strength; removing it loses nothing. Anything else that is wrong is never repaired.
-                os.ftruncate(self.fd, self.length)
-            _write(self.fd, data, self.length)
-            os.fsync(self.fd)
-            if not self.entries:
-                fsync_folder(self.path.parent)
-        except OSError as error:
-            self._cut_back()
-            raise LedgerError(f"can't write ledger {self.path}: {error.strerror}; nothing was recorded") from None
-        self.length += len(data)
-        self.tail = "whole"
-        self.entries.append(decode(line))
-        return self.entries[-1]
-
-    def _cut_back(self) -> None:
-        """Drop what a failed append may have left. If even that fails, it is a torn tail for the next one."""
-        try:
-            os.ftruncate(self.fd, self.length)
-            os.fsync(self.fd)
-        except OSError:
-            pass
-        self.tail = "torn"
+        return head_of(self.entries)
 
 
-@dataclass
-class Chain:
-    """A ledger file. Remembers the last head it saw, and refuses a file that no longer contains it."""
+class Chain(Protocol):
+    """The chain of one dataset."""
 
-    path: Path
-    _seen: str = field(default=GENESIS, repr=False)
+    @property
+    def location(self) -> str:
+        """Where it is, for people: a path or a URL."""
+        ...
 
-    @contextmanager
-    def locked(self) -> Generator[LockedChain]:
-        """Hold the exclusive lock: read, decide and append as one step. Creates the file when there is none."""
-        try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            # A descriptor of its own for each use: flock then also keeps out other threads of this process.
-            fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise LedgerError(f"can't open ledger {self.path}: {error.strerror}") from None
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
-            data = _read(fd)
-            entries, length, tail = _parse(data, self.path)
-            if self._seen != GENESIS and self._seen not in {entry.hash for entry in entries}:
-                raise LedgerError(f"ledger {self.path} was cut back or replaced while in use; restore it")
-            chain = LockedChain(self.path, fd, entries, length, tail)
-            yield chain
-            self._seen = chain.head
-        finally:
-            os.close(fd)  # releases the lock
+    def read(self) -> Reading:
+        """All of it, verified; no entries if there is none yet. Writes nothing. LedgerError if it is broken."""
+        ...
+
+    def append(self, decide: Decide) -> list[Entry]:
+        """Read, decide and append as one step; return all entries, a new one last, once it is durable.
+
+        LedgerError if the chain is broken or was cut back since this object last saw it, or can't be written.
+        What `decide` raises goes through, and nothing is written.
+        """
+        ...
 
 
-def _parse(data: bytes, path: Path) -> tuple[list[Entry], int, Tail]:
-    """Entries of the file, the length in bytes of the intact part, and the state of its last line."""
-    *lines, rest = data.split(b"\n")
-    entries: list[Entry] = []
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry = decode(line)
-        except ValueError as error:
-            raise LedgerError(f"ledger {path} line {number} {error}; restore the file from a copy") from None
-        _check_link(entry, entries, path)
-        entries.append(entry)
-    length = len(data) - len(rest)
-    if not rest:
-        return entries, length, "whole"
+def head_of(entries: Sequence[Entry]) -> str:
+    """The last hash: what the next entry must name, and what an auditor keeps elsewhere."""
+    return entries[-1].hash if entries else GENESIS
+
+
+def next_line(entries: Sequence[Entry], event: Event) -> bytes:
+    """The line of `event` as the next entry, without newline."""
+    return encode(len(entries), head_of(entries), datetime.now(UTC).isoformat(timespec="milliseconds"), event)
+
+
+def decode_next(line: bytes, before: Sequence[Entry], where: str) -> Entry:
+    """The entry of `line`, which must follow `before`; LedgerError in one line that starts with `where` otherwise."""
     try:
-        entry = decode(rest)
-    except ValueError:
-        return entries, length, "torn"
-    # Whole but for its newline: kept, because dropping it could drop a charge that somebody relied on (an editor may
-    # have stripped the newline).
-    _check_link(entry, entries, path)
-    return [*entries, entry], len(data), "no newline"
+        entry = decode(line)
+    except ValueError as error:
+        raise LedgerError(f"{where} {error}; restore it from a copy") from None
+    check_link(entry, before, where)
+    return entry
 
 
-def _check_link(entry: Entry, before: list[Entry], path: Path) -> None:
-    prev = before[-1].hash if before else GENESIS
-    if entry.seq != len(before) or entry.prev != prev:
+def check_link(entry: Entry, before: Sequence[Entry], where: str) -> None:
+    """LedgerError unless `entry` names the hash of the last of `before`."""
+    if entry.seq != len(before) or entry.prev != head_of(before):
         raise LedgerError(
-            f"ledger {path} line {len(before) + 1} does not follow the line before it: lines were dropped, "
-            "inserted or reordered; restore the file from a copy"
+            f"{where} does not follow the one before it: entries were dropped, inserted or reordered; restore the "
+            "ledger from a copy"
         )
 
 
-def _read(fd: int) -> bytes:
-    with os.fdopen(os.dup(fd), "rb") as file:
-        file.seek(0)
-        return file.read()
-
-
-def _write(fd: int, data: bytes, offset: int) -> None:
-    """Write all of `data` at `offset`; a disk that fills up midway raises OSError."""
-    while data:
-        written = os.pwrite(fd, data, offset)
-        data, offset = data[written:], offset + written
+def check_contains(entries: Sequence[Entry], head: str, location: str) -> None:
+    """LedgerError unless `head`, a hash kept elsewhere, is in the chain."""
+    if head != GENESIS and head not in {entry.hash for entry in entries}:
+        raise LedgerError(
+            f"ledger {location} does not contain the expected head {head[:12]}: it was cut back or replaced"
+        )

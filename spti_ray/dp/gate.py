@@ -6,7 +6,7 @@ A generation goes RESERVED (charged, durable) -> votes -> noise -> artifact -> C
 leaves behind is settled by `open`: no complete artifact burns the reservation, a complete one is adopted, a committed
 one is replayed. Nothing is ever noised again.
 
-    gate = Gate(ledger, plan, run, directory / "generations", OpenDPNoise(), code_version, config_sha256)
+    gate = Gate(ledger, plan, run, directory / "generations", OpenDPNoise(), config_sha256)
     gate.open()
     histogram = gate.committed(g) or gate.measure(gate.reserve(g, scored.sha256(), ids), votes, num_shards)
 """
@@ -14,21 +14,22 @@ one is replayed. Nothing is ever noised again.
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from spti_ray.dp import artifact
-from spti_ray.dp.accounting import NoisePlan, pld_epsilon
-from spti_ray.dp.artifact import ArtifactError, read_histogram
-from spti_ray.dp.entries import GENESIS, Burned, Opened, Registered, Reserved
-from spti_ray.dp.ledger import Lease, Ledger, LedgerError, Slot, SlotsExhausted, charges, slots_of
+from spti_ray.dp.accounting import NoisePlan
+from spti_ray.dp.artifact import ArtifactError
+from spti_ray.dp.build import build, code_version
+from spti_ray.dp.chain import LedgerError
+from spti_ray.dp.entries import Reserved
+from spti_ray.dp.history import Slot, slots_of
+from spti_ray.dp.ledger import Lease, Ledger
 from spti_ray.dp.mechanism import NoiseSource
+from spti_ray.dp.spend import Spend, spend_of
 from spti_ray.dp.tally import GateError, tally
-from spti_ray.types import NoisyHistogram, Votes
-
-__all__ = ["ArtifactError", "Gate", "GateError", "Reservation", "SlotsExhausted", "Spend", "read_histogram"]
+from spti_ray.types import NoisyHistogram, Query, Votes
 
 
 @dataclass(frozen=True)
@@ -39,6 +40,11 @@ class Reservation:
     candidate_ids: tuple[str, ...]
 
     @property
+    def query(self) -> Query:
+        """What shards are asked, and what their votes must answer."""
+        return Query(self.entry.run, self.entry.generation, self.entry.candidates_sha256)
+
+    @property
     def generation(self) -> int:
         return self.entry.generation
 
@@ -47,40 +53,13 @@ class Reservation:
         return self.entry.slot
 
 
-@dataclass(frozen=True)
-class Spend:
-    """What has been spent so far, for the certificate. `private` is False if any attempt used simulated noise."""
-
-    dataset: str
-    run: str
-    private: bool
-    noise: str
-    plan: NoisePlan
-    epsilon: float
-    """Certified for the run's charged queries at `plan.delta`, under add/remove of one unit."""
-    replace_one_epsilon: float
-    """The same under replacement of one unit."""
-    queries: int
-    """Charged queries (RESERVED), of which `committed` have a histogram and `burned` never will."""
-    committed: int
-    burned: int
-    lifetime_burned: int
-    """Burned queries of all runs on the dataset."""
-    attempts: int
-    runs: int
-    """Runs that are charged to the dataset, this one included."""
-    lifetime_budget: float | None
-    lifetime_delta: float
-    lifetime_epsilon: float
-    """Certified for the charged queries of all runs on the dataset, at `lifetime_delta`."""
-    lifetime_private: bool
-    """False if any run on the dataset used simulated noise: `lifetime_epsilon` then holds for none of them."""
-    ledger_path: str
-    ledger_head: str
-
-
 class Gate:
-    """The gate of one run. `folder` is the run's `generations` folder; `fault` is a hook for crash tests."""
+    """The gate of one run. `folder` is the run's `generations` folder.
+
+    `fault` is a hook for crash tests, called at each gap of the protocol with its name: opened, before_reserved,
+    after_reserved, after_votes, after_draw, in_artifact, after_artifact, after_committed, after_released; and while a
+    crash is being settled: adopted, burned.
+    """
 
     def __init__(
         self,
@@ -89,12 +68,12 @@ class Gate:
         run: str,
         folder: str | Path,
         noise: NoiseSource,
-        code_version: str,
         config_sha256: str = "",
+        unit: str = "record",
         fault: Callable[[str], None] | None = None,
     ) -> None:
         self.ledger, self.plan, self.run, self.folder = ledger, plan, run, Path(folder)
-        self._noise, self._code_version, self._config_sha256 = noise, code_version, config_sha256
+        self._noise, self._config_sha256, self._unit = noise, config_sha256, unit
         self._fault: Callable[[str], None] = fault or _no_fault
         self._lease: Lease | None = None
         self._drawn: set[int] = set()  # slots that this process has noised
@@ -106,7 +85,10 @@ class Gate:
         """
         noise = self._noise
         self._check_artifacts()
-        self._lease = self.ledger.open_run(self.run, self.plan, self._config_sha256, noise.name, noise.private)
+        self._lease = self.ledger.open_run(
+            self.run, self.plan, self._config_sha256, noise.name, noise.private, self._unit, build()
+        )
+        self._fault("opened")
         artifact.remove_temporary(self.folder)
         for slot in slots_of(self.ledger.entries(), self.run):
             found = self._artifact_of(slot.reserved)
@@ -114,12 +96,15 @@ class Gate:
                 found.unlink()  # a driver that was already fenced out wrote it; nobody has read it
             elif slot.open and found:
                 self._lease.commit(slot.reserved, artifact.read(found)[1].artifact_sha256)
+                self._fault("adopted")
                 self._lease.release(slot.reserved)
             elif slot.open:
                 self._lease.burn(slot.reserved, "no complete artifact when the run was resumed")
+                self._fault("burned")
             elif slot.artifact_sha256 is not None:
                 self._load(slot)
-                self._lease.release(slot.reserved)
+                if not slot.released:
+                    self._lease.release(slot.reserved)
 
     def committed(self, generation: int) -> NoisyHistogram | None:
         """The generation's histogram if it has one, read back and checked; None otherwise."""
@@ -143,7 +128,8 @@ class Gate:
                 f"generation {generation} must be >= 0 with distinct candidates, at least votes_per_record "
                 f"({self.plan.votes_per_record}) of them"
             )
-        entry = self._open_lease().reserve(generation, scored_sha256, len(ids), self._code_version)
+        self._fault("before_reserved")
+        entry = self._open_lease().reserve(generation, scored_sha256, len(ids), code_version())
         self._fault("after_reserved")
         return Reservation(entry, ids)
 
@@ -162,13 +148,15 @@ class Gate:
         if entry.slot in self._drawn:
             raise GateError(f"slot {entry.slot} has been noised already; open the run again to settle it")
         lease.check_open(entry)  # another driver may have burned it: a draw would never be used
-        total = tally(votes, num_shards, entry.candidates_sha256, len(reservation.candidate_ids))
+        total = tally(votes, num_shards, reservation.query, len(reservation.candidate_ids))
+        self._fault("after_votes")
         self._drawn.add(entry.slot)
         try:
             noisy_K = self._noise.add_noise(total.counts_K, entry.sigma)
             del total  # the clean sum is private; nothing after this line can reach it
             self._fault("after_draw")
-            path = artifact.write(self.folder, self._label(entry), reservation.candidate_ids, noisy_K)
+            label = self._label(entry)
+            path = artifact.write(self.folder, label, reservation.candidate_ids, noisy_K, self._fault)
         except BaseException as error:
             # Drawing again would answer the same question twice for one charge. If the ledger can't be written
             # either, `open` burns the reservation instead.
@@ -182,39 +170,12 @@ class Gate:
         lease.commit(entry, histogram.artifact_sha256)
         self._fault("after_committed")
         lease.release(entry)
+        self._fault("after_released")
         return histogram
 
     def spent(self) -> Spend:
-        """The run's and the dataset's spending, from the verified ledger."""
-        entries = self.ledger.entries()
-        events = [entry.event for entry in entries]
-        registered = events[0] if events else None
-        if not isinstance(registered, Registered):
-            raise LedgerError(f"dataset {self.ledger.dataset!r} is not registered in {self.ledger.path}")
-        openings = [event for event in events if isinstance(event, Opened)]
-        ours = [event for event in openings if event.run == self.run]
-        slots, terms = slots_of(entries, self.run), charges(entries, self.run)
-        return Spend(
-            dataset=self.ledger.dataset,
-            run=self.run,
-            private=self._noise.private and all(event.private for event in ours),
-            noise="; ".join(dict.fromkeys(event.noise for event in ours)) or self._noise.name,
-            plan=self.plan,
-            epsilon=pld_epsilon(terms, self.plan.delta),
-            replace_one_epsilon=pld_epsilon([(sigma, 2 * votes) for sigma, votes in terms], self.plan.delta),
-            queries=len(slots),
-            committed=sum(slot.artifact_sha256 is not None for slot in slots),
-            burned=sum(slot.burned for slot in slots),
-            lifetime_burned=sum(isinstance(event, Burned) for event in events),
-            attempts=len(ours),
-            runs=len({event.run for event in events if isinstance(event, Reserved)} | {self.run}),
-            lifetime_budget=registered.lifetime_epsilon,
-            lifetime_delta=registered.delta,
-            lifetime_epsilon=pld_epsilon(charges(entries), registered.delta),
-            lifetime_private=all(event.private for event in openings),
-            ledger_path=os.fspath(self.ledger.path),
-            ledger_head=entries[-1].hash if entries else GENESIS,
-        )
+        """The odometer: what the run and its dataset have spent so far, from the verified ledger."""
+        return spend_of(self.ledger.entries(), self.run)
 
     def _open_lease(self) -> Lease:
         if self._lease is None:
@@ -262,7 +223,7 @@ class Gate:
             label, histogram = artifact.read(path)
             if not any(_answers(label, histogram, slot.reserved) for slot in slots):
                 raise ArtifactError(
-                    f"histogram {path} has no charge for run {self.run!r} in ledger {self.ledger.path}: "
+                    f"histogram {path} has no charge for run {self.run!r} in ledger {self.ledger.location}: "
                     "restore the ledger, or use another run folder"
                 )
 

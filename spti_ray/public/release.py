@@ -11,10 +11,12 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from spti_ray.config import ROLES, Config
 from spti_ray.files import atomic_file, fsync_folder, write_atomic, write_table_atomic
@@ -48,14 +50,34 @@ def write_release(
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
             row = {"file_name": item.file, "text": item.text, "label": item.label}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
+    _certify(folder, config, items, models, certificate)
+
+
+def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
+    """Replace the certificate and the datasheet of a written release; images, manifest and texts stay as they are."""
+    table = pq.read_table(folder / "manifest.parquet")
+    names = [field.name for field in fields(ReleaseItem)]
+    items = [ReleaseItem(**row) for row in table.select(names).to_pylist()]
+    models: Models = json.loads((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
+    _certify(folder, config, items, models, certificate)
+
+
+def facts(folder: Path) -> dict[str, Any]:
+    """What ties a certificate to its files: it names the manifest, and the manifest names each image."""
+    data = (folder / "manifest.parquet").read_bytes()
+    images = pq.read_metadata(pa.BufferReader(data)).num_rows
+    return {"images": images, "manifest_sha256": hashlib.sha256(data).hexdigest()}
+
+
+def _certify(
+    folder: Path, config: Config, items: Sequence[ReleaseItem], models: Models, certificate: dict[str, Any] | None
+) -> None:
     if certificate is None:
         # A guarantee left over from an earlier write would be a false claim.
         (folder / "privacy.json").unlink(missing_ok=True)
         fsync_folder(folder)
     else:
-        # Ties the certificate to these files: it names the manifest, and the manifest names each image.
-        digest = hashlib.sha256((folder / "manifest.parquet").read_bytes()).hexdigest()
-        certificate = certificate | {"release": {"images": len(items), "manifest_sha256": digest}}
+        certificate = certificate | {"release": facts(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / "privacy.json", text + "\n")
     write_atomic(folder / "datasheet.md", datasheet(folder, config, items, models, certificate))

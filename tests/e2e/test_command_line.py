@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,9 @@ STICKERS = str(Path(__file__).parents[2] / "jobs" / "stickers.yaml")
 
 
 @pytest.mark.parametrize(
-    "command", [[], ["run"], ["plan"], ["doctor"], ["report"], ["ledger", "show"], ["ledger", "verify"]]
+    "command",
+    [[], ["run"], ["plan"], ["doctor"], ["report"], ["verify"], ["audit"]]
+    + [["ledger", name] for name in ("register", "show", "history", "verify", "anchor", "evaluated")],
 )
 def test_help_explains_every_command(cli, command):
     done = cli(*command, "--help")
@@ -52,6 +55,74 @@ def test_ledger_show_prints_entries_and_spend(finished):
     done = finished.cli("ledger", "show", str(finished.ledger.parent))
     assert done.returncode == 0
     assert done.stdout.count("RESERVED") == 3 and "spent: epsilon 1.9" in done.stdout
+
+
+def test_a_release_is_proved_field_by_field_from_its_ledger(finished, tmp_path):
+    done = finished.cli("verify", str(finished.out))
+    assert done.returncode == 0, done.stdout
+    assert "FAIL" not in done.stdout and done.stdout.count("ok ") > 60
+    # A published release is the release folder alone; the ledger comes from its keeper.
+    release = tmp_path / "published"
+    shutil.copytree(finished.out / "release", release)
+    assert "name the dataset's ledger" in finished.cli("verify", str(release)).stderr
+    arguments = ["verify", str(release), "--quiet", "--ledger", str(finished.ledger.parent)]
+    assert finished.cli(*arguments).returncode == 0
+    privacy = release / "privacy.json"
+    privacy.write_text(privacy.read_text().replace('"epsilon": 2.0', '"epsilon": 1.0'))
+    forged = finished.cli(*arguments)
+    assert forged.returncode == 1 and "FAIL epsilon: says 1.0, but the ledger says 2.0" in forged.stdout
+
+
+def test_an_anchor_kept_elsewhere_finds_a_ledger_that_was_cut_back(finished, cli):
+    anchor = cli.folder / "anchor.json"
+    assert cli("ledger", "anchor", str(finished.ledger), "--out", str(anchor)).returncode == 0
+    assert json.loads(anchor.read_text())["dataset"] == "stickers"
+    assert cli("ledger", "verify", str(finished.ledger), "--anchor", str(anchor)).returncode == 0
+    shorter = cli.folder / "stickers.jsonl"
+    shorter.write_bytes(b"".join(finished.ledger.read_bytes().splitlines(keepends=True)[:-2]))
+    assert cli("ledger", "verify", str(shorter)).returncode == 0, "a shorter chain is whole by itself"
+    found = cli("ledger", "verify", str(shorter), "--anchor", str(anchor))
+    assert found.returncode == 1 and "cut back" in found.stderr
+
+
+def test_ledger_history_tells_each_run_in_one_line(finished):
+    done = finished.cli("ledger", "history", str(finished.ledger.parent))
+    assert done.returncode == 0 and "3 of 3" in done.stdout and "1 run(s) on dataset stickers" in done.stdout
+
+
+def test_an_administrator_registers_a_dataset_once_and_for_good(cli):
+    register = ["ledger", "register", "xrays", "--ledger", "ledger", "--delta", "1e-6"]
+    assert cli(*register, "--lifetime-epsilon", "4").returncode == 0
+    assert "already" in cli(*register, "--lifetime-epsilon", "4").stdout
+    other = cli(*register, "--lifetime-epsilon", "8")
+    assert other.returncode == 1 and "registered with lifetime_epsilon 4.0" in other.stderr
+    assert cli("ledger", "register", "no/slash", "--delta", "1e-6").returncode == 2
+    assert cli("ledger", "register", "xrays", "--delta", "1").returncode == 2
+
+
+@pytest.mark.e2e
+def test_an_audit_puts_its_result_and_later_looks_into_the_certificate(finished, cli):
+    shutil.copytree(finished.out, cli.folder / "run")
+    shutil.copytree(finished.ledger.parent, cli.folder / "ledger")
+    run = json.loads((cli.folder / "run" / "release" / "privacy.json").read_text())["run"]["id"]
+    looked = cli("ledger", "evaluated", "ledger", run, "--metric", "FID against the private set")
+    assert looked.returncode == 0, looked.stderr
+    done = cli("audit", "run")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "canary audit" in done.stdout and "claimed" in done.stdout
+    document = json.loads((cli.folder / "run" / "release" / "privacy.json").read_text())
+    for canary in (document["audits"]["canary_one_run"], document["audits"]["canary_many_runs"]):
+        assert canary["canaries"] == 50_000 and 0 < canary["mu_lower_bound"] < canary["mu_claimed"] < 0.27
+    assert document["audits"]["passed"] and document["audits"]["sampler"]["passed"]
+    assert document["tuning"]["runs"][0]["evaluated_by"] == ["FID against the private set"]
+    assert "FID against the private set" in (cli.folder / "run" / "release" / "report.html").read_text()
+    assert "FID against the private set" in (cli.folder / "run" / "release" / "datasheet.md").read_text()
+    assert cli("verify", "run").returncode == 0
+
+
+def test_a_run_that_is_not_there_is_not_audited(cli):
+    done = cli("audit", "nothing-here")
+    assert done.returncode == 2 and "no run" in done.stderr
 
 
 def test_a_usage_error_exits_with_2(cli):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 import zlib
 from pathlib import Path
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spti_ray.dp.chain import verify
+from spti_ray.dp.file_chain import verify
 
 CANARY = "canary-9f3b"
 
@@ -53,6 +54,26 @@ def test_a_run_that_does_not_fit_the_lifetime_budget_is_refused_before_models_lo
     line = _refused(cli(*cli.run_arguments("run", "dataset.lifetime_epsilon=1")), 3)
     assert "lifetime epsilon 1" in line
     assert "RESERVED" not in [entry.kind for entry in verify(cli.folder / "ledger" / "stickers.jsonl")]
+
+
+def test_the_refusal_names_settings_that_are_then_accepted(cli):
+    refused = _refused(cli(*cli.run_arguments("run", "dataset.lifetime_epsilon=1")), 3)
+    fits = re.findall(r"privacy\.epsilon=([\d.]+)", refused)[0]
+    _, config, _, _, *settings = cli.run_arguments("run", "dataset.lifetime_epsilon=1", f"privacy.epsilon={fits}")
+    planned = cli("plan", config, *settings)
+    assert planned.returncode == 0, planned.stdout + planned.stderr
+    assert float(fits) <= 1 and "REFUSED" not in planned.stdout
+
+
+def test_an_id_that_nobody_registered_is_refused_where_registration_is_required(cli):
+    required = ("dataset.registration=required", "dataset.lifetime_epsilon=8")
+    line = _refused(cli(*cli.run_arguments("run", *required)), 2)
+    assert "'stickers' is not registered" in line and "spti ledger register stickers" in line
+    assert not (cli.folder / "ledger").exists(), "not even an empty ledger for a mistyped id"
+    made = cli("ledger", "register", "stickers", "--lifetime-epsilon", "20", "--delta", "1e-6", "--ledger", "ledger")
+    assert made.returncode == 0 and "epsilon 20 at delta 1e-06" in made.stdout
+    # It is found from now on, and its budget holds whatever the configuration says.
+    assert "registered with lifetime_epsilon 20" in _refused(cli(*cli.run_arguments("run", *required)), 1)
 
 
 def test_resources_that_never_arrive_end_the_run(cli):

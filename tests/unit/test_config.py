@@ -322,6 +322,7 @@ def test_a_file_that_can_not_be_read_is_refused_in_one_line(tmp_path):
 
 
 PLACEMENT = {
+    "dataset.registration": "required",
     "runtime.shards": 5,
     "runtime.address": "ray://head:10001",
     "runtime.placement_timeout_s": 5.0,

@@ -1,10 +1,12 @@
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 
 from spti_ray.config_load import ConfigError, load_config
+from spti_ray.dp.ledger import Ledger
 from spti_ray.evolve import evolve
 from spti_ray.planning import noise_plan, plan_lines, plan_summary, total_steps
 from spti_ray.public.population import Population
@@ -62,6 +64,24 @@ def test_engines_that_can_not_be_used_are_refused_at_planning(make_config):
         plan_summary(make_config(runtime__engines={"renderer": {"num_gpu": 1}}))
 
 
+def test_the_plan_reads_a_local_ledger_and_tells_what_would_fit(make_config, tmp_path):
+    config = make_config(ledger__path=str(tmp_path / "ledger"), privacy__epsilon=2.0)
+    assert "lifetime_epsilon_spent" not in plan_summary(config)
+    assert not (tmp_path / "ledger").exists(), "planning writes nothing"
+    noise = noise_plan(config)
+    ledger = Ledger(config.ledger.path, config.dataset.id)
+    ledger.register(2.5, 1e-5)
+    lease = ledger.open_run("r", noise, "c", "n", True)
+    for generation in range(noise.generations):
+        lease.reserve(generation, "ab", 4, "v")
+    before = (tmp_path / "ledger" / "toys.jsonl").read_bytes()
+    summary = plan_summary(config)
+    assert summary["lifetime_epsilon_spent"] == pytest.approx(2.0, abs=0.01)
+    assert summary["lifetime_epsilon_after"] > 2.5 and "privacy.epsilon=" in summary["affordable"]
+    assert plan_lines(summary)[-1].startswith("REFUSED")
+    assert (tmp_path / "ledger" / "toys.jsonl").read_bytes() == before
+
+
 class Fakes:
     """The private side, the gate, the store and the display of an `evolve` run, all simulated."""
 
@@ -73,7 +93,7 @@ class Fakes:
 
     def ready(self) -> None: ...
 
-    def vote(self, scored, votes_per_record):
+    def vote(self, query, scored, votes_per_record):
         return ()
 
     def committed(self, generation):
@@ -83,10 +103,14 @@ class Fakes:
         return 1
 
     def reserve(self, generation, sha256, ids):
-        return generation, ids
+        return SimpleNamespace(generation=generation, ids=ids, query=None)
+
+    def spent(self) -> None: ...
+
+    def charged(self, spend) -> None: ...
 
     def measure(self, reservation, votes, num_shards):
-        generation, ids = reservation
+        generation, ids = reservation.generation, reservation.ids
         counts_K = np.random.default_rng(generation).integers(-20, 50, len(ids))
         return NoisyHistogram(generation, ids, counts_K, 1.0, "")
 
@@ -109,11 +133,9 @@ def simulate(config, engines, folder):
     scoring = Scoring(config, engines, population.variations, ScoreCache())
     fakes = Fakes()
     fakes.steps = lambda: population.outcomes.total() + len(engines.render_jobs)
-    evolved = evolve(config, population, scoring, fakes, fakes, fakes, fakes)  # type: ignore[arg-type]
+    selected = evolve(config, population, scoring, fakes, fakes, fakes, fakes)  # type: ignore[arg-type]
     texts, renders = population.outcomes.total(), len(engines.render_jobs)
-    allotted = allot_images(
-        evolved.selected, config.evolution.quota(config.release.images), config.release.images_per_text
-    )
+    allotted = allot_images(selected, config.evolution.quota(config.release.images), config.release.images_per_text)
     items = render_release(folder, allotted, scoring.cache.renders, engines, config.runtime.seed)
     return texts, renders, len(items), len(engines.render_jobs) - renders, fakes.at
 

@@ -1,11 +1,7 @@
-"""The gate in one process, and at every gap of its protocol under SIGKILL (kill -9 of a forked driver)."""
+"""The gate in one process, with its ledger in a local folder and in a bucket. Crashes: test_crash_table.py."""
 
 import errno
 import os
-import signal
-from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,90 +9,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spti_ray.dp import artifact
-from spti_ray.dp.accounting import NoisePlan, pld_epsilon
+from spti_ray.dp.accounting import pld_epsilon
+from spti_ray.dp.artifact import ArtifactError, read_histogram
+from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Reserved
-from spti_ray.dp.gate import ArtifactError, Gate, GateError, Reservation, SlotsExhausted, read_histogram
-from spti_ray.dp.ledger import FencedOut, Ledger, LedgerError
-from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise, SeededNoise
-from spti_ray.types import CountArray, Votes
-
-IDS = tuple(f"g00-{i:05d}" for i in range(6))
-PLAN = NoisePlan(
-    sigma=4.0,
-    epsilon=2.0,
-    delta=1e-5,
-    achieved_epsilon=1.9,
-    replace_one_epsilon=3.0,
-    votes_per_record=1,
-    generations=3,
-    spare_slots=1,
-    attacker_advantage=0.2,
-)
-GAPS = ["after_reserved", "after_draw", "after_artifact", "after_committed"]
-
-
-class CountingNoise:
-    """Records each draw durably, then draws from OpenDP: what a killed process drew can be counted afterwards."""
-
-    private = True
-    name = "counted"
-
-    def __init__(self, log: Path) -> None:
-        self.log = log
-
-    def add_noise(self, counts_K: CountArray, sigma: float) -> CountArray:
-        with open(self.log, "a") as file:
-            file.write("draw\n")
-            file.flush()
-            os.fsync(file.fileno())
-        return OpenDPNoise().add_noise(counts_K, sigma)
-
-
-class NoNoise:
-    private = False
-    name = "SIMULATED: none"
-
-    def add_noise(self, counts_K: CountArray, sigma: float) -> CountArray:
-        return counts_K.copy()
-
-
-class Bench:
-    """A run folder with its ledger, from which any number of drivers can start."""
-
-    def __init__(self, root: Path) -> None:
-        self.root, self.generations, self.log = root, root / "run" / "generations", root / "draws"
-        self.ledger().register(None, 1e-5)
-
-    def ledger(self) -> Ledger:
-        return Ledger(self.root / "ledger", "ds")
-
-    def gate(
-        self, noise: NoiseSource | None = None, fault: Callable[[str], None] | None = None, run: str = "r"
-    ) -> Gate:
-        return Gate(self.ledger(), PLAN, run, self.generations, noise or CountingNoise(self.log), "v0", "c", fault)
-
-    def opened(self, noise: NoiseSource | None = None, fault: Callable[[str], None] | None = None) -> Gate:
-        gate = self.gate(noise, fault)
-        gate.open()
-        return gate
-
-    def draws(self) -> int:
-        return len(self.log.read_text().splitlines()) if self.log.exists() else 0
-
-    def artifacts(self, generation: int = 0) -> list[Path]:
-        return artifact.complete(self.generations, generation)
-
-    def kinds(self) -> Counter[str]:
-        return Counter(entry.kind for entry in self.ledger().entries())
-
-
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
-
-
-def shard(shard_id: int, counts: list[int] | None = None, sha: str = "ab", max_total: int = 100) -> Votes:
-    return Votes(shard_id, sha, np.array(counts or [1, 2, 3, 4, 5, 6], dtype=np.int64), max_total)
+from spti_ray.dp.gate import Gate, Reservation
+from spti_ray.dp.lease import FencedOut, SlotsExhausted
+from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
+from spti_ray.dp.tally import GateError, tally
+from spti_ray.types import Query, Votes
+from tests.unit.dp.bench import IDS, PLAN, QUERY, Bench, NoNoise, shard
+from tests.unit.dp.books import Book
 
 
 def test_a_generation_is_measured_committed_and_replayed(bench: Bench):
@@ -119,7 +42,8 @@ def test_the_counts_are_summed_over_shards_and_noised(bench: Bench):
     assert clean.counts_K.tolist() == [1, 2, 10, 4, 5, 6]
     gate = bench.opened(OpenDPNoise())
     wide = tuple(f"g01-{i:05d}" for i in range(200))
-    noisy = gate.measure(gate.reserve(1, "ab", wide), [shard(0, [0] * 200)], 1)
+    reservation = gate.reserve(1, "ab", wide)
+    noisy = gate.measure(reservation, [shard(0, [0] * 200, reservation.query)], 1)
     assert 2.0 < noisy.counts_K.std() < 8.0  # sigma is 4; 10 standard errors each way
 
 
@@ -132,13 +56,11 @@ def test_an_identical_duplicate_counts_once(bench: Bench):
 @settings(max_examples=40, deadline=None)
 @given(data=st.data())
 def test_the_sum_does_not_depend_on_order_or_repetition(data: st.DataObject):
-    from spti_ray.dp.tally import tally
-
     num = data.draw(st.integers(1, 5))
     counts = data.draw(st.lists(st.lists(st.integers(0, 9), min_size=6, max_size=6), min_size=num, max_size=num))
     order = data.draw(st.permutations(range(num))) + data.draw(st.lists(st.integers(0, num - 1), max_size=4))
-    votes = [Votes(i, "ab", np.array(counts[i], dtype=np.int64), 54) for i in order]
-    assert tally(votes, num, "ab", 6).counts_K.tolist() == np.sum(counts, axis=0).tolist()
+    votes = [Votes(QUERY, i, np.array(counts[i], dtype=np.int64), 54) for i in order]
+    assert tally(votes, num, QUERY, 6).counts_K.tolist() == np.sum(counts, axis=0).tolist()
 
 
 @pytest.mark.parametrize(
@@ -150,9 +72,11 @@ def test_the_sum_does_not_depend_on_order_or_repetition(data: st.DataObject):
         ([shard(0), shard(-1)], "votes of shard -1"),
         ([shard(0), shard(1), shard(0, [9, 2, 3, 4, 5, 6])], "shard 0 sent two different results"),
         ([shard(0), shard(0, max_total=99), shard(1)], "shard 0 sent two different results"),
-        ([shard(0), shard(1, sha="cd")], "shard 1 voted on other candidates"),
+        ([shard(0), shard(1, query=Query("r", 0, "cd"))], "shard 1 voted on other candidates"),
+        ([shard(0), shard(1, query=Query("r", 1, "ab"))], "shard 1 voted on generation 1, not 0"),
+        ([shard(0), shard(1, query=Query("q", 0, "ab"))], "shard 1 voted .* run"),
         ([shard(0), shard(1, [1, 2, 3])], "shard 1 must be 6 int64 counts"),
-        ([shard(0), Votes(1, "ab", np.ones(6), 9)], "shard 1 must be 6 int64 counts"),  # pyright: ignore[reportArgumentType]
+        ([shard(0), Votes(QUERY, 1, np.ones(6), 9)], "shard 1 must be 6 int64 counts"),  # pyright: ignore[reportArgumentType]
         ([shard(0), shard(1, [-1, 2, 3, 4, 5, 6])], "shard 1 are outside"),
         ([shard(0), shard(1, [80, 21, 0, 0, 0, 0])], "shard 1 are outside"),
         ([shard(0), shard(1, [2**62, 2**62, 2**62, 2**62, 0, 0])], "shard 1 are outside"),
@@ -235,50 +159,6 @@ def test_a_full_disk_after_the_draw_burns_the_reservation(bench: Bench, monkeypa
     assert (bench.draws(), len(bench.artifacts())) == (2, 1)
 
 
-@pytest.mark.parametrize("gap", GAPS)
-@pytest.mark.parametrize("how", ["raise", "kill"])
-def test_a_crash_at_any_gap_costs_at_most_its_charge(bench: Bench, gap: str, how: str):
-    def crash(point: str) -> None:
-        if point == gap:
-            if how == "kill":
-                os.kill(os.getpid(), signal.SIGKILL)
-            raise KeyboardInterrupt
-
-    if how == "raise":
-        with pytest.raises(KeyboardInterrupt):
-            _one_generation(bench, crash)
-    else:
-        child = os.fork()
-        if child == 0:
-            try:
-                _one_generation(bench, crash)
-            finally:
-                os._exit(1)
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
-    left = {path: path.read_bytes() for path in bench.artifacts()}
-
-    gate = bench.opened()
-    histogram = gate.committed(0)
-    if gap in ("after_artifact", "after_committed"):  # adopted or replayed, byte for byte
-        assert histogram is not None and bench.kinds()["BURNED"] == 0
-        assert {path: path.read_bytes() for path in bench.artifacts()} == left
-    else:
-        assert histogram is None and bench.kinds()["BURNED"] == 1 and left == {}
-        histogram = gate.measure(gate.reserve(0, "ab", IDS), [shard(0)], 1)
-    reservations = bench.kinds()["RESERVED"]
-    assert bench.draws() <= reservations == PLAN.slots - gate.slots_left()
-    assert bench.kinds()["COMMITTED"] == bench.kinds()["RELEASED"] == len(bench.artifacts()) == 1
-    assert not list(bench.generations.glob("*/.*"))
-    again = bench.opened().committed(0)
-    assert again is not None and again.counts_K.tolist() == histogram.counts_K.tolist()
-    assert bench.kinds()["BURNED"] == reservations - 1
-
-
-def _one_generation(bench: Bench, fault: Callable[[str], None]) -> None:
-    gate = bench.opened(fault=fault)
-    gate.measure(gate.reserve(0, "ab", IDS), [shard(0)], 1)
-
-
 def test_a_half_written_artifact_is_not_mistaken_for_a_whole_one(bench: Bench):
     bench.opened().reserve(0, "ab", IDS)
     (bench.generations / "00").mkdir(parents=True)
@@ -338,10 +218,10 @@ def test_an_artifact_of_another_reservation_is_not_adopted(bench: Bench):
         bench.opened()
 
 
-def test_a_lost_ledger_is_noticed_by_the_runs_histograms(bench: Bench):
+def test_a_lost_ledger_is_noticed_by_the_runs_histograms(bench: Bench, book: Book):
     gate = bench.opened()
     gate.measure(gate.reserve(0, "ab", IDS), [shard(0)], 1)
-    bench.ledger().path.unlink()
+    book.rewrite([])
     bench.ledger().register(None, 1e-5)
     with pytest.raises(ArtifactError, match="restore the ledger"):
         bench.opened()

@@ -1,0 +1,103 @@
+"""The right of one attempt to append for its run: a charge, and what became of it.
+
+A later attempt fences out the earlier ones: each append decides on the chain's newest entries, in one step with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from spti_ray.dp.accounting import NoisePlan
+from spti_ray.dp.budget import charge
+from spti_ray.dp.chain import Chain, LedgerError
+from spti_ray.dp.entries import Burned, Committed, Entry, Event, Released, Reserved
+from spti_ray.dp.history import Slot, openings, slots_of
+
+
+class FencedOut(LedgerError):
+    """A later attempt has taken over the run; this driver must stop."""
+
+
+class SlotsExhausted(LedgerError):
+    """The run has made all the queries it was planned for."""
+
+
+class Lease:
+    """One attempt's right to append for its run. Each method is one durable entry, or FencedOut."""
+
+    def __init__(self, chain: Chain, run: str, plan: NoisePlan, attempt: int) -> None:
+        self.chain, self.run, self.plan, self.attempt = chain, run, plan, attempt
+
+    def reserve(self, generation: int, candidates_sha256: str, num_candidates: int, code_version: str) -> Reserved:
+        """Charge one query. SlotsExhausted or BudgetRefused charge nothing."""
+        plan = self.plan
+
+        def decide(entries: Sequence[Entry]) -> Event:
+            slots = self._slots(entries)
+            if any(slot.reserved.generation == generation and not slot.burned for slot in slots):
+                raise LedgerError(f"generation {generation} of run {self.run!r} is already reserved")
+            if len(slots) >= plan.slots:
+                raise SlotsExhausted(f"run {self.run!r} has made all {plan.slots} queries that it was planned for")
+            return Reserved(
+                run=self.run,
+                generation=generation,
+                attempt=self.attempt,
+                slot=len(slots),
+                votes_per_record=plan.votes_per_record,
+                sigma=plan.sigma,
+                candidates_sha256=candidates_sha256,
+                num_candidates=num_candidates,
+                code_version=code_version,
+                epsilon_after=charge(entries, plan),
+            )
+
+        reserved = self.chain.append(decide)[-1].event
+        assert isinstance(reserved, Reserved)
+        return reserved
+
+    def burn(self, reserved: Reserved, reason: str) -> None:
+        """Give the reservation up for good; its charge stays."""
+        self._settle(reserved, Burned(self.run, reserved.generation, reserved.slot, reason))
+
+    def commit(self, reserved: Reserved, artifact_sha256: str) -> None:
+        """Name the reservation's one histogram, whose artifact is already on disk."""
+        self._settle(reserved, Committed(self.run, reserved.generation, reserved.slot, artifact_sha256))
+
+    def release(self, reserved: Reserved) -> None:
+        """Let selection read the committed histogram. Doing it again changes nothing."""
+
+        def decide(entries: Sequence[Entry]) -> Event | None:
+            slot = self._slots(entries)[reserved.slot]
+            if slot.artifact_sha256 is None:
+                raise LedgerError(f"slot {reserved.slot} of run {self.run!r} has no committed histogram to release")
+            if slot.released:
+                return None
+            return Released(self.run, reserved.generation, reserved.slot, slot.artifact_sha256)
+
+        self.chain.append(decide)
+
+    def check_open(self, reserved: Reserved) -> None:
+        """LedgerError unless the reservation is still open; FencedOut if a later attempt has taken the run."""
+        self._open_slot(self.chain.read().entries, reserved)
+
+    def _settle(self, reserved: Reserved, event: Event) -> None:
+        """Append what became of an open reservation."""
+
+        def decide(entries: Sequence[Entry]) -> Event:
+            self._open_slot(entries, reserved)
+            return event
+
+        self.chain.append(decide)
+
+    def _slots(self, entries: Sequence[Entry]) -> list[Slot]:
+        latest = len(openings(entries, self.run))
+        if latest != self.attempt:
+            raise FencedOut(
+                f"run {self.run!r} was taken over by attempt {latest}; this one (attempt {self.attempt}) stops"
+            )
+        return slots_of(entries, self.run)
+
+    def _open_slot(self, entries: Sequence[Entry], reserved: Reserved) -> None:
+        slots = self._slots(entries)
+        if reserved.slot >= len(slots) or slots[reserved.slot].reserved != reserved or not slots[reserved.slot].open:
+            raise LedgerError(f"slot {reserved.slot} of run {self.run!r} is not an open reservation")

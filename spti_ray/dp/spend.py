@@ -1,0 +1,79 @@
+"""The odometer: what a run and its dataset have spent, read from the ledger's entries alone.
+
+Up to date at any moment: the charge of a query is in the ledger before its first vote is cast.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from spti_ray.dp.accounting import pld_epsilon
+from spti_ray.dp.chain import LedgerError, head_of
+from spti_ray.dp.entries import Entry, Opened
+from spti_ray.dp.history import RunHistory, charges, history, openings, registration
+from spti_ray.dp.lifetime import lifetime_epsilon
+
+
+@dataclass(frozen=True)
+class Spend:
+    """All of it public. `private` is False if any attempt of the run used simulated noise."""
+
+    dataset: str
+    run: str
+    private: bool
+    noise: str
+    """Of each attempt, if they differ."""
+    epsilon: float
+    """Certified for the run's charged queries at the run's delta, under add/remove of one unit."""
+    replace_one_epsilon: float
+    """The same under replacement of one unit."""
+    queries: int
+    """Charged queries (RESERVED), of which `committed` have a histogram and `burned` never will."""
+    committed: int
+    burned: int
+    attempts: int
+    runs: tuple[RunHistory, ...]
+    """All runs on the dataset, this one included, in the order in which they were opened."""
+    lifetime_budget: float | None
+    lifetime_delta: float
+    lifetime_epsilon: float
+    """Holds for the charged queries of all runs together, at `lifetime_delta`; see `lifetime_epsilon`."""
+    lifetime_private: bool
+    """False if any run on the dataset used simulated noise: `lifetime_epsilon` then holds for none of them."""
+    ledger_head: str
+
+    @property
+    def lifetime_burned(self) -> int:
+        """Burned queries of all runs on the dataset."""
+        return sum(run.burned for run in self.runs)
+
+
+def spend_of(entries: Sequence[Entry], run: str) -> Spend:
+    """What `run` and its dataset have spent by the last of `entries`. LedgerError if the dataset is not registered."""
+    registered, attempts = registration(entries), openings(entries, run)
+    if registered is None:
+        raise LedgerError("the dataset is not registered in this ledger")
+    runs = history(entries)
+    ours = next((past for past in runs if past.run == run), None)
+    if ours is None:
+        raise LedgerError(f"dataset {registered.dataset!r}: its ledger knows no run {run!r}")
+    terms = charges(entries, run)
+    return Spend(
+        dataset=registered.dataset,
+        run=run,
+        private=ours.private,
+        noise="; ".join(dict.fromkeys(attempt.noise for attempt in attempts)),
+        epsilon=ours.epsilon_spent,
+        replace_one_epsilon=pld_epsilon([(sigma, 2 * votes) for sigma, votes in terms], ours.delta),
+        queries=ours.queries_charged,
+        committed=ours.committed,
+        burned=ours.burned,
+        attempts=ours.attempts,
+        runs=tuple(runs),
+        lifetime_budget=registered.lifetime_epsilon,
+        lifetime_delta=registered.delta,
+        lifetime_epsilon=lifetime_epsilon(charges(entries), registered.delta),
+        lifetime_private=all(entry.event.private for entry in entries if isinstance(entry.event, Opened)),
+        ledger_head=head_of(entries),
+    )
