@@ -24,7 +24,7 @@ from spti_ray.dp.certificate import FORMAT, WORDS, certificate
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import registration, slots_of
-from spti_ray.dp.storage import chains_at, is_url, open_chain
+from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.public.release import facts
 from spti_ray.rundir import read_run
 
@@ -84,8 +84,9 @@ def release_and_chain(directory: Path, ledger: str | None) -> tuple[Path, Chain]
         ledger = parse_config(read_run(directory)["config"]).ledger.path
         chain = open_chain(ledger, dataset)
     else:
-        names_it = is_url(ledger) or Path(ledger).is_file()
-        chain = chains_at(ledger)[0] if names_it else open_chain(ledger, dataset)
+        chain = open_chain(ledger, dataset)
+        if Path(ledger).is_file() or not chain.read().entries:
+            chain = chains_at(ledger)[0]  # it names the dataset's own file or URL
     if not chain.read().entries:
         raise NotVerified(f"{chain.location}: no ledger here; name it with --ledger, or go where the run was started")
     return release, chain

@@ -30,14 +30,12 @@ def imported() -> None:
 def test_calibrate(benchmark: BenchmarkFixture, generations: int, epsilon: float):
     plan = benchmark.pedantic(calibrate, (epsilon, DELTA, 1, generations), setup=cold, rounds=5)
     assert plan.achieved_epsilon <= epsilon
-    assert benchmark.stats is None or benchmark.stats.stats.min < 1
 
 
 @pytest.mark.parametrize("generations", [1, 100])
 def test_calibrate_at_the_far_corner(benchmark: BenchmarkFixture, generations: int):
     """Ten votes, small epsilon and delta: the largest sigma that anybody may plan, and the slowest."""
     benchmark.pedantic(calibrate, (0.1, 1e-9, 10, generations), setup=cold, rounds=5)
-    assert benchmark.stats is None or benchmark.stats.stats.min < 1
 
 
 def test_lifetime_of_fifty_runs(benchmark: BenchmarkFixture):

@@ -44,7 +44,6 @@ def test_tally(benchmark: BenchmarkFixture, arrays: list[CountArray]):
     total = benchmark.pedantic(lambda: tally(votes(query, arrays), SHARDS, query, CANDIDATES), rounds=3)
     assert total.max_total == SHARDS * PER_SHARD
     assert total.counts_K[7] == sum(int(arrays[shard % len(arrays)][7]) for shard in range(SHARDS))
-    assert benchmark.stats is None or benchmark.stats.stats.min < 3
 
 
 def test_a_whole_generation(benchmark: BenchmarkFixture, arrays: list[CountArray], tmp_path: Path):

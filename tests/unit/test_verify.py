@@ -23,7 +23,7 @@ from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
 from spti_ray.dp.storage import open_chain
 from spti_ray.public.release import write_release
 from spti_ray.types import Query, ReleaseItem, Votes
-from spti_ray.verify import NotVerified, verify_release
+from spti_ray.verify import NotVerified, release_and_chain, verify_release
 
 CONFIG = load_config(Path(__file__).parents[2] / "jobs" / "stickers.yaml", ["evolution.generations=2"])
 PLAN = calibrate(2.0, 1e-5, 1, 2)
@@ -162,6 +162,25 @@ def test_later_runs_on_the_dataset_do_not_spoil_an_earlier_certificate(tmp_path:
     release = finished(tmp_path)
     Ledger(tmp_path / "ledger", "stickers").open_run("run-2", PLAN, "c", "n", True).reserve(0, "ab", 2, "v")
     assert failures(release) == []
+
+
+def test_the_ledger_may_be_named_by_its_folder_its_file_or_a_url(tmp_path: Path, s3: Any):
+    release = finished(tmp_path)
+    Ledger(tmp_path / "ledger", "another").register(1.0, 1e-5)
+    url = s3.new_url()
+    for dataset in ("another", "stickers", "zebras"):
+        source, copy_ = open_chain(tmp_path / "ledger", dataset), open_chain(url, dataset)
+        for entry in source.read().entries:
+            copy_.append(lambda _, event=entry.event: event)
+    for name in (tmp_path / "ledger", tmp_path / "ledger" / "stickers.jsonl"):
+        chain = release_and_chain(release, str(name))[1]
+        assert chain.location == str(tmp_path / "ledger" / "stickers.jsonl")
+    for name in (url, f"{url}/stickers"):
+        assert release_and_chain(release, name)[1].read().entries[0].event == chain.read().entries[0].event
+    with pytest.raises(LedgerError, match="no ledger here"):
+        release_and_chain(release, str(tmp_path / "nowhere"))
+    with pytest.raises(NotVerified, match="name the dataset's ledger"):
+        release_and_chain(release, None)
 
 
 def test_an_audit_that_failed_or_was_of_another_build_is_told(tmp_path: Path):
