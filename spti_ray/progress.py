@@ -16,6 +16,8 @@ from rich.table import Table
 from rich.text import Text
 
 _PLAIN_EVERY_S = 10.0
+_WIDE = 128
+"""Columns from which on the live line says all of it in words."""
 
 
 class Progress:
@@ -33,7 +35,7 @@ class Progress:
         self._first_done = 0
         self._printed = 0.0
         self._live: Live | None = None
-        self._spent = ""
+        self._epsilon: tuple[float, float] | None = None
 
     def __enter__(self) -> Progress:
         if self._console.is_terminal:
@@ -53,7 +55,7 @@ class Progress:
 
     def spent(self, epsilon: float, of: float) -> None:
         """The odometer: what the run's charged queries cost so far, of what it was planned for."""
-        self._spent = f", epsilon {epsilon:.3f} of {of:g} spent"
+        self._epsilon = (epsilon, of)
         self._show()
 
     def expect(self, total: int) -> None:
@@ -94,13 +96,25 @@ class Progress:
 
     def _figures(self) -> str:
         total = max(self.done, self._total)
-        return f"{self.done}/{total} texts and images, {self.rate:.1f}/s, ETA {self._left()}{self._spent}"
+        spent = ", epsilon {:.3f} of {:g} spent".format(*self._epsilon) if self._epsilon else ""
+        return f"{self.done}/{total} texts and images, {self.rate:.1f}/s, ETA {self._left()}{spent}"
 
     def _line(self) -> Table:
+        """One line also in a terminal of 80 columns, where words and bar give way to the figures."""
+        wide = self._console.width >= _WIDE
         grid = Table.grid(padding=(0, 1))
-        bar = ProgressBar(total=max(1, self._total), completed=min(self.done, self._total), width=24)
-        grid.add_row(Text(self._elapsed(), style="dim"), Text(self._where(), style="bold"), bar, Text(self._figures()))
+        bar = ProgressBar(total=max(1, self._total), completed=min(self.done, self._total), width=24 if wide else 6)
+        grid.add_row(
+            Text(self._elapsed(), style="dim"),
+            Text(self._where(), style="bold"),
+            bar,
+            Text(self._figures() if wide else self._short_figures()),
+        )
         return grid
+
+    def _short_figures(self) -> str:
+        spent = " ε {:.2f}/{:g}".format(*self._epsilon) if self._epsilon else ""
+        return f"{self.done}/{max(self.done, self._total)} {self.rate:.1f}/s ETA {self._left()}{spent}"
 
     def _show(self, force: bool = False) -> None:
         if self._live is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 
+import pytest
 from rich.console import Console
 
 from spti_ray import progress as module
@@ -72,3 +73,28 @@ def test_timings_add_up_and_are_written_for_the_owner_only(tmp_path):
     assert (stage["busy_s"], stage["units_per_s"], stage["output_tokens_per_s"]) == (4.0, 5.0, 40.0)
     assert timings.rows() == [("writer", "4.0", "20", "5.0/s, 40 output tokens/s")]
     assert path.stat().st_mode & 0o077 == 0
+
+
+def test_the_odometer_stands_beside_the_figures(monkeypatch):
+    progress, clock, out = _progress(monkeypatch)
+    progress.expect(10)
+    progress.advance(5)
+    progress.spent(0.5, 2.0)
+    clock.now += 20
+    progress.advance(1)
+    assert "epsilon 0.500 of 2 spent" in out.getvalue().splitlines()[-1]
+
+
+@pytest.mark.parametrize("width", [80, 120, 160])
+def test_the_live_line_is_one_line_in_a_terminal_of_any_usual_width(width, monkeypatch):
+    monkeypatch.setattr(module, "time", Clock())
+    console = Console(file=io.StringIO(), width=width, force_terminal=True, color_system=None)
+    progress = Progress(console, generations=10)
+    progress.expect(99_999)
+    progress.advance(55_555)
+    progress.spent(1.25, 2.0)
+    progress.stage("candidates", 9)
+    with console.capture() as shown:
+        console.print(progress._line())
+    assert shown.get().strip().count("\n") == 0
+    assert "55555/99999" in shown.get() and ("ε 1.25/2" in shown.get() or "epsilon 1.250 of 2" in shown.get())
