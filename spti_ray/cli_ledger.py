@@ -49,9 +49,9 @@ def register(
 def show(path: LedgerPath) -> None:
     """Print a ledger's entries and what the dataset has spent."""
     with one_line_errors():
-        from spti_ray.ledger_view import chains, show_lines
+        from spti_ray.ledger_view import chains_at, show_lines
 
-        for chain in chains(path):
+        for chain in chains_at(path):
             for line in show_lines(chain):
                 typer.echo(line)
 
@@ -60,9 +60,9 @@ def show(path: LedgerPath) -> None:
 def history(path: LedgerPath) -> None:
     """Print one line per run on the dataset: what it was planned for, what it spent, who looked at it."""
     with one_line_errors():
-        from spti_ray.ledger_view import chains, history_lines
+        from spti_ray.ledger_view import chains_at, history_lines
 
-        for chain in chains(path):
+        for chain in chains_at(path):
             for line in history_lines(chain):
                 typer.echo(line)
 
@@ -84,9 +84,9 @@ def verify(
     Entries cut from the end are only found against a head kept elsewhere: `--head` or `--anchor`.
     """
     with one_line_errors():
-        from spti_ray.ledger_view import chains, verify_line
+        from spti_ray.ledger_view import chains_at, verify_line
 
-        for chain in chains(path):
+        for chain in chains_at(path):
             typer.echo(verify_line(chain, head, anchor))
 
 

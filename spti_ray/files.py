@@ -7,6 +7,7 @@ by `kill -9` is hidden from globs and from dataset loaders.
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import tempfile
 from collections.abc import Iterator
@@ -67,6 +68,11 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
         if temp is not None:
             with suppress(OSError):
                 os.unlink(temp)
+
+
+def sha256_of(path: Path) -> str:
+    """The SHA-256 of a file's content, in hex."""
+    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def fsync_folder(folder: Path) -> None:

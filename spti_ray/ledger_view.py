@@ -11,20 +11,15 @@ from typing import Any
 
 from spti_ray.dp.chain import Chain, LedgerError, Reading, check_contains
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import charges, history, openings, registration, slots_of
+from spti_ray.dp.history import history, openings, registration, slots_of
 from spti_ray.dp.ledger import Ledger, note_evaluation
-from spti_ray.dp.lifetime import lifetime_epsilon
+from spti_ray.dp.spend import lifetime_spent
 from spti_ray.dp.storage import chains_at
 from spti_ray.files import write_atomic
 
 ANCHOR_FORMAT = "spti-ray ledger anchor 1"
 _SHORT = 12
 _LONG_HEX = 40
-
-
-def chains(location: str) -> list[Chain]:
-    """The ledgers at a path or URL."""
-    return chains_at(location)
 
 
 def the_chain(location: str) -> Chain:
@@ -109,7 +104,7 @@ def anchor_of(chain: Chain) -> dict[str, Any]:
         "dataset": registered.dataset,
         "entries": len(reading.entries),
         "head": reading.head,
-        "epsilon_spent": lifetime_epsilon(charges(reading.entries), registered.delta),
+        "epsilon_spent": lifetime_spent(reading.entries),
         "lifetime_epsilon": registered.lifetime_epsilon,
         "delta": registered.delta,
         "written": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -143,11 +138,11 @@ def spend_line(entries: list[Entry]) -> str:
     if registered is None:
         return "spent: nothing (no dataset is registered)"
     runs = [run for run in history(entries) if run.queries_charged]
-    spent = lifetime_epsilon(charges(entries), registered.delta)
     limit = f"of {registered.lifetime_epsilon:g}" if registered.lifetime_epsilon else "(no lifetime budget)"
+    spent = f"epsilon {lifetime_spent(entries):.4f} {limit} at delta {registered.delta:g}"
+    queries, burned = sum(run.queries_charged for run in runs), sum(run.burned for run in runs)
     return (
-        f"spent: epsilon {spent:.4f} {limit} at delta {registered.delta:g}, {sum(run.queries_charged for run in runs)} "
-        f"queries, {sum(run.burned for run in runs)} of them burned, by {len(runs)} run(s) on dataset "
+        f"spent: {spent}, {queries} queries, {burned} of them burned, by {len(runs)} run(s) on dataset "
         f"{registered.dataset}"
     )
 

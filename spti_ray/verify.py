@@ -7,7 +7,6 @@ images nor any model.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,6 +24,7 @@ from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import registration, slots_of
 from spti_ray.dp.storage import chains_at, open_chain
+from spti_ray.files import sha256_of
 from spti_ray.public.release import facts
 from spti_ray.rundir import read_run
 
@@ -166,7 +166,11 @@ def _check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
             f"release.{field}", equal, _shown(named.get(field)) if equal else f"the files say {found.get(field)}"
         )
     rows = pq.read_table(release / "manifest.parquet", columns=["file", "sha256"]).to_pylist()
-    wrong = [row["file"] for row in rows if _hash(release / row["file"]) != row["sha256"]]
+    wrong: list[str] = []
+    for row in rows:
+        file = release / row["file"]
+        if not file.is_file() or sha256_of(file) != row["sha256"]:
+            wrong.append(row["file"])
     extra = sorted({f"images/{path.name}" for path in (release / "images").iterdir()} - {row["file"] for row in rows})
     detail = f"{len(rows)} images as named by the manifest"
     if wrong or extra:
@@ -216,10 +220,6 @@ def _at(document: Mapping[str, Any], field: str) -> Any:
     if value is None:
         raise NotVerified(f"privacy.json has no field {field}")
     return value
-
-
-def _hash(path: Path) -> str | None:
-    return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else None
 
 
 def _shown(value: Any) -> str:

@@ -1,10 +1,12 @@
 """What tests of all kinds share."""
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.s3 import S3Server
+from tests.taint.faults import plant_in
 
 
 @pytest.fixture(scope="session")
@@ -16,3 +18,11 @@ def s3() -> Iterator[S3Server]:
             patch.setenv(name, value)
         yield server
     server.stop()
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the processes of taint tests read which faults are planted: none to begin with."""
+    home = tmp_path_factory.mktemp("home")
+    plant_in(home, {})
+    return home

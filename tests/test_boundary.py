@@ -2,12 +2,10 @@
 
 import ast
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
-PACKAGE = ROOT / "spti_ray"
+from tests.test_imports import modules
 
 CONFINED: dict[str, set[str]] = {
     # A caption's text, on its way to the text embedder.
@@ -60,7 +58,7 @@ def touches(source: str, name: str) -> list[str]:
 
 
 def test_every_module_leaves_alone_what_is_private():
-    files = {".".join(path.relative_to(ROOT).with_suffix("").parts): path for path in PACKAGE.rglob("*.py")}
+    files = modules()
     assert len(files) > 30
     found = [line for name, path in files.items() for line in touches(path.read_text(encoding="utf-8"), name)]
     assert found == []

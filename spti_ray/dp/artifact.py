@@ -111,11 +111,6 @@ def read(path: Path) -> tuple[Label, NoisyHistogram]:
     return label, histogram
 
 
-def read_histogram(path: str | Path) -> NoisyHistogram:
-    """The histogram of an artifact, checked against the hash in its name; for reports."""
-    return read(Path(path))[1]
-
-
 def path_of(folder: Path, generation: int, sha256: str) -> Path:
     return folder / f"{generation:02d}" / f"histogram-{sha256}.arrow"
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from spti_ray.dp.accounting import NoisePlan
 from spti_ray.dp.chain import LedgerError
-from spti_ray.dp.entries import Entry, Registered
-from spti_ray.dp.history import charges, registration, slots_of
+from spti_ray.dp.entries import Entry
+from spti_ray.dp.history import charges, registered_in, slots_of
 from spti_ray.dp.lifetime import largest_that_fits, lifetime_epsilon
 
 
@@ -30,7 +30,7 @@ class Forecast:
 
 def forecast(entries: Sequence[Entry], plan: NoisePlan) -> Forecast:
     """What a new run of this plan would do to the budget. LedgerError before registration."""
-    registered = _registered(entries)
+    registered = registered_in(entries)
     spent, after = epsilon_with(entries, plan, 0), epsilon_with(entries, plan, plan.slots)
     budget = registered.lifetime_epsilon
     fits = budget is None or after <= budget
@@ -39,7 +39,7 @@ def forecast(entries: Sequence[Entry], plan: NoisePlan) -> Forecast:
 
 def check_rest_of_run(entries: Sequence[Entry], run: str, plan: NoisePlan) -> None:
     """BudgetRefused, with the largest settings that would fit, if what is left of the run's plan can't be paid."""
-    registered, used = _registered(entries), len(slots_of(entries, run))
+    registered, used = registered_in(entries), len(slots_of(entries, run))
     left, budget = max(0, plan.slots - used), registered.lifetime_epsilon
     if budget is None or not left or (after := epsilon_with(entries, plan, left)) <= budget:
         return
@@ -56,7 +56,7 @@ def check_rest_of_run(entries: Sequence[Entry], run: str, plan: NoisePlan) -> No
 
 def charge(entries: Sequence[Entry], plan: NoisePlan) -> float:
     """The lifetime epsilon after one more of the plan's queries; BudgetRefused if that is over the budget."""
-    registered, after = _registered(entries), epsilon_with(entries, plan, 1)
+    registered, after = registered_in(entries), epsilon_with(entries, plan, 1)
     if registered.lifetime_epsilon is not None and after > registered.lifetime_epsilon:
         raise BudgetRefused(
             f"dataset {registered.dataset!r}: lifetime epsilon {registered.lifetime_epsilon:g} (delta "
@@ -68,7 +68,7 @@ def charge(entries: Sequence[Entry], plan: NoisePlan) -> float:
 
 def epsilon_with(entries: Sequence[Entry], plan: NoisePlan, num_queries: int) -> float:
     """The dataset's lifetime epsilon with `num_queries` more of the plan's queries, at the registered delta."""
-    registered = _registered(entries)
+    registered = registered_in(entries)
     try:
         return lifetime_epsilon(
             [*charges(entries), (plan.sigma, num_queries * plan.votes_per_record)], registered.delta
@@ -79,17 +79,10 @@ def epsilon_with(entries: Sequence[Entry], plan: NoisePlan, num_queries: int) ->
 
 def _affordable(entries: Sequence[Entry], plan: NoisePlan) -> str:
     """The largest settings like the plan's that the rest of the budget covers, as a user would write them."""
-    registered = _registered(entries)
+    registered = registered_in(entries)
     assert registered.lifetime_epsilon is not None, "without a budget everything fits"
     fits = largest_that_fits(charges(entries), registered.lifetime_epsilon, registered.delta, plan)
     ways = [f"privacy.epsilon={fits.epsilon:g}"] if fits.epsilon else []
     if fits.generations and fits.generations_epsilon:
         ways.append(f"evolution.generations={fits.generations} with privacy.epsilon={fits.generations_epsilon:g}")
     return ", or ".join(ways) or "nothing"
-
-
-def _registered(entries: Sequence[Entry]) -> Registered:
-    registered = registration(entries)
-    if registered is None:
-        raise LedgerError("the dataset is not registered in this ledger")
-    return registered

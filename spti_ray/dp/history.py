@@ -65,6 +65,14 @@ def registration(entries: Sequence[Entry]) -> Registered | None:
     return event if isinstance(event, Registered) else None
 
 
+def registered_in(entries: Sequence[Entry]) -> Registered:
+    """As `registration`, where there must be one. LedgerError if not."""
+    registered = registration(entries)
+    if registered is None:
+        raise LedgerError("the dataset is not registered in this ledger")
+    return registered
+
+
 @dataclass(frozen=True)
 class RunHistory:
     """One run as its ledger tells it."""

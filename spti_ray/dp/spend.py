@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from spti_ray.dp.accounting import pld_epsilon
 from spti_ray.dp.chain import LedgerError, head_of
-from spti_ray.dp.entries import Entry, Opened
-from spti_ray.dp.history import RunHistory, charges, history, openings, registration
+from spti_ray.dp.entries import Entry
+from spti_ray.dp.history import RunHistory, charges, history, openings, registered_in
 from spti_ray.dp.lifetime import lifetime_epsilon
 
 
@@ -51,9 +51,7 @@ class Spend:
 
 def spend_of(entries: Sequence[Entry], run: str) -> Spend:
     """What `run` and its dataset have spent by the last of `entries`. LedgerError if the dataset is not registered."""
-    registered, attempts = registration(entries), openings(entries, run)
-    if registered is None:
-        raise LedgerError("the dataset is not registered in this ledger")
+    registered, attempts = registered_in(entries), openings(entries, run)
     runs = history(entries)
     ours = next((past for past in runs if past.run == run), None)
     if ours is None:
@@ -73,7 +71,12 @@ def spend_of(entries: Sequence[Entry], run: str) -> Spend:
         runs=tuple(runs),
         lifetime_budget=registered.lifetime_epsilon,
         lifetime_delta=registered.delta,
-        lifetime_epsilon=lifetime_epsilon(charges(entries), registered.delta),
-        lifetime_private=all(entry.event.private for entry in entries if isinstance(entry.event, Opened)),
+        lifetime_epsilon=lifetime_spent(entries),
+        lifetime_private=all(past.private for past in runs),
         ledger_head=head_of(entries),
     )
+
+
+def lifetime_spent(entries: Sequence[Entry]) -> float:
+    """The lifetime epsilon of all charged queries, at the registered delta. LedgerError before registration."""
+    return lifetime_epsilon(charges(entries), registered_in(entries).delta)

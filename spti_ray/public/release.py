@@ -7,7 +7,6 @@ writing a release a second time (on resume) gives the same folder.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping, Sequence
@@ -19,7 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spti_ray.config import ROLES, Config
-from spti_ray.files import atomic_file, fsync_folder, write_atomic, write_table_atomic
+from spti_ray.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
 from spti_ray.types import ReleaseItem
 
@@ -43,7 +42,7 @@ def write_release(
         DiskFull: no space left.
     """
     _check_files(folder, items)
-    hashes = [hashlib.sha256((folder / item.file).read_bytes()).hexdigest() for item in items]
+    hashes = [sha256_of(folder / item.file) for item in items]
     write_table_atomic(folder / "manifest.parquet", manifest(items, models, hashes))
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
@@ -64,9 +63,8 @@ def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) ->
 
 def facts(folder: Path) -> dict[str, Any]:
     """What ties a certificate to its files: it names the manifest, and the manifest names each image."""
-    data = (folder / "manifest.parquet").read_bytes()
-    images = pq.read_metadata(pa.BufferReader(data)).num_rows
-    return {"images": images, "manifest_sha256": hashlib.sha256(data).hexdigest()}
+    path = folder / "manifest.parquet"
+    return {"images": pq.read_metadata(path).num_rows, "manifest_sha256": sha256_of(path)}
 
 
 def _certify(

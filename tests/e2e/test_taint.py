@@ -46,14 +46,6 @@ ENGINES = {
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the processes of the runs read which faults are planted."""
-    home = tmp_path_factory.mktemp("home")
-    plant_in(home, {})
-    return home
-
-
-@pytest.fixture(scope="module")
 def cluster(home: Path) -> Iterator[Cluster]:
     # Ray makes sockets under its folder, and their paths must be short.
     folder = Path(tempfile.mkdtemp(prefix="ray", dir="/tmp"))

@@ -12,7 +12,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from spti_ray.dp.artifact import read_histogram
+from spti_ray.dp import artifact
 from spti_ray.dp.file_chain import verify
 from tests.taint.scan import pickles
 
@@ -60,7 +60,7 @@ def test_each_generation_has_candidates_and_one_committed_histogram(finished):
         folder = finished.out / "generations" / f"{event.generation:02d}"
         artifacts = list(folder.glob("histogram-*.arrow"))
         assert [path.name for path in artifacts] == [f"histogram-{event.artifact_sha256}.arrow"]
-        histogram = read_histogram(artifacts[0])
+        _, histogram = artifact.read(artifacts[0])
         candidates = pq.read_table(folder / "candidates.parquet").column("id").to_pylist()
         assert list(histogram.candidate_ids) == candidates and len(candidates) == 24
 

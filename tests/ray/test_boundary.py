@@ -39,13 +39,6 @@ Start = Callable[..., Any]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    home = tmp_path_factory.mktemp("home")
-    plant_in(home, {})
-    return home
-
-
-@pytest.fixture(scope="module")
 def options(ray_cluster: None, home: Path) -> dict[str, Any]:
     """Of an actor that logs at DEBUG, and in which faults can be planted."""
     variables = {

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spti_ray.dp import artifact
 from spti_ray.dp.accounting import pld_epsilon
-from spti_ray.dp.artifact import ArtifactError, read_histogram
+from spti_ray.dp.artifact import ArtifactError
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.gate import Gate, Reservation
@@ -30,7 +30,7 @@ def test_a_generation_is_measured_committed_and_replayed(bench: Bench):
     assert (histogram.sigma, histogram.candidates_sha256) == (4.0, "ab")
     (path,) = bench.artifacts()
     assert path == bench.generations / "00" / f"histogram-{histogram.artifact_sha256}.arrow"
-    for replay in (gate.committed(0), bench.opened().committed(0), read_histogram(path)):
+    for replay in (gate.committed(0), bench.opened().committed(0), artifact.read(path)[1]):
         assert replay is not None and replay.counts_K.tolist() == histogram.counts_K.tolist()
         assert replay.artifact_sha256 == histogram.artifact_sha256
     assert bench.draws() == 1
@@ -201,7 +201,7 @@ def test_an_altered_or_missing_artifact_is_refused(bench: Bench):
     data = path.read_bytes()
     assert data.count(b"g00-00003") == 1
     path.write_bytes(data.replace(b"g00-00003", b"g00-99999"))
-    for read in (lambda: gate.committed(0), lambda: bench.opened(), lambda: read_histogram(path)):
+    for read in (lambda: gate.committed(0), lambda: bench.opened(), lambda: artifact.read(path)):
         with pytest.raises(ArtifactError, match="was altered"):
             read()
     path.unlink()
