@@ -5,15 +5,9 @@ from itertools import islice
 from typing import Any
 
 import pytest
-from hypothesis import settings
-
 from spti_ray.config import Config, EngineConfig
 from spti_ray.models import fakes
 from spti_ray.types import Completions
-
-# How long an example takes depends on what else the machine does.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 BASE = {
     "data": {"path": "bundled:stickers"},
