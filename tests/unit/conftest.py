@@ -5,6 +5,7 @@ from itertools import islice
 from typing import Any
 
 import pytest
+
 from spti_ray.config import Config, EngineConfig
 from spti_ray.models import fakes
 from spti_ray.types import Completions

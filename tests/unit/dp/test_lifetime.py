@@ -96,7 +96,9 @@ def test_what_is_offered_fits_and_hardly_more_would(
         assert fits(spent, budget, plan, offer.generations_epsilon, offer.generations)
         fewer = calibrate(offer.generations_epsilon, DELTA, votes, offer.generations, spares)
         # Calibration starts at the continuous Gaussian's sigma, of which few discrete queries sometimes need less.
-        start = analytic_gaussian_sigma(offer.generations_epsilon, DELTA) * math.sqrt(fewer.votes_per_record * fewer.slots)
+        start = analytic_gaussian_sigma(offer.generations_epsilon, DELTA) * math.sqrt(
+            fewer.votes_per_record * fewer.slots
+        )
         assert 0.95 * plan.sigma < fewer.sigma <= 1.002 * max(plan.sigma, start)
     if offer.generations < generations - 1:
         slots = votes * (offer.generations + 1 + spares)
