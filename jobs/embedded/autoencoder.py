@@ -15,6 +15,7 @@ from diffusers import AutoencoderKL
 from torch import nn
 
 from jobs.embedded.augment import view
+from jobs.embedded.command import parser
 from jobs.embedded.data import load
 from jobs.embedded.loop import Recipe, train
 from jobs.embedded.saving import finished, save
@@ -65,7 +66,7 @@ def make(work: Path, recipe: Recipe = RECIPE, config: dict = CONFIG) -> None:
     if finished(folder / "model"):
         return
     data = load(work)
-    pixels = torch.from_numpy(data.pixels[:].copy())
+    pixels = torch.from_numpy(data.pixels.copy())
     torch.manual_seed(recipe.seed)
     model = Training(config).to(memory_format=torch.channels_last)
 
@@ -84,6 +85,4 @@ def make(work: Path, recipe: Recipe = RECIPE, config: dict = CONFIG) -> None:
 
 
 if __name__ == "__main__":
-    from jobs.embedded.make import arguments
-
-    make(arguments(__doc__).work)
+    make(parser(__doc__).parse_args().work)

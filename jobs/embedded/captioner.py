@@ -19,6 +19,7 @@ from torch.nn import functional
 from transformers import BertTokenizer, BlipConfig, BlipForConditionalGeneration, BlipImageProcessor
 
 from jobs.embedded.augment import view
+from jobs.embedded.command import parser
 from jobs.embedded.data import Data, load
 from jobs.embedded.drawings import Drawings, some_patches
 from jobs.embedded.loop import Recipe, train
@@ -73,8 +74,7 @@ class Training(nn.Module):
     def __init__(self, config: BlipConfig, embedding: int):
         super().__init__()
         self.captioner = BlipForConditionalGeneration(config)
-        for positions in (self.captioner.vision_model.embeddings.position_embedding,):
-            nn.init.normal_(positions, std=0.02)
+        nn.init.normal_(self.captioner.vision_model.embeddings.position_embedding, std=0.02)
         self.projection = nn.Linear(config.vision_config.hidden_size, embedding, bias=False)
         self.log_scale = nn.Parameter(torch.tensor(3.0))
 
@@ -141,6 +141,4 @@ def make(work: Path, recipe: Recipe = RECIPE) -> None:
 
 
 if __name__ == "__main__":
-    from jobs.embedded.make import arguments
-
-    make(arguments(__doc__).work)
+    make(parser(__doc__).parse_args().work)

@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from jobs.embedded.command import parser
 from jobs.embedded.icons import Icon, fetch, rasterise, read_icons, restyled
 
 SIZE = 96
@@ -130,6 +131,4 @@ def _word(hue: float, saturation: float, value: float) -> str:
 
 
 if __name__ == "__main__":
-    from jobs.embedded.make import arguments
-
-    make(arguments(__doc__).work)
+    make(parser(__doc__).parse_args().work)

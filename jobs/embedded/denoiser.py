@@ -17,10 +17,11 @@ from torch.nn import functional
 from transformers import AutoModel
 
 from jobs.embedded.augment import original
+from jobs.embedded.command import parser
 from jobs.embedded.data import Data, load
 from jobs.embedded.loop import Recipe, train
 from jobs.embedded.saving import finished, minilm_tokenizer, save
-from jobs.embedded.text import captions
+from jobs.embedded.text import captions, one_of_each
 from spti_ray.models.bundled import resolve
 
 RECIPE = Recipe(steps=7000, batch=64, rate=6e-4, warmup=300, decay=0.01, average=0.9995, seed=3)
@@ -69,7 +70,7 @@ class Sampler:
             mirrored = torch.where(sided[:, None, None, None], images, images.flip(3))
             self.latents = torch.stack([_encode(autoencoder, images), _encode(autoencoder, mirrored)], dim=1)
         each = [captions(data, icon) for icon in icons]
-        self.first = torch.tensor([0] + [len(texts) for texts in each]).cumsum(0)
+        self.begins = torch.tensor([0] + [len(texts) for texts in each]).cumsum(0)
         self.states, self.nothing = token_states(work, [text for texts in each for text in texts])
         # A name is as likely as another, however many vendors draw it.
         names = [data.names[icon] for icon in icons]
@@ -80,8 +81,7 @@ class Sampler:
         """(latents [B, C, H, W], token states [B, L, E])."""
         icons = torch.multinomial(self.weights, batch, replacement=True, generator=generator)
         mirrored = torch.randint(2, (batch,), generator=generator)
-        start, end = self.first[icons], self.first[icons + 1]
-        texts = start + (torch.rand(batch, generator=generator) * (end - start)).long()
+        texts = one_of_each(self.begins, icons, generator)
         states = torch.from_numpy(self.states[texts.numpy()]).float()
         states[torch.rand(batch, generator=generator) < WITHOUT_TEXT] = self.nothing
         return self.latents[icons, mirrored], states
@@ -93,7 +93,7 @@ def _encode(autoencoder: AutoencoderKL, images: torch.Tensor) -> torch.Tensor:
 
 
 @torch.inference_mode()
-def token_states(work: Path, texts: list[str]) -> tuple[np.ndarray, torch.Tensor]:
+def token_states(work: Path, texts: list[str]) -> tuple[_Rows, torch.Tensor]:
     """([texts, MAX_TOKENS, 384] float16, the empty text's [MAX_TOKENS, 384]), as the pipeline computes them.
 
     Padded, and without an attention mask: that is how `StableDiffusionPipeline` calls its text encoder.
@@ -175,6 +175,4 @@ def make(work: Path, recipe: Recipe = RECIPE, config: dict = CONFIG) -> None:
 
 
 if __name__ == "__main__":
-    from jobs.embedded.make import arguments
-
-    make(arguments(__doc__).work)
+    make(parser(__doc__).parse_args().work)

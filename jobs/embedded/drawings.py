@@ -16,7 +16,7 @@ class Drawings:
     """Batches of drawings. Names are numbered in alphabetical order; `names_NE` are their sentence embeddings."""
 
     def __init__(self, data: Data, texts: Texts):
-        self.pixels = torch.from_numpy(data.pixels[:].copy())
+        self.pixels = torch.from_numpy(data.pixels.copy())
         self.distinct = sorted(set(data.names))
         rows = {name: row for row, name in enumerate(self.distinct)}
         self.name_of = torch.tensor([rows[name] for name in data.names])

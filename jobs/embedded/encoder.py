@@ -17,11 +17,12 @@ from torch.nn import functional
 from transformers import CLIPImageProcessor, CLIPVisionConfig, CLIPVisionModelWithProjection
 
 from jobs.embedded.augment import view
+from jobs.embedded.command import parser
 from jobs.embedded.data import Data, load
 from jobs.embedded.drawings import Drawings, some_patches
 from jobs.embedded.loop import Recipe, train
 from jobs.embedded.saving import finished, image_processor, save
-from jobs.embedded.text import Texts, captions
+from jobs.embedded.text import Texts, captions, one_of_each
 
 RECIPE = Recipe(steps=4500, batch=192, rate=1.3e-3, warmup=300, decay=0.05, average=0.9995, seed=1)
 KEPT = 0.5
@@ -57,16 +58,15 @@ class Training(nn.Module):
 
 
 class Captions:
-    """Sentence embeddings of every caption of every icon; those of an icon begin at `first`."""
+    """Sentence embeddings of every caption of every icon; those of an icon begin at its `begins`."""
 
     def __init__(self, data: Data, texts: Texts):
-        self.first, self.embedded_CE = texts.embeddings([captions(data, icon)[1:] for icon in range(len(data.names))])
+        each = [captions(data, icon)[1:] for icon in range(len(data.names))]
+        self.begins, self.embedded_CE = texts.embeddings(each)
 
     def draw(self, icons: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """One random caption per icon, [B, E]."""
-        start, end = self.first[icons], self.first[icons + 1]
-        pick = (torch.rand(len(icons), generator=generator) * (end - start)).long()
-        return self.embedded_CE[start + pick]
+        return self.embedded_CE[one_of_each(self.begins, icons, generator)]
 
 
 def make(work: Path, recipe: Recipe = RECIPE, config: CLIPVisionConfig = CONFIG) -> None:
@@ -103,6 +103,4 @@ def make(work: Path, recipe: Recipe = RECIPE, config: CLIPVisionConfig = CONFIG)
 
 
 if __name__ == "__main__":
-    from jobs.embedded.make import arguments
-
-    make(arguments(__doc__).work)
+    make(parser(__doc__).parse_args().work)

@@ -21,15 +21,16 @@ import torch
 from diffusers import AutoencoderKL
 from PIL import Image
 
+from jobs.embedded.augment import SIZE
+from jobs.embedded.command import parser
 from jobs.embedded.sheets import captioned, pairs
-from spti_ray.config import EngineConfig
+from jobs.embedded.text import sentence_embeddings
 from spti_ray.models.bundled import package_file
 from spti_ray.models.diffusers_renderer import DiffusersRenderer
-from spti_ray.models.embedders import ClipImageEmbedder, SentenceEmbedder
+from spti_ray.models.embedders import ClipImageEmbedder
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.transformers_captioner import TransformersCaptioner
 
-SIZE = 64
 RENDERS = 200
 
 
@@ -83,7 +84,7 @@ def encoder_figures(embeds_NE: np.ndarray, data: HeldOut, names: list[str], name
     right = np.array([names.index(name) for name in data.names])
     sources = np.array(data.sources)
     labels = sorted(set(data.labels))
-    labels_ME = _sentences([label.replace("-", " and ") for label in labels])
+    labels_ME = sentence_embeddings([label.replace("-", " and ") for label in labels])
     nearest = np.argmax(embeds_NE @ labels_ME.T, axis=1)
     return {
         "name": found(embeds_NE, names_ME, right),
@@ -101,7 +102,7 @@ def captioner_figures(folder: str, data: HeldOut, sheet: Path) -> dict[str, Any]
     """Share of captions that end with the exact name, and the sentence similarity of caption and name."""
     config = EMBEDDED.captioner.model_copy(update={"model": folder})
     texts = TransformersCaptioner(config).caption(list(data.images))
-    captions_NE, names_NE = _sentences(texts), _sentences(data.names)
+    captions_NE, names_NE = sentence_embeddings(texts), sentence_embeddings(data.names)
     captioned(data.images[::26][:48], texts[::26][:48]).save(sheet)
     exact = [text == name or text.endswith(f" {name}") for text, name in zip(texts, data.names, strict=True)]
     shuffled = np.random.default_rng(0).permutation(len(texts))
@@ -114,7 +115,6 @@ def captioner_figures(folder: str, data: HeldOut, sheet: Path) -> dict[str, Any]
 
 def renderer_figures(
     folder: str,
-    options: dict[str, Any],
     embedder: ClipImageEmbedder,
     names: list[str],
     names_ME: np.ndarray,
@@ -122,23 +122,18 @@ def renderer_figures(
 ) -> dict[str, Any]:
     """For RENDERS names: whether the image encoder finds in the render the name that it was drawn from."""
     chosen = np.random.default_rng(0).permutation(len(names))[:RENDERS]
-    config = EMBEDDED.renderer
-    config = config.model_copy(update={"model": folder, "options": {**config.options, **options}})
+    config = EMBEDDED.renderer.model_copy(update={"model": folder})
     texts = [names[at] for at in chosen]
     images = DiffusersRenderer(config).render(texts, seeds=range(RENDERS))
     captioned(images[:96], texts[:96]).save(sheet)
     return found(embedder.embed_images(images), names_ME, chosen)
 
 
-def _sentences(texts: list[str]) -> np.ndarray:
-    return SentenceEmbedder(EngineConfig(kind="sentence", model="bundled:minilm", batch_size=64)).embed_texts(texts)
-
-
 def evaluate(work: Path, bundled: bool = False) -> dict[str, Any]:
     """All figures of the models in the working folder, or of those that come with the package."""
     data = held_out()
     names = sorted(set(data.names))
-    names_ME = _sentences(names)
+    names_ME = sentence_embeddings(names)
     folder = work / ("evaluation-bundled" if bundled else "evaluation")
     folder.mkdir(parents=True, exist_ok=True)
     models = {
@@ -165,12 +160,12 @@ def evaluate(work: Path, bundled: bool = False) -> dict[str, Any]:
         keep("encoder", encoder_figures(embeds_NE, data, names, names_ME))
         if models["renderer"].exists():
             sheet = folder / "renderer.png"
-            keep("renderer", renderer_figures(str(models["renderer"]), {}, embedder, names, names_ME, sheet))
+            keep("renderer", renderer_figures(str(models["renderer"]), embedder, names, names_ME, sheet))
     return figures
 
 
 if __name__ == "__main__":
-    from jobs.embedded.make import arguments
-
-    given = arguments(__doc__, bundled="the models that come with the package")
+    command = parser(__doc__)
+    command.add_argument("--bundled", action="store_true", help="the models that come with the package")
+    given = command.parse_args()
     evaluate(given.work, given.bundled)

@@ -11,7 +11,7 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -50,7 +50,7 @@ def train(
     """
     folder.mkdir(parents=True, exist_ok=True)
     torch.set_num_threads(os.cpu_count() or 1)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.average))
+    average = AveragedModel(model)
     optimisers = _optimisers(model, recipe)
     generator = torch.Generator().manual_seed(recipe.seed)
     torch.manual_seed(recipe.seed)
@@ -154,8 +154,3 @@ def _optimisers(model: nn.Module, recipe: Recipe) -> list[torch.optim.Optimizer]
         for group in optimiser.param_groups:
             group["scale"] = MUON if isinstance(optimiser, torch.optim.Muon) else 1.0
     return optimisers
-
-
-def log_of(folder: Path) -> Iterable[dict[str, float]]:
-    """The lines of a training's log."""
-    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]

@@ -7,23 +7,12 @@ python -m jobs.embedded.make --work runs/embedded --only data   one of: data, en
 
 from __future__ import annotations
 
-import argparse
 import importlib
 from pathlib import Path
 
+from jobs.embedded.command import parser
+
 STAGES = ("data", "encoder", "captioner", "autoencoder", "denoiser")
-
-
-def arguments(description: str | None, **flags: str) -> argparse.Namespace:
-    """The command line of every script here: `--work`, and flags with their help."""
-    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--work", type=Path, default=Path("runs/embedded"), help="working folder (%(default)s)")
-    for name, help_text in flags.items():
-        parser.add_argument(f"--{name}", action="store_true", help=help_text)
-    parser.add_argument("--only", choices=[*STAGES, "evaluate"], help=argparse.SUPPRESS)
-    found = parser.parse_args()
-    found.work.mkdir(parents=True, exist_ok=True)
-    return found
 
 
 def make(work: Path, only: str | None = None) -> None:
@@ -36,5 +25,7 @@ def make(work: Path, only: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    given = arguments(__doc__)
+    command = parser(__doc__)
+    command.add_argument("--only", choices=[*STAGES, "evaluate"], help="this stage alone")
+    given = command.parse_args()
     make(given.work, given.only)

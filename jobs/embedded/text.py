@@ -9,8 +9,8 @@ import numpy as np
 import torch
 
 from jobs.embedded.data import COLOURS, Data
-from spti_ray.config import EngineConfig
 from spti_ray.models.embedders import SentenceEmbedder
+from spti_ray.models.factory import EMBEDDED
 
 NOUNS = {
     "smileys-emotion": "face",
@@ -57,6 +57,17 @@ def _a(noun: str) -> str:
     return "an" if noun[:1].lower() in "aeiou" else "a"
 
 
+def sentence_embeddings(texts: Sequence[str]) -> np.ndarray:
+    """[texts, 384] float32, L2-normalised, as a run's text embedder computes them."""
+    return SentenceEmbedder(EMBEDDED.text_embedder).embed_texts(texts)
+
+
+def one_of_each(begins: torch.Tensor, rows: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """For each of `rows`, a random place in its list: lists lie one after the other, and row r's from begins[r]."""
+    start, end = begins[rows], begins[rows + 1]
+    return start + (torch.rand(len(rows), generator=generator) * (end - start)).long()
+
+
 class Texts:
     """Sentence embeddings, kept in `texts.npz` of the working folder: 80,000 captions take MiniLM four minutes."""
 
@@ -74,8 +85,7 @@ class Texts:
         flat = [text for texts in lists for text in texts]
         new = [text for text in dict.fromkeys(flat) if text not in self._rows]
         if new:
-            config = EngineConfig(kind="sentence", model="bundled:minilm", batch_size=128)
-            found = SentenceEmbedder(config).embed_texts(new).astype(np.float16)
+            found = sentence_embeddings(new).astype(np.float16)
             self._rows |= {text: len(self._rows) + row for row, text in enumerate(new)}
             self._embedded = np.concatenate([self._embedded, found])
             partial = self._file.with_suffix(".partial.npz")
