@@ -10,7 +10,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.dp.storage import open_chain
-from tests.s3 import S3Server
 
 pytestmark = pytest.mark.e2e
 
@@ -41,10 +40,10 @@ def _kill_when(cli, arguments: list[str], ledger: Path | str, kind: str, count: 
     process.wait()
 
 
-def test_a_killed_run_goes_on_from_its_committed_generations(cli, s3: S3Server):
-    # A bucket's server is found through the environment, which the command line inherits from here. The next test
-    # kills a run whose ledger is a file, and the crash table kills both kinds everywhere.
-    ledger = s3.new_url()
+@pytest.mark.parametrize("where", ["file", "s3"])
+def test_a_killed_run_goes_on_from_its_committed_generations(cli, where: str, request: pytest.FixtureRequest):
+    # A bucket's server is found through the environment, which the command line inherits from here.
+    ledger = cli.folder / "ledger" if where == "file" else request.getfixturevalue("s3").new_url()
     arguments = cli.run_arguments("run", ledger=str(ledger))
     _kill_when(cli, arguments, ledger, "RELEASED", 2)
     before = _entries(ledger)
