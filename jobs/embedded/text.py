@@ -37,7 +37,7 @@ def captions(data: Data, icon: int) -> list[str]:
         f"an emoji of {_a(name)} {name}",
         f"a sticker of {_a(name)} {name}",
         coloured(data, icon),
-        f"a {colour} icon of {_a(name)} {name}",
+        f"{_a(colour)} {colour} icon of {_a(name)} {name}",
         f"{name}, {kind}",
         f"{_a(name)} {name}, {_a(NOUNS[group])} {NOUNS[group]}",
     ]
