@@ -192,11 +192,25 @@ class EngineConfig(Section):
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     batch_size: int = Field(default=16, ge=1, description="Fixed and padded, so that a retried unit reproduces.")
-    replicas: int = Field(default=1, ge=1, le=10_000)
+    replicas: int = Field(default=1, ge=1, le=10_000, description="Actors that must be there for a run to start.")
+    max_replicas: int | None = Field(
+        default=None,
+        le=10_000,
+        description="Up to which number a pool grows while the run waits for it; `replicas` by default.",
+    )
     num_cpus: float = Field(default=1.0, ge=0)
-    num_gpus: float = Field(default=0.0, ge=0)
+    num_gpus: float = Field(default=0.0, ge=0, description="Of one replica; a fraction shares a GPU.")
+    accelerators: tuple[str, ...] = Field(
+        default=(), description="Kinds of GPU that will do, the best first, by Ray's names: [H100, L40S]; empty: any."
+    )
     threads: int | None = Field(default=None, ge=1, description="CPU threads of one replica; all cores by default.")
     options: dict[str, Any] = Field(default={}, description="Engine-specific, checked by the engine.")
+
+    @model_validator(mode="after")
+    def _can_grow(self) -> EngineConfig:
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas {self.max_replicas} is smaller than replicas {self.replicas}")
+        return self
 
 
 class EnginesConfig(Section):
@@ -220,6 +234,12 @@ class RuntimeConfig(Section):
     placement_timeout_s: float = Field(default=300.0, gt=0)
     unit_attempts: int = Field(
         default=3, ge=1, description="How often a unit may fail by itself before it is given up."
+    )
+    unit_crashes: int = Field(
+        default=3, ge=1, description="How often an engine may crash on a unit before the unit is given up."
+    )
+    unit_timeout_s: float = Field(
+        default=1800.0, gt=0, description="An engine that takes longer over a unit is hung, and started anew."
     )
     in_flight_per_actor: int = Field(default=2, ge=1, le=1000)
 

@@ -33,10 +33,12 @@ _FREE_TO_CHANGE = (
     "runtime.address",
     "runtime.placement_timeout_s",
     "runtime.unit_attempts",
+    "runtime.unit_crashes",
+    "runtime.unit_timeout_s",
     "runtime.in_flight_per_actor",
     "runtime.shards",
 )
-_FREE_ENGINE_SETTINGS = (".replicas", ".num_cpus", ".num_gpus", ".threads")
+_FREE_ENGINE_SETTINGS = (".replicas", ".max_replicas", ".num_cpus", ".num_gpus", ".accelerators", ".threads")
 
 
 _BRANCH = re.compile(r"\[key\]$|(?:literal|dict)\[.*\]$", re.DOTALL)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from spti_ray.actors.placement import Bundle, describe, local_cpus
 from spti_ray.config import Config
@@ -21,9 +23,44 @@ class ResourcesNeverArrived(RuntimeError):
     """The cluster did not offer the run's resources within `runtime.placement_timeout_s`."""
 
 
+class Reserved:
+    """The resources that a run holds: a placement group per role, with a bundle for each actor by its index."""
+
+    def __init__(self, bundles: tuple[Bundle, ...]) -> None:
+        self._groups: dict[str, PlacementGroup] = {}
+        for role in dict.fromkeys(bundle.role for bundle in bundles):
+            of_role = [bundle for bundle in bundles if bundle.role == role]
+            self._groups[role] = placement_group(
+                [bundle.resources() for bundle in of_role],
+                strategy="PACK",
+                bundle_label_selector=[bundle.any_accelerator() for bundle in of_role],
+            )
+
+    def of(self, bundle: Bundle) -> PlacementGroupSchedulingStrategy:
+        """Where the bundle's actor is to be created."""
+        return PlacementGroupSchedulingStrategy(
+            placement_group=self._groups[bundle.role], placement_group_bundle_index=bundle.index
+        )
+
+    def wait(self, seconds: float) -> bool:
+        """Whether all of it has arrived in time."""
+        deadline = time.monotonic() + seconds
+        return all(group.wait(max(0.0, deadline - time.monotonic())) for group in self._groups.values())
+
+    def give_back(self, role: str) -> None:
+        """Free what the actors of a role held; they must be gone, or they go with it."""
+        group = self._groups.pop(role, None)
+        if group is not None:
+            remove_placement_group(group)
+
+    def give_back_all(self) -> None:
+        for role in tuple(self._groups):
+            self.give_back(role)
+
+
 @contextmanager
-def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[PlacementGroup]:
-    """A Ray connection and a placement group with one bundle per actor, given back at the end, come what may.
+def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[Reserved]:
+    """A Ray connection and the resources of the bundles, given back at the end, come what may.
 
     Joins `runtime.address` (or RAY_ADDRESS); else starts a local cluster that ends with this process.
 
@@ -49,20 +86,20 @@ def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[PlacementGr
                     object_store_memory=_OBJECT_STORE_BYTES,
                     **common,
                 )
-    group: PlacementGroup | None = None
+    reserved: Reserved | None = None
     try:
-        group = placement_group([bundle.resources() for bundle in bundles], strategy="PACK")
-        if not group.wait(config.runtime.placement_timeout_s):
+        reserved = Reserved(bundles)
+        if not reserved.wait(config.runtime.placement_timeout_s):
             there = ray.cluster_resources()
             offered = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
             raise ResourcesNeverArrived(
                 f"resources did not arrive within {config.runtime.placement_timeout_s:g} s: the run needs "
                 f"{describe(bundles)}; the cluster has {offered}; lower runtime.engines or add nodes"
             )
-        yield group
+        yield reserved
     finally:
-        if group is not None and ray.is_initialized():
-            remove_placement_group(group)
+        if reserved is not None and ray.is_initialized():
+            reserved.give_back_all()
         if not was_running:
             ray.shutdown()
 

@@ -9,20 +9,21 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from spti_ray.actors.cluster import cluster
+from spti_ray import __version__
+from spti_ray.actors.cluster import Reserved, cluster
+from spti_ray.actors.kept_units import KEPT_ROLES, KeptUnits
 from spti_ray.actors.placement import plan, roles_needed
 from spti_ray.actors.pool import Pool
-from spti_ray.actors.roles import identities, start_engines, start_shards
+from spti_ray.actors.process import logged_to, stopped_by_sigterm
+from spti_ray.actors.ray_events import RayEvents
+from spti_ray.actors.roles import another_engine, identities, start_engines, start_shards
+from spti_ray.actors.scheduler import Limits
 from spti_ray.actors.shard_actor import RayVoter
 from spti_ray.actors.streams import RayEngines
 from spti_ray.config import Config, EnginesConfig, Role
@@ -65,7 +66,7 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
         if run.finished:
             console.print(f"{out} is finished: {run.release}. Nothing to do.", highlight=False, soft_wrap=True)
             return run.release
-        with _log_to(run.internal / "driver.log"), _stop_on_sigterm():
+        with logged_to(run.internal / "driver.log"), stopped_by_sigterm():
             return _Run(config, run, source, console, noise or OpenDPNoise()).go()
     finally:
         run.unlock()
@@ -105,29 +106,31 @@ class _Run:
         if not run.release.is_dir():
             engines = engines_config(config.runtime.engines)
             bundles = plan(config, engines)
+            self._kept = KeptUnits(run.internal / "units.sqlite", f"{__version__} {config_sha256(config)}")
             with MemorySampler(self._timings), self._progress:
                 self._progress.stage("starting Ray")
                 with self._timings.timed("start Ray"):
                     session = cluster(config, bundles)
-                    group = session.__enter__()
+                    reserved = session.__enter__()
                 try:
-                    self._with_cluster(group, bundles, engines)
+                    self._with_cluster(reserved, bundles, engines)
                 finally:
                     with self._timings.timed("stop Ray"):
                         session.__exit__(*sys.exc_info())
             self._timings.write(run.internal / "timings.json", {"attempt": self._gate.spent().attempts})
+            self._kept.remove()
             run.staging.rename(run.release)
         # Last: a run counts as finished when its report is there.
         build_report(run.path)
         self._say_goodbye()
         return run.release
 
-    def _with_cluster(self, group: Any, bundles: Any, engines: EnginesConfig) -> None:
+    def _with_cluster(self, reserved: Reserved, bundles: Any, engines: EnginesConfig) -> None:
         config, run = self._config, self._run
         self._progress.stage("loading models")
         with self._timings.timed("load models"):
             session = f"{run.run_id}-{self._gate.spent().attempts}"
-            actors = start_engines(group, bundles, engines, session)
+            actors = start_engines(reserved, bundles, engines, session)
             serving: tuple[Role, ...] = tuple(
                 role for role in roles_needed(config) if role not in ("writer", "renderer")
             )
@@ -137,9 +140,10 @@ class _Run:
         # Workers may run in another folder than the driver.
         data = config.data.model_copy(update={"path": str(self._source.path.resolve())})
         at_workers = config.model_copy(update={"data": data})
-        shards = start_shards(group, bundles, at_workers, engines, session, cache_folder, key)
+        shards = start_shards(reserved, bundles, at_workers, engines, session, cache_folder, key)
         voter = RayVoter(shards, self._report_problems)
-        pools: dict[Role, Pool] = {role: self._pool(role, actors[role]) for role in actors}
+        events = RayEvents()
+        pools: dict[Role, Pool] = {role: self._pool(role, actors[role], events, engines) for role in actors}
         streams = RayEngines(pools, engines)
 
         cache = ScoreCache()
@@ -150,8 +154,16 @@ class _Run:
         self._timings.lap(None)
         with self._timings.timed("release"):
             self._progress.stage("rendering the release")
-            self._release(selected, streams, cache, identities(actors, roles_needed(config)))
+            models = identities(actors, roles_needed(config))
+            # Only the renderer is still needed: a GPU that writes or embeds may render now.
+            for role in ("shard", *(role for role in pools if role != "renderer")):
+                if role in pools:
+                    pools[role].shrink()
+                reserved.give_back(role)
+            self._kept.begin(config.evolution.generations)
+            self._release(selected, streams, cache, models)
         logging.getLogger(__name__).info("texts: %s", dict(population.outcomes))
+        logging.getLogger(__name__).info("units of an earlier attempt: %d", self._kept.found)
         for role, pool in pools.items():
             if pool.given_up:
                 self._progress.note(
@@ -161,6 +173,7 @@ class _Run:
     def generation(self, number: int, stage: str) -> None:
         """Watcher of the evolution loop."""
         if stage == "candidates":
+            self._kept.begin(number)
             # Anew each time: texts that are asked for again are not foreseen.
             self._progress.expect(self._progress.done + total_steps(self._config, number))
         self._progress.stage(stage, number)
@@ -170,7 +183,7 @@ class _Run:
         """Watcher of the evolution loop: the odometer."""
         self._progress.spent(spend.epsilon, self._plan.epsilon)
 
-    def _pool(self, role: Role, actors: list[Any]) -> Pool:
+    def _pool(self, role: Role, actors: list[Any], events: RayEvents, engines: EnginesConfig) -> Pool:
         counted = role in ("writer", "renderer")
 
         def on_unit(result: Any, seconds: float) -> None:
@@ -180,7 +193,22 @@ class _Run:
                 self._progress.advance(len(result))
 
         runtime = self._config.runtime
-        return Pool(role, actors, runtime.in_flight_per_actor, runtime.unit_attempts, on_unit)
+        limits = Limits(
+            slots=runtime.in_flight_per_actor,
+            attempts=runtime.unit_attempts,
+            crashes=runtime.unit_crashes,
+            unit_timeout_s=runtime.unit_timeout_s,
+        )
+        return Pool(
+            role,
+            actors,
+            events,
+            limits,
+            on_unit,
+            grow=lambda: another_engine(role, engines),
+            most=engines.of(role).max_replicas or engines.of(role).replicas,
+            kept=self._kept.of(role) if role in KEPT_ROLES else None,
+        )
 
     def _release(
         self, selected: tuple[Selected, ...], streams: RayEngines, cache: ScoreCache, models: dict[str, Any]
@@ -241,36 +269,3 @@ def _views_key(config: Config, source: Source, models: dict[str, Any]) -> str:
         models,
     ]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
-
-
-@contextmanager
-def _log_to(path: Path) -> Iterator[None]:
-    """Our own warnings go to an internal file; nothing of them is printed over the progress display."""
-    path.touch(mode=0o600)
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logger = logging.getLogger("spti_ray")
-    logger.setLevel(logging.INFO)
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-        handler.close()
-
-
-@contextmanager
-def _stop_on_sigterm() -> Iterator[None]:
-    """A terminated driver leaves as an interrupted one: the cluster's resources are given back."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # only the main thread may set handlers
-        return
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

@@ -17,6 +17,7 @@ import ray
 from spti_ray.actors.hush import hushed, keep_no_remains
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import METHODS, build
+from spti_ray.models.memory import within_memory
 from spti_ray.models.protocols import EngineDead
 
 PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
@@ -51,7 +52,7 @@ class _Synchronous(_Hosted):
         """The engine's method on one public unit; returns its result and the busy seconds."""
         start = time.perf_counter()
         try:
-            result = getattr(self._engine, self._method)(*arguments)
+            result = within_memory(self._engine, self._method, *arguments)
         except EngineDead:
             self._leave()
             raise
@@ -84,7 +85,7 @@ class PrivateEngineActor(_Synchronous):
         start = time.perf_counter()
         with hushed():
             try:
-                result = self._plain(getattr(self._engine, self._method)(*arguments))
+                result = self._plain(within_memory(self._engine, self._method, *arguments))
             except EngineDead:
                 self._leave()
                 failure = EngineDead.__name__

@@ -1,8 +1,8 @@
-"""The unit scheduler: hands units to any healthy actor of a pool and streams their results in order.
+"""The actors of one role, and streams of units through them, with results in order.
 
-A unit is the arguments of one call, numbered in the order of its stream. Each actor has a bounded number in flight.
-When an actor dies its units go to whichever actor is free, at no cost to their retry budget; a unit that raises by
-itself `attempts` times is given up and its result is None. The first result of a unit wins.
+Units are pulled from a stream's source as slots come free, and at most so many ahead of the oldest missing one. Several
+streams may be open at a time, one feeding the other. The first result of a unit counts. Knows nothing of Ray: see
+`events`.
 """
 
 from __future__ import annotations
@@ -10,148 +10,282 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-import ray
-from ray.exceptions import ActorDiedError, ActorUnavailableError, RayActorError, RayTaskError
+from spti_ray.actors.events import Events, Finished, Lost, Outcome, Raised, Up
+from spti_ray.actors.kept_units import Kept
+from spti_ray.actors.scheduler import DEFAULTS, Limits, Scheduler, Unit
+from spti_ray.actors.use import Use
 
 log = logging.getLogger(__name__)
 
-_MAX_LOSSES = 20
-"""A unit whose actors died this often is taken for the cause, and given up."""
-
 _AHEAD_PER_SLOT = 8
 """Units per slot that a stream may be ahead of its oldest missing one: their results wait in memory."""
+
+_ASK_AGAIN_S = (0.2, 5.0)
+"""How soon a lost actor is asked whether it is back: at first, and at most; each time twice as late."""
+
+_FAILURES = 3
+"""After so many actors in a row that could not be started, no more are tried."""
+
+_LOOK_S = 2.0
+"""How often a working pool looks for hung engines, and whether it should grow."""
+
+_FULL = 0.9
+"""Mean share of slots in use above which a pool is what the run waits for."""
 
 
 class EngineFailed(RuntimeError):
     """An engine could not be started; the message is one line."""
 
 
-@dataclass
-class _Unit:
-    number: int
-    arguments: tuple[Any, ...]
-    failures: int = 0
-    losses: int = 0
-
-
-@dataclass
+@dataclass(eq=False)
 class _Stream:
-    """One pass over a pool: what is waiting, in flight and done."""
+    """One pass over a pool."""
 
     source: Iterator[tuple[Any, ...]]
-    waiting: list[_Unit] = field(default_factory=list)
     done: dict[int, Any] = field(default_factory=dict)
     pulled: int = 0
-    exhausted: bool = False
     emitted: int = 0
+    exhausted: bool = False
+    total: int | None = None
+    filling: bool = False
+    error: Exception | None = None
 
 
 class Pool:
-    """Actors of one role. Several streams may be open at a time; they share the actors' slots."""
+    """`actors` are there from the start; `grow` makes another while there are fewer than `most`."""
 
     def __init__(
         self,
         role: str,
         actors: list[Any],
-        in_flight_per_actor: int,
-        attempts: int,
+        events: Events,
+        limits: Limits = DEFAULTS,
         on_unit: Callable[[Any, float], None] = lambda result, seconds: None,
+        grow: Callable[[], Any] | None = None,
+        most: int = 0,
+        kept: Kept | None = None,
     ) -> None:
         self.role = role
-        self._actors = actors
-        self._slots = in_flight_per_actor
-        self._most_ahead = _AHEAD_PER_SLOT * in_flight_per_actor * len(actors)
-        self._attempts = attempts
-        self._on_unit = on_unit
-        self._load = [0] * len(actors)
-        self._in_flight: dict[Any, tuple[_Stream, _Unit, int]] = {}
         self.given_up = 0
+        self._events = events
+        self._limits = limits
+        self._on_unit = on_unit
+        self._grow = grow
+        self._most = most
+        self._kept = kept
+        self._scheduler: Scheduler[Any] = Scheduler(limits.slots, limits.attempts, limits.crashes)
+        self._streams: list[_Stream] = []
+        # Every actor, up or not, those that leave included, with its units at work and since when.
+        self._at_work: dict[Any, dict[Unit, float]] = {}
+        self._leaving: set[Any] = set()
+        self._killed_for: dict[Any, Unit] = {}
+        self._blamed: dict[Any, list[Unit]] = {}
+        self._use = Use(events.now())
+        self._looking = False
+        self._was_up = False
+        self._failures = 0
+        self._reason = "it has no actors"
+        events.afterwards(self._fill_all)
+        for actor in actors:
+            self._add(actor)
 
-    def map(self, units: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    @property
+    def num_actors(self) -> int:
+        """Actors, whether they are up or not, without those that leave."""
+        return len(self._at_work) - len(self._leaving)
+
+    def map(self, units: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
         """Results of `units` in order, None for a unit that was given up. Pulls from `units` as slots come free.
 
-        Raises EngineFailed if an actor can't be started at all.
+        `total`, if known, keeps the pool from growing beyond what is left to do. Raises EngineFailed if no actor can
+        be started, and what the source raises.
         """
-        stream = _Stream(iter(units))
-        while True:
-            while stream.emitted in stream.done:
-                yield stream.done.pop(stream.emitted)
-                stream.emitted += 1
+        stream = _Stream(iter(units), total=total)
+        self._streams.append(stream)
+        try:
+            while True:
+                while stream.emitted in stream.done:
+                    yield stream.done.pop(stream.emitted)
+                    stream.emitted += 1
+                self._fill(stream)
+                if stream.emitted in stream.done:
+                    continue
+                if stream.error:
+                    raise stream.error
+                if stream.exhausted and stream.emitted == stream.pulled:
+                    return
+                if not self.num_actors:
+                    raise EngineFailed(f"the {self.role} could not be started: {self._reason}")
+                self._events.wait()
+        finally:
+            self._streams.remove(stream)
+            self._scheduler.forget(stream)
+
+    def shrink(self, keep: int = 0) -> None:
+        """Give back all actors but `keep`; those at work finish their units first."""
+        staying = [actor for actor in self._at_work if actor not in self._leaving]
+        staying.sort(key=lambda actor: -len(self._at_work[actor]))
+        for actor in staying[keep:]:
+            self._leaving.add(actor)
+            self._scheduler.remove_actor(actor)
+            self._leave_if_idle(actor)
+
+    def _fill_all(self) -> None:
+        for stream in tuple(self._streams):
             self._fill(stream)
-            if stream.emitted in stream.done:
-                continue
-            if stream.exhausted and not stream.waiting and stream.emitted == stream.pulled:
-                return
-            self._collect()
+        self._dispatch()
 
     def _fill(self, stream: _Stream) -> None:
-        while True:
-            actor = min(range(len(self._actors)), key=lambda i: self._load[i])
-            if self._load[actor] >= self._slots:
-                return
-            if stream.waiting:
-                unit = stream.waiting.pop(0)
-            elif stream.exhausted or stream.pulled - stream.emitted >= self._most_ahead:
-                return
-            else:
-                # Pulling may run other pools (and streams of this one), so the choice of actor is made anew after it.
+        """Pull units while there is room. Pulling may run other streams, of this pool too, and wait in them."""
+        if stream.filling:
+            return
+        stream.filling = True
+        ahead = _AHEAD_PER_SLOT * self._limits.slots * max(1, self.num_actors)
+        try:
+            self._dispatch()
+            while not (stream.exhausted or stream.error) and stream.pulled - stream.emitted < ahead:
+                if not self._scheduler.wants_more:
+                    return
                 arguments = next(stream.source, None)
                 if arguments is None:
                     stream.exhausted = True
                     return
-                stream.waiting.append(_Unit(stream.pulled, arguments))
+                unit = Unit(arguments, stream, stream.pulled)
                 stream.pulled += 1
-                continue
-            reference = self._actors[actor].run.remote(*unit.arguments)
-            self._load[actor] += 1
-            self._in_flight[reference] = (stream, unit, actor)
+                result = None if self._kept is None else self._kept.get(arguments)
+                if result is not None:
+                    self._done(unit, result, 0.0)
+                else:
+                    self._scheduler.put(unit)
+                    self._dispatch()
+        except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
+            stream.error = error
+        finally:
+            stream.filling = False
 
-    def _collect(self) -> None:
-        """Wait for one result of any stream and book it."""
-        ready, _ = ray.wait(list(self._in_flight), num_returns=1)
-        for reference in ready:
-            stream, unit, actor = self._in_flight.pop(reference)
-            self._load[actor] -= 1
-            try:
-                result, seconds = ray.get(reference)
-            except RayTaskError as error:
-                self._failed(stream, unit, error)
-            except RayActorError as error:
-                self._lost(stream, unit, error)
-            else:
-                stream.done[unit.number] = result
-                self._on_unit(result, seconds)
+    def _dispatch(self) -> None:
+        while assigned := self._scheduler.assign():
+            actor, unit = assigned
+            self._use.change(self._events.now(), 1)
+            self._at_work[actor][unit] = self._events.now()
+            self._events.call(actor, unit.arguments, partial(self._back, actor, unit))
+            if not self._looking:
+                self._looking = True
+                self._use.share(self._events.now(), 1)
+                self._events.after(_LOOK_S, self._look)
 
-    def _failed(self, stream: _Stream, unit: _Unit, error: RayTaskError) -> None:
-        unit.failures += 1
-        cause = type(error.cause).__name__ if getattr(error, "cause", None) else "error"
-        if unit.failures < self._attempts:
-            stream.waiting.insert(0, unit)
-            return
+    def _back(self, actor: Any, unit: Unit, outcome: Outcome) -> None:
+        """Book what became of a unit."""
+        self._use.change(self._events.now(), -1)
+        del self._at_work[actor][unit]
+        if isinstance(outcome, Finished):
+            self._scheduler.finished(actor, unit)
+            if self._kept is not None:
+                self._kept.put(unit.arguments, outcome.result)
+            self._done(unit, outcome.result, outcome.seconds)
+        elif isinstance(outcome, Raised):
+            if self._scheduler.failed(actor, unit):
+                self._give_up(unit, f"failed {unit.failures} times ({outcome.error})")
+        else:
+            self._lost(actor, unit, outcome)
+        self._leave_if_idle(actor)
+        if self._scheduler.load(actor) is None and not self._at_work.get(actor, True):
+            self._ask(actor, _ASK_AGAIN_S[0])
+
+    def _done(self, unit: Unit, result: Any, seconds: float) -> None:
+        if unit.owner in self._streams:
+            unit.owner.done[unit.number] = result
+            self._on_unit(result, seconds)
+
+    def _give_up(self, unit: Unit, why: str) -> None:
         self.given_up += 1
-        log.warning("%s: unit %d failed %d times (%s) and is skipped", self.role, unit.number, unit.failures, cause)
-        stream.done[unit.number] = None
+        log.warning("%s: unit %d %s and is skipped", self.role, unit.number, why)
+        unit.owner.done[unit.number] = None
 
-    def _lost(self, stream: _Stream, unit: _Unit, error: RayActorError) -> None:
-        if isinstance(error, ActorDiedError) and not isinstance(error, ActorUnavailableError):
-            reason = creation_failure(error)
-            if reason:
-                raise EngineFailed(f"the {self.role} could not be started: {reason}") from None
-        unit.losses += 1
-        if unit.losses >= _MAX_LOSSES:
-            self.given_up += 1
-            log.warning("%s: unit %d lost its actor %d times and is skipped", self.role, unit.number, unit.losses)
-            stream.done[unit.number] = None
+    def _lost(self, actor: Any, unit: Unit, outcome: Lost) -> None:
+        if self._scheduler.load(actor) is not None:
+            self._scheduler.remove_actor(actor)
+        # If its engine hung and was killed, only the unit that hung is to blame.
+        blamed = self._killed_for[actor] is unit if actor in self._killed_for else not outcome.preempted
+        if blamed:
+            self._blamed.setdefault(actor, []).append(unit)
+        if self._scheduler.lost(actor, unit, blamed):
+            self._give_up(unit, f"lost its actor {unit.crashes} times")
+        if outcome.gone is not None:
+            self._drop(actor, outcome.gone)
+
+    def _add(self, actor: Any) -> None:
+        self._at_work[actor] = {}
+        self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
+
+    def _ask(self, actor: Any, wait_s: float) -> None:
+        again = partial(self._answered, actor, min(2 * wait_s, _ASK_AGAIN_S[1]))
+        self._events.after(wait_s, lambda: self._events.ready(actor, again))
+
+    def _answered(self, actor: Any, wait_s: float, answer: Up | Lost) -> None:
+        if actor not in self._at_work or actor in self._leaving:
             return
-        stream.waiting.insert(0, unit)
+        if isinstance(answer, Up):
+            self._was_up = True
+            self._failures = 0
+            self._killed_for.pop(actor, None)
+            blamed = self._blamed.pop(actor, [])
+            for unit in blamed if answer.lost_its_node else ():
+                self._scheduler.forgive(unit)
+            self._scheduler.add_actor(actor)
+        elif answer.gone is not None:
+            self._drop(actor, answer.gone)
+        else:
+            self._ask(actor, wait_s)
 
+    def _drop(self, actor: Any, reason: str) -> None:
+        """An actor that will not come back."""
+        if actor in self._leaving:
+            return
+        self._reason = reason
+        self._leaving.add(actor)
+        self._leave_if_idle(actor)
+        log.warning("%s: an actor could not be started: %s", self.role, reason)
+        self._failures += 1
+        if self._was_up:
+            self._add_another()
 
-def creation_failure(error: BaseException) -> str:
-    """The last line of the exception that an actor's constructor raised, or empty if it died otherwise."""
-    text = str(error)
-    if "creation task" not in text and "__init__" not in text:
-        return ""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown reason"
+    def _leave_if_idle(self, actor: Any) -> None:
+        if actor in self._leaving and not self._at_work[actor]:
+            self._leaving.remove(actor)
+            del self._at_work[actor]
+            self._events.kill(actor, for_good=True)
+
+    def _look(self) -> None:
+        """While units are at work: end engines that hang, and grow if the run waits for this pool."""
+        now = self._events.now()
+        self._looking = bool(self._scheduler.in_flight)
+        if not self._looking:
+            return
+        self._events.after(_LOOK_S, self._look)
+        for actor, units in self._at_work.items():
+            oldest = next(iter(units), None)
+            if oldest and actor not in self._killed_for and now - units[oldest] > self._limits.unit_timeout_s:
+                log.warning("%s: unit %d hangs; its engine is started anew", self.role, oldest.number)
+                self._killed_for[actor] = oldest
+                self._events.kill(actor, for_good=False)
+        if self._use.share(now, self._scheduler.actors * self._limits.slots) > _FULL:
+            for _ in range(min(self.num_actors, self._most - self.num_actors, self._useful() - self.num_actors)):
+                self._add_another()
+
+    def _add_another(self) -> None:
+        if self._grow is not None and self._failures < _FAILURES:
+            self._add(self._grow())
+
+    def _useful(self) -> int:
+        """How many actors the work that is left would keep busy; where its amount is unknown, any number."""
+        left = self._scheduler.in_flight + self._scheduler.waiting
+        for stream in self._streams:
+            if not stream.exhausted:
+                if stream.total is None:
+                    return self._most
+                left += stream.total - stream.pulled
+        return -(-left // self._limits.slots)

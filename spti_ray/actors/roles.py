@@ -1,4 +1,4 @@
-"""Creates the actors of a run inside its placement group."""
+"""Creates the actors of a run: those it starts with in its reserved resources, and more while it waits for them."""
 
 from __future__ import annotations
 
@@ -6,27 +6,24 @@ from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, RayTaskError
-from ray.util.placement_group import PlacementGroup
-from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from spti_ray.actors.cluster import Reserved
 from spti_ray.actors.engine_actor import PRIVATE_ROLES, AsyncEngineActor, EngineActor, PrivateEngineActor
-from spti_ray.actors.placement import Bundle
-from spti_ray.actors.pool import EngineFailed, creation_failure
+from spti_ray.actors.placement import Bundle, bundle_of
+from spti_ray.actors.pool import EngineFailed
+from spti_ray.actors.ray_events import creation_failure
 from spti_ray.actors.shard_actor import ShardActor
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.models.factory import engine_environment
 
 
-def _options(group: PlacementGroup, bundles: tuple[Bundle, ...], bundle: Bundle) -> dict[str, Any]:
+def _options(bundle: Bundle) -> dict[str, Any]:
     # Restarts are free and unlimited, task retries are ours: Ray's would run a unit twice without our knowing.
     return {
         "num_cpus": bundle.resources().get("CPU", 0),
         "num_gpus": bundle.num_gpus,
         "max_restarts": -1,
         "max_task_retries": 0,
-        "scheduling_strategy": PlacementGroupSchedulingStrategy(
-            placement_group=group, placement_group_bundle_index=bundles.index(bundle)
-        ),
     }
 
 
@@ -42,7 +39,7 @@ def actor_name(session: str, bundle: Bundle) -> str:
 
 
 def start_engines(
-    group: PlacementGroup, bundles: tuple[Bundle, ...], engines: EnginesConfig, session: str
+    reserved: Reserved, bundles: tuple[Bundle, ...], engines: EnginesConfig, session: str
 ) -> dict[Role, list[Any]]:
     """Create the engine actors of all roles, named `session`-role-index; they load their models at the same time."""
     actors: dict[Role, list[Any]] = {}
@@ -50,17 +47,25 @@ def start_engines(
         if bundle.role == "shard":
             continue
         role: Role = bundle.role  # type: ignore[assignment]
-        settings = engines.of(role)
-        options = _options(group, bundles, bundle) | {
-            "name": actor_name(session, bundle),
-            "runtime_env": {"env_vars": engine_environment(role, settings)},
-        }
-        actors.setdefault(role, []).append(actor_class(role).options(**options).remote(role, settings))
+        options = {"name": actor_name(session, bundle), "scheduling_strategy": reserved.of(bundle)}
+        actors.setdefault(role, []).append(_engine(role, bundle, engines, options))
     return actors
 
 
+def another_engine(role: Role, engines: EnginesConfig) -> Any:
+    """Create one more actor of a role, wherever there is or will be room: this is what makes a cluster grow."""
+    bundle = bundle_of(role, engines.of(role).replicas, engines.of(role))
+    return _engine(role, bundle, engines, bundle.by_preference())
+
+
+def _engine(role: Role, bundle: Bundle, engines: EnginesConfig, options: dict[str, Any]) -> Any:
+    settings = engines.of(role)
+    environment = {"runtime_env": {"env_vars": engine_environment(role, settings)}}
+    return actor_class(role).options(**_options(bundle), **environment, **options).remote(role, settings)
+
+
 def start_shards(
-    group: PlacementGroup,
+    reserved: Reserved,
     bundles: tuple[Bundle, ...],
     config: Config,
     engines: EnginesConfig,
@@ -78,7 +83,10 @@ def start_shards(
     shards: list[Any] = []
     for bundle in bundles:
         if bundle.role == "shard":
-            options = _options(group, bundles, bundle) | {"runtime_env": {"env_vars": environment}}
+            options = _options(bundle) | {
+                "scheduling_strategy": reserved.of(bundle),
+                "runtime_env": {"env_vars": environment},
+            }
             shard = ShardActor.options(**options).remote(
                 config, bundle.index, serving, engines.of(first).batch_size, cache, fingerprint
             )

@@ -6,6 +6,8 @@ A shard's process is silent, and its exceptions are content-free: Ray keeps the 
 
 from __future__ import annotations
 
+import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +15,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from spti_ray.actors.hush import silence
-from spti_ray.actors.pool import creation_failure
+from spti_ray.actors.ray_events import creation_failure
 from spti_ray.config import Config
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import SPEAKING, content_free
@@ -21,6 +23,8 @@ from spti_ray.private.shard import Shard
 from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Votes, VotesWire
 
 _MAX_LOSSES = 20
+_LONGEST_WAIT_S = 30.0
+"""Between two tries, which begin with short waits: a model takes a minute to load, a new node several."""
 
 
 class ShardFailed(RuntimeError):
@@ -41,6 +45,7 @@ def _remote(names: list[str], offset: int) -> Callable[[list[Any]], Any]:
             except RayActorError:
                 if attempt + 1 == _MAX_LOSSES:
                     raise
+                time.sleep(min(0.1 * 2**attempt, _LONGEST_WAIT_S))
         raise AssertionError("unreachable")
 
     return call
@@ -134,7 +139,7 @@ class RayVoter:
 
     def _ask(self, method: str, *arguments: Any) -> Iterator[Any]:
         references = {getattr(shard, method).remote(*arguments): i for i, shard in enumerate(self._shards)}
-        losses = 0
+        losses = Counter[int]()
         while references:
             ready, _ = ray.wait(list(references), num_returns=1)
             for reference in ready:
@@ -144,12 +149,13 @@ class RayVoter:
                 except RayTaskError as error:
                     raise ShardFailed(_told(error.cause, f"shard {shard}: {method}")) from None
                 except RayActorError as error:
-                    losses += 1
+                    losses[shard] += 1
                     reason = creation_failure(error) if isinstance(error, ActorDiedError) else ""
                     if reason:
                         raise ShardFailed(f"shard {shard} could not be started: {reason}") from None
-                    if losses > _MAX_LOSSES:
+                    if losses[shard] > _MAX_LOSSES:
                         raise ShardFailed(f"shard {shard}: its actor died again and again") from None
+                    time.sleep(min(0.1 * 2 ** losses[shard], _LONGEST_WAIT_S))
                     references[getattr(self._shards[shard], method).remote(*arguments)] = shard
                     continue
                 except RayError as error:

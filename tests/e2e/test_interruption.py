@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import sqlite3
 import subprocess
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -22,8 +26,8 @@ def _kinds(ledger: Path | str) -> list[str]:
     return [entry.kind for entry in _entries(ledger)]
 
 
-def _kill_when(cli, arguments: list[str], ledger: Path | str, kind: str, count: int) -> None:
-    """Start the run and SIGKILL its driver as soon as the ledger has `count` entries of `kind`."""
+def _kill_when(cli, arguments: list[str], there: Callable[[], bool]) -> None:
+    """Start the run and SIGKILL its driver as soon as it has got there."""
     process = subprocess.Popen(
         cli.command(*arguments),
         cwd=cli.folder,
@@ -32,7 +36,7 @@ def _kill_when(cli, arguments: list[str], ledger: Path | str, kind: str, count: 
         stderr=subprocess.PIPE,
     )
     deadline = time.monotonic() + 180
-    while _kinds(ledger).count(kind) < count:
+    while not there():
         assert process.poll() is None, process.stderr.read().decode()
         assert time.monotonic() < deadline, "the run never got there"
         time.sleep(0.002)
@@ -45,7 +49,7 @@ def test_a_killed_run_goes_on_from_its_committed_generations(cli, where: str, re
     # A bucket's server is found through the environment, which the command line inherits from here.
     ledger = cli.folder / "ledger" if where == "file" else request.getfixturevalue("s3").new_url()
     arguments = cli.run_arguments("run", ledger=str(ledger))
-    _kill_when(cli, arguments, ledger, "RELEASED", 2)
+    _kill_when(cli, arguments, lambda: _kinds(ledger).count("RELEASED") == 2)
     before = _entries(ledger)
     charged = [e.event for e in before if e.kind == "RESERVED"]
     artifacts = {e.event.artifact_sha256 for e in before if e.kind == "COMMITTED"}
@@ -72,7 +76,7 @@ def test_a_killed_run_goes_on_from_its_committed_generations(cli, where: str, re
 def test_a_reservation_without_histogram_is_burned_and_never_noised_again(cli):
     arguments = cli.run_arguments("run", "privacy.spare_slots=1")
     ledger = cli.folder / "ledger"
-    _kill_when(cli, arguments, ledger, "RESERVED", 1)
+    _kill_when(cli, arguments, lambda: "RESERVED" in _kinds(ledger))
     was_open = "COMMITTED" not in _kinds(ledger) and not list((cli.folder / "run").rglob("histogram-*.arrow"))
 
     done = cli(*arguments)
@@ -82,3 +86,30 @@ def test_a_reservation_without_histogram_is_burned_and_never_noised_again(cli):
     assert kinds.count("COMMITTED") == 3, "the spare slot pays for the burned one"
     assert kinds.count("BURNED") == was_open
     assert kinds.count("RESERVED") == 3 + was_open
+
+
+def test_a_run_killed_within_a_generation_does_not_render_again_what_was_rendered(cli):
+    slow = {"renderer": "{kind: fake-renderer, model: SIMULATED, batch_size: 2, options: {delay_s: 0.1}}"}
+    others = {
+        role: f"{{kind: fake-{role.replace('_', '-')}, model: SIMULATED}}"
+        for role in ("writer", "captioner", "image_embedder", "text_embedder")
+    }
+    engines = ", ".join(f"{role}: {settings}" for role, settings in (slow | others).items())
+    arguments = cli.run_arguments("run", f"runtime.engines={{{engines}}}", "evolution.generations=1")
+    kept = cli.folder / "run" / "internal" / "units.sqlite"
+
+    def rendered() -> bool:
+        with suppress(sqlite3.Error):
+            return (
+                sqlite3.connect(f"file:{kept}?mode=ro", uri=True).execute("SELECT count(*) FROM units").fetchone()[0]
+                > 5
+            )
+        return False
+
+    _kill_when(cli, arguments, rendered)
+    assert _kinds(cli.folder / "ledger").count("RESERVED") == 0, "nobody has voted yet"
+    done = cli(*arguments)
+    assert done.returncode == 0, done.stderr
+    log = (cli.folder / "run" / "internal" / "driver.log").read_text()
+    assert int(re.findall(r"units of an earlier attempt: (\d+)", log)[-1]) > 5
+    assert not kept.exists()

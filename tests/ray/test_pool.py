@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 import ray
 
+from spti_ray.actors.events import Events
 from spti_ray.actors.pool import EngineFailed, Pool
+from spti_ray.actors.ray_events import RayEvents
+from spti_ray.actors.scheduler import Limits
 from spti_ray.actors.streams import RayEngines
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig
 from spti_ray.errors import one_line
@@ -33,11 +36,23 @@ class Worker:
             raise ValueError(f"no unit {number}\nsecond line")
         if fate == "exits" or (fate == "exits once" and not times):
             os._exit(41)
-        time.sleep(seconds)
+        time.sleep(1000 if fate == "hangs once" and not times else seconds)
         return number * 10, seconds
 
     def process(self):
         return os.getpid()
+
+
+def pool_of(
+    actors: list,
+    slots: int,
+    attempts: int,
+    role: str = "worker",
+    crashes: int = 3,
+    events: Events | None = None,
+    **more,
+) -> Pool:
+    return Pool(role, actors, events or RayEvents(), Limits(slots, attempts, crashes), **more)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +72,7 @@ def attempts_of(marks, number: int) -> int:
 
 
 def test_results_keep_the_order_of_their_units(workers):
-    pool = Pool("worker", workers, in_flight_per_actor=2, attempts=3)
+    pool = pool_of(workers, 2, 3)
     units = [(i, "", 0.05 if i % 3 == 0 else 0.0) for i in range(30)]
     assert list(pool.map(units)) == [10 * i for i in range(30)]
     assert list(pool.map([])) == []
@@ -65,7 +80,7 @@ def test_results_keep_the_order_of_their_units(workers):
 
 
 def test_units_are_pulled_only_as_slots_come_free(workers):
-    pool = Pool("worker", workers[:2], in_flight_per_actor=2, attempts=3)
+    pool = pool_of(workers[:2], 2, 3)
     pulled = 0
 
     def units():
@@ -83,7 +98,7 @@ def test_units_are_pulled_only_as_slots_come_free(workers):
 
 def test_a_slow_unit_holds_back_a_bounded_number_of_results(workers):
     """The others go on, but not without end: their results wait in the driver's memory."""
-    pool = Pool("worker", workers[:2], in_flight_per_actor=1, attempts=3)
+    pool = pool_of(workers[:2], 1, 3)
     pulled = 0
 
     def units():
@@ -111,19 +126,19 @@ def test_an_actor_has_its_slots_filled_and_never_more():
             self._inside -= 1
             return self._most, 0.0
 
-    pool = Pool("worker", [Crowded.remote()], in_flight_per_actor=3, attempts=3)
+    pool = pool_of([Crowded.remote()], 3, 3)
     assert max(pool.map((i,) for i in range(60))) == 3
 
 
 def test_all_actors_share_the_work(workers, tmp_path):
-    pool = Pool("worker", workers, in_flight_per_actor=1, attempts=3)
+    pool = pool_of(workers, 1, 3)
     list(pool.map((i, "", 0.02, str(tmp_path)) for i in range(15)))
     processes = Counter(path.name.split("+")[2] for path in tmp_path.iterdir())
     assert len(processes) == 3 and min(processes.values()) >= 2
 
 
 def test_a_unit_that_keeps_raising_is_given_up_and_the_others_are_unaffected(workers, tmp_path, caplog):
-    pool = Pool("worker", workers[:2], in_flight_per_actor=2, attempts=3)
+    pool = pool_of(workers[:2], 2, 3)
     units = [(i, "raises" if i in (0, 5, 9) else "", 0.0, str(tmp_path)) for i in range(10)]
     assert list(pool.map(units)) == [None if i in (0, 5, 9) else 10 * i for i in range(10)]
     assert pool.given_up == 3
@@ -133,7 +148,7 @@ def test_a_unit_that_keeps_raising_is_given_up_and_the_others_are_unaffected(wor
 
 
 def test_a_unit_that_raises_once_is_tried_again(workers, tmp_path):
-    pool = Pool("worker", workers[:1], in_flight_per_actor=2, attempts=2)
+    pool = pool_of(workers[:1], 2, 2)
     units = [(i, "raises once" if i == 3 else "", 0.0, str(tmp_path)) for i in range(6)]
     assert list(pool.map(units)) == [0, 10, 20, 30, 40, 50]
     assert pool.given_up == 0 and attempts_of(tmp_path, 3) == 2
@@ -141,7 +156,7 @@ def test_a_unit_that_raises_once_is_tried_again(workers, tmp_path):
 
 def test_only_finished_units_are_reported_with_their_busy_seconds(workers):
     seen: list[tuple[int, float]] = []
-    pool = Pool("worker", workers[:2], 2, 2, on_unit=lambda result, seconds: seen.append((result, seconds)))
+    pool = pool_of(workers[:2], 2, 2, on_unit=lambda result, seconds: seen.append((result, seconds)))
     list(pool.map((i, "raises" if i == 2 else "", 0.01) for i in range(5)))
     assert sorted(seen) == [(0, 0.01), (10, 0.01), (30, 0.01), (40, 0.01)]
 
@@ -150,7 +165,7 @@ def test_only_finished_units_are_reported_with_their_busy_seconds(workers):
 def test_the_units_of_an_actor_that_exits_are_done_by_whoever_is_there(workers, tmp_path, count):
     """With `attempts=1`: the loss of an actor is no failure of its units."""
     reported: list[int] = []
-    pool = Pool("worker", workers[:count], 3, 1, on_unit=lambda result, seconds: reported.append(result))
+    pool = pool_of(workers[:count], 3, 1, on_unit=lambda result, seconds: reported.append(result))
     units = [(i, "exits once" if i in (2, 11) else "", 0.01, str(tmp_path)) for i in range(20)]
     emitted = list(pool.map(units))
     assert emitted == [10 * i for i in range(20)]
@@ -160,7 +175,7 @@ def test_the_units_of_an_actor_that_exits_are_done_by_whoever_is_there(workers, 
 
 
 def test_the_units_of_an_actor_that_was_killed_are_done_by_whoever_is_there(workers):
-    pool = Pool("worker", workers, in_flight_per_actor=2, attempts=1)
+    pool = pool_of(workers, 2, 1)
     stream = pool.map((i, "", 0.05) for i in range(40))
     first = [next(stream) for _ in range(4)]
     ray.kill(workers[0], no_restart=False)
@@ -185,17 +200,44 @@ def test_an_actor_that_is_slow_to_come_back_costs_no_unit(tmp_path):
                 os._exit(41)
             return number, 0.0
 
-    pool = Pool("worker", [Slow.remote(str(tmp_path))], in_flight_per_actor=2, attempts=1)
+    pool = pool_of([Slow.remote(str(tmp_path))], 2, 1)
     assert list(pool.map((i,) for i in range(8))) == list(range(8))
     assert pool.given_up == 0
 
 
-def test_a_unit_that_kills_every_actor_is_given_up_in_the_end(workers, tmp_path, monkeypatch):
-    monkeypatch.setattr("spti_ray.actors.pool._MAX_LOSSES", 2)
-    pool = Pool("worker", workers[:1], in_flight_per_actor=1, attempts=1)
+def test_a_unit_that_kills_every_actor_is_given_up_in_the_end(workers, tmp_path):
+    pool = pool_of(workers[:1], 2, 1, crashes=2)
     units = [(i, "exits" if i == 1 else "", 0.0, str(tmp_path)) for i in range(4)]
     assert list(pool.map(units)) == [0, None, 20, 30]
     assert pool.given_up == 1 and attempts_of(tmp_path, 1) == 2
+
+
+def test_an_engine_that_hangs_is_killed_and_its_unit_runs_on_another_try(workers, tmp_path):
+    pool = Pool("worker", workers[:1], RayEvents(), Limits(1, 1, 2, unit_timeout_s=1.0))
+    units = [(0, "hangs once", 0.0, str(tmp_path)), (1,)]
+    assert list(pool.map(units)) == [0, 10]
+    assert attempts_of(tmp_path, 0) == 2 and pool.given_up == 0
+
+
+def test_a_pool_grows_while_the_run_waits_for_it_and_gives_back_what_it_took(monkeypatch):
+    monkeypatch.setattr("spti_ray.actors.pool._LOOK_S", 0.2)
+    made = [Worker.remote()]
+
+    def grow():
+        made.append(Worker.remote())
+        return made[-1]
+
+    pool = pool_of(made[:1], 2, 1, grow=grow, most=3)
+    assert list(pool.map((i, "", 0.05) for i in range(150))) == [10 * i for i in range(150)]
+    assert pool.num_actors == len(made) == 3
+    pool.shrink(keep=1)
+    gone = 0
+    for worker in made:
+        try:
+            ray.get(worker.process.remote(), timeout=30)
+        except ray.exceptions.ActorDiedError:
+            gone += 1
+    assert gone == 2
 
 
 def test_an_actor_that_can_not_be_constructed_fails_the_pool_in_one_line():
@@ -207,7 +249,7 @@ def test_an_actor_that_can_not_be_constructed_fails_the_pool_in_one_line():
         def run(self, number):
             return number, 0.0
 
-    pool = Pool("renderer", [Unloadable.remote()], in_flight_per_actor=2, attempts=3)
+    pool = pool_of([Unloadable.remote()], 2, 3, role="renderer")
     with pytest.raises(EngineFailed) as caught:
         list(pool.map((i,) for i in range(4)))
     message = str(caught.value)
@@ -216,14 +258,14 @@ def test_an_actor_that_can_not_be_constructed_fails_the_pool_in_one_line():
 
 
 def test_two_streams_of_one_pool_do_not_deadlock_when_one_feeds_the_other(workers):
-    pool = Pool("worker", workers[:1], in_flight_per_actor=1, attempts=3)
+    pool = pool_of(workers[:1], 1, 3)
     inner = pool.map((i,) for i in range(8))
     outer = pool.map((result,) for result in inner)
     assert list(outer) == [100 * i for i in range(8)]
 
 
 def test_nested_streams_of_which_one_fails_units_keep_their_results_apart(workers):
-    pool = Pool("worker", workers[:2], in_flight_per_actor=2, attempts=1)
+    pool = pool_of(workers[:2], 2, 1)
     inner = pool.map((i, "raises" if i == 4 else "") for i in range(40))
     middle = pool.map((result,) for result in inner if result is not None)
     outer = list(pool.map((result,) for result in middle))
@@ -231,7 +273,7 @@ def test_nested_streams_of_which_one_fails_units_keep_their_results_apart(worker
 
 
 def test_a_stream_that_is_left_half_way_does_not_disturb_the_next(workers):
-    pool = Pool("worker", workers[:2], in_flight_per_actor=2, attempts=3)
+    pool = pool_of(workers[:2], 2, 3)
     abandoned = pool.map((i, "", 0.02) for i in itertools.count())
     assert [next(abandoned) for _ in range(3)] == [0, 10, 20]
     abandoned.close()
@@ -244,12 +286,13 @@ def test_an_error_of_the_source_reaches_the_caller(workers):
         raise RuntimeError("upstream")
 
     with pytest.raises(RuntimeError, match="upstream"):
-        list(Pool("worker", workers[:1], 1, 1).map(units()))
+        list(pool_of(workers[:1], 1, 1).map(units()))
 
 
 def test_chained_pools_work_at_the_same_time(workers):
     """Two stages of 0.1 s on 15 units take about 1.6 s side by side and 3 s one after the other."""
-    first, second = (Pool("worker", [worker], in_flight_per_actor=2, attempts=1) for worker in workers[:2])
+    events = RayEvents()
+    first, second = (pool_of([worker], 2, 1, events=events) for worker in workers[:2])
     start = time.monotonic()
     list(second.map((result, "", 0.1) for result in first.map((i, "", 0.1) for i in range(15))))
     assert time.monotonic() - start < 2.7
@@ -292,7 +335,8 @@ def engine(ray_cluster):
 def engines_of(engine, batch_size: int) -> RayEngines:
     ray.get(engine.lengths.remote())
     config = EnginesConfig(**{role: EngineConfig(kind="fake", batch_size=batch_size) for role in ROLES})
-    return RayEngines({role: Pool(role, [engine], 2, 2) for role in ROLES}, config)
+    events = RayEvents()
+    return RayEngines({role: pool_of([engine], 2, 2, role, events=events) for role in ROLES}, config)
 
 
 def request(prompt: str) -> WriteRequest:

@@ -327,6 +327,8 @@ PLACEMENT = {
     "runtime.address": "ray://head:10001",
     "runtime.placement_timeout_s": 5.0,
     "runtime.unit_attempts": 7,
+    "runtime.unit_crashes": 5,
+    "runtime.unit_timeout_s": 60.0,
     "runtime.in_flight_per_actor": 9,
 }
 RELEVANT = {
@@ -405,7 +407,7 @@ def test_whatever_a_setting_holds_the_answer_is_a_configuration_or_one_line(path
         assert str(error) and "\n" not in str(error)
 
 
-@pytest.mark.parametrize("key", ["replicas", "num_cpus", "num_gpus", "threads"])
+@pytest.mark.parametrize("key", ["replicas", "max_replicas", "num_cpus", "num_gpus", "threads"])
 def test_a_run_may_go_on_with_another_number_of_workers_but_not_with_another_model(key):
     sized = load_config(JOBS[-1], [f"runtime.engines.renderer.{key}=2"])
     plain = load_config(JOBS[-1])

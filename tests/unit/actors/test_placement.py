@@ -1,6 +1,6 @@
 import pytest
 
-from spti_ray.actors.placement import Bundle, describe, local_cpus, plan, roles_needed
+from spti_ray.actors.placement import Bundle, bundle_of, describe, local_cpus, plan, roles_needed
 from spti_ray.config import Config, EngineConfig, EnginesConfig
 from spti_ray.models.factory import EMBEDDED
 
@@ -71,6 +71,21 @@ def test_a_bundle_names_only_what_it_asks_for():
 
 def test_a_bundle_that_asks_for_nothing_is_still_one_that_ray_accepts():
     assert Bundle("writer", 0, 0, 0).resources() == {"CPU": 0.01}
+
+
+def test_the_kinds_of_gpu_that_will_do_are_asked_for_in_order_of_wish():
+    bundle = bundle_of("renderer", 3, EngineConfig(kind="diffusers", num_gpus=1, accelerators=("H100", "L40S", "A10G")))
+    assert bundle.any_accelerator() == {"ray.io/accelerator-type": "in(H100,L40S,A10G)"}
+    assert bundle.by_preference() == {
+        "label_selector": {"ray.io/accelerator-type": "H100"},
+        "fallback_strategy": [
+            {"label_selector": {"ray.io/accelerator-type": "L40S"}},
+            {"label_selector": {"ray.io/accelerator-type": "A10G"}},
+        ],
+    }
+    assert Bundle("renderer", 0, 1, 1).any_accelerator() == Bundle("renderer", 0, 1, 1).by_preference() == {}
+    only = Bundle("renderer", 0, 1, 1, ("H100",))
+    assert only.by_preference() == {"label_selector": {"ray.io/accelerator-type": "H100"}}
 
 
 def test_the_embedded_engines_and_two_shards_fit_on_two_cores():

@@ -1,0 +1,118 @@
+"""Results of public units that outlive the driver: a resumed run does not write or render again what is there.
+
+One SQLite file in the run's internal folder, with the units of the generation in hand. A killed driver loses the units
+in flight. A power cut may lose more, or the file: then it is made anew and the units are run again, so nothing waits
+for the disk. Units of embedders are not kept: they are cheap, and their arguments are images.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import numpy as np
+
+from spti_ray.types import Completions
+
+KEPT_ROLES = ("writer", "renderer")
+
+
+class Kept(Protocol):
+    """Results of a role's units that an earlier attempt of this run finished."""
+
+    def get(self, arguments: tuple[Any, ...]) -> Any | None: ...
+
+    def put(self, arguments: tuple[Any, ...], result: Any) -> None: ...
+
+
+class KeptUnits:
+    """The file. `context` is what results depend on besides a unit's arguments: another one finds nothing."""
+
+    def __init__(self, path: Path, context: str) -> None:
+        self._path = path
+        self._context = context
+        self._generation = 0
+        self.found = 0
+        """Units that did not have to be run again."""
+        try:
+            self._open()
+        except sqlite3.DatabaseError:
+            self.remove()
+            self._open()
+
+    def _open(self) -> None:
+        self._path.touch(mode=0o600)
+        self._database = sqlite3.connect(self._path, isolation_level=None)
+        self._database.execute("PRAGMA synchronous = OFF")
+        self._database.execute(
+            "CREATE TABLE IF NOT EXISTS units (key TEXT PRIMARY KEY, generation INTEGER NOT NULL, result BLOB NOT NULL)"
+        )
+        self._database.execute("SELECT count(*) FROM units").fetchone()
+
+    def begin(self, generation: int) -> None:
+        """Units of earlier generations are not asked for any more."""
+        self._generation = generation
+        self._database.execute("DELETE FROM units WHERE generation < ?", (generation,))
+
+    def close(self) -> None:
+        self._database.close()
+
+    def remove(self) -> None:
+        """The run has what it wanted of them."""
+        with suppress(AttributeError):
+            self.close()
+        self._path.unlink(missing_ok=True)
+
+    def of(self, role: Literal["writer", "renderer"]) -> KeptOf:
+        return KeptOf(self, role)
+
+    def key(self, role: str, arguments: tuple[Any, ...]) -> str:
+        plain = [[asdict(item) for item in arguments[0]]] if role == "writer" else arguments
+        text = json.dumps([self._context, role, plain], sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    def read(self, key: str) -> bytes | None:
+        try:
+            with closing(self._database.execute("SELECT result FROM units WHERE key = ?", (key,))) as rows:
+                found = rows.fetchone()
+        except sqlite3.DatabaseError:
+            return None
+        return None if found is None else found[0]
+
+    def write(self, key: str, result: bytes) -> None:
+        # A damaged file costs only time; a full disk is told by whatever is written next.
+        with suppress(sqlite3.DatabaseError):
+            self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?, ?)", (key, self._generation, result))
+
+
+class KeptOf:
+    """`Kept` in that file."""
+
+    def __init__(self, units: KeptUnits, role: Literal["writer", "renderer"]) -> None:
+        self._units = units
+        self._role = role
+
+    def get(self, arguments: tuple[Any, ...]) -> Any | None:
+        """The unit's result, or None."""
+        stored = self._units.read(self._units.key(self._role, arguments))
+        if stored is None:
+            return None
+        self._units.found += 1
+        if self._role == "writer":
+            return [Completions(tuple(texts), tokens) for texts, tokens in json.loads(stored)]
+        return list(np.load(io.BytesIO(stored), allow_pickle=False))
+
+    def put(self, arguments: tuple[Any, ...], result: Any) -> None:
+        if self._role == "writer":
+            stored = json.dumps([[answer.texts, answer.num_tokens] for answer in result]).encode()
+        else:
+            buffer = io.BytesIO()
+            np.save(buffer, np.stack(result), allow_pickle=False)
+            stored = buffer.getvalue()
+        self._units.write(self._units.key(self._role, arguments), stored)

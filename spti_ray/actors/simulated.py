@@ -1,0 +1,100 @@
+"""SIMULATED `Events`: actors that only take time, on a clock that jumps from event to event.
+
+The same pools and scheduler that run on Ray run on it, which is how they are tested under any disturbance and how
+fleets are reckoned that nobody has at hand (`jobs/throughput.py`).
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+from spti_ray.actors.events import Act, Events, Finished, Lost, Outcome, Raised, Up
+
+
+class SimulatedActor:
+    """Runs its units one after the other, each in `seconds(*arguments)`; the result is the arguments.
+
+    An exception of `seconds` is the unit's own. After a crash it is back in `restart_s`; with `gone`, never.
+    """
+
+    def __init__(self, seconds: Callable[..., float], start_s: float = 0.0, restart_s: float = 1.0) -> None:
+        self.seconds = seconds
+        self.restart_s = restart_s
+        self.gone: str | None = None
+        self.lost_its_node = False
+        self.up_at = start_s
+        self.free_at = 0.0
+        self.busy_s = 0.0
+        self.under_way: list[tuple[Act, Callable[[Outcome], None]]] = []
+
+
+class SimulatedEvents(Events):
+    """`driver_s`: what handing out a unit costs the driver, during which it does nothing else."""
+
+    def __init__(self, driver_s: float = 0.0) -> None:
+        super().__init__()
+        self._now = 0.0
+        self._driver_s = driver_s
+        self._coming: list[tuple[float, int, Act]] = []
+        self._number = itertools.count()
+
+    def now(self) -> float:
+        return self._now
+
+    def call(self, actor: SimulatedActor, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
+        self._now += self._driver_s
+        if self._now < actor.up_at or actor.gone is not None:
+            self._at(self._now, lambda: done(Lost(gone=actor.gone)))
+            return
+        start = max(self._now, actor.free_at)
+        try:
+            seconds = actor.seconds(*arguments)
+        except Exception as error:  # noqa: BLE001 the unit's own
+            seconds, outcome = 0.0, Raised(type(error).__name__)
+        else:
+            outcome = Finished(arguments, seconds)
+        actor.free_at = start + seconds
+
+        def finish() -> None:
+            if (finish, done) in actor.under_way:
+                actor.under_way.remove((finish, done))
+                actor.busy_s += seconds
+                done(outcome)
+
+        actor.under_way.append((finish, done))
+        self._at(actor.free_at, finish)
+
+    def ready(self, actor: SimulatedActor, done: Callable[[Up | Lost], None]) -> None:
+        def answer() -> None:
+            up = actor.gone is None and self._now >= actor.up_at
+            done(Up(actor.lost_its_node) if up else Lost(gone=actor.gone))
+
+        self._at(max(self._now, actor.up_at), answer)
+
+    def kill(self, actor: SimulatedActor, for_good: bool) -> None:
+        if for_good:
+            actor.gone = "it was ended"
+        self.crash(actor)
+
+    def crash(self, actor: SimulatedActor, preempted: bool = False, with_node: bool = False) -> None:
+        """All its units are lost, and it starts anew; `with_node`: on another node, as shows only then."""
+        actor.lost_its_node = with_node or preempted
+        lost, actor.under_way = actor.under_way, []
+        actor.free_at = actor.up_at = self._now + actor.restart_s
+        for _, done in lost:
+            self._at(self._now, lambda done=done: done(Lost(preempted=preempted, gone=actor.gone)))
+
+    def _at(self, when: float, act: Act) -> None:
+        heapq.heappush(self._coming, (when, next(self._number), act))
+
+    def _next(self, until: float | None) -> bool:
+        if not self._coming or (until is not None and self._coming[0][0] > until):
+            self._now = self._now if until is None else max(self._now, until)
+            return until is not None
+        when, _, act = heapq.heappop(self._coming)
+        self._now = max(self._now, when)
+        act()
+        return True

@@ -1,0 +1,24 @@
+"""How much of a pool's slots is in use."""
+
+from __future__ import annotations
+
+
+class Use:
+    """Mean number of units at work since the last look."""
+
+    def __init__(self, now: float) -> None:
+        self._units = 0
+        self._unit_seconds = 0.0
+        self._since = self._at = now
+
+    def change(self, now: float, by: int) -> None:
+        self._unit_seconds += self._units * (now - self._at)
+        self._units += by
+        self._at = now
+
+    def share(self, now: float, slots: int) -> float:
+        """Used share of the slots since this was asked last."""
+        self.change(now, 0)
+        share = self._unit_seconds / max(1e-9, slots * (now - self._since))
+        self._unit_seconds, self._since = 0.0, now
+        return share

@@ -1,0 +1,70 @@
+"""Results of public units that a later attempt of the run finds again."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spti_ray.actors.kept_units import KeptUnits
+from spti_ray.types import Completions, WriteRequest
+
+ASKED = ([WriteRequest("a red", 2, 7, 16), WriteRequest("a green", 1, 8, 16)],)
+WRITTEN = [Completions(("apple", "pear\u2028"), 5), Completions((), 0)]
+JOBS = (["a cat", "a dog"], [2**62 + 1, 3])
+DRAWN = [np.arange(12, dtype=np.uint8).reshape(2, 2, 3), np.zeros((2, 2, 3), np.uint8)]
+
+
+def kept(tmp_path, context: str = "one") -> KeptUnits:
+    return KeptUnits(tmp_path / "units.sqlite", context)
+
+
+def test_what_was_put_is_found_by_the_next_attempt_and_is_the_same(tmp_path):
+    first = kept(tmp_path)
+    first.of("writer").put(ASKED, WRITTEN)
+    first.of("renderer").put(JOBS, DRAWN)
+    again = kept(tmp_path)  # The first was killed: nothing closed it.
+    assert again.of("writer").get(ASKED) == WRITTEN
+    found = again.of("renderer").get(JOBS)
+    assert len(found) == 2 and all((a == b).all() and a.dtype == b.dtype for a, b in zip(found, DRAWN, strict=True))
+
+
+def test_nothing_is_found_for_other_arguments_another_role_or_another_context(tmp_path):
+    units = kept(tmp_path)
+    units.of("writer").put(ASKED, WRITTEN)
+    units.of("renderer").put(JOBS, DRAWN)
+    assert units.of("writer").get((ASKED[0][:1],)) is None
+    assert units.of("renderer").get((JOBS[0], [2**62, 3])) is None
+    assert kept(tmp_path, "two").of("writer").get(ASKED) is None
+
+
+def test_units_of_earlier_generations_are_dropped_and_those_of_this_one_stay(tmp_path):
+    units = kept(tmp_path)
+    units.begin(3)
+    units.of("writer").put(ASKED, WRITTEN)
+    units.begin(3)
+    assert kept(tmp_path).of("writer").get(ASKED) == WRITTEN
+    units.begin(4)
+    assert units.of("writer").get(ASKED) is None
+
+
+def test_a_file_that_is_damaged_is_made_anew(tmp_path):
+    (tmp_path / "units.sqlite").write_bytes(b"no database" * 100)
+    units = kept(tmp_path)
+    units.of("writer").put(ASKED, WRITTEN)
+    assert units.of("writer").get(ASKED) == WRITTEN
+
+
+def test_the_file_is_the_owners_and_goes_away_with_the_run(tmp_path):
+    units = kept(tmp_path)
+    assert (tmp_path / "units.sqlite").stat().st_mode & 0o777 == 0o600
+    units.remove()
+    assert not list(tmp_path.iterdir())
+
+
+@given(st.lists(st.tuples(st.lists(st.text(), max_size=3), st.integers(0, 99)), min_size=1, max_size=3))
+def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, answers):
+    units = kept(tmp_path_factory.mktemp("kept"))
+    result = [Completions(tuple(texts), tokens) for texts, tokens in answers]
+    units.of("writer").put(ASKED, result)
+    assert units.of("writer").get(ASKED) == result
+    units.close()

@@ -1,0 +1,51 @@
+import pytest
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.batching import padded_batches
+from spti_ray.models.memory import within_memory
+
+
+class OutOfMemoryError(RuntimeError):
+    """As torch names its own."""
+
+
+class Engine:
+    """Has room for `room` items; says with which batch size it did each call."""
+
+    def __init__(self, batch_size: int, room: int, error: Exception):
+        self.config = EngineConfig(kind="any", batch_size=batch_size)
+        self.sizes: list[int] = []
+        self._room, self._error = room, error
+
+    def double(self, items):
+        found = []
+        for batch, real in padded_batches(items, self.config.batch_size):
+            self.sizes.append(len(batch))
+            if len(batch) > self._room:
+                raise self._error
+            found += [2 * item for item in batch[:real]]
+        return found
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OutOfMemoryError("CUDA out of memory"), MemoryError(), RuntimeError("[enforce fail] can't allocate memory")],
+)
+def test_memory_that_runs_out_halves_the_micro_batch_and_the_engine_remembers(error):
+    engine = Engine(batch_size=16, room=5, error=error)
+    assert within_memory(engine, "double", list(range(10))) == [2 * item for item in range(10)]
+    assert engine.sizes == [16, 8, 4, 4, 4]
+    engine.sizes.clear()
+    assert within_memory(engine, "double", [1]) == [2] and engine.sizes == [4]
+
+
+def test_what_does_not_fit_one_by_one_fails():
+    with pytest.raises(OutOfMemoryError):
+        within_memory(Engine(batch_size=4, room=0, error=OutOfMemoryError()), "double", [1])
+
+
+def test_other_errors_are_raised_at_once():
+    engine = Engine(batch_size=4, room=0, error=RuntimeError("a bad image"))
+    with pytest.raises(RuntimeError, match="a bad image"):
+        within_memory(engine, "double", [1])
+    assert engine.sizes == [4] and engine.config.batch_size == 4
