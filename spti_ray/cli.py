@@ -104,6 +104,19 @@ def doctor() -> None:
             raise typer.Exit(FAILED)
 
 
+@app.command(epilog="Examples: `spti status runs/stickers` · `spti status runs/stickers --json`")
+def status(
+    directory: Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Say where a run is: finished, running or interrupted, its generations, and what has been spent."""
+    with one_line_errors():
+        from spti_ray.status import status_of
+
+        found = status_of(directory)
+        typer.echo(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines(directory)))
+
+
 @app.command(epilog="Example: `spti report runs/stickers`")
 def report(directory: Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")]) -> None:
     """Rebuild `DIR/release/report.html` from the run's public files."""

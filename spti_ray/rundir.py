@@ -14,6 +14,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
+import time
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,9 @@ _CANDIDATE_SCHEMA = pa.schema(
 _RENDER_SCHEMA = pa.schema(
     [("candidate_id", pa.string()), ("variant", pa.int32()), ("seed", pa.int64()), ("png", pa.binary())]
 )
+
+_LOCK_ATTEMPTS = 3
+"""`spti status` holds the lock for a moment, to see whether it is held."""
 
 
 class RunDir:
@@ -122,11 +126,15 @@ class RunDir:
     def lock(self) -> None:
         """Hold the folder until the process ends. Raises ConfigError when another driver holds it."""
         descriptor = os.open(self.internal / "driver.lock", os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise ConfigError(f"{self.path}: another spti run is working in this folder") from None
+        for attempt in range(_LOCK_ATTEMPTS):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if attempt + 1 == _LOCK_ATTEMPTS:
+                    os.close(descriptor)
+                    raise ConfigError(f"{self.path}: another spti run is working in this folder") from None
+                time.sleep(0.1)
         self._lock = descriptor
 
     def unlock(self) -> None:

@@ -29,6 +29,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "audit": {"dp", "private"},
     # From a release and its ledger to the proof of each field; and certificates made anew.
     "verify": {"config_load", "dp", "public", "rundir"},
+    "status": {"config_load", "dp", "rundir"},
     "certify": {"config_load", "dp", "public", "report", "rundir"},
     "progress": set(),
     "timings": set(),
@@ -45,7 +46,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "doctor": {"actors", "dp", "models"},
     "cli": {
         "actors", "audit", "certify", "cli_common", "cli_ledger", "config_load", "doctor", "evaluate", "planning",
-        "report", "rundir", "verify",
+        "report", "rundir", "status", "verify",
     },
     "cli_common": set(),
     "cli_ledger": {"cli_common", "config_load", "ledger_view"},

@@ -13,7 +13,7 @@ STICKERS = str(Path(__file__).parents[2] / "jobs" / "stickers.yaml")
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["run"], ["plan"], ["doctor"], ["report"], ["verify"], ["audit"]]
+    [[], ["run"], ["plan"], ["doctor"], ["report"], ["status"], ["verify"], ["audit"]]
     + [["ledger", name] for name in ("register", "show", "history", "verify", "anchor", "evaluated")],
 )
 def test_help_explains_every_command(cli, command):
@@ -118,6 +118,19 @@ def test_an_audit_puts_its_result_and_later_looks_into_the_certificate(finished,
     assert "FID against the private set" in (cli.folder / "run" / "release" / "report.html").read_text()
     assert "FID against the private set" in (cli.folder / "run" / "release" / "datasheet.md").read_text()
     assert cli("verify", "run").returncode == 0
+
+
+def test_status_tells_where_a_run_is_and_what_it_spent(finished, cli):
+    shown = finished.cli("status", str(finished.out))
+    assert shown.returncode == 0, shown.stderr
+    lines = shown.stdout.splitlines()
+    assert lines[1].startswith("finished: the release is in ") and "3 of 3 generations measured" in lines[2]
+    found = json.loads(finished.cli("status", str(finished.out), "--json").stdout)
+    certificate = json.loads((finished.out / "release" / "privacy.json").read_text())
+    assert found["run"] == certificate["run"]["id"] and found["state"] == "finished" and found["attempts"] == 1
+    assert 0 < found["epsilon_spent"] <= found["epsilon"] == 2.0
+    missing = cli("status", "nowhere")
+    assert missing.returncode == 2 and missing.stderr == "spti: nowhere: holds no run (no run.yaml)\n"
 
 
 def test_a_run_that_is_not_there_is_not_audited(cli):

@@ -106,7 +106,10 @@ def test_a_run_killed_within_a_generation_does_not_render_again_what_was_rendere
             )
         return False
 
-    _kill_when(cli, arguments, rendered)
+    seen = []
+    _kill_when(cli, arguments, lambda: rendered() and bool(seen.append(cli("status", "run").stdout) or True))
+    assert "running: a driver works in run" in seen[0]
+    assert "interrupted: the command that started it goes on" in cli("status", "run").stdout
     assert _kinds(cli.folder / "ledger").count("RESERVED") == 0, "nobody has voted yet"
     done = cli(*arguments)
     assert done.returncode == 0, done.stderr

@@ -1,0 +1,94 @@
+"""`spti status`: where a run is, read from its folder and its ledger. Starts nothing, locks nothing for long."""
+
+from __future__ import annotations
+
+import fcntl
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from spti_ray.config_load import parse_config
+from spti_ray.dp.history import openings
+from spti_ray.dp.ledger import Ledger
+from spti_ray.dp.spend import Spend, spend_of
+from spti_ray.rundir import read_run
+
+
+@dataclass(frozen=True)
+class Status:
+    """All of it public. `state`: finished, running, or interrupted; `generation`: how many have candidates."""
+
+    title: str
+    run: str
+    state: str
+    generations: int
+    generation: int
+    measured: int
+    burned: int
+    attempts: int
+    epsilon_spent: float
+    epsilon: float
+    lifetime_epsilon_spent: float
+    lifetime_epsilon: float | None
+    release: str | None
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+    def lines(self, directory: Path) -> list[str]:
+        """For people."""
+        budget = "no limit" if self.lifetime_epsilon is None else f"{self.lifetime_epsilon:g}"
+        burned = f", {self.burned} burned by crashes" if self.burned else ""
+        then = {
+            "finished": f"the release is in {self.release}",
+            "running": f"a driver works in {directory}",
+            "interrupted": "the command that started it goes on with it",
+        }
+        return [
+            f"{directory}: {self.title}, run {self.run}, attempt {self.attempts}",
+            f"{self.state}: {then[self.state]}",
+            f"{self.measured} of {self.generations} generations measured{burned}; texts of {self.generation} are there",
+            f"epsilon {self.epsilon_spent:.4f} of {self.epsilon:g} spent; "
+            f"by all runs on its dataset {self.lifetime_epsilon_spent:.4f} of {budget}",
+        ]
+
+
+def status_of(directory: Path) -> Status:
+    """Read a run's folder. ConfigError if it holds no run."""
+    known = read_run(directory)
+    config, run = parse_config(known["config"]), str(known["run"])
+    spend = _spend(Ledger(config.ledger.path, config.dataset.id), run)
+    finished = (directory / "release" / "report.html").is_file()
+    return Status(
+        title=config.title,
+        run=run,
+        state="finished" if finished else "running" if _locked(directory) else "interrupted",
+        generations=config.evolution.generations,
+        generation=len(list((directory / "generations").glob("*/candidates.parquet"))),
+        measured=spend.committed if spend else 0,
+        burned=spend.burned if spend else 0,
+        attempts=spend.attempts if spend else 0,
+        epsilon_spent=spend.epsilon if spend else 0.0,
+        epsilon=config.privacy.epsilon,
+        lifetime_epsilon_spent=spend.lifetime_epsilon if spend else 0.0,
+        lifetime_epsilon=spend.lifetime_budget if spend else config.dataset.lifetime_epsilon,
+        release=str(directory / "release") if finished else None,
+    )
+
+
+def _spend(ledger: Ledger, run: str) -> Spend | None:
+    """None if the ledger knows nothing of the run: it was refused, or stopped, before it was opened."""
+    entries = ledger.entries()
+    return spend_of(entries, run) if openings(entries, run) else None
+
+
+def _locked(directory: Path) -> bool:
+    """Whether a driver holds the folder. On another machine's file system it may not show."""
+    try:
+        with (directory / "internal" / "driver.lock").open("rb") as lock:
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
