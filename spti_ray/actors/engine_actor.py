@@ -85,7 +85,8 @@ class PrivateEngineActor(_Synchronous):
         start = time.perf_counter()
         with hushed():
             try:
-                result = self._plain(within_memory(self._engine, self._method, *arguments))
+                # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
+                result = self._plain(getattr(self._engine, self._method)(*arguments))
             except EngineDead:
                 self._leave()
                 failure = EngineDead.__name__
