@@ -37,7 +37,7 @@ from spti_ray.evolve import evolve
 from spti_ray.files import write_atomic
 from spti_ray.models.factory import engines_config
 from spti_ray.planning import check_engines, noise_plan, total_steps
-from spti_ray.private.dataset import Source, describe, fingerprint
+from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.progress import Progress
 from spti_ray.public.population import Population
 from spti_ray.public.release import write_release

@@ -1,5 +1,5 @@
 # pyright: strict
-"""The private data set on disk: checked at planning, divided into shards by stable ids, read lazily by one shard.
+"""The private data set on disk: divided into shards by stable ids, read lazily by one shard.
 
 A record's id is its row in the Parquet file, or the place of its relative path in a folder's sorted listing. Only the
 configured columns are read (image, label, group); a struct image's `path` is only ever used to open that file.
@@ -8,31 +8,23 @@ Error texts name configuration fields, the configured path and column names; nev
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import math
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib import resources
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Any, NoReturn
 
 import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
-import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.config import DataConfig
 from spti_ray.private.decode import Undecodable, decode
+from spti_ray.private.source import DataError, Unit, describe, image_files
 from spti_ray.types import SINGLE_LABEL, ImageArray
 
 # PyArrow ships no types.
 parquet: Any = _parquet_untyped
-arrow_types: Any = _types_untyped
-
-Unit = Literal["record", "group"]
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-BUNDLED_DATA = {"stickers": "stickers.parquet"}
 
 MISSING_IMAGE = "no image"
 UNREADABLE_FILE = "unreadable file"
@@ -46,18 +38,6 @@ _BUFFER_BYTES = 1 << 20
 # 16-bit RGBA takes 8 bytes a pixel uncompressed; small limits leave room for metadata.
 _BYTES_PER_PIXEL = 8
 _MIN_FILE_LIMIT = 64 * 2**20
-
-
-class DataError(ValueError):
-    """The configured data can't be used; one line that names the configuration field and what to do."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where the private records are: public facts only, and so not how many there are."""
-
-    kind: Literal["folder", "parquet"]
-    path: Path
 
 
 @dataclass(frozen=True, repr=False)
@@ -77,53 +57,6 @@ class Record:
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("Records are private and are never pickled")
-
-
-def resolve_path(path: str) -> Path:
-    """Return the local path of `data.path`; `bundled:NAME` is a file of the package. Raises `DataError`."""
-    prefix, _, name = path.partition(":")
-    if prefix == "bundled":
-        if name not in BUNDLED_DATA:
-            raise DataError(f"data.path: {path!r} is unknown; bundled data: {', '.join(sorted(BUNDLED_DATA))}")
-        return Path(str(resources.files("spti_ray") / "package_data" / "data" / BUNDLED_DATA[name]))
-    if "://" in path:
-        raise DataError(f"data.path: {path!r} is a URL; mount or copy the data and give a local path")
-    return Path(path).expanduser()
-
-
-def describe(data: DataConfig, unit: Unit = "record", label_names: tuple[str, ...] = (SINGLE_LABEL,)) -> Source:
-    """Check at planning that the configured data can be read, and say where they are. Reads no record.
-
-    Raises `DataError` with one line that names the field to change.
-    """
-    path = resolve_path(data.path)
-    needs_labels = label_names != (SINGLE_LABEL,)
-    if not path.exists():
-        raise DataError(f"data.path: {data.path!r} does not exist; give a folder of images or a Parquet file")
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise DataError(f"data.path: {data.path!r} can't be read; check its permissions")
-    if path.is_dir():
-        _check_folder(data, path, unit)
-        return Source("folder", path)
-    _check_parquet(data, path, unit, needs_labels)
-    return Source("parquet", path)
-
-
-def fingerprint(source: Source) -> str:
-    """A hash that changes when a private file is added, removed, resized or touched; for caches of what they hold.
-
-    Of every file, since a folder's own time does not change when a file in it does, or in a sub-folder. File names go
-    into the hash and nowhere else; a file that can't be looked at counts by its name alone.
-    """
-    digest = hashlib.sha256(os.fsencode(source.path.resolve()))
-    for file in sorted(_image_files(source.path)) if source.kind == "folder" else [source.path]:
-        digest.update(b"\0" + os.fsencode(file))
-        try:
-            stat = file.stat()
-        except OSError:
-            continue
-        digest.update(f"\0{stat.st_size}:{stat.st_mtime_ns}".encode())
-    return digest.hexdigest()
 
 
 def shard_of_group(group: str, num_shards: int) -> int:
@@ -159,75 +92,10 @@ def load_shard(
     raise DataError(f"data.path: reading {data.path!r} failed ({kind}); check that the data are complete")
 
 
-def _check_folder(data: DataConfig, path: Path, unit: Unit) -> None:
-    if unit == "group":
-        raise DataError("privacy.unit: group needs a Parquet file with data.group_column, but data.path is a folder")
-    if next(_image_files(path), None) is None:
-        known = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-        raise DataError(f"data.path: the folder {data.path!r} holds no image file ({known})")
-
-
-def _check_parquet(data: DataConfig, path: Path, unit: Unit, needs_labels: bool) -> None:
-    try:
-        with parquet.ParquetFile(path) as file:
-            schema, num_rows = file.schema_arrow, file.metadata.num_rows
-    except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
-        schema, num_rows = None, 0
-    if schema is None:
-        raise DataError(f"data.path: {data.path!r} is not a Parquet file; give a folder of images or a Parquet file")
-    if needs_labels and data.label_column is None:
-        raise DataError("data.label_column: must be set, since evolution.labels names labels")
-    names: list[str] = list(schema.names)
-    columns = {"image_column": data.image_column}
-    if needs_labels and data.label_column is not None:
-        columns["label_column"] = data.label_column
-    if unit == "group":
-        if data.group_column is None:
-            raise DataError("data.group_column: must be set, since privacy.unit is group")
-        columns["group_column"] = data.group_column
-    for field, column in columns.items():
-        if column not in names:
-            raise DataError(f"data.{field}: the Parquet file has no column {column!r}; {_suggest(column, names)}")
-        if names.count(column) > 1:
-            raise DataError(f"data.{field}: the Parquet file has several columns {column!r}; rename all but one")
-    if not _holds_images(schema.field(data.image_column).type):
-        raise DataError(
-            f"data.image_column: column {data.image_column!r} must hold encoded bytes or a struct of bytes and path"
-        )
-    if not num_rows:
-        raise DataError(f"data.path: the Parquet file {data.path!r} has no rows")
-
-
-def _suggest(column: str, names: list[str]) -> str:
-    lowered = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(column.lower(), list(lowered), n=1, cutoff=0.5)
-    return f"did you mean {lowered[near[0]]!r}?" if near else f"its columns: {', '.join(names)}"
-
-
-def _is_bytes(kind: Any) -> bool:
-    return bool(arrow_types.is_binary(kind) or arrow_types.is_large_binary(kind))
-
-
-def _holds_images(kind: Any) -> bool:
-    if arrow_types.is_struct(kind):
-        fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
-        return bool(fields.keys() & {"bytes", "path"}) and ("bytes" not in fields or _is_bytes(fields["bytes"]))
-    return _is_bytes(kind)
-
-
-def _image_files(folder: Path) -> Iterator[Path]:
-    """Image files under the folder by extension, in no set order; hidden files and folders are left out."""
-    for root, folders, files in os.walk(folder):
-        folders[:] = [name for name in folders if not name.startswith(".")]
-        for name in files:
-            if not name.startswith(".") and os.path.splitext(name)[1].lower() in IMAGE_SUFFIXES:
-                yield Path(root, name)
-
-
 def _load_folder(
     folder: Path, data: DataConfig, shard_id: int, num_shards: int, label_names: tuple[str, ...]
 ) -> Iterator[Record]:
-    paths = sorted((file.relative_to(folder) for file in _image_files(folder)), key=lambda p: os.fsencode(p.as_posix()))
+    paths = sorted((file.relative_to(folder) for file in image_files(folder)), key=lambda p: os.fsencode(p.as_posix()))
     for index in shard_rows(len(paths), shard_id, num_shards):
         relative = paths[index]
         label = relative.parts[0] if len(relative.parts) > 1 else None

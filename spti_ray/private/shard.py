@@ -26,7 +26,8 @@ from spti_ray.files import private_folder, write_atomic
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import ShardError, content_free
-from spti_ray.private.dataset import Unit, load_shard
+from spti_ray.private.dataset import load_shard
+from spti_ray.private.source import Unit
 from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes, quantise, usable_rows
 from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
 

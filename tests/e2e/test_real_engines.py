@@ -17,7 +17,7 @@ pytestmark = pytest.mark.e2e
 
 
 def _some_private_images(folder: Path) -> None:
-    from spti_ray.private.dataset import resolve_path
+    from spti_ray.private.source import resolve_path
 
     folder.mkdir()
     rows = pq.read_table(resolve_path("bundled:stickers"), columns=["image"]).slice(0, 24).to_pylist()

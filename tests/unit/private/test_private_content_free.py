@@ -7,7 +7,7 @@ import pytest
 
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.content_free import ShardError, content_free
-from spti_ray.private.dataset import DataError
+from spti_ray.private.source import DataError
 from spti_ray.private.voting import VotingError
 
 SECRET = "CANARY-2b70"

@@ -11,7 +11,8 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.private import dataset
-from spti_ray.private.dataset import DataError, Source, describe, fingerprint, load_shard, shard_of_group, shard_rows
+from spti_ray.private.dataset import load_shard, shard_of_group, shard_rows
+from spti_ray.private.source import DataError, Source, describe, fingerprint
 
 ALL = ("all",)
 CANARY = "CANARY-7f3a"

@@ -17,8 +17,8 @@ from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import ShardError
-from spti_ray.private.dataset import DataError
 from spti_ray.private.shard import VIEW_FAILED, Shard
+from spti_ray.private.source import DataError
 from spti_ray.private.voting import VotingError
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 
