@@ -46,7 +46,7 @@ _RENDER_SCHEMA = pa.schema(
 )
 
 _LOCK_ATTEMPTS = 3
-"""`spti status` holds the lock for a moment, to see whether it is held."""
+"""`locked` holds the lock for a moment, to see whether it is held."""
 
 
 class RunDir:
@@ -136,6 +136,17 @@ class RunDir:
                     raise ConfigError(f"{self.path}: another spti run is working in this folder") from None
                 time.sleep(0.1)
         self._lock = descriptor
+
+    def locked(self) -> bool:
+        """Whether a driver holds the folder. On another machine's file system it may not show."""
+        try:
+            with (self.path / "internal" / "driver.lock").open("rb") as lock:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except FileNotFoundError:
+            return False
+        return False
 
     def unlock(self) -> None:
         if self._lock is not None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ from spti_ray.config_load import parse_config
 from spti_ray.dp.history import openings
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.spend import Spend, spend_of
-from spti_ray.rundir import read_run
+from spti_ray.rundir import RunDir, read_run
 
 
 @dataclass(frozen=True)
@@ -56,15 +55,15 @@ class Status:
 def status_of(directory: Path) -> Status:
     """Read a run's folder. ConfigError if it holds no run."""
     known = read_run(directory)
-    config, run = parse_config(known["config"]), str(known["run"])
-    spend = _spend(Ledger(config.ledger.path, config.dataset.id), run)
-    finished = (directory / "release" / "report.html").is_file()
+    config = parse_config(known["config"])
+    run = RunDir(directory, str(known["run"]), config)
+    spend = _spend(Ledger(config.ledger.path, config.dataset.id), run.run_id)
     return Status(
         title=config.title,
-        run=run,
-        state="finished" if finished else "running" if _locked(directory) else "interrupted",
+        run=run.run_id,
+        state="finished" if run.finished else "running" if run.locked() else "interrupted",
         generations=config.evolution.generations,
-        generation=len(list((directory / "generations").glob("*/candidates.parquet"))),
+        generation=len(list(run.generations.glob("*/candidates.parquet"))),
         measured=spend.committed if spend else 0,
         burned=spend.burned if spend else 0,
         attempts=spend.attempts if spend else 0,
@@ -72,7 +71,7 @@ def status_of(directory: Path) -> Status:
         epsilon=config.privacy.epsilon,
         lifetime_epsilon_spent=spend.lifetime_epsilon if spend else 0.0,
         lifetime_epsilon=spend.lifetime_budget if spend else config.dataset.lifetime_epsilon,
-        release=str(directory / "release") if finished else None,
+        release=str(run.release) if run.finished else None,
     )
 
 
@@ -80,15 +79,3 @@ def _spend(ledger: Ledger, run: str) -> Spend | None:
     """None if the ledger knows nothing of the run: it was refused, or stopped, before it was opened."""
     entries = ledger.entries()
     return spend_of(entries, run) if openings(entries, run) else None
-
-
-def _locked(directory: Path) -> bool:
-    """Whether a driver holds the folder. On another machine's file system it may not show."""
-    try:
-        with (directory / "internal" / "driver.lock").open("rb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except FileNotFoundError:
-        return False
-    return False
