@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sized
 from itertools import islice
 from typing import Any
 
@@ -20,32 +20,34 @@ class RayEngines:
         self._engines = engines
 
     def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]:
-        return self._stream("writer", ((unit,) for unit in self._units("writer", requests)))
+        return self._stream("writer", requests)
 
     def render(self, jobs: Iterable[RenderJob]) -> Iterator[ImageArray | None]:
-        units = self._units("renderer", jobs)
-        return self._stream("renderer", (([job.text for job in unit], [job.seed for job in unit]) for unit in units))
+        return self._stream("renderer", jobs, lambda unit: ([job.text for job in unit], [job.seed for job in unit]))
 
     def embed_images(self, images: Iterable[ImageArray]) -> Iterator[FloatArray | None]:
-        return self._stream("image_embedder", ((unit,) for unit in self._units("image_embedder", images)))
+        return self._stream("image_embedder", images)
 
     def embed_texts(self, texts: Iterable[str]) -> Iterator[FloatArray | None]:
-        return self._stream("text_embedder", ((unit,) for unit in self._units("text_embedder", texts)))
+        return self._stream("text_embedder", texts)
 
-    def _units(self, role: Role, items: Iterable[Any]) -> Iterator[list[Any]]:
-        iterator = iter(items)
-        while unit := list(islice(iterator, self._engines.of(role).batch_size)):
-            yield unit
-
-    def _stream(self, role: Role, units: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
+    def _stream(
+        self,
+        role: Role,
+        items: Iterable[Any],
+        arguments_of: Callable[[list[Any]], tuple[Any, ...]] = lambda unit: (unit,),
+    ) -> Iterator[Any]:
+        size = self._engines.of(role).batch_size
         lengths: list[int] = []
 
-        def counted() -> Iterator[tuple[Any, ...]]:
-            for arguments in units:
-                lengths.append(len(arguments[0]))
-                yield arguments
+        def units() -> Iterator[tuple[Any, ...]]:
+            iterator = iter(items)
+            while unit := list(islice(iterator, size)):
+                lengths.append(len(unit))
+                yield arguments_of(unit)
 
-        for number, results in enumerate(self._pools[role].map(counted())):
+        total = -(-len(items) // size) if isinstance(items, Sized) else None
+        for number, results in enumerate(self._pools[role].map(units(), total)):
             if results is None:
                 yield from (None for _ in range(lengths[number]))
             else:

@@ -42,7 +42,7 @@ def render_release(
         else:
             missing.append(item)
     failed: set[str] = set()
-    jobs = (RenderJob(item.text, item.seed) for item in missing)
+    jobs = [RenderJob(item.text, item.seed) for item in missing]  # its length is known to whoever renders
     for item, image_HWC in zip(missing, engines.render(jobs), strict=True):
         if image_HWC is None:
             failed.add(item.file)
