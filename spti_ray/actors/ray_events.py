@@ -89,18 +89,16 @@ def _outcome(future: Future[Any]) -> Outcome:
     if isinstance(error, RayTaskError):
         return Raised(type(error.cause).__name__ if getattr(error, "cause", None) else "error")
     if isinstance(error, RayActorError):
-        return lost(error)
+        return _lost(error)
     if isinstance(error, RayError):
         return Lost(preempted=True)  # The result was lost with its node before it got here.
     raise error
 
 
-def lost(error: RayActorError) -> Lost:
-    """What the loss of an actor means: an actor whose constructor raised, or that is dead for good, is gone."""
-    reason = creation_failure(error)
-    if isinstance(error, ActorDiedError) and reason:
-        return Lost(gone=reason)
-    return Lost(preempted=error.preempted)
+def _lost(error: RayActorError) -> Lost:
+    """What the loss of an actor means. One that Ray starts again is only unavailable; a dead one stays dead."""
+    gone = (creation_failure(error) or "its process died") if isinstance(error, ActorDiedError) else None
+    return Lost(preempted=error.preempted, gone=gone)
 
 
 def creation_failure(error: BaseException) -> str:

@@ -257,6 +257,16 @@ def test_an_actor_that_can_not_be_constructed_fails_the_pool_in_one_line():
     assert one_line(caught.value) == message
 
 
+def test_a_pool_whose_last_actor_is_dead_for_good_fails_and_does_not_wait_for_it():
+    worker = Worker.remote()
+    pool = pool_of([worker], 1, 1)
+    stream = pool.map((i,) for i in range(100))
+    assert next(stream) == 0
+    ray.kill(worker, no_restart=True)
+    with pytest.raises(EngineFailed, match="its process died"):
+        list(stream)
+
+
 def test_two_streams_of_one_pool_do_not_deadlock_when_one_feeds_the_other(workers):
     pool = pool_of(workers[:1], 1, 3)
     inner = pool.map((i,) for i in range(8))
