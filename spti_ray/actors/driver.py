@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -207,7 +208,7 @@ class _Run:
             on_unit,
             grow=lambda: another_engine(role, engines),
             most=engines.of(role).max_replicas or engines.of(role).replicas,
-            kept=self._kept.of(role) if role in KEPT_ROLES else None,
+            kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
         )
 
     def _release(

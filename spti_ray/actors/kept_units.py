@@ -20,15 +20,16 @@ import numpy as np
 
 from spti_ray.types import Completions
 
-KEPT_ROLES = ("writer", "renderer")
+KeptRole = Literal["writer", "renderer"]
+KEPT_ROLES: tuple[KeptRole, ...] = ("writer", "renderer")
 
 
 class Kept(Protocol):
-    """Results of a role's units that an earlier attempt of this run finished."""
+    """The place of one unit's result, which an earlier attempt of this run may have filled."""
 
-    def get(self, arguments: tuple[Any, ...]) -> Any | None: ...
+    def get(self) -> Any | None: ...
 
-    def put(self, arguments: tuple[Any, ...], result: Any) -> None: ...
+    def put(self, result: Any) -> None: ...
 
 
 class KeptUnits:
@@ -43,7 +44,7 @@ class KeptUnits:
         try:
             self._open()
         except sqlite3.DatabaseError:
-            self.remove()
+            self._path.unlink()
             self._open()
 
     def _open(self) -> None:
@@ -65,17 +66,14 @@ class KeptUnits:
 
     def remove(self) -> None:
         """The run has what it wanted of them."""
-        with suppress(AttributeError):
-            self.close()
+        self.close()
         self._path.unlink(missing_ok=True)
 
-    def of(self, role: Literal["writer", "renderer"]) -> KeptOf:
-        return KeptOf(self, role)
-
-    def key(self, role: str, arguments: tuple[Any, ...]) -> str:
+    def place(self, role: KeptRole, arguments: tuple[Any, ...]) -> Place:
+        """Where the result of a role's unit is kept."""
         plain = [[asdict(item) for item in arguments[0]]] if role == "writer" else arguments
         text = json.dumps([self._context, role, plain], sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
+        return Place(self, role, hashlib.sha256(text.encode()).hexdigest())
 
     def read(self, key: str) -> bytes | None:
         try:
@@ -91,16 +89,17 @@ class KeptUnits:
             self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?, ?)", (key, self._generation, result))
 
 
-class KeptOf:
+class Place:
     """`Kept` in that file."""
 
-    def __init__(self, units: KeptUnits, role: Literal["writer", "renderer"]) -> None:
+    def __init__(self, units: KeptUnits, role: KeptRole, key: str) -> None:
         self._units = units
         self._role = role
+        self._key = key
 
-    def get(self, arguments: tuple[Any, ...]) -> Any | None:
+    def get(self) -> Any | None:
         """The unit's result, or None."""
-        stored = self._units.read(self._units.key(self._role, arguments))
+        stored = self._units.read(self._key)
         if stored is None:
             return None
         self._units.found += 1
@@ -108,11 +107,11 @@ class KeptOf:
             return [Completions(tuple(texts), tokens) for texts, tokens in json.loads(stored)]
         return list(np.load(io.BytesIO(stored), allow_pickle=False))
 
-    def put(self, arguments: tuple[Any, ...], result: Any) -> None:
+    def put(self, result: Any) -> None:
         if self._role == "writer":
             stored = json.dumps([[answer.texts, answer.num_tokens] for answer in result]).encode()
         else:
             buffer = io.BytesIO()
             np.save(buffer, np.stack(result), allow_pickle=False)
             stored = buffer.getvalue()
-        self._units.write(self._units.key(self._role, arguments), stored)
+        self._units.write(self._key, stored)

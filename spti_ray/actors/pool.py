@@ -66,7 +66,7 @@ class Pool:
         on_unit: Callable[[Any, float], None] = lambda result, seconds: None,
         grow: Callable[[], Any] | None = None,
         most: int = 0,
-        kept: Kept | None = None,
+        kept: Callable[[tuple[Any, ...]], Kept] | None = None,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -76,7 +76,7 @@ class Pool:
         self._grow = grow
         self._most = most
         self._kept = kept
-        self._scheduler: Scheduler[Any] = Scheduler(limits.slots, limits.attempts, limits.crashes)
+        self._scheduler: Scheduler[Any] = Scheduler(limits)
         self._streams: list[_Stream] = []
         # Every actor, up or not, those that leave included, with its units at work and since when.
         self._at_work: dict[Any, dict[Unit, float]] = {}
@@ -155,7 +155,8 @@ class Pool:
                     return
                 unit = Unit(arguments, stream, stream.pulled)
                 stream.pulled += 1
-                result = None if self._kept is None else self._kept.get(arguments)
+                unit.kept = None if self._kept is None else self._kept(arguments)
+                result = None if unit.kept is None else unit.kept.get()
                 if result is not None:
                     self._done(unit, result, 0.0)
                 else:
@@ -174,7 +175,7 @@ class Pool:
             self._events.call(actor, unit.arguments, partial(self._back, actor, unit))
             if not self._looking:
                 self._looking = True
-                self._use.share(self._events.now(), 1)
+                self._use.begin(self._events.now())
                 self._events.after(_LOOK_S, self._look)
 
     def _back(self, actor: Any, unit: Unit, outcome: Outcome) -> None:
@@ -183,8 +184,8 @@ class Pool:
         del self._at_work[actor][unit]
         if isinstance(outcome, Finished):
             self._scheduler.finished(actor, unit)
-            if self._kept is not None:
-                self._kept.put(unit.arguments, outcome.result)
+            if unit.kept is not None:
+                unit.kept.put(outcome.result)
             self._done(unit, outcome.result, outcome.seconds)
         elif isinstance(outcome, Raised):
             if self._scheduler.failed(actor, unit):
@@ -248,7 +249,7 @@ class Pool:
         self._reason = reason
         self._leaving.add(actor)
         self._leave_if_idle(actor)
-        log.warning("%s: an actor could not be started: %s", self.role, reason)
+        log.warning("%s: an actor could not be started, or not again: %s", self.role, reason)
         self._failures += 1
         if self._was_up:
             self._add_another()
@@ -257,6 +258,8 @@ class Pool:
         if actor in self._leaving and not self._at_work[actor]:
             self._leaving.remove(actor)
             del self._at_work[actor]
+            self._killed_for.pop(actor, None)
+            self._blamed.pop(actor, None)
             self._events.kill(actor, for_good=True)
 
     def _look(self) -> None:

@@ -23,11 +23,13 @@ Actor = TypeVar("Actor", bound=Hashable)
 
 @dataclass(eq=False)
 class Unit:
-    """`owner` and `number` mean nothing here: they tell the pool whose result it is. `slots`: those it takes now."""
+    """`owner`, `number` and `kept` mean nothing here: they are for the pool. `slots`: those that
+    the unit takes now."""
 
     arguments: tuple[Any, ...]
     owner: Any = None
     number: int = 0
+    kept: Any = None
     failures: int = 0
     crashes: int = 0
     slots: int = 0
@@ -50,15 +52,14 @@ DEFAULTS = Limits()
 class Scheduler(Generic[Actor]):
     """Units that wait and actors with room, of one role."""
 
-    def __init__(self, slots: int, attempts: int, crashes: int = 3) -> None:
-        self._slots = slots
-        self._attempts = attempts
-        self._crashes = crashes
+    def __init__(self, limits: Limits) -> None:
+        self._slots = limits.slots
+        self._limits = limits
         self._fresh: deque[Unit] = deque()
         self._suspects: deque[Unit] = deque()
         self._load: dict[Actor, int] = {}
         # Actors by load, in the order in which they got there; full ones are in none.
-        self._with_load: list[dict[Actor, None]] = [{} for _ in range(slots)]
+        self._with_load: list[dict[Actor, None]] = [{} for _ in range(limits.slots)]
         self._in_flight = 0
 
     @property
@@ -134,7 +135,7 @@ class Scheduler(Generic[Actor]):
         """The unit raised. Returns whether it is given up; else it waits again."""
         self._returned(actor, unit)
         unit.failures += 1
-        if unit.failures >= self._attempts:
+        if unit.failures >= self._limits.attempts:
             return True
         self._again(unit)
         return False
@@ -143,7 +144,7 @@ class Scheduler(Generic[Actor]):
         """The actor is gone, and if `blamed`, perhaps because of the unit. Returns whether the unit is given up."""
         self._returned(actor, unit)
         unit.crashes += blamed
-        if unit.crashes >= self._crashes:
+        if unit.crashes >= self._limits.crashes:
             return True
         self._again(unit)
         return False

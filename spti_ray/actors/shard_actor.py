@@ -27,6 +27,10 @@ _LONGEST_WAIT_S = 30.0
 """Between two tries, which begin with short waits: a model takes a minute to load, a new node several."""
 
 
+def _pause_after(losses: int) -> None:
+    time.sleep(min(0.1 * 2**losses, _LONGEST_WAIT_S))
+
+
 class ShardFailed(RuntimeError):
     """A shard could not be prepared or voted; the message has no private content."""
 
@@ -45,7 +49,7 @@ def _remote(names: list[str], offset: int) -> Callable[[list[Any]], Any]:
             except RayActorError:
                 if attempt + 1 == _MAX_LOSSES:
                     raise
-                time.sleep(min(0.1 * 2**attempt, _LONGEST_WAIT_S))
+                _pause_after(attempt)
         raise AssertionError("unreachable")
 
     return call
@@ -155,7 +159,7 @@ class RayVoter:
                         raise ShardFailed(f"shard {shard} could not be started: {reason}") from None
                     if losses[shard] > _MAX_LOSSES:
                         raise ShardFailed(f"shard {shard}: its actor died again and again") from None
-                    time.sleep(min(0.1 * 2 ** losses[shard], _LONGEST_WAIT_S))
+                    _pause_after(losses[shard])
                     references[getattr(self._shards[shard], method).remote(*arguments)] = shard
                     continue
                 except RayError as error:

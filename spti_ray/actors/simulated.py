@@ -1,7 +1,6 @@
 """SIMULATED `Events`: actors that only take time, on a clock that jumps from event to event.
 
-The same pools and scheduler that run on Ray run on it, which is how they are tested under any disturbance and how
-fleets are reckoned that nobody has at hand (`jobs/throughput.py`).
+The same pools and scheduler that run on Ray run on it, which is how they are tested under any disturbance.
 """
 
 from __future__ import annotations
@@ -32,12 +31,11 @@ class SimulatedActor:
 
 
 class SimulatedEvents(Events):
-    """`driver_s`: what handing out a unit costs the driver, during which it does nothing else."""
+    """Handing out a unit costs no time."""
 
-    def __init__(self, driver_s: float = 0.0) -> None:
+    def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
-        self._driver_s = driver_s
         self._coming: list[tuple[float, int, Act]] = []
         self._number = itertools.count()
 
@@ -45,7 +43,6 @@ class SimulatedEvents(Events):
         return self._now
 
     def call(self, actor: SimulatedActor, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
-        self._now += self._driver_s
         if self._now < actor.up_at or actor.gone is not None:
             self._at(self._now, lambda: done(Lost(gone=actor.gone)))
             return

@@ -16,9 +16,14 @@ class Use:
         self._units += by
         self._at = now
 
+    def begin(self, now: float) -> None:
+        """Forget what was until now."""
+        self.change(now, 0)
+        self._unit_seconds, self._since = 0.0, now
+
     def share(self, now: float, slots: int) -> float:
-        """Used share of the slots since this was asked last."""
+        """Used share of the slots since this was asked last, or since `begin`."""
         self.change(now, 0)
         share = self._unit_seconds / max(1e-9, slots * (now - self._since))
-        self._unit_seconds, self._since = 0.0, now
+        self.begin(now)
         return share

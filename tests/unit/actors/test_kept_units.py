@@ -20,38 +20,38 @@ def kept(tmp_path, context: str = "one") -> KeptUnits:
 
 def test_what_was_put_is_found_by_the_next_attempt_and_is_the_same(tmp_path):
     first = kept(tmp_path)
-    first.of("writer").put(ASKED, WRITTEN)
-    first.of("renderer").put(JOBS, DRAWN)
+    first.place("writer", ASKED).put(WRITTEN)
+    first.place("renderer", JOBS).put(DRAWN)
     again = kept(tmp_path)  # The first was killed: nothing closed it.
-    assert again.of("writer").get(ASKED) == WRITTEN
-    found = again.of("renderer").get(JOBS)
+    assert again.place("writer", ASKED).get() == WRITTEN
+    found = again.place("renderer", JOBS).get()
     assert len(found) == 2 and all((a == b).all() and a.dtype == b.dtype for a, b in zip(found, DRAWN, strict=True))
 
 
 def test_nothing_is_found_for_other_arguments_another_role_or_another_context(tmp_path):
     units = kept(tmp_path)
-    units.of("writer").put(ASKED, WRITTEN)
-    units.of("renderer").put(JOBS, DRAWN)
-    assert units.of("writer").get((ASKED[0][:1],)) is None
-    assert units.of("renderer").get((JOBS[0], [2**62, 3])) is None
-    assert kept(tmp_path, "two").of("writer").get(ASKED) is None
+    units.place("writer", ASKED).put(WRITTEN)
+    units.place("renderer", JOBS).put(DRAWN)
+    assert units.place("writer", (ASKED[0][:1],)).get() is None
+    assert units.place("renderer", (JOBS[0], [2**62, 3])).get() is None
+    assert kept(tmp_path, "two").place("writer", ASKED).get() is None
 
 
 def test_units_of_earlier_generations_are_dropped_and_those_of_this_one_stay(tmp_path):
     units = kept(tmp_path)
     units.begin(3)
-    units.of("writer").put(ASKED, WRITTEN)
+    units.place("writer", ASKED).put(WRITTEN)
     units.begin(3)
-    assert kept(tmp_path).of("writer").get(ASKED) == WRITTEN
+    assert kept(tmp_path).place("writer", ASKED).get() == WRITTEN
     units.begin(4)
-    assert units.of("writer").get(ASKED) is None
+    assert units.place("writer", ASKED).get() is None
 
 
 def test_a_file_that_is_damaged_is_made_anew(tmp_path):
     (tmp_path / "units.sqlite").write_bytes(b"no database" * 100)
     units = kept(tmp_path)
-    units.of("writer").put(ASKED, WRITTEN)
-    assert units.of("writer").get(ASKED) == WRITTEN
+    units.place("writer", ASKED).put(WRITTEN)
+    assert units.place("writer", ASKED).get() == WRITTEN
 
 
 def test_the_file_is_the_owners_and_goes_away_with_the_run(tmp_path):
@@ -65,6 +65,6 @@ def test_the_file_is_the_owners_and_goes_away_with_the_run(tmp_path):
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, answers):
     units = kept(tmp_path_factory.mktemp("kept"))
     result = [Completions(tuple(texts), tokens) for texts, tokens in answers]
-    units.of("writer").put(ASKED, result)
-    assert units.of("writer").get(ASKED) == result
+    units.place("writer", ASKED).put(result)
+    assert units.place("writer", ASKED).get() == result
     units.close()

@@ -158,16 +158,18 @@ def test_a_shrunken_pool_gives_back_actors_once_their_units_are_done():
 
 
 def test_units_that_are_kept_are_not_run_again():
-    class Kept(dict):
-        def put(self, arguments, result):
-            self[arguments] = result
+    results, events = {}, SimulatedEvents()
 
-    kept, events = Kept(), SimulatedEvents()
+    class Place:
+        def __init__(self, arguments):
+            self.get = lambda: results.get(arguments)
+            self.put = lambda result: results.update({arguments: result})
+
     actor = SimulatedActor(takes(1.0))
-    first = Pool("writer", [actor], events, kept=kept).map(numbers(10))
+    first = Pool("writer", [actor], events, kept=Place).map(numbers(10))
     before = [next(first) for _ in range(4)]
     first.close()
-    again = Pool("writer", [actor], events, kept=kept)
+    again = Pool("writer", [actor], events, kept=Place)
     assert list(again.map(numbers(10))) == numbers(10) and before == numbers(4)
     assert actor.busy_s <= 12, "ten, and two that were in flight when the first stream was left"
 

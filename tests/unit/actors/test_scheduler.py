@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.actors.scheduler import Scheduler, Unit
+from spti_ray.actors.scheduler import Limits, Scheduler, Unit
 
 
 def scheduler(actors: int, slots: int = 2, attempts: int = 3, crashes: int = 3, units: int = 0) -> Scheduler[int]:
-    made: Scheduler[int] = Scheduler(slots, attempts, crashes)
+    made: Scheduler[int] = Scheduler(Limits(slots, attempts, crashes))
     for actor in range(actors):
         made.add_actor(actor)
     for number in range(units):
