@@ -24,7 +24,7 @@ from jobs.embedded.saving import finished, minilm_tokenizer, save
 from jobs.embedded.text import captions, one_of_each
 from spti_ray.models.bundled import resolve
 
-RECIPE = Recipe(steps=7000, batch=64, rate=6e-4, warmup=300, decay=0.01, average=0.9995, seed=3)
+RECIPE = Recipe(steps=3000, batch=128, rate=8e-4, warmup=200, decay=0.01, average=0.998, seed=3)
 
 CONFIG = {
     "sample_size": 8,
