@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
 UV = $(shell command -v uv >/dev/null 2>&1 && echo uv || echo $(VENV)/tools/bin/python -m uv)
 
-.PHONY: setup demo test bench lint clean
+.PHONY: setup demo test bench lint clean manifests
 
 setup: $(VENV)/.ready
 
@@ -33,3 +33,7 @@ lint: setup
 
 clean:
 	rm -rf $(VENV) runs
+
+manifests: setup
+	$(BIN)/spti manifest render cluster/example/run.yaml --cluster cluster/example/cluster.yaml --out cluster/rayjob
+	$(BIN)/spti manifest render cluster/example/run.yaml --cluster cluster/example/cluster.yaml --out cluster/raycluster --kind cluster

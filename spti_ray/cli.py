@@ -12,6 +12,7 @@ import typer
 from spti_ray import __version__
 from spti_ray.cli_common import BUDGET, DONE, FAILED, one_line_errors
 from spti_ray.cli_ledger import ledger_app
+from spti_ray.cli_manifest import manifest_app
 
 app = typer.Typer(
     name="spti",
@@ -23,6 +24,7 @@ app = typer.Typer(
     "1 anything else.",
 )
 app.add_typer(ledger_app, name="ledger")
+app.add_typer(manifest_app, name="manifest")
 
 ConfigFile = Annotated[Path, typer.Argument(help="The run's YAML file, such as jobs/stickers.yaml.", metavar="CONFIG")]
 Overrides = Annotated[

@@ -231,6 +231,9 @@ class RuntimeConfig(Section):
     seed: int = Field(default=0, ge=0, description="Public seed of texts and images; the DP noise has none.")
     shards: int = Field(default=2, ge=1, le=100_000, description="Actors that hold private records; public.")
     address: str | None = Field(default=None, description="Ray cluster to join; none starts a local one.")
+    node_labels: dict[Role | Literal["shard"], dict[str, str]] = Field(
+        default={}, description="Ray labels of the nodes that a role's engines (or the shards) may run on; empty: any."
+    )
     placement_timeout_s: float = Field(default=300.0, gt=0)
     unit_attempts: int = Field(
         default=3, ge=1, description="How often a unit may fail by itself before it is given up."

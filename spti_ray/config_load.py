@@ -184,7 +184,11 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 def pinned(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The flat settings that a run must keep from its first start to its release."""
-    settings = {key: value for key, value in flatten(tree).items() if key not in _FREE_TO_CHANGE}
+    settings = {
+        key: value
+        for key, value in flatten(tree).items()
+        if key not in _FREE_TO_CHANGE and not key.startswith("runtime.node_labels")
+    }
     engines = [key for key in settings if key.startswith("runtime.engines.")]
     for key in engines:
         if key.endswith(_FREE_ENGINE_SETTINGS):

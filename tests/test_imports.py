@@ -44,12 +44,15 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Of the gate, only its noised artifacts.
     "report": {"config_load", "dp.artifact", "public", "rundir"},
     "doctor": {"actors", "dp", "models"},
+    # What Kubernetes is told; of the actors, how a run is split into bundles.
+    "manifest": {"actors.placement", "config_load", "models"},
     "cli": {
-        "actors", "audit", "certify", "cli_common", "cli_ledger", "config_load", "doctor", "evaluate", "planning",
-        "report", "rundir", "status", "verify",
+        "actors", "audit", "certify", "cli_common", "cli_ledger", "cli_manifest", "config_load", "doctor", "evaluate",
+        "planning", "report", "rundir", "status", "verify",
     },
     "cli_common": set(),
     "cli_ledger": {"cli_common", "config_load", "ledger_view"},
+    "cli_manifest": {"cli_common", "config_load", "manifest"},
 }  # fmt: skip
 """Package or module of spti_ray: which packages or modules it may import beside itself and BASE."""
 
@@ -62,8 +65,9 @@ ONLY_IN: dict[str, set[str]] = {
     "opendp": {"dp"},
     "dp_accounting": {"dp"},
     "matplotlib": {"report"},
-    "typer": {"cli", "cli_common", "cli_ledger"},
+    "typer": {"cli", "cli_common", "cli_ledger", "cli_manifest"},
     "obstore": {"dp"},
+    "jsonschema": {"manifest"},
 }
 """Library: the only packages that may import it."""
 

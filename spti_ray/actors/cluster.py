@@ -33,7 +33,7 @@ class Reserved:
             self._groups[role] = placement_group(
                 [bundle.resources() for bundle in of_role],
                 strategy="PACK",
-                bundle_label_selector=[bundle.any_accelerator() for bundle in of_role],
+                bundle_label_selector=[bundle.any_node() for bundle in of_role],
             )
 
     def of(self, bundle: Bundle) -> PlacementGroupSchedulingStrategy:

@@ -206,7 +206,7 @@ class _Run:
             events,
             limits,
             on_unit,
-            grow=lambda: another_engine(role, engines),
+            grow=lambda: another_engine(role, self._config, engines),
             most=engines.of(role).max_replicas or engines.of(role).replicas,
             kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
         )

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
+from spti_ray.config import Config, EnginesConfig, Role
 
 _SHARD_CPUS = 0.1
 """A shard only counts votes between long waits for the embedder; it must never hold back an engine's core."""
@@ -15,30 +15,33 @@ _SHARD_CPUS = 0.1
 @dataclass(frozen=True)
 class Bundle:
     """Resources of one actor: the `index`-th replica of an engine role, or a shard. `accelerators`: the kinds of GPU
-    that will do, the best first; empty: any."""
+    that will do, the best first; empty: any. `node_labels`: what else a node must be labelled with."""
 
     role: Role | str
     index: int
     num_cpus: float
     num_gpus: float
     accelerators: tuple[str, ...] = ()
+    node_labels: tuple[tuple[str, str], ...] = ()
 
     def resources(self) -> dict[str, float]:
         """Ray's form; zero amounts are left out, since Ray refuses them."""
         amounts = {"CPU": self.num_cpus, "GPU": self.num_gpus}
         return {name: amount for name, amount in amounts.items() if amount > 0} or {"CPU": 0.01}
 
-    def any_accelerator(self) -> dict[str, str]:
-        """The label selector of a node with one of the wanted kinds of GPU."""
-        return {ACCELERATOR: f"in({','.join(self.accelerators)})"} if self.accelerators else {}
+    def any_node(self) -> dict[str, str]:
+        """The label selector of a node that will do, with any of the wanted kinds of GPU."""
+        kinds = {ACCELERATOR: f"in({','.join(self.accelerators)})"} if self.accelerators else {}
+        return dict(self.node_labels) | kinds
 
     def by_preference(self) -> dict[str, Any]:
         """Ray's options for an actor outside a placement group: the best kind of GPU there is, in order of wish."""
-        selectors = [{ACCELERATOR: kind} for kind in self.accelerators]
-        if not selectors:
-            return {}
+        labels = dict(self.node_labels)
+        selectors = [labels | {ACCELERATOR: kind} for kind in self.accelerators] or [labels]
         fallback = [{"label_selector": selector} for selector in selectors[1:]]
-        return {"label_selector": selectors[0]} | ({"fallback_strategy": fallback} if fallback else {})
+        return ({"label_selector": selectors[0]} if selectors[0] else {}) | (
+            {"fallback_strategy": fallback} if fallback else {}
+        )
 
 
 ACCELERATOR = "ray.io/accelerator-type"
@@ -58,17 +61,23 @@ def roles_needed(config: Config) -> tuple[Role, ...]:
 def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
     """One bundle for each actor that must be there from the start."""
     bundles: list[Bundle] = [
-        bundle_of(role, index, engines.of(role))
+        bundle_of(role, index, config, engines)
         for role in roles_needed(config)
         for index in range(engines.of(role).replicas)
     ]
-    bundles += [Bundle("shard", index, _SHARD_CPUS, 0.0) for index in range(config.runtime.shards)]
+    labels = _node_labels(config, "shard")
+    bundles += [Bundle("shard", index, _SHARD_CPUS, 0.0, node_labels=labels) for index in range(config.runtime.shards)]
     return tuple(bundles)
 
 
-def bundle_of(role: Role, index: int, engine: EngineConfig) -> Bundle:
+def bundle_of(role: Role, index: int, config: Config, engines: EnginesConfig) -> Bundle:
     """What the `index`-th replica of a role needs."""
-    return Bundle(role, index, engine.num_cpus, engine.num_gpus, engine.accelerators)
+    engine = engines.of(role)
+    return Bundle(role, index, engine.num_cpus, engine.num_gpus, engine.accelerators, _node_labels(config, role))
+
+
+def _node_labels(config: Config, role: Role | Literal["shard"]) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted(config.runtime.node_labels.get(role, {}).items()))
 
 
 def local_cpus(bundles: tuple[Bundle, ...], physical: int) -> int:

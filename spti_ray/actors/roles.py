@@ -52,9 +52,9 @@ def start_engines(
     return actors
 
 
-def another_engine(role: Role, engines: EnginesConfig) -> Any:
+def another_engine(role: Role, config: Config, engines: EnginesConfig) -> Any:
     """Create one more actor of a role, wherever there is or will be room: this is what makes a cluster grow."""
-    bundle = bundle_of(role, engines.of(role).replicas, engines.of(role))
+    bundle = bundle_of(role, engines.of(role).replicas, config, engines)
     return _engine(role, bundle, engines, bundle.by_preference())
 
 

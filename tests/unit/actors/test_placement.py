@@ -1,11 +1,13 @@
+from typing import Any
+
 import pytest
 
 from spti_ray.actors.placement import Bundle, bundle_of, describe, local_cpus, plan, roles_needed
 from spti_ray.config import Config, EngineConfig, EnginesConfig
-from spti_ray.models.factory import EMBEDDED
+from spti_ray.models.factory import EMBEDDED, engines_config
 
 
-def config(voting: str = "image", shards: int = 2) -> Config:
+def config(voting: str = "image", shards: int = 2, **runtime: Any) -> Config:
     return Config.model_validate(
         {
             "data": {"path": "images"},
@@ -14,7 +16,7 @@ def config(voting: str = "image", shards: int = 2) -> Config:
             "evolution": {"generations": 1, "candidates": 4, "voting": voting},
             "prompts": {"domain": "toys"},
             "release": {"images": 4},
-            "runtime": {"shards": shards},
+            "runtime": {"shards": shards, **runtime},
         }
     )
 
@@ -74,8 +76,9 @@ def test_a_bundle_that_asks_for_nothing_is_still_one_that_ray_accepts():
 
 
 def test_the_kinds_of_gpu_that_will_do_are_asked_for_in_order_of_wish():
-    bundle = bundle_of("renderer", 3, EngineConfig(kind="diffusers", num_gpus=1, accelerators=("H100", "L40S", "A10G")))
-    assert bundle.any_accelerator() == {"ray.io/accelerator-type": "in(H100,L40S,A10G)"}
+    engines = engines_config({"renderer": {"num_gpus": 1, "accelerators": ["H100", "L40S", "A10G"]}})
+    bundle = bundle_of("renderer", 3, config("image"), engines)
+    assert bundle.any_node() == {"ray.io/accelerator-type": "in(H100,L40S,A10G)"}
     assert bundle.by_preference() == {
         "label_selector": {"ray.io/accelerator-type": "H100"},
         "fallback_strategy": [
@@ -83,9 +86,24 @@ def test_the_kinds_of_gpu_that_will_do_are_asked_for_in_order_of_wish():
             {"label_selector": {"ray.io/accelerator-type": "A10G"}},
         ],
     }
-    assert Bundle("renderer", 0, 1, 1).any_accelerator() == Bundle("renderer", 0, 1, 1).by_preference() == {}
+    assert Bundle("renderer", 0, 1, 1).any_node() == Bundle("renderer", 0, 1, 1).by_preference() == {}
     only = Bundle("renderer", 0, 1, 1, ("H100",))
     assert only.by_preference() == {"label_selector": {"ray.io/accelerator-type": "H100"}}
+
+
+def test_a_role_asks_for_the_labels_of_its_nodes_beside_the_kind_of_gpu():
+    labelled = config("image", node_labels={"renderer": {"team": "a", "zone": "b"}, "shard": {"disk": "none"}})
+    engines = engines_config({"renderer": {"num_gpus": 1, "accelerators": ["H100", "L40S"]}})
+    bundles = {bundle.role: bundle for bundle in plan(labelled, engines)}
+    assert bundles["renderer"].any_node() == {
+        "team": "a", "zone": "b", "ray.io/accelerator-type": "in(H100,L40S)",
+    }  # fmt: skip
+    assert bundles["renderer"].by_preference() == {
+        "label_selector": {"team": "a", "zone": "b", "ray.io/accelerator-type": "H100"},
+        "fallback_strategy": [{"label_selector": {"team": "a", "zone": "b", "ray.io/accelerator-type": "L40S"}}],
+    }
+    assert bundles["shard"].any_node() == {"disk": "none"}
+    assert bundles["writer"].any_node() == bundles["writer"].by_preference() == {}
 
 
 def test_the_embedded_engines_and_two_shards_fit_on_two_cores():
