@@ -65,7 +65,7 @@ class ShardActor:
     def __init__(
         self, config: Config, shard_id: int, engines: Mapping[str, list[str]], batch_size: int, cache: str, key: str
     ) -> None:
-        """`engines` names the actors of each role that serves shards; `cache` and `key`: see `Shard.save_views`."""
+        """`engines` names the actors of each role that serves shards; `cache` and `key`: see `Shard`."""
         self.shard_id = shard_id
         silence()
         self._shard = Shard(
@@ -75,26 +75,22 @@ class ShardActor:
             unit=config.privacy.unit,
             label_names=config.evolution.label_names,
             spaces=tuple(config.evolution.spaces),
+            cache=cache,
+            fingerprint=key,
             batch_size=batch_size,
         )
         self._engines = engines
-        self._cache = cache
-        self._key = key
-        self._prepared = False
 
     @content_free("preparing")
     def prepare(self) -> list[tuple[int, str]]:
         """Make the private views; return the problems (record index, fixed reason) for the internal report."""
-        if not self._prepared:
-            if not self._shard.load_views(self._cache, self._key):
-                self._shard.prepare(self._embed_images(), self._caption(), self._embed_texts())
-                self._shard.save_views(self._cache, self._key)
-            self._prepared = True
+        if not self._shard.has_views and not self._shard.load_views():
+            self._shard.prepare(self._embed_images(), self._caption(), self._embed_texts())
         return self._shard.problems()
 
     @content_free("voting")
     def vote(self, run: str, generation: int, scored: ScoredCandidates, votes_per_record: int) -> VotesWire:
-        """Clean votes on the candidates, for the gate: PRIVATE. Makes the views first if a restart lost them."""
+        """Clean votes on the candidates, for the gate: PRIVATE. Makes the views first if they are lost."""
         self.prepare()
         return self._shard.vote(run, generation, scored, votes_per_record).to_wire()
 

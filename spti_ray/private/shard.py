@@ -1,6 +1,8 @@
 # pyright: strict
 """One shard of the private records: embeds them once, then votes in each generation. A plain object without Ray.
 
+Its memory does not grow with its records, but for some bytes each: their vectors are in a file, see `stored`.
+
 Formal guarantees: what its methods return says nothing of the records except `vote` (clean counts, for the gate) and
 `problems` (for the data owner's internal report); its repr and exceptions carry no content, and no private exception
 hangs on them as context. Images live for one micro-batch only, and captions for less.
@@ -12,22 +14,21 @@ With batch_size 1 each record has a batch of its own, where this must not rest o
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal, NoReturn
+from typing import Literal, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
 from spti_ray.config import DataConfig
-from spti_ray.files import private_folder, write_atomic
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import ShardError, content_free
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.source import Unit
+from spti_ray.private.stored import ViewRow, read_views, writing
 from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes, quantise, usable_rows
 from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
 
@@ -39,13 +40,13 @@ VIEW_FAILED: Mapping[Space, str] = {"image": "image embedding failed", "text": "
 """Problems of a record beside those of dataset and decode."""
 
 _BLANK: ImageArray = np.full((64, 64, 3), 255, dtype=np.uint8)
-_FORMAT = "spti-ray private views 1"
 
 
 class Shard:
-    """The records of shard `shard_id` of `num_shards`. Use: `load_views` or else `prepare` (and `save_views`), `vote`.
+    """The records of shard `shard_id` of `num_shards`. Use: `load_views` or else `prepare`, then `vote`.
 
     `spaces` are the voting spaces whose views are needed; `batch_size` is the fixed shape of every call of an engine.
+    The views are kept in the internal folder `cache`; `fingerprint` stands for the data and the engines.
     """
 
     def __init__(
@@ -57,6 +58,8 @@ class Shard:
         unit: Unit = "record",
         label_names: tuple[str, ...],
         spaces: Sequence[Space],
+        cache: Path | str,
+        fingerprint: str,
         batch_size: int = 16,
     ) -> None:
         if not 0 <= shard_id < num_shards:
@@ -70,6 +73,8 @@ class Shard:
         self._label_names = tuple(label_names)
         self._spaces: list[Space] = sorted(set(spaces))
         self._batch_size = batch_size
+        self._file = Path(cache) / f"views-{shard_id:05d}-of-{num_shards:05d}.arrow"
+        self._key = _key_of(data, unit, self._label_names, self._spaces, shard_id, num_shards, fingerprint)
         self._views: Views | None = None
         self._problems: list[tuple[int, str]] = []
 
@@ -88,51 +93,44 @@ class Shard:
         caption: Caption | None = None,
         embed_texts: EmbedTexts | None = None,
     ) -> Literal["ready"]:
-        """Load the records and compute their views: "image" is embed_images, "text" is embed_texts of the caption.
+        """Load the records, compute their views and keep them, for their owner's eyes only, in place of any before:
+        "image" is embed_images, "text" is embed_texts of the caption.
 
         A record without image, or on which an engine fails (in a batch and then by itself), casts no vote; see
         `problems`. Raises `DataError` for unreadable data, `EngineDead`, and `ShardError` if an engine fails on a
         blank image too: then it, and not the record, is at fault. Pads are blank images as well.
         """
         engines = self._engines(embed_images, caption, embed_texts)
-        found: dict[Space, dict[int, QuantArray]] = {space: {} for space in self._spaces}
-        labels: list[int] = []
-        groups: list[int] = []
         group_codes: dict[str, int] = {}
-        problems: dict[int, str] = {}
-        # (position in the shard, record index, image) of the current micro-batch
-        pending: list[tuple[int, int, ImageArray]] = []
+        # Records since the last call of the engines, in order; those without an image only keep their place.
+        waiting: list[tuple[ViewRow, ImageArray | None]] = []
 
-        def flush() -> None:
-            images = [image for _, _, image in pending]
-            for space, engine in engines.items():
-                for (position, index, _), vector in zip(pending, self._embed(engine, images), strict=True):
-                    if vector is None:
-                        problems.setdefault(index, VIEW_FAILED[space])
-                    else:
-                        found[space][position] = vector
-            pending.clear()
+        with writing(self._file, self._spaces, self._key) as views:
 
-        for record in load_shard(self._data, self._unit, self.shard_id, self.num_shards, self._label_names):
-            if record.image is not None:
-                pending.append((len(labels), record.index, record.image))
-            else:
-                problems[record.index] = record.problem or "unknown"
-            labels.append(NO_LABEL if record.label is None else self._label_names.index(record.label))
-            # Codes instead of values: a group's name (a patient, a user) is not needed any more.
-            groups.append(NO_GROUP if record.group is None else group_codes.setdefault(record.group, len(group_codes)))
-            if len(pending) == self._batch_size:
-                flush()
-        if pending:
+            def flush() -> None:
+                images = [image for _, image in waiting if image is not None]
+                found = (
+                    {space: iter(self._embed(engine, images)) for space, engine in engines.items()} if images else {}
+                )
+                for row, image in waiting:
+                    views.add(row if image is None else _seen(row, {space: next(found[space]) for space in engines}))
+                waiting.clear()
+
+            for record in load_shard(self._data, self._unit, self.shard_id, self.num_shards, self._label_names):
+                row = ViewRow(
+                    index=record.index,
+                    label=NO_LABEL if record.label is None else self._label_names.index(record.label),
+                    # Codes instead of values: a group's name (a patient, a user) is not needed any more.
+                    group=NO_GROUP if record.group is None else group_codes.setdefault(record.group, len(group_codes)),
+                    problem=None if record.image is not None else record.problem or "unknown",
+                    vectors={},
+                )
+                waiting.append((row, record.image))
+                if sum(image is not None for _, image in waiting) in (0, self._batch_size):
+                    flush()
             flush()
-
-        self._views = Views(
-            vectors_PE={space: _matrix(found[space], len(labels)) for space in self._spaces},
-            labels_P=np.array(labels, dtype=np.int32),
-            label_names=self._label_names,
-            groups_P=np.array(groups, dtype=np.int64) if self._unit == "group" else None,
-        )
-        self._problems = sorted(problems.items())
+        if not self._load():
+            raise ShardError(f"shard {self.shard_id}: its views can't be read back")
         return "ready"
 
     @content_free("voting")
@@ -151,44 +149,24 @@ class Shard:
         self._prepared()
         return list(self._problems)
 
-    @content_free("saving its views")
-    def save_views(self, folder: Path | str, fingerprint: str) -> None:
-        """Cache the views (no image, caption, or group name) in an internal folder, for owner's eyes only, atomically.
-
-        `fingerprint` stands for the data and the engines; `load_views` takes the file only if it is the same then.
-        """
-        views = self._prepared()
-        arrays: dict[str, npt.NDArray[Any]] = {f"view_{space}": views.vectors_PE[space] for space in self._spaces}
-        arrays["labels"] = views.labels_P
-        if views.groups_P is not None:
-            arrays["groups"] = views.groups_P
-        arrays["problem_indexes"] = np.array([index for index, _ in self._problems], dtype=np.int64)
-        arrays["problem_reasons"] = np.array([reason for _, reason in self._problems], dtype="U64")
-        arrays["key"] = np.array(self._key(fingerprint))
-        buffer = io.BytesIO()
-        np.savez(buffer, allow_pickle=False, **arrays)
-        file = self._cache_file(folder)
-        private_folder(file.parent)
-        write_atomic(file, buffer.getvalue(), mode=0o600)
+    @property
+    def has_views(self) -> bool:
+        """Whether it can vote: its views are prepared or loaded, and their file is still there."""
+        return self._views is not None and self._file.exists()
 
     @content_free("loading its views")
-    def load_views(self, folder: Path | str, fingerprint: str) -> bool:
-        """Take the cached views instead of `prepare`; False if there are none for this shard and fingerprint."""
+    def load_views(self) -> bool:
+        """Take the views that are kept instead of `prepare`; False if there are none of this shard and fingerprint."""
         try:
-            raw = self._cache_file(folder).read_bytes()
-            with np.load(io.BytesIO(raw), allow_pickle=False) as file:
-                arrays: dict[str, npt.NDArray[Any]] = dict(file)
+            return self._load()
         except Exception:  # noqa: BLE001 a missing or damaged cache is computed again
             return False
-        if str(arrays.get("key")) != self._key(fingerprint):
+
+    def _load(self) -> bool:
+        found = read_views(self._file, self._spaces, self._label_names, self._unit == "group", self._key)
+        if found is None:
             return False
-        self._views = Views(
-            vectors_PE={space: arrays[f"view_{space}"] for space in self._spaces},
-            labels_P=arrays["labels"],
-            label_names=self._label_names,
-            groups_P=arrays.get("groups"),
-        )
-        self._problems = list(zip(arrays["problem_indexes"].tolist(), arrays["problem_reasons"].tolist(), strict=True))
+        self._views, self._problems = found
         return True
 
     def _prepared(self) -> Views:
@@ -245,21 +223,23 @@ class Shard:
             return None
         return rows if rows.ndim == 2 and len(rows) == self._batch_size else None
 
-    def _cache_file(self, folder: Path | str) -> Path:
-        return Path(folder) / f"views-{self.shard_id:05d}-of-{self.num_shards:05d}.npz"
 
-    def _key(self, fingerprint: str) -> str:
-        parts = [_FORMAT, fingerprint, self._data.model_dump(), self._unit, self._label_names, self._spaces]
-        parts += [self.shard_id, self.num_shards]
-        return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+def _seen(row: ViewRow, vectors: Mapping[Space, QuantArray | None]) -> ViewRow:
+    """The row with its vectors, and with the problem of the first space that has none."""
+    failed = next((VIEW_FAILED[space] for space, vector in vectors.items() if vector is None), None)
+    return replace(
+        row, problem=failed, vectors={space: vector for space, vector in vectors.items() if vector is not None}
+    )
 
 
-def _matrix(vectors: dict[int, QuantArray], num_records: int) -> QuantArray:
-    """[P, E] of the vectors by position; records without one get zeros, which cast no vote."""
-    width = len(next(iter(vectors.values()), ()))
-    matrix_PE = np.zeros((num_records, width), dtype=np.int16)
-    for position, vector in vectors.items():
-        if len(vector) != width:
-            raise ValueError("the engine changed its embedding dimension")
-        matrix_PE[position] = vector
-    return matrix_PE
+def _key_of(
+    data: DataConfig,
+    unit: Unit,
+    label_names: tuple[str, ...],
+    spaces: list[Space],
+    shard_id: int,
+    num_shards: int,
+    fingerprint: str,
+) -> str:
+    parts = [fingerprint, data.model_dump(), unit, label_names, spaces, shard_id, num_shards]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -15,7 +15,8 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NoReturn
+from functools import cached_property
+from typing import NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -40,10 +41,20 @@ _EXACT_FLOAT = 2**53
 _BYTES_PER_SCORE = 40
 # Bytes per entry of a unit's vector in a block: int16 rows, int64 sums, float64 operand.
 _BYTES_PER_ENTRY = 18
+_USABLE_ROWS = 2048
 
 
 class VotingError(ValueError):
     """Candidates, weights or k do not fit; the text holds public facts only."""
+
+
+class Rows(Protocol):
+    """An int16 [P, E] matrix of which some rows are wanted at a time: an array, or a file of them."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def __getitem__(self, rows: IndexArray, /) -> QuantArray: ...
 
 
 @dataclass(frozen=True, repr=False)
@@ -55,7 +66,7 @@ class Views:
     `groups_P`    int64 code of the record's group, or NO_GROUP (casts no vote); None: each record is its own unit
     """
 
-    vectors_PE: Mapping[Space, QuantArray]
+    vectors_PE: Mapping[Space, Rows]
     labels_P: npt.NDArray[np.int32]
     label_names: tuple[str, ...]
     groups_P: IndexArray | None = None
@@ -74,6 +85,11 @@ class Views:
         if self.groups_P is None:
             return len(self.labels_P)
         return len(np.unique(self.groups_P[self.groups_P != NO_GROUP]))
+
+    @cached_property
+    def usable_P(self) -> Mapping[Space, MaskArray]:
+        """By space, which rows stand for an embedding; found once, block by block."""
+        return {space: _usable(vectors) for space, vectors in self.vectors_PE.items()}
 
 
 def quantise(embeddings: FloatArray) -> QuantArray:
@@ -97,6 +113,15 @@ def quantise(embeddings: FloatArray) -> QuantArray:
 def usable_rows(vectors: QuantArray) -> MaskArray:
     """[n] bool: the rows of `quantise` that stand for an embedding."""
     return (vectors != 0).any(axis=1)
+
+
+def _usable(vectors: Rows) -> MaskArray:
+    num_rows = vectors.shape[0]
+    found = np.zeros(num_rows, dtype=np.bool_)
+    for first in range(0, num_rows, _USABLE_ROWS):
+        block = np.arange(first, min(first + _USABLE_ROWS, num_rows))
+        found[block] = usable_rows(vectors[block])
+    return found
 
 
 def integer_weights(weights: Mapping[Space, float]) -> dict[Space, int]:
@@ -124,7 +149,7 @@ def cast_votes(views: Views, scored: ScoredCandidates, k: int, block_bytes: int 
     counts_K = np.zeros(len(scored.candidates), dtype=np.int64)
     weights = integer_weights(scored.weights)
     quantised_KE = {space: quantise(scored.embeddings_KE[space]) for space in weights}
-    usable_P = np.logical_and.reduce([usable_rows(views.vectors_PE[space]) for space in weights])
+    usable_P = np.logical_and.reduce([views.usable_P[space] for space in weights])
     usable_K = np.logical_and.reduce([usable_rows(quantised_KE[space]) for space in weights])
     candidate_labels_K = np.array(scored.candidates.labels, dtype=object)
 

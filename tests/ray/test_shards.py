@@ -84,10 +84,17 @@ def _sum(voter: RayVoter) -> list[int]:
     return np.sum([vote.counts_K for vote in votes], axis=0).tolist()
 
 
-def _expected(config: Config) -> list[int]:
+def _expected(config: Config, folder: Path) -> list[int]:
     """The counts of one shard in this process, without Ray."""
     shard = Shard(
-        config.data, shard_id=0, num_shards=1, label_names=config.evolution.label_names, spaces=("image",), batch_size=4
+        config.data,
+        shard_id=0,
+        num_shards=1,
+        label_names=config.evolution.label_names,
+        spaces=("image",),
+        cache=folder / "expected",
+        fingerprint="f",
+        batch_size=4,
     )
     shard.prepare(FakeImageEmbedder(FAKE.image_embedder).embed_images)
     return shard.vote("run-1", 2, _scored(), 1).counts_K.tolist()
@@ -99,8 +106,8 @@ def test_shards_on_ray_count_what_one_shard_counts_and_tell_problems_once(images
     voter.ready()
     voter.ready()
     assert told == [[(23, "not an image")]]
-    assert _sum(voter) == _expected(config)
-    assert sum(_expected(config)) == 23
+    assert _sum(voter) == _expected(config, tmp_path)
+    assert sum(_expected(config, tmp_path)) == 23
 
 
 def test_a_killed_shard_or_embedder_changes_no_count(images, tmp_path):
@@ -110,8 +117,8 @@ def test_a_killed_shard_or_embedder_changes_no_count(images, tmp_path):
     voter.ready()
     ray.kill(shards[0], no_restart=False)
     ray.kill(_keep[-1], no_restart=False)
-    assert _sum(voter) == _expected(config)
+    assert _sum(voter) == _expected(config, tmp_path)
     for cached in (tmp_path / "views").iterdir():
         cached.unlink()
     ray.kill(shards[1], no_restart=False)
-    assert _sum(voter) == _expected(config), "without the cache the views are made again"
+    assert _sum(voter) == _expected(config, tmp_path), "without the cache the views are made again"

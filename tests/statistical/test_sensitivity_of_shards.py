@@ -149,6 +149,8 @@ def histogram(rows: list[tuple], unit: str, num_shards: int, k: int, batch_size:
                 unit=unit,
                 label_names=LABELS,
                 spaces=["image"],
+                cache=Path(folder) / "views",
+                fingerprint="f",
                 batch_size=batch_size,
             )
             shard.prepare(engine)

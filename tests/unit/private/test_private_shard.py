@@ -5,7 +5,9 @@ import logging
 import os
 import pickle
 import stat
+import tempfile
 import traceback
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -74,7 +76,17 @@ def data(tmp_path):
     return DataConfig(path=str(tmp_path / "p.parquet"), label_column="label", group_column="user")
 
 
-def shard(data, shard_id=0, num_shards=1, unit="record", label_names=("all",), spaces=("image",), batch_size=BATCH):
+def shard(
+    data,
+    shard_id=0,
+    num_shards=1,
+    unit="record",
+    label_names=("all",),
+    spaces=("image",),
+    batch_size=BATCH,
+    cache=None,
+    fingerprint="one",
+):
     return Shard(
         data,
         shard_id=shard_id,
@@ -82,6 +94,8 @@ def shard(data, shard_id=0, num_shards=1, unit="record", label_names=("all",), s
         unit=unit,
         label_names=label_names,
         spaces=spaces,
+        cache=cache or Path(tempfile.mkdtemp(dir=Path(data.path).parent)),
+        fingerprint=fingerprint,
         batch_size=batch_size,
     )
 
@@ -234,11 +248,11 @@ def test_the_cache_replaces_prepare(data, tmp_path):
     old_umask = os.umask(0)
     try:
         for unit in ("record", "group"):
-            private = shard(data, unit=unit, label_names=("x", "y"))
+            there = {"unit": unit, "label_names": ("x", "y"), "cache": cache, "fingerprint": f"fingerprint {unit}"}
+            private = shard(data, **there)
             private.prepare(Engines(poison=100).embed_images)
-            private.save_views(cache, f"fingerprint {unit}")
-            again = shard(data, unit=unit, label_names=("x", "y"))
-            assert again.load_views(cache, f"fingerprint {unit}")
+            again = shard(data, **there)
+            assert again.load_views()
             assert again.problems() == private.problems()
             assert again.vote(*ASKED, scored(), 2).to_wire() == private.vote(*ASKED, scored(), 2).to_wire()
     finally:
@@ -250,35 +264,45 @@ def test_the_cache_replaces_prepare(data, tmp_path):
 
 
 def test_a_cache_of_something_else_is_not_taken(data, tmp_path):
-    private = shard(data)
-    private.prepare(Engines().embed_images)
-    private.save_views(tmp_path / "c", "one")
-    assert not shard(data).load_views(tmp_path / "c", "two")
-    assert not shard(data).load_views(tmp_path / "nowhere", "one")
-    assert not shard(data, label_names=("x", "y")).load_views(tmp_path / "c", "one")
-    assert not shard(data.model_copy(update={"max_pixels": 5})).load_views(tmp_path / "c", "one")
-    assert not shard(data, num_shards=2).load_views(tmp_path / "c", "one")
-    (file,) = (tmp_path / "c").iterdir()
-    file.write_bytes(file.read_bytes()[:-40])
-    assert not shard(data).load_views(tmp_path / "c", "one")
-    file.write_bytes(pickle.dumps({"key": "x"}))
-    assert not shard(data).load_views(tmp_path / "c", "one")
+    cache = tmp_path / "c"
+    shard(data, cache=cache).prepare(Engines().embed_images)
+    assert shard(data, cache=cache).load_views()
+    assert not shard(data, cache=cache, fingerprint="two").load_views()
+    assert not shard(data, cache=tmp_path / "nowhere").load_views()
+    assert not shard(data, label_names=("x", "y"), cache=cache).load_views()
+    assert not shard(data.model_copy(update={"max_pixels": 5}), cache=cache).load_views()
+    (file,) = cache.iterdir()
+    file.rename(cache / "views-00000-of-00002.arrow")
+    assert not shard(data, num_shards=2, cache=cache).load_views()
+    (cache / "views-00000-of-00002.arrow").rename(file)
+    whole = file.read_bytes()
+    for damaged in (whole[:-40], whole[: len(whole) // 2], b"", pickle.dumps({"key": "x"})):
+        file.write_bytes(damaged)
+        assert not shard(data, cache=cache).load_views()
 
 
 def test_a_failed_write_leaves_the_old_cache_and_no_litter(data, tmp_path, monkeypatch):
-    private = shard(data)
-    private.prepare(Engines().embed_images)
-    private.save_views(tmp_path / "c", "one")
+    cache = tmp_path / "c"
+    shard(data, cache=cache).prepare(Engines().embed_images)
 
     def full(*_: object) -> None:
         raise OSError(28, CANARY)
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(ShardError, match=r"shard 0: saving its views failed \(DiskFull\)"):
-        private.save_views(tmp_path / "c", "two")
+    with pytest.raises(ShardError, match=r"shard 0: preparing failed \(DiskFull\)"):
+        shard(data, cache=cache, fingerprint="two").prepare(Engines().embed_images)
     monkeypatch.undo()
-    assert len(list((tmp_path / "c").iterdir())) == 1
-    assert shard(data).load_views(tmp_path / "c", "one")
+    assert len(list(cache.iterdir())) == 1
+    assert shard(data, cache=cache).load_views()
+
+
+def test_an_engine_that_fails_leaves_no_litter(data, tmp_path):
+    def broken(images):
+        raise ValueError(CANARY)
+
+    with pytest.raises(ShardError):
+        shard(data, cache=tmp_path / "c").prepare(broken)
+    assert list((tmp_path / "c").iterdir()) == []
 
 
 def test_nothing_private_is_printed_raised_or_pickled(data, capfd, caplog, monkeypatch):
@@ -294,7 +318,7 @@ def test_nothing_private_is_printed_raised_or_pickled(data, capfd, caplog, monke
         with pytest.raises(TypeError, match="private"):
             pickle.dumps(private)
         monkeypatch.setattr("spti_ray.private.shard.cast_votes", unexpected)
-        monkeypatch.setattr("spti_ray.private.shard._matrix", unexpected)
+        monkeypatch.setattr("spti_ray.private.shard.writing", unexpected)
         for call in (
             lambda: private.vote(*ASKED, scored(ONE), 1),
             lambda: private.prepare(engines.embed_images, engines.caption, engines.embed_texts),

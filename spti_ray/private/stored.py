@@ -1,0 +1,173 @@
+# pyright: strict
+"""A shard's private views in one Arrow file: written as they are made, read in blocks, never whole in memory.
+
+One row per record, in record order: `index`, `problem` (null if it may vote), `label`, `group`, and for each voting
+space its int16 vector (zeros where there is none). No image, caption or group name is in it. It becomes a file at once,
+when all rows are there; its schema carries the key of what it was made of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow.ipc as _ipc_untyped  # pyright: ignore[reportMissingTypeStubs]
+
+from spti_ray.files import atomic_file, private_folder
+from spti_ray.private.voting import IndexArray, QuantArray, Views
+from spti_ray.types import Space
+
+# PyArrow ships no types.
+arrow: Any = _arrow_untyped
+ipc: Any = _ipc_untyped
+
+_BLOCK_ROWS = 2048
+_KEY = b"spti-ray private views 2"
+
+
+@dataclass(frozen=True, repr=False)
+class ViewRow:
+    """PRIVATE: one record once it is embedded. `vectors`: int16 [E] by space; a space that is not there has none."""
+
+    index: int
+    label: int
+    group: int
+    problem: str | None
+    vectors: Mapping[Space, QuantArray]
+
+
+class ViewWriter:
+    """Takes rows in record order and writes them block by block."""
+
+    def __init__(self, file: BinaryIO, spaces: Sequence[Space], key: str) -> None:
+        self._file = file
+        self._spaces = list(spaces)
+        self._key = key
+        self._widths: dict[Space, int] = {}
+        self._rows: list[ViewRow] = []
+        self._schema: Any = None
+        self._writer: Any = None
+
+    def add(self, row: ViewRow) -> None:
+        for space, vector in row.vectors.items():
+            if self._widths.setdefault(space, len(vector)) != len(vector):
+                raise ValueError("the engine changed its embedding dimension")
+        self._rows.append(row)
+        # The first block waits until every space has shown its dimension.
+        while len(self._rows) >= _BLOCK_ROWS and len(self._widths) == len(self._spaces):
+            self._write(_BLOCK_ROWS)
+
+    def close(self) -> None:
+        while self._rows:
+            self._write(_BLOCK_ROWS)
+        writer = self._opened()
+        writer.close()
+
+    def _opened(self) -> Any:
+        if self._writer is None:
+            # A shard whose engine never gave a vector has rows of zeros: they cast no vote, whatever their length.
+            widths = [self._widths.setdefault(space, 1) for space in self._spaces]
+            fields = [("index", arrow.int64()), ("problem", arrow.string()), ("label", arrow.int32())]
+            fields += [("group", arrow.int64())]
+            fields += [(s, arrow.list_(arrow.int16(), width)) for s, width in zip(self._spaces, widths, strict=True)]
+            self._schema = arrow.schema(fields, metadata={_KEY: self._key.encode()})
+            self._writer = ipc.new_file(self._file, self._schema)
+        return self._writer
+
+    def _write(self, count: int) -> None:
+        writer = self._opened()
+        rows, self._rows = self._rows[:count], self._rows[count:]
+        columns: list[Any] = [
+            arrow.array([row.index for row in rows], arrow.int64()),
+            arrow.array([row.problem for row in rows], arrow.string()),
+            arrow.array([row.label for row in rows], arrow.int32()),
+            arrow.array([row.group for row in rows], arrow.int64()),
+        ]
+        for space in self._spaces:
+            matrix = np.zeros((len(rows), self._widths[space]), dtype=np.int16)
+            for i, row in enumerate(rows):
+                if space in row.vectors:
+                    matrix[i] = row.vectors[space]
+            columns.append(arrow.FixedSizeListArray.from_arrays(arrow.array(matrix.ravel()), self._widths[space]))
+        writer.write_batch(arrow.record_batch(columns, schema=self._schema))
+
+
+@contextmanager
+def writing(path: Path, spaces: Sequence[Space], key: str) -> Generator[ViewWriter]:
+    """A writer whose rows become the file `path`, for its owner's eyes only, when the block ends without an error."""
+    private_folder(path.parent)
+    with atomic_file(path, mode=0o600) as file:
+        writer = ViewWriter(file, spaces, key)
+        yield writer
+        writer.close()
+
+
+class StoredRows:
+    """The int16 [P, E] vectors of one space, in a file. Rows are read when they are asked for and then forgotten."""
+
+    def __init__(self, path: Path, space: Space, num_rows: int) -> None:
+        self._path, self._space = path, space
+        with _opened(path) as file:
+            width: int = file.schema.field(space).type.list_size
+        self.shape = num_rows, width
+
+    def __getitem__(self, rows: IndexArray) -> QuantArray:
+        """The rows of these numbers, in this order."""
+        found = np.empty((len(rows), self.shape[1]), dtype=np.int16)
+        blocks = rows // _BLOCK_ROWS
+        with _opened(self._path, [self._space]) as file:
+            for block in np.unique(blocks):
+                here = blocks == block
+                found[here] = _matrix(file.get_batch(int(block)).column(0))[rows[here] - block * _BLOCK_ROWS]
+        return found
+
+
+def read_views(
+    path: Path, spaces: Sequence[Space], label_names: tuple[str, ...], grouped: bool, key: str
+) -> tuple[Views, list[tuple[int, str]]] | None:
+    """(views, problems) of the file if it was made with this key, else None.
+
+    Raises whatever PyArrow raises on a file that is not there or not whole.
+    """
+    with _opened(path) as file:
+        metadata: dict[bytes, bytes] | None = file.schema.metadata
+        if metadata is None or metadata.get(_KEY) != key.encode():
+            return None
+    labels, groups = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
+    problems: list[tuple[int, str]] = []
+    with _opened(path, ["index", "problem", "label", "group"]) as file:
+        for batch in map(file.get_batch, range(file.num_record_batches)):
+            # Copies: a view would keep all of its block alive, the vectors too.
+            labels.append(batch.column("label").to_numpy().copy())
+            groups.append(batch.column("group").to_numpy().copy())
+            reasons = zip(batch.column("index").to_pylist(), batch.column("problem").to_pylist(), strict=True)
+            problems += [(index, reason) for index, reason in reasons if reason is not None]
+    labels_P = np.concatenate(labels)
+    views = Views(
+        vectors_PE={space: StoredRows(path, space, len(labels_P)) for space in spaces},
+        labels_P=labels_P,
+        label_names=label_names,
+        groups_P=np.concatenate(groups) if grouped else None,
+    )
+    return views, problems
+
+
+@contextmanager
+def _opened(path: Path, columns: Sequence[str] | None = None) -> Generator[Any]:
+    # A plain file: the pages of a memory map would count as this process's memory until the system wants them back.
+    with arrow.OSFile(str(path)) as source:
+        if columns is None:
+            yield ipc.open_file(source)
+            return
+        schema = ipc.open_file(source).schema
+        wanted = [schema.get_field_index(name) for name in columns]
+        yield ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=wanted, use_threads=False))
+
+
+def _matrix(vectors: Any) -> QuantArray:
+    return vectors.flatten().to_numpy().reshape(len(vectors), -1)
