@@ -27,7 +27,10 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the private images are. Columns apply to Parquet; a folder's labels are its sub-folders."""
 
-    path: str = Field(description="A folder of images or a Parquet file; `bundled:stickers` is the sample set.")
+    path: str = Field(
+        description="A folder of images, or Parquet files: one, or a folder of them, local or s3://, gs://, abfs://. "
+        "`bundled:stickers` is the sample set."
+    )
     image_column: str = Field(default="image", description="Parquet column: encoded bytes, or a struct {bytes, path}.")
     label_column: str | None = Field(
         default=None, description="Parquet column with the label; needed with evolution.labels."

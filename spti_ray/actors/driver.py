@@ -139,7 +139,7 @@ class _Run:
         key = _views_key(config, self._source, models)
         cache_folder = str((run.internal / "views").resolve())
         # Workers may run in another folder than the driver.
-        data = config.data.model_copy(update={"path": str(self._source.path.resolve())})
+        data = config.data.model_copy(update={"path": self._source.location})
         at_workers = config.model_copy(update={"data": data})
         shards = start_shards(reserved, bundles, at_workers, engines, session, cache_folder, key)
         voter = RayVoter(shards, self._report_problems)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from spti_ray.manifest.groups import ROLE_LABEL
 from spti_ray.manifest.pods import Tree, labels_of
 from spti_ray.manifest.settings import Cluster
 
@@ -11,12 +12,13 @@ HEAD = {"ray.io/node-type": "head"}
 """KubeRay's label of a head pod."""
 
 
-def network_policies(cluster: Cluster) -> dict[str, Tree]:
+def network_policies(cluster: Cluster, remote_data: bool) -> dict[str, Tree]:
     """File name -> NetworkPolicy.
 
     Pods of a run talk to one another and to DNS, and nothing else reaches them but the operator (the head's dashboard)
     and Prometheus (metrics). Only the head goes out, to object storage and the Kubernetes API: the ledger and the
-    autoscaler are there. Workers, which see private images, go nowhere unless `internet` is on.
+    autoscaler are there. Workers, which see private images, go nowhere unless `internet` is on; with `remote_data`,
+    the shards go to object storage too, to read them.
     """
     own = {"podSelector": {"matchLabels": labels_of(cluster)}}
     every = _policy(
@@ -45,7 +47,12 @@ def network_policies(cluster: Cluster) -> dict[str, Tree]:
         ["Egress"],
         egress=[{"ports": [_tcp(443), _tcp(6443)]}],
     )
-    return {"network-policy.yaml": every, "network-policy-head.yaml": head}
+    found = {"network-policy.yaml": every, "network-policy-head.yaml": head}
+    if remote_data:
+        shards = labels_of(cluster) | {ROLE_LABEL: "shard"}
+        reading = [{"ports": [_tcp(443)]}]
+        found["network-policy-vote.yaml"] = _policy(cluster, f"{cluster.name}-vote", shards, ["Egress"], egress=reading)
+    return found
 
 
 def _policy(cluster: Cluster, name: str, selected: dict[str, str], types: list[str], **rules: Any) -> Tree:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spti_ray.manifest.groups import WorkerGroup
+from spti_ray.manifest.groups import ROLE_LABEL, WorkerGroup
 from spti_ray.manifest.settings import Cluster, Volume
 
 Tree = dict[str, Any]
@@ -25,17 +25,15 @@ def labels_of(cluster: Cluster) -> dict[str, str]:
 
 
 def head_pod(cluster: Cluster) -> Tree:
-    """The driver's pod. It alone holds the secrets: the ledger is opened by the driver only."""
+    """The driver's pod. It alone holds the ledger's secrets, since it alone opens the ledger."""
     volumes = _private(cluster)
     container = _container(cluster, "ray-head", HEAD_CPUS, 0, cluster.head_memory_gib, volumes)
     container["ports"] = [
         {"name": name, "containerPort": port}
         for name, port in (("gcs", 6379), ("dashboard", 8265), ("client", 10001), ("metrics", 8080))
     ]
-    container["envFrom"] = [{"secretRef": {"name": secret}} for secret in cluster.secrets]
+    _with_secrets(container, (*cluster.secrets, *cluster.data_secrets))
     container["volumeMounts"].append({"name": "config", "mountPath": CONFIG_FOLDER, "readOnly": True})
-    if not container["envFrom"]:
-        del container["envFrom"]
     spec = _pod_spec(container, cluster.head_memory_gib, volumes)
     spec["volumes"].append({"name": "config", "configMap": {"name": f"{cluster.name}-config"}})
     return {"metadata": {"labels": labels_of(cluster)}, "spec": spec}
@@ -47,6 +45,8 @@ def worker_pod(cluster: Cluster, group: WorkerGroup) -> Tree:
     volumes = _private(cluster) if group.role == "shard" else [(cluster.models, True)]
     container = _container(cluster, "ray-worker", group.cpus, group.gpus, group.memory_gib, volumes)
     container["ports"] = [{"name": "metrics", "containerPort": 8080}]
+    if group.role == "shard":
+        _with_secrets(container, cluster.data_secrets)
     spec = _pod_spec(container, group.memory_gib, volumes)
     # The Kubernetes API is none of a worker's business.
     spec["automountServiceAccountToken"] = False
@@ -57,7 +57,7 @@ def worker_pod(cluster: Cluster, group: WorkerGroup) -> Tree:
         spec["nodeSelector"] = selector
     if tolerations:
         spec["tolerations"] = tolerations
-    return {"metadata": {"labels": labels_of(cluster)}, "spec": spec}
+    return {"metadata": {"labels": labels_of(cluster) | {ROLE_LABEL: group.role}}, "spec": spec}
 
 
 def submitter_pod(cluster: Cluster) -> Tree:
@@ -77,6 +77,11 @@ def submitter_pod(cluster: Cluster) -> Tree:
             "containers": [container],
         },
     }
+
+
+def _with_secrets(container: Tree, secrets: tuple[str, ...]) -> None:
+    if secrets:
+        container["envFrom"] = [{"secretRef": {"name": secret}} for secret in secrets]
 
 
 Mounted = list[tuple[Volume | None, bool]]

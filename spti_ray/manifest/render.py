@@ -49,7 +49,7 @@ def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tr
     documents = {
         "namespace.yaml": _namespace(cluster),
         "config.yaml": _config_map(at_home(config, cluster, groups), cluster),
-        **network_policies(cluster),
+        **network_policies(cluster, remote_data="://" in config.data.path),
         f"ray{kind}.yaml": workload,
     }
     resources = {"resources": list(documents)}

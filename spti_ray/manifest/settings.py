@@ -42,7 +42,10 @@ class Cluster(Section):
     data: Volume | None = Field(default=None, description="Private images: read by the driver and the shards only.")
     models: Volume | None = Field(default=None, description="Models that engines read (HF_HOME).")
     secrets: tuple[str, ...] = Field(
-        default=(), description="Secrets whose keys become environment variables, such as AWS_ACCESS_KEY_ID."
+        default=(), description="Secrets whose keys become the driver's environment, such as AWS_ACCESS_KEY_ID."
+    )
+    data_secrets: tuple[str, ...] = Field(
+        default=(), description="The same for driver and shards: to read private images from object storage."
     )
     internet: bool = Field(
         default=False,

@@ -1,8 +1,9 @@
 # pyright: strict
 """The private data set on disk: divided into shards by stable ids, read lazily by one shard.
 
-A record's id is its row in the Parquet file, or the place of its relative path in a folder's sorted listing. Only the
-configured columns are read (image, label, group); a struct image's `path` is only ever used to open that file.
+A record's id is its row in the Parquet files taken together, or the place of its relative path in a folder's sorted
+listing. Only the configured columns are read (image, label, group); a struct image's `path` is only ever used to open
+that file.
 Error texts name configuration fields, the configured path and column names; never files of a folder or values.
 """
 
@@ -20,7 +21,8 @@ import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeS
 
 from spti_ray.config import DataConfig
 from spti_ray.private.decode import Undecodable, decode
-from spti_ray.private.source import DataError, Unit, describe, image_files
+from spti_ray.private.places import Place
+from spti_ray.private.source import DataError, Unit, describe, image_files, parquet_files
 from spti_ray.types import SINGLE_LABEL, ImageArray
 
 # PyArrow ships no types.
@@ -34,7 +36,7 @@ MISSING_GROUP = "no group"
 """Problems of a record beside those of `decode.Reason`: a fixed vocabulary without content."""
 
 _BATCH_ROWS = 16
-_BUFFER_BYTES = 1 << 20
+_BUFFER = 1 << 20
 # 16-bit RGBA takes 8 bytes a pixel uncompressed; small limits leave room for metadata.
 _BYTES_PER_PIXEL = 8
 _MIN_FILE_LIMIT = 64 * 2**20
@@ -81,11 +83,12 @@ def load_shard(
     if not 0 <= shard_id < num_shards:
         raise ValueError("shard_id must be in range(num_shards)")
     source = describe(data, unit, label_names)
+    files = parquet_files(data, source.location) if source.kind == "parquet" else []
     try:
         if source.kind == "folder":
-            yield from _load_folder(source.path, data, shard_id, num_shards, label_names)
+            yield from _load_folder(Path(source.location), data, shard_id, num_shards, label_names)
         else:
-            yield from _load_parquet(source.path, data, unit, shard_id, num_shards, label_names)
+            yield from _load_parquet(files, data, unit, shard_id, num_shards, label_names)
         return
     except Exception as error:  # noqa: BLE001 PyArrow's texts may quote the file
         kind = type(error).__name__
@@ -103,25 +106,35 @@ def _load_folder(
 
 
 def _load_parquet(
-    path: Path, data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    files: list[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
 ) -> Iterator[Record]:
     columns = [data.image_column]
     label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
     group_column = data.group_column if unit == "group" else None
     columns += [column for column in (label_column, group_column) if column is not None and column not in columns]
-    folder = path.parent.resolve()
-    # Without pre-buffering PyArrow streams pages instead of holding a whole row group.
-    with parquet.ParquetFile(path, pre_buffer=False, buffer_size=_BUFFER_BYTES) as file:
-        num_rows: int = file.metadata.num_rows
-        # A group's records may be anywhere, so that each shard looks at the group of all rows.
-        wanted = shard_rows(num_rows, shard_id, num_shards) if unit == "record" else range(num_rows)
-        for index, batch, i in _rows(file, columns, wanted):
-            group = _text(batch.column(group_column)[i].as_py()) if group_column else None
-            if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
-                continue
-            label = _text(batch.column(label_column)[i].as_py()) if label_column else None
-            encoded = _encoded(batch.column(data.image_column)[i].as_py(), folder)
-            yield _record(index, label, group, unit, label_names, encoded, data.max_pixels)
+    num_rows = [_num_rows(file) for file in files]
+    # A group's records may be anywhere, so that each shard looks at the group of all rows.
+    wanted = shard_rows(sum(num_rows), shard_id, num_shards) if unit == "record" else range(sum(num_rows))
+    start = 0
+    for found, count in zip(files, num_rows, strict=True):
+        here = range(max(wanted.start - start, 0), min(wanted.stop - start, count))
+        folder = None if found.remote else Path(found.path).parent
+        if here:
+            # Without pre-buffering PyArrow streams pages instead of holding a whole row group.
+            with found.open() as opened, parquet.ParquetFile(opened, pre_buffer=False, buffer_size=_BUFFER) as file:
+                for row, batch, i in _rows(file, columns, here):
+                    group = _text(batch.column(group_column)[i].as_py()) if group_column else None
+                    if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
+                        continue
+                    label = _text(batch.column(label_column)[i].as_py()) if label_column else None
+                    encoded = _encoded(batch.column(data.image_column)[i].as_py(), folder)
+                    yield _record(start + row, label, group, unit, label_names, encoded, data.max_pixels)
+        start += count
+
+
+def _num_rows(place: Place) -> int:
+    with place.open() as opened, parquet.ParquetFile(opened) as file:
+        return file.metadata.num_rows
 
 
 def _rows(file: Any, columns: list[str], wanted: range) -> Iterator[tuple[int, Any, int]]:
@@ -145,8 +158,8 @@ def _text(value: object) -> str | None:
     return value.hex() if isinstance(value, bytes) else str(value)
 
 
-def _encoded(value: Any, folder: Path) -> bytes | Path | str:
-    """The image's bytes, or the file that holds them (inside the data's folder), or a problem."""
+def _encoded(value: Any, folder: Path | None) -> bytes | Path | str:
+    """The image's bytes, or the file that holds them (inside the data's folder, if that is local), or a problem."""
     if isinstance(value, bytes):
         return value
     if isinstance(value, dict):
@@ -155,7 +168,7 @@ def _encoded(value: Any, folder: Path) -> bytes | Path | str:
         if isinstance(data, bytes):
             return data
         if isinstance(name, str) and name:
-            return _inside(folder, name)
+            return UNREADABLE_FILE if folder is None else _inside(folder, name)
     return MISSING_IMAGE
 
 

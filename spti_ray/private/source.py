@@ -19,6 +19,7 @@ import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeS
 import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.config import DataConfig
+from spti_ray.private.places import Place, is_url, place
 from spti_ray.types import SINGLE_LABEL
 
 # PyArrow ships no types.
@@ -37,22 +38,23 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Source:
-    """Where the private records are: public facts only, and so not how many there are."""
+    """Where the private records are: public facts only, and so not how many there are.
+
+    `location`: an absolute path or a URL, the same for every process.
+    """
 
     kind: Literal["folder", "parquet"]
-    path: Path
+    location: str
 
 
-def resolve_path(path: str) -> Path:
-    """Return the local path of `data.path`; `bundled:NAME` is a file of the package. Raises `DataError`."""
+def resolve_path(path: str) -> str:
+    """The absolute path or URL of `data.path`; `bundled:NAME` is a file of the package. Raises `DataError`."""
     prefix, _, name = path.partition(":")
     if prefix == "bundled":
         if name not in BUNDLED_DATA:
             raise DataError(f"data.path: {path!r} is unknown; bundled data: {', '.join(sorted(BUNDLED_DATA))}")
-        return Path(str(resources.files("spti_ray") / "package_data" / "data" / BUNDLED_DATA[name]))
-    if "://" in path:
-        raise DataError(f"data.path: {path!r} is a URL; mount or copy the data and give a local path")
-    return Path(path).expanduser()
+        return str(resources.files("spti_ray") / "package_data" / "data" / BUNDLED_DATA[name])
+    return path if is_url(path) else str(Path(path).expanduser().resolve())
 
 
 def describe(data: DataConfig, unit: Unit = "record", label_names: tuple[str, ...] = (SINGLE_LABEL,)) -> Source:
@@ -60,17 +62,36 @@ def describe(data: DataConfig, unit: Unit = "record", label_names: tuple[str, ..
 
     Raises `DataError` with one line that names the field to change.
     """
-    path = resolve_path(data.path)
+    location = resolve_path(data.path)
     needs_labels = label_names != (SINGLE_LABEL,)
-    if not path.exists():
-        raise DataError(f"data.path: {data.path!r} does not exist; give a folder of images or a Parquet file")
-    if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
-        raise DataError(f"data.path: {data.path!r} can't be read; check its permissions")
-    if path.is_dir():
-        _check_folder(data, path, unit)
-        return Source("folder", path)
-    _check_parquet(data, path, unit, needs_labels)
-    return Source("parquet", path)
+    if not is_url(location):
+        path = Path(location)
+        if not path.exists():
+            raise DataError(f"data.path: {data.path!r} does not exist; give a folder of images, or Parquet files")
+        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+            raise DataError(f"data.path: {data.path!r} can't be read; check its permissions")
+        if path.is_dir() and not _holds_parquet(data, path):
+            _check_folder(data, path, unit)
+            return Source("folder", location)
+    _check_parquet(data, parquet_files(data, location), unit, needs_labels)
+    return Source("parquet", location)
+
+
+def parquet_files(data: DataConfig, location: str) -> list[Place]:
+    """The Parquet files of a location, in the order of their rows. Raises `DataError` if there are none."""
+    reason = ""
+    files: list[Place] = []
+    try:
+        files = place(location).parquet_files()
+    except ValueError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001 PyArrow's texts may quote what it was answered
+        reason = f"it can't be reached ({type(error).__name__}); check the URL and the credentials in the environment"
+    if reason:
+        raise DataError(f"data.path: {data.path!r}: {reason}")
+    if not files:
+        raise DataError(f"data.path: {data.path!r} holds no .parquet file; folders of images must be local")
+    return files
 
 
 def fingerprint(source: Source) -> str:
@@ -79,15 +100,27 @@ def fingerprint(source: Source) -> str:
     Of every file, since a folder's own time does not change when a file in it does, or in a sub-folder. File names go
     into the hash and nowhere else; a file that can't be looked at counts by its name alone.
     """
-    digest = hashlib.sha256(os.fsencode(source.path.resolve()))
-    for file in sorted(image_files(source.path)) if source.kind == "folder" else [source.path]:
-        digest.update(b"\0" + os.fsencode(file))
-        try:
-            stat = file.stat()
-        except OSError:
-            continue
-        digest.update(f"\0{stat.st_size}:{stat.st_mtime_ns}".encode())
+    digest = hashlib.sha256(os.fsencode(source.location))
+    if source.kind == "folder":
+        for file in sorted(image_files(Path(source.location))):
+            digest.update(b"\0" + os.fsencode(file))
+            try:
+                stat = file.stat()
+            except OSError:
+                continue
+            digest.update(f"\0{stat.st_size}:{stat.st_mtime_ns}".encode())
+    else:
+        for found in place(source.location).parquet_files():
+            digest.update(b"\0" + os.fsencode(found.path) + f"\0{found.version()}".encode())
     return digest.hexdigest()
+
+
+def _holds_parquet(data: DataConfig, path: Path) -> bool:
+    if not place(str(path)).parquet_files():
+        return False
+    if next(image_files(path), None) is not None:
+        raise DataError(f"data.path: the folder {data.path!r} holds images and Parquet files; separate them")
+    return True
 
 
 def _check_folder(data: DataConfig, path: Path, unit: Unit) -> None:
@@ -98,12 +131,16 @@ def _check_folder(data: DataConfig, path: Path, unit: Unit) -> None:
         raise DataError(f"data.path: the folder {data.path!r} holds no image file ({known})")
 
 
-def _check_parquet(data: DataConfig, path: Path, unit: Unit, needs_labels: bool) -> None:
+def _check_parquet(data: DataConfig, files: list[Place], unit: Unit, needs_labels: bool) -> None:
+    schema, num_rows = None, 0
     try:
-        with parquet.ParquetFile(path) as file:
-            schema, num_rows = file.schema_arrow, file.metadata.num_rows
+        for found in files:
+            with found.open() as opened, parquet.ParquetFile(opened) as file:
+                schema, num_rows = schema or file.schema_arrow, file.metadata.num_rows
+            if num_rows:
+                break
     except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
-        schema, num_rows = None, 0
+        schema = None
     if schema is None:
         raise DataError(f"data.path: {data.path!r} is not a Parquet file; give a folder of images or a Parquet file")
     if needs_labels and data.label_column is None:

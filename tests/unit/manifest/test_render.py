@@ -136,3 +136,19 @@ def test_cluster_settings_that_cannot_be_read_are_refused_in_one_line(text, tmp_
         (tmp_path / "cluster.yaml").write_text(text)
     with pytest.raises(ConfigError):
         load_cluster(tmp_path / "cluster.yaml")
+
+
+def test_data_in_object_storage_are_read_by_the_shards_with_secrets_of_their_own(run_config, cluster):
+    remote = run_config.model_copy(update={"data": run_config.data.model_copy(update={"path": "s3://bucket/images"})})
+    documents = render(remote, cluster.model_copy(update={"data": None, "data_secrets": ("reader",)}))
+    head, workers = pods_of(documents["rayjob.yaml"])
+    reader = {"secretRef": {"name": "reader"}}
+    assert reader in head["containers"][0]["envFrom"]
+    assert {name for name, pod in workers.items() if "envFrom" in pod["containers"][0]} == {"vote"}
+    assert workers["vote"]["containers"][0]["envFrom"] == [reader]
+    policy = documents["network-policy-vote.yaml"]["spec"]
+    groups = documents["rayjob.yaml"]["spec"]["rayClusterSpec"]["workerGroupSpecs"]
+    selected = policy["podSelector"]["matchLabels"].items()
+    assert [g["groupName"] for g in groups if selected <= g["template"]["metadata"]["labels"].items()] == ["vote"]
+    assert policy["egress"] == [{"ports": [{"protocol": "TCP", "port": 443}]}]
+    assert "network-policy-vote.yaml" not in render(run_config, cluster)

@@ -223,7 +223,12 @@ def test_planning_errors_name_the_field_and_the_remedy(tmp_path, folder):
     (tmp_path / "not.parquet").write_bytes(CANARY.encode() * 10)
     assert "data.path" in error_of(DataConfig(path=str(tmp_path / "nowhere")))
     assert "bundled data: stickers" in error_of(DataConfig(path="bundled:sticker"))
-    assert "URL" in error_of(DataConfig(path="s3://bucket/x"))
+    assert "ftp:// is none of s3://" in error_of(DataConfig(path="ftp://host/x"))
+    mixed = tmp_path / "mixed"
+    mixed.mkdir()
+    (mixed / "a.png").write_bytes(png(0))
+    write_parquet(mixed / "a.parquet", {"image": [png(0)]})
+    assert "images and Parquet files" in error_of(DataConfig(path=str(mixed)))
     assert "no image file" in error_of(DataConfig(path=str(empty)))
     message = error_of(DataConfig(path=str(tmp_path / "not.parquet")))
     assert "not a Parquet file" in message and CANARY not in message
@@ -266,7 +271,7 @@ def test_the_fingerprint_notices_every_change_of_a_folder_and_tells_no_name(tmp_
     folder = tmp_path / "images" / "sub"
     folder.mkdir(parents=True)
     (folder / "canary.png").write_bytes(b"one")
-    source = Source("folder", tmp_path / "images")
+    source = Source("folder", str(tmp_path / "images"))
     seen = [fingerprint(source)]
     assert fingerprint(source) == seen[0] and "canary" not in seen[0]
     (folder / "canary.png").write_bytes(b"three")

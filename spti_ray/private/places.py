@@ -1,0 +1,78 @@
+# pyright: strict
+"""Where files are: on this machine or in object storage, both through PyArrow's file systems."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pyarrow.fs as _fs_untyped  # pyright: ignore[reportMissingTypeStubs]
+
+# PyArrow ships no types.
+fs: Any = _fs_untyped
+
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder of a file system. `remote`: in object storage."""
+
+    filesystem: Any
+    path: str
+    remote: bool
+
+    @property
+    def kind(self) -> str:
+        """`file`, `folder` or `missing`. Raises OSError if the store can't be asked."""
+        found = self.filesystem.get_file_info(self.path).type
+        return {fs.FileType.File: "file", fs.FileType.Directory: "folder"}.get(found, "missing")
+
+    def parquet_files(self) -> list[Place]:
+        """Itself if it is a file; else the Parquet files under it, sorted by path; hidden ones are left out."""
+        if self.kind == "file":
+            return [self]
+        found = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
+        inside = len(self.path.rstrip("/")) + 1
+        paths = [info.path for info in found if info.type == fs.FileType.File and info.path.endswith(".parquet")]
+        shown = [path for path in paths if not any(part.startswith((".", "_")) for part in path[inside:].split("/"))]
+        return [Place(self.filesystem, path, self.remote) for path in sorted(shown)]
+
+    def version(self) -> str:
+        """Changes when the file is written again."""
+        info = self.filesystem.get_file_info(self.path)
+        return f"{info.size}:{info.mtime_ns}"
+
+    def open(self) -> Any:
+        """The file, to be read at any offset."""
+        return self.filesystem.open_input_file(self.path)
+
+
+def is_url(path: str) -> bool:
+    return "://" in path
+
+
+def place(path: str) -> Place:
+    """The place of a local path or a URL. Asks nobody but, for Amazon's S3, where a bucket's region is.
+
+    `AWS_ENDPOINT_URL` names another S3 store than Amazon's, as it does for ledgers.
+
+    Raises:
+        ValueError: a scheme that PyArrow has no file system for.
+        OSError: the bucket's region can't be found.
+    """
+    if not is_url(path):
+        return Place(fs.LocalFileSystem(), str(Path(path).expanduser().resolve()), remote=False)
+    url = urlsplit(path)
+    if url.scheme not in SCHEMES:
+        raise ValueError(f"{url.scheme}:// is none of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    if url.scheme == "s3" and endpoint:
+        region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+        store = fs.S3FileSystem(endpoint_override=endpoint, region=region)
+        return Place(store, f"{url.netloc}{url.path}".rstrip("/"), remote=True)
+    filesystem, inside = fs.FileSystem.from_uri(path.rstrip("/"))
+    return Place(filesystem, inside, remote=True)
