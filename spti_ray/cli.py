@@ -13,6 +13,7 @@ from spti_ray import __version__
 from spti_ray.cli_common import BUDGET, DONE, FAILED, one_line_errors
 from spti_ray.cli_ledger import ledger_app
 from spti_ray.cli_manifest import manifest_app
+from spti_ray.cli_submit import submit
 
 app = typer.Typer(
     name="spti",
@@ -25,6 +26,9 @@ app = typer.Typer(
 )
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(manifest_app, name="manifest")
+app.command(
+    epilog="Example: `RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... spti submit my.yaml --out /runs/a --address http://head:8265`"
+)(submit)
 
 ConfigFile = Annotated[Path, typer.Argument(help="The run's YAML file, such as jobs/stickers.yaml.", metavar="CONFIG")]
 Overrides = Annotated[

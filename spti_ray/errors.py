@@ -17,6 +17,7 @@ _CODES = {
     "ResourcesNeverArrived": RESOURCES,
     "NotRegistered": USAGE,
     "NoSuchLedger": USAGE,
+    "NotSubmitted": USAGE,
     "NotVerified": FAILED,
     "LedgerError": FAILED,
     "FencedOut": FAILED,

@@ -1,0 +1,111 @@
+"""Submits a run to a Ray cluster as a job, follows it, and never starts a second one beside it.
+
+The configuration, which is public, travels as the job's working folder. Everything else must be where all nodes see it:
+in a bucket, or under an absolute path of a shared volume.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+import shlex
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import yaml
+from ray.exceptions import AuthenticationError
+from ray.job_submission import JobStatus, JobSubmissionClient
+
+from spti_ray.config import Config
+from spti_ray.config_load import ConfigError, config_sha256, resolved
+
+_UNDER_WAY = (JobStatus.PENDING, JobStatus.RUNNING)
+
+
+class NotSubmitted(RuntimeError):
+    """A cluster that does not take the job; the message is one line with what to do."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """A job on the cluster. `joined`: it was there already."""
+
+    submission_id: str
+    joined: bool
+
+
+def connect(address: str) -> JobSubmissionClient:
+    """A client of the cluster whose dashboard is at `address` (http://head:8265). Raises NotSubmitted."""
+    # Ray tells of its uploads and sockets.
+    logging.getLogger("ray").setLevel(logging.ERROR)
+    reason = ""
+    try:
+        return JobSubmissionClient(address)
+    except AuthenticationError:
+        reason = "wants another token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH)"
+    except Exception as error:  # noqa: BLE001 whatever the HTTP client meets
+        reason = f"does not answer as a Ray dashboard does ({type(error).__name__}); expected http://HEAD:8265"
+    raise NotSubmitted(f"{address} {reason}")
+
+
+def check_paths(config: Config, out: str) -> None:
+    """Refuse what the cluster's nodes would not find, or would throw away with the job. Raises ConfigError."""
+    for name, path in {"--out": out, "data.path": config.data.path, "ledger.path": config.ledger.path}.items():
+        everywhere = PurePosixPath(path).is_absolute() or (
+            name != "--out" and ("://" in path or path.startswith("bundled:"))
+        )
+        if not everywhere:
+            raise ConfigError(
+                f"{name} {path} is relative: on the cluster it would be in a folder that goes with the job; "
+                "give an absolute path that all nodes share"
+            )
+
+
+def submit(client: Any, config: Config, out: str) -> Attempt:
+    """Start the run on the cluster, or join the attempt at it that is under way.
+
+    A run is known by its folder and what it computes; its attempts are numbered, and two of one number can't be.
+
+    Raises: ConfigError (paths), NotSubmitted.
+    """
+    check_paths(config, out)
+    prefix = f"spti-{hashlib.sha256(f'{out} {config_sha256(config)}'.encode()).hexdigest()[:16]}-"
+    numbers = [0]
+    for job in client.list_jobs():
+        if (job.submission_id or "").startswith(prefix):
+            if job.status in _UNDER_WAY:
+                return Attempt(job.submission_id, joined=True)
+            numbers.append(int(job.submission_id.removeprefix(prefix)))
+    submission_id = f"{prefix}{max(numbers) + 1}"
+    with tempfile.TemporaryDirectory(prefix="spti-submit-") as folder:
+        (Path(folder) / "run.yaml").write_text(yaml.safe_dump(resolved(config), allow_unicode=True, sort_keys=False))
+        try:
+            client.submit_job(
+                entrypoint=shlex.join(["spti", "run", "run.yaml", "--out", out]),
+                submission_id=submission_id,
+                runtime_env={"working_dir": folder},
+            )
+        except (RuntimeError, ValueError) as error:
+            if "already exists" in str(error):
+                # Somebody submitted the same in this moment.
+                return Attempt(submission_id, joined=True)
+            raise NotSubmitted(f"the cluster refused the job ({type(error).__name__}); see its dashboard") from None
+    return Attempt(submission_id, joined=False)
+
+
+def follow(client: Any, submission_id: str, write: Callable[[str], None]) -> int:
+    """Write the job's log as it comes, and return the exit code of its entry point (1 if that is not known)."""
+
+    async def tail() -> None:
+        async for lines in client.tail_job_logs(submission_id):
+            write(lines)
+
+    asyncio.run(tail())
+    info = client.get_job_info(submission_id)
+    if info.status == JobStatus.SUCCEEDED:
+        return 0
+    return info.driver_exit_code or 1
