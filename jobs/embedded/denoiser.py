@@ -139,6 +139,8 @@ def make(work: Path, recipe: Recipe = RECIPE, config: dict = CONFIG) -> None:
     folder = work / "denoiser"
     if finished(folder / "model"):
         return
+    if not finished(work / "autoencoder" / "model"):
+        raise SystemExit("the denoiser learns in the autoencoder's latents: make the autoencoder first")
     autoencoder = AutoencoderKL.from_pretrained(work / "autoencoder" / "model").float().eval()
     sampler = Sampler(work, load(work), autoencoder)
     scheduler = DDIMScheduler(**SCHEDULER)

@@ -166,7 +166,7 @@ def test_a_run_with_careless_engines_leaves_nothing_private_anywhere(run):
 FATAL: list[tuple[str, str, str]] = [
     # (function of the private side, error, what the one line says)
     ("private.dataset.decode", "Panic", "preparing failed (Panic)"),
-    ("private.shard.write_atomic", "OSError", "saving its views failed (OSError)"),
+    ("private.stored.atomic_file", "OSError", "preparing failed (OSError)"),
     ("private.shard.cast_votes", "SystemExit", "voting failed (SystemExit)"),
 ]
 

@@ -189,9 +189,9 @@ IN_PREPARE = (
     "private.dataset._read",
     "private.dataset.decode",
     "private.shard.quantise",
-    "private.shard._matrix",
-    "private.shard.private_folder",
-    "private.shard.write_atomic",
+    "private.shard._seen",
+    "private.stored.private_folder",
+    "private.stored.atomic_file",
 )
 
 
