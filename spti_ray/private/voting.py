@@ -16,7 +16,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import NoReturn, Protocol
+from typing import Any, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -172,10 +172,12 @@ def cast_votes(views: Views, scored: ScoredCandidates, k: int, block_bytes: int 
             bounds = starts[first : first + block + 1]
             members_P = ordered_P[bounds[0] : bounds[-1]]
             joined_PE = np.concatenate([views.vectors_PE[space][members_P] for space in weights], axis=1)
-            summed = np.add.reduceat(joined_PE, bounds[:-1] - bounds[0], axis=0, dtype=np.int64)
+            summed: npt.NDArray[np.integer[Any]] = joined_PE
+            if views.groups_P is not None:
+                summed = np.add.reduceat(joined_PE, bounds[:-1] - bounds[0], axis=0, dtype=np.int64)
             scale = int(np.diff(bounds).max()) * sum(weights.values())
             similarities = _exact_product(summed, candidates_EK, scale)
-            counts_K[columns_K] += _nearest(similarities, min(k, len(columns_K))).sum(axis=0)
+            counts_K[columns_K] += _count_nearest(similarities, min(k, len(columns_K)))
     return counts_K
 
 
@@ -206,7 +208,9 @@ def _units(views: Views, rows_P: IndexArray) -> tuple[IndexArray, IndexArray]:
     return ordered_P, np.concatenate([[0], inner, [len(ordered_P)]])
 
 
-def _exact_product(vectors: IndexArray, candidates_EK: npt.NDArray[np.float64], scale: int) -> ScoreArray:
+def _exact_product(
+    vectors: npt.NDArray[np.integer[Any]], candidates_EK: npt.NDArray[np.float64], scale: int
+) -> ScoreArray:
     """[units, K] integer similarities without any rounding; `scale`: records of the largest unit times weights.
 
     By Cauchy-Schwarz each partial sum, in any order, is at most scale * |q|**2 for quantised vectors q; while that is
@@ -215,7 +219,15 @@ def _exact_product(vectors: IndexArray, candidates_EK: npt.NDArray[np.float64], 
     norm = SCALE + math.sqrt(len(candidates_EK)) + 1
     if scale * norm * norm < _EXACT_FLOAT:
         return vectors.astype(np.float64) @ candidates_EK
-    return vectors @ candidates_EK.astype(np.int64)
+    return vectors.astype(np.int64) @ candidates_EK.astype(np.int64)
+
+
+def _count_nearest(similarities: ScoreArray, k: int) -> CountArray:
+    """[K] int64: how many rows have each column among their k largest; see `_nearest`."""
+    if k == 1:
+        # The usual case, and four times as fast; argmax takes the lowest of equal columns as well.
+        return np.bincount(similarities.argmax(axis=1), minlength=similarities.shape[1]).astype(np.int64)
+    return _nearest(similarities, k).sum(axis=0)
 
 
 def _nearest(similarities: ScoreArray, k: int) -> MaskArray:
