@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from spti_ray import __version__
-from spti_ray.cli_common import BUDGET, DONE, FAILED, one_line_errors
+from spti_ray.cli_common import BUDGET, DONE, FAILED, ConfigFile, Overrides, one_line_errors
 from spti_ray.cli_ledger import ledger_app
 from spti_ray.cli_manifest import manifest_app
 from spti_ray.cli_submit import submit
@@ -29,11 +29,6 @@ app.add_typer(manifest_app, name="manifest")
 app.command(
     epilog="Example: `RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... spti submit my.yaml --out /runs/a --address http://head:8265`"
 )(submit)
-
-ConfigFile = Annotated[Path, typer.Argument(help="The run's YAML file, such as jobs/stickers.yaml.", metavar="CONFIG")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Repeatable.", metavar="A.B=VALUE")
-]
 
 
 @app.command(

@@ -5,9 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from pathlib import Path
+from typing import Annotated, NoReturn
 
 import typer
+
+ConfigFile = Annotated[Path, typer.Argument(help="The run's YAML file, such as jobs/stickers.yaml.", metavar="CONFIG")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Repeatable.", metavar="A.B=VALUE")
+]
 
 DONE, FAILED, USAGE, BUDGET, RESOURCES = 0, 1, 2, 3, 4
 

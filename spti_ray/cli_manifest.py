@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from spti_ray.cli_common import FAILED, one_line_errors
+from spti_ray.cli_common import FAILED, ConfigFile, Overrides, one_line_errors
 
 manifest_app = typer.Typer(no_args_is_help=True, help="Write KubeRay manifests for a run, and check them.")
 
@@ -17,12 +17,10 @@ manifest_app = typer.Typer(no_args_is_help=True, help="Write KubeRay manifests f
     epilog="Examples: `spti manifest render my.yaml --cluster cluster.yaml --out k8s` · then `kubectl apply -k k8s`",
 )
 def render(
-    config: Annotated[Path, typer.Argument(help="The run's YAML file.", metavar="CONFIG")],
+    config: ConfigFile,
     cluster: Annotated[Path, typer.Option(help="The cluster's settings, such as cluster/example/cluster.yaml.")],
     out: Annotated[Path, typer.Option(help="Folder for the manifests.", metavar="DIR")],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Repeatable.", metavar="A.B=VALUE")
-    ] = None,
+    overrides: Overrides = None,
     kind: Annotated[
         Literal["job", "cluster"],
         typer.Option(help="job: a RayJob that runs it. cluster: a RayCluster that stays, for `spti submit`."),

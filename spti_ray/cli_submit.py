@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spti_ray.cli_common import one_line_errors
+from spti_ray.cli_common import ConfigFile, Overrides, one_line_errors
 
 
 def submit(
-    config: Annotated[Path, typer.Argument(help="The run's YAML file.", metavar="CONFIG")],
+    config: ConfigFile,
     out: Annotated[str, typer.Option(help="The run's folder, on a volume that the cluster's nodes share.")],
     address: Annotated[
         str, typer.Option(envvar="RAY_API_SERVER_ADDRESS", help="The cluster's dashboard, such as http://head:8265.")
     ],
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Repeatable.", metavar="A.B=VALUE")
-    ] = None,
+    overrides: Overrides = None,
     wait: Annotated[
         bool, typer.Option("--follow/--no-follow", help="Follow the log, and end with the run's exit code.")
     ] = True,

@@ -31,6 +31,7 @@ _Section = TypeVar("_Section", bound=BaseModel)
 _FREE_TO_CHANGE = (
     "dataset.registration",
     "runtime.address",
+    "runtime.node_labels",
     "runtime.placement_timeout_s",
     "runtime.unit_attempts",
     "runtime.unit_crashes",
@@ -50,10 +51,20 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: one line that names the file or field.
     """
+    raw = read_mapping(path, "configuration file", "a mapping of sections, such as `privacy:`")
+    return parse_config(_with_overrides(raw, overrides))
+
+
+def read_mapping(path: Path, what: str, expected: str) -> dict[str, Any]:
+    """The YAML mapping in a file of settings; `what` it is and what is `expected` in it are for the error line.
+
+    Raises:
+        ConfigError: one line that names the file.
+    """
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError(f"{path}: no such configuration file") from None
+        raise ConfigError(f"{path}: no such {what}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: can't be read ({type(error).__name__})") from None
     except yaml.YAMLError as error:
@@ -61,8 +72,8 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         where = f" at line {mark.line + 1}" if mark else ""
         raise ConfigError(f"{path}: not valid YAML{where}: {getattr(error, 'problem', 'syntax error')}") from None
     if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected a mapping of sections, such as `privacy:`")
-    return parse_config(_with_overrides(raw, overrides))
+        raise ConfigError(f"{path}: expected {expected}")
+    return raw
 
 
 def parse_config(raw: Mapping[str, Any]) -> Config:
@@ -182,13 +193,14 @@ def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     return flat
 
 
+def _is_free(key: str) -> bool:
+    """Whether a flat key is one of `_FREE_TO_CHANGE`, or of a mapping that is."""
+    return any(f"{key}.".startswith(f"{free}.") for free in _FREE_TO_CHANGE)
+
+
 def pinned(tree: Mapping[str, Any]) -> dict[str, Any]:
     """The flat settings that a run must keep from its first start to its release."""
-    settings = {
-        key: value
-        for key, value in flatten(tree).items()
-        if key not in _FREE_TO_CHANGE and not key.startswith("runtime.node_labels")
-    }
+    settings = {key: value for key, value in flatten(tree).items() if not _is_free(key)}
     engines = [key for key in settings if key.startswith("runtime.engines.")]
     for key in engines:
         if key.endswith(_FREE_ENGINE_SETTINGS):

@@ -70,6 +70,16 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
                 os.unlink(temp)
 
 
+def is_url(location: str | Path) -> bool:
+    """Whether a configured location is in object storage, and not a path."""
+    return "://" in str(location)
+
+
+def is_everywhere(location: str) -> bool:
+    """Whether every machine finds it without a shared disk: a URL, or what comes with the package."""
+    return is_url(location) or location.startswith("bundled:")
+
+
 def sha256_of(path: Path) -> str:
     """The SHA-256 of a file's content, in hex."""
     return hashlib.sha256(path.read_bytes()).hexdigest()

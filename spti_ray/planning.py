@@ -11,7 +11,7 @@ from spti_ray.config import Config
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.dp.ledger import Ledger
-from spti_ray.dp.storage import is_url
+from spti_ray.files import is_url
 from spti_ray.models.factory import engines_config
 from spti_ray.public.prompts import preview
 

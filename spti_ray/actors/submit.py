@@ -22,6 +22,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from spti_ray.config import Config
 from spti_ray.config_load import ConfigError, config_sha256, resolved
+from spti_ray.files import is_everywhere
 
 _UNDER_WAY = (JobStatus.PENDING, JobStatus.RUNNING)
 
@@ -55,10 +56,8 @@ def connect(address: str) -> JobSubmissionClient:
 def check_paths(config: Config, out: str) -> None:
     """Refuse what the cluster's nodes would not find, or would throw away with the job. Raises ConfigError."""
     for name, path in {"--out": out, "data.path": config.data.path, "ledger.path": config.ledger.path}.items():
-        everywhere = PurePosixPath(path).is_absolute() or (
-            name != "--out" and ("://" in path or path.startswith("bundled:"))
-        )
-        if not everywhere:
+        # A run folder is on a disk; data and ledger need not be.
+        if not PurePosixPath(path).is_absolute() and (name == "--out" or not is_everywhere(path)):
             raise ConfigError(
                 f"{name} {path} is relative: on the cluster it would be in a folder that goes with the job; "
                 "give an absolute path that all nodes share"

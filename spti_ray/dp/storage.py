@@ -6,16 +6,13 @@ from pathlib import Path
 
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.file_chain import FileChain
+from spti_ray.files import is_url
 
 _SUFFIX = ".jsonl"
 
 
 class NoSuchLedger(LedgerError):
     """There is no ledger where one was asked for."""
-
-
-def is_url(location: str | Path) -> bool:
-    return "://" in str(location)
 
 
 def open_chain(location: str | Path, dataset: str) -> Chain:

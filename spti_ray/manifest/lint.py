@@ -16,7 +16,7 @@ from spti_ray.manifest import controller, practice
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """A CRD has tens of thousands of lines: reading it in Python takes half a minute."""
 
-Rule = Callable[[dict[str, Any]], Iterable[str]]
+Rule = Callable[[controller.Tree], Iterable[str]]
 
 RULES: tuple[Rule, ...] = (*controller.RULES, *practice.RULES)
 

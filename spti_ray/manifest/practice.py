@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
-from spti_ray.manifest.controller import cluster_spec, groups
-
-Tree = dict[str, Any]
+from spti_ray.manifest.controller import Tree, cluster_spec, groups
+from spti_ray.manifest.settings import says_which
 
 
 def pods(document: Tree) -> dict[str, Tree]:
@@ -73,8 +71,7 @@ def one_version(document: Tree) -> Iterator[str]:
     if len(images) > 1:
         yield f"pods run different images: {', '.join(sorted(images))}"
     for image in sorted(images):
-        tag = image.rpartition("/")[2].partition(":")[2]
-        if "@" not in image and tag in ("", "latest"):
+        if not says_which(image):
             yield f"image {image} has no tag of its own: attempts could run different versions"
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from spti_ray.config import Config
 from spti_ray.config_load import ConfigError, resolved
-from spti_ray.files import write_atomic
+from spti_ray.files import is_everywhere, is_url, write_atomic
 from spti_ray.manifest.groups import ROLE_LABEL, WorkerGroup, worker_groups
 from spti_ray.manifest.network import network_policies
 from spti_ray.manifest.pods import CONFIG_FOLDER, Tree, head_pod, labels_of, restricted, submitter_pod, worker_pod
@@ -49,7 +49,7 @@ def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tr
     documents = {
         "namespace.yaml": _namespace(cluster),
         "config.yaml": _config_map(at_home(config, cluster, groups), cluster),
-        **network_policies(cluster, remote_data="://" in config.data.path),
+        **network_policies(cluster, remote_data=is_url(config.data.path)),
         f"ray{kind}.yaml": workload,
     }
     resources = {"resources": list(documents)}
@@ -72,7 +72,7 @@ def to_yaml(document: Tree) -> str:
 def _check_paths(config: Config, cluster: Cluster) -> None:
     volumes = {"data.path": (cluster.data, cluster.runs), "ledger.path": (cluster.runs,)}
     for name, path in {"data.path": config.data.path, "ledger.path": config.ledger.path}.items():
-        if "://" in path or path.startswith("bundled:"):
+        if is_everywhere(path):
             continue
         if not any(volume and volume.holds(path) for volume in volumes[name]):
             kept = " or ".join(volume.path for volume in volumes[name] if volume)
@@ -160,7 +160,6 @@ def _namespace(cluster: Cluster) -> Tree:
 
 
 def _config_map(config: Config, cluster: Cluster) -> Tree:
-    text = yaml.dump(resolved(config), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
@@ -169,7 +168,7 @@ def _config_map(config: Config, cluster: Cluster) -> Tree:
             "namespace": cluster.namespace,
             "labels": labels_of(cluster),
         },
-        "data": {"run.yaml": text},
+        "data": {"run.yaml": to_yaml(resolved(config))},
     }
 
 

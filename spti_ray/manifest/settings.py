@@ -5,11 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import yaml
 from pydantic import Field, field_validator
 
 from spti_ray.config import Role, Section
-from spti_ray.config_load import ConfigError, parse_section
+from spti_ray.config_load import ConfigError, parse_section, read_mapping
+
+
+def says_which(image: str) -> bool:
+    """Whether an image has a digest, or a tag that is not `latest`."""
+    return "@" in image or image.rpartition("/")[2].partition(":")[2] not in ("", "latest")
 
 
 class Volume(Section):
@@ -74,23 +78,15 @@ class Cluster(Section):
 
     @field_validator("image")
     @classmethod
-    def _says_which(cls, image: str) -> str:
-        tag = image.rpartition("/")[2].partition(":")[2]
-        if "@" not in image and tag in ("", "latest"):
+    def _has_a_tag(cls, image: str) -> str:
+        if not says_which(image):
             raise ValueError("must have a tag or digest of its own: driver and workers of all attempts need the same")
         return image
 
 
 def load_cluster(path: Path) -> Cluster:
     """Read a cluster's settings. Raises ConfigError in one line."""
-    try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ConfigError(f"{path}: no such file of cluster settings") from None
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path}: can't be read as YAML ({type(error).__name__})") from None
-    if not isinstance(raw, dict):
-        raise ConfigError(f"{path}: expected settings such as `image: registry/spti-ray:0.1.0`")
+    raw = read_mapping(path, "file of cluster settings", "settings, such as `image: registry/spti-ray:0.1.0`")
     cluster = parse_section(Cluster, raw)
     if not cluster.runs.holds(cluster.out):
         raise ConfigError(f"{path}: out {cluster.out} is not under {cluster.runs.path}, and would be lost with its pod")

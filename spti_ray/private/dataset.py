@@ -22,7 +22,7 @@ import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeS
 from spti_ray.config import DataConfig
 from spti_ray.private.decode import Undecodable, decode
 from spti_ray.private.places import Place
-from spti_ray.private.source import DataError, Unit, describe, image_files, parquet_files
+from spti_ray.private.source import DataError, Unit, image_files, locate
 from spti_ray.types import SINGLE_LABEL, ImageArray
 
 # PyArrow ships no types.
@@ -82,8 +82,7 @@ def load_shard(
     """
     if not 0 <= shard_id < num_shards:
         raise ValueError("shard_id must be in range(num_shards)")
-    source = describe(data, unit, label_names)
-    files = parquet_files(data, source.location) if source.kind == "parquet" else []
+    source, files = locate(data, unit, label_names)
     try:
         if source.kind == "folder":
             yield from _load_folder(Path(source.location), data, shard_id, num_shards, label_names)

@@ -11,6 +11,8 @@ from urllib.parse import urlsplit
 
 import pyarrow.fs as _fs_untyped  # pyright: ignore[reportMissingTypeStubs]
 
+from spti_ray.files import is_url
+
 # PyArrow ships no types.
 fs: Any = _fs_untyped
 
@@ -49,10 +51,6 @@ class Place:
     def open(self) -> Any:
         """The file, to be read at any offset."""
         return self.filesystem.open_input_file(self.path)
-
-
-def is_url(path: str) -> bool:
-    return "://" in path
 
 
 def place(path: str) -> Place:

@@ -19,7 +19,8 @@ import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeS
 import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.config import DataConfig
-from spti_ray.private.places import Place, is_url, place
+from spti_ray.files import is_url
+from spti_ray.private.places import Place, place
 from spti_ray.types import SINGLE_LABEL
 
 # PyArrow ships no types.
@@ -62,36 +63,43 @@ def describe(data: DataConfig, unit: Unit = "record", label_names: tuple[str, ..
 
     Raises `DataError` with one line that names the field to change.
     """
+    return locate(data, unit, label_names)[0]
+
+
+def locate(data: DataConfig, unit: Unit, label_names: tuple[str, ...]) -> tuple[Source, list[Place]]:
+    """As `describe`, and the Parquet files in the order of their rows; none for a folder of images."""
     location = resolve_path(data.path)
-    needs_labels = label_names != (SINGLE_LABEL,)
+    is_folder = False
     if not is_url(location):
         path = Path(location)
+        is_folder = path.is_dir()
         if not path.exists():
             raise DataError(f"data.path: {data.path!r} does not exist; give a folder of images, or Parquet files")
-        if not os.access(path, os.R_OK | (os.X_OK if path.is_dir() else 0)):
+        if not os.access(path, os.R_OK | (os.X_OK if is_folder else 0)):
             raise DataError(f"data.path: {data.path!r} can't be read; check its permissions")
-        if path.is_dir() and not _holds_parquet(data, path):
-            _check_folder(data, path, unit)
-            return Source("folder", location)
-    _check_parquet(data, parquet_files(data, location), unit, needs_labels)
-    return Source("parquet", location)
+    files = _parquet_files(data, location)
+    if is_folder:
+        has_images = next(image_files(Path(location)), None) is not None
+        if not files:
+            _check_folder(data, unit, has_images)
+            return Source("folder", location), []
+        if has_images:
+            raise DataError(f"data.path: the folder {data.path!r} holds images and Parquet files; separate them")
+    if not files:
+        raise DataError(f"data.path: {data.path!r} holds no .parquet file; folders of images must be local")
+    _check_parquet(data, files, unit, needs_labels=label_names != (SINGLE_LABEL,))
+    return Source("parquet", location), files
 
 
-def parquet_files(data: DataConfig, location: str) -> list[Place]:
-    """The Parquet files of a location, in the order of their rows. Raises `DataError` if there are none."""
+def _parquet_files(data: DataConfig, location: str) -> list[Place]:
     reason = ""
-    files: list[Place] = []
     try:
-        files = place(location).parquet_files()
+        return place(location).parquet_files()
     except ValueError as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 PyArrow's texts may quote what it was answered
         reason = f"it can't be reached ({type(error).__name__}); check the URL and the credentials in the environment"
-    if reason:
-        raise DataError(f"data.path: {data.path!r}: {reason}")
-    if not files:
-        raise DataError(f"data.path: {data.path!r} holds no .parquet file; folders of images must be local")
-    return files
+    raise DataError(f"data.path: {data.path!r}: {reason}")
 
 
 def fingerprint(source: Source) -> str:
@@ -115,18 +123,10 @@ def fingerprint(source: Source) -> str:
     return digest.hexdigest()
 
 
-def _holds_parquet(data: DataConfig, path: Path) -> bool:
-    if not place(str(path)).parquet_files():
-        return False
-    if next(image_files(path), None) is not None:
-        raise DataError(f"data.path: the folder {data.path!r} holds images and Parquet files; separate them")
-    return True
-
-
-def _check_folder(data: DataConfig, path: Path, unit: Unit) -> None:
+def _check_folder(data: DataConfig, unit: Unit, has_images: bool) -> None:
     if unit == "group":
         raise DataError("privacy.unit: group needs a Parquet file with data.group_column, but data.path is a folder")
-    if next(image_files(path), None) is None:
+    if not has_images:
         known = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise DataError(f"data.path: the folder {data.path!r} holds no image file ({known})")
 

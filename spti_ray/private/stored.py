@@ -28,6 +28,13 @@ ipc: Any = _ipc_untyped
 
 _BLOCK_ROWS = 2048
 _KEY = b"spti-ray private views 2"
+_OF_RECORD: dict[str, Any] = {
+    "index": arrow.int64(),
+    "problem": arrow.string(),
+    "label": arrow.int32(),
+    "group": arrow.int64(),
+}
+"""The first columns; a column for each voting space comes after them."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -72,8 +79,7 @@ class ViewWriter:
         if self._writer is None:
             # A shard whose engine never gave a vector has rows of zeros: they cast no vote, whatever their length.
             widths = [self._widths.setdefault(space, 1) for space in self._spaces]
-            fields = [("index", arrow.int64()), ("problem", arrow.string()), ("label", arrow.int32())]
-            fields += [("group", arrow.int64())]
+            fields = [*_OF_RECORD.items()]
             fields += [(s, arrow.list_(arrow.int16(), width)) for s, width in zip(self._spaces, widths, strict=True)]
             self._schema = arrow.schema(fields, metadata={_KEY: self._key.encode()})
             self._writer = ipc.new_file(self._file, self._schema)
@@ -82,12 +88,7 @@ class ViewWriter:
     def _write(self, count: int) -> None:
         writer = self._opened()
         rows, self._rows = self._rows[:count], self._rows[count:]
-        columns: list[Any] = [
-            arrow.array([row.index for row in rows], arrow.int64()),
-            arrow.array([row.problem for row in rows], arrow.string()),
-            arrow.array([row.label for row in rows], arrow.int32()),
-            arrow.array([row.group for row in rows], arrow.int64()),
-        ]
+        columns = [arrow.array([getattr(row, name) for row in rows], kind) for name, kind in _OF_RECORD.items()]
         for space in self._spaces:
             matrix = np.zeros((len(rows), self._widths[space]), dtype=np.int16)
             for i, row in enumerate(rows):
@@ -111,16 +112,17 @@ class StoredRows:
     """The int16 [P, E] vectors of one space, in a file. Rows are read when they are asked for and then forgotten."""
 
     def __init__(self, path: Path, space: Space, num_rows: int) -> None:
-        self._path, self._space = path, space
+        self._path = path
         with _opened(path) as file:
-            width: int = file.schema.field(space).type.list_size
+            self._column: int = file.schema.get_field_index(space)
+            width: int = file.schema.field(self._column).type.list_size
         self.shape = num_rows, width
 
     def __getitem__(self, rows: IndexArray) -> QuantArray:
         """The rows of these numbers, in this order."""
         found = np.empty((len(rows), self.shape[1]), dtype=np.int16)
         blocks = rows // _BLOCK_ROWS
-        with _opened(self._path, [self._space]) as file:
+        with _opened(self._path, [self._column]) as file:
             for block in np.unique(blocks):
                 here = blocks == block
                 found[here] = _matrix(file.get_batch(int(block)).column(0))[rows[here] - block * _BLOCK_ROWS]
@@ -140,7 +142,7 @@ def read_views(
             return None
     labels, groups = [np.zeros(0, np.int32)], [np.zeros(0, np.int64)]
     problems: list[tuple[int, str]] = []
-    with _opened(path, ["index", "problem", "label", "group"]) as file:
+    with _opened(path, range(len(_OF_RECORD))) as file:
         for batch in map(file.get_batch, range(file.num_record_batches)):
             # Copies: a view would keep all of its block alive, the vectors too.
             labels.append(batch.column("label").to_numpy().copy())
@@ -158,15 +160,11 @@ def read_views(
 
 
 @contextmanager
-def _opened(path: Path, columns: Sequence[str] | None = None) -> Generator[Any]:
+def _opened(path: Path, columns: Sequence[int] = ()) -> Generator[Any]:
+    """The file; with `columns`, only these are read from it."""
     # A plain file: the pages of a memory map would count as this process's memory until the system wants them back.
     with arrow.OSFile(str(path)) as source:
-        if columns is None:
-            yield ipc.open_file(source)
-            return
-        schema = ipc.open_file(source).schema
-        wanted = [schema.get_field_index(name) for name in columns]
-        yield ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=wanted, use_threads=False))
+        yield ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=list(columns), use_threads=False))
 
 
 def _matrix(vectors: Any) -> QuantArray:

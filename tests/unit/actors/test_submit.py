@@ -6,21 +6,12 @@ import pytest
 from ray.job_submission import JobStatus
 
 from spti_ray.actors.submit import NotSubmitted, check_paths, follow, submit
-from spti_ray.config_load import ConfigError, parse_config
+from spti_ray.config_load import ConfigError
+from tests.unit.conftest import config_with
 
 
 def config(path="bundled:stickers", ledger="/runs/ledger", epsilon=1.0):
-    return parse_config(
-        {
-            "data": {"path": path},
-            "dataset": {"id": "toys"},
-            "privacy": {"epsilon": epsilon, "delta": 1e-5},
-            "evolution": {"generations": 1, "candidates": 4},
-            "prompts": {"domain": "toys"},
-            "release": {"images": 4},
-            "ledger": {"path": ledger},
-        }
-    )
+    return config_with(data__path=path, ledger__path=ledger, privacy__epsilon=epsilon)
 
 
 class Client:

@@ -4,27 +4,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config import EngineConfig
-from spti_ray.config_load import parse_config
 from spti_ray.manifest.groups import pod_of, worker_groups
 from spti_ray.manifest.settings import Cluster
 from spti_ray.models.factory import engines_config
+from tests.unit.conftest import config_with
 
 CLUSTER = {"image": "r/spti:1", "out": "/runs/a", "runs": {"claim": "runs", "path": "/runs"}}
 SPOT = {"spot": {"node_selector": {"market": "spot"}}}
 
 
 def groups_of(engines, settings=None, **runtime):
-    config = parse_config(
-        {
-            "data": {"path": "bundled:stickers"},
-            "dataset": {"id": "d"},
-            "privacy": {"epsilon": 1, "delta": 1e-5},
-            "evolution": {"generations": 2, "candidates": 10},
-            "prompts": {"domain": "things"},
-            "release": {"images": 5},
-            "runtime": {"engines": engines, **runtime},
-        }
-    )
+    config = config_with(runtime__engines=engines, **runtime)
     cluster = Cluster.model_validate(CLUSTER | (settings or {}))
     return {group.name: group for group in worker_groups(config, engines_config(engines), cluster)}
 
@@ -53,7 +43,7 @@ def test_the_better_gpu_is_preferred_and_of_a_kind_the_cheaper_market():
 
 
 def test_shards_are_never_on_spot_nodes():
-    vote = groups_of("embedded", SPOT, shards=20)["vote"]
+    vote = groups_of("embedded", SPOT, runtime__shards=20)["vote"]
     assert vote.market == "on-demand" and vote.nodes == ()
     assert (vote.replicas, vote.memory_gib) == (3, 8 * 4)
 

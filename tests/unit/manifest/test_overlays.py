@@ -1,15 +1,12 @@
 """The kustomize components, applied as kustomize does: JSON patches onto the documents they are for."""
 
-from pathlib import Path
-
 import jsonpatch
 import pytest
 import yaml
 
 from spti_ray.manifest.lint import lint
 from spti_ray.manifest.render import render, write
-
-ROOT = Path(__file__).parents[3]
+from tests.unit.manifest.conftest import ROOT
 
 OVERLAYS = sorted(path.parent for path in (ROOT / "cluster" / "overlays").glob("*/kustomization.yaml"))
 

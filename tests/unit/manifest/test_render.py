@@ -1,7 +1,5 @@
 """What is written for Kubernetes."""
 
-from pathlib import Path
-
 import kubernetes_validate
 import pytest
 import yaml
@@ -10,9 +8,7 @@ from spti_ray.config_load import ConfigError, config_sha256, load_config, parse_
 from spti_ray.manifest.lint import lint
 from spti_ray.manifest.render import render, to_yaml, write
 from spti_ray.manifest.settings import load_cluster
-
-ROOT = Path(__file__).parents[3]
-EXAMPLE = ROOT / "cluster" / "example"
+from tests.unit.manifest.conftest import EXAMPLE, ROOT
 
 
 def pods_of(job):
