@@ -1,5 +1,7 @@
 """The kustomize components, applied as kustomize does: JSON patches onto the documents they are for."""
 
+import re
+
 import jsonpatch
 import pytest
 import yaml
@@ -49,6 +51,16 @@ def test_tls_and_volcano_change_what_they_are_named_for(job):
     assert secured["spec"]["rayClusterSpec"]["tlsOptions"] == {"enabled": True}
     queued = patched(job, ROOT / "cluster" / "overlays" / "volcano")
     assert queued["metadata"]["labels"]["volcano.sh/queue-name"] == "spti"
+
+
+def test_prometheus_keeps_no_metric_of_rays_which_count_private_calls():
+    monitor = yaml.safe_load((ROOT / "cluster" / "overlays" / "prometheus" / "pod-monitor.yaml").read_text())
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (rule,) = endpoint["metricRelabelings"]
+    assert (rule["action"], rule["sourceLabels"]) == ("keep", ["__name__"])
+    # Prometheus matches whole names.
+    kept = [name for name in ("ray_tasks", "ray_actors", "ray_spti_generation") if re.fullmatch(rule["regex"], name)]
+    assert kept == ["ray_spti_generation"]
 
 
 def test_prometheus_scrapes_the_port_that_every_pod_names(job):
