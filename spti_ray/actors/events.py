@@ -13,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from spti_ray.actors.coroutine import pause
+
 Act = Callable[[], None]
 
 
@@ -86,7 +88,9 @@ class Events(ABC):
         self._afterwards.append(act)
 
     def wait(self) -> None:
-        """Wait until something happens, and book all that has happened."""
+        """Wait until something happens, and book all that has happened. A coroutine waits while others go on."""
+        if pause():
+            return
         if not self._next(self._timers[0][0] if self._timers else None) and not self._timers:
             raise RuntimeError("nothing is under way that could be waited for")
         while self._timers and self._timers[0][0] <= self.now():

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from spti_ray.actors.coroutine import Coroutine
 from spti_ray.actors.events import Events, Finished, Lost, Outcome, Raised, Up
 from spti_ray.actors.kept_units import Kept
 from spti_ray.actors.scheduler import DEFAULTS, Limits, Scheduler, Unit
@@ -45,12 +46,11 @@ class _Stream:
     """One pass over a pool."""
 
     source: Iterator[tuple[Any, ...]]
+    total: int | None
     done: dict[int, Any] = field(default_factory=dict)
     pulled: int = 0
     emitted: int = 0
     exhausted: bool = False
-    total: int | None = None
-    filling: bool = False
     error: Exception | None = None
 
 
@@ -77,7 +77,7 @@ class Pool:
         self._most = most
         self._kept = kept
         self._scheduler: Scheduler[Any] = Scheduler(limits)
-        self._streams: list[_Stream] = []
+        self._streams: dict[_Stream, Coroutine] = {}
         # Every actor, up or not, those that leave included, with its units at work and since when.
         self._at_work: dict[Any, dict[Unit, float]] = {}
         self._leaving: set[Any] = set()
@@ -88,7 +88,7 @@ class Pool:
         self._was_up = False
         self._failures = 0
         self._reason = "it has no actors"
-        events.afterwards(self._fill_all)
+        events.afterwards(self._fill)
         for actor in actors:
             self._add(actor)
 
@@ -103,14 +103,15 @@ class Pool:
         `total`, if known, keeps the pool from growing beyond what is left to do. Raises EngineFailed if no actor can
         be started, and what the source raises.
         """
-        stream = _Stream(iter(units), total=total)
-        self._streams.append(stream)
+        stream = _Stream(iter(units), total)
+        puller = Coroutine(partial(self._pull, stream))
+        self._streams[stream] = puller
         try:
             while True:
                 while stream.emitted in stream.done:
                     yield stream.done.pop(stream.emitted)
                     stream.emitted += 1
-                self._fill(stream)
+                puller.resume()
                 if stream.emitted in stream.done:
                     continue
                 if stream.error:
@@ -121,7 +122,8 @@ class Pool:
                     raise EngineFailed(f"the {self.role} could not be started: {self._reason}")
                 self._events.wait()
         finally:
-            self._streams.remove(stream)
+            del self._streams[stream]
+            puller.end()
             self._scheduler.forget(stream)
 
     def shrink(self, keep: int = 0) -> None:
@@ -133,22 +135,18 @@ class Pool:
             self._scheduler.remove_actor(actor)
             self._leave_if_idle(actor)
 
-    def _fill_all(self) -> None:
-        for stream in tuple(self._streams):
-            self._fill(stream)
+    def _fill(self) -> None:
+        """Give what came free to units that wait, and to new ones."""
         self._dispatch()
+        for puller in tuple(self._streams.values()):
+            puller.resume()
 
-    def _fill(self, stream: _Stream) -> None:
-        """Pull units while there is room. Pulling may run other streams, of this pool too, and wait in them."""
-        if stream.filling:
-            return
-        stream.filling = True
-        ahead = _AHEAD_PER_SLOT * self._limits.slots * max(1, self.num_actors)
+    def _pull(self, stream: _Stream) -> None:
+        """Pull units whenever there is room. A coroutine: where the source waits, whoever reads the stream goes on."""
         try:
-            self._dispatch()
-            while not (stream.exhausted or stream.error) and stream.pulled - stream.emitted < ahead:
-                if not self._scheduler.wants_more:
-                    return
+            while True:
+                while not self._has_room(stream):
+                    self._events.wait()
                 arguments = next(stream.source, None)
                 if arguments is None:
                     stream.exhausted = True
@@ -164,8 +162,10 @@ class Pool:
                     self._dispatch()
         except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
             stream.error = error
-        finally:
-            stream.filling = False
+
+    def _has_room(self, stream: _Stream) -> bool:
+        ahead = _AHEAD_PER_SLOT * self._limits.slots * max(1, self.num_actors)
+        return self._scheduler.wants_more and stream.pulled - stream.emitted < ahead
 
     def _dispatch(self) -> None:
         while assigned := self._scheduler.assign():

@@ -1,5 +1,7 @@
 """Pools on SIMULATED actors and a clock that jumps: every disturbance, in no time. With Ray: tests/ray/test_pool.py."""
 
+from itertools import chain, islice
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,6 +13,11 @@ from spti_ray.actors.simulated import SimulatedActor, SimulatedEvents
 
 def takes(seconds: float):
     return lambda *arguments: seconds
+
+
+def batched(items, size: int):
+    while batch := tuple(islice(items, size)):
+        yield batch
 
 
 def numbers(count: int):
@@ -189,6 +196,40 @@ def test_the_slowest_stage_of_a_chain_is_never_idle(first_s, second_s):
     second = Pool("b", [SimulatedActor(takes(second_s))], events)
     list(second.map(first.map(numbers(50))))
     assert events.now() == pytest.approx(50 * max(first_s, second_s) + min(first_s, second_s))
+
+
+def test_a_stage_that_waits_for_its_source_does_not_stop_the_source():
+    """The renderer pulls while the embedder is full, and later the embedder pulls what the renderer has."""
+    events = SimulatedEvents()
+    writer = Pool("a", [SimulatedActor(lambda number: 0.1 if number < 8 else 3.0)], events)
+    renderer = Pool("b", [SimulatedActor(takes(0.1))], events)
+    embedder = Pool("c", [SimulatedActor(lambda number: 4.0 if number < 4 else 0.01)], events)
+    assert list(embedder.map(renderer.map(writer.map(numbers(40))))) == numbers(40)
+
+
+def test_a_stage_gets_what_is_there_while_the_stage_before_waits_for_its_own_source():
+    """The writer takes 100 s for its ninth unit; the eight before it go through both other stages meanwhile."""
+    events = SimulatedEvents()
+    writer = Pool("a", [SimulatedActor(lambda number: 100.0 if number == 8 else 0.01)], events)
+    renderer = Pool("b", [SimulatedActor(takes(0.1))], events)
+    embedded_at = {}
+    embedder = Pool("c", [SimulatedActor(lambda number: embedded_at.setdefault(number, events.now()) and 1.0)], events)
+    assert list(embedder.map(renderer.map(writer.map(numbers(12))))) == numbers(12)
+    assert all(embedded_at[number] < 20 for number in range(8))
+
+
+@given(st.lists(st.sampled_from([0.01, 0.1, 1.0, 30.0]), min_size=3, max_size=60), st.integers(1, 3), st.data())
+def test_chains_of_three_come_to_their_end_whatever_their_units_take(seconds, slots, data):
+    """And in units of any size, which each stage cuts anew."""
+    events = SimulatedEvents()
+    stages = [seconds, seconds[::-1], seconds[1:] + seconds[:1]]
+    stream = iter(range(len(seconds)))
+    for name, times in zip("abc", stages, strict=True):
+        size = data.draw(st.integers(1, 5))
+        actor = SimulatedActor(lambda unit, times=times: times[unit[0]])
+        pool = Pool(name, [actor], events, Limits(slots=slots, unit_timeout_s=1e9))
+        stream = chain.from_iterable(unit for (unit,) in pool.map(zip(batched(stream, size))))
+    assert list(stream) == list(range(len(seconds)))
 
 
 def test_nothing_to_wait_for_is_an_error_and_not_a_hang():
