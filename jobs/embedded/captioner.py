@@ -26,7 +26,7 @@ from jobs.embedded.loop import Recipe, train
 from jobs.embedded.saving import finished, image_processor, save
 from jobs.embedded.text import Texts, coloured
 
-RECIPE = Recipe(steps=5000, batch=192, rate=1.3e-3, warmup=300, decay=0.05, average=0.9995, seed=4)
+RECIPE = Recipe(steps=3000, batch=192, rate=1.3e-3, warmup=200, decay=0.05, average=0.999, seed=4)
 KEPT = 0.6
 """Part of the patches that the model sees in training."""
 
