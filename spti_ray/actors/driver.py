@@ -19,6 +19,7 @@ from rich.console import Console
 from spti_ray import __version__
 from spti_ray.actors.cluster import Reserved, cluster
 from spti_ray.actors.kept_units import KEPT_ROLES, KeptUnits
+from spti_ray.actors.metrics import Metrics
 from spti_ray.actors.placement import plan, roles_needed
 from spti_ray.actors.pool import Pool
 from spti_ray.actors.process import logged_to, stopped_by_sigterm
@@ -67,7 +68,7 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
         if run.finished:
             console.print(f"{out} is finished: {run.release}. Nothing to do.", highlight=False, soft_wrap=True)
             return run.release
-        with logged_to(run.internal / "driver.log"), stopped_by_sigterm():
+        with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
             return _Run(config, run, source, console, noise or OpenDPNoise()).go()
     finally:
         run.unlock()
@@ -114,7 +115,9 @@ class _Run:
                     session = cluster(config, bundles)
                     reserved = session.__enter__()
                 try:
-                    self._with_cluster(reserved, bundles, engines)
+                    with Metrics(run.run_id, self._plan.epsilon) as self._metrics:
+                        self._metrics.spent(self._gate.spent().epsilon)
+                        self._with_cluster(reserved, bundles, engines)
                 finally:
                     with self._timings.timed("stop Ray"):
                         session.__exit__(*sys.exc_info())
@@ -178,11 +181,13 @@ class _Run:
             # Anew each time: texts that are asked for again are not foreseen.
             self._progress.expect(self._progress.done + total_steps(self._config, number))
         self._progress.stage(stage, number)
+        self._metrics.generation(number)
         self._timings.lap(stage)
 
     def charged(self, spend: Spend) -> None:
         """Watcher of the evolution loop: the odometer."""
         self._progress.spent(spend.epsilon, self._plan.epsilon)
+        self._metrics.spent(spend.epsilon)
 
     def _pool(self, role: Role, actors: list[Any], events: RayEvents, engines: EnginesConfig) -> Pool:
         counted = role in ("writer", "renderer")
@@ -209,6 +214,7 @@ class _Run:
             grow=lambda: another_engine(role, self._config, engines),
             most=engines.of(role).max_replicas or engines.of(role).replicas,
             kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
+            meter=self._metrics.of(role, engines.of(role).num_gpus),
         )
 
     def _release(

@@ -16,6 +16,7 @@ from typing import Any
 from spti_ray.actors.coroutine import Coroutine
 from spti_ray.actors.events import Events, Finished, Lost, Outcome, Raised, Up
 from spti_ray.actors.kept_units import Kept
+from spti_ray.actors.meter import NO_METRICS, Load, Meter, cause_of
 from spti_ray.actors.scheduler import DEFAULTS, Limits, Scheduler, Unit
 from spti_ray.actors.use import Use
 
@@ -67,6 +68,7 @@ class Pool:
         grow: Callable[[], Any] | None = None,
         most: int = 0,
         kept: Callable[[tuple[Any, ...]], Kept] | None = None,
+        meter: Meter = NO_METRICS,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -76,6 +78,7 @@ class Pool:
         self._grow = grow
         self._most = most
         self._kept = kept
+        self._meter = meter
         self._scheduler: Scheduler[Any] = Scheduler(limits)
         self._streams: dict[_Stream, Coroutine] = {}
         # Every actor, up or not, those that leave included, with its units at work and since when.
@@ -91,6 +94,7 @@ class Pool:
         events.afterwards(self._fill)
         for actor in actors:
             self._add(actor)
+        meter.watch(lambda: Load.of(self._scheduler, self.num_actors))
 
     @property
     def num_actors(self) -> int:
@@ -156,6 +160,7 @@ class Pool:
                 unit.kept = None if self._kept is None else self._kept(arguments)
                 result = None if unit.kept is None else unit.kept.get()
                 if result is not None:
+                    self._meter.kept()
                     self._done(unit, result, 0.0)
                 else:
                     self._scheduler.put(unit)
@@ -182,14 +187,15 @@ class Pool:
         """Book what became of a unit."""
         self._use.change(self._events.now(), -1)
         del self._at_work[actor][unit]
+        self._meter.back(outcome, abreast=1 + len(self._at_work[actor]))
         if isinstance(outcome, Finished):
             self._scheduler.finished(actor, unit)
             if unit.kept is not None:
                 unit.kept.put(outcome.result)
             self._done(unit, outcome.result, outcome.seconds)
         elif isinstance(outcome, Raised):
-            if self._scheduler.failed(actor, unit):
-                self._give_up(unit, f"failed {unit.failures} times ({outcome.error})")
+            given_up = self._scheduler.failed(actor, unit)
+            self._missed(unit, given_up, f"failed {unit.failures} times ({outcome.error})")
         else:
             self._lost(actor, unit, outcome)
         self._leave_if_idle(actor)
@@ -201,20 +207,24 @@ class Pool:
             unit.owner.done[unit.number] = result
             self._on_unit(result, seconds)
 
-    def _give_up(self, unit: Unit, why: str) -> None:
-        self.given_up += 1
-        log.warning("%s: unit %d %s and is skipped", self.role, unit.number, why)
-        unit.owner.done[unit.number] = None
+    def _missed(self, unit: Unit, given_up: bool, why: str) -> None:
+        """A unit came back without a result; unless it is given up it waits again."""
+        self._meter.missed(given_up)
+        if given_up:
+            self.given_up += 1
+            self._warn(f"unit {unit.number} {why} and is skipped", unit)
+            unit.owner.done[unit.number] = None
 
     def _lost(self, actor: Any, unit: Unit, outcome: Lost) -> None:
         if self._scheduler.load(actor) is not None:
             self._scheduler.remove_actor(actor)
+            self._meter.lost(cause_of(outcome, hung=actor in self._killed_for))
         # If its engine hung and was killed, only the unit that hung is to blame.
         blamed = self._killed_for[actor] is unit if actor in self._killed_for else not outcome.preempted
         if blamed:
             self._blamed.setdefault(actor, []).append(unit)
-        if self._scheduler.lost(actor, unit, blamed):
-            self._give_up(unit, f"lost its actor {unit.crashes} times")
+        given_up = self._scheduler.lost(actor, unit, blamed)
+        self._missed(unit, given_up, f"lost its actor {unit.crashes} times")
         if outcome.gone is not None:
             self._drop(actor, outcome.gone)
 
@@ -238,6 +248,7 @@ class Pool:
                 self._scheduler.forgive(unit)
             self._scheduler.add_actor(actor)
         elif answer.gone is not None:
+            self._meter.lost("not_started")
             self._drop(actor, answer.gone)
         else:
             self._ask(actor, wait_s)
@@ -249,7 +260,7 @@ class Pool:
         self._reason = reason
         self._leaving.add(actor)
         self._leave_if_idle(actor)
-        log.warning("%s: an actor could not be started, or not again: %s", self.role, reason)
+        self._warn(f"an actor could not be started, or not again: {reason}")
         self._failures += 1
         if self._was_up:
             self._add_another()
@@ -272,7 +283,7 @@ class Pool:
         for actor, units in self._at_work.items():
             oldest = next(iter(units), None)
             if oldest and actor not in self._killed_for and now - units[oldest] > self._limits.unit_timeout_s:
-                log.warning("%s: unit %d hangs; its engine is started anew", self.role, oldest.number)
+                self._warn(f"unit {oldest.number} hangs; its engine is started anew", oldest)
                 self._killed_for[actor] = oldest
                 self._events.kill(actor, for_good=False)
         if self._use.share(now, self._scheduler.actors * self._limits.slots) > _FULL:
@@ -292,3 +303,6 @@ class Pool:
                     return self._most
                 left += stream.total - stream.pulled
         return -(-left // self._limits.slots)
+
+    def _warn(self, message: str, unit: Unit | None = None) -> None:
+        log.warning("%s: %s", self.role, message, extra={"role": self.role} | ({"unit": unit.number} if unit else {}))

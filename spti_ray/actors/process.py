@@ -2,20 +2,43 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 
+class JsonLines(logging.Formatter):
+    """One JSON object a line; `role` and `unit` where the call gives them in `extra`."""
+
+    def __init__(self, run: str) -> None:
+        super().__init__()
+        self._run = run
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "run": self._run,
+            "message": record.getMessage(),
+            **{name: getattr(record, name) for name in ("role", "unit") if hasattr(record, name)},
+        }
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return json.dumps(line, ensure_ascii=False, default=str)
+
+
 @contextmanager
-def logged_to(path: Path) -> Iterator[None]:
+def logged_to(path: Path, run: str) -> Iterator[None]:
     """Our own warnings go to an internal file; nothing of them is printed over the progress display."""
     path.touch(mode=0o600)
     handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    handler.setFormatter(JsonLines(run))
     logger = logging.getLogger("spti_ray")
     logger.setLevel(logging.INFO)
     logger.addHandler(handler)
