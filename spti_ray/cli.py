@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from spti_ray import __version__
+from spti_ray.cli_bench import bench
 from spti_ray.cli_common import BUDGET, DONE, FAILED, ConfigFile, Overrides, one_line_errors
 from spti_ray.cli_ledger import ledger_app
 from spti_ray.cli_manifest import manifest_app
@@ -29,6 +30,10 @@ app.add_typer(manifest_app, name="manifest")
 app.command(
     epilog="Example: `RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... spti submit my.yaml --out /runs/a --address http://head:8265`"
 )(submit)
+app.command(
+    epilog="Examples: `spti bench --out runs/bench` · `spti bench --out runs/bench --only votes --json` · "
+    "`spti bench --out b --config my.yaml --only engines --price-per-gpu-hour 2.5`"
+)(bench)
 
 
 @app.command(

@@ -33,23 +33,27 @@ MAY_IMPORT: dict[str, set[str]] = {
     "certify": {"config_load", "dp", "public", "report", "rundir"},
     "progress": set(),
     "timings": set(),
+    "timeline": set(),
     # A run's folder holds public values and noised counts.
     "rundir": {"config_load", "public"},
     "ledger_view": {"dp"},
     "actors": {
         "config_load", "dp", "evaluate", "evolve", "models", "planning", "private", "progress", "public", "report",
-        "rundir", "timings",
+        "rundir", "timeline", "timings",
     },
     "evaluate": {"config_load", "models", "private", "public", "report", "rundir"},
     # Of the gate, only its noised artifacts.
     "report": {"config_load", "dp.artifact", "public", "rundir"},
     "doctor": {"actors", "dp", "models"},
+    # How much of the machines' time reaches the engines; votes on random vectors.
+    "bench": {"actors", "config_load", "models", "private", "public", "timeline"},
     # What Kubernetes is told; of the actors, how a run is split into bundles.
     "manifest": {"actors.placement", "config_load", "models"},
     "cli": {
-        "actors", "audit", "certify", "cli_common", "cli_ledger", "cli_manifest", "cli_submit", "config_load", "doctor",
-        "evaluate", "planning", "report", "rundir", "status", "verify",
+        "actors", "audit", "certify", "cli_bench", "cli_common", "cli_ledger", "cli_manifest", "cli_submit",
+        "config_load", "doctor", "evaluate", "planning", "report", "rundir", "status", "verify",
     },
+    "cli_bench": {"bench", "cli_common", "config_load", "models"},
     "cli_common": set(),
     "cli_ledger": {"cli_common", "config_load", "ledger_view"},
     "cli_manifest": {"cli_common", "config_load", "manifest"},
@@ -65,8 +69,8 @@ ONLY_IN: dict[str, set[str]] = {
     "transformers": {"models"},
     "opendp": {"dp"},
     "dp_accounting": {"dp"},
-    "matplotlib": {"report"},
-    "typer": {"cli", "cli_common", "cli_ledger", "cli_manifest", "cli_submit"},
+    "matplotlib": {"bench", "report"},
+    "typer": {"cli", "cli_bench", "cli_common", "cli_ledger", "cli_manifest", "cli_submit"},
     "obstore": {"dp"},
     "jsonschema": {"manifest"},
 }

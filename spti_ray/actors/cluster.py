@@ -13,7 +13,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from spti_ray.actors.placement import Bundle, describe, local_cpus
-from spti_ray.config import Config
+from spti_ray.config import RuntimeConfig
 
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Enough for the units in flight of a local run; on a cluster the nodes decide."""
@@ -59,7 +59,7 @@ class Reserved:
 
 
 @contextmanager
-def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[Reserved]:
+def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Reserved]:
     """A Ray connection and the resources of the bundles, given back at the end, come what may.
 
     Joins `runtime.address` (or RAY_ADDRESS); else starts a local cluster that ends with this process.
@@ -71,7 +71,7 @@ def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[Reserved]:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Zero-GPU actors keep CUDA_VISIBLE_DEVICES as it is; Ray warns about the coming change at each start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    address = config.runtime.address or os.environ.get("RAY_ADDRESS")
+    address = runtime.address or os.environ.get("RAY_ADDRESS")
     was_running = ray.is_initialized()
     if not was_running:
         common = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "spti"}
@@ -89,11 +89,11 @@ def cluster(config: Config, bundles: tuple[Bundle, ...]) -> Iterator[Reserved]:
     reserved: Reserved | None = None
     try:
         reserved = Reserved(bundles)
-        if not reserved.wait(config.runtime.placement_timeout_s):
+        if not reserved.wait(runtime.placement_timeout_s):
             there = ray.cluster_resources()
             offered = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
             raise ResourcesNeverArrived(
-                f"resources did not arrive within {config.runtime.placement_timeout_s:g} s: the run needs "
+                f"resources did not arrive within {runtime.placement_timeout_s:g} s: the run needs "
                 f"{describe(bundles)}; the cluster has {offered}; lower runtime.engines or add nodes"
             )
         yield reserved

@@ -48,6 +48,7 @@ from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected, allot_images
 from spti_ray.report.build import build_report
 from spti_ray.rundir import GenerationStore, RunDir
+from spti_ray.timeline import Timeline
 from spti_ray.timings import MemorySampler, Timings
 
 
@@ -83,6 +84,7 @@ class _Run:
         self._source = source
         self._console = console
         self._timings = Timings()
+        self._timeline = Timeline()
         self._plan = noise_plan(config)
         self._ledger = Ledger(config.ledger.path, config.dataset.id)
         self._gate = Gate(
@@ -112,7 +114,7 @@ class _Run:
             with MemorySampler(self._timings), self._progress:
                 self._progress.stage("starting Ray")
                 with self._timings.timed("start Ray"):
-                    session = cluster(config, bundles)
+                    session = cluster(config.runtime, bundles)
                     reserved = session.__enter__()
                 try:
                     with Metrics(run.run_id, self._plan.epsilon) as self._metrics:
@@ -121,6 +123,8 @@ class _Run:
                 finally:
                     with self._timings.timed("stop Ray"):
                         session.__exit__(*sys.exc_info())
+                    self._timeline.lap(None)
+                    self._timeline.write(run.internal / "timeline.json")
             self._timings.write(run.internal / "timings.json", {"attempt": self._gate.spent().attempts})
             self._kept.remove()
             run.staging.rename(run.release)
@@ -156,6 +160,7 @@ class _Run:
         store = GenerationStore(run, cache)
         selected = evolve(config, population, scoring, voter, self._gate, store, self)
         self._timings.lap(None)
+        self._timeline.lap("release")
         with self._timings.timed("release"):
             self._progress.stage("rendering the release")
             models = identities(actors, roles_needed(config))
@@ -183,6 +188,7 @@ class _Run:
         self._progress.stage(stage, number)
         self._metrics.generation(number)
         self._timings.lap(stage)
+        self._timeline.lap(f"{stage} {number}")
 
     def charged(self, spend: Spend) -> None:
         """Watcher of the evolution loop: the odometer."""
@@ -195,6 +201,7 @@ class _Run:
         def on_unit(result: Any, seconds: float) -> None:
             tokens = sum(answer.num_tokens for answer in result) if role == "writer" else 0
             self._timings.add(role, seconds, len(result), tokens)
+            self._timeline.add(role, len(result), seconds)
             if counted:
                 self._progress.advance(len(result))
 

@@ -101,6 +101,11 @@ class Pool:
         """Actors, whether they are up or not, without those that leave."""
         return len(self._at_work) - len(self._leaving)
 
+    @property
+    def num_up(self) -> int:
+        """Actors that are given units."""
+        return self._scheduler.actors
+
     def map(self, units: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
         """Results of `units` in order, None for a unit that was given up. Pulls from `units` as slots come free.
 

@@ -94,6 +94,11 @@ def start_shards(
     return shards
 
 
+def until_ready(actors: dict[Role, list[Any]]) -> None:
+    """Wait until all of them have loaded their models."""
+    ray.get([actor.ready.remote() for of_role in actors.values() for actor in of_role])
+
+
 def identities(actors: dict[Role, list[Any]], roles: tuple[Role, ...]) -> dict[str, dict[str, str]]:
     """What each role runs; waits for the models to be loaded. Raises EngineFailed in one line."""
     found: dict[str, dict[str, str]] = {}

@@ -27,8 +27,12 @@ _LONGEST_WAIT_S = 30.0
 """Between two tries, which begin with short waits: a model takes a minute to load, a new node several."""
 
 
-def _pause_after(losses: int) -> None:
-    time.sleep(min(0.1 * 2**losses, _LONGEST_WAIT_S))
+_GATHER_S = 0.1
+"""For how long answers of shards are gathered before the first of them are passed on."""
+
+
+def _pause_s(losses: int) -> float:
+    return min(0.1 * 2**losses, _LONGEST_WAIT_S)
 
 
 class ShardFailed(RuntimeError):
@@ -49,7 +53,7 @@ def _remote(names: list[str], offset: int) -> Callable[[list[Any]], Any]:
             except RayActorError:
                 if attempt + 1 == _MAX_LOSSES:
                     raise
-                _pause_after(attempt)
+                time.sleep(_pause_s(attempt))
         raise AssertionError("unreachable")
 
     return call
@@ -140,8 +144,17 @@ class RayVoter:
     def _ask(self, method: str, *arguments: Any) -> Iterator[Any]:
         references = {getattr(shard, method).remote(*arguments): i for i, shard in enumerate(self._shards)}
         losses = Counter[int]()
-        while references:
-            ready, _ = ray.wait(list(references), num_returns=1)
+        # Lost ones and when they are asked again. Meanwhile the others are heard.
+        later: dict[int, float] = {}
+        while references or later:
+            for shard in [shard for shard, when in later.items() if when <= time.monotonic()]:
+                del later[shard]
+                references[getattr(self._shards[shard], method).remote(*arguments)] = shard
+            if not references:
+                time.sleep(_GATHER_S)
+                continue
+            # All that are there at once: one by one, each would cost a look at all that are not.
+            ready, _ = ray.wait(list(references), num_returns=len(references), timeout=_GATHER_S)
             for reference in ready:
                 shard = references.pop(reference)
                 try:
@@ -155,8 +168,7 @@ class RayVoter:
                         raise ShardFailed(f"shard {shard} could not be started: {reason}") from None
                     if losses[shard] > _MAX_LOSSES:
                         raise ShardFailed(f"shard {shard}: its actor died again and again") from None
-                    _pause_after(losses[shard])
-                    references[getattr(self._shards[shard], method).remote(*arguments)] = shard
+                    later[shard] = time.monotonic() + _pause_s(losses[shard])
                     continue
                 except RayError as error:
                     raise ShardFailed(f"shard {shard}: {method} failed ({type(error).__name__})") from None

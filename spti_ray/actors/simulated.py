@@ -16,7 +16,8 @@ from spti_ray.actors.events import Act, Events, Finished, Lost, Outcome, Raised,
 class SimulatedActor:
     """Runs its units one after the other, each in `seconds(*arguments)`; the result is the arguments.
 
-    An exception of `seconds` is the unit's own. After a crash it is back in `restart_s`; with `gone`, never.
+    An exception of `seconds` is the unit's own. After a crash it is back in `restart_s`; with `gone`, never. `busy_s`:
+    seconds of units that were finished; `lost_s`: of units that a crash ended; `idle_s`: between units.
     """
 
     def __init__(self, seconds: Callable[..., float], start_s: float = 0.0, restart_s: float = 1.0) -> None:
@@ -27,14 +28,17 @@ class SimulatedActor:
         self.up_at = start_s
         self.free_at = 0.0
         self.busy_s = 0.0
+        self.lost_s = self.idle_s = 0.0
+        self.working_since = 0.0
         self.under_way: list[tuple[Act, Callable[[Outcome], None]]] = []
 
 
 class SimulatedEvents(Events):
-    """Handing out a unit costs no time."""
+    """`driver_s`: what handing out a unit costs the driver, during which nothing else is handed out."""
 
-    def __init__(self) -> None:
+    def __init__(self, driver_s: float = 0.0) -> None:
         super().__init__()
+        self._driver_s = driver_s
         self._now = 0.0
         self._coming: list[tuple[float, int, Act]] = []
         self._number = itertools.count()
@@ -43,10 +47,12 @@ class SimulatedEvents(Events):
         return self._now
 
     def call(self, actor: SimulatedActor, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
+        self._now += self._driver_s
         if self._now < actor.up_at or actor.gone is not None:
             self._at(self._now, lambda: done(Lost(gone=actor.gone)))
             return
         start = max(self._now, actor.free_at)
+        actor.idle_s += start - actor.free_at if actor.free_at else 0.0
         try:
             seconds = actor.seconds(*arguments)
         except Exception as error:  # noqa: BLE001 the unit's own
@@ -59,8 +65,11 @@ class SimulatedEvents(Events):
             if (finish, done) in actor.under_way:
                 actor.under_way.remove((finish, done))
                 actor.busy_s += seconds
+                actor.working_since = self._now
                 done(outcome)
 
+        if not actor.under_way:
+            actor.working_since = start
         actor.under_way.append((finish, done))
         self._at(actor.free_at, finish)
 
@@ -80,6 +89,7 @@ class SimulatedEvents(Events):
         """All its units are lost, and it starts anew; `with_node`: on another node, as shows only then."""
         actor.lost_its_node = with_node or preempted
         lost, actor.under_way = actor.under_way, []
+        actor.lost_s += max(0.0, self._now - actor.working_since) if lost else 0.0
         actor.free_at = actor.up_at = self._now + actor.restart_s
         for _, done in lost:
             self._at(self._now, lambda done=done: done(Lost(preempted=preempted, gone=actor.gone)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import pytest
 import ray
 from PIL import Image
 
+from spti_ray.actors import shard_actor
 from spti_ray.actors.engine_actor import PrivateEngineActor
 from spti_ray.actors.placement import Bundle
 from spti_ray.actors.roles import actor_name
@@ -122,3 +124,22 @@ def test_a_killed_shard_or_embedder_changes_no_count(images, tmp_path):
         cached.unlink()
     ray.kill(shards[1], no_restart=False)
     assert _sum(voter) == _expected(config, tmp_path), "without the cache the views are made again"
+
+
+@ray.remote(num_cpus=0.01, max_restarts=-1, max_task_retries=0)
+class Answering:
+    """Stands for a shard: it answers, or is lost at each call."""
+
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def prepare(self) -> list[tuple[int, str]]:
+        if self._number == 0:
+            os._exit(41)
+        return [(self._number, "not an image")]
+
+
+def test_while_a_lost_shard_is_not_asked_again_yet_the_others_are_heard(monkeypatch):
+    monkeypatch.setattr(shard_actor, "_pause_s", lambda losses: 1e9)
+    answers = RayVoter([Answering.remote(number) for number in range(4)], lambda problems: None)._ask("prepare")
+    assert sorted(next(answers) for _ in range(3)) == [[(number, "not an image")] for number in (1, 2, 3)]

@@ -30,7 +30,7 @@ def test_a_local_cluster_is_nobody_elses_and_its_files_are_the_owners_only(
     config = make_config()
     before = os.umask(0o022)
     try:
-        with pytest.raises(Stop), module.cluster(config, plan(config, engines_config(config.runtime.engines))):
+        with pytest.raises(Stop), module.cluster(config.runtime, plan(config, engines_config(config.runtime.engines))):
             pass
         assert (asked["address"], asked["umask"]) == ("local", 0o077)
         assert os.umask(0o022) == 0o022, "and the run's own files are as the user wants them"

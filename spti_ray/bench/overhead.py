@@ -1,0 +1,83 @@
+"""Each engine in its pool against the same engine called bare, on the same machine and the same work."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from statistics import median
+from typing import Any
+
+from spti_ray.actors.streams import RayEngines
+from spti_ray.bench.bare import bare
+from spti_ray.bench.pools import engines_of, on_ray, pool_of
+from spti_ray.bench.work import produced, work
+from spti_ray.config import EngineConfig, Role, RuntimeConfig
+
+Round = Callable[[int], tuple[int, float]]
+"""From a seed to what was made and the seconds that it took."""
+
+
+def in_pool_over_bare(
+    role: Role,
+    settings: EngineConfig,
+    units: int,
+    rounds: int = 3,
+    runtime: RuntimeConfig | None = None,
+    price_per_gpu_hour: float | None = None,
+) -> dict[str, Any]:
+    """Rates of one engine, in tokens (of a writer) or items a second, and their ratio: medians over rounds of the same
+    work, after one that warms up.
+
+    Without GPUs both are loaded and take turns, since a machine's speed drifts; with GPUs, one after the other.
+    """
+    one = settings.model_copy(update={"replicas": 1, "max_replicas": None})
+    items = units * one.batch_size
+    starts = {"bare": _bare, "pool": _pooled}
+    rates: dict[str, list[float]] = {"bare": [], "pool": []}
+    for together in (("bare",), ("pool",)) if one.num_gpus else (("bare", "pool"),):
+        with ExitStack() as stack:
+            started = {name: starts[name](stack, role, one, items, runtime) for name in together}
+            for seed in range(rounds + 1):
+                for name, run in started.items():
+                    made, seconds = run(seed)
+                    if seed:
+                        rates[name].append(made / seconds)
+    ratios = [pool / bare for pool, bare in zip(rates["pool"], rates["bare"], strict=True)]
+    pool_rate = median(rates["pool"])
+    return {
+        "engine": f"{one.kind} {one.model}",
+        "rate_of": "output tokens/s" if role == "writer" else "items/s",
+        "bare": round(median(rates["bare"]), 2),
+        "pool": round(pool_rate, 2),
+        "ratio": round(median(ratios), 4),
+        "ratios": [round(ratio, 4) for ratio in ratios],
+        "per_gpu_second": round(pool_rate / one.num_gpus, 2) if one.num_gpus else None,
+        "per_dollar": round(pool_rate / one.num_gpus * 3600 / price_per_gpu_hour)
+        if one.num_gpus and price_per_gpu_hour
+        else None,
+    }
+
+
+def _bare(stack: ExitStack, role: Role, settings: EngineConfig, items: int, runtime: RuntimeConfig | None) -> Round:
+    engine = stack.enter_context(bare(role, settings))
+    return lambda seed: engine.round(seed, items)
+
+
+def _pooled(stack: ExitStack, role: Role, settings: EngineConfig, items: int, runtime: RuntimeConfig | None) -> Round:
+    actors = stack.enter_context(on_ray({role: settings}, runtime))
+    streams = RayEngines({role: pool_of(role, actors[role])}, engines_of({role: settings}))
+    stream_of: dict[Role, Callable[[Any], Any]] = {
+        "writer": streams.write,
+        "renderer": streams.render,
+        "image_embedder": streams.embed_images,
+        "text_embedder": streams.embed_texts,
+    }
+
+    def run(seed: int) -> tuple[int, float]:
+        given = work(role, items, seed)
+        began = time.perf_counter()
+        results = list(stream_of[role](given))
+        return produced(role, results), time.perf_counter() - began
+
+    return run

@@ -1,0 +1,166 @@
+"""All parts of the bench, what is aimed at, and the file that they go into."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from spti_ray import __version__
+from spti_ray.bench import model
+from spti_ray.bench.kills import kills
+from spti_ray.bench.overhead import in_pool_over_bare
+from spti_ray.bench.plot import plot
+from spti_ray.bench.scaling import driver_cost, scaling
+from spti_ray.bench.streaming import streaming
+from spti_ray.bench.votes import votes
+from spti_ray.bench.work import ROLES
+from spti_ray.config import EnginesConfig, Role, RuntimeConfig
+from spti_ray.config_load import ConfigError
+from spti_ray.files import write_atomic
+from spti_ray.models.factory import EMBEDDED
+
+UNITS: dict[Role, int] = {"writer": 6, "renderer": 12, "image_embedder": 60, "text_embedder": 60}
+"""Of one round of an engine: some seconds of work on two cores."""
+
+ASSUMED_DRIVER_S = 300e-6
+"""Of the model, where the driver's cost was not measured in the same run: the most that is allowed."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure with. `runtime`: where Ray is; `price_per_gpu_hour` in dollars."""
+
+    engines: EnginesConfig = EMBEDDED
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    actors: tuple[int, ...] = (1, 4, 16, 64)
+    price_per_gpu_hour: float | None = None
+
+
+@dataclass(frozen=True)
+class Target:
+    """`value` reads a ratio from the document, None where its part was not run."""
+
+    name: str
+    value: Callable[[dict[str, Any]], float | None]
+    bound: float
+    at_most: bool = False
+
+    def reached(self, value: float) -> bool:
+        return value <= self.bound if self.at_most else value >= self.bound
+
+
+def _at(*path: str | int) -> Callable[[dict[str, Any]], float | None]:
+    def value(document: dict[str, Any]) -> float | None:
+        found: Any = document
+        for key in path:
+            if isinstance(key, str) and key not in found:
+                return None
+            found = found[key]
+        return found
+
+    return value
+
+
+TARGETS = (
+    Target("writer in its pool over bare", _at("engines", "writer", "ratio"), 0.95),
+    Target("renderer in its pool over bare", _at("engines", "renderer", "ratio"), 0.97),
+    Target("weak scaling, units of 1 s", _at("scaling", "weak_1s", -1), 0.97),
+    Target("weak scaling, units of 100 ms", _at("scaling", "weak_0.1s", -1), 0.90),
+    Target("strong scaling, units of 1 s", _at("scaling", "strong_1s", -1), 0.97),
+    Target("strong scaling, units of 100 ms", _at("scaling", "strong_0.1s", -1), 0.90),
+    Target("driver's thread, microseconds a unit", _at("driver", "thread_us"), 300, at_most=True),
+    Target("streaming over barriers, balanced stages", _at("streaming", "ratio"), 0.75, at_most=True),
+    Target("votes over the bare product", _at("votes", "ratio"), 0.8),
+)
+
+
+def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
+    """Each by its name, from what is in the document so far to its own part."""
+    runtime = settings.runtime
+
+    def stages(document: dict[str, Any]) -> Any:
+        figures, timeline = streaming(runtime=runtime)
+        timeline.write(out / "timeline.json")
+        return figures
+
+    def simulated(document: dict[str, Any]) -> Any:
+        measured = document.get("driver", {}).get("thread_us")
+        driver_s = measured * 1e-6 if measured else ASSUMED_DRIVER_S
+        return {
+            "engines": "SIMULATED, in simulated time",
+            "driver_us_per_unit": round(driver_s * 1e6, 1),
+            "driver_measured": measured is not None,
+            "many_actors": model.many_actors(driver_s),
+            "growth": model.growth(),
+            "spot": model.spot_nodes(),
+        }
+
+    def engine(role: Role) -> Any:
+        return in_pool_over_bare(
+            role,
+            settings.engines.of(role),
+            UNITS[role],
+            runtime=runtime,
+            price_per_gpu_hour=settings.price_per_gpu_hour,
+        )
+
+    return {
+        "engines": lambda document: {role: engine(role) for role in ROLES},
+        "scaling": lambda document: scaling(settings.actors, runtime=runtime),
+        "driver": lambda document: driver_cost(runtime=runtime),
+        "streaming": stages,
+        "model": simulated,
+        "kills": lambda document: kills(runtime=runtime),
+        "votes": lambda document: votes(),
+    }
+
+
+PARTS = tuple(parts(Settings(), Path()))
+
+
+def run(out: Path, settings: Settings, only: tuple[str, ...] = PARTS) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Measure part by part; yields each part's name and the document so far, which is written each time.
+
+    `out` gets `throughput.json`, `throughput.png` and, with streaming, `timeline.json` (a Chrome trace). Parts that are
+    there already and not measured now are kept. Raises ConfigError for a part that there is not.
+    """
+    measures = parts(settings, out)
+    for name in only:
+        if name not in measures:
+            raise ConfigError(f"--only {name}: there is no such part; parts: {', '.join(measures)}")
+    out.mkdir(parents=True, exist_ok=True)
+    path = out / "throughput.json"
+    document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    for name in only:
+        document[name] = measures[name](document)
+        document |= {"spti_ray": __version__, "machine": _machine(), "ratios": ratios(document)}
+        write_atomic(path, json.dumps(document, indent=2) + "\n")
+        write_atomic(out / "throughput.png", plot(document, out / "timeline.json"))
+        yield name, document
+
+
+def ratios(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """Every target that was measured: value, bound, and whether it was reached."""
+    found: dict[str, dict[str, Any]] = {}
+    for target in TARGETS:
+        value = target.value(document)
+        if value is not None:
+            side = "at_most" if target.at_most else "at_least"
+            found[target.name] = {"value": value, side: target.bound, "reached": target.reached(value)}
+    return found
+
+
+def _machine() -> dict[str, Any]:
+    """Of the driver."""
+    return {
+        "cpus": os.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
+        "python": platform.python_version(),
+    }

@@ -1,0 +1,49 @@
+"""The bench on real Ray actors, with little work: figures are there, and no unit is lost. Speeds are not judged."""
+
+import pytest
+
+from spti_ray.bench.kills import kills
+from spti_ray.bench.overhead import in_pool_over_bare
+from spti_ray.bench.scaling import driver_cost, scaling
+from spti_ray.bench.streaming import streaming
+from spti_ray.models.factory import FAKE
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def test_stages_stream_and_their_units_are_on_the_timeline():
+    figures, timeline = streaming(units=6, seconds=0.05)
+    assert 0 < figures["streaming_s"] < figures["with_barriers_s"]
+    rows = timeline.spans()
+    assert {row.rpartition(" ")[0] for row in rows} - {""} == {"writer", "renderer", "image_embedder"}
+    assert sum(len(spans) for row, spans in rows.items() if row != "driver") == 2 * 3 * 6
+    barriers, streamed = rows["driver"]
+    work = [(row, s) for row, spans in rows.items() if row != "driver" for s in spans]
+
+    def span_of(stage: str, phase) -> list:
+        return [s for row, s in work if row.startswith(stage) and phase.begin <= s.end <= phase.end]
+
+    last_written, first_rendered = (
+        lambda phase: max(s.end for s in span_of("writer", phase)),
+        lambda phase: min(s.begin for s in span_of("renderer", phase)),
+    )
+    assert first_rendered(barriers) >= last_written(barriers) - 0.02
+    assert first_rendered(streamed) < last_written(streamed)
+
+
+def test_an_engine_is_measured_bare_and_in_its_pool():
+    figures = in_pool_over_bare("text_embedder", FAKE.text_embedder, units=3, rounds=2)
+    assert figures["bare"] > 0 and figures["pool"] > 0 and len(figures["ratios"]) == 2
+    assert figures["per_gpu_second"] is None and figures["per_dollar"] is None
+
+
+def test_engines_that_are_killed_lose_no_unit():
+    figures = kills(num_actors=2, units=24, unit_s=0.1, every_s=0.5, most=2)
+    assert 1 <= figures["kills"] <= 2 and figures["tries_lost_per_kill"] <= 2
+
+
+def test_scaling_and_the_drivers_cost_are_measured():
+    figures = scaling((1, 2), work_s=0.8)
+    assert all(0 < value <= 1 for key, row in figures.items() if "_" in key for value in row)
+    cost = driver_cost(units=100)
+    assert cost["thread_us"] > 0 and cost["process_us"] > 0

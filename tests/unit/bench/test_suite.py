@@ -1,0 +1,89 @@
+"""The file of ratios: what is in it, what is kept, and what counts as reached."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from spti_ray.bench import suite
+from spti_ray.bench.bare import bare
+from spti_ray.bench.suite import TARGETS, Settings, ratios, run
+from spti_ray.bench.votes import votes
+from spti_ray.bench.work import ROLES, arguments_of, produced, work
+from spti_ray.cli import app
+from spti_ray.models.factory import FAKE
+from spti_ray.timeline import Timeline
+
+DOCUMENT = {
+    "engines": {
+        role: {"ratio": 0.96, "pool": 10.0, "rate_of": "items/s", "bare": 10.4} for role in ("writer", "renderer")
+    },
+    "scaling": {"actors": [1, 4]} | {f"{n}_{s}": [1.0, 0.95] for n in ("strong", "weak") for s in ("1s", "0.1s")},
+    "driver": {"thread_us": 200.0},
+    "streaming": {"ratio": 0.4},
+    "model": {"many_actors": [{"unit_s": 1, "actors": 10, "efficiency": 0.9}], "driver_us_per_unit": 200.0},
+    "votes": {"ratio": 0.7},
+}
+
+
+def test_every_target_is_judged_by_its_own_bound():
+    found = ratios(DOCUMENT)
+    assert set(found) == {target.name for target in TARGETS}
+    assert {name for name, ratio in found.items() if not ratio["reached"]} == {
+        "renderer in its pool over bare",
+        "weak scaling, units of 1 s",
+        "strong scaling, units of 1 s",
+        "votes over the bare product",
+    }
+
+
+def test_what_was_not_measured_is_not_judged():
+    assert set(ratios({"votes": {"ratio": 0.9}})) == {"votes over the bare product"}
+
+
+def test_parts_are_written_as_they_are_measured_and_kept(tmp_path, monkeypatch):
+    Timeline().write(tmp_path / "timeline.json")
+    monkeypatch.setattr(
+        suite, "parts", lambda settings, out: {name: lambda document, name=name: DOCUMENT[name] for name in DOCUMENT}
+    )
+    for name, document in run(tmp_path, Settings(), ("votes",)):
+        assert name == "votes" and document["votes"] == {"ratio": 0.7} and "driver" not in document
+    *_, (_, last) = run(tmp_path, Settings(), ("streaming", "scaling", "engines", "model", "driver"))
+    assert json.loads((tmp_path / "throughput.json").read_text()) == json.loads(json.dumps(last))
+    assert set(DOCUMENT) < set(last) and set(last["ratios"]) == {target.name for target in TARGETS}
+    assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--only", "speed"], "--only speed: there is no such part; parts: engines, scaling"),
+        (["--actors", "1,x"], "--actors '1,x': give numbers from 1"),
+        (["--set", "runtime.shards=1"], "--set needs --config"),
+    ],
+)
+def test_a_command_that_makes_no_sense_is_refused_in_one_line(tmp_path, arguments, said):
+    result = CliRunner().invoke(app, ["bench", "--out", str(tmp_path / "b"), *arguments])
+    assert result.exit_code == 2 and said in result.output and not (tmp_path / "b").exists()
+
+
+def test_the_work_of_a_seed_is_the_same_everywhere_and_another_for_another_seed():
+    for role in ROLES:
+        assert str(work(role, 5, 1)) == str(work(role, 5, 1)) != str(work(role, 5, 2))
+
+
+def test_an_engine_called_bare_does_the_rounds_that_it_is_asked_for():
+    for role in ("writer", "renderer"):
+        with bare(role, FAKE.of(role)) as engine:
+            assert [engine.round(seed, 4)[0] > 0 for seed in range(2)] == [True, True]
+
+
+def test_work_that_failed_is_no_rate():
+    with pytest.raises(RuntimeError, match="the renderer failed on some of its work"):
+        produced("renderer", [1, None])
+    assert arguments_of("text_embedder", ["a"]) == (["a"],)
+
+
+def test_votes_are_cast_for_all_records_against_the_same_product():
+    found = votes(records=300, candidates=20, width=16, rounds=1)
+    assert found["votes_s"] > 0 and found["product_s"] > 0 and found["ratio"] > 0
