@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
 UV = $(shell command -v uv >/dev/null 2>&1 && echo uv || echo $(VENV)/tools/bin/python -m uv)
 
-.PHONY: setup demo test bench lint clean manifests
+.PHONY: setup demo test test-chaos bench lint clean manifests
 
 setup: $(VENV)/.ready
 

@@ -1,0 +1,59 @@
+"""A run whose clean counts a test may see: `chaos_driver.py CONFIG OUT PROBE ADDRESS SETTING...`.
+
+The noise source sees the clean counts, and this one tells: it appends them to PROBE, with each stage that the run comes
+to. Its noise is a function of the counts, so that equal counts make equal runs. SIMULATED, of course: the certificate
+says that nothing here is private.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import zlib
+from pathlib import Path
+from typing import Any
+
+from spti_ray.actors import driver
+from spti_ray.config_load import load_config
+from spti_ray.dp.mechanism import SeededNoise
+from spti_ray.types import CountArray
+
+
+class Probe:
+    private = False
+    name = "SIMULATED: noise from the counts, which a test looks at"
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def tell(self, **what: Any) -> None:
+        with self._path.open("a") as file:
+            file.write(json.dumps(what) + "\n")
+
+    def add_noise(self, counts_K: CountArray, sigma: float) -> CountArray:
+        self.tell(counts=counts_K.tolist())
+        return SeededNoise(zlib.crc32(counts_K.tobytes())).add_noise(counts_K, sigma)
+
+
+def main(config: str, out: str, probe: str, address: str, *settings: str) -> None:
+    told = Probe(Path(probe))
+    generation = driver._Run.generation
+
+    def told_generation(run: Any, number: int, stage: str) -> None:
+        told.tell(stage=f"{stage} {number}")
+        generation(run, number, stage)
+
+    driver._Run.generation = told_generation
+    release = driver._Run._release
+
+    def told_release(run: Any, *arguments: Any) -> None:
+        told.tell(stage="release")
+        release(run, *arguments)
+
+    driver._Run._release = told_release
+    joined = [f"runtime.address={address}"] if address else []
+    driver.run_config(load_config(Path(config), [*settings, *joined]), Path(out), noise=told)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
