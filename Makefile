@@ -1,4 +1,4 @@
-# make setup | demo | test | bench | lint      (Linux, Python 3.11; everything goes into .venv)
+# make setup | demo | test | test-chaos | bench | lint      (Linux, Python 3.11; everything goes into .venv)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -22,6 +22,11 @@ demo: setup
 
 test: setup
 	$(BIN)/python -m pytest tests
+
+# Kills processes and whole Ray nodes of runs at random; some minutes.
+SEEDS ?= 0 1 2 3 4
+test-chaos: setup
+	SPTI_CHAOS_SEEDS="$(SEEDS)" $(BIN)/python -m pytest tests/e2e/test_chaos.py
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench/bench_*.py

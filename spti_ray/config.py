@@ -25,19 +25,19 @@ class Section(BaseModel):
 
 
 class DataConfig(Section):
-    """Where the private images are. Columns apply to Parquet; a folder's labels are its sub-folders."""
+    """Where the private images are.
+
+    A folder's labels are its sub-folders. The columns of WebDataset are extensions of a sample's members, or keys of
+    its `json`.
+    """
 
     path: str = Field(
-        description="A folder of images, or Parquet files: one, or a folder of them, local or s3://, gs://, abfs://. "
-        "`bundled:stickers` is the sample set."
+        description="A folder of images, or Parquet or WebDataset tar files: one, or a folder of them; local or s3://, "
+        "gs://, abfs://. `bundled:stickers` is the sample set."
     )
-    image_column: str = Field(default="image", description="Parquet column: encoded bytes, or a struct {bytes, path}.")
-    label_column: str | None = Field(
-        default=None, description="Parquet column with the label; needed with evolution.labels."
-    )
-    group_column: str | None = Field(
-        default=None, description="Parquet column that names the group (privacy.unit: group)."
-    )
+    image_column: str = Field(default="image", description="Column of encoded bytes, or of structs {bytes, path}.")
+    label_column: str | None = Field(default=None, description="Column with the label; needed with evolution.labels.")
+    group_column: str | None = Field(default=None, description="Column that names the group (privacy.unit: group).")
     max_pixels: int = Field(default=64_000_000, ge=1, description="Larger images are refused (decompression bombs).")
 
 

@@ -1,9 +1,9 @@
 # pyright: strict
 """The private data set on disk: divided into shards by stable ids, read lazily by one shard.
 
-A record's id is its row in the Parquet files taken together, or the place of its relative path in a folder's sorted
-listing. Only the configured columns are read (image, label, group); a struct image's `path` is only ever used to open
-that file.
+A record's id is its row in the Parquet files taken together, the place of its relative path in a folder's sorted
+listing, or for WebDataset the number of its tar file times 2^32, plus its place there. Only the configured columns are
+read (image, label, group); a struct image's `path` is only ever used to open that file.
 Error texts name configuration fields, the configured path and column names; never files of a folder or values.
 """
 
@@ -21,8 +21,9 @@ import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeS
 
 from spti_ray.config import DataConfig
 from spti_ray.private.decode import Undecodable, decode
-from spti_ray.private.places import Place
-from spti_ray.private.source import DataError, Unit, image_files, locate
+from spti_ray.private.places import Place, place
+from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Source, Unit, image_files, locate
+from spti_ray.private.tars import Sample, field, samples
 from spti_ray.types import SINGLE_LABEL, ImageArray
 
 # PyArrow ships no types.
@@ -40,6 +41,7 @@ _BUFFER = 1 << 20
 # 16-bit RGBA takes 8 bytes a pixel uncompressed; small limits leave room for metadata.
 _BYTES_PER_PIXEL = 8
 _MIN_FILE_LIMIT = 64 * 2**20
+_SAMPLES_PER_TAR = 2**32
 
 
 @dataclass(frozen=True, repr=False)
@@ -85,7 +87,9 @@ def load_shard(
     source, files = locate(data, unit, label_names)
     try:
         if source.kind == "folder":
-            yield from _load_folder(Path(source.location), data, shard_id, num_shards, label_names)
+            yield from _load_folder(source, files, data, shard_id, num_shards, label_names)
+        elif source.kind == "webdataset":
+            yield from _load_tars(files, data, unit, shard_id, num_shards, label_names)
         else:
             yield from _load_parquet(files, data, unit, shard_id, num_shards, label_names)
         return
@@ -95,13 +99,57 @@ def load_shard(
 
 
 def _load_folder(
-    folder: Path, data: DataConfig, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    source: Source, files: list[Place], data: DataConfig, shard_id: int, num_shards: int, label_names: tuple[str, ...]
 ) -> Iterator[Record]:
-    paths = sorted((file.relative_to(folder) for file in image_files(folder)), key=lambda p: os.fsencode(p.as_posix()))
-    for index in shard_rows(len(paths), shard_id, num_shards):
-        relative = paths[index]
-        label = relative.parts[0] if len(relative.parts) > 1 else None
-        yield _record(index, label, None, "record", label_names, folder / relative, data.max_pixels)
+    """`files`: of a folder in object storage; a local one is listed here."""
+    named: list[tuple[str, Path | Place]]
+    if files:
+        root = place(source.location)
+        named = [(file.relative_to(root), file) for file in files]
+    else:
+        folder = Path(source.location)
+        named = [(file.relative_to(folder).as_posix(), file) for file in image_files(folder)]
+        named.sort(key=lambda pair: os.fsencode(pair[0]))
+    for index in shard_rows(len(named), shard_id, num_shards):
+        relative, file = named[index]
+        label = relative.split("/")[0] if "/" in relative else None
+        yield _record(index, label, None, "record", label_names, file, data.max_pixels)
+
+
+def _load_tars(
+    files: list[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+) -> Iterator[Record]:
+    label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
+    group_column = data.group_column if unit == "group" else None
+    others = {name.lower() for name in (data.image_column, label_column, group_column) if name is not None}
+    if label_column or group_column:
+        others.add("json")
+
+    def wanted(extension: str) -> bool:
+        return extension in others or f".{extension}" in IMAGE_SUFFIXES
+
+    for number, found in enumerate(files):
+        # Whole files: how many samples one has is known only when it has been read. Groups may be in all of them.
+        if unit == "record" and number % num_shards != shard_id:
+            continue
+        for position, sample in enumerate(samples(found, wanted, _largest(data.max_pixels))):
+            group = field(sample, group_column) if group_column else None
+            if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
+                continue
+            label = field(sample, label_column) if label_column else None
+            index = number * _SAMPLES_PER_TAR + position
+            yield _record(index, label, group, unit, label_names, _image_of(sample, data), data.max_pixels)
+
+
+def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
+    """The member that `data.image_column` names, or else the first one that is an image; or a problem."""
+    named = data.image_column.lower()
+    images = [name for name in sample if f".{name}" in IMAGE_SUFFIXES]
+    chosen = named if named in sample else images[0] if images else None
+    if chosen is None:
+        return MISSING_IMAGE
+    found = sample[chosen]
+    return FILE_TOO_LARGE if found is None else found
 
 
 def _load_parquet(
@@ -185,7 +233,7 @@ def _record(
     group: str | None,
     unit: Unit,
     label_names: tuple[str, ...],
-    encoded: bytes | Path | str,
+    encoded: bytes | Path | Place | str,
     max_pixels: int,
 ) -> Record:
     if label_names == (SINGLE_LABEL,):
@@ -194,8 +242,8 @@ def _record(
         return Record(index, None, group, None, UNLISTED_LABEL)
     if unit == "group" and group is None:
         return Record(index, label, None, None, MISSING_GROUP)
-    if isinstance(encoded, Path):
-        encoded = _read(encoded, max(_MIN_FILE_LIMIT, _BYTES_PER_PIXEL * max_pixels))
+    if isinstance(encoded, (Path, Place)):
+        encoded = _read(encoded, _largest(max_pixels))
     if isinstance(encoded, str):
         return Record(index, label, group, None, encoded)
     try:
@@ -204,9 +252,19 @@ def _record(
         return Record(index, label, group, None, error.reason)
 
 
-def _read(path: Path, limit: int) -> bytes | str:
+def _largest(max_pixels: int) -> int:
+    """Bytes that an image may have before it is decoded."""
+    return max(_MIN_FILE_LIMIT, _BYTES_PER_PIXEL * max_pixels)
+
+
+def _read(path: Path | Place, limit: int) -> bytes | str:
     """The file's bytes, or a problem. Only regular files: opening a pipe would wait forever."""
     try:
+        if isinstance(path, Place):
+            if path.size > limit:
+                return FILE_TOO_LARGE
+            with path.open_stream() as stream:
+                return stream.read()
         if not path.is_file():
             return UNREADABLE_FILE
         if path.stat().st_size > limit:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -33,20 +34,37 @@ class Place:
         found = self.filesystem.get_file_info(self.path).type
         return {fs.FileType.File: "file", fs.FileType.Directory: "folder"}.get(found, "missing")
 
-    def parquet_files(self) -> list[Place]:
-        """Itself if it is a file; else the Parquet files under it, sorted by path; hidden ones are left out."""
+    def files(self, suffixes: Iterable[str], hidden: tuple[str, ...] = (".", "_")) -> list[Place]:
+        """Itself if it is a file; else the files under it that end so (in any case), sorted by path.
+
+        What begins with one of `hidden`, or lies in a folder that does, is left out.
+        """
         if self.kind == "file":
             return [self]
+        ends = tuple(suffixes)
         found = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
         inside = len(self.path.rstrip("/")) + 1
-        paths = [info.path for info in found if info.type == fs.FileType.File and info.path.endswith(".parquet")]
-        shown = [path for path in paths if not any(part.startswith((".", "_")) for part in path[inside:].split("/"))]
+        paths = [info.path for info in found if info.type == fs.FileType.File and info.path.lower().endswith(ends)]
+        shown = [path for path in paths if not any(part.startswith(hidden) for part in path[inside:].split("/"))]
         return [Place(self.filesystem, path, self.remote) for path in sorted(shown)]
 
     def version(self) -> str:
         """Changes when the file is written again."""
         info = self.filesystem.get_file_info(self.path)
         return f"{info.size}:{info.mtime_ns}"
+
+    def relative_to(self, folder: Place) -> str:
+        """Its path within a folder of the same file system, with slashes."""
+        return self.path[len(folder.path.rstrip("/")) + 1 :]
+
+    def open_stream(self) -> Any:
+        """The file, to be read from its begin to its end, as it is stored."""
+        return self.filesystem.open_input_stream(self.path, compression=None)
+
+    @property
+    def size(self) -> int:
+        """In bytes."""
+        return self.filesystem.get_file_info(self.path).size
 
     def open(self) -> Any:
         """The file, to be read at any offset."""

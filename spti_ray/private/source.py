@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 import os
+import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
@@ -21,6 +22,7 @@ import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs
 from spti_ray.config import DataConfig
 from spti_ray.files import is_url
 from spti_ray.private.places import Place, place
+from spti_ray.private.tars import TAR_SUFFIXES
 from spti_ray.types import SINGLE_LABEL
 
 # PyArrow ships no types.
@@ -37,6 +39,10 @@ class DataError(ValueError):
     """The configured data can't be used; one line that names the configuration field and what to do."""
 
 
+Kind = Literal["folder", "parquet", "webdataset"]
+_IN_WORDS: dict[Kind, str] = {"folder": "images", "parquet": "Parquet files", "webdataset": "tar files"}
+
+
 @dataclass(frozen=True)
 class Source:
     """Where the private records are: public facts only, and so not how many there are.
@@ -44,7 +50,7 @@ class Source:
     `location`: an absolute path or a URL, the same for every process.
     """
 
-    kind: Literal["folder", "parquet"]
+    kind: Kind
     location: str
 
 
@@ -67,34 +73,55 @@ def describe(data: DataConfig, unit: Unit = "record", label_names: tuple[str, ..
 
 
 def locate(data: DataConfig, unit: Unit, label_names: tuple[str, ...]) -> tuple[Source, list[Place]]:
-    """As `describe`, and the Parquet files in the order of their rows; none for a folder of images."""
+    """As `describe`, and the files in the order of their records; none for a local folder of images."""
     location = resolve_path(data.path)
     is_folder = False
     if not is_url(location):
         path = Path(location)
         is_folder = path.is_dir()
         if not path.exists():
-            raise DataError(f"data.path: {data.path!r} does not exist; give a folder of images, or Parquet files")
+            raise DataError(f"data.path: {data.path!r} does not exist; give a folder of images, Parquet or tar files")
         if not os.access(path, os.R_OK | (os.X_OK if is_folder else 0)):
             raise DataError(f"data.path: {data.path!r} can't be read; check its permissions")
-    files = _parquet_files(data, location)
-    if is_folder:
-        has_images = next(image_files(Path(location)), None) is not None
-        if not files:
-            _check_folder(data, unit, has_images)
-            return Source("folder", location), []
-        if has_images:
-            raise DataError(f"data.path: the folder {data.path!r} holds images and Parquet files; separate them")
-    if not files:
-        raise DataError(f"data.path: {data.path!r} holds no .parquet file; folders of images must be local")
-    _check_parquet(data, files, unit, needs_labels=label_names != (SINGLE_LABEL,))
-    return Source("parquet", location), files
+    found = _files_by_kind(data, location)
+    if is_folder and next(image_files(Path(location)), None) is not None:
+        found["folder"] = []
+    if len(found) > 1:
+        both = " and ".join(_IN_WORDS[kind] for kind in sorted(found))
+        raise DataError(f"data.path: the folder {data.path!r} holds {both}; separate them")
+    if not found:
+        known = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+        raise DataError(
+            f"data.path: the folder {data.path!r} holds no image file ({known}), no Parquet and no tar file"
+        )
+    ((kind, files),) = found.items()
+    needs_labels = label_names != (SINGLE_LABEL,)
+    if kind == "folder" and unit == "group":
+        raise DataError(
+            "privacy.unit: group needs data.group_column of Parquet or tar files, but data.path is a folder"
+        )
+    if kind != "folder":
+        _check_columns_are_set(data, unit, needs_labels)
+    if kind == "parquet":
+        _check_parquet(data, files, unit, needs_labels)
+    if kind == "webdataset":
+        _check_tar(data, files[0])
+    return Source(kind, location), files
 
 
-def _parquet_files(data: DataConfig, location: str) -> list[Place]:
+def _files_by_kind(data: DataConfig, location: str) -> dict[Kind, list[Place]]:
+    """The data's files, but for local images: those are listed by `image_files`."""
     reason = ""
     try:
-        return place(location).parquet_files()
+        root = place(location)
+        if root.kind == "file":
+            return {"webdataset" if root.path.lower().endswith(TAR_SUFFIXES) else "parquet": [root]}
+        found: dict[Kind, list[Place]] = {}
+        for file in root.files((".parquet", *TAR_SUFFIXES, *(IMAGE_SUFFIXES if root.remote else ()))):
+            path = file.path.lower()
+            kind = "parquet" if path.endswith(".parquet") else "webdataset" if path.endswith(TAR_SUFFIXES) else "folder"
+            found.setdefault(kind, []).append(file)
+        return found
     except ValueError as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 PyArrow's texts may quote what it was answered
@@ -109,7 +136,7 @@ def fingerprint(source: Source) -> str:
     into the hash and nowhere else; a file that can't be looked at counts by its name alone.
     """
     digest = hashlib.sha256(os.fsencode(source.location))
-    if source.kind == "folder":
+    if source.kind == "folder" and not is_url(source.location):
         for file in sorted(image_files(Path(source.location))):
             digest.update(b"\0" + os.fsencode(file))
             try:
@@ -118,17 +145,26 @@ def fingerprint(source: Source) -> str:
                 continue
             digest.update(f"\0{stat.st_size}:{stat.st_mtime_ns}".encode())
     else:
-        for found in place(source.location).parquet_files():
+        for found in place(source.location).files((".parquet", *TAR_SUFFIXES, *IMAGE_SUFFIXES)):
             digest.update(b"\0" + os.fsencode(found.path) + f"\0{found.version()}".encode())
     return digest.hexdigest()
 
 
-def _check_folder(data: DataConfig, unit: Unit, has_images: bool) -> None:
-    if unit == "group":
-        raise DataError("privacy.unit: group needs a Parquet file with data.group_column, but data.path is a folder")
-    if not has_images:
-        known = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
-        raise DataError(f"data.path: the folder {data.path!r} holds no image file ({known})")
+def _check_columns_are_set(data: DataConfig, unit: Unit, needs_labels: bool) -> None:
+    if needs_labels and data.label_column is None:
+        raise DataError("data.label_column: must be set, since evolution.labels names labels")
+    if unit == "group" and data.group_column is None:
+        raise DataError("data.group_column: must be set, since privacy.unit is group")
+
+
+def _check_tar(data: DataConfig, file: Place) -> None:
+    try:
+        with file.open_stream() as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+            readable = tar.next() is not None
+    except Exception:  # noqa: BLE001 the text may quote the file
+        readable = False
+    if not readable:
+        raise DataError(f"data.path: {data.path!r} is not a tar file of samples; give WebDataset shards")
 
 
 def _check_parquet(data: DataConfig, files: list[Place], unit: Unit, needs_labels: bool) -> None:
@@ -143,15 +179,11 @@ def _check_parquet(data: DataConfig, files: list[Place], unit: Unit, needs_label
         schema = None
     if schema is None:
         raise DataError(f"data.path: {data.path!r} is not a Parquet file; give a folder of images or a Parquet file")
-    if needs_labels and data.label_column is None:
-        raise DataError("data.label_column: must be set, since evolution.labels names labels")
     names: list[str] = list(schema.names)
     columns = {"image_column": data.image_column}
     if needs_labels and data.label_column is not None:
         columns["label_column"] = data.label_column
-    if unit == "group":
-        if data.group_column is None:
-            raise DataError("data.group_column: must be set, since privacy.unit is group")
+    if unit == "group" and data.group_column is not None:
         columns["group_column"] = data.group_column
     for field, column in columns.items():
         if column not in names:

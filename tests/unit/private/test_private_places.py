@@ -1,27 +1,19 @@
 """Several Parquet files, here and in object storage, are one data set."""
 
 import io
-from functools import partial
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.private import source
 from spti_ray.private.dataset import UNREADABLE_FILE, load_shard
-from spti_ray.private.places import place as place_of
 from spti_ray.private.source import DataError, describe, fingerprint
+from tests.unit.private.conftest import png, put, values
 
 ALL = ("all",)
 CANARY = "CANARY-7f3a"
-
-
-def png(value):
-    buffer = io.BytesIO()
-    Image.new("RGB", (4, 4), (value, value, value)).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def parquet_bytes(values):
@@ -35,41 +27,14 @@ FILES = {"b/two.parquet": [30, 40, 50], "a.parquet": [10, 20], "c.parquet": [], 
 IN_ORDER = [10, 20, 30, 40, 50, 60]
 
 
-def put(url, name, content):
-    there = place_of(f"{url}/{name}")
-    with there.filesystem.open_output_stream(there.path) as file:
-        file.write(content)
-
-
-@pytest.fixture(params=["local", "s3"])
-def place(request, tmp_path, monkeypatch):
-    """(path or URL of a folder, function that writes a file into it)."""
-    if request.param == "local":
-
-        def write(name, content):
-            (tmp_path / "data" / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / "data" / name).write_bytes(content)
-
-        return str(tmp_path / "data"), write
-    s3 = request.getfixturevalue("s3")
-    for name, value in s3.environment.items():
-        monkeypatch.setenv(name, value)
-    url = s3.new_url()
-    return url, partial(put, url)
-
-
 @pytest.fixture
 def data(place):
     path, write = place
-    for name, values in FILES.items():
-        write(name, parquet_bytes(values))
+    for name, numbers in FILES.items():
+        write(name, parquet_bytes(numbers))
     write("_SUCCESS", b"")
     write(".hidden/x.parquet", parquet_bytes([99]))
     return DataConfig(path=path, group_column="user")
-
-
-def values(records):
-    return [int(record.image[0, 0, 0]) for record in records]
 
 
 @pytest.mark.parametrize("num_shards", [1, 2, 5, 9])
