@@ -163,7 +163,8 @@ class _Run:
         self._timeline.lap("release")
         with self._timings.timed("release"):
             self._progress.stage("rendering the release")
-            models = identities(actors, roles_needed(config))
+            # Of the actors that there are now: those of the start may have gone with their nodes.
+            models = identities({role: pool.actors for role, pool in pools.items()}, roles_needed(config))
             # Only the renderer is still needed: a GPU that writes or embeds may render now.
             for role in ("shard", *(role for role in pools if role != "renderer")):
                 if role in pools:

@@ -102,6 +102,12 @@ class Pool:
         return len(self._at_work) - len(self._leaving)
 
     @property
+    def actors(self) -> list[Any]:
+        """Those that `num_actors` counts; the ones with work first."""
+        staying = [actor for actor in self._at_work if actor not in self._leaving]
+        return sorted(staying, key=lambda actor: -len(self._at_work[actor]))
+
+    @property
     def num_up(self) -> int:
         """Actors that are given units."""
         return self._scheduler.actors
@@ -137,9 +143,7 @@ class Pool:
 
     def shrink(self, keep: int = 0) -> None:
         """Give back all actors but `keep`; those at work finish their units first."""
-        staying = [actor for actor in self._at_work if actor not in self._leaving]
-        staying.sort(key=lambda actor: -len(self._at_work[actor]))
-        for actor in staying[keep:]:
+        for actor in self.actors[keep:]:
             self._leaving.add(actor)
             self._scheduler.remove_actor(actor)
             self._leave_if_idle(actor)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, RayTaskError
+from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from spti_ray.actors.cluster import Reserved
 from spti_ray.actors.engine_actor import PRIVATE_ROLES, AsyncEngineActor, EngineActor, PrivateEngineActor
@@ -101,13 +101,19 @@ def until_ready(actors: dict[Role, list[Any]]) -> None:
 
 def identities(actors: dict[Role, list[Any]], roles: tuple[Role, ...]) -> dict[str, dict[str, str]]:
     """What each role runs; waits for the models to be loaded. Raises EngineFailed in one line."""
-    found: dict[str, dict[str, str]] = {}
-    for role in roles:
+    return {role: _identity(role, actors[role]) for role in roles}
+
+
+def _identity(role: Role, actors: list[Any]) -> dict[str, str]:
+    """By the first actor that answers: another may be gone with its node, or on its way back."""
+    reason = "it has no actors"
+    for actor in actors:
         try:
-            found[role] = ray.get(actors[role][0].ready.remote())
+            return ray.get(actor.ready.remote())
         except ActorDiedError as error:
             reason = creation_failure(error) or "its process died"
-            raise EngineFailed(f"the {role} could not be started: {reason}") from None
+        except RayActorError:
+            reason = "its actor is away"
         except RayTaskError as error:
             raise EngineFailed(f"the {role} could not be started: {type(error.cause).__name__}") from None
-    return found
+    raise EngineFailed(f"the {role} could not be started: {reason}")
