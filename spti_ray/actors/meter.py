@@ -51,7 +51,9 @@ class Meter(Protocol):
         ...
 
 
-class _NoMetrics:
+class NoMetrics:
+    """Tells nobody."""
+
     def watch(self, load: Callable[[], Load]) -> None:
         pass
 
@@ -68,7 +70,7 @@ class _NoMetrics:
         pass
 
 
-NO_METRICS: Meter = _NoMetrics()
+NO_METRICS: Meter = NoMetrics()
 
 
 def cause_of(lost: Lost, hung: bool) -> Cause:

@@ -9,29 +9,21 @@ from dataclasses import replace
 from typing import Any
 
 from spti_ray.actors.events import Finished, Outcome
-from spti_ray.actors.meter import Meter
-from spti_ray.actors.pool import Pool
+from spti_ray.actors.meter import NoMetrics
 from spti_ray.actors.ray_events import RayEvents
 from spti_ray.bench.latency import latency
-from spti_ray.bench.pools import LIMITS, on_ray
+from spti_ray.bench.pools import LIMITS, on_ray, pool_of
 from spti_ray.config import RuntimeConfig
 
 
-class _Tries(Meter):
+class _Tries(NoMetrics):
     """Counts what came back."""
 
     def __init__(self) -> None:
         self.outcomes: Counter[str] = Counter()
 
-    def watch(self, load: Any) -> None:
-        self.load: Any = load
-
     def back(self, outcome: Outcome, abreast: int) -> None:
         self.outcomes["done" if isinstance(outcome, Finished) else "lost"] += 1
-
-    def kept(self) -> None: ...
-    def missed(self, given_up: bool) -> None: ...
-    def lost(self, cause: Any) -> None: ...
 
 
 def kills(
@@ -53,9 +45,8 @@ def kills(
     with on_ray({"renderer": latency(unit_s).model_copy(update={"replicas": num_actors})}, runtime) as actors:
         events = RayEvents()
         # Whoever kills is not a unit; a run would know that from a node's end.
-        pool = Pool("renderer", actors["renderer"], events, replace(LIMITS, crashes=10**6), meter=tries)
-        while pool.num_up < num_actors:
-            events.wait()
+        limits = replace(LIMITS, crashes=10**6)
+        pool = pool_of("renderer", actors["renderer"], events, limits, meter=tries)
         killed = 0
 
         def kill() -> None:

@@ -40,10 +40,10 @@ def on_ray(settings: dict[Role, EngineConfig], runtime: RuntimeConfig | None = N
         yield actors
 
 
-def pool_of(role: Role, actors: list[Any], events: Events | None = None, **more: Any) -> Pool:
+def pool_of(role: Role, actors: list[Any], events: Events | None = None, limits: Limits = LIMITS, **more: Any) -> Pool:
     """A pool that knows that all its actors are up."""
     events = events or RayEvents()
-    pool = Pool(role, actors, events, LIMITS, **more)
+    pool = Pool(role, actors, events, limits, **more)
     while pool.num_up < len(actors):
         events.wait()
     return pool

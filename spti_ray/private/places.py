@@ -22,36 +22,44 @@ SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder of a file system. `remote`: in object storage."""
+    """A file or folder of a file system. `remote`: in object storage; `listed`: PyArrow's facts, if it was listed."""
 
     filesystem: Any
     path: str
     remote: bool
+    listed: Any = None
 
     @property
     def kind(self) -> str:
         """`file`, `folder` or `missing`. Raises OSError if the store can't be asked."""
-        found = self.filesystem.get_file_info(self.path).type
+        found = self._facts.type
         return {fs.FileType.File: "file", fs.FileType.Directory: "folder"}.get(found, "missing")
 
-    def files(self, suffixes: Iterable[str], hidden: tuple[str, ...] = (".", "_")) -> list[Place]:
+    def files(self, suffixes: Iterable[str]) -> list[Place]:
         """Itself if it is a file; else the files under it that end so (in any case), sorted by path.
 
-        What begins with one of `hidden`, or lies in a folder that does, is left out.
+        What begins with a dot or an underscore, or lies in a folder that does, is left out.
         """
         if self.kind == "file":
             return [self]
         ends = tuple(suffixes)
         found = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
         inside = len(self.path.rstrip("/")) + 1
-        paths = [info.path for info in found if info.type == fs.FileType.File and info.path.lower().endswith(ends)]
-        shown = [path for path in paths if not any(part.startswith(hidden) for part in path[inside:].split("/"))]
-        return [Place(self.filesystem, path, self.remote) for path in sorted(shown)]
+        files = [info for info in found if info.type == fs.FileType.File and info.path.lower().endswith(ends)]
+        shown = [
+            info for info in files if not any(part.startswith((".", "_")) for part in info.path[inside:].split("/"))
+        ]
+        shown.sort(key=lambda info: info.path)
+        return [Place(self.filesystem, info.path, self.remote, info) for info in shown]
+
+    @property
+    def _facts(self) -> Any:
+        """Type, size and time: those of the listing that it came from, since a store would be asked file by file."""
+        return self.filesystem.get_file_info(self.path) if self.listed is None else self.listed
 
     def version(self) -> str:
         """Changes when the file is written again."""
-        info = self.filesystem.get_file_info(self.path)
-        return f"{info.size}:{info.mtime_ns}"
+        return f"{self._facts.size}:{self._facts.mtime_ns}"
 
     def relative_to(self, folder: Place) -> str:
         """Its path within a folder of the same file system, with slashes."""
@@ -64,7 +72,7 @@ class Place:
     @property
     def size(self) -> int:
         """In bytes."""
-        return self.filesystem.get_file_info(self.path).size
+        return self._facts.size
 
     def open(self) -> Any:
         """The file, to be read at any offset."""
