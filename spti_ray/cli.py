@@ -11,7 +11,7 @@ import typer
 
 from spti_ray import __version__
 from spti_ray.cli_bench import bench
-from spti_ray.cli_common import BUDGET, DONE, FAILED, ConfigFile, Overrides, one_line_errors
+from spti_ray.cli_common import BUDGET, DONE, FAILED, USAGE, ConfigFile, Overrides, fail, one_line_errors
 from spti_ray.cli_ledger import ledger_app
 from spti_ray.cli_manifest import manifest_app
 from spti_ray.cli_submit import submit
@@ -60,7 +60,7 @@ def run(
 
 @app.command(
     epilog="Examples: `spti plan jobs/stickers.yaml` · `spti plan my.yaml --set privacy.epsilon=1 --json` · "
-    "`spti plan my.yaml --prompts`"
+    "`spti plan my.yaml --prompts` · `spti plan my.yaml --private-records 5000 --recommend`"
 )
 def plan(
     config: ConfigFile,
@@ -71,7 +71,17 @@ def plan(
     ] = False,
     private_records: Annotated[
         int | None,
-        typer.Option("--private-records", help="A *publicly stated* order of magnitude, for votes per candidate."),
+        typer.Option(
+            "--private-records", min=1, help="A *publicly stated* order of magnitude, for votes per candidate."
+        ),
+    ] = None,
+    recommends: Annotated[
+        bool,
+        typer.Option("--recommend", help="Also: candidates, generations and votes for --private-records, compared."),
+    ] = False,
+    rates: Annotated[
+        Path | None,
+        typer.Option("--rates", help="A run on the same engines: its rates give --recommend the hours.", metavar="DIR"),
     ] = None,
 ) -> None:
     """Say what a configuration would cost and do: noise, epsilon, sizes. Touches no data.
@@ -87,11 +97,16 @@ def plan(
             typer.echo("\n\n".join(prompt_previews(settings)))
             return
         summary = plan_summary(settings, private_records)
-        if as_json:
-            typer.echo(json.dumps(summary, indent=2))
-        else:
-            for line in plan_lines(summary):
-                typer.echo(line)
+        lines = plan_lines(summary)
+        if recommends:
+            if private_records is None:
+                fail("--recommend needs --private-records: a publicly stated order of magnitude, never a count", USAGE)
+            from spti_ray.recommend import measured_rates, recommend, recommendation_lines
+
+            found = recommend(settings, private_records, measured_rates(rates) if rates else None)
+            summary["recommendation"] = found.to_json()
+            lines += ["", *recommendation_lines(found)]
+        typer.echo(json.dumps(summary, indent=2) if as_json else "\n".join(lines))
         if summary.get("affordable"):
             raise typer.Exit(BUDGET)
 

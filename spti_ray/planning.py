@@ -7,13 +7,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from spti_ray.config import Config
+from spti_ray.config import Config, EvolutionConfig
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.files import is_url
 from spti_ray.models.factory import engines_config
 from spti_ray.public.prompts import preview
+
+WORKABLE_SIGNAL = 0.4
+"""Votes of an average candidate, in standard deviations of the noise, below which selection is mostly luck: a selection
+then keeps 0.4 of what it would gain without noise (`recommend`)."""
 
 
 def noise_plan(config: Config) -> NoisePlan:
@@ -39,16 +43,21 @@ def check_engines(config: Config) -> None:
         raise ConfigError(str(error)) from None
 
 
+def work_of(evolution: EvolutionConfig) -> tuple[int, int]:
+    """(texts to write, candidates to render) of all generations; the release's own images come on top."""
+    kept = sum(evolution.survivors_per_label().values()) if evolution.keep_survivors else 0
+    fresh = evolution.candidates + (evolution.generations - 1) * (evolution.candidates - kept)
+    renders = fresh * max(1, evolution.lookahead) if "image" in evolution.spaces else 0
+    return fresh * (1 + evolution.lookahead), renders
+
+
 def plan_summary(config: Config, private_records: int | None = None) -> dict[str, Any]:
     """One flat-ish object for `--json`. `private_records` is a publicly stated order of magnitude, never counted."""
     check_engines(config)
     noise = noise_plan(config)
     evolution = config.evolution
     quota = evolution.quota(evolution.candidates)
-    kept = _survivors(config) if evolution.keep_survivors else 0
-    fresh = evolution.candidates + (evolution.generations - 1) * (evolution.candidates - kept)
-    texts = fresh * (1 + evolution.lookahead)
-    renders = fresh * max(1, evolution.lookahead) if "image" in evolution.spaces else 0
+    texts, renders = work_of(evolution)
     summary: dict[str, Any] = {
         "sigma": noise.sigma,
         "epsilon": noise.epsilon,
@@ -68,7 +77,9 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "release_images": config.release.images,
         "dataset": config.dataset.id,
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
-        "private_records_for_signal": round(0.4 * evolution.candidates * noise.sigma / noise.votes_per_record),
+        "private_records_for_signal": round(
+            WORKABLE_SIGNAL * evolution.candidates * noise.sigma / noise.votes_per_record
+        ),
     }
     forecast = None if is_url(config.ledger.path) else Ledger(config.ledger.path, config.dataset.id).forecast(noise)
     if forecast:
@@ -106,12 +117,13 @@ def plan_lines(summary: dict[str, Any]) -> list[str]:
     if "votes_per_candidate" in summary:
         lines.append(
             f"signal      {summary['votes_per_candidate']:.2f} votes per candidate, "
-            f"{summary['votes_per_candidate_over_sigma']:.2f} of sigma (above 0.4 is workable)"
+            f"{summary['votes_per_candidate_over_sigma']:.2f} of sigma (above {WORKABLE_SIGNAL:g} is workable)"
         )
     else:
         lines.append(
-            f"signal      votes per candidate reach 0.4 sigma from about {summary['private_records_for_signal']} "
-            f"private {summary['unit']}s; compare with a publicly known figure, or pass --private-records"
+            f"signal      votes per candidate reach {WORKABLE_SIGNAL:g} sigma from about "
+            f"{summary['private_records_for_signal']} private {summary['unit']}s; compare with a publicly known figure, or "
+            "pass --private-records [--recommend]"
         )
     budget = summary["lifetime_epsilon"]
     line = f"lifetime epsilon {budget:g}" if budget else "no lifetime budget set (dataset.lifetime_epsilon)"

@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Settings, and what is reckoned from settings alone.
     "config_load": set(),
     "planning": {"config_load", "models", "dp", "public"},
+    "recommend": {"config_load", "dp", "planning"},
     # The gate and the votes, attacked with canaries instead of images.
     "audit": {"dp", "private"},
     # From a release and its ledger to the proof of each field; and certificates made anew.
@@ -51,7 +52,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "manifest": {"actors.placement", "config_load", "models"},
     "cli": {
         "actors", "audit", "certify", "cli_bench", "cli_common", "cli_ledger", "cli_manifest", "cli_submit",
-        "config_load", "doctor", "evaluate", "planning", "report", "rundir", "status", "verify",
+        "config_load", "doctor", "evaluate", "planning", "recommend", "report", "rundir", "status", "verify",
     },
     "cli_bench": {"bench", "cli_common", "config_load", "models"},
     "cli_common": set(),
@@ -223,7 +224,7 @@ def test_that_check_can_fail():
 
 def test_a_configuration_is_planned_without_models_or_ray():
     heavy = ["ray", "torch", "vllm", "transformers", "diffusers", "matplotlib"]
-    assert loaded_by("import spti_ray.planning, spti_ray.config_load, spti_ray.errors", heavy) == []
+    assert loaded_by("import spti_ray.recommend, spti_ray.planning, spti_ray.config_load, spti_ray.errors", heavy) == []
 
 
 def test_the_private_side_and_the_gate_load_no_model_library():
