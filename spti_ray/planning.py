@@ -122,8 +122,8 @@ def plan_lines(summary: dict[str, Any]) -> list[str]:
     else:
         lines.append(
             f"signal      votes per candidate reach {WORKABLE_SIGNAL:g} sigma from about "
-            f"{summary['private_records_for_signal']} private {summary['unit']}s; compare with a publicly known figure, or "
-            "pass --private-records [--recommend]"
+            f"{summary['private_records_for_signal']} private {summary['unit']}s; compare with a publicly known "
+            "figure, or pass --private-records [--recommend]"
         )
     budget = summary["lifetime_epsilon"]
     line = f"lifetime epsilon {budget:g}" if budget else "no lifetime budget set (dataset.lifetime_epsilon)"

@@ -136,7 +136,7 @@ def recommend(config: Config, private_records: int, rates: Mapping[str, float] |
         )
     candidates, generations, votes = schedule
     evolution, privacy = config.evolution, config.privacy
-    wanted = {
+    wanted: dict[str, tuple[int, int, int]] = {
         "recommended": schedule,
         "as configured": (evolution.candidates, evolution.generations, privacy.votes_per_record),
         "half the generations": (candidates, generations // 2, votes),
@@ -173,9 +173,9 @@ def recommendation_lines(found: Recommendation) -> list[str]:
     """The recommendation for people: a table, what its columns mean, and how to take it over."""
     best = found.best
     hours = sorted({role for option in found.options for role in option.engine_hours or {}})
-    header = ("", "candidates", "generations", "votes", "sigma", "signal", "gain kept", f"{POPULAR:g}x survives")
-    header += ("texts", "renders", *(f"{role} h" for role in hours))
-    rows = [header]
+    columns = ["", "candidates", "generations", "votes", "sigma", "signal", "gain kept", f"{POPULAR:g}x survives"]
+    header: tuple[str, ...] = (*columns, "texts", "renders", *(f"{role} h" for role in hours))
+    rows: list[tuple[str, ...]] = [header]
     for option in found.options:
         rows.append(
             (
