@@ -71,6 +71,8 @@ def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Res
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     # Zero-GPU actors keep CUDA_VISIBLE_DEVICES as it is; Ray warns about the coming change at each start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray starts workers at niceness 15: whatever else runs on the machine then takes an engine's cores from it.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     address = runtime.address or os.environ.get("RAY_ADDRESS")
     was_running = ray.is_initialized()
     if not was_running:

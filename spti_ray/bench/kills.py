@@ -42,23 +42,23 @@ def kills(
     """
     draw = random.Random(0)
     tries = _Tries()
-    with on_ray({"renderer": latency(unit_s).model_copy(update={"replicas": num_actors})}, runtime) as actors:
+    with on_ray({"text_embedder": latency(unit_s).model_copy(update={"replicas": num_actors})}, runtime) as actors:
         events = RayEvents()
         # Whoever kills is not a unit; a run would know that from a node's end.
         limits = replace(LIMITS, crashes=10**6)
-        pool = pool_of("renderer", actors["renderer"], events, limits, meter=tries)
+        pool = pool_of("text_embedder", actors["text_embedder"], events, limits, meter=tries)
         killed = 0
 
         def kill() -> None:
             nonlocal killed
             killed += 1
-            events.kill(draw.choice(actors["renderer"]), for_good=False)
+            events.kill(draw.choice(actors["text_embedder"]), for_good=False)
             if killed < most:
                 events.after(every_s, kill)
 
         events.after(every_s, kill)
         began = time.monotonic()
-        results = list(pool.map(([number], [0]) for number in range(units)))
+        results = list(pool.map(([number],) for number in range(units)))
         took = time.monotonic() - began
     if results != [[number] for number in range(units)]:
         raise RuntimeError("units were lost, or came twice")

@@ -7,14 +7,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from spti_ray.config import EngineConfig
+from spti_ray.types import ImageArray
 
 KIND = "spti_ray.bench.latency:LatencyModel"
 WRITER_KIND = "spti_ray.bench.latency:LatencyWriter"
 
 
 class LatencyModel:
-    """Every call takes `options.seconds`, and returns its first argument."""
+    """Every call takes `options.seconds`, and returns its first argument: numbers, of which it makes images."""
 
     def __init__(self, config: EngineConfig) -> None:
         self._seconds = float(config.options["seconds"])
@@ -22,11 +25,15 @@ class LatencyModel:
     def identity(self) -> dict[str, str]:
         return {"kind": "latency", "model": "SIMULATED", "revision": "1"}
 
-    def render(self, texts: Sequence[Any], seeds: Sequence[int] = ()) -> list[Any]:
+    def render(self, texts: Sequence[Any], seeds: Sequence[int] = ()) -> list[ImageArray]:
+        return [_image_of(number) for number in self.embed_texts(texts)]
+
+    def embed_images(self, images: Sequence[ImageArray]) -> list[int]:
+        return self.embed_texts([int.from_bytes(image.tobytes(), "big") for image in images])
+
+    def embed_texts(self, texts: Sequence[Any]) -> list[Any]:
         time.sleep(self._seconds)
         return list(texts)
-
-    embed_images = render
 
 
 class LatencyWriter(LatencyModel):
@@ -42,7 +49,12 @@ class LatencyWriter(LatencyModel):
         return list(requests)
 
 
-def latency(seconds: float, role: str = "renderer") -> EngineConfig:
+def _image_of(number: int) -> ImageArray:
+    """The smallest image that tells it."""
+    return np.frombuffer(number.to_bytes(3, "big"), np.uint8).reshape(1, 1, 3)
+
+
+def latency(seconds: float, role: str = "text_embedder") -> EngineConfig:
     """Settings of such an engine."""
     return EngineConfig(
         kind=WRITER_KIND if role == "writer" else KIND,

@@ -2,6 +2,7 @@
 
 import pytest
 
+from spti_ray.bench import scaling as bench_scaling
 from spti_ray.bench.kills import kills
 from spti_ray.bench.overhead import in_pool_over_bare
 from spti_ray.bench.scaling import driver_cost, scaling
@@ -42,8 +43,11 @@ def test_engines_that_are_killed_lose_no_unit():
     assert 1 <= figures["kills"] <= 2 and figures["tries_lost_per_kill"] <= 2
 
 
-def test_scaling_and_the_drivers_cost_are_measured():
-    figures = scaling((1, 2), work_s=0.8)
+def test_scaling_and_the_drivers_cost_are_measured(monkeypatch):
+    figures = scaling((1, 2), each_s=0.4)
     assert all(0 < value <= 1 for key, row in figures.items() if "_" in key for value in row)
+    # Work that would take one engine too long is left to several.
+    monkeypatch.setattr(bench_scaling, "LONGEST_S", 0.3)
+    assert scaling((1, 2), each_s=0.4)["strong_0.1s"][0] is None
     cost = driver_cost(units=100)
     assert cost["thread_us"] > 0 and cost["process_us"] > 0
