@@ -1,5 +1,7 @@
 """The actors around engines: a few lines each. All engine code is plain and runs without Ray.
 
+Public images travel as PNG: the renderer's actor makes them, the image embedder's reads them.
+
 Shards call engines on private images and captions, and by `run_private` only. An actor whose engine never serves a
 shard, such as the writer's or the renderer's, has no such method.
 """
@@ -9,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -18,6 +21,7 @@ from spti_ray.actors.hush import hushed, keep_no_remains
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import METHODS, build
 from spti_ray.models.memory import within_memory
+from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
 
 PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
@@ -44,28 +48,38 @@ class _Hosted:
         os._exit(_DEAD_ENGINE_EXIT_CODE)
 
 
-class _Synchronous(_Hosted):
-    def ready(self) -> dict[str, str]:
+@ray.remote
+class RendererActor(_Hosted):
+    """Hosts a renderer: public input only. While a unit's images are made into PNG, the next unit is rendered."""
+
+    def __init__(self, role: Role, config: EngineConfig) -> None:
+        # The engine keeps to one thread: each thread that calls OpenMP would have a team of its own.
+        self._rendering = ThreadPoolExecutor(1)
+        self._encoding = ThreadPoolExecutor(1)
+        self._rendering.submit(super().__init__, role, config).result()
+
+    async def ready(self) -> dict[str, str]:
+        await asyncio.sleep(0)
         return self._engine.identity()
 
-    def run(self, *arguments: Any) -> tuple[Any, float]:
-        """The engine's method on one public unit; returns its result and the busy seconds."""
+    async def run(self, *arguments: Any) -> tuple[Any, float]:
+        """PNG images of one unit, and the seconds that the engine was busy with it."""
+        loop = asyncio.get_running_loop()
+        images, seconds = await loop.run_in_executor(self._rendering, self._render, arguments)
+        return await loop.run_in_executor(self._encoding, lambda: [to_png(image) for image in images]), seconds
+
+    def _render(self, arguments: tuple[Any, ...]) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            result = within_memory(self._engine, self._method, *arguments)
+            images = within_memory(self._engine, self._method, *arguments)
         except EngineDead:
             self._leave()
             raise
-        return result, time.perf_counter() - start
+        return images, time.perf_counter() - start
 
 
 @ray.remote
-class EngineActor(_Synchronous):
-    """Hosts a synchronous engine that sees public input only."""
-
-
-@ray.remote
-class PrivateEngineActor(_Synchronous):
+class PrivateEngineActor(_Hosted):
     """Hosts an engine that serves the public side by `run` and shards by `run_private`."""
 
     def __init__(self, role: Role, config: EngineConfig) -> None:
@@ -73,6 +87,20 @@ class PrivateEngineActor(_Synchronous):
             raise ValueError(f"the {role} must not see private input")
         keep_no_remains()
         super().__init__(role, config)
+
+    def ready(self) -> dict[str, str]:
+        return self._engine.identity()
+
+    def run(self, items: list[Any]) -> tuple[Any, float]:
+        """The engine's method on one public unit; returns its result and the busy seconds."""
+        start = time.perf_counter()
+        try:
+            given = [from_png(png) for png in items] if self._role == "image_embedder" else items
+            result = within_memory(self._engine, self._method, given)
+        except EngineDead:
+            self._leave()
+            raise
+        return result, time.perf_counter() - start
 
     def run_private(self, *arguments: Any) -> tuple[Any, float]:
         """As `run`, on private input: nothing is printed or logged, and an error says its type alone.

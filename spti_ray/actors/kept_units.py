@@ -8,7 +8,6 @@ for the disk. Units of embedders are not kept: they are cheap, and their argumen
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import sqlite3
 from contextlib import closing, suppress
@@ -16,7 +15,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import numpy as np
+import pyarrow as pa
 
 from spti_ray.types import Completions
 
@@ -105,13 +104,15 @@ class Place:
         self._units.found += 1
         if self._role == "writer":
             return [Completions(tuple(texts), tokens) for texts, tokens in json.loads(stored)]
-        return list(np.load(io.BytesIO(stored), allow_pickle=False))
+        return pa.ipc.open_stream(stored).read_all().column(0).to_pylist()
 
     def put(self, result: Any) -> None:
         if self._role == "writer":
             stored = json.dumps([[answer.texts, answer.num_tokens] for answer in result]).encode()
         else:
-            buffer = io.BytesIO()
-            np.save(buffer, np.stack(result), allow_pickle=False)
-            stored = buffer.getvalue()
+            images = pa.record_batch([pa.array(result, pa.binary())], ["png"])
+            buffer = pa.BufferOutputStream()
+            with pa.ipc.new_stream(buffer, images.schema) as writer:
+                writer.write_batch(images)
+            stored = buffer.getvalue().to_pybytes()
         self._units.write(self._key, stored)

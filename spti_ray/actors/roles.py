@@ -8,7 +8,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from spti_ray.actors.cluster import Reserved
-from spti_ray.actors.engine_actor import PRIVATE_ROLES, AsyncEngineActor, EngineActor, PrivateEngineActor
+from spti_ray.actors.engine_actor import PRIVATE_ROLES, AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.actors.placement import Bundle, bundle_of
 from spti_ray.actors.pool import EngineFailed
 from spti_ray.actors.ray_events import creation_failure
@@ -31,7 +31,7 @@ def actor_class(role: Role) -> Any:
     """The actor of an engine: only those of PRIVATE_ROLES have a method for private input."""
     if role in PRIVATE_ROLES:
         return PrivateEngineActor
-    return AsyncEngineActor if role == "writer" else EngineActor
+    return AsyncEngineActor if role == "writer" else RendererActor
 
 
 def actor_name(session: str, bundle: Bundle) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 from spti_ray.actors.pool import Pool
 from spti_ray.config import EnginesConfig, Role
 from spti_ray.public.engines import RenderJob
-from spti_ray.types import Completions, FloatArray, ImageArray, WriteRequest
+from spti_ray.types import Completions, FloatArray, WriteRequest
 
 
 class RayEngines:
@@ -22,10 +22,10 @@ class RayEngines:
     def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]:
         return self._stream("writer", requests)
 
-    def render(self, jobs: Iterable[RenderJob]) -> Iterator[ImageArray | None]:
+    def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
         return self._stream("renderer", jobs, lambda unit: ([job.text for job in unit], [job.seed for job in unit]))
 
-    def embed_images(self, images: Iterable[ImageArray]) -> Iterator[FloatArray | None]:
+    def embed_images(self, images: Iterable[bytes]) -> Iterator[FloatArray | None]:
         return self._stream("image_embedder", images)
 
     def embed_texts(self, texts: Iterable[str]) -> Iterator[FloatArray | None]:

@@ -13,6 +13,7 @@ from spti_ray.bench.bare import bare
 from spti_ray.bench.pools import engines_of, on_ray, pool_of
 from spti_ray.bench.work import produced, work
 from spti_ray.config import EngineConfig, Role, RuntimeConfig
+from spti_ray.models.pixels import to_png
 
 Round = Callable[[int], tuple[int, float]]
 """From a seed to what was made and the seconds that it took."""
@@ -76,6 +77,8 @@ def _pooled(stack: ExitStack, role: Role, settings: EngineConfig, items: int, ru
 
     def run(seed: int) -> tuple[int, float]:
         given = work(role, items, seed)
+        if role == "image_embedder":
+            given = [to_png(image) for image in given]
         began = time.perf_counter()
         results = list(stream_of[role](given))
         return produced(role, results), time.perf_counter() - began

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
-from spti_ray.types import Completions, FloatArray, ImageArray, WriteRequest
+from spti_ray.types import Completions, FloatArray, WriteRequest
 
 
 @dataclass(frozen=True)
@@ -23,12 +23,12 @@ class RenderJob:
 
 
 class Engines(Protocol):
-    """Streams keep the order of their input. An item that failed for good comes back as None."""
+    """Streams keep the order of their input. An item that failed for good comes back as None. Images are PNG."""
 
     def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]: ...
 
-    def render(self, jobs: Iterable[RenderJob]) -> Iterator[ImageArray | None]: ...
+    def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]: ...
 
-    def embed_images(self, images: Iterable[ImageArray]) -> Iterator[FloatArray | None]: ...
+    def embed_images(self, images: Iterable[bytes]) -> Iterator[FloatArray | None]: ...
 
     def embed_texts(self, texts: Iterable[str]) -> Iterator[FloatArray | None]: ...

@@ -9,7 +9,7 @@ from pathlib import Path
 from spti_ray.errors import NothingMade
 from spti_ray.files import write_atomic
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.public.scoring import render_seed, to_png
+from spti_ray.public.scoring import render_seed
 from spti_ray.types import Candidate, ReleaseItem, RenderedImage
 
 log = logging.getLogger(__name__)
@@ -43,11 +43,11 @@ def render_release(
             missing.append(item)
     failed: set[str] = set()
     jobs = [RenderJob(item.text, item.seed) for item in missing]  # its length is known to whoever renders
-    for item, image_HWC in zip(missing, engines.render(jobs), strict=True):
-        if image_HWC is None:
+    for item, png in zip(missing, engines.render(jobs), strict=True):
+        if png is None:
             failed.add(item.file)
         else:
-            write_atomic(staging / item.file, to_png(image_HWC))
+            write_atomic(staging / item.file, png)
     if failed:
         log.warning("%d of %d images could not be rendered and are left out", len(failed), len(items))
     if len(failed) == len(items):

@@ -7,12 +7,10 @@ arXiv 2305.15560, section 4), re-normalised.
 
 from __future__ import annotations
 
-import io
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from dataclasses import dataclass, field
 
 import numpy as np
-from PIL import Image
 
 from spti_ray.config import Config
 from spti_ray.errors import NothingMade
@@ -21,12 +19,18 @@ from spti_ray.types import (
     Candidate,
     Candidates,
     FloatArray,
-    ImageArray,
     RenderedImage,
     ScoredCandidates,
     Space,
     derive_seed,
 )
+
+Show = Callable[[ScoredCandidates], None]
+"""Takes a block of candidates that are embedded while others are not made yet."""
+
+_LEAST_BLOCK = 256
+_MOST_BLOCKS = 8
+"""Of a generation. Each makes every shard read its records once more, so they are large and few."""
 
 
 def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
@@ -34,24 +38,34 @@ def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
     return derive_seed(run_seed, candidate_id, variant, "image")
 
 
-def to_png(image_HWC: ImageArray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(image_HWC).save(buffer, format="PNG", optimize=False)
-    return buffer.getvalue()
-
-
 @dataclass
 class ScoreCache:
     """What is known of candidates already: one row per candidate and space, and their voted renders."""
 
     rows: dict[Space, dict[str, FloatArray]] = field(default_factory=lambda: {"image": {}, "text": {}})
-    renders: dict[str, RenderedImage] = field(default_factory=dict)
+    renders: MutableMapping[str, RenderedImage] = field(default_factory=dict[str, RenderedImage])
 
     def keep_only(self, ids: set[str]) -> None:
         """Forget everybody else, so that memory does not grow with the generations."""
         for space, rows in self.rows.items():
             self.rows[space] = {key: row for key, row in rows.items() if key in ids}
-        self.renders = {key: render for key, render in self.renders.items() if key in ids}
+        for key in [key for key in self.renders if key not in ids]:
+            del self.renders[key]
+
+
+class _Blocks:
+    """Gathers embedded candidates until there are enough for a block."""
+
+    def __init__(self, total: int, show: Callable[[list[Candidate]], None]) -> None:
+        self._size = max(_LEAST_BLOCK, -(-total // _MOST_BLOCKS))
+        self._show = show
+        self._waiting: list[Candidate] = []
+
+    def add(self, candidate: Candidate) -> None:
+        self._waiting.append(candidate)
+        if len(self._waiting) == self._size:
+            self._show(self._waiting)
+            self._waiting = []
 
 
 class Scoring:
@@ -69,29 +83,45 @@ class Scoring:
         self._variations = variations
         self.cache = cache
 
-    def embed(self, candidates: Iterable[Candidate]) -> ScoredCandidates:
-        """Consume the stream (texts are rendered and embedded while later ones are still written)."""
+    def embed(self, candidates: Iterable[Candidate], show: Show = lambda block: None) -> ScoredCandidates:
+        """Consume the stream (texts are rendered and embedded while later ones are still written).
+
+        `show` is given blocks of candidates as soon as they are embedded in all spaces: no candidate twice, and not
+        those that come too late to fill a block.
+        """
         weights = self._config.evolution.spaces
-        everyone: list[Candidate] = []
+        everyone: dict[str, Candidate] = {}
+        blocks = _Blocks(self._config.evolution.candidates, lambda block: show(self._scored(block)))
 
         def fresh() -> Iterator[Candidate]:
             for candidate in candidates:
-                everyone.append(candidate)
+                everyone[candidate.id] = candidate
                 if any(candidate.id not in self.cache.rows[space] for space in weights):
                     yield candidate
+                else:
+                    blocks.add(candidate)
+
+        def embedded(candidate_id: str) -> None:
+            if all(candidate_id in self.cache.rows[space] for space in weights):
+                blocks.add(everyone[candidate_id])
 
         # The first space pulls the stream; what it consumed is there for the second.
         lookahead = self._config.evolution.lookahead
         stream: Iterable[Candidate] = self._variations(fresh(), lookahead) if lookahead else fresh()
         for space in weights:
-            stream = self._embed_space(space, stream)
-        ordered = Candidates(tuple(sorted(everyone, key=lambda candidate: candidate.id)))
-        self.cache.keep_only({candidate.id for candidate in everyone})
-        return ScoredCandidates(ordered, {space: self._matrix(space, ordered) for space in weights}, weights)
+            stream = self._embed_space(space, stream, embedded)
+        self.cache.keep_only(set(everyone))
+        return self._scored(everyone.values())
 
-    def _embed_space(self, space: Space, stream: Iterable[Candidate]) -> list[Candidate]:
-        """Embed each candidate (or the variations that stand for it); return what was consumed."""
+    def _embed_space(
+        self, space: Space, stream: Iterable[Candidate], embedded: Callable[[str], None]
+    ) -> list[Candidate]:
+        """Embed each candidate (or the variations that stand for it); return what was consumed.
+
+        `embedded` hears the id of each candidate once it has its row.
+        """
         points: list[Candidate] = []
+        lookahead = self._config.evolution.lookahead
 
         def noted() -> Iterator[Candidate]:
             for point in stream:
@@ -99,13 +129,17 @@ class Scoring:
                 yield point
 
         rows = self._image_rows(noted()) if space == "image" else self._text_rows(noted())
-        members: dict[str, list[FloatArray]] = {}
+        members: dict[str, list[FloatArray | None]] = {}
         for i, row in enumerate(rows):
-            owner = points[i].parent_id if self._config.evolution.lookahead else points[i].id
-            if row is not None and owner is not None:
-                members.setdefault(owner, []).append(row)
-        for owner, rows_E in members.items():
-            self.cache.rows[space][owner] = _normalised(np.mean(rows_E, axis=0))
+            owner = points[i].parent_id if lookahead else points[i].id
+            if owner is None:
+                raise ValueError(f"variation {points[i].id} does not name its candidate")
+            members.setdefault(owner, []).append(row)
+            if len(members[owner]) == max(1, lookahead):
+                found_E = [row_E for row_E in members.pop(owner) if row_E is not None]
+                if found_E:
+                    self.cache.rows[space][owner] = _normalised(np.mean(found_E, axis=0))
+                    embedded(owner)
         return points
 
     def _image_rows(self, points: Iterable[Candidate]) -> Iterator[FloatArray | None]:
@@ -120,14 +154,14 @@ class Scoring:
                 submitted.append((candidate, seed))
                 yield RenderJob(candidate.text, seed)
 
-        def images() -> Iterator[ImageArray]:
-            for i, image_HWC in enumerate(self._engines.render(jobs())):
-                rendered.append(image_HWC is not None)
-                if image_HWC is None:
+        def images() -> Iterator[bytes]:
+            for i, png in enumerate(self._engines.render(jobs())):
+                rendered.append(png is not None)
+                if png is None:
                     continue
                 candidate, seed = submitted[i]
-                self.cache.renders[candidate.id] = RenderedImage(candidate.id, 0, seed, to_png(image_HWC))
-                yield image_HWC
+                self.cache.renders[candidate.id] = RenderedImage(candidate.id, 0, seed, png)
+                yield png
 
         position = 0
         for row in self._engines.embed_images(images()):
@@ -140,6 +174,11 @@ class Scoring:
 
     def _text_rows(self, points: Iterable[Candidate]) -> Iterator[FloatArray | None]:
         return self._engines.embed_texts(point.text for point in points)
+
+    def _scored(self, candidates: Iterable[Candidate]) -> ScoredCandidates:
+        weights = self._config.evolution.spaces
+        ordered = Candidates(tuple(sorted(candidates, key=lambda candidate: candidate.id)))
+        return ScoredCandidates(ordered, {space: self._matrix(space, ordered) for space in weights}, weights)
 
     def _matrix(self, space: Space, candidates: Candidates) -> FloatArray:
         """[K, E] rows in id order; a candidate without an embedding gets NaN, and so no votes."""

@@ -153,7 +153,7 @@ class Nodes:
             process
             for node in self.workers
             for process in psutil.Process(node.all_processes["raylet"][0].process.pid).children(recursive=True)
-            if any(name in _title(process) for name in ("EngineActor", "ShardActor"))
+            if any(name in _title(process) for name in ("EngineActor", "RendererActor", "ShardActor"))
         ]
         if found:
             draw.choice(sorted(found, key=lambda process: process.pid)).kill()

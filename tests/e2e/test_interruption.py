@@ -89,13 +89,15 @@ def test_a_reservation_without_histogram_is_burned_and_never_noised_again(cli):
 
 
 def test_a_run_killed_within_a_generation_does_not_render_again_what_was_rendered(cli):
-    slow = {"renderer": "{kind: fake-renderer, model: SIMULATED, batch_size: 2, options: {delay_s: 0.1}}"}
+    slow = {"renderer": "{kind: fake-renderer, model: SIMULATED, batch_size: 2, options: {delay_s: 0.4}}"}
     others = {
         role: f"{{kind: fake-{role.replace('_', '-')}, model: SIMULATED}}"
         for role in ("writer", "captioner", "image_embedder", "text_embedder")
     }
     engines = ", ".join(f"{role}: {settings}" for role, settings in (slow | others).items())
-    arguments = cli.run_arguments("run", f"runtime.engines={{{engines}}}", "evolution.generations=1")
+    # Long enough that `spti status`, a process of its own, is done before the last render is.
+    few = ("evolution.generations=1", "evolution.candidates=48")
+    arguments = cli.run_arguments("run", f"runtime.engines={{{engines}}}", *few)
     kept = cli.folder / "run" / "internal" / "units.sqlite"
 
     def rendered() -> bool:

@@ -15,6 +15,7 @@ from spti_ray.actors.scheduler import Limits
 from spti_ray.actors.streams import RayEngines
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig
 from spti_ray.errors import one_line
+from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
 from spti_ray.types import Completions, WriteRequest
 
@@ -326,10 +327,10 @@ class Engine:
         if isinstance(item, WriteRequest):
             return Completions((item.prompt.upper(),), 1)
         if seed is not None:
-            return np.full((2, 2, 3), seed, np.uint8)
+            return to_png(np.full((2, 2, 3), seed, np.uint8))
         if isinstance(item, str):
             return np.float32([len(item)])
-        return np.float32([item.mean()])
+        return np.float32([from_png(item).mean()])
 
     def lengths(self):
         """Lengths of the units since the last call."""

@@ -8,6 +8,7 @@ import pytest
 
 from spti_ray.config import Config, EngineConfig
 from spti_ray.models import fakes
+from spti_ray.models.pixels import from_png, to_png
 from spti_ray.types import Completions
 
 BASE = {
@@ -60,7 +61,7 @@ class LocalEngines:
         return self._stream(jobs, self.render_jobs, self._render)
 
     def embed_images(self, images):
-        return self._stream(images, self.images, self._image_embedder.embed_images)
+        return self._stream(images, self.images, self._embed_images)
 
     def embed_texts(self, texts):
         return self._stream(texts, self.texts, self._text_embedder.embed_texts)
@@ -79,7 +80,10 @@ class LocalEngines:
 
     def _render(self, batch):
         images = self._renderer.render([job.text for job in batch], [job.seed for job in batch])
-        return [None if self._unrenderable(job) else image for job, image in zip(batch, images, strict=True)]
+        return [None if self._unrenderable(job) else to_png(image) for job, image in zip(batch, images, strict=True)]
+
+    def _embed_images(self, batch):
+        return self._image_embedder.embed_images([from_png(png) for png in batch])
 
 
 @pytest.fixture

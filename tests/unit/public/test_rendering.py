@@ -1,12 +1,11 @@
-import io
-
 import numpy as np
 import pytest
 from PIL import Image
 
 from spti_ray.errors import NothingMade
+from spti_ray.models.pixels import to_png
 from spti_ray.public.rendering import render_release
-from spti_ray.public.scoring import render_seed, to_png
+from spti_ray.public.scoring import render_seed
 from spti_ray.types import Candidate, RenderedImage
 
 CAT = Candidate("g01-000003", "a red cat", "pets", 1, "g00-000001", "fill")
@@ -102,8 +101,3 @@ def test_an_image_that_can_not_be_rendered_is_left_out_and_the_others_keep_their
 def test_a_release_without_a_single_image_is_refused(tmp_path, local_engines):
     with pytest.raises(NothingMade, match="no image of the release could be rendered"):
         render_release(tmp_path, ALLOTTED, {}, local_engines(unrenderable=lambda job: True), run_seed=5)
-
-
-def test_png_keeps_every_pixel():
-    image_HWC = np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8)
-    np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(to_png(image_HWC)))), image_HWC)
