@@ -21,6 +21,7 @@ KINDS: dict[str, str] = {
     "image-to-text": "spti_ray.models.transformers_captioner:TransformersCaptioner",
     "blip": "spti_ray.models.transformers_captioner:TransformersCaptioner",
     "clip-vision": "spti_ray.models.embedders:ClipImageEmbedder",
+    "inception": "spti_ray.models.inception_embedder:InceptionEmbedder",
     "sentence": "spti_ray.models.embedders:SentenceEmbedder",
     "fake-writer": "spti_ray.models.fakes:FakeWriter",
     "fake-renderer": "spti_ray.models.fakes:FakeRenderer",
@@ -36,6 +37,7 @@ OPTIONS: dict[str, type[Section]] = {
     "image-to-text": options.CaptionerOptions,
     "blip": options.CaptionerOptions,
     "clip-vision": options.ImageEmbedderOptions,
+    "inception": options.InceptionOptions,
     "sentence": options.SentenceOptions,
     **{kind: options.FakeOptions for kind in KINDS if kind.startswith("fake-")},
 }

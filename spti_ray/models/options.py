@@ -13,8 +13,10 @@ from spti_ray.config import Section
 
 
 class VllmOptions(Section):
-    prompt_format: Literal["completion", "chat"] = Field(
-        "completion", description="chat: the prompt becomes a user message in the model's chat template."
+    prompt_format: Literal["completion", "chat", "few-shot-chat"] = Field(
+        "completion",
+        description="chat: the prompt becomes a user message in the model's chat template. few-shot-chat: each example "
+        "of it becomes a user message and the assistant's answer.",
     )
     chat_template_kwargs: dict[str, Any] = Field(default={}, description="For chat, such as {enable_thinking: false}.")
     max_model_len: int | None = Field(2048, ge=16, description="Tokens of prompt and output together.")
@@ -48,6 +50,19 @@ class CaptionerOptions(Section):
 
 class ImageEmbedderOptions(Section):
     pass
+
+
+class InceptionOptions(Section):
+    sha256: str | None = Field(
+        "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
+        description="Of the file, which is refused if it has another; null for a network of your own.",
+    )
+    pixels: int | None = Field(
+        None,
+        ge=8,
+        description="Images are first cut to their middle square and brought to this many pixels, then to the "
+        "network's 299.",
+    )
 
 
 class SentenceOptions(Section):

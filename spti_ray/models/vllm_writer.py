@@ -22,6 +22,7 @@ from vllm.v1.engine.exceptions import EngineDeadError
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import identify
+from spti_ray.models.chat import few_shot_turns
 from spti_ray.models.options import VllmOptions
 from spti_ray.models.protocols import EngineDead
 from spti_ray.models.vllm_arguments import BLOCK_TOKENS, TOP_P_ARGUMENT, engine_arguments
@@ -80,8 +81,9 @@ class VllmWriter:
     def _encode(self, prompt: str) -> list[int]:
         if self._options.prompt_format == "completion":
             return self._tokenizer.encode(prompt)
+        chat = self._options.prompt_format == "few-shot-chat"
         encoded: Any = self._tokenizer.apply_chat_template(
-            [{"role": "user", "content": prompt}],
+            few_shot_turns(prompt) if chat else [{"role": "user", "content": prompt}],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=False,

@@ -26,24 +26,36 @@ _DANGLING = frozenset(
 )
 
 
-def clean(raw: str, min_words: int, max_words: int) -> str | None:
-    """Return the first usable line of `raw` as a plain phrase of `min_words` to `max_words` words, or None."""
+def clean(raw: str, min_words: int, max_words: int, sentences: int = 1) -> str | None:
+    """Return the first usable line of `raw` as a plain phrase of `min_words` to `max_words` words, or None.
+
+    Of at most `sentences` sentences. Where more than one is wanted, the last keeps its full stop, and one that was cut
+    off is dropped.
+    """
     line = next((part.strip() for part in raw.splitlines() if part.strip()), "")
     line = _BULLET.sub("", line)
     line = _COUNT.sub("", _PREAMBLE.sub("", _ECHO.sub("", line)))
-    line = _SENTENCE_END.split(line, maxsplit=1)[0]
+    line, ended = _first_sentences(line, sentences)
     line = " ".join(line.replace('"', "").split()).strip(_QUOTES).rstrip(".,;:!?-–— ").strip(_QUOTES)
     if not line or _MARKUP.search(line) or "_" in line or not line.isprintable():
         return None
     words = _without_repeats(line.split(" "))
-    while words and _dangles(words[-1]):
+    while words and not ended and _dangles(words[-1]):
         words.pop()
     if not min_words <= len(words) <= max_words:
         return None
     letters = sum(character.isalpha() and character.isascii() for word in words for character in word)
     if letters < 0.7 * sum(len(word) for word in words) or _stutters(words):
         return None
-    return " ".join(words).rstrip(",;: ")
+    return " ".join(words).rstrip(",;: ") + ("." if ended else "")
+
+
+def _first_sentences(line: str, count: int) -> tuple[str, bool]:
+    """The first `count` whole sentences, without the last full stop, and whether that belongs to them."""
+    ends = [match.start() for match in _SENTENCE_END.finditer(line)]
+    if not ends:
+        return line, False
+    return line[: ends[min(count, len(ends)) - 1]], count > 1
 
 
 def normal_form(text: str) -> str:

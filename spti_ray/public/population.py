@@ -104,7 +104,7 @@ class Population:
     def _first_usable(self, raw: Sequence[str], slot: _Slot, seen: set[str]) -> str | None:
         limits = self._config.prompts
         for completion in raw:
-            text = clean(completion, limits.min_words, limits.max_words)
+            text = clean(completion, limits.min_words, limits.max_words, limits.sentences)
             if text is None or normal_form(text) in seen:
                 continue
             if any(word in f" {normal_form(text)} " for word in self._excluded):
@@ -125,7 +125,7 @@ class Population:
                 prompt=prompt,
                 n=1,
                 seed=seed,
-                max_tokens=build.max_tokens(num_words),
+                max_tokens=build.max_tokens(num_words, self._config.prompts.max_tokens),
                 # What could not be used was a copy more often than nonsense: be bolder each time.
                 temperature=variation.temperature + _BOLDER * attempt,
                 top_p=variation.top_p,

@@ -64,15 +64,21 @@ def mask(text: str, share: float, rng: random.Random) -> str:
 
 def target_length(prompts: PromptsConfig, parent_words: int | None, rng: random.Random) -> int:
     """A sampled target length in words: near the parent's, else anywhere in the allowed range (Aug-PE, sec. 4)."""
+    least = prompts.min_target_words or prompts.min_words
     if parent_words is None:
-        shortest = min(prompts.max_words, prompts.min_words + 1)
+        shortest = min(prompts.max_words, prompts.min_target_words or prompts.min_words + 1)
         return rng.randint(shortest, max(shortest, prompts.max_words * 2 // 3))
-    return min(prompts.max_words, max(prompts.min_words, parent_words + rng.choice((-2, -1, -1, 0, 0, 0, 1, 1, 2))))
+    if prompts.length_deviation is None:
+        change = rng.choice((-2, -1, -1, 0, 0, 0, 1, 1, 2))
+    else:
+        change = int(rng.gauss(0.0, prompts.length_deviation))
+    return min(prompts.max_words, max(least, parent_words + change))
 
 
-def max_tokens(num_words: int) -> int:
+def max_tokens(num_words: int, most: int | None = None) -> int:
     """Room for `num_words` English words (about 1.4 tokens each) and some slack; the newline stops earlier."""
-    return int(num_words * 2) + 6
+    enough = int(num_words * 2) + 6
+    return enough if most is None else min(enough, most)
 
 
 def _line(values: dict[str, str], num_words: int, text: str) -> str:

@@ -113,3 +113,12 @@ def test_cleaning_a_clean_text_changes_nothing(raw):
 def test_texts_that_differ_in_case_and_punctuation_only_are_duplicates():
     assert normal_form("A red-dog, sitting!") == normal_form("a Red dog sitting")
     assert normal_form("a red dog") != normal_form("a red dogs")
+
+
+def test_as_many_sentences_are_kept_as_are_wanted_and_none_that_was_cut_off():
+    raw = "A bed stands by a wall. The lamp is lit. A window shows trees. On the floor a rug"
+    assert clean(raw, 2, 40) == "A bed stands by a wall"
+    assert clean(raw, 2, 40, sentences=2) == "A bed stands by a wall. The lamp is lit."
+    assert clean(raw, 2, 40, sentences=9) == "A bed stands by a wall. The lamp is lit. A window shows trees."
+    assert clean("A bed. A lamp.", 2, 40, sentences=3) == "A bed. A lamp."
+    assert clean("A bed that was cut off by the limit", 2, 40, sentences=3) == "A bed that was cut off by the limit"

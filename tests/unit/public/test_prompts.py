@@ -125,3 +125,18 @@ def test_a_target_length_stays_near_the_parent():
 @given(st.integers(1, 100))
 def test_there_is_room_for_the_wanted_words(num_words):
     assert build.max_tokens(num_words) >= 1.4 * num_words + 2
+
+
+def test_a_childs_length_varies_by_the_deviation_within_its_bounds():
+    limits = PROMPTS.model_copy(update={"max_words": 75, "min_target_words": 25, "length_deviation": 36.0})
+    rng = random.Random(0)
+    lengths = [build.target_length(limits, 50, rng) for _ in range(2000)]
+    assert min(lengths) == 25 and max(lengths) == 75
+    between = [length for length in lengths if 25 < length < 75]
+    assert 0.4 < len(between) / len(lengths) < 0.6, "what lies within 0.7 deviations"
+    assert {build.target_length(limits, None, rng) for _ in range(500)} == set(range(25, 51))
+
+
+def test_an_answers_tokens_are_what_its_length_needs_and_at_most_the_limit():
+    assert build.max_tokens(10) == build.max_tokens(10, 100) == 26
+    assert build.max_tokens(60, 100) == 100

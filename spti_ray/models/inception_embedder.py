@@ -1,0 +1,85 @@
+"""The Inception network of the Fréchet inception distance, as an image embedder.
+
+Which Inception: the ImageNet classifier of 2015-12-05 that TensorFlow published and FID was defined with (Heusel et al.
+2017, arXiv 1706.08500), in the TorchScript file that NVIDIA made of it for StyleGAN2-ADA, whose layers need nothing but
+torch. Its address: nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt. The
+ImageNet weights of torchvision or timm are another network. Features are the 2,048 of the last pooling layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+from spti_ray.config import EngineConfig
+from spti_ray.files import sha256_of
+from spti_ray.models.batching import device_of, padded_batches
+from spti_ray.models.bundled import ModelMissing
+from spti_ray.models.options import InceptionOptions
+from spti_ray.types import FloatArray, ImageArray
+
+FILE = "inception-2015-12-05.pt"
+_SIDE = 299
+
+
+class InceptionEmbedder:
+    """`model` is the file, or the folder that holds it. Always float32: the file has its own arithmetic."""
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._options = InceptionOptions.model_validate(config.options)
+        path = _file(config.model)
+        self._sha256 = sha256_of(path)
+        if self._options.sha256 not in (None, self._sha256):
+            raise ModelMissing(
+                f"{path} is not the Inception of the Fréchet distance: its SHA-256 is {self._sha256}, not "
+                f"{self._options.sha256}; download it again, or set image_embedder.options.sha256"
+            )
+        self._device = device_of(config)
+        network: Any = torch.jit.load(str(path), map_location=self._device)
+        self._layers = network.eval().layers
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": self.config.kind, "model": _file(self.config.model).name, "revision": self._sha256[:12]}
+
+    @torch.inference_mode()
+    def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
+        """Return L2-normalised [B, 2048] float32 rows, one per HWC uint8 RGB image of any size."""
+        rows: list[FloatArray] = []
+        for batch, num_real in padded_batches(images, self.config.batch_size):
+            pixels_BHWC = np.stack([self._resized(image) for image in batch])
+            pixels_BCHW = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device)
+            # The scale that the network was trained with.
+            features_BE = self._layers((pixels_BCHW - 128) / 128).flatten(1)
+            rows.append(torch.nn.functional.normalize(features_BE.float(), dim=-1).cpu().numpy()[:num_real])
+        return np.concatenate(rows) if rows else np.zeros((0, 2048), np.float32)
+
+    def _resized(self, image: ImageArray) -> FloatArray:
+        """HWC float32 of 299 x 299, bicubic, without aliasing (Parmar et al. 2022, arXiv 2104.11222)."""
+        if self._options.pixels:
+            square = (self._options.pixels, self._options.pixels)
+            image = np.asarray(ImageOps.fit(Image.fromarray(image), square, Image.Resampling.BICUBIC))
+        return _bicubic(image, _SIDE)
+
+
+def _bicubic(image: ImageArray, side: int) -> FloatArray:
+    """Channel by channel in float32: Pillow's 8-bit filter would round."""
+    channels = [Image.fromarray(image[:, :, c].astype(np.float32)) for c in range(3)]
+    resized = [np.asarray(channel.resize((side, side), Image.Resampling.BICUBIC)) for channel in channels]
+    return np.clip(np.stack(resized, axis=-1), 0, 255)
+
+
+def _file(model: str) -> Path:
+    path = Path(model).expanduser()
+    path = path / FILE if path.is_dir() else path
+    if not path.is_file():
+        raise ModelMissing(
+            f"{path} is not there: download {FILE} from nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/"
+            "metrics/ and give its path as image_embedder.model"
+        )
+    return path
