@@ -81,9 +81,10 @@ class VllmWriter:
     def _encode(self, prompt: str) -> list[int]:
         if self._options.prompt_format == "completion":
             return self._tokenizer.encode(prompt)
-        chat = self._options.prompt_format == "few-shot-chat"
+        few_shot = self._options.prompt_format == "few-shot-chat"
+        turns: Any = few_shot_turns(prompt) if few_shot else [{"role": "user", "content": prompt}]
         encoded: Any = self._tokenizer.apply_chat_template(
-            few_shot_turns(prompt) if chat else [{"role": "user", "content": prompt}],
+            turns,
             add_generation_prompt=True,
             tokenize=True,
             return_dict=False,
