@@ -7,6 +7,7 @@ goes through `Gate`, which charges the budget before any vote is cast and adds t
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Protocol
 
 from spti_ray.config import Config
@@ -27,6 +28,11 @@ class Voter(Protocol):
 
     def ready(self) -> None:
         """Wait for the private views: what can fail there must fail before a charge is made."""
+        ...
+
+    def show(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
+        """Candidates that are embedded while others of the generation are still made, for the private side to compare
+        with its records ahead of the query. No vote is cast, and nothing comes back."""
         ...
 
     def vote(self, query: Query, scored: ScoredCandidates, votes_per_record: int) -> Iterable[Votes]:
@@ -65,6 +71,7 @@ def evolve(
 
     Fewer generations than planned are measured if crashes burned slots. BudgetExhausted if none could be.
     """
+    k = config.privacy.votes_per_record
     selected: tuple[Selected, ...] = ()
     for generation in range(config.evolution.generations):
         histogram = gate.committed(generation)
@@ -75,7 +82,7 @@ def evolve(
                 break
             watch.generation(generation, "candidates")
             fresh = candidates or (population.next(generation, selected) if generation else population.initial())
-            scored = scoring.embed(fresh)
+            scored = scoring.embed(fresh, partial(voter.show, generation, votes_per_record=k))
             candidates = scored.candidates
             store.save(generation, scored)
             watch.generation(generation, "votes")
@@ -83,7 +90,7 @@ def evolve(
             ids = tuple(candidate.id for candidate in candidates)
             reservation = gate.reserve(generation, scored.sha256(), ids)
             watch.charged(gate.spent())
-            votes = voter.vote(reservation.query, scored, config.privacy.votes_per_record)
+            votes = voter.vote(reservation.query, scored, k)
             histogram = gate.measure(reservation, votes, voter.num_shards)
         if candidates is None:
             raise RunDamaged(f"generation {generation} is committed, but its candidates are gone from the run")

@@ -92,6 +92,14 @@ class ScoredCandidates:
             if matrix_KE.ndim != 2 or len(matrix_KE) != len(self.candidates):
                 raise ValueError(f"{space} embeddings must have one row per candidate")
 
+    def only(self, wanted_K: Sequence[bool]) -> ScoredCandidates:
+        """Some of the candidates, with their embeddings."""
+        return ScoredCandidates(
+            Candidates(tuple(c for c, wanted in zip(self.candidates, wanted_K, strict=True) if wanted)),
+            {space: matrix_KE[np.array(wanted_K, dtype=np.bool_)] for space, matrix_KE in self.embeddings_KE.items()},
+            self.weights,
+        )
+
     def sha256(self) -> str:
         """The hash that ties votes, reservation and histogram to exactly these candidates and embeddings."""
         digest = hashlib.sha256()

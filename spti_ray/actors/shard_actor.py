@@ -98,6 +98,12 @@ class ShardActor:
         self.prepare()
         return self._shard.vote(run, generation, scored, votes_per_record).to_wire()
 
+    @content_free("comparing")
+    def look_at(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
+        """Get ahead with candidates that are embedded already. Tells nothing; see `Shard.look_at`."""
+        self.prepare()
+        self._shard.look_at(generation, block, votes_per_record)
+
     def _embed_images(self) -> Callable[[list[ImageArray]], FloatArray] | None:
         return self._engine("image_embedder")
 
@@ -134,6 +140,15 @@ class RayVoter:
             found = [problem for shard in self._ask("prepare") for problem in shard]
             self._report_problems(sorted(found))
             self._report_problems = None
+
+    def show(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
+        """Let the shards get ahead with candidates that are embedded already; does not wait, and tells nothing.
+
+        A shard that fails at it, or is lost, looks at these candidates when it votes.
+        """
+        reference = ray.put(block)
+        for shard in self._shards:
+            shard.look_at.remote(generation, reference, votes_per_record)
 
     def vote(self, query: Query, scored: ScoredCandidates, votes_per_record: int) -> Iterator[Votes]:
         """The shards' votes as they come in. Raises ShardFailed."""

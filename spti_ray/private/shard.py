@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -28,9 +29,10 @@ from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import ShardError, content_free
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.source import Unit
+from spti_ray.private.standings import Standings
 from spti_ray.private.stored import ViewRow, read_views, writing
 from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes, quantise, usable_rows
-from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
+from spti_ray.types import CountArray, FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
 
 EmbedImages = Callable[[list[ImageArray]], FloatArray]
 Caption = Callable[[list[ImageArray]], Sequence[PrivateText]]
@@ -77,6 +79,7 @@ class Shard:
         self._key = _key_of(data, unit, self._label_names, self._spaces, shard_id, num_shards, fingerprint)
         self._views: Views | None = None
         self._problems: list[tuple[int, str]] = []
+        self._standings: tuple[tuple[int, int], Standings] | None = None
 
     def __repr__(self) -> str:
         return f"<Shard {self.shard_id} of {self.num_shards}>"
@@ -141,7 +144,27 @@ class Shard:
         """
         views = self._prepared()
         query = Query(run, generation, scored.sha256())
-        return Votes(query, self.shard_id, cast_votes(views, scored, k), max_total=k * views.num_units)
+        return Votes(query, self.shard_id, self._counts(views, generation, scored, k), max_total=k * views.num_units)
+
+    @content_free("comparing")
+    def look_at(self, generation: int, block: ScoredCandidates, k: int) -> None:
+        """Compare the records with candidates that are there while others of their generation are still made.
+
+        What is found stays in this process until a reserved query asks for votes (`vote`): nobody is told, and a
+        process that ends takes it along.
+        """
+        views = self._prepared()
+        if self._standings is None or self._standings[0] != (generation, k):
+            self._standings = (generation, k), Standings(self._file.parent, k)
+        self._standings[1].add(views, block)
+
+    def _counts(self, views: Views, generation: int, scored: ScoredCandidates, k: int) -> CountArray:
+        standings, self._standings = self._standings, None
+        if standings is not None and standings[0] == (generation, k):
+            # A full disk must not cost the reservation: without files all is compared anew.
+            with suppress(OSError):
+                return standings[1].count(views, scored)
+        return cast_votes(views, scored, k)
 
     @content_free("listing problems")
     def problems(self) -> list[tuple[int, str]]:
@@ -167,6 +190,7 @@ class Shard:
         if found is None:
             return False
         self._views, self._problems = found
+        self._standings = None
         return True
 
     def _prepared(self) -> Views:

@@ -13,7 +13,7 @@ Formal guarantees, pinned by tests/statistical/test_sensitivity.py:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, NoReturn, Protocol
@@ -42,6 +42,8 @@ _BYTES_PER_SCORE = 40
 # Bytes per entry of a unit's vector in a block: int16 rows, int64 sums, float64 operand.
 _BYTES_PER_ENTRY = 18
 _USABLE_ROWS = 2048
+BLOCK_BYTES = 64 * 2**20
+"""Of similarities at a time; has no influence on the counts."""
 
 
 class VotingError(ValueError):
@@ -135,18 +137,42 @@ def integer_weights(weights: Mapping[Space, float]) -> dict[Space, int]:
     return {space: step // divisor for space, step in steps.items()}
 
 
-def cast_votes(views: Views, scored: ScoredCandidates, k: int, block_bytes: int = 64 * 2**20) -> CountArray:
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """PRIVATE: some units of one label, side by side, against all usable candidates of it.
+
+    `label` is an index into the views' label names, `columns_K` are positions in the generation's candidates, in order,
+    and `similarities` is [units, len(columns_K)], exact.
+    """
+
+    label: int
+    columns_K: IndexArray
+    similarities: ScoreArray
+
+
+def cast_votes(views: Views, scored: ScoredCandidates, k: int, block_bytes: int = BLOCK_BYTES) -> CountArray:
     """Return clean counts, int64 [K]: each unit votes for the k nearest distinct candidates of its label.
 
-    The similarity is the weighted sum over the voting spaces. With groups, see `_units`. `block_bytes` bounds the
-    memory of similarities and has no influence on the counts. Raises `VotingError` if k < 1 or if
-    spaces or embedding dimensions do not match.
+    For the arguments and errors see `comparisons`; a k below 1 is a `VotingError` too.
     """
     if k < 1:
         raise VotingError("k must be at least 1")
+    counts_K = np.zeros(len(scored.candidates), dtype=np.int64)
+    for found in comparisons(views, scored, block_bytes):
+        counts_K[found.columns_K] += count_nearest(found.similarities, min(k, len(found.columns_K)))
+    return counts_K
+
+
+def comparisons(
+    views: Views, scored: ScoredCandidates, block_bytes: int = BLOCK_BYTES
+) -> Generator[Comparison, None, None]:
+    """Every unit that can vote against the candidates of its label: label by label, and in each in the units' order.
+
+    The similarity is the weighted sum over the voting spaces. With groups, see `_units`. `block_bytes` bounds the
+    memory of one comparison. Raises `VotingError` if spaces or embedding dimensions do not match.
+    """
     if set(scored.embeddings_KE) - set(views.vectors_PE):
         raise VotingError("the records have no views in a voting space of the candidates")
-    counts_K = np.zeros(len(scored.candidates), dtype=np.int64)
     weights = integer_weights(scored.weights)
     quantised_KE = {space: quantise(scored.embeddings_KE[space]) for space in weights}
     usable_P = np.logical_and.reduce([views.usable_P[space] for space in weights])
@@ -176,9 +202,7 @@ def cast_votes(views: Views, scored: ScoredCandidates, k: int, block_bytes: int 
             if views.groups_P is not None:
                 summed = np.add.reduceat(joined_PE, bounds[:-1] - bounds[0], axis=0, dtype=np.int64)
             scale = int(np.diff(bounds).max()) * sum(weights.values())
-            similarities = _exact_product(summed, candidates_EK, scale)
-            counts_K[columns_K] += _count_nearest(similarities, min(k, len(columns_K)))
-    return counts_K
+            yield Comparison(code, columns_K, _exact_product(summed, candidates_EK, scale))
 
 
 def _rows_of_label(views: Views, usable_P: MaskArray, code: int) -> IndexArray:
@@ -222,12 +246,21 @@ def _exact_product(
     return vectors.astype(np.int64) @ candidates_EK.astype(np.int64)
 
 
-def _count_nearest(similarities: ScoreArray, k: int) -> CountArray:
+def count_nearest(similarities: ScoreArray, k: int) -> CountArray:
     """[K] int64: how many rows have each column among their k largest; see `_nearest`."""
     if k == 1:
         # The usual case, and four times as fast; argmax takes the lowest of equal columns as well.
         return np.bincount(similarities.argmax(axis=1), minlength=similarities.shape[1]).astype(np.int64)
     return _nearest(similarities, k).sum(axis=0)
+
+
+def k_nearest(similarities: ScoreArray, k: int) -> tuple[IndexArray, IndexArray]:
+    """Columns of the k largest of each row, [units, k] in order of columns, and their values; see `_nearest`."""
+    if k == 1:
+        columns = similarities.argmax(axis=1)[:, None]
+    else:
+        columns = np.nonzero(_nearest(similarities, k))[1].reshape(-1, k)
+    return columns, np.take_along_axis(similarities, columns, axis=1).astype(np.int64)
 
 
 def _nearest(similarities: ScoreArray, k: int) -> MaskArray:

@@ -126,6 +126,18 @@ def test_a_killed_shard_or_embedder_changes_no_count(images, tmp_path):
     assert _sum(voter) == _expected(config, tmp_path), "without the cache the views are made again"
 
 
+def test_candidates_that_were_shown_ahead_change_no_count_whatever_dies_in_between(images, tmp_path):
+    config = _config(images, 2)
+    shards = _actors(config, tmp_path, "ahead")
+    voter = RayVoter(shards, lambda problems: None)
+    voter.show(2, _scored().only([i != 3 for i in range(5)]), 1)
+    assert _sum(voter) == _expected(config, tmp_path)
+    voter.show(2, _scored().only([i != 3 for i in range(5)]), 1)
+    ray.kill(shards[0], no_restart=False)
+    voter.show(2, _scored().only([i == 3 for i in range(5)]), 1)
+    assert _sum(voter) == _expected(config, tmp_path)
+
+
 @ray.remote(num_cpus=0.01, max_restarts=-1, max_task_retries=0)
 class Answering:
     """Stands for a shard: it answers, or is lost at each call."""

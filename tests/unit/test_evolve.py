@@ -9,6 +9,7 @@ import pytest
 
 from spti_ray.errors import RunDamaged
 from spti_ray.evolve import BudgetExhausted, evolve
+from spti_ray.public import scoring as scoring_module
 from spti_ray.public.population import Population
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.types import NoisyHistogram
@@ -27,6 +28,9 @@ class Recorder:
 
     def ready(self):
         self.events.append("views ready")
+
+    def show(self, generation, block, votes_per_record):
+        self.events.append(f"shown {len(block.candidates)} of generation {generation} for {votes_per_record} votes")
 
     def vote(self, query, scored, votes_per_record):
         assert query == "the reserved query"
@@ -82,6 +86,16 @@ def test_candidates_are_durable_and_views_ready_before_the_charge_and_the_charge
     _evolve(make_config(), local_engines(), recorder)
     before, after = ["save", "views ready", "reserve"], ["vote", "measure", "selected"]
     assert recorder.events == [*before, "1 charged", *after, *before, "2 charged", *after]
+
+
+def test_candidates_are_shown_ahead_of_the_charge_and_nothing_comes_back(make_config, local_engines, monkeypatch):
+    monkeypatch.setattr(scoring_module, "_LEAST_BLOCK", 5)
+    recorder = Recorder()
+    _evolve(make_config(privacy__votes_per_record=2), local_engines(), recorder)
+    shown = [f"shown 5 of generation {generation} for 2 votes" for generation in (0, 1)]
+    before = recorder.events[: recorder.events.index("reserve")]
+    assert before == [shown[0]] * 2 + ["save", "views ready"]
+    assert [event for event in recorder.events if event.startswith("shown")] == [shown[0]] * 2 + [shown[1]] * 2
 
 
 def test_a_committed_generation_is_replayed_without_vote_or_charge(make_config, local_engines):

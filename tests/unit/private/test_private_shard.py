@@ -1,5 +1,6 @@
 """A shard: private views in fixed batches, failures that cost one record its vote, the cache, and silence."""
 
+import errno
 import io
 import logging
 import os
@@ -17,6 +18,7 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
+from spti_ray.private import standings
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import ShardError
 from spti_ray.private.shard import VIEW_FAILED, Shard
@@ -127,6 +129,25 @@ def test_votes_carry_their_query_and_the_bound(data):
     assert votes.shard_id == 0 and votes.query == Query(*ASKED, candidates.sha256())
     assert votes.max_total == 2 * NUM
     assert votes.counts_K.dtype == np.int64 and votes.counts_K.tolist() == [5, 4, 5, 4]  # one 'y' is undecodable
+
+
+@pytest.mark.parametrize("case", ["the same", "another generation", "another k", "no room"])
+def test_what_was_looked_at_ahead_changes_no_vote_and_leaves_no_file(data, tmp_path, monkeypatch, case):
+    plain, ahead = (shard(data, label_names=("x", "y"), cache=tmp_path / name) for name in ("plain", "ahead"))
+    for private in (plain, ahead):
+        private.prepare(Engines().embed_images)
+    files = sorted((tmp_path / "ahead").iterdir())
+    block = scored().only([True, False, True, True])
+    generation = ASKED[1] - (case == "another generation")
+    assert ahead.look_at(generation, block, 2 + (case == "another k")) is None
+    if case == "no room":
+        monkeypatch.setattr(standings.Standings, "count", _no_room)
+    assert ahead.vote(*ASKED, scored(), 2).to_wire() == plain.vote(*ASKED, scored(), 2).to_wire()
+    assert sorted((tmp_path / "ahead").iterdir()) == files
+
+
+def _no_room(*_: object) -> None:
+    raise OSError(errno.ENOSPC, "full")
 
 
 def test_any_number_of_shards_gives_the_same_sum(data):
@@ -319,8 +340,10 @@ def test_nothing_private_is_printed_raised_or_pickled(data, capfd, caplog, monke
             pickle.dumps(private)
         monkeypatch.setattr("spti_ray.private.shard.cast_votes", unexpected)
         monkeypatch.setattr("spti_ray.private.shard.writing", unexpected)
+        monkeypatch.setattr("spti_ray.private.standings.comparisons", unexpected)
         for call in (
             lambda: private.vote(*ASKED, scored(ONE), 1),
+            lambda: private.look_at(0, scored(ONE), 1),
             lambda: private.prepare(engines.embed_images, engines.caption, engines.embed_texts),
         ):
             with pytest.raises(ShardError) as caught:

@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spti_ray.errors import NothingMade
+from spti_ray.public import scoring as module
 from spti_ray.public.population import Population
 from spti_ray.public.scoring import ScoreCache, Scoring, render_seed
 from spti_ray.public.selection import Selected
@@ -231,3 +232,33 @@ def test_voted_renders_are_kept_with_the_seed_that_made_them(make_config, local_
 def test_every_image_has_a_seed_of_its_own():
     seeds = {render_seed(run, f"g00-{i:06d}", variant) for run in (0, 1) for i in range(20) for variant in range(5)}
     assert len(seeds) == 200
+
+
+@pytest.mark.parametrize(("voting", "lookahead"), [("image", 0), ("joint", 0), ("caption", 2)])
+def test_blocks_are_shown_as_soon_as_they_are_full_and_survivors_among_them(
+    make_config, local_engines, monkeypatch, voting, lookahead
+):
+    monkeypatch.setattr(module, "_LEAST_BLOCK", 3)
+    config = make_config(evolution__voting=voting, evolution__lookahead=lookahead)
+    engines = local_engines(2, unrenderable=lambda job: job.text == TEXTS[1])
+    scores = scoring(config, engines, fixed_variations)
+    scores.embed(candidates(2))
+    shown: list = []
+    asked: list[int] = []
+
+    def stream():
+        for candidate in candidates():
+            asked.append(len(shown))
+            yield candidate
+
+    whole = scores.embed(stream(), shown.append)
+    rows = {item.id: i for i, item in enumerate(whole.candidates)}
+    assert shown and (voting == "joint" or asked[-1] > 0), "before the last candidate was asked for"
+    seen = [item.id for block in shown for item in block.candidates]
+    assert len(set(seen)) == len(seen) and all(len(block.candidates) == 3 for block in shown)
+    assert "g00-000000" in seen and (voting == "caption" or "g00-000001" not in seen), "what has no row is not shown"
+    for block in shown:
+        assert block.weights == whole.weights
+        for space, matrix_KE in block.embeddings_KE.items():
+            at = [rows[item.id] for item in block.candidates]
+            np.testing.assert_array_equal(matrix_KE, whole.embeddings_KE[space][at])
