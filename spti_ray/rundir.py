@@ -26,7 +26,7 @@ import yaml
 from spti_ray import __version__
 from spti_ray.config import Config
 from spti_ray.config_load import ConfigError, changed_keys, config_sha256, resolved
-from spti_ray.files import private_folder, write_atomic, write_table_atomic
+from spti_ray.files import atomic_file, private_folder, write_atomic, write_table_atomic
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.selection import Selected
 from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Space
@@ -44,6 +44,8 @@ _CANDIDATE_SCHEMA = pa.schema(
 _RENDER_SCHEMA = pa.schema(
     [("candidate_id", pa.string()), ("variant", pa.int32()), ("seed", pa.int64()), ("png", pa.binary())]
 )
+
+_RENDERS_AT_A_TIME = 64
 
 _LOCK_ATTEMPTS = 3
 """`locked` holds the lock for a moment, to see whether it is held."""
@@ -185,13 +187,20 @@ class GenerationStore:
         folder = self.folder(generation)
         folder.mkdir(parents=True, exist_ok=True)
         fresh = [
-            self._cache.renders[candidate.id]
+            candidate.id
             for candidate in scored.candidates
             if candidate.id in self._cache.renders and candidate.id not in self._on_disk
         ]
-        rows = [{name: getattr(render, name) for name in _RENDER_SCHEMA.names} for render in fresh]
-        write_table_atomic(folder / "renders.parquet", pa.Table.from_pylist(rows, schema=_RENDER_SCHEMA))
-        self._on_disk.update(render.candidate_id for render in fresh)
+        with (
+            atomic_file(folder / "renders.parquet") as file,
+            pq.ParquetWriter(file, _RENDER_SCHEMA, compression="zstd") as writer,
+        ):
+            # A few at a time: all renders of a generation may be more than memory holds.
+            for first in range(0, len(fresh), _RENDERS_AT_A_TIME):
+                few = [self._cache.renders[name] for name in fresh[first : first + _RENDERS_AT_A_TIME]]
+                rows = [{name: getattr(render, name) for name in _RENDER_SCHEMA.names} for render in few]
+                writer.write_table(pa.Table.from_pylist(rows, schema=_RENDER_SCHEMA))
+        self._on_disk.update(fresh)
         table = pa.Table.from_pylist(
             [{name: getattr(candidate, name) for name in _CANDIDATE_SCHEMA.names} for candidate in scored.candidates],
             schema=_CANDIDATE_SCHEMA,
@@ -214,9 +223,13 @@ class GenerationStore:
 
     def _load_renders(self, generation: int) -> None:
         file = self.folder(generation) / "renders.parquet"
-        for row in pq.read_table(file).to_pylist() if file.exists() else []:
-            self._cache.renders[row["candidate_id"]] = RenderedImage(**row)
-            self._on_disk.add(row["candidate_id"])
+        if not file.exists():
+            return
+        with pq.ParquetFile(file) as renders:
+            for batch in renders.iter_batches(_RENDERS_AT_A_TIME):
+                for row in batch.to_pylist():
+                    self._cache.renders[row["candidate_id"]] = RenderedImage(**row)
+                    self._on_disk.add(row["candidate_id"])
 
 
 def read_run(path: Path) -> dict[str, Any]:

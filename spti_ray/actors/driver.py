@@ -46,6 +46,7 @@ from spti_ray.public.release import write_release
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected, allot_images
+from spti_ray.public.spool import RenderSpool
 from spti_ray.report.build import build_report
 from spti_ray.rundir import GenerationStore, RunDir
 from spti_ray.timeline import Timeline
@@ -154,7 +155,7 @@ class _Run:
         pools: dict[Role, Pool] = {role: self._pool(role, actors[role], events, engines) for role in actors}
         streams = RayEngines(pools, engines)
 
-        cache = ScoreCache()
+        cache = ScoreCache(renders=RenderSpool(run.path))
         population = Population(config, streams)
         scoring = Scoring(config, streams, population.variations, cache)
         store = GenerationStore(run, cache)
