@@ -7,9 +7,11 @@ before a charge. The driver is the only process that opens the ledger.
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import logging
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from rich.console import Console
 
 from spti_ray import __version__
 from spti_ray.actors.cluster import Reserved, cluster
+from spti_ray.actors.engine_actor import PRIVATE_ROLES
 from spti_ray.actors.kept_units import KEPT_ROLES, KeptUnits
 from spti_ray.actors.metrics import Metrics
 from spti_ray.actors.placement import plan, roles_needed
@@ -150,9 +153,20 @@ class _Run:
         data = config.data.model_copy(update={"path": self._source.location})
         at_workers = config.model_copy(update={"data": data})
         shards = start_shards(reserved, bundles, at_workers, engines, session, cache_folder, key)
-        voter = RayVoter(shards, self._report_problems)
         events = RayEvents()
-        pools: dict[Role, Pool] = {role: self._pool(role, actors[role], events, engines) for role in actors}
+        # Pools go on, and may grow, while the driver waits for shards.
+        voter = RayVoter(shards, self._report_problems, events.poll)
+        pools: dict[Role, Pool] = {
+            role: self._pool(
+                role,
+                actors[role],
+                events,
+                engines,
+                session,
+                others=(lambda: voter.num_preparing) if role in PRIVATE_ROLES else (lambda: 0),
+            )
+            for role in actors
+        }
         streams = RayEngines(pools, engines)
 
         cache = ScoreCache(renders=RenderSpool(run.path))
@@ -197,7 +211,15 @@ class _Run:
         self._progress.spent(spend.epsilon, self._plan.epsilon)
         self._metrics.spent(spend.epsilon)
 
-    def _pool(self, role: Role, actors: list[Any], events: RayEvents, engines: EnginesConfig) -> Pool:
+    def _pool(
+        self,
+        role: Role,
+        actors: list[Any],
+        events: RayEvents,
+        engines: EnginesConfig,
+        session: str,
+        others: Callable[[], int],
+    ) -> Pool:
         counted = role in ("writer", "renderer")
 
         def on_unit(result: Any, seconds: float) -> None:
@@ -207,6 +229,7 @@ class _Run:
             if counted:
                 self._progress.advance(len(result))
 
+        numbers = itertools.count(len(actors))
         runtime = self._config.runtime
         limits = Limits(
             slots=runtime.in_flight_per_actor,
@@ -220,10 +243,11 @@ class _Run:
             events,
             limits,
             on_unit,
-            grow=lambda: another_engine(role, self._config, engines),
+            grow=lambda: another_engine(role, next(numbers), session, self._config, engines),
             most=engines.of(role).max_replicas or engines.of(role).replicas,
             kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
             meter=self._metrics.of(role, engines.of(role).num_gpus),
+            others=others,
         )
 
     def _release(

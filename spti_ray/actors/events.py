@@ -93,6 +93,14 @@ class Events(ABC):
             return
         if not self._next(self._timers[0][0] if self._timers else None) and not self._timers:
             raise RuntimeError("nothing is under way that could be waited for")
+        self._book()
+
+    def poll(self) -> None:
+        """Book what has happened, without waiting. For whoever waits for something else; not in a coroutine."""
+        self._next(self.now())
+        self._book()
+
+    def _book(self) -> None:
         while self._timers and self._timers[0][0] <= self.now():
             heapq.heappop(self._timers)[2]()
         for act in self._afterwards:

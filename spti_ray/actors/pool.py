@@ -37,6 +37,12 @@ _LOOK_S = 2.0
 _FULL = 0.9
 """Mean share of slots in use above which a pool is what the run waits for."""
 
+_OTHERS_S = 10.0
+"""How often a pool looks whether others than its streams keep its actors busy: if they still do, it grows."""
+
+_IDLE_S = 60.0
+"""After so long without a unit, or others' work, a pool gives back what it has grown by."""
+
 
 class EngineFailed(RuntimeError):
     """An engine could not be started; the message is one line."""
@@ -56,7 +62,8 @@ class _Stream:
 
 
 class Pool:
-    """`actors` are there from the start; `grow` makes another while there are fewer than `most`."""
+    """`actors` are there from the start; `grow` makes another while there are fewer than `most`. `others` says how many
+    actors somebody else than the pool's streams keeps busy, if there are so many."""
 
     def __init__(
         self,
@@ -69,6 +76,7 @@ class Pool:
         most: int = 0,
         kept: Callable[[tuple[Any, ...]], Kept] | None = None,
         meter: Meter = NO_METRICS,
+        others: Callable[[], int] = lambda: 0,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -76,7 +84,8 @@ class Pool:
         self._limits = limits
         self._on_unit = on_unit
         self._grow = grow
-        self._most = most
+        self._least, self._most = len(actors), most
+        self._others = others
         self._kept = kept
         self._meter = meter
         self._scheduler: Scheduler[Any] = Scheduler(limits)
@@ -88,10 +97,13 @@ class Pool:
         self._blamed: dict[Any, list[Unit]] = {}
         self._use = Use(events.now())
         self._looking = False
+        self._num_dispatched = 0
         self._was_up = False
         self._failures = 0
         self._reason = "it has no actors"
         events.afterwards(self._fill)
+        if others() and most > len(actors):
+            events.after(_OTHERS_S, self._look_at_others)
         for actor in actors:
             self._add(actor)
         meter.watch(lambda: Load.of(self._scheduler, self.num_actors))
@@ -187,6 +199,7 @@ class Pool:
             self._use.change(self._events.now(), 1)
             self._at_work[actor][unit] = self._events.now()
             self._events.call(actor, unit.arguments, partial(self._back, actor, unit))
+            self._num_dispatched += 1
             if not self._looking:
                 self._looking = True
                 self._use.begin(self._events.now())
@@ -208,6 +221,8 @@ class Pool:
         else:
             self._lost(actor, unit, outcome)
         self._leave_if_idle(actor)
+        if not self._scheduler.in_flight and self.num_actors > self._least:
+            self._events.after(_IDLE_S, partial(self._give_back, self._num_dispatched))
         if self._scheduler.load(actor) is None and not self._at_work.get(actor, True):
             self._ask(actor, _ASK_AGAIN_S[0])
 
@@ -298,6 +313,21 @@ class Pool:
         if self._use.share(now, self._scheduler.actors * self._limits.slots) > _FULL:
             for _ in range(min(self.num_actors, self._most - self.num_actors, self._useful() - self.num_actors)):
                 self._add_another()
+
+    def _look_at_others(self) -> None:
+        """While others are at work with the pool's actors: grow, as if they were streams that the run waits for."""
+        wanted = self._others()
+        for _ in range(min(self.num_actors, self._most - self.num_actors, wanted - self.num_actors)):
+            self._add_another()
+        if wanted:
+            self._events.after(_OTHERS_S, self._look_at_others)
+
+    def _give_back(self, num_dispatched: int) -> None:
+        """What the pool has grown by, if it had nothing to do since so many units had been handed out."""
+        if self._others():
+            self._events.after(_IDLE_S, partial(self._give_back, num_dispatched))
+        elif num_dispatched == self._num_dispatched:
+            self.shrink(self._least)
 
     def _add_another(self) -> None:
         if self._grow is not None and self._failures < _FAILURES:

@@ -52,10 +52,13 @@ def start_engines(
     return actors
 
 
-def another_engine(role: Role, config: Config, engines: EnginesConfig) -> Any:
-    """Create one more actor of a role, wherever there is or will be room: this is what makes a cluster grow."""
-    bundle = bundle_of(role, engines.of(role).replicas, config, engines)
-    return _engine(role, bundle, engines, bundle.by_preference())
+def another_engine(role: Role, index: int, session: str, config: Config, engines: EnginesConfig) -> Any:
+    """Create one more actor of a role, wherever there is or will be room: this is what makes a cluster grow.
+
+    Named as those of `start_engines` are, it serves shards too; `index` must be new in the session.
+    """
+    bundle = bundle_of(role, index, config, engines)
+    return _engine(role, bundle, engines, {"name": actor_name(session, bundle)} | bundle.by_preference())
 
 
 def _engine(role: Role, bundle: Bundle, engines: EnginesConfig, options: dict[str, Any]) -> Any:

@@ -18,7 +18,7 @@ from spti_ray.actors.hush import silence
 from spti_ray.actors.ray_events import creation_failure
 from spti_ray.config import Config
 from spti_ray.private.captions import PrivateText
-from spti_ray.private.content_free import SPEAKING, content_free
+from spti_ray.private.content_free import SPEAKING, ShardError, content_free
 from spti_ray.private.shard import Shard
 from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Votes, VotesWire
 
@@ -26,6 +26,9 @@ _MAX_LOSSES = 20
 _LONGEST_WAIT_S = 30.0
 """Between two tries, which begin with short waits: a model takes a minute to load, a new node several."""
 
+
+_LOOK_FOR_ENGINES_S = 10.0
+"""How often a shard looks whether there are more engines."""
 
 _GATHER_S = 0.1
 """For how long answers of shards are gathered before the first of them are passed on."""
@@ -39,24 +42,50 @@ class ShardFailed(RuntimeError):
     """A shard could not be prepared or voted; the message has no private content."""
 
 
-def _remote(names: list[str], offset: int) -> Callable[[list[Any]], Any]:
-    """Private calls to an engine's actors, spread over the replicas; a lost actor is asked again."""
-    actors = [ray.get_actor(name) for name in names]
-    turn = offset
+class _Serving:
+    """The actors of a role that serve shards: those of the run's start, and those that its pool has grown by since.
 
-    def call(batch: list[Any]) -> Any:
-        nonlocal turn
+    Actors are known by name, `...-index`: handles among a shard's arguments would not survive its restart.
+    """
+
+    def __init__(self, names: list[str], offset: int) -> None:
+        self._names = names
+        self._common = names[0].rpartition("-")[0] + "-"
+        self._turn = offset
+        self._actors: list[Any] = []
+        self._look_again = 0.0
+
+    def __call__(self, batch: list[Any]) -> Any:
+        """Have one of them run the batch; a lost actor's is run by another, or by itself when it is back."""
         for attempt in range(_MAX_LOSSES):
-            turn += 1
+            actors = self._known()
+            self._turn += 1
             try:
-                return ray.get(actors[turn % len(actors)].run_private.remote(batch))[0]
+                return ray.get(actors[self._turn % len(actors)].run_private.remote(batch))[0]
             except RayActorError:
                 if attempt + 1 == _MAX_LOSSES:
                     raise
+                self._look_again = 0.0
                 time.sleep(_pause_s(attempt))
         raise AssertionError("unreachable")
 
-    return call
+    def _known(self) -> list[Any]:
+        if time.monotonic() >= self._look_again:
+            there = {name for name in ray.util.list_named_actors() if name.startswith(self._common)}
+            # One that is on its way back is not listed: it is asked all the same.
+            names = [*self._names, *sorted(there - set(self._names))]
+            self._actors = [actor for actor in map(_actor, names) if actor is not None] or self._actors
+            self._look_again = time.monotonic() + _LOOK_FOR_ENGINES_S
+        if not self._actors:
+            raise ShardError("no engine is there that serves shards")
+        return self._actors
+
+
+def _actor(name: str) -> Any | None:
+    try:
+        return ray.get_actor(name)
+    except ValueError:  # it is gone for good
+        return None
 
 
 @ray.remote
@@ -117,15 +146,22 @@ class ShardActor:
 
     def _engine(self, role: str) -> Callable[[list[Any]], Any] | None:
         names = self._engines.get(role)
-        return _remote(names, self.shard_id) if names else None
+        return _Serving(names, self.shard_id) if names else None
 
 
 class RayVoter:
     """Asks every shard for its votes; a shard whose actor died is asked again, and the gate takes one answer each."""
 
-    def __init__(self, shards: list[Any], report_problems: Callable[[list[tuple[int, str]]], None]) -> None:
-        """`report_problems` gets the records that cast no vote, once; they are private."""
+    def __init__(
+        self,
+        shards: list[Any],
+        report_problems: Callable[[list[tuple[int, str]]], None],
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`report_problems` gets the records that cast no vote, once; they are private. `meanwhile` is called again and
+        again while shards are waited for."""
         self._shards = shards
+        self._meanwhile = meanwhile
         self._report_problems: Callable[[list[tuple[int, str]]], None] | None = report_problems
         # Starts the work at once; `ready` collects it.
         self._preparing = [shard.prepare.remote() for shard in shards]
@@ -133,6 +169,13 @@ class RayVoter:
     @property
     def num_shards(self) -> int:
         return len(self._shards)
+
+    @property
+    def num_preparing(self) -> int:
+        """How many shards make their views, as far as is known: each keeps one engine busy."""
+        if self._report_problems is None:
+            return 0
+        return len(ray.wait(self._preparing, num_returns=len(self._preparing), timeout=0)[1])
 
     def ready(self) -> None:
         """Wait for the private views of all shards. Raises ShardFailed."""
@@ -162,6 +205,7 @@ class RayVoter:
         # Lost ones and when they are asked again. Meanwhile the others are heard.
         later: dict[int, float] = {}
         while references or later:
+            self._meanwhile()
             for shard in [shard for shard, when in later.items() if when <= time.monotonic()]:
                 del later[shard]
                 references[getattr(self._shards[shard], method).remote(*arguments)] = shard

@@ -126,6 +126,22 @@ def test_a_killed_shard_or_embedder_changes_no_count(images, tmp_path):
     assert _sum(voter) == _expected(config, tmp_path), "without the cache the views are made again"
 
 
+def test_an_engine_that_came_later_serves_shards_too_and_one_that_went_for_good_is_not_asked(images, tmp_path):
+    config = _config(images, 1)
+    (shard,) = _actors(config, tmp_path, "later")
+    voter = RayVoter([shard], lambda problems: None)
+    voter.ready()
+    assert voter.num_preparing == 0
+    options = {"name": actor_name("later", Bundle("image_embedder", 7, 0.1, 0)), "num_cpus": 0.1}
+    later = PrivateEngineActor.options(**options).remote("image_embedder", FAKE.image_embedder)
+    ray.get(later.__ray_ready__.remote())
+    ray.kill(_keep[-1], no_restart=True)
+    for cached in (tmp_path / "views").iterdir():
+        cached.unlink()
+    ray.kill(shard, no_restart=False)
+    assert _sum(voter) == _expected(config, tmp_path), "only the later one can have made the views"
+
+
 def test_candidates_that_were_shown_ahead_change_no_count_whatever_dies_in_between(images, tmp_path):
     config = _config(images, 2)
     shards = _actors(config, tmp_path, "ahead")

@@ -150,6 +150,53 @@ def test_a_pool_that_waits_for_another_does_not_grow():
     assert fast.num_actors == 1
 
 
+@pytest.mark.parametrize(("wanted", "most", "expected"), [(3, 8, 3), (20, 8, 8), (1, 8, 1), (20, 1, 1)])
+def test_a_pool_grows_for_others_that_keep_its_actors_busy_as_far_as_they_can(wanted, most, expected):
+    events = SimulatedEvents()
+    pool = Pool(
+        "image_embedder", [SimulatedActor(takes(1.0))], events, grow=lambda: SimulatedActor(takes(1.0)), most=most,
+        others=lambda: wanted if events.now() < 100 else 0,
+    )  # fmt: skip
+    for _ in range(200):  # whoever waits for the others
+        events.after(1.0, lambda: None)
+        events.wait()
+        events.poll()
+    assert pool.num_actors == expected
+
+
+def test_what_a_pool_has_grown_by_is_given_back_when_it_is_idle_and_nobody_else_works_with_it():
+    events = SimulatedEvents()
+    busy_until = 300.0
+    pool = Pool(
+        "image_embedder", [SimulatedActor(takes(1.0))], events, grow=lambda: SimulatedActor(takes(1.0)), most=8,
+        others=lambda: int(events.now() < busy_until),
+    )  # fmt: skip
+    list(pool.map(numbers(100)))
+    assert pool.num_actors == 8
+
+    def later(seconds: float) -> None:
+        until = events.now() + seconds
+        while events.now() < until:
+            events.after(1.0, lambda: None)
+            events.wait()
+
+    later(200)
+    assert pool.num_actors == 8, "others are at work"
+    later(busy_until + 121 - events.now())
+    assert pool.num_actors == 1
+    assert list(pool.map(numbers(5))) == numbers(5)
+
+
+def test_a_pool_that_is_at_work_again_gives_nothing_back():
+    events = SimulatedEvents()
+    pool = Pool("renderer", [SimulatedActor(takes(1.0))], events, grow=lambda: SimulatedActor(takes(1.0)), most=4)
+    list(pool.map(numbers(100)))
+    assert pool.num_actors == 4
+    began = events.now()
+    slow = pool.map((number,) for number in range(400))
+    assert len(list(slow)) == 400 and events.now() - began < 110, "four engines all the time"
+
+
 def test_a_shrunken_pool_gives_back_actors_once_their_units_are_done():
     events = SimulatedEvents()
     actors = [SimulatedActor(takes(1.0)) for _ in range(4)]
