@@ -11,7 +11,7 @@ import typer
 
 from spti_ray import __version__
 from spti_ray.cli_bench import bench
-from spti_ray.cli_common import BUDGET, DONE, FAILED, USAGE, ConfigFile, Overrides, fail, one_line_errors
+from spti_ray.cli_common import BUDGET, DONE, FAILED, RESOURCES, USAGE, ConfigFile, Overrides, fail, one_line_errors
 from spti_ray.cli_ledger import ledger_app
 from spti_ray.cli_manifest import manifest_app
 from spti_ray.cli_submit import submit
@@ -60,7 +60,8 @@ def run(
 
 @app.command(
     epilog="Examples: `spti plan jobs/stickers.yaml` · `spti plan my.yaml --set privacy.epsilon=1 --json` · "
-    "`spti plan my.yaml --prompts` · `spti plan my.yaml --private-records 5000 --recommend`"
+    "`spti plan my.yaml --prompts` · `spti plan my.yaml --private-records 5000 --recommend` · "
+    "`spti plan my.yaml --nodes nodes.yaml`"
 )
 def plan(
     config: ConfigFile,
@@ -83,12 +84,17 @@ def plan(
         Path | None,
         typer.Option("--rates", help="A run on the same engines: its rates give --recommend the hours.", metavar="DIR"),
     ] = None,
+    nodes: Annotated[
+        Path | None,
+        typer.Option(help="YAML of a cluster's nodes: say where each actor would run, too.", metavar="FILE"),
+    ] = None,
 ) -> None:
     """Say what a configuration would cost and do: noise, epsilon, sizes. Touches no data.
 
-    Exit code 3 if the dataset's ledger is there and its budget does not cover the run.
+    Exit code 3 if the dataset's ledger is there and its budget does not cover the run, 4 if it does not fit on --nodes.
     """
     with one_line_errors():
+        from spti_ray.actors.fit import load_topology, placed
         from spti_ray.config_load import load_config
         from spti_ray.planning import plan_lines, plan_summary, prompt_previews
 
@@ -97,7 +103,8 @@ def plan(
             typer.echo("\n\n".join(prompt_previews(settings)))
             return
         summary = plan_summary(settings, private_records)
-        lines = plan_lines(summary)
+        fits, summary["placement"] = placed(settings, load_topology(nodes) if nodes else None)
+        lines = plan_lines(summary) + [f"actors      {line}" for line in summary["placement"]]
         if recommends:
             if private_records is None:
                 fail("--recommend needs --private-records: a publicly stated order of magnitude, never a count", USAGE)
@@ -109,6 +116,8 @@ def plan(
         typer.echo(json.dumps(summary, indent=2) if as_json else "\n".join(lines))
         if summary.get("affordable"):
             raise typer.Exit(BUDGET)
+        if not fits:
+            raise typer.Exit(RESOURCES)
 
 
 @app.command(epilog="Example: `spti doctor`")

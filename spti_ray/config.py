@@ -220,7 +220,9 @@ class EngineConfig(Section):
         description="Up to which number a pool grows while the run waits for it; `replicas` by default.",
     )
     num_cpus: float = Field(default=1.0, ge=0)
-    num_gpus: float = Field(default=0.0, ge=0, description="Of one replica; a fraction shares a GPU.")
+    num_gpus: float = Field(
+        default=0.0, ge=0, description="Of one replica, all on one node; a fraction shares a GPU with other engines."
+    )
     accelerators: tuple[str, ...] = Field(
         default=(), description="Kinds of GPU that will do, the best first, by Ray's names: [H100, L40S]; empty: any."
     )
@@ -232,6 +234,13 @@ class EngineConfig(Section):
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise ValueError(f"max_replicas {self.max_replicas} is smaller than replicas {self.replicas}")
         return self
+
+    @field_validator("num_gpus")
+    @classmethod
+    def _one_device_or_whole_ones(cls, num_gpus: float) -> float:
+        if num_gpus > 1 and num_gpus != int(num_gpus):
+            raise ValueError(f"{num_gpus:g} GPUs would straddle devices: give a share of one, or a whole number")
+        return num_gpus
 
 
 class EnginesConfig(Section):
@@ -256,6 +265,11 @@ class RuntimeConfig(Section):
         default={}, description="Ray labels of the nodes that a role's engines (or the shards) may run on; empty: any."
     )
     placement_timeout_s: float = Field(default=300.0, gt=0)
+    autoscaling: bool = Field(
+        default=True,
+        description="Whether nodes may still join the cluster at `address`. Off: a run of which an actor fits on none "
+        "of the nodes that are there is refused at once.",
+    )
     unit_attempts: int = Field(
         default=3, ge=1, description="How often a unit may fail by itself before it is given up."
     )
@@ -266,6 +280,19 @@ class RuntimeConfig(Section):
         default=1800.0, gt=0, description="An engine that takes longer over a unit is hung, and started anew."
     )
     in_flight_per_actor: int = Field(default=2, ge=1, le=1000)
+    take_turns: tuple[Role, ...] = Field(
+        default=(),
+        description="[writer, renderer]: they share a GPU that only one of them uses at a time, while the other sleeps "
+        "in the machine's memory. Empty: nobody sleeps.",
+    )
+
+    @field_validator("take_turns")
+    @classmethod
+    def _who_can_sleep(cls, roles: tuple[Role, ...]) -> tuple[Role, ...]:
+        # An embedder or captioner is asked by the shards at any time, who know nothing of turns.
+        if roles and set(roles) != {"writer", "renderer"}:
+            raise ValueError(f"can be [writer, renderer] or empty: other roles serve shards (got {', '.join(roles)})")
+        return roles
 
 
 class Config(Section):

@@ -33,6 +33,8 @@ _FREE_TO_CHANGE = (
     "runtime.address",
     "runtime.node_labels",
     "runtime.placement_timeout_s",
+    "runtime.autoscaling",
+    "runtime.take_turns",
     "runtime.unit_attempts",
     "runtime.unit_crashes",
     "runtime.unit_timeout_s",

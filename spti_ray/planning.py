@@ -12,7 +12,7 @@ from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.files import is_url
-from spti_ray.models.factory import engines_config
+from spti_ray.models.factory import check_turns, engines_config
 from spti_ray.public.prompts import preview
 
 WORKABLE_SIGNAL = 0.4
@@ -38,7 +38,7 @@ def noise_plan(config: Config) -> NoisePlan:
 def check_engines(config: Config) -> None:
     """Raise ConfigError when `runtime.engines` can't be used."""
     try:
-        engines_config(config.runtime.engines)
+        check_turns(config.runtime, engines_config(config.runtime.engines))
     except ValueError as error:
         raise ConfigError(str(error)) from None
 

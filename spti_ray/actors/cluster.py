@@ -12,7 +12,8 @@ import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-from spti_ray.actors.placement import Bundle, describe, local_cpus
+from spti_ray.actors.fit import fit, fit_lines, kinds_of, why_never
+from spti_ray.actors.placement import Bundle, describe, local_cpus, reservations
 from spti_ray.config import RuntimeConfig
 
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
@@ -24,22 +25,25 @@ class ResourcesNeverArrived(RuntimeError):
 
 
 class Reserved:
-    """The resources that a run holds: a placement group per role, with a bundle for each actor by its index."""
+    """The resources that a run holds: a placement group per role, with a bundle for each actor by its index. Roles that
+    take turns on their GPUs share a group, and actors of one index a bundle."""
 
     def __init__(self, bundles: tuple[Bundle, ...]) -> None:
         self._groups: dict[str, PlacementGroup] = {}
-        for role in dict.fromkeys(bundle.role for bundle in bundles):
-            of_role = [bundle for bundle in bundles if bundle.role == role]
-            self._groups[role] = placement_group(
-                [bundle.resources() for bundle in of_role],
+        self._holds = {str(bundle.role): bundle.group or str(bundle.role) for bundle in bundles}
+        asked = reservations(bundles)
+        for name in dict.fromkeys(str(bundle.role) for bundle in asked):
+            of_group = [bundle for bundle in asked if bundle.role == name]
+            self._groups[name] = placement_group(
+                [bundle.resources() for bundle in of_group],
                 strategy="PACK",
-                bundle_label_selector=[bundle.any_node() for bundle in of_role],
+                bundle_label_selector=[bundle.any_node() for bundle in of_group],
             )
 
     def of(self, bundle: Bundle) -> PlacementGroupSchedulingStrategy:
         """Where the bundle's actor is to be created."""
         return PlacementGroupSchedulingStrategy(
-            placement_group=self._groups[bundle.role], placement_group_bundle_index=bundle.index
+            placement_group=self._groups[self._holds[bundle.role]], placement_group_bundle_index=bundle.index
         )
 
     def wait(self, seconds: float) -> bool:
@@ -49,12 +53,12 @@ class Reserved:
 
     def give_back(self, role: str) -> None:
         """Free what the actors of a role held; they must be gone, or they go with it."""
-        group = self._groups.pop(role, None)
-        if group is not None:
-            remove_placement_group(group)
+        name = self._holds.pop(role, None)
+        if name is not None and name not in self._holds.values():
+            remove_placement_group(self._groups.pop(name))
 
     def give_back_all(self) -> None:
-        for role in tuple(self._groups):
+        for role in tuple(self._holds):
             self.give_back(role)
 
 
@@ -90,13 +94,14 @@ def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Res
                 )
     reserved: Reserved | None = None
     try:
+        if not address or not runtime.autoscaling:
+            _refuse_what_can_never_fit(bundles)
         reserved = Reserved(bundles)
         if not reserved.wait(runtime.placement_timeout_s):
-            there = ray.cluster_resources()
-            offered = f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
             raise ResourcesNeverArrived(
                 f"resources did not arrive within {runtime.placement_timeout_s:g} s: the run needs "
-                f"{describe(bundles)}; the cluster has {offered}; lower runtime.engines or add nodes"
+                f"{describe(bundles)}; the cluster has {_offered()}: {_why_not(bundles)}; lower runtime.engines or add "
+                "nodes"
             )
         yield reserved
     finally:
@@ -104,6 +109,30 @@ def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Res
             reserved.give_back_all()
         if not was_running:
             ray.shutdown()
+
+
+def _refuse_what_can_never_fit(bundles: tuple[Bundle, ...]) -> None:
+    kinds = kinds_of(ray.nodes())
+    for bundle in reservations(bundles):
+        reason = why_never(bundle, kinds)
+        if reason:
+            raise ResourcesNeverArrived(
+                f"no node could ever hold a {bundle.role}: it {reason}; the run needs {describe(bundles)}, the cluster "
+                f"has {_offered()}, and no nodes join it; lower runtime.engines or use other nodes"
+            )
+
+
+def _why_not(bundles: tuple[Bundle, ...]) -> str:
+    asked = reservations(bundles)
+    found = fit(asked, kinds_of(ray.nodes()))
+    if found.left:
+        return "; ".join(fit_lines(asked, found)[1:])
+    return "they would do, but others use them"
+
+
+def _offered() -> str:
+    there = ray.cluster_resources()
+    return f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
 
 
 @contextmanager

@@ -31,6 +31,7 @@ from spti_ray.actors.roles import another_engine, identities, start_engines, sta
 from spti_ray.actors.scheduler import Limits
 from spti_ray.actors.shard_actor import RayVoter
 from spti_ray.actors.streams import RayEngines
+from spti_ray.actors.turns import Turns
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config_load import config_sha256
 from spti_ray.dp.certificate import certificate
@@ -156,6 +157,7 @@ class _Run:
         events = RayEvents()
         # Pools go on, and may grow, while the driver waits for shards.
         voter = RayVoter(shards, self._report_problems, events.poll)
+        turns = Turns(events, config.runtime.unit_timeout_s)
         pools: dict[Role, Pool] = {
             role: self._pool(
                 role,
@@ -163,6 +165,7 @@ class _Run:
                 events,
                 engines,
                 session,
+                turns,
                 others=(lambda: voter.num_preparing) if role in PRIVATE_ROLES else (lambda: 0),
             )
             for role in actors
@@ -179,7 +182,7 @@ class _Run:
         with self._timings.timed("release"):
             self._progress.stage("rendering the release")
             # Of the actors that there are now: those of the start may have gone with their nodes.
-            models = identities({role: pool.actors for role, pool in pools.items()}, roles_needed(config))
+            models = {role: self._model(role, pools[role], turns) for role in roles_needed(config)}
             # Only the renderer is still needed: a GPU that writes or embeds may render now.
             for role in ("shard", *(role for role in pools if role != "renderer")):
                 if role in pools:
@@ -211,6 +214,12 @@ class _Run:
         self._progress.spent(spend.epsilon, self._plan.epsilon)
         self._metrics.spent(spend.epsilon)
 
+    def _model(self, role: Role, pool: Pool, turns: Turns) -> dict[str, str]:
+        """What a role runs. Raises EngineFailed."""
+        if role not in self._config.runtime.take_turns:
+            return identities({role: pool.actors}, (role,))[role]
+        return turns.identity(pool)
+
     def _pool(
         self,
         role: Role,
@@ -218,9 +227,11 @@ class _Run:
         events: RayEvents,
         engines: EnginesConfig,
         session: str,
+        turns: Turns,
         others: Callable[[], int],
     ) -> Pool:
         counted = role in ("writer", "renderer")
+        in_turn = role in self._config.runtime.take_turns
 
         def on_unit(result: Any, seconds: float) -> None:
             tokens = sum(answer.num_tokens for answer in result) if role == "writer" else 0
@@ -237,18 +248,23 @@ class _Run:
             crashes=runtime.unit_crashes,
             unit_timeout_s=runtime.unit_timeout_s,
         )
-        return Pool(
+        pool = Pool(
             role,
             actors,
-            events,
+            turns.of(role) if in_turn else events,
             limits,
             on_unit,
-            grow=lambda: another_engine(role, next(numbers), session, self._config, engines),
+            # Outside the resources that it shares there is no GPU to take turns on.
+            grow=None if in_turn else lambda: another_engine(role, next(numbers), session, self._config, engines),
             most=engines.of(role).max_replicas or engines.of(role).replicas,
             kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
             meter=self._metrics.of(role, engines.of(role).num_gpus),
             others=others,
+            takes_turns=in_turn,
         )
+        if in_turn:
+            turns.join(pool)
+        return pool
 
     def _release(
         self, selected: tuple[Selected, ...], streams: RayEngines, cache: ScoreCache, models: dict[str, Any]

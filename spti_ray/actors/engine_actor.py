@@ -3,7 +3,8 @@
 Public images travel as PNG: the renderer's actor makes them, the image embedder's reads them.
 
 Shards call engines on private images and captions, and by `run_private` only. An actor whose engine never serves a
-shard, such as the writer's or the renderer's, has no such method.
+shard, such as the writer's or the renderer's, has no such method. Only such a one may take turns on its GPU with
+others: it starts without an engine, loads it when it is woken, and from then on sleeps and wakes as it is told.
 """
 
 from __future__ import annotations
@@ -38,10 +39,18 @@ class _Hosted:
     """What all of these actors share: the engine, and leaving the process when it is dead, so that Ray starts a new
     one."""
 
-    def __init__(self, role: Role, config: EngineConfig) -> None:
-        self._role = role
+    def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
+        """One that `takes_turns` must be woken first: the GPU may be another's now, after a crash as at the start."""
+        self._role: Role = role
+        self._config = config
         self._method = METHODS[role]
-        self._engine = build(role, config)
+        self._engine: Any = None if takes_turns else build(role, config)
+        self._awake = not takes_turns
+
+    def _must_be_awake(self) -> Any:
+        if not self._awake:
+            raise RuntimeError(f"the {self._role} sleeps: it is not its turn")
+        return self._engine
 
     def _leave(self) -> None:
         # A vLLM engine that died can't be revived, and its process may hang on exit.
@@ -52,15 +61,36 @@ class _Hosted:
 class RendererActor(_Hosted):
     """Hosts a renderer: public input only. While a unit's images are made into PNG, the next unit is rendered."""
 
-    def __init__(self, role: Role, config: EngineConfig) -> None:
+    def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
         # The engine keeps to one thread: each thread that calls OpenMP would have a team of its own.
         self._rendering = ThreadPoolExecutor(1)
         self._encoding = ThreadPoolExecutor(1)
-        self._rendering.submit(super().__init__, role, config).result()
+        self._rendering.submit(super().__init__, role, config, takes_turns).result()
 
     async def ready(self) -> dict[str, str]:
         await asyncio.sleep(0)
+        return self._must_be_awake().identity()
+
+    async def wake(self) -> dict[str, str]:
+        """Take the GPU, and load the engine if it is not there yet; returns its identity."""
+        return await asyncio.get_running_loop().run_in_executor(self._rendering, self._wake)
+
+    async def sleep(self) -> None:
+        """Free the GPU; nothing if it is not in use. No unit is at work then."""
+        await asyncio.get_running_loop().run_in_executor(self._rendering, self._sleep)
+
+    def _wake(self) -> dict[str, str]:
+        if self._engine is None:
+            self._engine = build(self._role, self._config, takes_turns=True)
+        elif not self._awake:
+            self._engine.wake()
+        self._awake = True
         return self._engine.identity()
+
+    def _sleep(self) -> None:
+        if self._awake:
+            self._engine.sleep()
+            self._awake = False
 
     async def run(self, *arguments: Any) -> tuple[Any, float]:
         """PNG images of one unit, and the seconds that the engine was busy with it."""
@@ -71,7 +101,7 @@ class RendererActor(_Hosted):
     def _render(self, arguments: tuple[Any, ...]) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            images = within_memory(self._engine, self._method, *arguments)
+            images = within_memory(self._must_be_awake(), self._method, *arguments)
         except EngineDead:
             self._leave()
             raise
@@ -143,8 +173,23 @@ class AsyncEngineActor(_Hosted):
     async def run(self, *arguments: Any) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            result = await getattr(self._engine, self._method)(*arguments)
+            result = await getattr(self._must_be_awake(), self._method)(*arguments)
         except EngineDead:
             self._leave()
             raise
         return result, time.perf_counter() - start
+
+    async def wake(self) -> dict[str, str]:
+        """As `RendererActor.wake`."""
+        if self._engine is None:
+            self._engine = build(self._role, self._config, takes_turns=True)
+        elif not self._awake:
+            await self._engine.wake()
+        self._awake = True
+        return self._engine.identity()
+
+    async def sleep(self) -> None:
+        """As `RendererActor.sleep`. Requests that are under way would be aborted."""
+        if self._awake:
+            await self._engine.sleep()
+            self._awake = False

@@ -28,7 +28,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Raised:
-    """The engine raised on this unit; `error` is the type's name alone."""
+    """The engine raised on this unit; `error` is the type's name alone, when it was woken or put to sleep a line."""
 
     error: str
 
@@ -70,6 +70,14 @@ class Events(ABC):
     @abstractmethod
     def ready(self, actor: Any, done: Callable[[Up | Lost], None]) -> None:
         """Ask whether the actor is up, and where; `done` hears it once it is, or how it is lost."""
+
+    @abstractmethod
+    def wake(self, actor: Any, done: Callable[[Outcome], None]) -> None:
+        """Have the actor take its GPU (see `turns`); `done` hears its engine's identity, or what went wrong."""
+
+    @abstractmethod
+    def sleep(self, actor: Any, done: Callable[[Outcome], None]) -> None:
+        """Have the actor free its GPU; `done` hears when it has."""
 
     @abstractmethod
     def kill(self, actor: Any, for_good: bool) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from spti_ray.config import Config, EnginesConfig, Role
@@ -15,7 +16,8 @@ _SHARD_CPUS = 0.1
 @dataclass(frozen=True)
 class Bundle:
     """Resources of one actor: the `index`-th replica of an engine role, or a shard. `accelerators`: the kinds of GPU
-    that will do, the best first; empty: any. `node_labels`: what else a node must be labelled with."""
+    that will do, the best first; empty: any. `node_labels`: what else a node must be labelled with. `group`: whose
+    resources it is a part of, if its role takes turns with others on one GPU."""
 
     role: Role | str
     index: int
@@ -23,6 +25,7 @@ class Bundle:
     num_gpus: float
     accelerators: tuple[str, ...] = ()
     node_labels: tuple[tuple[str, str], ...] = ()
+    group: str = ""
 
     def resources(self) -> dict[str, float]:
         """Ray's form; zero amounts are left out, since Ray refuses them."""
@@ -73,7 +76,25 @@ def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
 def bundle_of(role: Role, index: int, config: Config, engines: EnginesConfig) -> Bundle:
     """What the `index`-th replica of a role needs."""
     engine = engines.of(role)
-    return Bundle(role, index, engine.num_cpus, engine.num_gpus, engine.accelerators, _node_labels(config, role))
+    turns = config.runtime.take_turns
+    labels = _node_labels(config, role)
+    group = "+".join(turns) if role in turns else ""
+    kinds = engine.accelerators if engine.num_gpus else ()  # who uses no GPU does not wish for one
+    return Bundle(role, index, engine.num_cpus, engine.num_gpus, kinds, labels, group)
+
+
+def reservations(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
+    """What Ray is asked for: each bundle, but those of one group and index as one, which are then on one GPU.
+
+    The role of such a one is its group, such as `writer+renderer`.
+    """
+    asked: dict[tuple[str, int], Bundle] = {}
+    for bundle in bundles:
+        key = bundle.group or bundle.role, bundle.index
+        before = asked.get(key)
+        cpus, gpus = (before.num_cpus, before.num_gpus) if before else (0.0, 0.0)
+        asked[key] = replace(bundle, role=key[0], num_cpus=cpus + bundle.num_cpus, num_gpus=gpus + bundle.num_gpus)
+    return tuple(asked.values())
 
 
 def _node_labels(config: Config, role: Role | Literal["shard"]) -> tuple[tuple[str, str], ...]:

@@ -8,6 +8,7 @@ streams may be open at a time, one feeding the other. The first result of a unit
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
@@ -24,6 +25,9 @@ log = logging.getLogger(__name__)
 
 _AHEAD_PER_SLOT = 8
 """Units per slot that a stream may be ahead of its oldest missing one: their results wait in memory."""
+
+_FETCHED = 1024
+"""Units that a stream fetches from its source while its pool sleeps: so many are there when it has the device."""
 
 _ASK_AGAIN_S = (0.2, 5.0)
 """How soon a lost actor is asked whether it is back: at first, and at most; each time twice as late."""
@@ -54,16 +58,19 @@ class _Stream:
 
     source: Iterator[tuple[Any, ...]]
     total: int | None
+    fetched: deque[tuple[Any, ...]] = field(default_factory=deque)
     done: dict[int, Any] = field(default_factory=dict)
     pulled: int = 0
     emitted: int = 0
+    dry: bool = False
     exhausted: bool = False
     error: Exception | None = None
 
 
 class Pool:
     """`actors` are there from the start; `grow` makes another while there are fewer than `most`. `others` says how many
-    actors somebody else than the pool's streams keeps busy, if there are so many."""
+    actors somebody else than the pool's streams keeps busy, if there are so many. A pool that `takes_turns` on a device
+    has the `events` of its role's turns, and pulls units while it sleeps."""
 
     def __init__(
         self,
@@ -77,6 +84,7 @@ class Pool:
         kept: Callable[[tuple[Any, ...]], Kept] | None = None,
         meter: Meter = NO_METRICS,
         others: Callable[[], int] = lambda: 0,
+        takes_turns: bool = False,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -88,6 +96,7 @@ class Pool:
         self._others = others
         self._kept = kept
         self._meter = meter
+        self._takes_turns = takes_turns
         self._scheduler: Scheduler[Any] = Scheduler(limits)
         self._streams: dict[_Stream, Coroutine] = {}
         # Every actor, up or not, those that leave included, with its units at work and since when.
@@ -124,6 +133,18 @@ class Pool:
         """Actors that are given units."""
         return self._scheduler.actors
 
+    @property
+    def has_work(self) -> bool:
+        """Whether units wait or are at work."""
+        return bool(
+            self._scheduler.in_flight or self._scheduler.waiting or any(stream.fetched for stream in self._streams)
+        )
+
+    def must_have_actors(self) -> None:
+        """Raises EngineFailed if none is left."""
+        if not self.num_actors:
+            raise EngineFailed(f"the {self.role} could not be started: {self._reason}")
+
     def map(self, units: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
         """Results of `units` in order, None for a unit that was given up. Pulls from `units` as slots come free.
 
@@ -145,8 +166,7 @@ class Pool:
                     raise stream.error
                 if stream.exhausted and stream.emitted == stream.pulled:
                     return
-                if not self.num_actors:
-                    raise EngineFailed(f"the {self.role} could not be started: {self._reason}")
+                self.must_have_actors()
                 self._events.wait()
         finally:
             del self._streams[stream]
@@ -160,34 +180,56 @@ class Pool:
             self._scheduler.remove_actor(actor)
             self._leave_if_idle(actor)
 
+    def rest(self) -> None:
+        """Give no more units to actors, and ask of each whether it is up once its units are done: see `turns`."""
+        for actor, units in self._at_work.items():
+            if self._scheduler.load(actor) is not None:
+                self._scheduler.remove_actor(actor)
+                if not units:
+                    self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
+
     def _fill(self) -> None:
         """Give what came free to units that wait, and to new ones."""
         self._dispatch()
+        for stream in self._streams:
+            # Not by its puller, which may be waiting for the next.
+            while stream.fetched and self._has_room(stream):
+                self._put(stream, stream.fetched.popleft())
         for puller in tuple(self._streams.values()):
             puller.resume()
 
     def _pull(self, stream: _Stream) -> None:
         """Pull units whenever there is room. A coroutine: where the source waits, whoever reads the stream goes on."""
         try:
-            while True:
-                while not self._has_room(stream):
-                    self._events.wait()
-                arguments = next(stream.source, None)
-                if arguments is None:
-                    stream.exhausted = True
-                    return
-                unit = Unit(arguments, stream, stream.pulled)
-                stream.pulled += 1
-                unit.kept = None if self._kept is None else self._kept(arguments)
-                result = None if unit.kept is None else unit.kept.get()
-                if result is not None:
-                    self._meter.kept()
-                    self._done(unit, result, 0.0)
+            while not (stream.dry and not stream.fetched):
+                if stream.fetched and self._has_room(stream):
+                    self._put(stream, stream.fetched.popleft())
+                elif not stream.dry and (self._has_room(stream) or self._fetches(stream)):
+                    arguments = next(stream.source, None)
+                    if arguments is None:
+                        stream.dry = True
+                    else:
+                        stream.fetched.append(arguments)
                 else:
-                    self._scheduler.put(unit)
-                    self._dispatch()
+                    self._events.wait()
+            stream.exhausted = True
         except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
             stream.error = error
+
+    def _put(self, stream: _Stream, arguments: tuple[Any, ...]) -> None:
+        unit = Unit(arguments, stream, stream.pulled)
+        stream.pulled += 1
+        unit.kept = None if self._kept is None else self._kept(arguments)
+        result = None if unit.kept is None else unit.kept.get()
+        if result is not None:
+            self._meter.kept()
+            self._done(unit, result, 0.0)
+        else:
+            self._scheduler.put(unit)
+            self._dispatch()
+
+    def _fetches(self, stream: _Stream) -> bool:
+        return self._takes_turns and not self._scheduler.actors and len(stream.fetched) < _FETCHED
 
     def _has_room(self, stream: _Stream) -> bool:
         ahead = _AHEAD_PER_SLOT * self._limits.slots * max(1, self.num_actors)

@@ -45,6 +45,12 @@ class RayEvents(Events):
         # Every actor of Ray's has this method.
         self._when_done(actor.__ray_call__.remote(_node), answer)
 
+    def wake(self, actor: Any, done: Callable[[Outcome], None]) -> None:
+        self._when_done(actor.wake.remote(), lambda future: done(_in_words(future)))
+
+    def sleep(self, actor: Any, done: Callable[[Outcome], None]) -> None:
+        self._when_done(actor.sleep.remote(), lambda future: done(_in_words(future)))
+
     def kill(self, actor: Any, for_good: bool) -> None:
         ray.kill(actor, no_restart=for_good)
 
@@ -93,6 +99,16 @@ def _outcome(future: Future[Any]) -> Outcome:
     if isinstance(error, RayError):
         return Lost(preempted=True)  # The result was lost with its node before it got here.
     raise error
+
+
+def _in_words(future: Future[Any]) -> Outcome:
+    """What became of waking an actor or putting it to sleep; only those do so that see public input alone."""
+    outcome = _outcome(future)
+    cause = getattr(future.exception(), "cause", None)
+    if not isinstance(outcome, Raised) or cause is None:
+        return outcome
+    text = " ".join(str(cause).split())[:300]
+    return Raised(f"{outcome.error}: {text}" if text else outcome.error)
 
 
 def _lost(error: RayActorError) -> Lost:

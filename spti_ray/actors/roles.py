@@ -14,7 +14,7 @@ from spti_ray.actors.pool import EngineFailed
 from spti_ray.actors.ray_events import creation_failure
 from spti_ray.actors.shard_actor import ShardActor
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.models.factory import engine_environment
+from spti_ray.models.factory import able_to_sleep, engine_environment
 
 
 def _options(bundle: Bundle) -> dict[str, Any]:
@@ -62,9 +62,12 @@ def another_engine(role: Role, index: int, session: str, config: Config, engines
 
 
 def _engine(role: Role, bundle: Bundle, engines: EnginesConfig, options: dict[str, Any]) -> Any:
-    settings = engines.of(role)
+    takes_turns = bool(bundle.group)
+    settings = able_to_sleep(engines.of(role)) if takes_turns else engines.of(role)
     environment = {"runtime_env": {"env_vars": engine_environment(role, settings)}}
-    return actor_class(role).options(**_options(bundle), **environment, **options).remote(role, settings)
+    # Only engines with public input alone can take turns, and are told whether they do.
+    more = (takes_turns,) if takes_turns else ()
+    return actor_class(role).options(**_options(bundle), **environment, **options).remote(role, settings, *more)
 
 
 def start_shards(

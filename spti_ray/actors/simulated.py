@@ -17,12 +17,23 @@ class SimulatedActor:
     """Runs its units one after the other, each in `seconds(*arguments)`; the result is the arguments.
 
     An exception of `seconds` is the unit's own. After a crash it is back in `restart_s`; with `gone`, never. `busy_s`:
-    seconds of units that were finished; `lost_s`: of units that a crash ended; `idle_s`: between units.
+    seconds of units that were finished; `lost_s`: of units that a crash ended; `idle_s`: between units. One that
+    `sleeps` starts asleep, does nothing before it is woken, and takes `turn_s` to wake up or to fall asleep.
     """
 
-    def __init__(self, seconds: Callable[..., float], start_s: float = 0.0, restart_s: float = 1.0) -> None:
+    def __init__(
+        self,
+        seconds: Callable[..., float],
+        start_s: float = 0.0,
+        restart_s: float = 1.0,
+        sleeps: bool = False,
+        turn_s: float = 0.0,
+    ) -> None:
         self.seconds = seconds
         self.restart_s = restart_s
+        self.sleeps = sleeps
+        self.awake = not sleeps
+        self.turn_s = turn_s
         self.gone: str | None = None
         self.lost_its_node = False
         self.up_at = start_s
@@ -50,6 +61,9 @@ class SimulatedEvents(Events):
         self._now += self._driver_s
         if self._now < actor.up_at or actor.gone is not None:
             self._at(self._now, lambda: done(Lost(gone=actor.gone)))
+            return
+        if not actor.awake:
+            self._at(self._now, lambda: done(Raised("Asleep")))
             return
         start = max(self._now, actor.free_at)
         actor.idle_s += start - actor.free_at if actor.free_at else 0.0
@@ -80,6 +94,31 @@ class SimulatedEvents(Events):
 
         self._at(max(self._now, actor.up_at), answer)
 
+    def wake(self, actor: SimulatedActor, done: Callable[[Outcome], None]) -> None:
+        # Its memory is in use from the first moment, and until the last.
+        actor.awake = self._now >= actor.up_at and actor.gone is None
+        self._turn(actor, actor.turn_s, lambda: done(Finished({"model": "SIMULATED"}, actor.turn_s)), done)
+
+    def sleep(self, actor: SimulatedActor, done: Callable[[Outcome], None]) -> None:
+        def asleep() -> None:
+            actor.awake = False
+            done(Finished(None, actor.turn_s))
+
+        self._turn(actor, actor.turn_s if actor.awake else 0.0, asleep, done)
+
+    def _turn(self, actor: SimulatedActor, seconds: float, finish: Act, done: Callable[[Outcome], None]) -> None:
+        if self._now < actor.up_at or actor.gone is not None:
+            self._at(self._now, lambda: done(Lost(gone=actor.gone)))
+            return
+
+        def finished() -> None:
+            if (finished, done) in actor.under_way:
+                actor.under_way.remove((finished, done))
+                finish()
+
+        actor.under_way.append((finished, done))
+        self._at(self._now + seconds, finished)
+
     def kill(self, actor: SimulatedActor, for_good: bool) -> None:
         if for_good:
             actor.gone = "it was ended"
@@ -91,6 +130,7 @@ class SimulatedEvents(Events):
         lost, actor.under_way = actor.under_way, []
         actor.lost_s += max(0.0, self._now - actor.working_since) if lost else 0.0
         actor.free_at = actor.up_at = self._now + actor.restart_s
+        actor.awake = not actor.sleeps
         for _, done in lost:
             self._at(self._now, lambda done=done: done(Lost(preempted=preempted, gone=actor.gone)))
 

@@ -20,10 +20,11 @@ Market = Literal["spot", "on-demand"]
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """Pods of one kind. `replicas`: asked for at once; `most`: up to which the autoscaler goes."""
+    """Pods of one kind. `roles`: whose they are, of several if these take turns on a GPU. `replicas`: asked for at
+    once; `most`: up to which the autoscaler goes."""
 
     name: str
-    role: Role | Literal["shard"]
+    roles: tuple[Role | Literal["shard"], ...]
     market: Market
     accelerator: str
     cpus: int
@@ -33,6 +34,11 @@ class WorkerGroup:
     most: int
     priority: int
     nodes: tuple[Nodes, ...]
+
+    @property
+    def role(self) -> str:
+        """The value of ROLE_LABEL."""
+        return "-".join(self.roles)
 
     @property
     def labels(self) -> dict[str, str]:
@@ -47,14 +53,18 @@ def worker_groups(config: Config, engines: EnginesConfig, cluster: Cluster) -> t
     priority: the better kind first and, of a kind, the cheaper market.
     """
     groups: list[WorkerGroup] = []
+    in_turn = config.runtime.take_turns
     for role in roles_needed(config):
-        groups.extend(_of_role(role, engines.of(role), cluster))
+        if role not in in_turn:
+            groups.extend(_of_roles((role,), engines.of(role), cluster))
+        elif role == in_turn[0]:
+            groups.extend(_of_roles(in_turn, _together([engines.of(role) for role in in_turn]), cluster))
     per_pod = min(cluster.shards_per_pod, config.runtime.shards)
     pods = math.ceil(config.runtime.shards / per_pod)
     # Never on spot nodes: a shard that comes back reads and embeds its private images again.
     shards = WorkerGroup(
         name="vote",
-        role="shard",
+        roles=("shard",),
         market="on-demand",
         accelerator="",
         cpus=max(1, math.ceil(per_pod / 4)),
@@ -70,7 +80,13 @@ def worker_groups(config: Config, engines: EnginesConfig, cluster: Cluster) -> t
     return (*groups, shards)
 
 
-def _of_role(role: Role, engine: EngineConfig, cluster: Cluster) -> list[WorkerGroup]:
+def _together(engines: list[EngineConfig]) -> EngineConfig:
+    """Engines that take turns on a GPU, as one: what they need together."""
+    needs = {"num_cpus": sum(e.num_cpus for e in engines), "num_gpus": sum(e.num_gpus for e in engines)}
+    return engines[0].model_copy(update=needs)
+
+
+def _of_roles(roles: tuple[Role, ...], engine: EngineConfig, cluster: Cluster) -> list[WorkerGroup]:
     cpus, gpus, per_pod = pod_of(engine)
     most = math.ceil((engine.max_replicas or engine.replicas) / per_pod)
     kinds = (engine.accelerators or ("",)) if gpus else ("",)
@@ -78,17 +94,22 @@ def _of_role(role: Role, engine: EngineConfig, cluster: Cluster) -> list[WorkerG
     wished: list[tuple[str, Market]] = [(kind, market) for kind in kinds for market in markets]
     groups: list[WorkerGroup] = []
     for place, (kind, market) in enumerate(wished):
-        parts = [role.replace("_", "-"), *([kind.lower()] if kind else []), *(["spot"] if market == "spot" else [])]
+        parts = [
+            "-".join(roles).replace("_", "-"),
+            *([kind.lower()] if kind else []),
+            *(["spot"] if market == "spot" else []),
+        ]
         nodes = [cluster.gpus.get(kind), cluster.spot if market == "spot" else None]
         groups.append(
             WorkerGroup(
                 name="-".join(parts),
-                role=role,
+                roles=roles,
                 market=market,
                 accelerator=kind,
                 cpus=cpus,
                 gpus=gpus,
-                memory_gib=cluster.memory_gib.get(role, 64 if gpus else 16),
+                # Who sleeps does so in the machine's memory.
+                memory_gib=sum(cluster.memory_gib.get(role, 64 if gpus else 16) for role in roles),
                 # What a run starts with is asked for in one go, where it is wanted most.
                 replicas=math.ceil(engine.replicas / per_pod) if place == 0 else 0,
                 most=most,

@@ -19,7 +19,7 @@ from spti_ray.manifest.groups import ROLE_LABEL, WorkerGroup, worker_groups
 from spti_ray.manifest.network import network_policies
 from spti_ray.manifest.pods import CONFIG_FOLDER, Tree, head_pod, labels_of, restricted, submitter_pod, worker_pod
 from spti_ray.manifest.settings import Cluster
-from spti_ray.models.factory import engines_config
+from spti_ray.models.factory import check_turns, engines_config
 
 Kind = Literal["job", "cluster"]
 
@@ -36,7 +36,10 @@ def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tr
     """
     _check_paths(config, cluster)
     try:
-        groups = worker_groups(config, engines_config(config.runtime.engines), cluster)
+        engines = engines_config(config.runtime.engines)
+        # The cluster gives all roles labels of its own.
+        check_turns(config.runtime.model_copy(update={"node_labels": {}}), engines)
+        groups = worker_groups(config, engines, cluster)
     except ValueError as error:
         raise ConfigError(str(error)) from None
     ray_cluster = _ray_cluster(cluster, groups)
@@ -148,7 +151,7 @@ def _job(cluster: Cluster, ray_cluster: Tree) -> Tree:
 def at_home(config: Config, cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Config:
     """The configuration with what this cluster adds: where its roles run, and how long nodes take to come. Neither is
     pinned: a run may be begun here and finished elsewhere."""
-    labels = {group.role: {ROLE_LABEL: group.role} for group in groups}
+    labels = {role: {ROLE_LABEL: group.role} for group in groups for role in group.roles}
     here = {"node_labels": labels, "placement_timeout_s": float(cluster.node_wait_s), "address": None}
     return config.model_copy(update={"runtime": config.runtime.model_copy(update=here)})
 

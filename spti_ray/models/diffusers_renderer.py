@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import inspect
 import logging
 from collections.abc import Sequence
@@ -35,8 +36,9 @@ class DiffusersRenderer:
         options = DiffusersOptions.model_validate(config.options)
         self._text_encoder = options.text_encoder
         dtype = dtype_of(config, auto=torch.bfloat16)
+        self._device = device_of(config)
         with quiet():
-            self._pipeline = _load(config, options, dtype).to(device_of(config))
+            self._pipeline = _load(config, options, dtype).to(self._device)
         self._pipeline.set_progress_bar_config(disable=True)
         _tune(self._pipeline, options)
         self._arguments = _call_arguments(self._pipeline, options)
@@ -56,6 +58,17 @@ class DiffusersRenderer:
         for batch, num_real in padded_batches(list(zip(texts, seeds, strict=True)), self.config.batch_size):
             images += self._render_batch(batch)[:num_real]
         return images
+
+    def sleep(self) -> None:
+        """Move the weights to the machine's memory, and give the GPU's back."""
+        self._pipeline.to("cpu")
+        if self._device.type == "cuda":
+            gc.collect()
+            torch.cuda.empty_cache()
+
+    def wake(self) -> None:
+        """Move the weights back."""
+        self._pipeline.to(self._device)
 
     def _render_batch(self, batch: list[tuple[str, int]]) -> list[ImageArray]:
         result = self._pipeline(

@@ -6,12 +6,13 @@ Imports no heavy library: an engine's module is imported by `build`, in the proc
 from __future__ import annotations
 
 import importlib
+import math
 import os
 from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, Section
+from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, RuntimeConfig, Section
 from spti_ray.models import options
 from spti_ray.models.bundled import is_local
 
@@ -111,6 +112,30 @@ def engines_config(value: str | dict[Role, dict[str, Any]] = "embedded") -> Engi
     return EnginesConfig(**{role: _overlay(role, value.get(role) or {}) for role in ROLES})
 
 
+def check_turns(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
+    """Whether the roles of `runtime.take_turns` can share their GPUs.
+
+    Raises:
+        ValueError: one line that names the setting.
+    """
+    roles = runtime.take_turns
+    for role in roles:
+        engine, where = engines.of(role), f"runtime.engines.{role}"
+        if not 0 < engine.num_gpus < 1:
+            raise ValueError(
+                f"{where}.num_gpus: is {engine.num_gpus:g}, but who takes turns has a share of one GPU: 0.5"
+            )
+        if engine.max_replicas not in (None, engine.replicas):
+            raise ValueError(f"{where}.max_replicas: who takes turns does not grow: leave it out")
+    for name in ("replicas", "accelerators"):
+        if len({getattr(engines.of(role), name) for role in roles}) > 1:
+            raise ValueError(f"runtime.engines: {' and '.join(roles)} take turns on one GPU and need the same {name}")
+    if len({tuple(sorted(runtime.node_labels.get(role, {}).items())) for role in roles}) > 1:
+        raise ValueError(f"runtime.node_labels: {' and '.join(roles)} take turns on one GPU and need the same labels")
+    if sum(engines.of(role).num_gpus for role in roles) > 1:
+        raise ValueError(f"runtime.engines: num_gpus of {' and '.join(roles)}, who take turns, make more than one GPU")
+
+
 def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:
     base = EMBEDDED.of(role)
     if settings.get("kind", base.kind) == base.kind:
@@ -133,9 +158,20 @@ def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:
             OPTIONS[config.kind].model_validate(config.options)
         except ValidationError as error:
             raise ValueError(_one_line(f"{where}.options", error)) from None
+    if config.kind == "vllm":
+        _check_tensor_parallel(where, config)
     if not config.model:
         raise ValueError(f"{where}.model: is not set; give a Hugging Face id, a folder or bundled:NAME")
     return config
+
+
+def _check_tensor_parallel(where: str, config: EngineConfig) -> None:
+    """A replica's workers are processes of one node, one for each of its GPUs."""
+    workers = options.VllmOptions.model_validate(config.options).num_workers
+    if math.ceil(config.num_gpus) != workers and (config.num_gpus > 1 or workers > 1):
+        raise ValueError(
+            f"{where}.num_gpus: is {config.num_gpus:g}, but tensor_parallel_size asks for {workers} GPU(s) of one node"
+        )
 
 
 def _one_line(where: str, error: ValidationError) -> str:
@@ -145,11 +181,11 @@ def _one_line(where: str, error: ValidationError) -> str:
     return f"{where}.{key}: {problem}"
 
 
-def build(role: Role, config: EngineConfig) -> Any:
+def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
     """Import the engine's class and construct it: this loads the model.
 
     Raises:
-        ValueError: the kind can't be imported or is no engine of this role.
+        ValueError: the kind can't be imported, is no engine of this role, or can't sleep though it `takes_turns`.
         ModelMissing: the model is not there.
     """
     where = f"runtime.engines.{role}.kind"
@@ -160,7 +196,16 @@ def build(role: Role, config: EngineConfig) -> Any:
         raise ValueError(f"{where}: can't import {config.kind!r}: {error}") from error
     if not hasattr(engine_class, METHODS[role]):
         raise ValueError(f"{where}: {config.kind!r} has no method {METHODS[role]}()")
+    if takes_turns and not (hasattr(engine_class, "sleep") and hasattr(engine_class, "wake")):
+        raise ValueError(f"{where}: {config.kind!r} has no methods sleep() and wake(), as runtime.take_turns needs")
     return engine_class(config)
+
+
+def able_to_sleep(config: EngineConfig) -> EngineConfig:
+    """The settings of an engine that takes turns on its GPU."""
+    if config.kind == "vllm":
+        return config.model_copy(update={"options": config.options | {"sleep_mode": True}})
+    return config
 
 
 def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:

@@ -64,6 +64,12 @@ class FakeWriter(_Fake):
 
     output_tokens = 0
 
+    async def sleep(self) -> None:
+        pass
+
+    async def wake(self) -> None:
+        pass
+
     async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:
         await asyncio.sleep(self._delay_s)
         answers: list[Completions] = []
@@ -135,6 +141,12 @@ def _filled(text: str, rng: random.Random) -> str:
 
 class FakeRenderer(_Fake):
     """Draws a text's last noun as a shape (its group's kind, its own proportions) in the text's first colour."""
+
+    def sleep(self) -> None:
+        pass
+
+    def wake(self) -> None:
+        pass
 
     def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
         if len(texts) != len(seeds):

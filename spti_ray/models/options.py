@@ -24,7 +24,15 @@ class VllmOptions(Section):
     enforce_eager: bool | None = Field(None, description="By default on CPU only: compiling takes minutes there.")
     gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
     tensor_parallel_size: int = Field(1, ge=1)
+    sleep_mode: bool = Field(
+        False, description="Weights that can move to the machine's memory and back (CUDA); on with runtime.take_turns."
+    )
     extra: dict[str, Any] = Field(default={}, description="Other arguments of vLLM's AsyncEngineArgs.")
+
+    @property
+    def num_workers(self) -> int:
+        """Processes of one engine, each with a GPU of its own."""
+        return self.tensor_parallel_size * int(self.extra.get("pipeline_parallel_size", 1))
 
 
 class DiffusersOptions(Section):

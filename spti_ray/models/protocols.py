@@ -53,6 +53,21 @@ class TextEmbedder(Protocol):
         ...
 
 
+class Sleeper(Protocol):
+    """What an engine needs beside its role's method to take turns on a GPU (`runtime.take_turns`).
+
+    It is loaded awake, and asked for nothing while it sleeps. A writer's two are async.
+    """
+
+    def sleep(self) -> None:
+        """Free the GPU's memory, and keep what it takes to be back soon."""
+        ...
+
+    def wake(self) -> None:
+        """Be as before the sleep. Raises if the memory is not there."""
+        ...
+
+
 class Identified(Protocol):
     """Every engine says what it is, for the manifest and the certificate."""
 

@@ -33,8 +33,9 @@ def engine_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
         "enable_log_requests": False,
         "use_tqdm_on_load": False,
     }
-    if options.tensor_parallel_size == 1:
-        arguments["distributed_executor_backend"] = "uni"
+    # Never "ray", which would look for GPUs beyond those that the actor holds, on any node. "mp" starts a process for
+    # each GPU of CUDA_VISIBLE_DEVICES, which Ray sets to the actor's; within Ray vLLM spawns them.
+    arguments["distributed_executor_backend"] = "uni" if options.num_workers == 1 else "mp"
     if on_cpu:
         # vLLM splits prompts that exceed the step's token budget, and its CPU worker then dies with "CPU Generator
         # does not use offset" when the split request has a seed, as all of ours have. So no prompt is ever split.
@@ -45,6 +46,8 @@ def engine_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
         arguments["block_size"] = BLOCK_TOKENS
     else:
         arguments["gpu_memory_utilization"] = options.gpu_memory_utilization
+        # Not on CPU, where vLLM refuses it: nothing there would be freed.
+        arguments["enable_sleep_mode"] = options.sleep_mode
     arguments |= options.extra
     if on_cpu:  # The writer's top_p depends on it.
         arguments["logits_processors"] = [TOP_P_PROCESSOR, *options.extra.get("logits_processors", ())]

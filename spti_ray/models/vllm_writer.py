@@ -72,6 +72,18 @@ class VllmWriter:
             await self._warm(tuple(os.path.commonprefix(prompts)))  # noqa: RUF071 - of token lists
         return await self._gather(requests, prompts)
 
+    async def sleep(self) -> None:
+        """Move the weights to the machine's memory and drop the KV cache; on CPU nothing is freed."""
+        # Cached prefixes go with the KV cache.
+        self._warm_prefixes.clear()
+        if not self._on_cpu:
+            await self._engine.sleep(level=1)
+
+    async def wake(self) -> None:
+        """Move the weights back, and make an empty KV cache."""
+        if not self._on_cpu:
+            await self._engine.wake_up()
+
     def close(self) -> None:
         """Stop the engine's process. The writer can't be used afterwards."""
         self._engine.shutdown()

@@ -18,6 +18,7 @@ def ray_cluster():
     ray.init(
         address="local",
         num_cpus=4,
+        num_gpus=1,  # in name only: for the tests of who gets it
         include_dashboard=False,
         log_to_driver=False,
         logging_level=logging.ERROR,

@@ -329,6 +329,8 @@ PLACEMENT = {
     "runtime.address": "ray://head:10001",
     "runtime.node_labels": {"writer": {"zone": "a"}},
     "runtime.placement_timeout_s": 5.0,
+    "runtime.autoscaling": False,
+    "runtime.take_turns": ["writer", "renderer"],
     "runtime.unit_attempts": 7,
     "runtime.unit_crashes": 5,
     "runtime.unit_timeout_s": 60.0,

@@ -3,8 +3,11 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spti_ray.actors.fit import NodeKind, fit
+from spti_ray.actors.placement import plan, reservations
 from spti_ray.config import EngineConfig
 from spti_ray.manifest.groups import pod_of, worker_groups
+from spti_ray.manifest.render import at_home
 from spti_ray.manifest.settings import Cluster
 from spti_ray.models.factory import engines_config
 from tests.unit.conftest import config_with
@@ -60,9 +63,47 @@ def test_without_autoscaling_there_are_as_many_pods_as_the_run_starts_with():
     assert groups["renderer-l40s"].replicas == groups["renderer-l40s"].most == 2
 
 
+def test_engines_that_take_turns_share_a_pod_with_memory_for_those_that_sleep():
+    engines = {"writer": {"num_gpus": 0.5, "replicas": 3}, "renderer": {"num_gpus": 0.5, "replicas": 3, "num_cpus": 4}}
+    groups = groups_of(engines, runtime__take_turns=["writer", "renderer"])
+    assert list(groups) == ["writer-renderer", "image-embedder", "vote"]
+    group = groups["writer-renderer"]
+    assert (group.gpus, group.cpus, group.memory_gib, group.replicas) == (1, 5, 128, 3)
+
+
+SIZES = st.fixed_dictionaries(
+    {
+        "num_gpus": st.sampled_from([0, 0.25, 0.3, 0.5, 1, 2, 8]),
+        "num_cpus": st.sampled_from([0, 0.1, 0.5, 1, 3, 12]),
+        "replicas": st.integers(1, 9),
+        "accelerators": st.sampled_from([(), ("H100",), ("L40S", "H100")]),
+    }
+)
+
+
+@given(st.fixed_dictionaries({"renderer": SIZES, "image_embedder": SIZES}), st.integers(1, 40), st.booleans())
+def test_every_actor_of_a_run_fits_on_the_pods_that_are_rendered_for_it(engines, shards, spot):
+    """On no more of them than there may be, and on nobody else's."""
+    config = config_with(runtime__engines=engines, runtime__shards=shards)
+    cluster = Cluster.model_validate(CLUSTER | (SPOT if spot else {}))
+    groups = worker_groups(config, engines_config(engines), cluster)
+    pods = [
+        NodeKind(
+            name=group.name, cpus=group.cpus, gpus=group.gpus, accelerator=group.accelerator, labels=group.labels,
+            there=0, most=group.most,
+        )
+        for group in groups
+    ]  # fmt: skip
+    bundles = reservations(plan(at_home(config, cluster, groups), engines_config(engines)))
+    found = fit(bundles, pods)
+    assert found.left == ()
+    roles = {group.name: group.role for group in groups}
+    assert all(bundle.role == roles[pod.partition("/")[0]] for bundle, pod in found.where)
+
+
 @given(
     cpus=st.floats(0, 64),
-    gpus=st.one_of(st.sampled_from([0, 0.1, 0.2, 0.25, 1 / 3, 0.5, 1, 2, 4, 8]), st.floats(0.01, 8)),
+    gpus=st.one_of(st.sampled_from([0, 0.1, 0.2, 0.25, 1 / 3, 0.5, 1, 2, 4, 8]), st.floats(0.01, 1)),
 )
 def test_a_pod_has_room_for_its_engines(cpus, gpus):
     pod_cpus, pod_gpus, engines = pod_of(EngineConfig(kind="x", num_cpus=cpus, num_gpus=gpus))

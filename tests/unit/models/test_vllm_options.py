@@ -46,7 +46,7 @@ def test_gpu_arguments_are_vllms_own_where_nothing_is_set():
     arguments = engine_arguments(config, on_cpu=False)
     assert "block_size" not in arguments
     assert "enable_chunked_prefill" not in arguments
-    assert "distributed_executor_backend" not in arguments
+    assert arguments["distributed_executor_backend"] == "mp", "in a placement group vLLM would take Ray's"
     assert arguments["enforce_eager"] is False
 
 
