@@ -286,6 +286,10 @@ class RuntimeConfig(Section):
         "in the machine's memory. Empty: nobody sleeps.",
     )
 
+    engine_metrics: bool = Field(
+        default=True, description="Whether the writer publishes vLLM's own figures through Ray: tokens, cache, queue."
+    )
+
     @field_validator("take_turns")
     @classmethod
     def _who_can_sleep(cls, roles: tuple[Role, ...]) -> tuple[Role, ...]:

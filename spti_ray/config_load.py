@@ -35,6 +35,7 @@ _FREE_TO_CHANGE = (
     "runtime.placement_timeout_s",
     "runtime.autoscaling",
     "runtime.take_turns",
+    "runtime.engine_metrics",
     "runtime.unit_attempts",
     "runtime.unit_crashes",
     "runtime.unit_timeout_s",

@@ -143,7 +143,8 @@ class _Run:
         self._progress.stage("loading models")
         with self._timings.timed("load models"):
             session = f"{run.run_id}-{self._gate.spent().attempts}"
-            actors = start_engines(reserved, bundles, engines, session)
+            self._metrics_of = run.run_id if config.runtime.engine_metrics else ""
+            actors = start_engines(reserved, bundles, engines, session, self._metrics_of)
             serving: tuple[Role, ...] = tuple(
                 role for role in roles_needed(config) if role not in ("writer", "renderer")
             )
@@ -255,7 +256,9 @@ class _Run:
             limits,
             on_unit,
             # Outside the resources that it shares there is no GPU to take turns on.
-            grow=None if in_turn else lambda: another_engine(role, next(numbers), session, self._config, engines),
+            grow=None
+            if in_turn
+            else lambda: another_engine(role, next(numbers), session, self._config, engines, self._metrics_of),
             most=engines.of(role).max_replicas or engines.of(role).replicas,
             kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
             meter=self._metrics.of(role, engines.of(role).num_gpus),

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from spti_ray.actors.engine_metrics import EngineMetrics
 from spti_ray.actors.hush import hushed, keep_no_remains
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import METHODS, build
@@ -164,16 +165,33 @@ class PrivateEngineActor(_Hosted):
 
 @ray.remote
 class AsyncEngineActor(_Hosted):
-    """Hosts an asynchronous engine, so that the units in flight share its continuous batch. Public input only."""
+    """Hosts an asynchronous engine, so that the units in flight share its continuous batch. Public input only.
+
+    Publishes the engine's own figures, if it has any, as `metrics_of` that run.
+    """
+
+    def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False, metrics_of: str = "") -> None:
+        if role in PRIVATE_ROLES:
+            raise ValueError(f"the {role} sees private input, and its figures would tell of it")
+        super().__init__(role, config, takes_turns)
+        self._metrics_of = metrics_of
+        self._publishing: asyncio.Task[None] | None = None
+
+    def _publish(self) -> None:
+        """From the first unit on, when there is a loop to do it in."""
+        if self._metrics_of and self._publishing is None and hasattr(self._engine, "stats"):
+            self._publishing = asyncio.create_task(EngineMetrics(self._metrics_of, self._engine).repeat())
 
     async def ready(self) -> dict[str, str]:
         await asyncio.sleep(0)
-        return self._engine.identity()
+        return self._must_be_awake().identity()
 
     async def run(self, *arguments: Any) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            result = await getattr(self._must_be_awake(), self._method)(*arguments)
+            engine = self._must_be_awake()
+            self._publish()
+            result = await getattr(engine, self._method)(*arguments)
         except EngineDead:
             self._leave()
             raise

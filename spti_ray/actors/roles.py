@@ -14,7 +14,7 @@ from spti_ray.actors.pool import EngineFailed
 from spti_ray.actors.ray_events import creation_failure
 from spti_ray.actors.shard_actor import ShardActor
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.models.factory import able_to_sleep, engine_environment
+from spti_ray.models.factory import engine_environment, hosted
 
 
 def _options(bundle: Bundle) -> dict[str, Any]:
@@ -39,35 +39,45 @@ def actor_name(session: str, bundle: Bundle) -> str:
 
 
 def start_engines(
-    reserved: Reserved, bundles: tuple[Bundle, ...], engines: EnginesConfig, session: str
+    reserved: Reserved, bundles: tuple[Bundle, ...], engines: EnginesConfig, session: str, metrics_of: str = ""
 ) -> dict[Role, list[Any]]:
-    """Create the engine actors of all roles, named `session`-role-index; they load their models at the same time."""
+    """Create the engine actors of all roles, named `session`-role-index; they load their models at the same time.
+
+    `metrics_of` names the run for the figures that a writer's engine publishes; empty: it publishes none.
+    """
     actors: dict[Role, list[Any]] = {}
     for bundle in bundles:
         if bundle.role == "shard":
             continue
         role: Role = bundle.role  # type: ignore[assignment]
         options = {"name": actor_name(session, bundle), "scheduling_strategy": reserved.of(bundle)}
-        actors.setdefault(role, []).append(_engine(role, bundle, engines, options))
+        actors.setdefault(role, []).append(_engine(role, bundle, engines, options, metrics_of))
     return actors
 
 
-def another_engine(role: Role, index: int, session: str, config: Config, engines: EnginesConfig) -> Any:
+def another_engine(
+    role: Role, index: int, session: str, config: Config, engines: EnginesConfig, metrics_of: str = ""
+) -> Any:
     """Create one more actor of a role, wherever there is or will be room: this is what makes a cluster grow.
 
     Named as those of `start_engines` are, it serves shards too; `index` must be new in the session.
     """
     bundle = bundle_of(role, index, config, engines)
-    return _engine(role, bundle, engines, {"name": actor_name(session, bundle)} | bundle.by_preference())
+    options = {"name": actor_name(session, bundle)} | bundle.by_preference()
+    return _engine(role, bundle, engines, options, metrics_of)
 
 
-def _engine(role: Role, bundle: Bundle, engines: EnginesConfig, options: dict[str, Any]) -> Any:
-    takes_turns = bool(bundle.group)
-    settings = able_to_sleep(engines.of(role)) if takes_turns else engines.of(role)
+def _engine(role: Role, bundle: Bundle, engines: EnginesConfig, options: dict[str, Any], metrics_of: str) -> Any:
+    settings = engines.of(role)
+    more: dict[str, Any] = {}
+    # An engine that sees private input neither takes turns nor tells its figures.
+    if role not in PRIVATE_ROLES:
+        more["takes_turns"] = bool(bundle.group)
+        settings = hosted(settings, takes_turns=bool(bundle.group), tells=bool(metrics_of))
+    if role == "writer":
+        more["metrics_of"] = metrics_of
     environment = {"runtime_env": {"env_vars": engine_environment(role, settings)}}
-    # Only engines with public input alone can take turns, and are told whether they do.
-    more = (takes_turns,) if takes_turns else ()
-    return actor_class(role).options(**_options(bundle), **environment, **options).remote(role, settings, *more)
+    return actor_class(role).options(**_options(bundle), **environment, **options).remote(role, settings, **more)
 
 
 def start_shards(

@@ -201,11 +201,11 @@ def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
     return engine_class(config)
 
 
-def able_to_sleep(config: EngineConfig) -> EngineConfig:
-    """The settings of an engine that takes turns on its GPU."""
-    if config.kind == "vllm":
-        return config.model_copy(update={"options": config.options | {"sleep_mode": True}})
-    return config
+def hosted(config: EngineConfig, takes_turns: bool, tells: bool) -> EngineConfig:
+    """The settings of a public engine in its actor: whether it takes turns on its GPU, and tells its own figures."""
+    if config.kind != "vllm":
+        return config
+    return config.model_copy(update={"options": config.options | {"sleep_mode": takes_turns, "stats": tells}})
 
 
 def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:

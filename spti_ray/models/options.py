@@ -27,6 +27,7 @@ class VllmOptions(Section):
     sleep_mode: bool = Field(
         False, description="Weights that can move to the machine's memory and back (CUDA); on with runtime.take_turns."
     )
+    stats: bool = Field(False, description="Keep vLLM's own figures; on with runtime.engine_metrics.")
     extra: dict[str, Any] = Field(default={}, description="Other arguments of vLLM's AsyncEngineArgs.")
 
     @property

@@ -26,6 +26,7 @@ from spti_ray.models.chat import few_shot_turns
 from spti_ray.models.options import VllmOptions
 from spti_ray.models.protocols import EngineDead
 from spti_ray.models.vllm_arguments import BLOCK_TOKENS, TOP_P_ARGUMENT, engine_arguments
+from spti_ray.models.vllm_stats import EngineStats
 from spti_ray.types import Completions, WriteRequest
 
 SHARED_PREFIX_TOKENS = 64
@@ -49,13 +50,21 @@ class VllmWriter:
         self._ids = itertools.count()
         self._warm_prefixes: dict[tuple[int, ...], asyncio.Event] = {}
         self._on_cpu = current_platform.is_cpu()
-        self._engine = AsyncLLM.from_engine_args(AsyncEngineArgs(**engine_arguments(config, self._on_cpu)))
+        self._stats = EngineStats()
+        self._engine = AsyncLLM.from_engine_args(
+            AsyncEngineArgs(**engine_arguments(config, self._on_cpu)),
+            stat_loggers=[lambda config, index: self._stats] if self._options.stats else None,
+        )
         self._tokenizer = self._engine.get_tokenizer()
 
     @property
     def output_tokens(self) -> int:
         """Tokens generated since the start."""
         return self._output_tokens
+
+    def stats(self) -> dict[str, float]:
+        """What vLLM says of itself, by `EngineStats`'s names; all 0 unless the option `stats` is on."""
+        return self._stats.now(idle=not self._engine.output_processor.has_unfinished_requests())
 
     def identity(self) -> dict[str, str]:
         return identify(self.config.kind, self.config.model, self.config.revision)

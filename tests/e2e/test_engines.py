@@ -116,7 +116,7 @@ def test_engines_say_what_they_are(renderer, image_embedder):
 VLLM_PROGRAM = """
 import asyncio, json
 
-from spti_ray.models.factory import EMBEDDED, build
+from spti_ray.models.factory import EMBEDDED, build, hosted
 from spti_ray.types import WriteRequest
 
 FEW_SHOT = "Stickers.\\n" + "".join(f"Thing {i}. Text: a small red thing with number {i}\\n" for i in range(12))
@@ -127,7 +127,7 @@ def requests(n=1):
 
 
 async def main():
-    writer = build("writer", EMBEDDED.writer)
+    writer = build("writer", hosted(EMBEDDED.writer, takes_turns=True, tells=True), takes_turns=True)
     first = await writer.write(requests(n=3))
     again = await writer.write(requests(n=3)[::-1])
     long = await asyncio.gather(
@@ -138,6 +138,8 @@ async def main():
         refusal = None
     except RuntimeError as error:
         refusal = f"{type(error).__name__}: {error}"
+    await writer.sleep()
+    await writer.wake()
     after = await writer.write(requests(n=3))
     total = writer.output_tokens
     writer.close()
@@ -150,6 +152,7 @@ async def main():
         "refusal": refusal,
         "tokens": [total, sum(a.num_tokens for a in answers)],
         "identity": writer.identity(),
+        "stats": writer.stats(),
     }))
 
 
@@ -184,4 +187,8 @@ def test_vllm_writer_reproduces_varies_and_survives_long_prompts(tmp_path):
     assert said["refusal"].startswith("RuntimeError: vLLM failed a request: ")
     assert said["tokens"][0] == said["tokens"][1] > 0
     assert said["identity"]["model"] == "bundled:smollm2"
+    # And a token for each prefix that was computed alone.
+    assert said["tokens"][0] < said["stats"]["generation_tokens"] < said["tokens"][0] + 10
+    assert said["stats"]["prompt_tokens"] > said["stats"]["prefix_cache_hits"] > 0
+    assert said["stats"]["requests_running"] == said["stats"]["requests_waiting"] == 0
     assert "Traceback" not in done.stderr

@@ -1,12 +1,18 @@
-"""Metrics with Ray's own: made, recorded and given up, in silence."""
+"""Metrics with Ray's own: made, recorded and given up, in silence; and what a node then exports."""
+
+import re
+import time
+from urllib.request import urlopen
 
 import pytest
+import ray
 
 from spti_ray.actors.events import Finished, Raised
 from spti_ray.actors.meter import Load
 from spti_ray.actors.metrics import Metrics
-from spti_ray.config import ROLES
-from spti_ray.types import Completions
+from spti_ray.actors.roles import actor_class
+from spti_ray.config import ROLES, EngineConfig
+from spti_ray.types import Completions, WriteRequest
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -28,3 +34,30 @@ def test_metrics_are_recorded_in_silence(attempt, capfd):
             meter.lost("preempted")
         metrics.publish_gauges()
     assert capfd.readouterr() == ("", "")
+
+
+def exported() -> str:
+    """What Prometheus would read from the node."""
+    (node,) = ray.nodes()
+    with urlopen(f"http://{node['NodeManagerAddress']}:{node['MetricsExportPort']}/metrics", timeout=10) as answer:
+        return answer.read().decode()
+
+
+@pytest.mark.parametrize("metrics_of", ["run-7", ""])
+def test_a_writers_actor_exports_its_engines_figures_under_the_runs_name_if_it_is_to(metrics_of):
+    """The engine is SIMULATED; vLLM's own figures: tests/e2e/test_engines.py."""
+    config = EngineConfig(kind="tests.ray.engine_with_stats:Writer", model="SIMULATED")
+    actor = actor_class("writer").options(num_cpus=0.01).remote("writer", config, metrics_of=metrics_of)
+    answers, _ = ray.get(actor.run.remote([WriteRequest("a cat", 1, 1, 8)]))
+    ray.get(actor.run.remote([WriteRequest("a cat", 1, 1, 8)]))
+    assert len(answers) == 1
+    pattern = r'^ray_spti_vllm_kv_cache_usage{[^}]*run="run-7"[^}]*} 0\.25$'
+    if metrics_of:
+        deadline = time.monotonic() + 60
+        while not re.search(pattern, text := exported(), re.MULTILINE) and time.monotonic() < deadline:
+            time.sleep(0.5)
+        assert re.search(pattern, text, re.MULTILINE), "the gauge is there"
+        assert re.search(r'^ray_spti_vllm_generation_tokens_total{[^}]*run="run-7"[^}]*} 7', text, re.MULTILINE)
+    else:
+        assert ray.get(actor.__ray_call__.remote(lambda self: self._publishing)) is None
+    ray.kill(actor)

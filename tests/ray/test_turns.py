@@ -13,7 +13,7 @@ from tests.unit.conftest import BASE, config_with
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
-GENERATIONS = 3
+GENERATIONS = 2
 
 
 def config(folder):

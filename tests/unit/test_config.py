@@ -331,6 +331,7 @@ PLACEMENT = {
     "runtime.placement_timeout_s": 5.0,
     "runtime.autoscaling": False,
     "runtime.take_turns": ["writer", "renderer"],
+    "runtime.engine_metrics": False,
     "runtime.unit_attempts": 7,
     "runtime.unit_crashes": 5,
     "runtime.unit_timeout_s": 60.0,

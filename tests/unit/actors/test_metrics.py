@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 
+from spti_ray.actors import engine_metrics
 from spti_ray.actors import metrics as module
 from spti_ray.actors.engine_actor import PRIVATE_ROLES
 from spti_ray.actors.events import Finished, Lost, Raised
@@ -269,15 +270,46 @@ def test_no_metric_is_of_a_shard_or_of_records():
         assert not re.search("record|shard|vote|caption|private|label|group", f"{name} {meaning}"), name
 
 
-def test_only_the_driver_publishes():
-    importing = set()
+def importers(*modules: str) -> set[str]:
+    found = set()
     for path in (ROOT / "spti_ray").rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
             origin = getattr(node, "module", None) or ""
-            if any(f"{origin}.{name}".startswith(("spti_ray.actors.metrics", "ray.util.metrics")) for name in names):
-                importing.add(path.relative_to(ROOT / "spti_ray").as_posix())
-    assert importing == {"actors/driver.py", "actors/metrics.py"}
+            if any(f"{origin}.{name}".startswith(modules) for name in names):
+                found.add(path.relative_to(ROOT / "spti_ray").as_posix())
+    return found
+
+
+def test_only_the_driver_and_a_writers_engine_publish():
+    assert importers("ray.util.metrics") == {"actors/metrics.py", "actors/engine_metrics.py"}
+    assert importers("spti_ray.actors.metrics") == {"actors/driver.py"}
+    assert importers("spti_ray.actors.engine_metrics") == {"actors/engine_actor.py"}
+    assert importers("spti_ray.models.vllm_stats", "vllm.v1.metrics") == {
+        "models/vllm_stats.py",
+        "models/vllm_writer.py",
+    }
+
+
+def test_an_engines_figures_are_told_as_they_grow(monkeypatch):
+    for kind in ("Counter", "Gauge"):
+        monkeypatch.setattr(engine_metrics, kind, FakeMetric)
+    monkeypatch.setattr(FakeMetric, "all", {})
+    figures = dict.fromkeys([*engine_metrics.COUNTERS, *engine_metrics.GAUGES], 0.0)
+
+    class Engine:
+        def stats(self):
+            return dict(figures)
+
+    metrics = engine_metrics.EngineMetrics("r1", Engine())
+    for tokens, usage in ((5.0, 0.5), (5.0, 0.25), (12.0, 0.0)):
+        figures |= {"generation_tokens": tokens, "kv_cache_usage": usage}
+        metrics.publish()
+    of_run = (("run", "r1"),)
+    names = {name.removeprefix("vllm_"): metric.values for name, metric in FakeMetric.all.items()}
+    assert names["generation_tokens_total"] == {of_run: 7.0}, "what was added last"
+    assert names["kv_cache_usage"] == {of_run: 0.0}
+    assert names["preemptions_total"] == {}
 
 
 def expressions() -> list[str]:
@@ -289,6 +321,8 @@ def test_the_dashboard_shows_all_metrics_and_no_others():
     assert all(name.endswith("_total") for name in COUNTERS)
     exported = {f"ray_{module.PREFIX}{name}" for name in COUNTERS | GAUGES}
     exported |= {f"ray_{module.PREFIX}{name}_bucket" for name in HISTOGRAMS}
+    exported |= {f"ray_{engine_metrics.PREFIX}{name}_total" for name in engine_metrics.COUNTERS}
+    exported |= {f"ray_{engine_metrics.PREFIX}{name}" for name in engine_metrics.GAUGES}
     assert set(re.findall(r"\bray_\w+", " ".join(expressions()))) == exported
     assert set(re.findall(r"\bray_\w+", DASHBOARD)) == exported
 

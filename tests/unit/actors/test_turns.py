@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.actors import pool as pool_module
-from spti_ray.actors.events import Finished
+from spti_ray.actors.events import Finished, Lost
 from spti_ray.actors.pool import EngineFailed, Pool
 from spti_ray.actors.scheduler import Limits
 from spti_ray.actors.simulated import SimulatedActor, SimulatedEvents
@@ -113,6 +113,28 @@ def test_an_actor_that_crashes_while_it_holds_the_device_is_woken_again_in_its_t
         device.after(when, lambda role=role: device.crash(device.actors[role][0]))
     assert list(renderer.map(writer.map(numbers(60)))) == numbers(60)
     assert turns.switches == 2 and writer.given_up == renderer.given_up == 0
+
+
+class Unreachable(Device):
+    """Who is away is said to be so at once, as Ray does."""
+
+    def ready(self, actor, done):
+        if self.now() < actor.up_at:
+            self._at(self.now(), lambda: done(Lost()))
+        else:
+            super().ready(actor, done)
+
+
+@pytest.mark.parametrize("device", [Device(), Unreachable()], ids=["silent", "unreachable"])
+def test_a_holder_that_is_lost_keeps_the_turn_until_it_is_known_to_hold_nothing(device):
+    """It crashes after its last unit: whether its memory is free nobody knows before its new process answers."""
+    turns = Turns(device)
+    writer = device.group("writer", lambda number: 1.0, turns=turns, restart_s=50)
+    began = []
+    renderer = device.group("renderer", lambda number: began.append(device.now()) or 1.0, turns=turns)
+    device.after(5.1, lambda: device.crash(device.actors["writer"][0]))
+    assert list(renderer.map(writer.map(numbers(5)))) == numbers(5)
+    assert began[0] >= 55.1
 
 
 def test_one_that_can_not_be_woken_gets_another_process_once_and_then_ends_the_run_in_one_line():

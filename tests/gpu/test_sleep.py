@@ -1,0 +1,73 @@
+"""Engines that give their GPU to one another, on a real one. Skipped where there is no CUDA."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+torch = pytest.importorskip("torch")
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
+]
+
+WRITER = """
+import asyncio, json, torch
+
+from spti_ray.models.factory import EMBEDDED, build, hosted
+from spti_ray.types import WriteRequest
+
+
+def free():
+    return torch.cuda.mem_get_info()[0] / 2**30
+
+
+async def main():
+    settings = EMBEDDED.writer.model_copy(update={"num_gpus": 0.5, "options": {"gpu_memory_utilization": 0.5}})
+    writer = build("writer", hosted(settings, takes_turns=True, tells=False), takes_turns=True)
+    requests = [WriteRequest("A red ball.\\nA blue", 2, 7, 8)]
+    before = await writer.write(requests)
+    held = free()
+    await writer.sleep()
+    asleep = free()
+    await writer.wake()
+    after = await writer.write(requests)
+    writer.close()
+    print(json.dumps({"freed": asleep - held, "before": before[0].texts, "after": after[0].texts}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_writer_that_sleeps_frees_the_gpu_and_writes_the_same_when_it_is_awake_again(tmp_path):
+    from spti_ray.models.factory import EMBEDDED, engine_environment
+
+    program = tmp_path / "write.py"
+    program.write_text(WRITER)
+    settings = EMBEDDED.writer.model_copy(update={"num_gpus": 0.5})
+    environment = os.environ | engine_environment("writer", settings) | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        [sys.executable, program], env=environment, capture_output=True, text=True, timeout=500, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    said = json.loads(done.stdout.strip().splitlines()[-1])
+    total = torch.cuda.get_device_properties(0).total_memory / 2**30
+    assert said["freed"] > 0.3 * total, "the KV cache alone is most of half the GPU"
+    assert said["after"] == said["before"]
+
+
+def test_a_renderer_that_sleeps_frees_the_gpu_and_draws_the_same_when_it_is_awake_again():
+    from spti_ray.models.factory import EMBEDDED, build
+
+    renderer = build("renderer", EMBEDDED.renderer.model_copy(update={"num_gpus": 0.5}), takes_turns=True)
+    before = renderer.render(["a red apple"], [3])[0]
+    held = torch.cuda.memory_reserved()
+    renderer.sleep()
+    assert torch.cuda.memory_reserved() < held / 4
+    renderer.wake()
+    assert (renderer.render(["a red apple"], [3])[0] == before).all()

@@ -1,0 +1,11 @@
+"""A SIMULATED writer that has figures of its own, as vLLM has."""
+
+from __future__ import annotations
+
+from spti_ray.actors.engine_metrics import COUNTERS, GAUGES
+from spti_ray.models import fakes
+
+
+class Writer(fakes.FakeWriter):
+    def stats(self) -> dict[str, float]:
+        return dict.fromkeys(COUNTERS, 7.0) | dict.fromkeys(GAUGES, 0.25)
