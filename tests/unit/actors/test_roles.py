@@ -52,7 +52,7 @@ def test_no_engine_that_serves_shards_publishes_its_figures_or_takes_turns(monke
     monkeypatch.setattr(module, "actor_class", lambda role: started)
     engines = EnginesConfig(**{role: EngineConfig(kind="vllm", model="m", num_gpus=0.5) for role in ROLES})
     for role in ROLES:
-        another_engine(role, config_with(), engines, metrics_of="r1")
+        another_engine(role, 1, "s", config_with(), engines, metrics_of="r1")
     given = {role: (options, more) for role, options, more in started.given}
     assert {role for role, (options, _) in given.items() if options.get("stats")} == {"writer", "renderer"}
     assert {role for role, (_, more) in given.items() if more.get("metrics_of")} == {"writer"}
