@@ -110,7 +110,7 @@ class Standings:
         """
         now = _fingerprints(scored)
         valid = [seen for seen in self._seen if seen.fingerprints.items() <= now.items()]
-        known: set[str] = set().union(*(seen.fingerprints for seen in valid))
+        known = {name for seen in valid for name in seen.fingerprints}
         unseen = scored.only([candidate.id not in known for candidate in scored.candidates])
         with tempfile.TemporaryFile(dir=self._folder) as file:
             rest = self._compared(views, unseen, {}, file)
@@ -120,8 +120,9 @@ class Standings:
         self, views: Views, block: ScoredCandidates, fingerprints: dict[str, bytes], file: IO[bytes]
     ) -> _Seen:
         seen = _Seen(fingerprints, file)
+        names = [candidate.id for candidate in block.candidates]
         for found in comparisons(views, block):
-            ids = tuple(block.candidates.items[column].id for column in found.columns_K)
+            ids = tuple(names[int(column)] for column in found.columns_K)
             seen.add(found, ids, self._k)
         return seen
 
