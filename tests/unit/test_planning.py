@@ -93,6 +93,8 @@ class Fakes:
 
     def ready(self) -> None: ...
 
+    def show(self, generation, block, votes_per_record) -> None: ...
+
     def vote(self, query, scored, votes_per_record):
         return ()
 
