@@ -12,6 +12,7 @@ import typer
 from spti_ray import __version__
 from spti_ray.cli_bench import bench
 from spti_ray.cli_common import BUDGET, DONE, FAILED, RESOURCES, USAGE, ConfigFile, Overrides, fail, one_line_errors
+from spti_ray.cli_init import init
 from spti_ray.cli_ledger import ledger_app
 from spti_ray.cli_manifest import manifest_app
 from spti_ray.cli_submit import submit
@@ -27,6 +28,11 @@ app = typer.Typer(
 )
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(manifest_app, name="manifest")
+app.command(
+    epilog="Examples: `spti init 'X-ray images of hands' --out hands.yaml --data scans/` · "
+    "`spti init 'histology slides of lymph nodes' --labels tumour,normal --out lymph.yaml --private-records 5000` · "
+    "`spti init 'street signs' --out signs.yaml --template`"
+)(init)
 app.command(
     epilog="Example: `RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... spti submit my.yaml --out /runs/a --address http://head:8265`"
 )(submit)

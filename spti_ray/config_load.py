@@ -55,7 +55,7 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
         ConfigError: one line that names the file or field.
     """
     raw = read_mapping(path, "configuration file", "a mapping of sections, such as `privacy:`")
-    return parse_config(_with_overrides(raw, overrides))
+    return parse_config(with_overrides(raw, overrides))
 
 
 def read_mapping(path: Path, what: str, expected: str) -> dict[str, Any]:
@@ -92,7 +92,8 @@ def parse_section(section: type[_Section], raw: Mapping[str, Any]) -> _Section:
         raise ConfigError(_one_line(error)) from None
 
 
-def _with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+def with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`raw`, changed in place by `a.b=value` overrides. Raises ConfigError in one line."""
     for override in overrides:
         key, separator, text = override.partition("=")
         if not separator or not key.strip():

@@ -38,6 +38,16 @@ def write_atomic(path: Path, data: bytes | str, mode: int = 0o644) -> None:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
+def write_new(path: Path, text: str) -> None:
+    """Create `path` with `text`, whole or not at all. Raises FileExistsError if it is there, DiskFull as above."""
+    path = Path(path)
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:
+        draft = Path(folder) / path.name
+        write_atomic(draft, text)
+        os.link(draft, path)  # Unlike a rename, it replaces nothing.
+    fsync_folder(path.parent)
+
+
 def write_table_atomic(path: Path, table: pa.Table, mode: int = 0o644) -> None:
     """Replace `path` by `table` as Parquet (zstd), durably. Raises DiskFull like `write_atomic`."""
     with atomic_file(path, mode) as file:

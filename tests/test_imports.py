@@ -25,6 +25,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Settings, and what is reckoned from settings alone.
     "config_load": set(),
     "planning": {"config_load", "models", "dp", "public"},
+    "starter": {"config_load", "public", "recommend"},
     "recommend": {"config_load", "dp", "planning"},
     # The gate and the votes, attacked with canaries instead of images.
     "audit": {"dp", "private"},
@@ -51,11 +52,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What Kubernetes is told; of the actors, how a run is split into bundles.
     "manifest": {"actors.placement", "config_load", "models"},
     "cli": {
-        "actors", "audit", "certify", "cli_bench", "cli_common", "cli_ledger", "cli_manifest", "cli_submit",
+        "actors", "audit", "certify", "cli_bench", "cli_common", "cli_init", "cli_ledger", "cli_manifest", "cli_submit",
         "config_load", "doctor", "evaluate", "planning", "recommend", "report", "rundir", "status", "verify",
     },
     "cli_bench": {"bench", "cli_common", "config_load", "models"},
     "cli_common": set(),
+    # Before there is a run: nothing of it may reach the private side.
+    "cli_init": {"cli_common", "config_load", "models", "public", "starter"},
     "cli_ledger": {"cli_common", "config_load", "ledger_view"},
     "cli_manifest": {"cli_common", "config_load", "manifest"},
     "cli_submit": {"actors", "cli_common", "config_load"},
@@ -71,7 +74,7 @@ ONLY_IN: dict[str, set[str]] = {
     "opendp": {"dp"},
     "dp_accounting": {"dp"},
     "matplotlib": {"bench", "report"},
-    "typer": {"cli", "cli_bench", "cli_common", "cli_ledger", "cli_manifest", "cli_submit"},
+    "typer": {"cli", "cli_bench", "cli_common", "cli_init", "cli_ledger", "cli_manifest", "cli_submit"},
     "obstore": {"dp"},
     "jsonschema": {"manifest"},
 }

@@ -1,0 +1,277 @@
+"""Drafts the prompts of a new configuration from one line about the domain and a list of labels: public text only.
+
+A language model is shown lists and descriptions of other domains and asked for those of this one. Small models copy,
+repeat and wander off, so an answer is kept only if it passes the checks here; what is missing is made from templates,
+and the draft says so. Nothing in here can read data.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from spti_ray.public.cleaning import clean, normal_form
+from spti_ray.public.prompts import mask, max_tokens
+from spti_ray.types import Completions, WriteRequest, derive_seed
+
+Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]
+"""Completes every request, in order: a writer engine's `write`."""
+
+NUM_EXAMPLES = 8
+MIN_WORDS, MAX_WORDS = 3, 20
+_SAMPLES = 8
+_FEWEST, _MOST = 4, 10
+_MASKED = 0.4
+
+_SHOWN: dict[str, dict[str, str]] = {
+    "photos of dogs in parks": {
+        "subject": "terrier, poodle, puppy, old sheepdog, greyhound, two dogs, dachshund, black labrador",
+        "color": "brown, white, black, golden, spotted, grey and white",
+        "detail": "wet fur, a red collar, a stick in its mouth, long ears, muddy paws, a wagging tail",
+        "background": "green lawn, fallen leaves, a pond, a wooden bench, tall trees, a gravel path",
+        "view": "close-up, from the side, from above, from far away, from behind",
+    },
+    "X-ray images of hands": {
+        "subject": "left hand, right hand, wrist, thumb, child's hand, bent fingers, fist",
+        "color": "light grey, white on black, dark grey, bluish, washed-out grey",
+        "detail": "a ring, a broken finger, a metal screw, swollen joints, thin bones, a plaster cast",
+        "background": "black background, a letter in the corner, a bright edge, grey haze, a ruler",
+        "view": "from the front, from the side, close-up, whole hand, tilted",
+    },
+    "vintage travel posters": {
+        "subject": "mountain railway, ocean liner, palm beach, old town, ski slope, lighthouse, seaplane",
+        "color": "turquoise, orange, deep blue, cream, bright yellow, dark green",
+        "detail": "bold letters, a waving woman, long shadows, white sails, smoke from a funnel, a flag",
+        "background": "setting sun, snowy peaks, calm sea, starry sky, white clouds, green hills",
+        "view": "from above, wide view, from the shore, close-up, through a window",
+    },
+}
+"""Other domains, each with values as they are wanted: what the language model imitates."""
+
+_SHOWN_TEXTS: tuple[tuple[str, dict[str, str], str], ...] = (
+    ("photos of dogs in parks", {"subject": "terrier", "color": "brown", "detail": "wet fur", "background": "a pond"},
+     "a photo of a brown terrier with wet fur beside a pond"),
+    ("X-ray images of hands", {"subject": "right hand", "color": "light grey", "detail": "a ring", "view": "tilted"},
+     "a light grey X-ray image of a tilted right hand with a ring"),
+    ("vintage travel posters", {"subject": "lighthouse", "color": "orange", "background": "calm sea"},
+     "a vintage travel poster with an orange lighthouse by a calm sea"),
+    ("photos of dogs in parks", {"subject": "puppy", "color": "white", "background": "fallen leaves", "view": "from above"}, # noqa: E501
+     "a photo of a white puppy on fallen leaves seen from above"),
+)  # fmt: skip
+
+_SHOWN_CHANGES = (
+    ("a photo of a brown terrier with wet fur beside a pond", "a photo of a black poodle with a red collar on a bench"),
+    ("a light grey X-ray image of a right hand with a ring", "a white X-ray image of a left wrist with a metal screw"),
+    ("a vintage travel poster of an orange lighthouse", "a vintage travel poster of a blue ocean liner at night"),
+)
+
+TEMPLATES: dict[str, tuple[str, ...]] = {
+    "subject": ("single object", "several objects", "small object", "large object", "part of an object"),
+    "color": ("red", "green", "blue", "yellow", "brown", "grey", "black and white", "pale", "dark"),
+    "detail": ("smooth surface", "rough surface", "fine lines", "round shapes", "sharp edges", "dark spots"),
+    "background": (
+        "plain background",
+        "bright background",
+        "dark background",
+        "blurred background",
+        "crowded background",
+    ),
+    "view": ("close-up", "from the side", "from above", "from far away", "slightly blurred"),
+}
+"""Values that fit nearly any images, and so say little: what a person should replace."""
+
+_SMALL_WORDS = frozenset(
+    "a an the of with and or in on at to for from by its their is are image images photo photos".split()
+)
+_VALUE = re.compile(r"[a-z][a-z' -]*[a-z]", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Draft:
+    """The parts of a `prompts:` section. `templates` names the lists, examples or changes that no model wrote."""
+
+    attributes: dict[str, tuple[str, ...]]
+    examples: tuple[str, ...]
+    example_attributes: tuple[dict[str, str], ...]
+    rephrase_examples: tuple[tuple[str, str], ...]
+    fill_examples: tuple[tuple[str, str], ...]
+    templates: frozenset[str]
+
+
+def draft(domain: str, labels: Sequence[str], write: Write | None, seed: int = 0) -> Draft:
+    """Draft prompts for images of `domain`; without `write`, from templates alone. Labels, if any, are the subjects."""
+    names = [name for name in TEMPLATES if not (labels and name == "subject")]
+    drafted = _lists(domain, names, write, seed) if write else {}
+    attributes = {name: drafted.get(name, TEMPLATES[name]) for name in names}
+    templates = {name for name in names if name not in drafted}
+
+    rng = random.Random(derive_seed(seed, "examples"))
+    values = _spread(attributes, labels, rng)
+    written = _texts(domain, values, write, seed) if write else [None] * len(values)
+    examples = [text or compose(domain, drawn) for text, drawn in zip(written, values, strict=True)]
+    if not all(written):
+        templates.add("examples" if not any(written) else "some examples")
+
+    changed = _changes(domain, examples, values, write, seed) if write else [None] * len(examples)
+    rephrased = [
+        (text, new or exchanged(text, drawn, attributes, rng) or examples[i - 1])
+        for i, (text, new, drawn) in enumerate(zip(examples, changed, values, strict=True))
+    ]
+    if not all(changed):
+        templates.add("rephrase_examples" if not any(changed) else "some rephrase_examples")
+    filled = [(mask(text, _MASKED, rng), text) for text in examples]
+    return Draft(attributes, tuple(examples), tuple(values), tuple(rephrased), tuple(filled), frozenset(templates))
+
+
+def compose(domain: str, values: Mapping[str, str]) -> str:
+    """A text from the domain and its values, as renderers are often asked: clumsy, but about the right thing."""
+    words = ", ".join((domain, *values.values())).split()
+    return " ".join(words[:MAX_WORDS]).rstrip(",")
+
+
+def exchanged(
+    text: str, values: Mapping[str, str], attributes: Mapping[str, Sequence[str]], rng: random.Random
+) -> str | None:
+    """The text with one of its values replaced by another of the same list; None if it has none literally."""
+    for name in rng.sample(sorted(values), len(values)):
+        others = [value for value in attributes.get(name, ()) if value != values[name]]
+        found = re.search(rf"\b{re.escape(values[name])}\b", text)
+        if others and found:
+            return f"{text[: found.start()]}{rng.choice(others)}{text[found.end() :]}"
+    return None
+
+
+def _spread(attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng: random.Random) -> list[dict[str, str]]:
+    """Values for each example: labels in turn, and from each list as many different values as there are."""
+    orders = {name: rng.sample(list(values), len(values)) for name, values in attributes.items()}
+    rows = [{name: order[i % len(order)] for name, order in orders.items()} for i in range(NUM_EXAMPLES)]
+    return [{"subject": labels[i % len(labels)]} | row for i, row in enumerate(rows)] if labels else rows
+
+
+def _lists(domain: str, names: Sequence[str], write: Write, seed: int) -> dict[str, tuple[str, ...]]:
+    requests: list[WriteRequest] = []
+    for name in names:
+        lines = ["Lists of different values, for images of many kinds.", ""]
+        lines += [f"Images: {shown}. {name.capitalize()}: {values[name]}" for shown, values in _SHOWN.items()]
+        lines.append(f"Images: {domain}. {name.capitalize()}:")
+        seed_of = derive_seed(seed, "list", name)
+        requests.append(WriteRequest("\n".join(lines), _SAMPLES, seed_of, 60, temperature=0.8, top_p=0.9))
+    lists: dict[str, tuple[str, ...]] = {}
+    for name, completions in zip(names, write(requests), strict=True):
+        shown = [values[name] for values in _SHOWN.values()]
+        # Colours and views are the same in most domains; other values that were shown are copies.
+        copies = set() if name in ("color", "view") else {normal_form(v) for line in shown for v in line.split(",")}
+        values = usable_values(completions.texts, copies | {normal_form(domain)})
+        if len(values) >= _FEWEST:
+            lists[name] = values
+    return lists
+
+
+def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]:
+    """The values that most of the comma-separated `answers` give, in that order; none that is unwanted or odd."""
+    times: Counter[str] = Counter()
+    spelled: dict[str, str] = {}
+    for answer in answers:
+        first = next((line for line in answer.splitlines() if line.strip()), "")
+        parts = re.split(r"[,;.]|\band\b", first)
+        # The last one may have been cut off by the limit of tokens.
+        named = {_key(part): part.strip() for part in reversed(parts[:-1] if len(parts) > 2 else parts)}
+        for key, value in reversed(named.items()):
+            plausible = _VALUE.fullmatch(value) and 1 <= len(key.split()) <= 4 and 3 <= len(key) <= 40
+            if plausible and key not in unwanted and len(set(key.split())) == len(key.split()):
+                times[key] += 1
+                spelled.setdefault(key, value)
+    return tuple(spelled[key] for key, _ in times.most_common(_MOST))
+
+
+def _key(value: str) -> str:
+    return re.sub(r"^(?:a|an|the) ", "", normal_form(value))
+
+
+def _texts(domain: str, values: Sequence[Mapping[str, str]], write: Write, seed: int) -> list[str | None]:
+    """A description with each row of values, or None where none of the answers is about them."""
+    head = ["Short descriptions of images.", ""]
+    head += [_line(shown, drawn, text) for shown, drawn, text in _SHOWN_TEXTS]
+    requests = [
+        WriteRequest(
+            "\n".join([*head, _line(domain, drawn, None)]),
+            _SAMPLES,
+            derive_seed(seed, "text", i),
+            max_tokens(MAX_WORDS),
+            temperature=0.8,
+            top_p=0.9,
+        )
+        for i, drawn in enumerate(values)
+    ]
+    texts: list[str | None] = []
+    for drawn, completions in zip(values, write(requests), strict=True):
+        usable = (clean(answer, MIN_WORDS, MAX_WORDS) for answer in completions.texts)
+        scored = [(_about(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
+        taken = {normal_form(text) for text in texts if text}
+        good = [(score, text) for score, text in scored if score >= 2 and normal_form(text) not in taken]
+        texts.append(max(good)[1] if good else None)
+    return texts
+
+
+def _line(domain: str, values: Mapping[str, str], text: str | None) -> str:
+    shown = "".join(f" {name.capitalize()}: {value}." for name, value in values.items())
+    return f"Images: {domain}.{shown} Text:" + (f" {text}" if text else "")
+
+
+def _about(text: str, domain: str, values: Mapping[str, str]) -> int:
+    """How many of the values a text names, if it says what the image is of; else 0."""
+    words = _content(text)
+    subject = _content(values.get("subject", "")) or _content(domain)
+    if not words & _content(domain) or not words & subject:
+        return 0
+    return sum(bool(words & _content(value)) for value in values.values())
+
+
+def _is_copy(text: str) -> bool:
+    shown = {normal_form(line) for _, _, line in _SHOWN_TEXTS} | {
+        normal_form(t) for pair in _SHOWN_CHANGES for t in pair
+    }
+    return normal_form(text) in shown
+
+
+def _content(text: str) -> set[str]:
+    """Content words, without a plural's s, so that `slides` is found in `a slide of`."""
+    return {word.removesuffix("s") for word in normal_form(text).split() if word not in _SMALL_WORDS}
+
+
+def _changes(
+    domain: str, examples: Sequence[str], values: Sequence[Mapping[str, str]], write: Write, seed: int
+) -> list[str | None]:
+    """Another text like each example, with its subject (which may be its label), or None."""
+    head = ["Change each description of an image a little.", ""]
+    for text, new in _SHOWN_CHANGES:
+        head += [f"Text: {text}", f"New: {new}", ""]
+    requests = [
+        WriteRequest(
+            "\n".join([*head, f"Text: {text}", "New:"]),
+            _SAMPLES,
+            derive_seed(seed, "change", i),
+            max_tokens(MAX_WORDS),
+            temperature=0.8,
+            top_p=0.9,
+        )
+        for i, text in enumerate(examples)
+    ]
+    changes: list[str | None] = []
+    for text, drawn, completions in zip(examples, values, write(requests), strict=True):
+        usable = (clean(answer, MIN_WORDS, MAX_WORDS) for answer in completions.texts)
+        about = {"subject": drawn.get("subject", "")}
+        good = [
+            new
+            for new in usable
+            if new
+            and normal_form(new) != normal_form(text)
+            and not _is_copy(new)
+            and _about(new, domain, about)
+            and len(_content(new) ^ _content(text)) >= 2
+        ]
+        changes.append(good[0] if good else None)
+    return changes

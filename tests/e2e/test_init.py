@@ -1,0 +1,39 @@
+"""`spti init`, and a run of what it wrote."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+import yaml
+from PIL import Image
+
+
+def test_a_starter_of_a_folder_with_labels_runs_as_it_is(cli):
+    rng = np.random.default_rng(0)
+    for label in ("round", "square"):
+        (cli.folder / "photos" / label).mkdir(parents=True)
+        for i in range(6):
+            pixels = rng.integers(0, 256, (24, 24, 3), dtype=np.uint8)
+            Image.fromarray(pixels).save(cli.folder / "photos" / label / f"{i}.png")
+    fakes = "--set=runtime.engines=fake"
+    done = cli("init", "photos of signs", "--labels=round,square", "--data=photos", "--out=my.yaml", fakes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    sizes = ("--set=evolution.generations=2", "--set=evolution.candidates=20", "--set=release.images=4")
+    done = cli("run", "my.yaml", "--out=run", *sizes)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert len(list((cli.folder / "run" / "release" / "images").iterdir())) == 4
+
+
+@pytest.mark.e2e
+def test_the_bundled_model_drafts_for_a_domain_that_it_was_not_shown(cli):
+    done = cli("init", "product photos of kitchen appliances", "--out=my.yaml", "--data=/nowhere", timeout=480)
+    assert done.returncode == 0, done.stdout + done.stderr
+    text = (cli.folder / "my.yaml").read_text()
+    assert "by bundled:smollm2" in text
+    prompts = yaml.safe_load(text)["prompts"]
+    assert text.count("TEMPLATE, written by no model") <= 2, "most of it is the model's"
+    assert len(set(prompts["examples"])) == 8
+    planned = cli("plan", "my.yaml", "--json")
+    assert json.loads(planned.stdout)["candidates"] == 150
