@@ -14,8 +14,8 @@ import typer
 from spti_ray.cli_common import FAILED, USAGE, fail, one_line_errors
 
 if TYPE_CHECKING:
-    from spti_ray.config import EngineConfig
-    from spti_ray.public.drafting import Write
+    from spti_ray.config import EnginesConfig
+    from spti_ray.public.drafting import Alike, Write
 
 
 def init(
@@ -59,9 +59,10 @@ def init(
         if overrides:
             runtime = with_overrides({"runtime": runtime}, overrides)["runtime"]
         try:
-            writer = engines_config(runtime["engines"]).writer
+            engines = engines_config(runtime["engines"])
         except ValueError as error:
             fail(error, USAGE)
+        writer = engines.writer
         names = tuple(label.strip() for label in labels.split(",")) if labels else ()
         wish = Wish(" ".join(domain.split()), names, data, epsilon, delta, private_records, runtime)
         starter(
@@ -71,8 +72,8 @@ def init(
             made, drafted_by = draft(wish.domain, names, None), None
         else:
             typer.echo(f"drafting with {writer.model} (--template does without)", err=True)
-            with _opened(writer) as write:
-                made, drafted_by = draft(wish.domain, names, write), writer.model
+            with _silence(), _opened(engines) as (write, alike):
+                made, drafted_by = draft(wish.domain, names, write, alike), writer.model
         try:
             write_new(out, starter(wish, made, drafted_by))
         except FileExistsError:
@@ -83,28 +84,52 @@ def init(
 
 
 @contextmanager
-def _opened(writer: EngineConfig) -> Iterator[Write]:
-    """The writer in this process, loaded."""
+def _silence() -> Iterator[None]:
+    """Nothing of what the engine's libraries print, also from processes of their own; SPTI_DEBUG=1 shows it."""
+    if os.environ.get("SPTI_DEBUG"):
+        yield
+        return
+    kept = [os.dup(1), os.dup(2)]
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        for descriptor, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+
+
+@contextmanager
+def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Alike]]:
+    """The writer and the text embedder in this process, loaded."""
     from spti_ray.models.bundled import ModelMissing
     from spti_ray.models.factory import build, engine_environment
     from spti_ray.types import Completions, WriteRequest
 
     # Before the engine's libraries are imported: they read it once.
-    os.environ.update(engine_environment("writer", writer))
+    os.environ.update(engine_environment("text_embedder", engines.text_embedder))
+    os.environ.update(engine_environment("writer", engines.writer))
     try:
-        engine = build("writer", writer)
+        engine = build("writer", engines.writer)
+        embedder = build("text_embedder", engines.text_embedder)
     except (ModelMissing, ValueError):
         raise
     except Exception as error:  # noqa: BLE001 - whatever an engine's libraries raise
-        fail(f"the writer {writer.model} could not be started ({type(error).__name__}); --template needs none", FAILED)
+        what = f"the writer {engines.writer.model} or the text embedder {engines.text_embedder.model}"
+        fail(f"{what} could not be started ({type(error).__name__}); --template needs none", FAILED)
 
     loop = asyncio.new_event_loop()
 
     def write(requests: Sequence[WriteRequest]) -> Sequence[Completions]:
         return loop.run_until_complete(engine.write(requests))
 
+    def alike(texts: Sequence[str], others: Sequence[str]) -> Sequence[Sequence[float]]:
+        return (embedder.embed_texts(texts) @ embedder.embed_texts(others).T).tolist()
+
     try:
-        yield write
+        yield write, alike
     finally:
         engine.close()
         loop.close()

@@ -1,8 +1,8 @@
 """Drafts the prompts of a new configuration from one line about the domain and a list of labels: public text only.
 
 A language model is shown lists and descriptions of other domains and asked for those of this one. Small models copy,
-repeat and wander off, so an answer is kept only if it passes the checks here; what is missing is made from templates,
-and the draft says so. Nothing in here can read data.
+repeat and wander off, so an answer is kept only if it passes the checks here, some of them by a text embedder; what is
+missing is made from templates, and the draft says so. Nothing in here can read data.
 """
 
 from __future__ import annotations
@@ -20,10 +20,16 @@ from spti_ray.types import Completions, WriteRequest, derive_seed
 Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]
 """Completes every request, in order: a writer engine's `write`."""
 
+Alike = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[float]]]
+"""How alike texts are (rows) to others (columns): cosines of a text embedder."""
+
 NUM_EXAMPLES = 8
 MIN_WORDS, MAX_WORDS = 3, 20
-_SAMPLES = 8
+_SAMPLES = 12
 _FEWEST, _MOST = 4, 10
+_GENERIC = ("color", "view")
+"""Lists whose values are the same in most domains, so that what was shown may come back, and need not be alike."""
+_LEAST_ALIKE = 0.2
 _MASKED = 0.4
 
 _SHOWN: dict[str, dict[str, str]] = {
@@ -101,16 +107,20 @@ class Draft:
     templates: frozenset[str]
 
 
-def draft(domain: str, labels: Sequence[str], write: Write | None, seed: int = 0) -> Draft:
-    """Draft prompts for images of `domain`; without `write`, from templates alone. Labels, if any, are the subjects."""
+def draft(domain: str, labels: Sequence[str], write: Write | None, alike: Alike | None = None, seed: int = 0) -> Draft:
+    """Draft prompts for images of `domain`; without `write`, from templates alone. Labels, if any, are the subjects.
+
+    With `alike`, values must be more alike to the domain than to those that the model was shown, and of several usable
+    descriptions the one that is most alike to what was asked for is taken.
+    """
     names = [name for name in TEMPLATES if not (labels and name == "subject")]
-    drafted = _lists(domain, names, write, seed) if write else {}
+    drafted = _lists(domain, names, write, alike, seed) if write else {}
     attributes = {name: drafted.get(name, TEMPLATES[name]) for name in names}
     templates = {name for name in names if name not in drafted}
 
     rng = random.Random(derive_seed(seed, "examples"))
     values = _spread(attributes, labels, rng)
-    written = _texts(domain, values, write, seed) if write else [None] * len(values)
+    written = _texts(domain, values, write, alike, seed) if write else [None] * len(values)
     examples = [text or compose(domain, drawn) for text, drawn in zip(written, values, strict=True)]
     if not all(written):
         templates.add("examples" if not any(written) else "some examples")
@@ -147,11 +157,17 @@ def exchanged(
 def _spread(attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng: random.Random) -> list[dict[str, str]]:
     """Values for each example: labels in turn, and from each list as many different values as there are."""
     orders = {name: rng.sample(list(values), len(values)) for name, values in attributes.items()}
-    rows = [{name: order[i % len(order)] for name, order in orders.items()} for i in range(NUM_EXAMPLES)]
+    # Each time round, each list moves on by another step: two lists of one length would else repeat their pairs.
+    rows = [
+        {name: order[(i + i // len(order) * step) % len(order)] for step, (name, order) in enumerate(orders.items())}
+        for i in range(NUM_EXAMPLES)
+    ]
     return [{"subject": labels[i % len(labels)]} | row for i, row in enumerate(rows)] if labels else rows
 
 
-def _lists(domain: str, names: Sequence[str], write: Write, seed: int) -> dict[str, tuple[str, ...]]:
+def _lists(
+    domain: str, names: Sequence[str], write: Write, alike: Alike | None, seed: int
+) -> dict[str, tuple[str, ...]]:
     requests: list[WriteRequest] = []
     for name in names:
         lines = ["Lists of different values, for images of many kinds.", ""]
@@ -162,12 +178,24 @@ def _lists(domain: str, names: Sequence[str], write: Write, seed: int) -> dict[s
     lists: dict[str, tuple[str, ...]] = {}
     for name, completions in zip(names, write(requests), strict=True):
         shown = [values[name] for values in _SHOWN.values()]
-        # Colours and views are the same in most domains; other values that were shown are copies.
-        copies = set() if name in ("color", "view") else {normal_form(v) for line in shown for v in line.split(",")}
+        copies = set() if name in _GENERIC else {_key(value) for line in shown for value in line.split(",")}
         values = usable_values(completions.texts, copies | {normal_form(domain)})
+        if alike and name not in _GENERIC:
+            values = _fitting(values, domain, alike)
         if len(values) >= _FEWEST:
-            lists[name] = values
+            lists[name] = values[:_MOST]
     return lists
+
+
+def _fitting(values: Sequence[str], domain: str, alike: Alike) -> tuple[str, ...]:
+    """Those that are more alike to the domain than to each that was shown, the most alike first."""
+    if not values:
+        return ()
+    scored = [
+        (row[0], max(row[1:]), value) for row, value in zip(alike(values, (domain, *_SHOWN)), values, strict=True)
+    ]
+    fitting = [(own, value) for own, others, value in scored if own > max(others, _LEAST_ALIKE)]
+    return tuple(value for _, value in sorted(fitting, key=lambda item: -item[0]))
 
 
 def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]:
@@ -183,15 +211,17 @@ def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]
             plausible = _VALUE.fullmatch(value) and 1 <= len(key.split()) <= 4 and 3 <= len(key) <= 40
             if plausible and key not in unwanted and len(set(key.split())) == len(key.split()):
                 times[key] += 1
-                spelled.setdefault(key, value)
-    return tuple(spelled[key] for key, _ in times.most_common(_MOST))
+                spelled.setdefault(key, re.sub(r"^(?:a|an|the) ", "", value, flags=re.IGNORECASE))
+    return tuple(spelled[key] for key, _ in times.most_common())
 
 
 def _key(value: str) -> str:
     return re.sub(r"^(?:a|an|the) ", "", normal_form(value))
 
 
-def _texts(domain: str, values: Sequence[Mapping[str, str]], write: Write, seed: int) -> list[str | None]:
+def _texts(
+    domain: str, values: Sequence[Mapping[str, str]], write: Write, alike: Alike | None, seed: int
+) -> list[str | None]:
     """A description with each row of values, or None where none of the answers is about them."""
     head = ["Short descriptions of images.", ""]
     head += [_line(shown, drawn, text) for shown, drawn, text in _SHOWN_TEXTS]
@@ -212,6 +242,9 @@ def _texts(domain: str, values: Sequence[Mapping[str, str]], write: Write, seed:
         scored = [(_about(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
         taken = {normal_form(text) for text in texts if text}
         good = [(score, text) for score, text in scored if score >= 2 and normal_form(text) not in taken]
+        if alike and good:
+            likeness = alike([text for _, text in good], [compose(domain, drawn)])
+            good = [(row[0], text) for row, (_, text) in zip(likeness, good, strict=True)]
         texts.append(max(good)[1] if good else None)
     return texts
 

@@ -12,7 +12,7 @@ LISTS = {
     "Subject": "molar, front tooth, wisdom tooth, jaw, milk tooth, crown, x",
     "Color": "light grey, white, dark grey, blue, bright white, x",
     "Detail": "a filling, a root canal, a crack, a gap, a bridge, x",
-    "Background": "black, grey haze, a film holder, a bright edge, dark corners, x",
+    "Background": "black, soft tissue, a film holder, bone, dark corners, x",
     "View": "from the side, close-up, tilted, panoramic, from below, x",
 }
 
@@ -46,6 +46,7 @@ def test_a_model_that_answers_well_leaves_no_template():
     made = draft(DOMAIN, (), model)
     assert made.templates == frozenset() and list(made.attributes) == list(TEMPLATES)
     assert made.attributes["subject"] == tuple(LISTS["Subject"].split(", ")[:-1])
+    assert made.attributes["detail"][0] == "filling", "articles are for the texts"
     assert len(set(made.examples)) == len(made.examples) == NUM_EXAMPLES == len(made.example_attributes)
     for text, values in zip(made.examples, made.example_attributes, strict=True):
         assert values["subject"] in text and values["color"] in text
@@ -94,6 +95,16 @@ def test_the_values_that_most_answers_give_come_first_and_odd_ones_not_at_all():
         "jaw; terrier, tooth tooth, ok",
     ]
     assert usable_values(answers, {"terrier"}) == ("jaw", "molar")
+
+
+def test_values_that_are_nearer_to_what_was_shown_than_to_the_domain_are_dropped():
+    def alike(texts, others):
+        about = {"molar": 0.9, "jaw": 0.7, "crown": 0.8, "milk tooth": 0.6, "front tooth": 0.5, "wisdom tooth": 0.3}
+        return [[about.get(text, 0.0), *[0.4] * (len(others) - 1)] for text in texts]
+
+    made = draft(DOMAIN, (), Model(good_text), alike)
+    assert made.attributes["subject"] == ("molar", "crown", "jaw", "milk tooth", "front tooth")
+    assert {"detail", "background"} <= made.templates and not {"color", "view"} & made.templates
 
 
 def test_a_value_is_exchanged_for_another_of_its_list():
