@@ -114,7 +114,7 @@ def draft(domain: str, labels: Sequence[str], write: Write | None, alike: Alike 
     descriptions the one that is most alike to what was asked for is taken.
     """
     names = [name for name in TEMPLATES if not (labels and name == "subject")]
-    drafted = _lists(domain, names, write, alike, seed) if write else {}
+    drafted = _lists(domain, labels, names, write, alike, seed) if write else {}
     attributes = {name: drafted.get(name, TEMPLATES[name]) for name in names}
     templates = {name for name in names if name not in drafted}
 
@@ -125,7 +125,12 @@ def draft(domain: str, labels: Sequence[str], write: Write | None, alike: Alike 
     if not all(written):
         templates.add("examples" if not any(written) else "some examples")
 
-    changed = _changes(domain, examples, values, write, seed) if write else [None] * len(examples)
+    # An example that is shown with a value which it does not have would teach the model to ignore values.
+    shown = [
+        {name: value for name, value in drawn.items() if name == "subject" or _content(value) & _content(text)}
+        for text, drawn in zip(examples, values, strict=True)
+    ]
+    changed = _changes(domain, examples, values, write, alike, seed) if write else [None] * len(examples)
     rephrased = [
         (text, new or exchanged(text, drawn, attributes, rng) or examples[i - 1])
         for i, (text, new, drawn) in enumerate(zip(examples, changed, values, strict=True))
@@ -133,7 +138,7 @@ def draft(domain: str, labels: Sequence[str], write: Write | None, alike: Alike 
     if not all(changed):
         templates.add("rephrase_examples" if not any(changed) else "some rephrase_examples")
     filled = [(mask(text, _MASKED, rng), text) for text in examples]
-    return Draft(attributes, tuple(examples), tuple(values), tuple(rephrased), tuple(filled), frozenset(templates))
+    return Draft(attributes, tuple(examples), tuple(shown), tuple(rephrased), tuple(filled), frozenset(templates))
 
 
 def compose(domain: str, values: Mapping[str, str]) -> str:
@@ -166,7 +171,7 @@ def _spread(attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng:
 
 
 def _lists(
-    domain: str, names: Sequence[str], write: Write, alike: Alike | None, seed: int
+    domain: str, labels: Sequence[str], names: Sequence[str], write: Write, alike: Alike | None, seed: int
 ) -> dict[str, tuple[str, ...]]:
     requests: list[WriteRequest] = []
     for name in names:
@@ -179,7 +184,9 @@ def _lists(
     for name, completions in zip(names, write(requests), strict=True):
         shown = [values[name] for values in _SHOWN.values()]
         copies = set() if name in _GENERIC else {_key(value) for line in shown for value in line.split(",")}
-        values = usable_values(completions.texts, copies | {normal_form(domain)})
+        said = {_key(label) for label in labels}
+        values = usable_values(completions.texts, copies | said)
+        values = tuple(value for value in values if not _content(value) <= _content(domain))
         if alike and name not in _GENERIC:
             values = _fitting(values, domain, alike)
         if len(values) >= _FEWEST:
@@ -216,7 +223,7 @@ def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]
 
 
 def _key(value: str) -> str:
-    return re.sub(r"^(?:a|an|the) ", "", normal_form(value))
+    return " ".join(word for word in normal_form(value).split() if word not in ("a", "an", "the"))
 
 
 def _texts(
@@ -238,7 +245,7 @@ def _texts(
     ]
     texts: list[str | None] = []
     for drawn, completions in zip(values, write(requests), strict=True):
-        usable = (clean(answer, MIN_WORDS, MAX_WORDS) for answer in completions.texts)
+        usable = (_cleaned(answer, domain) for answer in completions.texts)
         scored = [(_about(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
         taken = {normal_form(text) for text in texts if text}
         good = [(score, text) for score, text in scored if score >= 2 and normal_form(text) not in taken]
@@ -247,6 +254,12 @@ def _texts(
             good = [(row[0], text) for row, (_, text) in zip(likeness, good, strict=True)]
         texts.append(max(good)[1] if good else None)
     return texts
+
+
+def _cleaned(answer: str, domain: str) -> str | None:
+    text = clean(answer, MIN_WORDS, MAX_WORDS)
+    # "a histology slides of": the domain is mostly a plural, and is taken up as it is.
+    return re.sub(rf"^an? (?={re.escape(' '.join(domain.split()[:2]))})", "", text, flags=re.I) if text else None
 
 
 def _line(domain: str, values: Mapping[str, str], text: str | None) -> str:
@@ -276,7 +289,12 @@ def _content(text: str) -> set[str]:
 
 
 def _changes(
-    domain: str, examples: Sequence[str], values: Sequence[Mapping[str, str]], write: Write, seed: int
+    domain: str,
+    examples: Sequence[str],
+    values: Sequence[Mapping[str, str]],
+    write: Write,
+    alike: Alike | None,
+    seed: int,
 ) -> list[str | None]:
     """Another text like each example, with its subject (which may be its label), or None."""
     head = ["Change each description of an image a little.", ""]
@@ -295,7 +313,7 @@ def _changes(
     ]
     changes: list[str | None] = []
     for text, drawn, completions in zip(examples, values, write(requests), strict=True):
-        usable = (clean(answer, MIN_WORDS, MAX_WORDS) for answer in completions.texts)
+        usable = (_cleaned(answer, domain) for answer in completions.texts)
         about = {"subject": drawn.get("subject", "")}
         good = [
             new
@@ -306,5 +324,7 @@ def _changes(
             and _about(new, domain, about)
             and len(_content(new) ^ _content(text)) >= 2
         ]
+        if alike and good:
+            good = [max(zip((row[0] for row in alike(good, [text])), good, strict=True))[1]]
         changes.append(good[0] if good else None)
     return changes

@@ -107,6 +107,16 @@ def test_values_that_are_nearer_to_what_was_shown_than_to_the_domain_are_dropped
     assert {"detail", "background"} <= made.templates and not {"color", "view"} & made.templates
 
 
+def test_values_that_say_the_domain_or_a_label_again_are_dropped():
+    made = draft("bright images of bone", ("soft tissue",), Model(good_text))
+    assert "background" in made.templates, "three of its values are left, which is too few"
+
+
+def test_an_example_is_shown_with_those_values_only_that_it_has():
+    made = draft(DOMAIN, (), Model(good_text))
+    assert all(set(values) <= {"subject", "color", "detail"} for values in made.example_attributes)
+
+
 def test_a_value_is_exchanged_for_another_of_its_list():
     values = {"color": "white", "view": "tilted"}
     lists = {"color": ("white", "grey"), "view": ("tilted",)}
