@@ -6,7 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spti_ray.files import DiskFull, atomic_file, private_folder, write_atomic, write_table_atomic
+from spti_ray.files import DiskFull, atomic_file, private_folder, write_atomic, write_new, write_table_atomic
 
 
 def test_write_replaces_the_whole_file_and_sets_the_mode(tmp_path):
@@ -89,3 +89,10 @@ def test_a_private_folder_is_closed_to_others_even_if_it_was_open(tmp_path):
     (tmp_path / "open").mkdir(mode=0o755)
     for path in (private_folder(tmp_path / "open"), private_folder(tmp_path / "new" / "deep")):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
+
+
+def test_a_new_file_replaces_none_that_is_there(tmp_path):
+    write_new(tmp_path / "a.yaml", "first")
+    with pytest.raises(FileExistsError):
+        write_new(tmp_path / "a.yaml", "second")
+    assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"] and (tmp_path / "a.yaml").read_text() == "first"
