@@ -223,7 +223,8 @@ def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]
 
 
 def _key(value: str) -> str:
-    return " ".join(word for word in normal_form(value).split() if word not in ("a", "an", "the"))
+    """One for a value, its plural, and it with an article."""
+    return " ".join(word.removesuffix("s") for word in normal_form(value).split() if word not in ("a", "an", "the"))
 
 
 def _texts(
@@ -257,7 +258,7 @@ def _texts(
 
 
 def _cleaned(answer: str, domain: str) -> str | None:
-    text = clean(answer, MIN_WORDS, MAX_WORDS)
+    text = clean(re.sub(r"\ba (?=[aeio])", "an ", answer), MIN_WORDS, MAX_WORDS)
     # "a histology slides of": the domain is mostly a plural, and is taken up as it is.
     return re.sub(rf"^an? (?={re.escape(' '.join(domain.split()[:2]))})", "", text, flags=re.I) if text else None
 
