@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spti_ray.cli_common import FAILED, USAGE, fail, one_line_errors
+from spti_ray.cli_common import USAGE, fail, one_line_errors
 
 if TYPE_CHECKING:
     from spti_ray.config import EnginesConfig
@@ -65,12 +65,9 @@ def init(
         writer = engines.writer
         names = tuple(label.strip() for label in labels.split(",")) if labels else ()
         wish = Wish(" ".join(domain.split()), names, data, epsilon, delta, private_records, runtime)
-        starter(
-            wish, draft(wish.domain, names, None), None
-        )  # What is wrong with the settings is said before a model loads.
-        if template:
-            made, drafted_by = draft(wish.domain, names, None), None
-        else:
+        made, drafted_by = draft(wish.domain, names, None), None
+        starter(wish, made, None)  # What is wrong with the settings is said before a model loads.
+        if not template:
             typer.echo(f"drafting with {writer.model} (--template does without)", err=True)
             with _silence(), _opened(engines) as (write, alike):
                 made, drafted_by = draft(wish.domain, names, write, alike), writer.model
@@ -104,6 +101,7 @@ def _silence() -> Iterator[None]:
 @contextmanager
 def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Alike]]:
     """The writer and the text embedder in this process, loaded."""
+    from spti_ray.errors import NothingMade
     from spti_ray.models.bundled import ModelMissing
     from spti_ray.models.factory import build, engine_environment
     from spti_ray.types import Completions, WriteRequest
@@ -114,11 +112,12 @@ def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Alike]]:
     try:
         engine = build("writer", engines.writer)
         embedder = build("text_embedder", engines.text_embedder)
-    except (ModelMissing, ValueError):
+    except ModelMissing:
         raise
     except Exception as error:  # noqa: BLE001 - whatever an engine's libraries raise
         what = f"the writer {engines.writer.model} or the text embedder {engines.text_embedder.model}"
-        fail(f"{what} could not be started ({type(error).__name__}); --template needs none", FAILED)
+        # Raised and not printed: the caller has closed the terminal to what engines print.
+        raise NothingMade(f"{what} could not be started ({type(error).__name__}); --template needs none") from error
 
     loop = asyncio.new_event_loop()
 

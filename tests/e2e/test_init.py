@@ -26,6 +26,13 @@ def test_a_starter_of_a_folder_with_labels_runs_as_it_is(cli):
     assert len(list((cli.folder / "run" / "release" / "images").iterdir())) == 4
 
 
+def test_a_writer_that_can_not_be_started_is_named_on_the_terminal(cli):
+    writer = ("--set=runtime.engines.writer.kind=spti_ray.models.fakes:Nothing", "--set=runtime.engines.writer.model=x")
+    done = cli("init", "photos of signs", "--out=my.yaml", *writer)
+    assert done.returncode == 1 and "spti: the writer x or the text embedder" in done.stderr
+    assert "--template needs none" in done.stderr and not (cli.folder / "my.yaml").exists()
+
+
 @pytest.mark.e2e
 def test_the_bundled_model_drafts_for_a_domain_that_it_was_not_shown(cli):
     done = cli("init", "product photos of kitchen appliances", "--out=my.yaml", "--data=/nowhere", timeout=480)
