@@ -114,7 +114,7 @@ def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Alike]]:
         embedder = build("text_embedder", engines.text_embedder)
     except ModelMissing:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever an engine's libraries raise
+    except Exception as error:
         what = f"the writer {engines.writer.model} or the text embedder {engines.text_embedder.model}"
         # Raised and not printed: the caller has closed the terminal to what engines print.
         raise NothingMade(f"{what} could not be started ({type(error).__name__}); --template needs none") from error
