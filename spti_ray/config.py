@@ -8,14 +8,17 @@ start, as are the ledger and the engines' models. Only where and how wide it run
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
 from spti_ray.types import SINGLE_LABEL, Space, split_by_share
 
 Role = Literal["writer", "captioner", "renderer", "image_embedder", "text_embedder"]
 ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", "text_embedder")
+
+Method = Literal["spti", "pe-image", "random", "captions", "dp-finetune"]
 
 
 class Section(BaseModel):
@@ -56,7 +59,9 @@ class DatasetConfig(Section):
 
 
 class PrivacyConfig(Section):
-    epsilon: float = Field(gt=0, le=100)
+    epsilon: float = Field(
+        gt=0, allow_inf_nan=True, description="At most 100; `inf`: no noise, and so no privacy (allow_not_private)."
+    )
     delta: float = Field(gt=0, lt=0.5, description="From policy, never from the size of the private set.")
     votes_per_record: int = Field(
         default=1, ge=1, le=1000, description="k: distinct candidates that get +1 from a record."
@@ -65,6 +70,22 @@ class PrivacyConfig(Section):
     spare_slots: int = Field(
         default=0, ge=0, le=100, description="Extra queries paid for at planning, used when a crash burns a generation."
     )
+    allow_not_private: bool = Field(
+        default=False,
+        description="Needed for `method: captions` and for epsilon inf, which make images for internal use only.",
+    )
+
+    @field_validator("epsilon", mode="after")
+    @classmethod
+    def _within_reach(cls, epsilon: float) -> float:
+        if epsilon > 100 and not math.isinf(epsilon):
+            raise ValueError("input should be less than or equal to 100, or inf for no noise at all")
+        return epsilon
+
+    @field_serializer("epsilon", when_used="json")
+    def _as_text(self, epsilon: float) -> float | str:
+        """JSON has no infinity."""
+        return "inf" if math.isinf(epsilon) else epsilon
 
 
 class LabelConfig(Section):
@@ -80,8 +101,31 @@ class VariationConfig(Section):
         default=0.5, ge=0, le=1, description="Share of children by rephrasing; the rest fill blanks."
     )
     mask_share: float = Field(default=0.4, gt=0, lt=1, description="Share of the words that become blanks.")
+    contrast: int = Field(
+        default=0,
+        ge=0,
+        le=32,
+        description="Prompts show so many texts that had the most noised votes in the last generation, and as many "
+        "that had the least.",
+    )
     temperature: float = Field(default=1.0, gt=0, le=5)
     top_p: float = Field(default=0.95, gt=0, le=1)
+
+
+class ImageVariationConfig(Section):
+    """How far image-to-image goes from the parent's image: Private Evolution's variation degree, which decreases."""
+
+    first_strength: float = Field(default=0.9, gt=0, le=1, description="Of generation 1; at 1 nothing is left of it.")
+    last_strength: float = Field(default=0.5, gt=0, le=1, description="Of the last generation.")
+
+    @model_validator(mode="after")
+    def _decreases(self) -> ImageVariationConfig:
+        if self.last_strength > self.first_strength:
+            raise ValueError(
+                f"last_strength {self.last_strength:g} is larger than first_strength {self.first_strength:g}: "
+                "variations must come nearer to their parents, not go further from them"
+            )
+        return self
 
 
 class EvolutionConfig(Section):
@@ -95,6 +139,10 @@ class EvolutionConfig(Section):
         default=0, ge=0, le=64, description="L > 0: a candidate is the mean embedding of L variations."
     )
     selection: Literal["rank", "sample"] = "rank"
+    shrinkage: Literal["none", "family"] = Field(
+        default="none",
+        description="family: selection goes by noised counts that are shrunk towards those of parent and siblings.",
+    )
     survivors: float = Field(
         default=0.4, gt=0, le=1, description="Share of the candidates that are selected as parents."
     )
@@ -103,6 +151,7 @@ class EvolutionConfig(Section):
     )
     labels: tuple[LabelConfig, ...] = Field(default=(), description="Public label list; empty: one population.")
     variation: VariationConfig = VariationConfig()
+    image_variation: ImageVariationConfig = ImageVariationConfig()
 
     @field_validator("labels")
     @classmethod
@@ -125,6 +174,15 @@ class EvolutionConfig(Section):
         """How many candidates of each label are selected in a generation: the share, and at least one."""
         quota = self.quota(self.candidates)
         return {label: min(count, max(1, round(count * self.survivors))) for label, count in quota.items()}
+
+    def image_strength(self, generation: int) -> float:
+        """Strength of the image variations that are born in `generation`, falling in equal steps.
+
+        1 is the first; variations for the release come after the last generation, with its strength.
+        """
+        degrees = self.image_variation
+        done = 1.0 if generation >= self.generations else (generation - 1) / max(1, self.generations - 2)
+        return (1 - done) * degrees.first_strength + done * degrees.last_strength
 
     @property
     def spaces(self) -> dict[Space, float]:
@@ -196,6 +254,9 @@ class PromptsConfig(Section):
 class ReleaseConfig(Section):
     images: int = Field(ge=1, le=100_000_000, description="Images in the release; more cost no privacy.")
     images_per_text: int = Field(default=1, ge=1, le=1000)
+    texts: Literal["voted", "varied"] = Field(
+        default="voted", description="varied: fresh variations of the voted texts (pe-image: images) are released."
+    )
 
 
 class LedgerConfig(Section):
@@ -302,6 +363,11 @@ class RuntimeConfig(Section):
 class Config(Section):
     """A whole run."""
 
+    method: Method = Field(
+        default="spti",
+        description="spti: texts evolve; pe-image: images evolve (Private Evolution, the same renderer and gate); "
+        "random: generation 0, without private data; captions: renders of private captions, NOT private.",
+    )
     data: DataConfig
     dataset: DatasetConfig
     privacy: PrivacyConfig
@@ -311,6 +377,29 @@ class Config(Section):
     ledger: LedgerConfig = LedgerConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     title: Annotated[str, Field(max_length=200)] = "DP synthetic images"
+
+    @property
+    def uses_private_data(self) -> bool:
+        return self.method != "random"
+
+    @property
+    def not_private(self) -> str:
+        """Why nothing protects the private images in what this run makes; empty if something does."""
+        if self.method == "captions":
+            return "renders of captions of the private images"
+        if self.uses_private_data and math.isinf(self.privacy.epsilon):
+            return f"images by {self.method} without noise (epsilon inf)"
+        return ""
+
+    @property
+    def is_charged(self) -> bool:
+        """Whether it spends from the dataset's budget, and so gets a certificate."""
+        return self.uses_private_data and not self.not_private
+
+    @property
+    def are_images(self) -> bool:
+        """Whether candidates are images; else they are texts."""
+        return self.method == "pe-image"
 
     @property
     def unit_in_words(self) -> str:
@@ -326,6 +415,17 @@ class Config(Section):
             where = f" of label {smallest!r}" if self.evolution.labels else ""
             raise ValueError(
                 f"privacy.votes_per_record is {k}, but evolution.candidates gives {quota[smallest]} candidates{where}"
+            )
+        if self.not_private and not self.privacy.allow_not_private:
+            setting = "method: captions" if self.method == "captions" else "privacy.epsilon: inf"
+            raise ValueError(
+                f"{setting} makes {self.not_private}: that is NOT private; set privacy.allow_not_private: true to make "
+                "images for internal use only"
+            )
+        if self.are_images and self.evolution.voting != "image":
+            raise ValueError(
+                f"method is pe-image, whose candidates are images, but evolution.voting is {self.evolution.voting}; "
+                "set evolution.voting: image"
             )
         if self.privacy.unit == "group" and not self.data.group_column:
             raise ValueError("privacy.unit is group, but data.group_column is not set")

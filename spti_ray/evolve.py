@@ -1,23 +1,37 @@
 """The evolution loop: SPTI's algorithm (arXiv 2506.07555, algorithm 1) on a voter, a gate and a population.
 
+Private Evolution on images (arXiv 2305.15560) is the same loop on a population of images.
+
 No Ray and no engine in here. Whatever is asked of the private side goes through `Voter`, and whatever comes back
 goes through `Gate`, which charges the budget before any vote is cast and adds the noise once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Protocol
 
 from spti_ray.config import Config
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.spend import Spend
+from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.errors import RunDamaged
-from spti_ray.public.population import Population
 from spti_ray.public.scoring import Scoring
 from spti_ray.public.selection import Selected, select
-from spti_ray.types import Candidates, Query, ScoredCandidates, Votes
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Query, ScoredCandidates, Votes
+
+
+class Population(Protocol):
+    """RANDOM_API and VARIATION_API, as the loop sees them."""
+
+    def initial(self) -> Iterable[Candidate]: ...
+
+    def next(self, generation: int, selected: Sequence[Selected]) -> Iterable[Candidate]: ...
+
+    def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
+        """Hear how the generation was voted on, before the next is made of it."""
+        ...
 
 
 class Voter(Protocol):
@@ -55,8 +69,8 @@ class Watcher(Protocol):
 
     def generation(self, number: int, stage: str) -> None: ...
 
-    def charged(self, spend: Spend) -> None:
-        """The odometer after each charge, which comes before the votes it pays for."""
+    def charged(self, spend: Spend | None) -> None:
+        """The odometer after each charge, which comes before the votes it pays for; None where nothing is charged."""
         ...
 
 
@@ -65,7 +79,13 @@ class BudgetExhausted(RuntimeError):
 
 
 def evolve(
-    config: Config, population: Population, scoring: Scoring, voter: Voter, gate: Gate, store: Store, watch: Watcher
+    config: Config,
+    population: Population,
+    scoring: Scoring,
+    voter: Voter,
+    gate: Gate | UnnoisedGate,
+    store: Store,
+    watch: Watcher,
 ) -> tuple[Selected, ...]:
     """Run all generations and return the voted texts. Resumes from what `store` and `gate` hold.
 
@@ -96,6 +116,7 @@ def evolve(
             raise RunDamaged(f"generation {generation} is committed, but its candidates are gone from the run")
         selected = select(candidates, histogram, config.evolution, config.runtime.seed)
         store.save_selected(generation, selected)
+        population.learn(candidates, histogram)
     if not selected:
         raise BudgetExhausted("every planned query was burned by crashes; start a new run, or plan spare_slots")
     return selected

@@ -111,3 +111,9 @@ def private_folder(path: Path) -> Path:
     # mkdir leaves the mode of a folder that exists, and the umask could only have taken rights away.
     path.chmod(0o700)
     return path
+
+
+def close_to_others(folder: Path) -> None:
+    """Take all rights from everyone but the owner, on the folder and all that is in it."""
+    for path in [folder, *folder.rglob("*")]:
+        path.chmod(0o700 if path.is_dir() else 0o600)

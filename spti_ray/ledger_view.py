@@ -11,7 +11,7 @@ from typing import Any
 
 from spti_ray.dp.chain import Chain, LedgerError, Reading, check_contains
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import history, openings, registration, slots_of
+from spti_ray.dp.history import history, looks, openings, registration, slots_of
 from spti_ray.dp.ledger import Ledger, note_evaluation
 from spti_ray.dp.spend import lifetime_spent
 from spti_ray.dp.storage import chains_at
@@ -72,6 +72,8 @@ def history_lines(chain: Chain) -> Iterator[str]:
             f"{run.run:<18}{run.first_opened[:19]:<21}{run.epsilon:>8.4g}{run.delta:>9.2g}{run.sigma:>9.4g}"
             f"{run.votes_per_record:>3}  {queries:<22}{run.epsilon_spent:>8.4f}  {'; '.join(marks)}".rstrip()
         )
+    for look in looks(entries):
+        yield f"{look.run:<18}charged nothing, not released  {look.metric}"
     yield spend_line(entries)
 
 
@@ -81,7 +83,9 @@ def verify_line(chain: Chain, head: str | None = None, anchor: Path | None = Non
     Checks every hash, that each run's slots are in order, and that it contains `head` or the head in the file `anchor`.
     """
     reading = chain.read()
-    for run in {entry.event.run for entry in reading.entries if hasattr(entry.event, "run")}:  # type: ignore[union-attr]
+    unopened = {look.run for look in looks(reading.entries)}
+    runs = {entry.event.run for entry in reading.entries if hasattr(entry.event, "run")}  # type: ignore[union-attr]
+    for run in runs - unopened:
         if not openings(reading.entries, run):
             raise LedgerError(f"ledger {chain.location}: run {run!r} was never opened")
         slots_of(reading.entries, run)

@@ -7,17 +7,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from spti_ray.config import Config, EvolutionConfig
+from spti_ray.config import Config, EvolutionConfig, Method
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.files import is_url
-from spti_ray.models.factory import check_turns, engines_config
+from spti_ray.models.factory import check_turns, check_varies, engines_config
 from spti_ray.public.prompts import preview
 
 WORKABLE_SIGNAL = 0.4
 """Votes of an average candidate, in standard deviations of the noise, below which selection is mostly luck: a selection
 then keeps 0.4 of what it would gain without noise (`recommend`)."""
+
+NOT_YET: dict[Method, str] = {"dp-finetune": "this version has no trainer; use spti, pe-image, random or captions"}
+"""Methods that configurations may name, and why they are refused."""
 
 
 def noise_plan(config: Config) -> NoisePlan:
@@ -36,28 +39,67 @@ def noise_plan(config: Config) -> NoisePlan:
 
 
 def check_engines(config: Config) -> None:
-    """Raise ConfigError when `runtime.engines` can't be used."""
+    """Raise ConfigError when `runtime.engines` can't be used, or not for this method."""
+    if config.method in NOT_YET:
+        raise ConfigError(f"method: {config.method} can't be run: {NOT_YET[config.method]}")
     try:
-        check_turns(config.runtime, engines_config(config.runtime.engines))
+        engines = engines_config(config.runtime.engines)
+        check_turns(config.runtime, engines)
+        if config.method == "captions" and config.runtime.take_turns:
+            raise ValueError(
+                "runtime.take_turns: with method: captions shards ask the renderer at any time; leave it out"
+            )
+        if config.method == "pe-image":
+            check_varies(engines.renderer)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
-def work_of(evolution: EvolutionConfig) -> tuple[int, int]:
+def work_of(evolution: EvolutionConfig, method: Method = "spti") -> tuple[int, int]:
     """(texts to write, candidates to render) of all generations; the release's own images come on top."""
+    if method == "captions":
+        return 0, 0
+    if method == "random":
+        return evolution.candidates, 0
     kept = sum(evolution.survivors_per_label().values()) if evolution.keep_survivors else 0
     fresh = evolution.candidates + (evolution.generations - 1) * (evolution.candidates - kept)
-    renders = fresh * max(1, evolution.lookahead) if "image" in evolution.spaces else 0
-    return fresh * (1 + evolution.lookahead), renders
+    texts, renders = _per_candidate(evolution, method)
+    return fresh * texts, fresh * renders
+
+
+def _per_candidate(evolution: EvolutionConfig, method: Method) -> tuple[int, int]:
+    """(texts to write, images to render) for each new candidate."""
+    if method == "pe-image":
+        return 0, 1 + evolution.lookahead
+    return 1 + evolution.lookahead, max(1, evolution.lookahead) if "image" in evolution.spaces else 0
 
 
 def plan_summary(config: Config, private_records: int | None = None) -> dict[str, Any]:
     """One flat-ish object for `--json`. `private_records` is a publicly stated order of magnitude, never counted."""
     check_engines(config)
-    noise = noise_plan(config)
     evolution = config.evolution
-    quota = evolution.quota(evolution.candidates)
-    texts, renders = work_of(evolution)
+    texts, renders = work_of(evolution, config.method)
+    summary: dict[str, Any] = {
+        "method": config.method,
+        "not_private": config.not_private,
+        "unit": config.privacy.unit,
+        "votes_per_record": config.privacy.votes_per_record,
+        "generations": evolution.generations,
+        "candidates": evolution.candidates,
+        "candidates_per_label": evolution.quota(evolution.candidates),
+        "voting": evolution.voting,
+        "texts_to_write": texts + _varied_texts(config),
+        "candidate_renders": renders,
+        "release_images": config.release.images,
+        "dataset": config.dataset.id,
+        "lifetime_epsilon": config.dataset.lifetime_epsilon,
+    }
+    return summary | _privacy_summary(config, private_records) if config.is_charged else summary
+
+
+def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:
+    """What it costs, and whether the votes stand out from the noise."""
+    noise, candidates = noise_plan(config), config.evolution.candidates
     summary: dict[str, Any] = {
         "sigma": noise.sigma,
         "epsilon": noise.epsilon,
@@ -65,21 +107,8 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "achieved_epsilon": noise.achieved_epsilon,
         "replace_one_epsilon": noise.replace_one_epsilon,
         "attacker_advantage": noise.attacker_advantage,
-        "unit": config.privacy.unit,
-        "votes_per_record": noise.votes_per_record,
-        "generations": noise.generations,
         "spare_slots": noise.spare_slots,
-        "candidates": evolution.candidates,
-        "candidates_per_label": quota,
-        "voting": evolution.voting,
-        "texts_to_write": texts,
-        "candidate_renders": renders,
-        "release_images": config.release.images,
-        "dataset": config.dataset.id,
-        "lifetime_epsilon": config.dataset.lifetime_epsilon,
-        "private_records_for_signal": round(
-            WORKABLE_SIGNAL * evolution.candidates * noise.sigma / noise.votes_per_record
-        ),
+        "private_records_for_signal": round(WORKABLE_SIGNAL * candidates * noise.sigma / noise.votes_per_record),
     }
     forecast = None if is_url(config.ledger.path) else Ledger(config.ledger.path, config.dataset.id).forecast(noise)
     if forecast:
@@ -89,7 +118,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         summary["lifetime_delta"] = forecast.delta
         summary["affordable"] = forecast.affordable
     if private_records:
-        votes = private_records * noise.votes_per_record / evolution.candidates
+        votes = private_records * noise.votes_per_record / candidates
         summary["votes_per_candidate"] = votes
         summary["votes_per_candidate_over_sigma"] = votes / noise.sigma
     return summary
@@ -97,6 +126,8 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
 
 def plan_lines(summary: dict[str, Any]) -> list[str]:
     """The summary for people."""
+    if "sigma" not in summary:
+        return _unprotected_lines(summary)
     lines = [
         f"privacy     epsilon {summary['epsilon']:g} at delta {summary['delta']:g} per {summary['unit']} "
         f"(certified {summary['achieved_epsilon']:.4f}; replace-one {summary['replace_one_epsilon']:.4f})",
@@ -105,12 +136,7 @@ def plan_lines(summary: dict[str, Any]) -> list[str]:
         f"noise       discrete Gaussian, sigma {summary['sigma']:.4f} votes, {summary['generations']} generations"
         + (f" and {summary['spare_slots']} spare slots" if summary["spare_slots"] else "")
         + f", {summary['votes_per_record']} vote(s) per {summary['unit']}",
-        f"candidates  {summary['candidates']} per generation, {summary['voting']} voting"
-        + (
-            ": " + ", ".join(f"{label} {count}" for label, count in summary["candidates_per_label"].items())
-            if len(summary["candidates_per_label"]) > 1
-            else ""
-        ),
+        _candidates_line(summary),
         f"work        {summary['texts_to_write']} texts, {summary['candidate_renders']} candidate renders, "
         f"{summary['release_images']} images in the release",
     ]
@@ -138,6 +164,34 @@ def plan_lines(summary: dict[str, Any]) -> list[str]:
     return lines
 
 
+def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
+    """Of a method that charges nothing: because it uses no private data, or because it is not private."""
+    why = summary["not_private"]
+    privacy = (
+        f"NOT PRIVATE: {why}; no certificate, no release, nothing charged, and the ledger records it"
+        if why
+        else "no private data are used: nothing is charged, and there is no certificate"
+    )
+    images = f"{summary['release_images']} images in {'internal/not-private' if why else 'the release'}"
+    work = f"{summary['texts_to_write']} texts, {summary['candidate_renders']} candidate renders, {images}"
+    lines = [f"privacy     {privacy}"]
+    if summary["method"] == "random":
+        lines.append(
+            f"candidates  {summary['candidates']} texts, generation 0, in the order in which they were asked for"
+        )
+    elif summary["method"] != "captions":
+        lines.append(f"{_candidates_line(summary)}, {summary['generations']} generations")
+    lines.append(f"work        {work}")
+    return [*lines, f"dataset     {summary['dataset']}"] if why else lines
+
+
+def _candidates_line(summary: dict[str, Any]) -> str:
+    what = "images" if summary["method"] == "pe-image" else "texts"
+    labels = summary["candidates_per_label"]
+    shares = ": " + ", ".join(f"{label} {count}" for label, count in labels.items()) if len(labels) > 1 else ""
+    return f"candidates  {summary['candidates']} {what} per generation, {summary['voting']} voting{shares}"
+
+
 def _survivors(config: Config) -> int:
     return sum(config.evolution.survivors_per_label().values())
 
@@ -160,12 +214,20 @@ def prompt_previews(config: Config) -> list[str]:
 def total_steps(config: Config, from_generation: int = 0) -> int:
     """Texts and images still to be made from the start of `from_generation` on, for the progress display."""
     evolution = config.evolution
+    if config.method in ("random", "captions"):
+        return sum(work_of(evolution, config.method)) + config.release.images
     kept = _survivors(config) if evolution.keep_survivors else 0
     first = evolution.candidates if from_generation == 0 else 0
     later = max(0, evolution.generations - max(1, from_generation))
     fresh = first + later * (evolution.candidates - kept)
-    per_text = 1 + evolution.lookahead
-    images = max(1, evolution.lookahead) if "image" in evolution.spaces else 0
-    # The release takes the voted render of each of its texts as it is.
-    reused = _released_texts(config) if images and not evolution.lookahead else 0
-    return fresh * (per_text + images) + config.release.images - reused
+    texts, images = _per_candidate(evolution, config.method)
+    if config.release.texts == "varied":
+        return fresh * (texts + images) + config.release.images + _varied_texts(config)
+    # The release takes the voted render of each of its texts as it is; with lookahead only images have one.
+    reused = _released_texts(config) if images and (config.are_images or not evolution.lookahead) else 0
+    return fresh * (texts + images) + config.release.images - reused
+
+
+def _varied_texts(config: Config) -> int:
+    """Texts to write for the release, beyond those that are voted on."""
+    return _released_texts(config) if config.release.texts == "varied" and config.method == "spti" else 0

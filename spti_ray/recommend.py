@@ -237,7 +237,7 @@ def _option(
     signal = private_records * votes / (candidates * sigma)
     evolution = config.evolution.model_copy(update={"candidates": candidates, "generations": generations})
     gain, popular = selection_under_noise(signal, sum(evolution.survivors_per_label().values()) / candidates)
-    texts, renders = work_of(evolution)
+    texts, renders = work_of(evolution, config.method)
     option = Option(name, candidates, generations, votes, sigma, signal, gain, popular, texts, renders)
     if not rates:
         return option

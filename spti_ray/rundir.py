@@ -6,7 +6,8 @@ DIR/generations/NN/renders.parquet      renders made in this generation (survivo
 DIR/generations/NN/histogram-*.arrow    the committed noised histogram (written by the gate)
 DIR/generations/NN/selected.parquet     survivors in rank order
 DIR/release/                         the only folder meant to leave
-DIR/internal/                        mode 0700; whatever is not differentially private
+DIR/internal/                        mode 0700; whatever is not differentially private: of a run that is not private all
+                                     of it, in internal/generations and internal/not-private instead of the above
 """
 
 from __future__ import annotations
@@ -46,6 +47,9 @@ _RENDER_SCHEMA = pa.schema(
 )
 
 _RENDERS_AT_A_TIME = 64
+
+MARK = "NOT-PRIVATE.txt"
+"""Lies beside images that nothing protects."""
 
 _LOCK_ATTEMPTS = 3
 """`locked` holds the lock for a moment, to see whether it is held."""
@@ -105,16 +109,17 @@ class RunDir:
 
     @property
     def generations(self) -> Path:
-        return self.path / "generations"
+        return (self.internal if self.config.not_private else self.path) / "generations"
 
     @property
     def release(self) -> Path:
-        return self.path / "release"
+        """Where the images end up. A run that is not private has no release: they stay inside."""
+        return self.internal / "not-private" if self.config.not_private else self.path / "release"
 
     @property
     def staging(self) -> Path:
         """The release while it is being made; renamed to `release` when complete."""
-        return self.path / "release.partial"
+        return self.release.with_name(f"{self.release.name}.partial")
 
     @property
     def internal(self) -> Path:
@@ -122,8 +127,8 @@ class RunDir:
 
     @property
     def finished(self) -> bool:
-        """The report is written last."""
-        return (self.release / "report.html").is_file()
+        """The report is written last, where there is one."""
+        return (self.release / (MARK if self.config.not_private else "report.html")).is_file()
 
     def lock(self) -> None:
         """Hold the folder until the process ends. Raises ConfigError when another driver holds it."""

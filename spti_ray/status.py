@@ -26,7 +26,8 @@ class Status:
     burned: int
     attempts: int
     epsilon_spent: float
-    epsilon: float
+    epsilon: float | None
+    """None where none holds: no private data are used, or the run is not private."""
     lifetime_epsilon_spent: float
     lifetime_epsilon: float | None
     release: str | None
@@ -39,10 +40,17 @@ class Status:
         budget = "no limit" if self.lifetime_epsilon is None else f"{self.lifetime_epsilon:g}"
         burned = f", {self.burned} burned by crashes" if self.burned else ""
         then = {
-            "finished": f"the release is in {self.release}",
+            "finished": f"the {'images are' if self.epsilon is None else 'release is'} in {self.release}",
             "running": f"a driver works in {directory}",
             "interrupted": "the command that started it goes on with it",
         }
+        if self.epsilon is None:
+            return [
+                f"{directory}: {self.title}, run {self.run}",
+                f"{self.state}: {then[self.state]}",
+                f"texts of {self.generation} generation(s) are there",
+                "nothing is charged: no private data are used, or the run is not private",
+            ]
         return [
             f"{directory}: {self.title}, run {self.run}, attempt {self.attempts}",
             f"{self.state}: {then[self.state]}",
@@ -68,7 +76,7 @@ def status_of(directory: Path) -> Status:
         burned=spend.burned if spend else 0,
         attempts=spend.attempts if spend else 0,
         epsilon_spent=spend.epsilon if spend else 0.0,
-        epsilon=config.privacy.epsilon,
+        epsilon=config.privacy.epsilon if config.is_charged else None,
         lifetime_epsilon_spent=spend.lifetime_epsilon if spend else 0.0,
         lifetime_epsilon=spend.lifetime_budget if spend else config.dataset.lifetime_epsilon,
         release=str(run.release) if run.finished else None,

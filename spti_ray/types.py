@@ -21,7 +21,9 @@ from typing import Literal, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-Operator = Literal["random", "rephrase", "fill"]
+Operator = Literal["random", "rephrase", "fill", "image"]
+"""How a candidate came to be; `image`: its render is a variation of its parent's, and its text is its parent's."""
+
 Space = Literal["image", "text"]
 
 FloatArray = npt.NDArray[np.float32]
@@ -37,7 +39,7 @@ SINGLE_LABEL = "all"
 
 @dataclass(frozen=True)
 class Candidate:
-    """One public text that private records may vote for.
+    """One public text (`pe-image`: one public image, with the text that it was first rendered from) to vote for.
 
     `id` orders candidates and breaks ties; it is unique within a run (`g02-00017`: born in generation 2).
     `parent_id` is the candidate that it is a variation of, None for RANDOM_API.

@@ -9,8 +9,8 @@ from tests.test_imports import modules
 
 CONFINED: dict[str, set[str]] = {
     # A caption's text, on its way to the text embedder.
-    "reveal": {"actors.shard_actor"},
-    "PrivateText": {"private", "actors.shard_actor"},
+    "reveal": {"actors.shard_actor", "actors.captions"},
+    "PrivateText": {"private", "actors.shard_actor", "actors.captions"},
     # Private input for an engine.
     "run_private": {"actors.engine_actor", "actors.shard_actor"},
     # Clean votes on their way from a shard's actor to the driver's voter.
@@ -18,13 +18,13 @@ CONFINED: dict[str, set[str]] = {
     "from_wire": {"types", "actors.shard_actor"},
     "VotesWire": {"types", "actors.shard_actor"},
     # The evolution loop passes votes to the gate unread. The canary audit makes up votes of its own.
-    "Votes": {"types", "private", "dp.tally", "dp.gate", "evolve", "actors.shard_actor", "audit"},
+    "Votes": {"types", "private", "dp.tally", "dp.gate", "dp.unnoised", "evolve", "actors.shard_actor", "audit"},
     # How many units a shard has, which is as private as the counts.
     "max_total": {"types", "private", "dp.tally", "audit"},
 }
 """Name: the only packages or modules of spti_ray that may use it, as a variable, an attribute, an import or a text."""
 
-READERS = {"types", "private", "dp.tally", "dp.gate", "audit"}
+READERS = {"types", "private", "dp.tally", "dp.gate", "dp.unnoised", "audit"}
 """Of the modules that know `Votes`, those that may read `counts_K`; elsewhere that is a noised histogram's."""
 
 

@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import logging
+import secrets
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -19,19 +20,22 @@ from typing import Any
 from rich.console import Console
 
 from spti_ray import __version__
+from spti_ray.actors.captions import start_caption_shards
 from spti_ray.actors.cluster import Reserved, cluster
-from spti_ray.actors.engine_actor import PRIVATE_ROLES
 from spti_ray.actors.kept_units import KEPT_ROLES, KeptUnits
+from spti_ray.actors.making import MAKE, Stage
 from spti_ray.actors.metrics import Metrics
 from spti_ray.actors.placement import plan, roles_needed
 from spti_ray.actors.pool import Pool
 from spti_ray.actors.process import logged_to, stopped_by_sigterm
 from spti_ray.actors.ray_events import RayEvents
-from spti_ray.actors.roles import another_engine, identities, start_engines, start_shards
+from spti_ray.actors.roles import another_engine, identities, serving_roles, start_engines, start_shards
 from spti_ray.actors.scheduler import Limits
 from spti_ray.actors.shard_actor import RayVoter
 from spti_ray.actors.streams import RayEngines
+from spti_ray.actors.telling import goodbye, hello
 from spti_ray.actors.turns import Turns
+from spti_ray.actors.unprotected import seal
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config_load import config_sha256
 from spti_ray.dp.certificate import certificate
@@ -39,22 +43,19 @@ from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.dp.spend import Spend
-from spti_ray.evolve import evolve
+from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.files import write_atomic
 from spti_ray.models.factory import engines_config
 from spti_ray.planning import check_engines, noise_plan, total_steps
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.progress import Progress
-from spti_ray.public.population import Population
 from spti_ray.public.release import write_release
-from spti_ray.public.rendering import render_release
-from spti_ray.public.scoring import ScoreCache, Scoring
-from spti_ray.public.selection import Selected, allot_images
-from spti_ray.public.spool import RenderSpool
 from spti_ray.report.build import build_report
-from spti_ray.rundir import GenerationStore, RunDir
+from spti_ray.rundir import RunDir
 from spti_ray.timeline import Timeline
 from spti_ray.timings import MemorySampler, Timings
+
+log = logging.getLogger(__name__)
 
 
 def run_config(config: Config, out: Path, console: Console | None = None, noise: NoiseSource | None = None) -> Path:
@@ -67,8 +68,11 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
     """
     console = console or Console(file=sys.stdout)
     check_engines(config)
-    noise_plan(config)
-    source = describe(config.data, config.privacy.unit, config.evolution.label_names)
+    if config.is_charged:
+        noise_plan(config)
+    source = None
+    if config.uses_private_data:
+        source = describe(config.data, config.privacy.unit, config.evolution.label_names)
     run = RunDir.open(out, config)
     try:
         if run.finished:
@@ -83,35 +87,51 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
 class _Run:
     """The pieces of one attempt at a run."""
 
-    def __init__(self, config: Config, run: RunDir, source: Source, console: Console, noise: NoiseSource) -> None:
+    def __init__(
+        self, config: Config, run: RunDir, source: Source | None, console: Console, noise: NoiseSource
+    ) -> None:
         self._config = config
         self._run = run
         self._source = source
         self._console = console
         self._timings = Timings()
         self._timeline = Timeline()
-        self._plan = noise_plan(config)
         self._ledger = Ledger(config.ledger.path, config.dataset.id)
-        self._gate = Gate(
+        self._gate = self._gate_of(noise)
+        self._attempt = 1
+        self._progress = Progress(console, config.evolution.generations)
+
+    def _gate_of(self, noise: NoiseSource) -> Gate | UnnoisedGate | None:
+        """Where private data are used: with noise and a charge, or with neither in a run that is not private."""
+        config, run = self._config, self._run
+        if not config.uses_private_data:
+            return None
+        if config.not_private:
+            votes = config.privacy.votes_per_record
+            return UnnoisedGate(self._ledger, run.run_id, run.generations, votes, config.not_private)
+        return Gate(
             ledger=self._ledger,
-            plan=self._plan,
+            plan=noise_plan(config),
             run=run.run_id,
             folder=run.generations,
             noise=noise,
             config_sha256=config_sha256(config),
             unit=config.unit_in_words,
         )
-        self._progress = Progress(console, config.evolution.generations)
 
     def go(self) -> Path:
         config, run = self._config, self._run
         # The budget is asked first: a run that can't be paid for must not start a cluster.
-        dataset = config.dataset
-        self._ledger.register(
-            dataset.lifetime_epsilon, config.privacy.delta, must_exist=dataset.registration == "required"
-        )
-        self._gate.open()
-        self._say_hello()
+        if self._gate is not None:
+            dataset = config.dataset
+            self._ledger.register(
+                dataset.lifetime_epsilon, config.privacy.delta, must_exist=dataset.registration == "required"
+            )
+            self._gate.open()
+        if isinstance(self._gate, Gate):
+            self._attempt = self._gate.spent().attempts
+        for line in hello(config, run, self._gate, self._ledger.location, self._attempt):
+            self._progress.note(line)
         if not run.release.is_dir():
             engines = engines_config(config.runtime.engines)
             bundles = plan(config, engines)
@@ -122,40 +142,37 @@ class _Run:
                     session = cluster(config.runtime, bundles)
                     reserved = session.__enter__()
                 try:
-                    with Metrics(run.run_id, self._plan.epsilon) as self._metrics:
-                        self._metrics.spent(self._gate.spent().epsilon)
+                    with Metrics(run.run_id, config.privacy.epsilon if self._gate else 0.0) as self._metrics:
+                        if isinstance(self._gate, Gate):
+                            self._metrics.spent(self._gate.spent().epsilon)
                         self._with_cluster(reserved, bundles, engines)
                 finally:
                     with self._timings.timed("stop Ray"):
                         session.__exit__(*sys.exc_info())
                     self._timeline.lap(None)
                     self._timeline.write(run.internal / "timeline.json")
-            self._timings.write(run.internal / "timings.json", {"attempt": self._gate.spent().attempts})
+            self._timings.write(run.internal / "timings.json", {"attempt": self._attempt})
             self._kept.remove()
             run.staging.rename(run.release)
-        # Last: a run counts as finished when its report is there.
-        build_report(run.path)
-        self._say_goodbye()
+        if not config.not_private:
+            # Last: a run counts as finished when its report is there.
+            build_report(run.path)
+        for line in goodbye(config, run, self._gate, self._timings):
+            self._progress.note(line)
         return run.release
 
     def _with_cluster(self, reserved: Reserved, bundles: Any, engines: EnginesConfig) -> None:
         config, run = self._config, self._run
         self._progress.stage("loading models")
         with self._timings.timed("load models"):
-            session = f"{run.run_id}-{self._gate.spent().attempts}"
+            # An attempt that is not counted by the ledger has a name of its own all the same.
+            session = f"{run.run_id}-{self._attempt}-{secrets.token_hex(2)}"
             self._metrics_of = run.run_id if config.runtime.engine_metrics else ""
-            actors = start_engines(reserved, bundles, engines, session, self._metrics_of)
-            serving: tuple[Role, ...] = tuple(
-                role for role in roles_needed(config) if role not in ("writer", "renderer")
-            )
-            models = identities(actors, serving)
-        key = _views_key(config, self._source, models)
-        cache_folder = str((run.internal / "views").resolve())
-        # Workers may run in another folder than the driver.
-        data = config.data.model_copy(update={"path": self._source.location})
-        at_workers = config.model_copy(update={"data": data})
-        shards = start_shards(reserved, bundles, at_workers, engines, session, cache_folder, key)
+            serving = serving_roles(config)
+            actors = start_engines(reserved, bundles, engines, session, self._metrics_of, serving)
+            models = identities(actors, tuple(role for role in roles_needed(config) if role in serving))
         events = RayEvents()
+        shards = self._start_shards(reserved, bundles, engines, session, models)
         # Pools go on, and may grow, while the driver waits for shards.
         voter = RayVoter(shards, self._report_problems, events.poll)
         turns = Turns(events, config.runtime.unit_timeout_s)
@@ -167,20 +184,15 @@ class _Run:
                 engines,
                 session,
                 turns,
-                others=(lambda: voter.num_preparing) if role in PRIVATE_ROLES else (lambda: 0),
+                others=(lambda: voter.num_preparing) if role in serving else (lambda: 0),
             )
             for role in actors
         }
-        streams = RayEngines(pools, engines)
 
-        cache = ScoreCache(renders=RenderSpool(run.path))
-        population = Population(config, streams)
-        scoring = Scoring(config, streams, population.variations, cache)
-        store = GenerationStore(run, cache)
-        selected = evolve(config, population, scoring, voter, self._gate, store, self)
-        self._timings.lap(None)
-        self._timeline.lap("release")
-        with self._timings.timed("release"):
+        def render_only() -> None:
+            nonlocal models
+            self._timings.lap(None)
+            self._timeline.lap("release")
             self._progress.stage("rendering the release")
             # Of the actors that there are now: those of the start may have gone with their nodes.
             models = {role: self._model(role, pools[role], turns) for role in roles_needed(config)}
@@ -190,14 +202,41 @@ class _Run:
                     pools[role].shrink()
                 reserved.give_back(role)
             self._kept.begin(config.evolution.generations)
-            self._release(selected, streams, cache, models)
-        logging.getLogger(__name__).info("texts: %s", dict(population.outcomes))
-        logging.getLogger(__name__).info("units of an earlier attempt: %d", self._kept.found)
+
+        streams = RayEngines(pools, engines)
+        run.staging.mkdir(parents=True, exist_ok=True)
+        stage = Stage(config, run, streams, self._gate, voter, self, render_only)
+        items = MAKE[config.method](stage)
+        with self._timings.timed("release"):
+            if config.not_private:
+                seal(run.staging, config, items, models)
+            else:
+                document = certificate(self._ledger.entries(), run.run_id) if config.is_charged else None
+                write_release(run.staging, config, items or [], models, document)
+        log.info("units of an earlier attempt: %d", self._kept.found)
         for role, pool in pools.items():
             if pool.given_up:
                 self._progress.note(
                     f"{role}: {pool.given_up} unit(s) failed for good; see {run.internal / 'driver.log'}"
                 )
+
+    def _start_shards(
+        self, reserved: Reserved, bundles: Any, engines: EnginesConfig, session: str, models: dict[str, Any]
+    ) -> list[Any]:
+        """The shards of the method: those that vote, those that have captions rendered, or none."""
+        run, source = self._run, self._source
+        if source is None:
+            return []
+        # Workers may run in another folder than the driver.
+        data = self._config.data.model_copy(update={"path": source.location})
+        at_workers = self._config.model_copy(update={"data": data})
+        if self._config.method == "captions":
+            self._progress.stage("captioning and rendering")
+            images = str((run.staging / "images").resolve())
+            return start_caption_shards(reserved, bundles, at_workers, engines, session, images)
+        views = str((run.internal / "views").resolve())
+        key = _views_key(self._config, source, models)
+        return start_shards(reserved, bundles, at_workers, engines, session, views, key)
 
     def generation(self, number: int, stage: str) -> None:
         """Watcher of the evolution loop."""
@@ -210,10 +249,11 @@ class _Run:
         self._timings.lap(stage)
         self._timeline.lap(f"{stage} {number}")
 
-    def charged(self, spend: Spend) -> None:
-        """Watcher of the evolution loop: the odometer."""
-        self._progress.spent(spend.epsilon, self._plan.epsilon)
-        self._metrics.spent(spend.epsilon)
+    def charged(self, spend: Spend | None) -> None:
+        """Watcher of the evolution loop: the odometer, where there is one."""
+        if spend is not None:
+            self._progress.spent(spend.epsilon, self._config.privacy.epsilon)
+            self._metrics.spent(spend.epsilon)
 
     def _model(self, role: Role, pool: Pool, turns: Turns) -> dict[str, str]:
         """What a role runs. Raises EngineFailed."""
@@ -269,51 +309,10 @@ class _Run:
             turns.join(pool)
         return pool
 
-    def _release(
-        self, selected: tuple[Selected, ...], streams: RayEngines, cache: ScoreCache, models: dict[str, Any]
-    ) -> None:
-        config, run = self._config, self._run
-        quota = config.evolution.quota(config.release.images)
-        allotted = allot_images(selected, quota, config.release.images_per_text)
-        items = render_release(run.staging, allotted, cache.renders, streams, config.runtime.seed)
-        document = certificate(self._ledger.entries(), run.run_id)
-        write_release(run.staging, config, items, models, document)
-
     def _report_problems(self, problems: list[tuple[int, str]]) -> None:
         """Records that cast no vote: private, and so told in the internal folder only."""
         lines = "".join(json.dumps({"record": index, "problem": reason}) + "\n" for index, reason in problems)
         write_atomic(self._run.internal / "ingest.jsonl", lines, mode=0o600)
-
-    def _say_hello(self) -> None:
-        noise, privacy = self._plan, self._config.privacy
-        self._progress.note(
-            f"{self._config.title}: epsilon {privacy.epsilon:g}, delta {privacy.delta:g} per {privacy.unit}; "
-            f"{noise.generations} generations of {self._config.evolution.candidates} texts, sigma {noise.sigma:.3f}"
-        )
-        attempts = self._gate.spent().attempts
-        if attempts > 1:
-            self._progress.note(f"going on with the run in {self._run.path} (attempt {attempts})")
-
-    def _say_goodbye(self) -> None:
-        say = self._progress.note
-        spent = self._gate.spent()
-        say(f"{'stage':<16}{'busy s':>9}{'units':>8}  rate")
-        for name, busy, units, rate in self._timings.rows():
-            say(f"{name:<16}{busy:>9}{units:>8}  {rate}")
-        for name, seconds in self._timings.phases_s.items():
-            say(f"{name:<16}{seconds:>9.1f}")
-        say(f"wall {self._timings.wall_s:.0f} s, peak memory {self._timings.peak_memory_bytes / 2**30:.2f} GiB")
-        say(
-            f"spent epsilon {spent.epsilon:.4f} at delta {self._plan.delta:g}, dataset {spent.dataset} "
-            f"{spent.lifetime_epsilon:.4f} of {_budget(spent)}; see {self._run.release / 'privacy.json'}"
-        )
-        say(f"prove it: spti verify {self._run.path}   audit this build: spti audit {self._run.path}")
-        say(f"records that could not be used, if any: {self._run.internal / 'ingest.jsonl'} (private)")
-        say(f"release: {self._run.release}  report: {self._run.release / 'report.html'}")
-
-
-def _budget(spent: Spend) -> str:
-    return "no limit" if spent.lifetime_budget is None else f"{spent.lifetime_budget:g}"
 
 
 def _views_key(config: Config, source: Source, models: dict[str, Any]) -> str:

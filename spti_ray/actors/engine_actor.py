@@ -1,10 +1,12 @@
 """The actors around engines: a few lines each. All engine code is plain and runs without Ray.
 
-Public images travel as PNG: the renderer's actor makes them, the image embedder's reads them.
+Public images travel as PNG: the renderer's actor makes them, and reads those that it varies; the image embedder's reads
+them.
 
 Shards call engines on private images and captions, and by `run_private` only. An actor whose engine never serves a
-shard, such as the writer's or the renderer's, has no such method. Only such a one may take turns on its GPU with
-others: it starts without an engine, loads it when it is woken, and from then on sleeps and wakes as it is told.
+shard, such as the writer's or (but see UNPROTECTED_ROLES) the renderer's, has no such method. Only such a one may take
+turns on its GPU with others: it starts without an engine, loads it when it is woken, and from then on sleeps and wakes
+as it is told.
 """
 
 from __future__ import annotations
@@ -21,13 +23,16 @@ import ray
 from spti_ray.actors.engine_metrics import EngineMetrics
 from spti_ray.actors.hush import hushed, keep_no_remains
 from spti_ray.config import EngineConfig, Role
-from spti_ray.models.factory import METHODS, build
+from spti_ray.models.factory import VARY, build, method_of
 from spti_ray.models.memory import within_memory
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
 
 PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
-"""Roles whose engines shards may call."""
+"""Roles whose engines shards may call where there is privacy to keep."""
+
+UNPROTECTED_ROLES: tuple[Role, ...] = ("captioner", "renderer")
+"""Those of `method: captions`, which is not private: its renderer reads captions, for shards alone."""
 
 _DEAD_ENGINE_EXIT_CODE = 41
 
@@ -44,7 +49,6 @@ class _Hosted:
         """One that `takes_turns` must be woken first: the GPU may be another's now, after a crash as at the start."""
         self._role: Role = role
         self._config = config
-        self._method = METHODS[role]
         self._engine: Any = None if takes_turns else build(role, config)
         self._awake = not takes_turns
 
@@ -102,7 +106,10 @@ class RendererActor(_Hosted):
     def _render(self, arguments: tuple[Any, ...]) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            images = within_memory(self._must_be_awake(), self._method, *arguments)
+            method = method_of(self._role, arguments)
+            if method == VARY:
+                arguments = ([from_png(png) for png in arguments[0]], *arguments[1:])
+            images = within_memory(self._must_be_awake(), method, *arguments)
         except EngineDead:
             self._leave()
             raise
@@ -113,8 +120,9 @@ class RendererActor(_Hosted):
 class PrivateEngineActor(_Hosted):
     """Hosts an engine that serves the public side by `run` and shards by `run_private`."""
 
-    def __init__(self, role: Role, config: EngineConfig) -> None:
-        if role not in PRIVATE_ROLES:
+    def __init__(self, role: Role, config: EngineConfig, serving: tuple[Role, ...] = PRIVATE_ROLES) -> None:
+        """`serving`: PRIVATE_ROLES, or UNPROTECTED_ROLES in a run that says that it is not private."""
+        if role not in serving:
             raise ValueError(f"the {role} must not see private input")
         keep_no_remains()
         super().__init__(role, config)
@@ -127,7 +135,7 @@ class PrivateEngineActor(_Hosted):
         start = time.perf_counter()
         try:
             given = [from_png(png) for png in items] if self._role == "image_embedder" else items
-            result = within_memory(self._engine, self._method, given)
+            result = within_memory(self._engine, method_of(self._role, (given,)), given)
         except EngineDead:
             self._leave()
             raise
@@ -145,7 +153,7 @@ class PrivateEngineActor(_Hosted):
         with hushed():
             try:
                 # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
-                result = self._plain(getattr(self._engine, self._method)(*arguments))
+                result = self._plain(getattr(self._engine, method_of(self._role, arguments))(*arguments))
             except EngineDead:
                 self._leave()
                 failure = EngineDead.__name__
@@ -160,6 +168,8 @@ class PrivateEngineActor(_Hosted):
         """The result as plain values: Ray's own error about one that it can't send would quote it."""
         if self._role == "captioner":
             return [str(text) for text in result]
+        if self._role == "renderer":
+            return [np.asarray(image, dtype=np.uint8) for image in result]
         return np.asarray(result, dtype=np.float32)
 
 
@@ -191,7 +201,7 @@ class AsyncEngineActor(_Hosted):
         try:
             engine = self._must_be_awake()
             self._publish()
-            result = await getattr(engine, self._method)(*arguments)
+            result = await getattr(engine, method_of(self._role, arguments))(*arguments)
         except EngineDead:
             self._leave()
             raise

@@ -71,7 +71,7 @@ class KeptUnits:
     def place(self, role: KeptRole, arguments: tuple[Any, ...]) -> Place:
         """Where the result of a role's unit is kept."""
         plain = [[asdict(item) for item in arguments[0]]] if role == "writer" else arguments
-        text = json.dumps([self._context, role, plain], sort_keys=True)
+        text = json.dumps([self._context, role, plain], sort_keys=True, default=_fingerprint)
         return Place(self, role, hashlib.sha256(text.encode()).hexdigest())
 
     def read(self, key: str) -> bytes | None:
@@ -86,6 +86,11 @@ class KeptUnits:
         # A damaged file costs only time; a full disk is told by whatever is written next.
         with suppress(sqlite3.DatabaseError):
             self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?, ?)", (key, self._generation, result))
+
+
+def _fingerprint(png: bytes) -> str:
+    """What stands for an image among a unit's arguments."""
+    return hashlib.sha256(png).hexdigest()
 
 
 class Place:

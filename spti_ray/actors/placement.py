@@ -53,6 +53,12 @@ ACCELERATOR = "ray.io/accelerator-type"
 
 def roles_needed(config: Config) -> tuple[Role, ...]:
     """The engine roles that this configuration uses, in the order in which they should start (slowest first)."""
+    if config.method == "pe-image":
+        return ("renderer", "image_embedder")
+    if config.method == "random":
+        return ("writer", "renderer")
+    if config.method == "captions":
+        return ("captioner", "renderer")
     roles: list[Role] = ["writer", "renderer"]
     if "image" in config.evolution.spaces:
         roles.append("image_embedder")
@@ -69,7 +75,8 @@ def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
         for index in range(engines.of(role).replicas)
     ]
     labels = _node_labels(config, "shard")
-    bundles += [Bundle("shard", index, _SHARD_CPUS, 0.0, node_labels=labels) for index in range(config.runtime.shards)]
+    shards = config.runtime.shards if config.uses_private_data else 0
+    bundles += [Bundle("shard", index, _SHARD_CPUS, 0.0, node_labels=labels) for index in range(shards)]
     return tuple(bundles)
 
 

@@ -8,7 +8,13 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from spti_ray.actors.cluster import Reserved
-from spti_ray.actors.engine_actor import PRIVATE_ROLES, AsyncEngineActor, PrivateEngineActor, RendererActor
+from spti_ray.actors.engine_actor import (
+    PRIVATE_ROLES,
+    UNPROTECTED_ROLES,
+    AsyncEngineActor,
+    PrivateEngineActor,
+    RendererActor,
+)
 from spti_ray.actors.placement import Bundle, bundle_of
 from spti_ray.actors.pool import EngineFailed
 from spti_ray.actors.ray_events import creation_failure
@@ -27,9 +33,9 @@ def _options(bundle: Bundle) -> dict[str, Any]:
     }
 
 
-def actor_class(role: Role) -> Any:
-    """The actor of an engine: only those of PRIVATE_ROLES have a method for private input."""
-    if role in PRIVATE_ROLES:
+def actor_class(role: Role, serving: tuple[Role, ...] = PRIVATE_ROLES) -> Any:
+    """The actor of an engine: only those of `serving` have a method for private input."""
+    if role in serving:
         return PrivateEngineActor
     return AsyncEngineActor if role == "writer" else RendererActor
 
@@ -39,11 +45,17 @@ def actor_name(session: str, bundle: Bundle) -> str:
 
 
 def start_engines(
-    reserved: Reserved, bundles: tuple[Bundle, ...], engines: EnginesConfig, session: str, metrics_of: str = ""
+    reserved: Reserved,
+    bundles: tuple[Bundle, ...],
+    engines: EnginesConfig,
+    session: str,
+    metrics_of: str = "",
+    serving: tuple[Role, ...] = PRIVATE_ROLES,
 ) -> dict[Role, list[Any]]:
     """Create the engine actors of all roles, named `session`-role-index; they load their models at the same time.
 
-    `metrics_of` names the run for the figures that a writer's engine publishes; empty: it publishes none.
+    `metrics_of` names the run for the figures that a writer's engine publishes; empty: it publishes none. `serving`:
+    see `serving_roles`.
     """
     actors: dict[Role, list[Any]] = {}
     for bundle in bundles:
@@ -51,8 +63,13 @@ def start_engines(
             continue
         role: Role = bundle.role  # type: ignore[assignment]
         options = {"name": actor_name(session, bundle), "scheduling_strategy": reserved.of(bundle)}
-        actors.setdefault(role, []).append(_engine(role, bundle, engines, options, metrics_of))
+        actors.setdefault(role, []).append(_engine(role, bundle, engines, options, metrics_of, serving))
     return actors
+
+
+def serving_roles(config: Config) -> tuple[Role, ...]:
+    """The roles whose engines shards may call in a run."""
+    return UNPROTECTED_ROLES if config.method == "captions" else PRIVATE_ROLES
 
 
 def another_engine(
@@ -64,20 +81,30 @@ def another_engine(
     """
     bundle = bundle_of(role, index, config, engines)
     options = {"name": actor_name(session, bundle)} | bundle.by_preference()
-    return _engine(role, bundle, engines, options, metrics_of)
+    return _engine(role, bundle, engines, options, metrics_of, serving_roles(config))
 
 
-def _engine(role: Role, bundle: Bundle, engines: EnginesConfig, options: dict[str, Any], metrics_of: str) -> Any:
+def _engine(
+    role: Role,
+    bundle: Bundle,
+    engines: EnginesConfig,
+    options: dict[str, Any],
+    metrics_of: str,
+    serving: tuple[Role, ...],
+) -> Any:
     settings = engines.of(role)
     more: dict[str, Any] = {}
     # An engine that sees private input neither takes turns nor tells its figures.
-    if role not in PRIVATE_ROLES:
+    if role in serving:
+        more["serving"] = serving
+    else:
         more["takes_turns"] = bool(bundle.group)
         settings = hosted(settings, takes_turns=bool(bundle.group), tells=bool(metrics_of))
     if role == "writer":
         more["metrics_of"] = metrics_of
     environment = {"runtime_env": {"env_vars": engine_environment(role, settings)}}
-    return actor_class(role).options(**_options(bundle), **environment, **options).remote(role, settings, **more)
+    actor = actor_class(role, serving).options(**_options(bundle), **environment, **options)
+    return actor.remote(role, settings, **more)
 
 
 def start_shards(
@@ -95,19 +122,23 @@ def start_shards(
         role: [actor_name(session, bundle) for bundle in bundles if bundle.role == role] for role in PRIVATE_ROLES
     }
     first: Role = "image_embedder" if "image" in config.evolution.spaces else "captioner"
+    return [
+        ShardActor.options(**options).remote(config, index, serving, engines.of(first).batch_size, cache, fingerprint)
+        for index, options in shard_options(reserved, bundles)
+    ]
+
+
+def shard_options(reserved: Reserved, bundles: tuple[Bundle, ...]) -> list[tuple[int, dict[str, Any]]]:
+    """(index, options) of the actor of each shard."""
     environment = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
-    shards: list[Any] = []
-    for bundle in bundles:
-        if bundle.role == "shard":
-            options = _options(bundle) | {
-                "scheduling_strategy": reserved.of(bundle),
-                "runtime_env": {"env_vars": environment},
-            }
-            shard = ShardActor.options(**options).remote(
-                config, bundle.index, serving, engines.of(first).batch_size, cache, fingerprint
-            )
-            shards.append(shard)
-    return shards
+    return [
+        (
+            bundle.index,
+            _options(bundle) | {"scheduling_strategy": reserved.of(bundle), "runtime_env": {"env_vars": environment}},
+        )
+        for bundle in bundles
+        if bundle.role == "shard"
+    ]
 
 
 def until_ready(actors: dict[Role, list[Any]]) -> None:

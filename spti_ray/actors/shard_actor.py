@@ -42,7 +42,7 @@ class ShardFailed(RuntimeError):
     """A shard could not be prepared or voted; the message has no private content."""
 
 
-class _Serving:
+class Serving:
     """The actors of a role that serve shards: those of the run's start, and those that its pool has grown by since.
 
     Actors are known by name, `...-index`: handles among a shard's arguments would not survive its restart.
@@ -55,13 +55,16 @@ class _Serving:
         self._actors: list[Any] = []
         self._look_again = 0.0
 
-    def __call__(self, batch: list[Any]) -> Any:
-        """Have one of them run the batch; a lost actor's is run by another, or by itself when it is back."""
+    def __call__(self, *batch: list[Any]) -> Any:
+        """Have one of them run the batch; a lost actor's is run by another, or by itself when it is back.
+
+        `batch`: the arguments of the engine's method, as lists.
+        """
         for attempt in range(_MAX_LOSSES):
             actors = self._known()
             self._turn += 1
             try:
-                return ray.get(actors[self._turn % len(actors)].run_private.remote(batch))[0]
+                return ray.get(actors[self._turn % len(actors)].run_private.remote(*batch))[0]
             except RayActorError:
                 if attempt + 1 == _MAX_LOSSES:
                     raise
@@ -146,7 +149,7 @@ class ShardActor:
 
     def _engine(self, role: str) -> Callable[[list[Any]], Any] | None:
         names = self._engines.get(role)
-        return _Serving(names, self.shard_id) if names else None
+        return Serving(names, self.shard_id) if names else None
 
 
 class RayVoter:

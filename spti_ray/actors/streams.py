@@ -9,7 +9,13 @@ from typing import Any
 from spti_ray.actors.pool import Pool
 from spti_ray.config import EnginesConfig, Role
 from spti_ray.public.engines import RenderJob
+from spti_ray.public.recipes import arguments_of, units_of
 from spti_ray.types import Completions, FloatArray, WriteRequest
+
+
+def _in_units(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while unit := list(islice(items, size)):
+        yield unit
 
 
 class RayEngines:
@@ -23,7 +29,7 @@ class RayEngines:
         return self._stream("writer", requests)
 
     def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
-        return self._stream("renderer", jobs, lambda unit: ([job.text for job in unit], [job.seed for job in unit]))
+        return self._stream("renderer", jobs, units_of, arguments_of)
 
     def embed_images(self, images: Iterable[bytes]) -> Iterator[FloatArray | None]:
         return self._stream("image_embedder", images)
@@ -35,17 +41,18 @@ class RayEngines:
         self,
         role: Role,
         items: Iterable[Any],
+        cut: Callable[[Iterator[Any], int], Iterator[list[Any]]] = _in_units,
         arguments_of: Callable[[list[Any]], tuple[Any, ...]] = lambda unit: (unit,),
     ) -> Iterator[Any]:
         size = self._engines.of(role).batch_size
         lengths: list[int] = []
 
         def units() -> Iterator[tuple[Any, ...]]:
-            iterator = iter(items)
-            while unit := list(islice(iterator, size)):
+            for unit in cut(iter(items), size):
                 lengths.append(len(unit))
                 yield arguments_of(unit)
 
+        # A little less than there will be where units are of several kinds: it only bounds how a pool grows.
         total = -(-len(items) // size) if isinstance(items, Sized) else None
         for number, results in enumerate(self._pools[role].map(units(), total)):
             if results is None:

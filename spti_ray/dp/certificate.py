@@ -160,6 +160,14 @@ def _tuning(spend: Spend) -> dict[str, Any]:
         else "some of them simulated their noise, so nothing is guaranteed for all of them together"
     )
     words = f"{len(spend.runs)} run(s) are recorded on this dataset, this one included; {cost}. "
+    if spend.looks:
+        kinds = sorted({look.metric for look in spend.looks})
+        words += (
+            f"{len({look.run for look in spend.looks})} more run(s) on it had no protection at all and were for its "
+            f"owner's eyes only ({'; '.join(kinds)}). If the settings of this release were chosen after seeing what "
+            "they made, the choice is itself an output computed from the private images without noise, which neither "
+            "this release's epsilon nor the total covers. "
+        )
     if looked_at:
         words += (
             f"Metrics that read the private set were looked at for {len(looked_at)} of them ({'; '.join(metrics)}). If "
@@ -175,7 +183,9 @@ def _tuning(spend: Spend) -> dict[str, Any]:
         )
     else:
         words += "No private metric is recorded for it."
-    return {
+    # Only where there are any: certificates of earlier versions have no such field, and must verify.
+    unprotected = [{"run": look.run, "what": look.metric} for look in spend.looks]
+    return ({"not_private_runs": unprotected} if unprotected else {}) | {
         "in_words": words,
         "total_epsilon": spend.lifetime_epsilon if spend.lifetime_private else None,
         "total_delta": spend.lifetime_delta,

@@ -59,6 +59,13 @@ def charges(entries: Sequence[Entry], run: str | None = None) -> list[tuple[floa
     return [(event.sigma, event.votes_per_record) for event in events if run is None or event.run == run]
 
 
+def looks(entries: Sequence[Entry]) -> list[Evaluated]:
+    """Runs on the dataset that were never opened, since they are not private: what they showed is in no charge."""
+    opened = {entry.event.run for entry in entries if isinstance(entry.event, Opened)}
+    events = [entry.event for entry in entries if isinstance(entry.event, Evaluated)]
+    return [event for event in events if event.run not in opened]
+
+
 def registration(entries: Sequence[Entry]) -> Registered | None:
     """The dataset's registration: the chain's first entry."""
     event = entries[0].event if entries else None

@@ -16,7 +16,7 @@ from spti_ray.dp.accounting import NoisePlan
 from spti_ray.dp.budget import Forecast, check_rest_of_run, forecast
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry, Evaluated, Event, Opened, Registered
-from spti_ray.dp.history import openings, registration
+from spti_ray.dp.history import looks, openings, registration
 from spti_ray.dp.lease import Lease
 from spti_ray.dp.storage import open_chain
 
@@ -156,12 +156,25 @@ class Ledger:
         entries = self.entries()
         return forecast(entries, plan) if entries else None
 
+    def note_look(self, run: str, what: str) -> None:
+        """Record, once, that a run that is not private is made of this dataset: certificates tell it from then on.
+
+        Such a run is never opened and charges nothing: what it makes is not released. Durable when it returns.
+        """
+        look = Evaluated(run, what)
+
+        def decide(entries: Sequence[Entry]) -> Event | None:
+            self._registered(entries)
+            return None if any(entry.event == look for entry in entries) else look
+
+        self._chain.append(decide)
+
 
 def note_evaluation(chain: Chain, run: str, metric: str) -> None:
     """Record that the run was looked at with a metric on the private set; certificates tell it from then on."""
 
     def decide(entries: Sequence[Entry]) -> Event:
-        if not openings(entries, run):
+        if not openings(entries, run) and run not in {look.run for look in looks(entries)}:
             raise LedgerError(f"ledger {chain.location} knows no run {run!r}; see spti ledger history")
         return Evaluated(run, metric)
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 
 from spti_ray.dp.accounting import pld_epsilon
 from spti_ray.dp.chain import LedgerError, head_of
-from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import RunHistory, charges, history, openings, registered_in
+from spti_ray.dp.entries import Entry, Evaluated
+from spti_ray.dp.history import RunHistory, charges, history, looks, openings, registered_in
 from spti_ray.dp.lifetime import lifetime_epsilon
 
 
@@ -42,6 +42,8 @@ class Spend:
     lifetime_private: bool
     """False if any run on the dataset used simulated noise: `lifetime_epsilon` then holds for none of them."""
     ledger_head: str
+    looks: tuple[Evaluated, ...] = ()
+    """Runs on the dataset that were not private, and charged nothing."""
 
     @property
     def lifetime_burned(self) -> int:
@@ -74,6 +76,7 @@ def spend_of(entries: Sequence[Entry], run: str) -> Spend:
         lifetime_epsilon=lifetime_spent(entries),
         lifetime_private=all(past.private for past in runs),
         ledger_head=head_of(entries),
+        looks=tuple(looks(entries)),
     )
 
 

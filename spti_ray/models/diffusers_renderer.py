@@ -1,4 +1,4 @@
-"""The renderer: any text-to-image pipeline of diffusers, one per device."""
+"""The renderer: any text-to-image pipeline of diffusers, one per device, and its image-to-image twin for variations."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.auto_pipeline import AutoPipelineForText2Image
+from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image, AutoPipelineForText2Image
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.utils import logging as diffusers_logging
 from transformers import AutoModel
@@ -42,6 +42,7 @@ class DiffusersRenderer:
         self._pipeline.set_progress_bar_config(disable=True)
         _tune(self._pipeline, options)
         self._arguments = _call_arguments(self._pipeline, options)
+        self._varying: tuple[Any, dict[str, Any]] | None = None
 
     def identity(self) -> dict[str, str]:
         identity = identify(self.config.kind, self.config.model, self.config.revision)
@@ -56,7 +57,7 @@ class DiffusersRenderer:
             raise ValueError(f"{len(texts)} texts but {len(seeds)} seeds")
         images: list[ImageArray] = []
         for batch, num_real in padded_batches(list(zip(texts, seeds, strict=True)), self.config.batch_size):
-            images += self._render_batch(batch)[:num_real]
+            images += _called(self._pipeline, batch, self._arguments)[:num_real]
         return images
 
     def sleep(self) -> None:
@@ -70,15 +71,50 @@ class DiffusersRenderer:
         """Move the weights back."""
         self._pipeline.to(self._device)
 
-    def _render_batch(self, batch: list[tuple[str, int]]) -> list[ImageArray]:
-        result = self._pipeline(
-            prompt=[text for text, _ in batch],
-            generator=[torch.Generator("cpu").manual_seed(seed) for _, seed in batch],
-            output_type="np",
-            **self._arguments,
-        )
-        pixels_BHWC = np.rint(np.clip(np.asarray(result.images, dtype=np.float32), 0.0, 1.0) * 255).astype(np.uint8)
-        return list(pixels_BHWC)
+    def vary(
+        self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
+    ) -> list[ImageArray]:
+        """Return one HWC uint8 RGB image per image, each from its own text and seed, by image-to-image (SDEdit).
+
+        Noise is added up to the share `strength` of the denoising steps, at least one of them, and those are taken
+        under the text. ValueError if diffusers has no image-to-image pipeline for this model.
+        """
+        pipeline, arguments = self._twin()
+        steps = arguments.get("num_inference_steps")
+        # diffusers rounds the number of steps down, and refuses to take none.
+        least = (1 + 1e-6) / steps if steps else 0.0
+        arguments = arguments | {"strength": min(1.0, max(strength, least))}
+        varied: list[ImageArray] = []
+        for batch, num_real in padded_batches(list(zip(images, texts, seeds, strict=True)), self.config.batch_size):
+            origins_BHWC = np.stack([image for image, _, _ in batch]).astype(np.float32) / 255
+            jobs = [(text, seed) for _, text, seed in batch]
+            varied += _called(pipeline, jobs, arguments | {"image": origins_BHWC})[:num_real]
+        return varied
+
+    def _twin(self) -> tuple[Any, dict[str, Any]]:
+        """The image-to-image pipeline on the same components, and those of the settings that it takes."""
+        if self._varying is None:
+            pipeline = AutoPipelineForImage2Image.from_pipe(self._pipeline)
+            pipeline.set_progress_bar_config(disable=True)
+            accepted = inspect.signature(type(pipeline).__call__).parameters
+            # Size is the image's own; guidance_rescale, for one, is not known to all of them.
+            arguments = {name: value for name, value in self._arguments.items() if name in accepted}
+            left_out = sorted(set(self._arguments) - set(arguments) - {"height", "width"})
+            if left_out:
+                log.info("%s takes no %s: variations go without", type(pipeline).__name__, ", ".join(left_out))
+            self._varying = pipeline, arguments
+        return self._varying
+
+
+def _called(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[str, Any]) -> list[ImageArray]:
+    result = pipeline(
+        prompt=[text for text, _ in batch],
+        generator=[torch.Generator("cpu").manual_seed(seed) for _, seed in batch],
+        output_type="np",
+        **arguments,
+    )
+    pixels_BHWC = np.rint(np.clip(np.asarray(result.images, dtype=np.float32), 0.0, 1.0) * 255).astype(np.uint8)
+    return list(pixels_BHWC)
 
 
 def _load(config: EngineConfig, options: DiffusersOptions, dtype: torch.dtype) -> Any:

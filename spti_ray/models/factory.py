@@ -43,6 +43,9 @@ OPTIONS: dict[str, type[Section]] = {
     **{kind: options.FakeOptions for kind in KINDS if kind.startswith("fake-")},
 }
 
+_VARYING = {"diffusers", "fake-renderer"}
+"""Of the kinds above, the renderers that can vary an image."""
+
 METHODS: dict[Role, str] = {
     "writer": "write",
     "captioner": "caption",
@@ -50,6 +53,15 @@ METHODS: dict[Role, str] = {
     "image_embedder": "embed_images",
     "text_embedder": "embed_texts",
 }
+
+VARY = "vary"
+"""The method of a renderer that can vary an image, which `method: pe-image` needs."""
+
+
+def method_of(role: Role, arguments: tuple[Any, ...]) -> str:
+    """The engine's method for a unit with these arguments: a renderer's with images is one of variations."""
+    return VARY if role == "renderer" and len(arguments) == 4 else METHODS[role]
+
 
 EMBEDDED = EnginesConfig(
     # Fractions of a CPU: all five fit on two cores with room for shards. Each engine still uses `threads` cores while
@@ -179,6 +191,22 @@ def _one_line(where: str, error: ValidationError) -> str:
     key = ".".join(str(part) for part in first["loc"])
     problem = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
     return f"{where}.{key}: {problem}"
+
+
+def check_varies(config: EngineConfig) -> None:
+    """ValueError, in one line, if the renderer can't vary images. Imports the engine only if it is not one of ours."""
+    can = config.kind in _VARYING
+    if config.kind not in KINDS:
+        module_name, _, class_name = config.kind.partition(":")
+        try:
+            can = hasattr(getattr(importlib.import_module(module_name), class_name), VARY)
+        except (ImportError, AttributeError) as error:
+            raise ValueError(f"runtime.engines.renderer.kind: can't import {config.kind!r}: {error}") from error
+    if not can:
+        raise ValueError(
+            f"runtime.engines.renderer.kind: {config.kind!r} has no method {VARY}(), which method: pe-image needs; use "
+            "a renderer that has one"
+        )
 
 
 def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:

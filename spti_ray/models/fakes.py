@@ -154,6 +154,25 @@ class FakeRenderer(_Fake):
         self._wait()
         return [_draw(text, seed) for text, seed in zip(texts, seeds, strict=True)]
 
+    def vary(
+        self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
+    ) -> list[ImageArray]:
+        """The image mixed with one of the same shape in another colour: `strength` is the share of the latter."""
+        self._wait()
+        return [
+            _mixed(image, _draw(_recoloured(text, seed), seed), strength)
+            for image, text, seed in zip(images, texts, seeds, strict=True)
+        ]
+
+
+def _recoloured(text: str, seed: int) -> str:
+    words = [word for word in text.split() if word.lower() not in COLOURS]
+    return " ".join([random.Random(seed).choice(list(COLOURS)), *words])
+
+
+def _mixed(image: ImageArray, other: ImageArray, strength: float) -> ImageArray:
+    return np.rint((1.0 - strength) * image + strength * other.astype(np.float32)).astype(np.uint8)
+
 
 def _draw(text: str, seed: int) -> ImageArray:
     words = _words(text)

@@ -33,6 +33,19 @@ class Renderer(Protocol):
         ...
 
 
+class ImageVarier(Protocol):
+    """What a renderer has beside `render` if it can vary images (image-to-image), as `method: pe-image` needs."""
+
+    def vary(
+        self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
+    ) -> list[ImageArray]:
+        """Return one HWC uint8 RGB variation per image, of the same size, each from its own text and seed.
+
+        `strength` in (0, 1] is how far from it: near 0 it is the image itself, at 1 nothing of it is left.
+        """
+        ...
+
+
 class Captioner(Protocol):
     """An image-to-text model."""
 

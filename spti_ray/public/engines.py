@@ -8,7 +8,7 @@ tests run it in one process.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from spti_ray.types import Completions, FloatArray, WriteRequest
@@ -16,10 +16,15 @@ from spti_ray.types import Completions, FloatArray, WriteRequest
 
 @dataclass(frozen=True)
 class RenderJob:
-    """One image to render: its text and its own seed."""
+    """One image to render: its text and its own seed. With an `image` (a PNG) it is a variation of that one.
+
+    `strength` is how far from it, in (0, 1]: at 1 nothing of it is left.
+    """
 
     text: str
     seed: int
+    image: bytes | None = field(default=None, repr=False)
+    strength: float = 0.0
 
 
 class Engines(Protocol):

@@ -17,7 +17,8 @@ from spti_ray.public import prompts as build
 from spti_ray.public.cleaning import clean, normal_form
 from spti_ray.public.engines import Engines
 from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, Operator, WriteRequest, derive_seed, split_by_share
+from spti_ray.public.succession import succession
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Operator, WriteRequest, derive_seed
 
 _BOLDER = 0.15
 """Added to temperature and share of masked words each time that a text is asked for again."""
@@ -43,6 +44,7 @@ class Population:
         self._config = config
         self._engines = engines
         self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
+        self._contrast: dict[str, build.Contrast] = {}
         self.outcomes: Counter[str] = Counter()
         """How slots ended: accepted, asked again, fallback. Public; goes to the log and internal/timings.json."""
 
@@ -56,21 +58,27 @@ class Population:
 
     def next(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """VARIATION_API: the population of `generation`: survivors, if kept, then their children, up to the quota."""
-        evolution = self._config.evolution
-        kept: list[Candidate] = []
-        slots: list[_Slot] = []
-        for label, quota in evolution.quota(evolution.candidates).items():
-            parents = [item for item in selected if item.candidate.label == label]
-            if not parents:
-                continue
-            survivors = [item.candidate for item in parents][:quota] if evolution.keep_survivors else []
-            kept += survivors
-            shares = split_by_share(quota - len(survivors), [item.share for item in parents])
-            for item, children in zip(parents, shares, strict=True):
-                for _ in range(children):
-                    slots.append(self._variation_slot(f"g{generation:02d}-{len(slots):06d}", item.candidate))
+        kept, children = succession(self._config.evolution, generation, selected)
         yield from kept
+        slots = [self._variation_slot(child.id, child.parent) for child in children]
         yield from self._write(slots, generation, taken=kept)
+
+    def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
+        """Take the last generation's winners and losers from its noised histogram, for prompts that show them."""
+        wanted = self._config.evolution.variation.contrast
+        counts = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
+        for label in self._config.evolution.label_names if wanted else ():
+            ranked = sorted((c for c in candidates if c.label == label), key=lambda c: (-counts[c.id], c.id))
+            texts = list(dict.fromkeys(candidate.text for candidate in ranked))
+            # Of few texts none is both.
+            num = min(wanted, len(texts) // 2)
+            self._contrast[label] = build.Contrast(tuple(texts[:num]), tuple(texts[len(texts) - num :]))
+
+    def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
+        """One fresh variation of each of the voted texts, in their order, to be released instead of them."""
+        generation = self._config.evolution.generations
+        slots = [self._variation_slot(f"g{generation:02d}-{i:06d}", parent) for i, parent in enumerate(parents)]
+        return sorted(self._write(slots, generation, taken=parents), key=lambda candidate: candidate.id)
 
     def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:
         """`count` throw-away variations of each candidate, for lookahead; `parent_id` names the candidate."""
@@ -152,10 +160,9 @@ class Population:
         def prompt(rng: random.Random, attempt: int) -> tuple[str, int]:
             words = build.target_length(limits, len(parent.text.split()), rng)
             if operator == "rephrase":
-                return build.rephrase_prompt(limits, parent.text, words), words
-            return build.fill_prompt(
-                limits, build.mask(parent.text, min(_MOST_MASKED, variation.mask_share + _BOLDER * attempt), rng), words
-            ), words
+                return build.rephrase_prompt(limits, parent.text, words, self._contrast.get(parent.label)), words
+            blanks = build.mask(parent.text, min(_MOST_MASKED, variation.mask_share + _BOLDER * attempt), rng)
+            return build.fill_prompt(limits, blanks, words, self._contrast.get(parent.label)), words
 
         return _Slot(slot_id, parent.label, operator, parent, prompt, parent.text)
 

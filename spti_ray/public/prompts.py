@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from spti_ray.config import LabelConfig, PromptsConfig
 
@@ -34,18 +35,32 @@ def draw_attributes(prompts: PromptsConfig, label: LabelConfig | None, rng: rand
     return values
 
 
-def rephrase_prompt(prompts: PromptsConfig, text: str, num_words: int) -> str:
+@dataclass(frozen=True)
+class Contrast:
+    """Texts of the last generation with the most and with the least noised votes, for variations to learn from."""
+
+    winners: tuple[str, ...] = ()
+    losers: tuple[str, ...] = ()
+
+    def lines(self) -> list[str]:
+        """After the heading: the same for all requests of a label, so the prefix cache holds it."""
+        wanted = [f"Wanted: {text}" for text in self.winners]
+        unwanted = [f"Not wanted: {text}" for text in self.losers]
+        return [*wanted, *unwanted, ""] if wanted or unwanted else []
+
+
+def rephrase_prompt(prompts: PromptsConfig, text: str, num_words: int, contrast: Contrast | None = None) -> str:
     """VARIATION_API by rephrasing: a different text about a similar thing."""
-    lines = [f"Change each description of {prompts.domain} a little.", ""]
+    lines = [f"Change each description of {prompts.domain} a little.", "", *(contrast.lines() if contrast else ())]
     for example in prompts.rephrase_examples:
         lines += [f"Text: {example.text}", f"New ({len(example.new.split())} words): {example.new}", ""]
     lines += [f"Text: {text}", f"New ({num_words} words):"]
     return "\n".join(lines)
 
 
-def fill_prompt(prompts: PromptsConfig, blanks: str, num_words: int) -> str:
+def fill_prompt(prompts: PromptsConfig, blanks: str, num_words: int, contrast: Contrast | None = None) -> str:
     """VARIATION_API by fill-in-the-blanks: the masked text, completed with other words."""
-    lines = [f"Fill in the blanks of descriptions of {prompts.domain}.", ""]
+    lines = [f"Fill in the blanks of descriptions of {prompts.domain}.", "", *(contrast.lines() if contrast else ())]
     for example in prompts.fill_examples:
         lines += [f"Blanks: {example.blanks}", f"Filled ({len(example.filled.split())} words): {example.filled}", ""]
     lines += [f"Blanks: {blanks}", f"Filled ({num_words} words):"]

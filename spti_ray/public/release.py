@@ -17,13 +17,16 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spti_ray.config import ROLES, Config
+from spti_ray.config import ROLES, Config, Method
 from spti_ray.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
 from spti_ray.types import ReleaseItem
 
 MODELS_KEY = b"spti_ray.models"
 """Key of the manifest's Parquet metadata that holds the models (role -> {kind, model, revision}) as JSON."""
+
+METHOD_KEY = b"spti_ray.method"
+"""Key of the manifest's Parquet metadata that holds the configured method."""
 
 Models = Mapping[str, Mapping[str, str]]
 
@@ -43,7 +46,7 @@ def write_release(
     """
     _check_files(folder, items)
     hashes = [sha256_of(folder / item.file) for item in items]
-    write_table_atomic(folder / "manifest.parquet", manifest(items, models, hashes))
+    write_table_atomic(folder / "manifest.parquet", manifest(items, models, hashes, config.method))
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
@@ -64,7 +67,11 @@ def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) ->
 def facts(folder: Path) -> dict[str, Any]:
     """What ties a certificate to its files: it names the manifest, and the manifest names each image."""
     path = folder / "manifest.parquet"
-    return {"images": pq.read_metadata(path).num_rows, "manifest_sha256": sha256_of(path)}
+    metadata = pq.read_metadata(path)
+    # Releases of earlier versions say no method.
+    method = (metadata.metadata or {}).get(METHOD_KEY)
+    said = {"method": method.decode()} if method else {}
+    return {"images": metadata.num_rows, "manifest_sha256": sha256_of(path)} | said
 
 
 def _certify(
@@ -81,10 +88,10 @@ def _certify(
     write_atomic(folder / "datasheet.md", datasheet(folder, config, items, models, certificate))
 
 
-def manifest(items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str]) -> pa.Table:
+def manifest(items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str], method: Method) -> pa.Table:
     """One row per image, with the SHA-256 of its file and the model and revision of each public role.
 
-    The schema's metadata has all models.
+    The schema's metadata has all models, and the method.
     """
     columns: dict[str, pa.Array] = {
         "file": pa.array([item.file for item in items], pa.string()),
@@ -102,7 +109,8 @@ def manifest(items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str]
             columns[f"{role}_{key}"] = pa.array([models[role].get(key, "")] * len(items), pa.string())
     table = pa.table(columns)
     plain = {role: dict(identity) for role, identity in models.items()}
-    return table.replace_schema_metadata({MODELS_KEY: json.dumps(plain, sort_keys=True).encode()})
+    said = {MODELS_KEY: json.dumps(plain, sort_keys=True).encode(), METHOD_KEY: method.encode()}
+    return table.replace_schema_metadata(said)
 
 
 def _role_order(role: str) -> tuple[int, str]:

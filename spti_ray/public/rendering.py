@@ -9,7 +9,7 @@ from pathlib import Path
 from spti_ray.errors import NothingMade
 from spti_ray.files import write_atomic
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.public.scoring import render_seed
+from spti_ray.public.recipes import Recipes
 from spti_ray.types import Candidate, ReleaseItem, RenderedImage
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ def render_release(
     allotted: list[tuple[Candidate, int]],
     voted: Mapping[str, RenderedImage],
     engines: Engines,
-    run_seed: int,
+    recipes: Recipes,
 ) -> list[ReleaseItem]:
     """Write `staging/images/NNNNN.png` for each (candidate, number of images) and return the release's items.
 
@@ -31,19 +31,19 @@ def render_release(
     """
     images = staging / "images"
     images.mkdir(parents=True, exist_ok=True)
-    items = list(_items(allotted, run_seed))
-    missing: list[ReleaseItem] = []
-    for item in items:
+    wanted = list(_items(allotted, recipes))
+    items = [item for item, _ in wanted]
+    missing: list[tuple[ReleaseItem, Candidate]] = []
+    for item, candidate in wanted:
         reusable = voted.get(item.candidate_id) if item.variant == 0 else None
         if (staging / item.file).exists():
             continue
         if reusable is not None:
             write_atomic(staging / item.file, reusable.png)
         else:
-            missing.append(item)
+            missing.append((item, candidate))
     failed: set[str] = set()
-    jobs = [RenderJob(item.text, item.seed) for item in missing]  # its length is known to whoever renders
-    for item, png in zip(missing, engines.render(jobs), strict=True):
+    for (item, _), png in zip(missing, engines.render(_Jobs(missing, recipes)), strict=True):
         if png is None:
             failed.add(item.file)
         else:
@@ -55,18 +55,33 @@ def render_release(
     return [item for item in items if item.file not in failed]
 
 
-def _items(allotted: list[tuple[Candidate, int]], run_seed: int) -> Iterator[ReleaseItem]:
+class _Jobs:
+    """The jobs of missing images, whose number is known. Made one by one: each may hold the image that it varies."""
+
+    def __init__(self, missing: list[tuple[ReleaseItem, Candidate]], recipes: Recipes) -> None:
+        self._missing = missing
+        self._recipes = recipes
+
+    def __len__(self) -> int:
+        return len(self._missing)
+
+    def __iter__(self) -> Iterator[RenderJob]:
+        return (self._recipes.job(candidate, item.variant) for item, candidate in self._missing)
+
+
+def _items(allotted: list[tuple[Candidate, int]], recipes: Recipes) -> Iterator[tuple[ReleaseItem, Candidate]]:
     number = 0
     for candidate, count in allotted:
         for variant in range(count):
-            yield ReleaseItem(
+            item = ReleaseItem(
                 file=f"images/{number:05d}.png",
                 text=candidate.text,
                 label=candidate.label,
-                seed=render_seed(run_seed, candidate.id, variant),
+                seed=recipes.seed(candidate.id, variant),
                 generation=candidate.generation,
                 candidate_id=candidate.id,
                 parent_id=candidate.parent_id,
                 variant=variant,
             )
+            yield item, candidate
             number += 1

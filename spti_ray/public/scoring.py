@@ -2,7 +2,7 @@
 
 Image voting renders a candidate and embeds the render; caption voting embeds its text; joint voting does both.
 With `lookahead: L` the embedding is the mean over L variations of the candidate (Private Evolution's lookahead,
-arXiv 2305.15560, section 4), re-normalised.
+arXiv 2305.15560, section 4), re-normalised; variations of its text, or of its image where candidates are images.
 """
 
 from __future__ import annotations
@@ -15,15 +15,8 @@ import numpy as np
 from spti_ray.config import Config
 from spti_ray.errors import NothingMade
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.types import (
-    Candidate,
-    Candidates,
-    FloatArray,
-    RenderedImage,
-    ScoredCandidates,
-    Space,
-    derive_seed,
-)
+from spti_ray.public.recipes import Recipes
+from spti_ray.types import Candidate, Candidates, FloatArray, RenderedImage, ScoredCandidates, Space
 
 Show = Callable[[ScoredCandidates], None]
 """Takes a block of candidates that are embedded while others are not made yet."""
@@ -33,17 +26,16 @@ _MOST_BLOCKS = 8
 """Of a generation. Each makes every shard read its records once more, so they are large and few."""
 
 
-def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
-    """The seed of one image; the same in voting and release, so that a voted render is released as it was."""
-    return derive_seed(run_seed, candidate_id, variant, "image")
-
-
 @dataclass
 class ScoreCache:
     """What is known of candidates already: one row per candidate and space, and their voted renders."""
 
     rows: dict[Space, dict[str, FloatArray]] = field(default_factory=lambda: {"image": {}, "text": {}})
     renders: MutableMapping[str, RenderedImage] = field(default_factory=dict[str, RenderedImage])
+
+    def render_of(self, candidate_id: str) -> RenderedImage | None:
+        """The candidate's voted render, if there is one."""
+        return self.renders.get(candidate_id)
 
     def keep_only(self, ids: set[str]) -> None:
         """Forget everybody else, so that memory does not grow with the generations."""
@@ -82,6 +74,7 @@ class Scoring:
         self._engines = engines
         self._variations = variations
         self.cache = cache
+        self._recipes = Recipes(config, cache.render_of)
 
     def embed(self, candidates: Iterable[Candidate], show: Show = lambda block: None) -> ScoredCandidates:
         """Consume the stream (texts are rendered and embedded while later ones are still written).
@@ -107,7 +100,11 @@ class Scoring:
 
         # The first space pulls the stream; what it consumed is there for the second.
         lookahead = self._config.evolution.lookahead
-        stream: Iterable[Candidate] = self._variations(fresh(), lookahead) if lookahead else fresh()
+        stream: Iterable[Candidate] = fresh()
+        if lookahead:
+            # Variations of an image need the image itself, which may be released.
+            origins = self._with_renders(stream) if self._config.method == "pe-image" else stream
+            stream = self._variations(origins, lookahead)
         for space in weights:
             stream = self._embed_space(space, stream, embedded)
         self.cache.keep_only(set(everyone))
@@ -142,26 +139,35 @@ class Scoring:
                     embedded(owner)
         return points
 
-    def _image_rows(self, points: Iterable[Candidate]) -> Iterator[FloatArray | None]:
-        """Render and embed; an image that could not be rendered has no row."""
-        submitted: list[tuple[Candidate, int]] = []
-        rendered: list[bool] = []
-        run_seed = self._config.runtime.seed
+    def _rendered(self, points: Iterable[Candidate]) -> Iterator[tuple[Candidate, bytes | None]]:
+        """Render each candidate and keep what was made of it."""
+        submitted: list[Candidate] = []
 
         def jobs() -> Iterator[RenderJob]:
             for candidate in points:
-                seed = render_seed(run_seed, candidate.id, 0)
-                submitted.append((candidate, seed))
-                yield RenderJob(candidate.text, seed)
+                submitted.append(candidate)
+                yield self._recipes.job(candidate)
+
+        for i, png in enumerate(self._engines.render(jobs())):
+            candidate = submitted[i]
+            if png is not None:
+                seed = self._recipes.seed(candidate.id, 0)
+                self.cache.renders[candidate.id] = RenderedImage(candidate.id, 0, seed, png)
+            yield candidate, png
+
+    def _with_renders(self, points: Iterable[Candidate]) -> Iterator[Candidate]:
+        """Render each candidate; one that can't be rendered has no variations, and so gets no votes."""
+        return (candidate for candidate, png in self._rendered(points) if png is not None)
+
+    def _image_rows(self, points: Iterable[Candidate]) -> Iterator[FloatArray | None]:
+        """Render and embed; an image that could not be rendered has no row."""
+        rendered: list[bool] = []
 
         def images() -> Iterator[bytes]:
-            for i, png in enumerate(self._engines.render(jobs())):
+            for _, png in self._rendered(points):
                 rendered.append(png is not None)
-                if png is None:
-                    continue
-                candidate, seed = submitted[i]
-                self.cache.renders[candidate.id] = RenderedImage(candidate.id, 0, seed, png)
-                yield png
+                if png is not None:
+                    yield png
 
         position = 0
         for row in self._engines.embed_images(images()):

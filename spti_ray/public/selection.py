@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spti_ray.config import EvolutionConfig
 from spti_ray.public.cleaning import normal_form
+from spti_ray.public.shrinkage import shrunk
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed, split_by_share
 
 
@@ -27,24 +28,32 @@ def select(
 
     `rank` takes the candidates with the most noised votes (ties to the lowest id), with equal shares. `sample`
     draws with replacement in proportion to the noised votes (negative counts are zero); a share is the times drawn.
+    With `evolution.shrinkage: family` both go by estimates that are shrunk towards families (`shrinkage`).
 
     Raises ValueError if the histogram is not of these candidates.
     """
     if histogram.candidate_ids != tuple(candidate.id for candidate in candidates):
         raise ValueError(f"generation {histogram.generation}: the histogram is of other candidates")
     counts = dict(zip(histogram.candidate_ids, (int(count) for count in histogram.counts_K), strict=True))
+    scores: Mapping[str, float] = counts
+    if evolution.shrinkage == "family":
+        # Label by label: a label's counts are of other records.
+        for label in evolution.label_names:
+            kin = [candidate for candidate in candidates if candidate.label == label]
+            estimates = shrunk(kin, [counts[candidate.id] for candidate in kin], histogram.sigma)
+            scores = {**scores, **dict(zip((candidate.id for candidate in kin), estimates, strict=True))}
     selected: list[Selected] = []
     for label, wanted in evolution.survivors_per_label().items():
-        ranked = sorted((c for c in candidates if c.label == label), key=lambda c: (-counts[c.id], c.id))
+        ranked = sorted((c for c in candidates if c.label == label), key=lambda c: (-scores[c.id], c.id))
         shares: Mapping[str, int] = {candidate.id: 1 for candidate in ranked[:wanted]}
         if evolution.selection == "sample":
             rng = random.Random(derive_seed(seed, histogram.generation, label, "select"))
-            shares = _sampled([c.id for c in ranked], [max(0, counts[c.id]) for c in ranked], wanted, rng) or shares
+            shares = _sampled([c.id for c in ranked], [max(0, scores[c.id]) for c in ranked], wanted, rng) or shares
         selected += [Selected(c, counts[c.id], shares[c.id]) for c in ranked if c.id in shares]
     return tuple(selected)
 
 
-def _sampled(ids: list[str], weights: list[int], draws: int, rng: random.Random) -> dict[str, int]:
+def _sampled(ids: list[str], weights: Sequence[float], draws: int, rng: random.Random) -> dict[str, int]:
     """Times each id is drawn; empty when no weight is positive."""
     times: dict[str, int] = {}
     if any(weights):
@@ -54,15 +63,17 @@ def _sampled(ids: list[str], weights: list[int], draws: int, rng: random.Random)
 
 
 def allot_images(
-    selected: tuple[Selected, ...], quota: Mapping[str, int], images_per_text: int
+    selected: tuple[Selected, ...], quota: Mapping[str, int], images_per_text: int, are_images: bool = False
 ) -> list[tuple[Candidate, int]]:
     """(candidate, number of images) for the release: the best texts of each label, `images_per_text` each by rank
     or in proportion to the times sampled. With fewer texts than the quota needs, the texts get more images. Of equal
-    texts (a variation may have fallen back to its parent's) the first speaks for all.
+    texts (a variation may have fallen back to its parent's) the first speaks for all, unless the candidates
+    `are_images`, which share their texts.
     """
     allotted: list[tuple[Candidate, int]] = []
     for label, images in quota.items():
-        texts = _distinct(item for item in selected if item.candidate.label == label)
+        texts = [item for item in selected if item.candidate.label == label]
+        texts = texts if are_images else _distinct(texts)
         texts = texts[: max(1, -(-images // images_per_text))]
         if texts and images:
             counts = split_by_share(images, [item.share for item in texts])

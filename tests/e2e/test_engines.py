@@ -92,6 +92,23 @@ def test_renders_have_the_colour_that_was_asked_for(renderer):
     assert blue[..., 2].mean() > blue[..., 0].mean() + 10
 
 
+def test_variations_stay_near_their_image_and_go_further_with_strength(renderer):
+    texts, seeds = ["a red apple", "a blue car", "a yellow star", "a green tree", "a red house"], [1, 2, 3, 4, 5]
+    origins = renderer.render(texts, seeds)
+    near, far = (renderer.vary(origins, texts, [seed + 10 for seed in seeds], strength) for strength in (0.25, 1.0))
+
+    def distance(images):
+        pairs = zip(images, origins, strict=True)
+        return np.mean([np.abs(image.astype(float) - origin).mean() for image, origin in pairs])
+
+    assert [image.shape for image in near] == [(64, 64, 3)] * 5 and near[0].dtype == np.uint8
+    assert 0 < distance(near) < 0.5 * distance(far)
+    # Of its image, text and seed alone, whatever else is in the batch; and a step is taken however small the strength.
+    alone = renderer.vary(origins[3:4], texts[3:4], [14], 0.25)[0]
+    assert np.array_equal(alone, near[3])
+    assert not np.array_equal(renderer.vary(origins[3:4], texts[3:4], [14], 0.01)[0], origins[3])
+
+
 def test_renderer_refuses_an_argument_that_its_pipeline_lacks():
     options = EMBEDDED.renderer.options | {"extra": {"max_sequence_length": 8}}
     with pytest.raises(ValueError, match="StableDiffusionPipeline takes no max_sequence_length"):

@@ -71,7 +71,7 @@ class Run:
     def out(self) -> Path:
         return self.folder / "left" / "run"
 
-    def configure(self, **changes: dict[str, Any]) -> None:
+    def configure(self, **changes: Any) -> None:
         for name in ("in", "left", "notes"):
             (self.folder / name).mkdir()
         options = {"notes": str(self.folder / "notes"), "chatty": True}
@@ -95,7 +95,7 @@ class Run:
             },
         }
         for section, values in changes.items():
-            config[section] |= values
+            config[section] = config[section] | values if isinstance(values, dict) else values
         (self.folder / "in" / "run.yaml").write_text(json.dumps(config))
 
     def start(self, faults: dict[str, tuple[str, int]] | None = None) -> tuple[int, list[str]]:
@@ -160,6 +160,22 @@ def test_a_run_with_careless_engines_leaves_nothing_private_anywhere(run):
     assert "no listed label" in problems and "truncated or corrupt" in problems
 
     assert pickles([run.folder / "left"]) == []
+    _assert_for_owner_only(run.out / "internal")
+
+
+def test_captions_that_are_rendered_reach_the_renderer_and_nothing_else(run):
+    """Not private, for the owner's eyes: even so no caption, name or pixel is in a log, a message or any file."""
+    run.configure(
+        method="captions", privacy={"allow_not_private": True}, evolution={"labels": [{"name": LISTED}], "lookahead": 0}
+    )
+    plant_folder(run.data)
+    assert run.start({"captioner": ("chained", 1), "renderer": ("SystemExit", 1)}) == (0, [])
+    assert run.leaks() == []
+    assert run.noted("private", "captioner") and f"{CORE}pixels" in run.noted("private", "renderer")
+    for role in ("captioner", "renderer", "writer", "image_embedder", "text_embedder"):
+        assert not run.noted("public", role), "nothing passes the public side"
+    assert sorted(path.name for path in run.out.iterdir()) == ["internal", "run.yaml"]
+    assert len(list((run.out / "internal" / "not-private" / "images").iterdir())) == 4
     _assert_for_owner_only(run.out / "internal")
 
 

@@ -8,7 +8,9 @@ import pytest
 
 from spti_ray.config import Config, EngineConfig
 from spti_ray.models import fakes
+from spti_ray.models.factory import VARY, method_of
 from spti_ray.models.pixels import from_png, to_png
+from spti_ray.public.recipes import arguments_of, units_of
 from spti_ray.types import Completions
 
 BASE = {
@@ -29,12 +31,20 @@ BASE = {
 
 
 def config_with(**changes: Any) -> Config:
-    """A small valid configuration; a change is named `section__key` and replaces that key."""
+    """A small valid configuration; a change is named `section__key` (or `key` at the top) and replaces that key."""
     raw: dict[str, Any] = {name: dict(section) for name, section in BASE.items()}
     for name, value in changes.items():
         section, _, key = name.partition("__")
-        raw.setdefault(section, {})[key] = value
+        if key:
+            raw.setdefault(section, {})[key] = value
+        else:
+            raw[section] = value
     return Config.model_validate(raw)
+
+
+def _batches(items, size):
+    while batch := list(islice(items, size)):
+        yield batch
 
 
 class LocalEngines:
@@ -58,7 +68,7 @@ class LocalEngines:
         return self._stream(requests, self.requests, self._write)
 
     def render(self, jobs):
-        return self._stream(jobs, self.render_jobs, self._render)
+        return self._stream(jobs, self.render_jobs, self._render, units_of)
 
     def embed_images(self, images):
         return self._stream(images, self.images, self._embed_images)
@@ -66,9 +76,8 @@ class LocalEngines:
     def embed_texts(self, texts):
         return self._stream(texts, self.texts, self._text_embedder.embed_texts)
 
-    def _stream(self, items, kept, work):
-        iterator = iter(items)
-        while batch := list(islice(iterator, self._batch_size)):
+    def _stream(self, items, kept, work, cut=_batches):
+        for batch in cut(iter(items), self._batch_size):
             kept += batch
             yield from work(batch)
 
@@ -79,7 +88,11 @@ class LocalEngines:
         return [answer if answer is None else Completions((answer,)) for answer in answers]
 
     def _render(self, batch):
-        images = self._renderer.render([job.text for job in batch], [job.seed for job in batch])
+        arguments = arguments_of(batch)
+        method = method_of("renderer", arguments)
+        if method == VARY:
+            arguments = ([from_png(png) for png in arguments[0]], *arguments[1:])
+        images = getattr(self._renderer, method)(*arguments)
         return [None if self._unrenderable(job) else to_png(image) for job, image in zip(batch, images, strict=True)]
 
     def _embed_images(self, batch):

@@ -1,4 +1,5 @@
 import copy
+import json
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -158,6 +159,12 @@ def test_a_missing_setting_is_named(path, section):
         ("evolution.joint_image_weight", -0.1),
         ("evolution.voting", "both"),
         ("evolution.variation.top_p", 0),
+        ("evolution.variation.contrast", -1),
+        ("evolution.shrinkage", "most"),
+        ("release.texts", "all"),
+        ("evolution.image_variation.first_strength", 0),
+        ("evolution.image_variation.last_strength", 1.1),
+        ("method", "pe"),
         ("release.images", 0),
         ("release.images_per_text", 0),
         ("runtime.shards", 0),
@@ -168,6 +175,24 @@ def test_a_missing_setting_is_named(path, section):
 )
 def test_a_value_out_of_range_is_refused_by_name(path, value):
     assert refusal(changed(path, value)).startswith(f"{path}: ")
+
+
+def test_the_strength_of_image_variations_falls_in_equal_steps_and_stays_for_the_release():
+    def strengths(generations: int, last: int) -> list[float]:
+        degrees = {"first_strength": 0.8, "last_strength": 0.4}
+        evolution = EvolutionConfig(generations=generations, candidates=4, image_variation=degrees)
+        return [round(evolution.image_strength(generation), 6) for generation in range(1, last + 1)]
+
+    assert strengths(6, 7) == [0.8, 0.7, 0.6, 0.5, 0.4, 0.4, 0.4]
+    assert strengths(2, 3) == [0.8, 0.4, 0.4]
+    assert strengths(1, 2) == [0.4, 0.4]
+    message = refusal(changed("evolution.image_variation.last_strength", 0.95))
+    assert message.startswith("evolution.image_variation: ") and "first_strength 0.9" in message
+
+
+def test_images_that_evolve_are_voted_on_as_images():
+    message = refusal(changed("evolution.voting", "caption") | {"method": "pe-image"})
+    assert "evolution.voting: image" in message and "pe-image" in message
 
 
 def test_labels_must_differ():
@@ -339,6 +364,7 @@ PLACEMENT = {
 }
 RELEVANT = {
     "privacy.epsilon": 1.5,
+    "privacy.allow_not_private": True,
     "privacy.delta": 1e-6,
     "privacy.votes_per_record": 2,
     "privacy.unit": "group",
@@ -352,6 +378,11 @@ RELEVANT = {
     "evolution.selection": "sample",
     "evolution.labels": [{"name": "a"}],
     "evolution.variation.temperature": 0.5,
+    "evolution.image_variation.last_strength": 0.25,
+    "evolution.variation.contrast": 3,
+    "evolution.shrinkage": "family",
+    "release.texts": "varied",
+    "method": "pe-image",
     "data.path": "elsewhere",
     "prompts.domain": "games",
     "runtime.seed": 1,
@@ -422,7 +453,33 @@ def test_a_run_may_go_on_with_another_number_of_workers_but_not_with_another_mod
     assert "runtime.engines.renderer.model" in changed_keys(resolved(plain), resolved(other))
 
 
-@pytest.mark.parametrize("setting", ["dataset.lifetime_epsilon=.inf", "privacy.epsilon=.nan"])
+@pytest.mark.parametrize("setting", ["dataset.lifetime_epsilon=.inf", "privacy.delta=.nan"])
 def test_infinite_and_undefined_numbers_are_refused(setting):
     with pytest.raises(ConfigError, match="finite number"):
+        load_config(JOBS[-1], [setting])
+
+
+@pytest.mark.parametrize("value", ["inf", ".inf", "Infinity"])
+def test_no_noise_has_to_be_allowed_and_reads_back_as_itself(value):
+    with pytest.raises(ConfigError, match=r"NOT private; set privacy\.allow_not_private: true"):
+        load_config(JOBS[-1], [f"privacy.epsilon={value}"])
+    config = load_config(JOBS[-1], [f"privacy.epsilon={value}", "privacy.allow_not_private=true"])
+    assert config.privacy.epsilon == float("inf") and config.not_private and not config.is_charged
+    again = parse_config(json.loads(json.dumps(resolved(config), allow_nan=False)))
+    assert again == config and config_sha256(again) == config_sha256(config)
+
+
+def test_what_is_not_private_says_why_and_the_rest_is_charged_or_uses_no_private_data():
+    allowed = {"privacy": {"epsilon": 1.0, "delta": 1e-5, "allow_not_private": True}}
+    captions = parse_config(MINIMAL | allowed | {"method": "captions"})
+    assert "captions" in captions.not_private and not captions.is_charged
+    assert "method: captions makes renders of captions" in refusal(MINIMAL | {"method": "captions"})
+    random = parse_config(MINIMAL | {"method": "random"})
+    assert not random.not_private and not random.is_charged and not random.uses_private_data
+    assert parse_config(MINIMAL).is_charged and parse_config(MINIMAL | allowed).is_charged
+
+
+@pytest.mark.parametrize("setting", ["privacy.epsilon=.nan", "privacy.epsilon=-.inf"])
+def test_an_epsilon_that_is_no_number_is_refused(setting):
+    with pytest.raises(ConfigError, match=r"^privacy\.epsilon: "):
         load_config(JOBS[-1], [setting])

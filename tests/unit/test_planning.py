@@ -9,7 +9,9 @@ from spti_ray.config_load import ConfigError, load_config
 from spti_ray.dp.ledger import Ledger
 from spti_ray.evolve import evolve
 from spti_ray.planning import noise_plan, plan_lines, plan_summary, total_steps
+from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.population import Population
+from spti_ray.public.recipes import Recipes
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
@@ -62,6 +64,13 @@ def test_the_shipped_job_can_be_planned_and_shown(private_records):
 def test_engines_that_can_not_be_used_are_refused_at_planning(make_config):
     with pytest.raises(ConfigError, match=r"runtime\.engines\.renderer\.num_gpu"):
         plan_summary(make_config(runtime__engines={"renderer": {"num_gpu": 1}}))
+
+
+def test_a_renderer_that_can_not_vary_images_is_refused_at_planning_for_images(make_config):
+    engines = {"renderer": {"kind": "spti_ray.models.fakes:FakeWriter", "model": "x"}}
+    plan_summary(make_config(runtime__engines=engines))
+    with pytest.raises(ConfigError, match=r"has no method vary\(\)"):
+        plan_summary(make_config(runtime__engines=engines, method="pe-image"))
 
 
 def test_the_plan_reads_a_local_ledger_and_tells_what_would_fit(make_config, tmp_path):
@@ -131,14 +140,20 @@ class Fakes:
 def simulate(config, engines, folder):
     """A run in this process. Texts written, candidates rendered, images in the release and rendered for it alone, and
     the steps made before each generation."""
-    population = Population(config, engines)
+    population = ImagePopulation(config) if config.method == "pe-image" else Population(config, engines)
     scoring = Scoring(config, engines, population.variations, ScoreCache())
     fakes = Fakes()
     fakes.steps = lambda: population.outcomes.total() + len(engines.render_jobs)
     selected = evolve(config, population, scoring, fakes, fakes, fakes, fakes)  # type: ignore[arg-type]
     texts, renders = population.outcomes.total(), len(engines.render_jobs)
-    allotted = allot_images(selected, config.evolution.quota(config.release.images), config.release.images_per_text)
-    items = render_release(folder, allotted, scoring.cache.renders, engines, config.runtime.seed)
+    quota, are_images = config.evolution.quota(config.release.images), config.method == "pe-image"
+    allotted = allot_images(selected, quota, config.release.images_per_text, are_images)
+    if config.release.texts == "varied":
+        varied = population.varied([candidate for candidate, _ in allotted])
+        allotted = [(candidate, count) for candidate, (_, count) in zip(varied, allotted, strict=True)]
+        texts = population.outcomes.total()
+    recipes = Recipes(config, scoring.cache.render_of)
+    items = render_release(folder, allotted, scoring.cache.renders, engines, recipes)
     return texts, renders, len(items), len(engines.render_jobs) - renders, fakes.at
 
 
@@ -159,6 +174,12 @@ LABELS = [{"name": "cat", "share": 2}, {"name": "car", "share": 1}]
         {"evolution__survivors": 0.01},
         {"evolution__survivors": 1.0},
         {"release__images": 17, "release__images_per_text": 4},
+        {"release__texts": "varied", "evolution__labels": LABELS},
+        {"release__texts": "varied", "evolution__lookahead": 2},
+        {"method": "pe-image", "release__texts": "varied", "release__images": 17, "release__images_per_text": 4},
+        {"method": "pe-image", "evolution__generations": 4},
+        {"method": "pe-image", "evolution__lookahead": 3, "release__images": 17},
+        {"method": "pe-image", "evolution__keep_survivors": False, "evolution__labels": LABELS},
     ],
     ids=str,
 )

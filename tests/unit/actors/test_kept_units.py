@@ -66,3 +66,12 @@ def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, answers):
     units.place("writer", ASKED).put(result)
     assert units.place("writer", ASKED).get() == result
     units.close()
+
+
+def test_variations_of_other_images_are_other_units(tmp_path):
+    units = kept(tmp_path)
+    unit = ([b"one png"], ["a cat"], [3], 0.5)
+    units.place("renderer", unit).put(DRAWN[1:])
+    assert units.place("renderer", ([b"one png"], ["a cat"], [3], 0.5)).get() == DRAWN[1:]
+    for other in (([b"another"], *unit[1:]), (*unit[:3], 0.6)):
+        assert units.place("renderer", other).get() is None

@@ -42,6 +42,10 @@ def test_only_the_engines_that_the_voting_needs_are_started_slowest_first(voting
     assert roles_needed(config(voting)) == roles
 
 
+def test_images_that_evolve_need_no_writer():
+    assert roles_needed(config().model_copy(update={"method": "pe-image"})) == ("renderer", "image_embedder")
+
+
 def test_every_replica_and_every_shard_has_a_bundle():
     assert plan(config("image", shards=2), CLUSTER) == (
         Bundle("writer", 0, 4, 2),

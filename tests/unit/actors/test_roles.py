@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from spti_ray.actors import roles as module
-from spti_ray.actors.engine_actor import PRIVATE_ROLES, AsyncEngineActor, PrivateEngineActor, RendererActor
+from spti_ray.actors.engine_actor import (
+    PRIVATE_ROLES,
+    UNPROTECTED_ROLES,
+    AsyncEngineActor,
+    PrivateEngineActor,
+    RendererActor,
+)
 from spti_ray.actors.roles import actor_class, another_engine
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig
 from spti_ray.models.factory import FAKE, build
@@ -49,14 +55,18 @@ class Started:
 def test_no_engine_that_serves_shards_publishes_its_figures_or_takes_turns(monkeypatch):
     """Whatever it is: here vLLM everywhere."""
     started = Started()
-    monkeypatch.setattr(module, "actor_class", lambda role: started)
+    monkeypatch.setattr(module, "actor_class", lambda role, serving: started)
     engines = EnginesConfig(**{role: EngineConfig(kind="vllm", model="m", num_gpus=0.5) for role in ROLES})
     for role in ROLES:
         another_engine(role, 1, "s", config_with(), engines, metrics_of="r1")
     given = {role: (options, more) for role, options, more in started.given}
     assert {role for role, (options, _) in given.items() if options.get("stats")} == {"writer", "renderer"}
     assert {role for role, (_, more) in given.items() if more.get("metrics_of")} == {"writer"}
-    assert all(given[role] == ({}, {}) for role in PRIVATE_ROLES)
+    assert all(given[role] == ({}, {"serving": PRIVATE_ROLES}) for role in PRIVATE_ROLES)
+    started.given.clear()
+    open_to_the_owner = config_with(method="captions", privacy__allow_not_private=True)
+    another_engine("renderer", 1, "session", open_to_the_owner, engines, metrics_of="r1")
+    assert started.given == [("renderer", {}, {"serving": UNPROTECTED_ROLES})]
 
 
 @pytest.mark.parametrize("role", PRIVATE_ROLES)

@@ -1,12 +1,26 @@
 """Engine settings: the embedded and fake sets, overlays, errors and the environment of a process."""
 
+import importlib
 import subprocess
 import sys
 
 import pytest
 
 from spti_ray.config import ROLES, EngineConfig
-from spti_ray.models.factory import EMBEDDED, FAKE, KINDS, METHODS, OPTIONS, build, engine_environment, engines_config
+from spti_ray.models.factory import (
+    _VARYING,
+    EMBEDDED,
+    FAKE,
+    KINDS,
+    METHODS,
+    OPTIONS,
+    VARY,
+    build,
+    check_varies,
+    engine_environment,
+    engines_config,
+    method_of,
+)
 
 
 def test_literals_name_the_shipped_sets():
@@ -73,6 +87,34 @@ def test_build_takes_module_and_class_names():
 def test_build_says_what_it_can_not_import(kind):
     with pytest.raises(ValueError, match="runtime.engines.writer.kind: can't import"):
         build("writer", EngineConfig(kind=kind, model="x"))
+
+
+class OnlyRenders:
+    def __init__(self, config: EngineConfig): ...
+
+    def render(self, texts, seeds):
+        return []
+
+
+def test_a_renderer_that_can_not_vary_images_is_refused_in_one_line():
+    for config in (EMBEDDED.renderer, FAKE.renderer, EngineConfig(kind="spti_ray.models.fakes:FakeRenderer")):
+        check_varies(config)
+    with pytest.raises(ValueError, match=r"^runtime\.engines\.renderer\.kind: .*OnlyRenders.* has no method vary\(\)"):
+        check_varies(EngineConfig(kind=f"{__name__}:OnlyRenders"))
+    with pytest.raises(ValueError, match="can't import"):
+        check_varies(EngineConfig(kind="spti_ray.no_such_module:X"))
+
+
+def test_every_renderer_that_is_said_to_vary_has_the_method():
+    for kind in _VARYING:
+        module, _, name = KINDS[kind].partition(":")
+        assert hasattr(getattr(importlib.import_module(module), name), VARY)
+
+
+def test_a_unit_with_images_is_one_of_variations():
+    assert method_of("renderer", (["a"], [1])) == "render"
+    assert method_of("renderer", ([None], ["a"], [1], 0.5)) == "vary"
+    assert method_of("writer", ([],)) == "write"
 
 
 def test_build_refuses_an_engine_of_another_role():

@@ -93,3 +93,18 @@ def test_captioner_names_the_colour():
 def test_renderer_wants_a_seed_per_text():
     with pytest.raises(ValueError, match="2 texts but 1 seeds"):
         build("renderer", FAKE.renderer).render(["a", "b"], [1])
+
+
+def test_the_renderer_varies_an_image_the_further_the_stronger():
+    renderer = build("renderer", FAKE.renderer)
+    origin = render("a red car")
+
+    def distance(strength: float) -> float:
+        varied = renderer.vary([origin], ["a red car"], [3], strength)[0]
+        assert varied.shape == origin.shape and varied.dtype == np.uint8
+        return float(np.abs(varied.astype(float) - origin).mean())
+
+    assert 0 < distance(0.2) < distance(0.6) < distance(1.0)
+    one, other = renderer.vary([origin, origin], ["a red car", "a red car"], [3, 4], 0.5)
+    assert (one != other).any()
+    assert (one == renderer.vary([origin], ["a red car"], [3], 0.5)[0]).all()

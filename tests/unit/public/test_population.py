@@ -1,11 +1,12 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 
 from spti_ray.public.cleaning import normal_form
 from spti_ray.public.population import Population
 from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate
+from spti_ray.types import Candidate, Candidates, NoisyHistogram
 
 LABELS = [{"name": "pets", "share": 3, "hint": "cat"}, {"name": "rides", "share": 1, "hint": "car"}]
 
@@ -235,3 +236,61 @@ def test_variations_are_asked_for_while_their_candidates_are_still_coming(make_c
 def test_the_texts_of_a_population_are_all_different(make_config, local_engines):
     candidates = list(Population(make_config(evolution__candidates=30), local_engines(batch_size=7)).initial())
     assert len({normal_form(candidate.text) for candidate in candidates}) == 30
+
+
+def voted(population, counts):
+    candidates = Candidates(tuple(sorted(population, key=lambda candidate: candidate.id)))
+    ids = tuple(candidate.id for candidate in candidates)
+    return candidates, NoisyHistogram(0, ids, np.array([counts[candidate.text] for candidate in candidates]), 1.0, "")
+
+
+THINGS = ("a red cat", "a blue car", "a pink kite", "a green train", "a red apple", "a blue cat")
+
+
+def test_prompts_show_the_winners_and_losers_of_the_last_noised_histogram(make_config, local_engines):
+    engines = local_engines()
+    population = Population(make_config(evolution__variation={"contrast": 2}), engines)
+    everyone = [Candidate(f"g00-{i:06d}", text, "all", 0) for i, text in enumerate(THINGS)]
+    parents = [Selected(everyone[0], 1, 1)]
+    list(population.next(1, parents))
+    assert not any("Wanted:" in request.prompt for request in engines.requests), "there was no vote yet"
+    engines.requests.clear()
+    population.learn(*voted(everyone, dict(zip(THINGS, (5, 9, -3, 0, 2, -8), strict=True))))
+    list(population.next(1, parents))
+    block = "\nWanted: a blue car\nWanted: a red cat\nNot wanted: a pink kite\nNot wanted: a blue cat\n"
+    assert engines.requests and all(block in request.prompt for request in engines.requests)
+    for request in engines.requests:
+        assert request.prompt.count("Wanted:") == 2 and request.prompt.rstrip().endswith("words):")
+
+
+def test_by_default_no_prompt_shows_winners_or_losers(make_config, local_engines):
+    engines = local_engines()
+    population = Population(make_config(), engines)
+    everyone = [Candidate(f"g00-{i:06d}", text, "all", 0) for i, text in enumerate(THINGS)]
+    population.learn(*voted(everyone, dict.fromkeys(THINGS, 1)))
+    list(population.next(1, [Selected(everyone[0], 1, 1)]))
+    assert not any("anted:" in request.prompt for request in engines.requests)
+
+
+def test_contrast_is_within_a_label_and_no_text_is_both(make_config, local_engines):
+    engines = local_engines()
+    labels = [{"name": "cat"}, {"name": "car"}]
+    population = Population(make_config(evolution__variation={"contrast": 5}, evolution__labels=labels), engines)
+    everyone = [Candidate(f"g00-{i:06d}", f"{('cat', 'car')[i % 2]} {i}", ("cat", "car")[i % 2], 0) for i in range(6)]
+    population.learn(*voted(everyone, {candidate.text: i for i, candidate in enumerate(everyone)}))
+    list(population.next(1, [Selected(everyone[0], 1, 1), Selected(everyone[1], 1, 1)]))
+    for request in engines.requests:
+        shown = [
+            line.split(": ")[1] for line in request.prompt.splitlines() if line.startswith(("Wanted", "Not wanted"))
+        ]
+        assert len(shown) == len(set(shown)) == 2 and len({text.split()[0] for text in shown}) == 1
+
+
+def test_varied_texts_are_one_fresh_variation_of_each_voted_text_in_order(make_config, local_engines):
+    config = make_config(evolution__generations=3)
+    population = Population(config, local_engines())
+    parents = [Candidate(f"g02-{i:06d}", text, "all", 2) for i, text in enumerate(THINGS)]
+    varied = population.varied(parents)
+    assert [candidate.parent_id for candidate in varied] == [parent.id for parent in parents]
+    assert all(candidate.generation == 3 and candidate.id.startswith("g03-") for candidate in varied)
+    assert all(candidate.text != parent.text for candidate, parent in zip(varied, parents, strict=True))

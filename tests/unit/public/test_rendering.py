@@ -3,14 +3,16 @@ import pytest
 from PIL import Image
 
 from spti_ray.errors import NothingMade
-from spti_ray.models.pixels import to_png
+from spti_ray.models.pixels import from_png, to_png
+from spti_ray.public.recipes import Recipes, render_seed
 from spti_ray.public.rendering import render_release
-from spti_ray.public.scoring import render_seed
 from spti_ray.types import Candidate, RenderedImage
+from tests.unit.conftest import config_with
 
 CAT = Candidate("g01-000003", "a red cat", "pets", 1, "g00-000001", "fill")
 CAR = Candidate("g00-000002", "a blue car", "rides", 0)
 ALLOTTED = [(CAT, 3), (CAR, 2)]
+RECIPES = Recipes(config_with(runtime__seed=5), {}.get)
 
 
 def pixels(path):
@@ -25,7 +27,7 @@ def voted(candidate: Candidate) -> dict[str, RenderedImage]:
 
 def test_every_text_is_rendered_as_often_as_allotted_each_image_from_its_own_seed(tmp_path, local_engines):
     engines = local_engines()
-    items = render_release(tmp_path, ALLOTTED, {}, engines, run_seed=5)
+    items = render_release(tmp_path, ALLOTTED, {}, engines, RECIPES)
     assert [item.file for item in items] == [f"images/{i:05d}.png" for i in range(5)]
     assert [(item.candidate_id, item.variant) for item in items] == [
         (CAT.id, 0), (CAT.id, 1), (CAT.id, 2), (CAR.id, 0), (CAR.id, 1),
@@ -43,7 +45,7 @@ def test_every_text_is_rendered_as_often_as_allotted_each_image_from_its_own_see
 
 def test_a_voted_render_is_released_as_it_was_and_not_made_again(tmp_path, local_engines):
     engines = local_engines()
-    render_release(tmp_path, ALLOTTED, voted(CAT), engines, run_seed=5)
+    render_release(tmp_path, ALLOTTED, voted(CAT), engines, RECIPES)
     assert (tmp_path / "images/00000.png").read_bytes() == voted(CAT)[CAT.id].png
     assert (pixels(tmp_path / "images/00001.png") != 77).any()  # Variant 1 is an image of its own.
     assert len(engines.render_jobs) == 4
@@ -53,7 +55,7 @@ def test_a_voted_render_is_released_as_it_was_and_not_made_again(tmp_path, local
 def test_renders_of_other_candidates_are_of_no_account(tmp_path, local_engines):
     engines = local_engines()
     other = Candidate("g00-000099", "a dog", "pets", 0)
-    render_release(tmp_path, ALLOTTED, voted(other), engines, run_seed=5)
+    render_release(tmp_path, ALLOTTED, voted(other), engines, RECIPES)
     assert len(engines.render_jobs) == 5
 
 
@@ -66,30 +68,30 @@ def test_an_interrupted_rendering_goes_on_with_what_is_missing(tmp_path, local_e
                 yield image
 
     with pytest.raises(KeyboardInterrupt):
-        render_release(tmp_path / "a", ALLOTTED, voted(CAR), Interrupted(1), run_seed=5)
+        render_release(tmp_path / "a", ALLOTTED, voted(CAR), Interrupted(1), RECIPES)
     left = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "a/images").iterdir()}
     assert set(left) == {"00000.png", "00001.png", "00003.png"}
     engines = local_engines()
-    items = render_release(tmp_path / "a", ALLOTTED, voted(CAR), engines, run_seed=5)
+    items = render_release(tmp_path / "a", ALLOTTED, voted(CAR), engines, RECIPES)
     assert len(engines.render_jobs) == 2
     assert all((tmp_path / "a/images" / name).stat().st_mtime_ns == at for name, at in left.items())
 
-    assert items == render_release(tmp_path / "b", ALLOTTED, voted(CAR), local_engines(), run_seed=5)
+    assert items == render_release(tmp_path / "b", ALLOTTED, voted(CAR), local_engines(), RECIPES)
     for item in items:
         assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
 
 
 def test_a_finished_rendering_makes_nothing_again(tmp_path, local_engines):
-    items = render_release(tmp_path, ALLOTTED, {}, local_engines(), run_seed=5)
+    items = render_release(tmp_path, ALLOTTED, {}, local_engines(), RECIPES)
     engines = local_engines()
-    assert render_release(tmp_path, ALLOTTED, {}, engines, run_seed=5) == items
+    assert render_release(tmp_path, ALLOTTED, {}, engines, RECIPES) == items
     assert engines.render_jobs == []
 
 
 def test_an_image_that_can_not_be_rendered_is_left_out_and_the_others_keep_their_files(tmp_path, local_engines, caplog):
     bad = {render_seed(5, CAT.id, 1), render_seed(5, CAR.id, 1)}
     engines = local_engines(2, unrenderable=lambda job: job.seed in bad)
-    items = render_release(tmp_path, ALLOTTED, {}, engines, run_seed=5)
+    items = render_release(tmp_path, ALLOTTED, {}, engines, RECIPES)
     assert [item.file for item in items] == ["images/00000.png", "images/00002.png", "images/00003.png"]
     assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["00000.png", "00002.png", "00003.png"]
     for item in items:
@@ -100,4 +102,38 @@ def test_an_image_that_can_not_be_rendered_is_left_out_and_the_others_keep_their
 
 def test_a_release_without_a_single_image_is_refused(tmp_path, local_engines):
     with pytest.raises(NothingMade, match="no image of the release could be rendered"):
-        render_release(tmp_path, ALLOTTED, {}, local_engines(unrenderable=lambda job: True), run_seed=5)
+        render_release(tmp_path, ALLOTTED, {}, local_engines(unrenderable=lambda job: True), RECIPES)
+
+
+def test_further_images_of_a_voted_image_are_variations_of_it(tmp_path, local_engines):
+    engines = local_engines()
+    config = config_with(method="pe-image", evolution__image_variation={"first_strength": 0.8, "last_strength": 0.25})
+    render_release(tmp_path, [(CAT, 3)], voted(CAT), engines, Recipes(config, voted(CAT).get))
+    assert (tmp_path / "images/00000.png").read_bytes() == voted(CAT)[CAT.id].png
+    assert [(job.image, job.strength) for job in engines.render_jobs] == [(voted(CAT)[CAT.id].png, 0.25)] * 2
+    first, second = (pixels(tmp_path / f"images/0000{i}.png") for i in (1, 2))
+    assert (first != second).any()
+    # Three quarters of each pixel are those of the voted image.
+    origin = from_png(voted(CAT)[CAT.id].png).astype(int)
+    assert 0 < np.abs(first - origin).max() <= 0.25 * 255 + 1
+
+
+def test_jobs_of_the_release_are_made_one_by_one_and_their_number_is_known(tmp_path, local_engines):
+    """Each may hold an image, and all of them together more than memory does."""
+    made: list[str] = []
+
+    class Counted(Recipes):
+        def job(self, candidate, variant=0):
+            made.append(candidate.id)
+            return super().job(candidate, variant)
+
+    class Watched(type(local_engines())):
+        def render(self, jobs):
+            assert len(jobs) == 5 and not made
+            first = next(super().render(jobs))
+            assert len(made) < 5
+            yield first
+            yield from super().render(list(jobs)[1:])
+
+    recipes = Counted(config_with(runtime__seed=5), {}.get)
+    assert len(render_release(tmp_path, ALLOTTED, {}, Watched(batch_size=2), recipes)) == 5

@@ -1,0 +1,102 @@
+"""What each method does between engines that are up and images that lie in the run's folder: the one place to dispatch.
+
+`MAKE` has a function per method. Methods that evolve share the loop; a method that trains would stand beside them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from spti_ray.actors.shard_actor import RayVoter
+from spti_ray.actors.streams import RayEngines
+from spti_ray.config import Config, Method
+from spti_ray.dp.gate import Gate
+from spti_ray.dp.unnoised import UnnoisedGate
+from spti_ray.evolve import Watcher, evolve
+from spti_ray.public.image_population import ImagePopulation
+from spti_ray.public.population import Population
+from spti_ray.public.recipes import Recipes, check_varies
+from spti_ray.public.rendering import render_release
+from spti_ray.public.scoring import ScoreCache, Scoring
+from spti_ray.public.selection import Selected, allot_images
+from spti_ray.public.spool import RenderSpool
+from spti_ray.rundir import GenerationStore, RunDir
+from spti_ray.types import ReleaseItem
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """What a method works with. All but `voter` is of the public side, the driver's or the gate's."""
+
+    config: Config
+    run: RunDir
+    streams: RayEngines
+    gate: Gate | UnnoisedGate | None
+    voter: RayVoter
+    """The shards, which are at work already; none where no private data are used."""
+    watch: Watcher
+    render_only: Callable[[], None]
+    """From here on nothing but the renderer is needed."""
+
+
+def _evolved(stage: Stage) -> list[ReleaseItem]:
+    """SPTI, and Private Evolution on images."""
+    config, run = stage.config, stage.run
+    assert stage.gate is not None
+    # Beside the generations, which are inside where nothing protects them.
+    cache = ScoreCache(renders=RenderSpool(run.generations.parent))
+    population: Population | ImagePopulation
+    if config.are_images:
+        population = ImagePopulation(config)
+        check_varies(stage.streams, config.evolution.image_variation.last_strength)
+    else:
+        population = Population(config, stage.streams)
+    scoring = Scoring(config, stage.streams, population.variations, cache)
+    store = GenerationStore(run, cache)
+    selected = evolve(config, population, scoring, stage.voter, stage.gate, store, stage.watch)
+    log.info("texts: %s", dict(population.outcomes))
+    return _rendered(stage, selected, cache, population)
+
+
+def _unvoted(stage: Stage) -> list[ReleaseItem]:
+    """Generation 0 as it comes, in the order of its slots. No shard is started and no private image is read."""
+    stage.watch.generation(0, "candidates")
+    population = Population(stage.config, stage.streams)
+    everyone = sorted(population.initial(), key=lambda candidate: candidate.id)
+    log.info("texts: %s", dict(population.outcomes))
+    return _rendered(stage, tuple(Selected(candidate, count=0, share=1) for candidate in everyone), ScoreCache())
+
+
+def _from_captions(stage: Stage) -> None:
+    """Renders of captions. NOT private; the shards write the images themselves."""
+    stage.voter.ready()
+
+
+def _rendered(
+    stage: Stage,
+    selected: tuple[Selected, ...],
+    cache: ScoreCache,
+    population: Population | ImagePopulation | None = None,
+) -> list[ReleaseItem]:
+    config = stage.config
+    quota = config.evolution.quota(config.release.images)
+    allotted = allot_images(selected, quota, config.release.images_per_text, config.are_images)
+    if config.release.texts == "varied" and population is not None:
+        varied = population.varied([candidate for candidate, _ in allotted])
+        allotted = [(candidate, count) for candidate, (_, count) in zip(varied, allotted, strict=True)]
+    stage.render_only()
+    recipes = Recipes(config, cache.render_of)
+    return render_release(stage.run.staging, allotted, cache.renders, stage.streams, recipes)
+
+
+MAKE: Mapping[Method, Callable[[Stage], list[ReleaseItem] | None]] = {
+    "spti": _evolved,
+    "pe-image": _evolved,
+    "random": _unvoted,
+    "captions": _from_captions,
+}
+"""Makes `staging/images`, and says what they are where that may be said. `planning.NOT_YET` has the other methods."""

@@ -1,0 +1,58 @@
+"""What a run says at its beginning and end: public lines, and where the private ones are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spti_ray.config import Config
+from spti_ray.dp.gate import Gate
+from spti_ray.dp.spend import Spend
+from spti_ray.dp.unnoised import UnnoisedGate
+from spti_ray.rundir import RunDir
+from spti_ray.timings import Timings
+
+
+def hello(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, ledger: str, attempt: int) -> Iterator[str]:
+    """What is promised, or that nothing is."""
+    what = "images" if config.are_images else "texts"
+    if isinstance(gate, Gate):
+        noise, privacy = gate.plan, config.privacy
+        yield (
+            f"{config.title}: epsilon {privacy.epsilon:g}, delta {privacy.delta:g} per {privacy.unit}; "
+            f"{noise.generations} generations of {config.evolution.candidates} {what}, sigma {noise.sigma:.3f}"
+        )
+    elif config.not_private:
+        yield (
+            f"{config.title}: NOT PRIVATE: {config.not_private}. No certificate and no release; recorded in {ledger}"
+        )
+    else:
+        yield f"{config.title}: no private data are used; generation 0 of {config.evolution.candidates} {what}"
+    if attempt > 1:
+        yield f"going on with the run in {run.path} (attempt {attempt})"
+
+
+def goodbye(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, timings: Timings) -> Iterator[str]:
+    """How long it took, what was spent, and where everything is."""
+    yield f"{'stage':<16}{'busy s':>9}{'units':>8}  rate"
+    for name, busy, units, rate in timings.rows():
+        yield f"{name:<16}{busy:>9}{units:>8}  {rate}"
+    for name, seconds in timings.phases_s.items():
+        yield f"{name:<16}{seconds:>9.1f}"
+    yield f"wall {timings.wall_s:.0f} s, peak memory {timings.peak_memory_bytes / 2**30:.2f} GiB"
+    if isinstance(gate, Gate):
+        spent = gate.spent()
+        yield (
+            f"spent epsilon {spent.epsilon:.4f} at delta {gate.plan.delta:g}, dataset {spent.dataset} "
+            f"{spent.lifetime_epsilon:.4f} of {_budget(spent)}; see {run.release / 'privacy.json'}"
+        )
+        yield f"prove it: spti verify {run.path}   audit this build: spti audit {run.path}"
+    if gate is not None:
+        yield f"records that could not be used, if any: {run.internal / 'ingest.jsonl'} (private)"
+    if config.not_private:
+        yield f"NOT PRIVATE, for the data's owner alone: {run.release}"
+    else:
+        yield f"release: {run.release}  report: {run.release / 'report.html'}"
+
+
+def _budget(spent: Spend) -> str:
+    return "no limit" if spent.lifetime_budget is None else f"{spent.lifetime_budget:g}"

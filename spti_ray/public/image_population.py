@@ -1,0 +1,63 @@
+"""RANDOM_API and VARIATION_API of Private Evolution on images (arXiv 2305.15560, algorithms 1 and 2).
+
+RANDOM_API is the renderer on public prompts: the configured attribute values, without a language model and without any
+voted text. VARIATION_API is image-to-image of the same renderer, so a child has its parent's text and an image of its
+own; `recipes` says which. Streams of candidates as in `population`, and no engine is asked for any of them.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+
+from spti_ray.config import Config
+from spti_ray.public.prompts import draw_attributes
+from spti_ray.public.selection import Selected
+from spti_ray.public.succession import succession
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed
+
+
+class ImagePopulation:
+    """Makes candidates that are images; sees no private value."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self.outcomes: Counter[str] = Counter()
+        """As of `Population`: there are no texts that could fail."""
+
+    def initial(self) -> Iterator[Candidate]:
+        """Generation 0: `evolution.candidates` prompts of public attribute values, split over the labels by quota."""
+        evolution, prompts = self._config.evolution, self._config.prompts
+        by_name = {label.name: label for label in evolution.labels}
+        labels = [name for name, count in evolution.quota(evolution.candidates).items() for _ in range(count)]
+        for i, name in enumerate(labels):
+            slot = f"g00-{i:06d}"
+            rng = random.Random(derive_seed(self._config.runtime.seed, slot, "attributes"))
+            values = draw_attributes(prompts, by_name.get(name), rng)
+            yield Candidate(slot, " ".join(values.values()) or prompts.domain, name, generation=0)
+
+    def next(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
+        """The survivors of the last generation, if kept, then variations of the selected images, up to the quota."""
+        kept, children = succession(self._config.evolution, generation, selected)
+        yield from kept
+        for child in children:
+            yield _variation(child.id, child.parent, generation)
+
+    def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
+        """Nothing: there are no prompts that could show winners and losers."""
+
+    def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
+        """One fresh variation of each of the voted images, in their order, to be released instead of them."""
+        generation = self._config.evolution.generations
+        return [_variation(f"g{generation:02d}-{i:06d}", parent, generation) for i, parent in enumerate(parents)]
+
+    def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:
+        """`count` throw-away variations of each candidate, for lookahead: as far from it as its children would be."""
+        for candidate in candidates:
+            for i in range(count):
+                yield _variation(f"{candidate.id}+{i:02d}", candidate, candidate.generation + 1)
+
+
+def _variation(slot: str, parent: Candidate, generation: int) -> Candidate:
+    return Candidate(slot, parent.text, parent.label, generation, parent.id, "image")

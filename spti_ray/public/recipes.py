@@ -1,0 +1,78 @@
+"""What defines each image: its text, its seed, and for a variation of an image that image and how far from it.
+
+SPTI renders texts. Private Evolution on images (`method: pe-image`, arXiv 2305.15560) renders generation 0 only: later
+candidates are variations of their parents' images, ever nearer to them (`evolution.image_variation`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from itertools import groupby, islice
+from typing import Any
+
+from spti_ray.config import Config
+from spti_ray.errors import NothingMade
+from spti_ray.public.engines import Engines, RenderJob
+from spti_ray.types import Candidate, RenderedImage, derive_seed
+
+
+def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
+    """The seed of one image; the same in voting and release, so that a voted render is released as it was."""
+    return derive_seed(run_seed, candidate_id, variant, "image")
+
+
+def check_varies(engines: Engines, strength: float) -> None:
+    """Render an image and vary it. NothingMade, before anything is charged, if the renderer can't."""
+    plain = RenderJob("an image", 0)
+    for png in list(engines.render([plain])):
+        varied = [] if png is None else engines.render([RenderJob("an image", 0, png, strength)])
+        if not any(image is not None for image in list(varied)):
+            raise NothingMade("the renderer can't vary an image, which method: pe-image needs; see its errors above")
+
+
+def units_of(jobs: Iterator[RenderJob], size: int) -> Iterator[list[RenderJob]]:
+    """The jobs in order, in units of at most `size` of one kind: texts, or variations of one strength.
+
+    What is in a unit depends on the stream alone.
+    """
+    for _, alike in groupby(jobs, key=lambda job: (job.image is None, job.strength)):
+        while unit := list(islice(alike, size)):
+            yield unit
+
+
+def arguments_of(unit: Sequence[RenderJob]) -> tuple[Any, ...]:
+    """A unit on its way to a renderer: (texts, seeds), or (PNG images, texts, seeds, strength)."""
+    texts, seeds = [job.text for job in unit], [job.seed for job in unit]
+    images = [job.image for job in unit if job.image is not None]
+    return (images, texts, seeds, unit[0].strength) if images else (texts, seeds)
+
+
+class Recipes:
+    """The job of each image of a run. `voted` finds the voted render of a candidate, if there is one."""
+
+    def __init__(self, config: Config, voted: Callable[[str], RenderedImage | None]) -> None:
+        self._config = config
+        self._voted = voted
+
+    def seed(self, candidate_id: str, variant: int) -> int:
+        """The seed of a candidate's image number `variant`."""
+        return render_seed(self._config.runtime.seed, candidate_id, variant)
+
+    def job(self, candidate: Candidate, variant: int = 0) -> RenderJob:
+        """Image number `variant` of a candidate; number 0 is what is voted on.
+
+        With `pe-image` number 0 is a variation of the parent's image, and further ones are variations of number 0, or
+        of the parent's where number 0 was not voted on. One without an image to vary is rendered from its text, like
+        generation 0.
+        """
+        job = RenderJob(candidate.text, self.seed(candidate.id, variant))
+        if self._config.method != "pe-image":
+            return job
+        voted = self._voted(candidate.id) if variant else None
+        if voted is None and candidate.parent_id:
+            voted = self._voted(candidate.parent_id)
+        if voted is None:
+            return job
+        born = self._config.evolution.generations if variant else candidate.generation
+        strength = self._config.evolution.image_strength(born)
+        return RenderJob(job.text, job.seed, voted.png, strength)

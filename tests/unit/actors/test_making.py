@@ -1,0 +1,54 @@
+"""Every method can be run or says why not, and captions reach no actor of a run that is private."""
+
+from typing import get_args
+
+import pytest
+
+from spti_ray.actors.engine_actor import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineActor
+from spti_ray.actors.making import MAKE
+from spti_ray.actors.placement import plan, roles_needed
+from spti_ray.actors.roles import serving_roles
+from spti_ray.config import Method
+from spti_ray.config_load import ConfigError
+from spti_ray.models.factory import FAKE
+from spti_ray.planning import NOT_YET, check_engines
+from tests.unit.conftest import config_with
+
+OPEN = {"epsilon": 2.0, "delta": 1e-5, "allow_not_private": True}
+
+
+def test_every_method_is_made_or_refused_in_one_line():
+    assert set(MAKE) | set(NOT_YET) == set(get_args(Method)) and not set(MAKE) & set(NOT_YET)
+    for method in MAKE:
+        check_engines(config_with(method=method, privacy=OPEN))
+    for method in NOT_YET:
+        with pytest.raises(ConfigError, match=f"{method} can't be run"):
+            check_engines(config_with(method=method))
+
+
+@pytest.mark.parametrize("method", [method for method in MAKE if method != "captions"])
+def test_the_renderer_sees_private_input_for_renders_of_captions_alone(method):
+    config = config_with(method=method, privacy=OPEN)
+    assert serving_roles(config) == PRIVATE_ROLES and "renderer" not in PRIVATE_ROLES
+    captions = config_with(method="captions", privacy=OPEN)
+    assert serving_roles(captions) == UNPROTECTED_ROLES == roles_needed(captions)
+    hosted = PrivateEngineActor.__ray_metadata__.modified_class
+    assert hosted("renderer", FAKE.renderer, UNPROTECTED_ROLES)._role == "renderer"
+    with pytest.raises(ValueError, match="must not see private input"):
+        hosted("writer", FAKE.writer, UNPROTECTED_ROLES)
+    with pytest.raises(ValueError, match="must not see private input"):
+        hosted("renderer", FAKE.renderer)
+
+
+def test_a_renderer_that_serves_shards_takes_no_turns():
+    half = {role: {"kind": f"fake-{role}", "model": "SIMULATED", "num_gpus": 0.5} for role in ("writer", "renderer")}
+    turns = {"runtime__take_turns": ("writer", "renderer"), "runtime__engines": half}
+    check_engines(config_with(method="pe-image", privacy=OPEN, **turns))
+    with pytest.raises(ConfigError, match=r"take_turns: with method: captions"):
+        check_engines(config_with(method="captions", privacy=OPEN, **turns))
+
+
+def test_generation_0_alone_has_no_shards():
+    assert [bundle.role for bundle in plan(config_with(method="random"), FAKE)] == ["writer", "renderer"]
+    bundles = plan(config_with(method="captions", privacy=OPEN), FAKE)
+    assert [bundle.role for bundle in bundles] == ["captioner", "renderer", "shard", "shard"]
