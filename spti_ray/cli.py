@@ -12,6 +12,7 @@ import typer
 from spti_ray import __version__
 from spti_ray.cli_bench import bench
 from spti_ray.cli_common import BUDGET, DONE, FAILED, RESOURCES, USAGE, ConfigFile, Overrides, fail, one_line_errors
+from spti_ray.cli_evaluate import evaluate
 from spti_ray.cli_init import init
 from spti_ray.cli_ledger import ledger_app
 from spti_ray.cli_manifest import manifest_app
@@ -40,6 +41,11 @@ app.command(
     epilog="Examples: `spti bench --out runs/bench` · `spti bench --out runs/bench --only votes --json` · "
     "`spti bench --out b --config my.yaml --only engines --price-per-gpu-hour 2.5`"
 )(bench)
+app.command(
+    epilog="Examples: `spti evaluate runs/stickers` · `spti evaluate runs/stickers --generation all` · "
+    "`spti evaluate baseline/ --reference bundled:stickers --out private/` · "
+    "`spti evaluate runs/a --judge dinov2 --json`"
+)(evaluate)
 
 
 @app.command(

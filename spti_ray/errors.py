@@ -25,6 +25,7 @@ _CODES = {
     "ArtifactError": FAILED,
     "DiskFull": FAILED,
     "EngineFailed": FAILED,
+    "EvaluationFailed": FAILED,
     "ShardFailed": FAILED,
     "ModelMissing": FAILED,
     "RunDamaged": FAILED,

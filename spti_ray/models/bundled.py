@@ -22,6 +22,12 @@ PREFIX = "bundled:"
 STORED = ("sticker-sd", "sticker-clip", "sticker-blip")
 BUNDLED = (*STORED, "minilm", "smollm2")
 
+SHORT_NAMES = {"clip": "openai/clip-vit-large-patch14-336", "dinov2": "facebook/dinov2-large"}
+"""Judges by which CMMD (arXiv 2401.09603) and FD-DINOv2 (arXiv 2306.04675) were published."""
+
+BUNDLED_PAIR = f"{PREFIX}sticker-clip"
+"""The image encoder whose space is that of a text encoder, minilm's."""
+
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_FORMAT = 1
 """Raised when `_dequantise` changes, so that old cache folders are not reused."""
@@ -42,6 +48,11 @@ def package_file(name: str) -> Path:
 def is_local(model: str) -> bool:
     """Whether loading `model` needs no network: bundled, or a local path."""
     return model.startswith((PREFIX, ".", "/", "~")) or Path(model).exists()
+
+
+def is_inception(judge: str) -> bool:
+    """Whether a judge is the Inception of FID, named as `inception:FILE`."""
+    return judge.split(":")[0] == "inception"
 
 
 def resolve(model: str) -> str:

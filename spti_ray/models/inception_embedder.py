@@ -47,16 +47,21 @@ class InceptionEmbedder:
     def identity(self) -> dict[str, str]:
         return {"kind": self.config.kind, "model": _file(self.config.model).name, "revision": self._sha256[:12]}
 
-    @torch.inference_mode()
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return L2-normalised [B, 2048] float32 rows, one per HWC uint8 RGB image of any size."""
+        features_BE = torch.from_numpy(self.features(images))
+        return torch.nn.functional.normalize(features_BE, dim=-1).numpy()
+
+    @torch.inference_mode()
+    def features(self, images: Sequence[ImageArray]) -> FloatArray:
+        """The rows of `embed_images` before they are brought to length 1, as the Fréchet distance takes them."""
         rows: list[FloatArray] = []
         for batch, num_real in padded_batches(images, self.config.batch_size):
             pixels_BHWC = np.stack([self._resized(image) for image in batch])
             pixels_BCHW = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device)
             # The scale that the network was trained with.
             features_BE = self._layers((pixels_BCHW - 128) / 128).flatten(1)
-            rows.append(torch.nn.functional.normalize(features_BE.float(), dim=-1).cpu().numpy()[:num_real])
+            rows.append(features_BE.float().cpu().numpy()[:num_real])
         return np.concatenate(rows) if rows else np.zeros((0, 2048), np.float32)
 
     def _resized(self, image: ImageArray) -> FloatArray:

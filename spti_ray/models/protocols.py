@@ -81,6 +81,26 @@ class Sleeper(Protocol):
         ...
 
 
+class Judge(Protocol):
+    """An encoder that judges images and votes on nothing; its features keep their length."""
+
+    def features(self, images: Sequence[ImageArray]) -> FloatArray:
+        """Return [N, E] float32 rows, one per HWC uint8 RGB image of any size."""
+        ...
+
+    def identity(self) -> dict[str, str]: ...
+
+
+class ImageTextJudge(Protocol):
+    """Two towers of one space: an image encoder and a text encoder."""
+
+    def similarities(self, images: Sequence[ImageArray], texts: Sequence[str]) -> FloatArray:
+        """Return the [images, texts] float32 cosines."""
+        ...
+
+    def identity(self) -> dict[str, str]: ...
+
+
 class Identified(Protocol):
     """Every engine says what it is, for the manifest and the certificate."""
 

@@ -79,7 +79,8 @@ def load_shard(
     """Yield the records of one shard in index order, reading and decoding one small batch at a time.
 
     Every record of the shard is yielded; one that is unusable (no image, no listed label, no group when the unit is
-    the group) comes with a `problem` and image None. With label_names ("all",) every label is "all".
+    the group) comes with a `problem` and image None. With label_names ("all",) every label is "all"; with ()
+    labels are as they are found, none included (for evaluation: a run lists its labels).
     Raises `DataError` if the data set as a whole can't be read.
     """
     if not 0 <= shard_id < num_shards:
@@ -238,7 +239,7 @@ def _record(
 ) -> Record:
     if label_names == (SINGLE_LABEL,):
         label = SINGLE_LABEL
-    if label not in label_names:
+    if label_names and label not in label_names:
         return Record(index, None, group, None, UNLISTED_LABEL)
     if unit == "group" and group is None:
         return Record(index, label, None, None, MISSING_GROUP)

@@ -13,7 +13,7 @@ STICKERS = str(Path(__file__).parents[2] / "jobs" / "stickers.yaml")
 
 @pytest.mark.parametrize(
     "command",
-    [[], ["run"], ["init"], ["plan"], ["doctor"], ["report"], ["status"], ["verify"], ["audit"]]
+    [[], ["run"], ["init"], ["plan"], ["doctor"], ["report"], ["status"], ["verify"], ["audit"], ["evaluate"]]
     + [["ledger", name] for name in ("register", "show", "history", "verify", "anchor", "evaluated")],
 )
 def test_help_explains_every_command(cli, command):

@@ -90,6 +90,8 @@ def test_what_is_not_private_stays_inside_is_marked_and_is_told_by_later_certifi
     assert "Nothing to do" in _ok(cli(*cli.run_arguments(name, *settings, ALLOWED))).stdout
     assert len(verify(cli.folder / "ledger" / "stickers.jsonl")) == len(entries)
     assert cli("verify", name).returncode == 1
+    looked = _ok(cli("evaluate", name, "--limit", "120", "--resamples", "0"))
+    assert "16 of 16 images" in looked.stdout and "recorded as a look" in looked.stderr
     assert cli("ledger", "verify", "ledger").returncode == 0
 
 

@@ -1,0 +1,246 @@
+"""`spti evaluate`: what is evaluated, by whom, and where the figures go. Nothing is written into a release."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from spti_ray.config import Config, DataConfig, Role
+from spti_ray.config_load import ConfigError, parse_config
+from spti_ray.evaluate import images as image_sets
+from spti_ray.evaluate import reference as references
+from spti_ray.evaluate import voters as who
+from spti_ray.evaluate.evaluation import RESAMPLES, evaluate
+from spti_ray.evaluate.images import ImageSet
+from spti_ray.evaluate.look import record_look
+from spti_ray.evaluate.result import STATEMENT, EvaluationResult
+from spti_ray.files import private_folder, write_atomic
+from spti_ray.models.bundled import BUNDLED_PAIR
+from spti_ray.private.source import Unit, describe
+from spti_ray.rundir import RunDir, read_run
+from spti_ray.types import SINGLE_LABEL
+
+_OF_A_RELEASE = ("privacy.json", "manifest.parquet", "datasheet.md")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `spti evaluate` was asked. `directory`: a run, or a folder of images."""
+
+    directory: Path
+    reference: str | None = None
+    image_column: str | None = None
+    label_column: str | None = None
+    judges: tuple[str, ...] = ()
+    clip: str = BUNDLED_PAIR
+    generation: int | Literal["all"] | None = None
+    candidates: bool = False
+    size: int | None = None
+    resamples: int = RESAMPLES
+    seed: int = 0
+    limit: int = references.LIMIT
+    out: Path | None = None
+    name: str | None = None
+    gpu: bool = False
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """What is evaluated, and what is known about how it was made. A folder of images has no run."""
+
+    sets: list[ImageSet]
+    out: Path
+    run_id: str = ""
+    config: Config | None = None
+    voters: Mapping[Role, Mapping[str, str]] = field(default_factory=dict)
+
+
+def run_evaluation(request: Request, say: Callable[[str], None]) -> tuple[Path, list[EvaluationResult]]:
+    """Evaluate, write `OUT/<name>.json` for the owner only, and return its path and the results.
+
+    Raises ConfigError, DataError, ModelMissing or EvaluationFailed, each one line without private content.
+    """
+    subject = _subject(request)
+    file = f"{_name(request, subject)}.json"
+    data, unit, label_names = _reference_settings(request, subject.config)
+    judges = who.choose_judges(request.judges, subject.voters)
+    describe(data, unit, label_names)
+    if subject.config is not None:
+        by = ", ".join(name for name, _ in judges)
+        say(record_look(request.directory, subject.run_id, subject.config, f"spti evaluate, judged by {by}"))
+    else:
+        say("a folder of images, not a run: no look was recorded (spti ledger evaluated does it by hand)")
+    folder = private_folder(subject.out)
+    # Takes seconds; what was asked for wrongly is told before.
+    from spti_ray.models.judges import open_image_text_judge, open_judge
+
+    image_text = open_image_text_judge(request.clip, gpu=request.gpu) if any(s.texts for s in subject.sets) else None
+    results: list[EvaluationResult] = []
+    for judge_name, independent in judges:
+        judge = open_judge(judge_name, gpu=request.gpu)
+        reference = references.load(
+            data,
+            judge,
+            unit=unit,
+            label_names=label_names,
+            limit=request.limit,
+            seed=request.seed,
+            cache=folder / "cache",
+        )
+        # Figures of different generations can only be compared at one size.
+        size = min([request.size or len(reference.features_PE), *(len(images.images) for images in subject.sets)])
+        for images in subject.sets:
+            results.append(
+                evaluate(
+                    images.images,
+                    images.texts,
+                    images.labels,
+                    reference,
+                    judge=judge,
+                    image_text=image_text,
+                    seed=request.seed,
+                    resamples=request.resamples,
+                    size=size,
+                    name=images.name,
+                    voters=who.in_words(subject.voters),
+                    independent=independent if subject.config is not None else None,
+                    image_text_voted=who.scorer_voted(request.clip, subject.voters),
+                )
+            )
+    path = folder / file
+    write_atomic(path, json.dumps(document(results), indent=2) + "\n", mode=0o600)
+    return path, results
+
+
+def document(results: Sequence[EvaluationResult]) -> dict[str, Any]:
+    """What is written and what `--json` prints."""
+    return {"statement": STATEMENT, "results": [result.model_dump(mode="json") for result in results]}
+
+
+def _subject(request: Request) -> _Subject:
+    directory = request.directory
+    if not directory.is_dir():
+        raise ConfigError(f"{directory}: no such folder; name a run, or a folder of images")
+    if request.out is not None:
+        _check_private(request.out, directory)
+    if (directory / "run.yaml").is_file():
+        known = read_run(directory)
+        config = parse_config(known["config"])
+        out = request.out or private_folder(directory / "internal") / "evaluation"
+        run = RunDir(directory, str(known["run"]), config)
+        return _Subject(_of_run(request, run), out, run.run_id, config, who.voters_of(config))
+    if (directory.parent / "run.yaml").is_file():
+        raise ConfigError(f"{directory}: is part of a run; name the run's folder, {directory.parent}")
+    if request.generation is not None or request.candidates:
+        raise ConfigError(f"{directory}: holds no run (no run.yaml), so it has no generations")
+    if request.reference is None or request.out is None:
+        raise ConfigError(
+            f"{directory}: a folder of images, not a run: give --reference DATA, and --out FOLDER for private results"
+        )
+    return _Subject([image_sets.of_folder(directory)], request.out)
+
+
+def _of_run(request: Request, run: RunDir) -> list[ImageSet]:
+    if request.generation is None:
+        if request.candidates:
+            raise ConfigError("--candidates needs --generation")
+        return [image_sets.of_release(run.release)]
+    if request.generation != "all":
+        return [image_sets.of_generation(run.generations, request.generation, candidates=request.candidates)]
+    voted_on = image_sets.generations_of(run.generations)
+    if not voted_on:
+        raise ConfigError(f"{run.path}: no generation has been voted on yet")
+    sets = [image_sets.of_generation(run.generations, n, candidates=request.candidates) for n in voted_on]
+    # What the first votes chose from: the curve's beginning.
+    return sets if request.candidates else [image_sets.of_generation(run.generations, 0, candidates=True), *sets]
+
+
+def _check_private(out: Path, directory: Path) -> None:
+    """ConfigError for a folder that may be given away, or that others read: the results' folder is closed to them."""
+    for folder in (out.resolve(), *out.resolve().parents):
+        if any((folder / name).exists() for name in _OF_A_RELEASE) or folder.name in {"release", "release.partial"}:
+            raise ConfigError(f"--out {out}: is inside a release; figures on private images never go there")
+    if out.resolve().is_relative_to(directory.resolve()) and not (directory / "run.yaml").is_file():
+        raise ConfigError(f"--out {out}: is among the images that are evaluated; name a folder elsewhere")
+    if out.exists() and (not out.is_dir() or (out.stat().st_mode & 0o077 and any(out.iterdir()))):
+        raise ConfigError(f"--out {out}: others can read what is there; name a new folder, or one with mode 0700")
+
+
+def _reference_settings(request: Request, config: Config | None) -> tuple[DataConfig, Unit, tuple[str, ...]]:
+    """The private data, the unit, and which labels to read: those that the run lists, or any that there are."""
+    changes = {
+        "path": request.reference,
+        "image_column": request.image_column,
+        "label_column": request.label_column,
+    }
+    given = {key: value for key, value in changes.items() if value is not None}
+    if config is None:
+        data, unit, names = DataConfig.model_validate(given), "record", ()
+    else:
+        data, unit = config.data.model_copy(update=given), config.privacy.unit
+        names = config.evolution.label_names if config.evolution.labels else ()
+    if not names and data.label_column is None and describe(data, unit).kind != "folder":
+        names = (SINGLE_LABEL,)
+    return data, unit, names
+
+
+def _name(request: Request, subject: _Subject) -> str:
+    if request.name is not None:
+        if not request.name or "/" in request.name or request.name.startswith("."):
+            raise ConfigError(f"--name {request.name!r}: give a file name without its ending")
+        return request.name
+    return "generations" if request.generation == "all" else subject.sets[0].name
+
+
+def table_lines(results: Sequence[EvaluationResult]) -> Iterator[str]:
+    """For the terminal: every figure of one result, or a line for each of several."""
+    yield STATEMENT
+    if len(results) == 1:
+        yield from _one(results[0])
+    else:
+        yield from _several(results)
+
+
+def _one(result: EvaluationResult) -> Iterator[str]:
+    yield _heading(result)
+    yield f"{'':<22}{'value':>9}  {'95 % interval':<20}{'yardstick':>9}  what the yardstick is"
+    for metric in result.metrics:
+        interval = "" if metric.low is None else f"{metric.low:.4g} to {metric.high:.4g}"
+        yardstick = "" if metric.yardstick is None else f"{metric.yardstick:.4g}"
+        line = f"{metric.name:<22}{metric.value:>9.4g}  {interval:<20}{yardstick:>9}  {metric.yardstick_is}"
+        yield f"{line.rstrip()} ({metric.better}{' is better' if metric.better in {'lower', 'higher'} else ''})"
+    for name, why in result.skipped.items():
+        yield f"{name:<22}{'-':>9}  {why}"
+    for warning in result.warnings:
+        yield f"note: {warning}"
+
+
+_COLUMNS = ("frechet", "frechet_leading", "kid", "cmmd", "precision", "recall", "coverage", "vendi", "clip_score")
+
+
+def _several(results: Sequence[EvaluationResult]) -> Iterator[str]:
+    for judge in dict.fromkeys(result.judge["model"] for result in results):
+        of_judge = [result for result in results if result.judge["model"] == judge]
+        yield _heading(of_judge[0])
+        yield f"{'':<26}" + "".join(f"{name:>16}" for name in _COLUMNS)
+        for result in of_judge:
+            yield f"{result.name:<26}" + "".join(f"{_value(result, name):>16}" for name in _COLUMNS)
+        floors = {metric.name: metric.yardstick for metric in of_judge[0].metrics}
+        yield f"{'yardstick':<26}" + "".join(f"{floors.get(name) or float('nan'):>16.4g}" for name in _COLUMNS)
+        for warning in dict.fromkeys(warning for result in of_judge for warning in result.warnings):
+            yield f"note: {warning}"
+
+
+def _value(result: EvaluationResult, name: str) -> str:
+    return "-" if name in result.skipped else f"{result[name].value:.4g}"
+
+
+def _heading(result: EvaluationResult) -> str:
+    voted = {True: "did not vote", False: "VOTED", None: "who voted is not known"}[result.independent]
+    return (
+        f"{result.name}: {result.num_generated} of {result.num_given} images against {result.num_reference} real ones, "
+        f"judged by {result.judge['model']} ({voted}; {result.dimension} dimensions), seed {result.seed}"
+    )

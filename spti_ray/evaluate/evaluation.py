@@ -1,0 +1,280 @@
+"""One set of images against the private reference: every figure, its interval, its yardstick, and what to doubt.
+
+All sets that are evaluated against one reference with one seed and one `size` are compared alike: the same half A, the
+same number of images.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+import numpy as np
+
+from spti_ray.evaluate import labels as label_figures
+from spti_ray.evaluate.against import LEADING, HalfA, resamples_of
+from spti_ray.evaluate.bootstrap import Estimate, Floats, Integers, of_mean, resampled
+from spti_ray.evaluate.manifold import NEAREST, nearness
+from spti_ray.evaluate.reference import SMALLEST, EvaluationFailed, Reference
+from spti_ray.evaluate.result import Better, EvaluationResult, Metric
+from spti_ray.models.protocols import ImageTextJudge, Judge
+from spti_ray.types import SINGLE_LABEL, ImageArray, derive_seed
+
+RESAMPLES = 200
+FEWEST = 2 * NEAREST
+
+_CHUNK = 256
+_DRAWS = 5
+_FEW_NEIGHBOURS = 500
+_REAL = "held-out real images"
+
+_ABOUT: dict[str, tuple[Better, str]] = {
+    "frechet": ("lower", "Fréchet distance of the features"),
+    "frechet_leading": ("lower", f"the same in the reference's {LEADING} leading principal directions"),
+    "frechet_infinity": ("lower", "Fréchet distance extrapolated to infinitely many samples"),
+    "kid": ("lower", "kernel distance, cubic kernel, unbiased"),
+    "cmmd": ("lower", "kernel distance, Gaussian kernel of width 10 on features of length 1, unbiased, times 1000"),
+    "precision": ("higher", f"share of images within a real image's {NEAREST} nearest"),
+    "recall": ("higher", f"share of real images within an image's {NEAREST} nearest"),
+    "density": ("higher", f"real neighbourhoods that an image is in, over {NEAREST}"),
+    "coverage": ("higher", f"share of real images with an image among their {NEAREST} nearest"),
+    "vendi": ("higher", "how many different images there are in effect"),
+    "clip_score": ("higher", "100 times the cosine of image and text, at least 0"),
+    "copied": ("near 0", "share of images nearer to a record than 99 % of the records are to one another"),
+    "nearest_ratio": ("near 1", "median distance to the nearest record, over that among records; far below 1: copies"),
+    "label_distance": ("lower", "total variation between the label distributions"),
+    "downstream_accuracy": ("higher", "linear probe trained on the images, tested on held-out real ones"),
+    "downstream_ceiling": ("higher", "the same, trained on all of half A"),
+}
+
+
+def embed(images: Sequence[ImageArray], judge: Judge) -> Floats:
+    """Features [N, E] of images, a few hundred at a time."""
+    chunks = [judge.features(images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
+    return np.concatenate(chunks).astype(np.float64)
+
+
+def choose(num_images: int, size: int | None, seed: int) -> list[int]:
+    """Which of the images are evaluated: all, or `size` of them at random, in order."""
+    if size is None or size >= num_images:
+        return list(range(num_images))
+    return sorted(np.random.default_rng(derive_seed(seed, "size")).permutation(num_images)[:size].tolist())
+
+
+def evaluate(
+    images: Sequence[ImageArray],
+    texts: Sequence[str] | None,
+    labels: Sequence[str] | None,
+    reference: Reference,
+    *,
+    judge: Judge,
+    image_text: ImageTextJudge | None = None,
+    seed: int = 0,
+    resamples: int = RESAMPLES,
+    size: int | None = None,
+    name: str = "images",
+    voters: Sequence[str] = (),
+    independent: bool | None = None,
+    image_text_voted: bool = False,
+) -> EvaluationResult:
+    """Every figure of N images (HWC uint8 RGB, any sizes) against the private reference. INTERNAL.
+
+    `texts` and `labels`: N of them, or None where there are none. `judge` must be the one that embedded `reference`.
+    `image_text` scores images against their texts. At most `size` images are used, and never more than half B has, so
+    that real images can take their place. `voters`, `independent`, `image_text_voted`: what is known about who voted.
+
+    Whoever calls this for a run records the look in its ledger first (`look.record_look`).
+
+    Raises:
+        EvaluationFailed: too few images, or another judge than the reference's; one line.
+    """
+    if judge.identity() != reference.judge:
+        raise EvaluationFailed("the reference was embedded by another judge; load it with this one")
+    num_held_out = len(reference.halves(seed)[1])
+    chosen = choose(len(images), min(size or num_held_out, num_held_out), seed)
+    if len(chosen) < FEWEST:
+        raise EvaluationFailed(f"{name}: {len(chosen)} images are too few; at least {FEWEST} are needed")
+    picked = [images[i] for i in chosen]
+    features_NE = embed(picked, judge)
+    if not np.isfinite(features_NE).all():
+        raise EvaluationFailed(f"{name}: the judge gives values that are not finite")
+    picked_texts = None if texts is None else [texts[i] for i in chosen]
+    picked_labels = None if labels is None else [labels[i] for i in chosen]
+    evaluation = _Evaluation(reference, features_NE, picked_texts, picked_labels, seed, resamples)
+    evaluation.measure_distances()
+    evaluation.measure_copies()
+    evaluation.measure_texts(picked, image_text, image_text_voted)
+    evaluation.measure_labels()
+    if independent is False:
+        evaluation.warnings.append("the judge is a network that voted: it favours what it chose; use another --judge")
+    return EvaluationResult(
+        name=name,
+        judge=judge.identity(),
+        independent=independent,
+        voters=tuple(voters),
+        seed=seed,
+        dimension=features_NE.shape[1],
+        num_given=len(images),
+        num_generated=len(picked),
+        num_reference=len(evaluation.a),
+        num_held_out=num_held_out,
+        num_unusable=reference.num_unusable,
+        metrics=tuple(evaluation.metrics),
+        skipped=evaluation.skipped,
+        warnings=tuple(evaluation.warnings),
+    )
+
+
+@lru_cache(maxsize=1)
+def _half_a(reference: Reference, seed: int) -> HalfA:
+    """Kept for the next set of images: many are measured against one reference."""
+    rows = reference.halves(seed)[0]
+    return HalfA(reference.features_PE[rows], reference.groups_P[rows])
+
+
+@lru_cache(maxsize=8)
+def _yardsticks(reference: Reference, seed: int, size: int) -> dict[str, float]:
+    """What `size` real images of half B get: the mean over a few draws of them."""
+    half_b, half_a = reference.halves(seed)[1], _half_a(reference, seed)
+    found: list[dict[str, Estimate]] = []
+    for i in range(1 if size == len(half_b) else _DRAWS):
+        rows = np.random.default_rng(derive_seed(seed, "yardstick", i)).permutation(half_b)[:size]
+        x_NE, groups_N = reference.features_PE[rows], reference.groups_P[rows]
+        found.append(half_a.measure(x_NE, groups_N, 0, derive_seed(seed, "floor", i)))
+    return {name: float(np.mean([figures[name].value for figures in found])) for name in found[0]}
+
+
+class _Evaluation:
+    """The figures as they are made."""
+
+    def __init__(
+        self,
+        reference: Reference,
+        features_NE: Floats,
+        texts: list[str] | None,
+        labels: list[str] | None,
+        seed: int,
+        resamples: int,
+    ) -> None:
+        self.a, self.b = reference.halves(seed)
+        self.metrics: list[Metric] = []
+        self.skipped: dict[str, str] = {}
+        self.warnings: list[str] = []
+        self._reference, self._x_NE, self._texts = reference, features_NE, texts
+        self._labels = None if labels is None or set(labels) == {SINGLE_LABEL} else np.asarray(labels)
+        # Images of one text are alike: they count as one draw.
+        self._clusters_N = np.unique(texts or np.arange(len(features_NE)), return_inverse=True)[1].astype(np.int64)
+        self._seed, self._resamples = seed, resamples
+        self._weights_RN = resampled(self._clusters_N, resamples, self._rng("images"))
+
+    def _rng(self, *what: str | int) -> np.random.Generator:
+        return np.random.default_rng(derive_seed(self._seed, *what))
+
+    def _add(
+        self,
+        name: str,
+        found: Estimate,
+        yardstick: float | None = None,
+        yardstick_is: str = "",
+        about: str = "",
+    ) -> None:
+        better, usual = _ABOUT[name]
+        self.metrics.append(
+            Metric(
+                name=name,
+                value=found.value,
+                low=found.low,
+                high=found.high,
+                resamples=0 if found.low is None else resamples_of(name, self._resamples, self._x_NE.shape[1]),
+                yardstick=yardstick,
+                yardstick_is=yardstick_is,
+                better=better,
+                about=about or usual,
+            )
+        )
+
+    def measure_distances(self) -> None:
+        half_a = _half_a(self._reference, self._seed)
+        found = half_a.measure(self._x_NE, self._clusters_N, self._resamples, derive_seed(self._seed, "distances"))
+        yardsticks = _yardsticks(self._reference, self._seed, len(self._x_NE))
+        for name, estimate in found.items():
+            self._add(name, estimate, yardsticks[name], _REAL)
+        n, dimension = self._x_NE.shape
+        if n < dimension:
+            self.warnings.append(
+                f"frechet, frechet_infinity: {n} images are fewer than {dimension} feature dimensions: biased upwards, "
+                "less so for sets of little variety; kid and cmmd have no such bias"
+            )
+        if n < 10 * LEADING:
+            self.warnings.append(f"frechet_leading: biased below some {10 * LEADING} images ({n} here)")
+        if n < _FEW_NEIGHBOURS:
+            self.warnings.append(
+                f"precision, recall, density, coverage: {n} images are few; their values depend on the number of images"
+            )
+        if len(np.unique(self._clusters_N)) < SMALLEST:
+            self.warnings.append(f"intervals: fewer than {SMALLEST} images or texts to resample; they are too narrow")
+
+    def measure_copies(self) -> None:
+        near = nearness(self._x_NE, self._reference.features_PE)
+        self._add("copied", of_mean(near.copied_N, self._weights_RN), 0.01, "of records among themselves")
+        self._add("nearest_ratio", Estimate(near.ratio), 1.0, "of records among themselves")
+
+    def measure_texts(self, images: Sequence[ImageArray], judge: ImageTextJudge | None, voted: bool) -> None:
+        if self._texts is None or judge is None:
+            self.skipped["clip_score"] = "the images have no texts" if self._texts is None else "no model was asked for"
+            return
+        cosines_NN = 100 * np.clip(judge.similarities(images, self._texts).astype(np.float64), 0.0, None)
+        own_N = np.diagonal(cosines_NN)
+        others = float((cosines_NN.sum() - own_N.sum()) / (cosines_NN.size - len(own_N)))
+        about = f"{_ABOUT['clip_score'][1]}, by {judge.identity()['model']}"
+        self._add("clip_score", of_mean(own_N, self._weights_RN), others, "with the other images' texts", about)
+        if voted:
+            self.warnings.append("clip_score: by a network that voted; give another --clip for an independent score")
+
+    def measure_labels(self) -> None:
+        names = ("label_distance", "downstream_accuracy", "downstream_ceiling")
+        if self._reference.labels is None:
+            self.skipped |= dict.fromkeys(names, "the reference has no labels (--label-column)")
+            return
+        real_P = np.asarray(self._reference.labels)
+        labelled_P = real_P != ""
+        a, b = self.a[labelled_P[self.a]], self.b[labelled_P[self.b]]
+        if len(np.unique(real_P[a])) < 2 or not len(b):
+            self.skipped |= dict.fromkeys(names, "the reference has fewer than two labels")
+            return
+        features_PE = self._reference.features_PE
+        on_real = label_figures.probe(features_PE[a], real_P[a])
+        if self._labels is None:
+            generated_N, compared = on_real.predict(self._x_NE), on_real.predict(features_PE[b])
+            about = f"{_ABOUT['label_distance'][1]}, as a probe trained on real images sees them"
+        else:
+            generated_N, compared, about = self._labels, real_P[labelled_P], ""
+        chance = label_figures.distance_by_chance(compared, len(generated_N), self._rng("labels"))
+        found = label_figures.distance(generated_N, compared, self._weights_RN)
+        self._add("label_distance", found, chance, f"{len(generated_N)} real labels at random", about)
+        if self._labels is None or len(np.unique(self._labels)) < 2:
+            why = "have no labels" if self._labels is None else "have one label only"
+            self.skipped |= dict.fromkeys(names[1:], f"the images {why}")
+            return
+        tested_on = (features_PE[b], real_P[b], resampled(self._reference.groups_P[b], self._resamples, self._rng("b")))
+        self._add(
+            "downstream_accuracy",
+            _accuracy(label_figures.probe(self._x_NE, self._labels), *tested_on),
+            self._ceiling_at_size(a, b, real_P),
+            "trained on as many real images",
+        )
+        self._add("downstream_ceiling", _accuracy(on_real, *tested_on))
+
+    def _ceiling_at_size(self, a: Integers, b: Integers, real_P: label_figures.Labels) -> float | None:
+        features_PE, scores = self._reference.features_PE, []
+        for i in range(_DRAWS):
+            rows = self._rng("ceiling", i).permutation(a)[: len(self._x_NE)]
+            if len(np.unique(real_P[rows])) > 1:
+                scores.append(label_figures.probe(features_PE[rows], real_P[rows]).score(features_PE[b], real_P[b]))
+        return float(np.mean(scores)) if scores else None
+
+
+def _accuracy(
+    probe: label_figures.Pipeline, features_ME: Floats, labels_M: label_figures.Labels, weights_RM: Floats
+) -> Estimate:
+    return of_mean((probe.predict(features_ME) == labels_M).astype(np.float64), weights_RM)

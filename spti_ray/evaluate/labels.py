@@ -1,0 +1,47 @@
+"""Labels: their distribution, and what a classifier learns from generated images about real ones."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from spti_ray.evaluate.bootstrap import Estimate, Floats
+
+Labels = npt.NDArray[np.str_]
+
+_PERCENTILES = (2.5, 97.5)
+
+
+def distance(generated_N: Labels, real_M: Labels, weights_RN: Floats) -> Estimate:
+    """Total variation between two label distributions: 0 if equal, 1 if they share no label."""
+    names = np.unique(np.concatenate([generated_N, real_M]))
+    one_hot_NL = (generated_N[:, None] == names).astype(np.float64)
+    real_L = (real_M[:, None] == names).mean(axis=0)
+    value = 0.5 * float(np.abs(one_hot_NL.mean(axis=0) - real_L).sum())
+    if not len(weights_RN):
+        return Estimate(value)
+    shares_RL = weights_RN @ one_hot_NL / weights_RN.sum(axis=1, keepdims=True)
+    low, high = np.percentile(0.5 * np.abs(shares_RL - real_L).sum(axis=1), _PERCENTILES)
+    return Estimate(value, float(low), float(high))
+
+
+def distance_by_chance(real_M: Labels, n: int, rng: np.random.Generator, draws: int = 200) -> float:
+    """The mean distance of `n` labels drawn from the real ones themselves."""
+    names, counts = np.unique(real_M, return_counts=True)
+    real_L = counts / counts.sum()
+    shares = rng.multinomial(n, real_L, size=draws) / n if len(names) > 1 else np.ones((draws, 1))
+    return float(0.5 * np.abs(shares - real_L).sum(axis=1).mean())
+
+
+def probe(features_NE: Floats, labels_N: Sequence[str] | Labels) -> Pipeline:
+    """A linear probe: logistic regression on standardised features. At least two labels."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        return make_pipeline(StandardScaler(), LogisticRegression(max_iter=2000)).fit(features_NE, np.asarray(labels_N))

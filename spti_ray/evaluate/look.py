@@ -1,0 +1,30 @@
+"""A look with a private metric is told in the ledger before any figure is shown."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from spti_ray.config import Config
+from spti_ray.config_load import ConfigError
+from spti_ray.dp.history import looks, openings
+from spti_ray.dp.ledger import note_evaluation
+from spti_ray.dp.storage import open_chain
+
+
+def record_look(run: Path, run_id: str, config: Config, metric: str) -> str:
+    """Append EVALUATED for the run in folder `run` to its dataset's ledger; one line for people.
+
+    A run that never asked the private images anything (a baseline without votes) is in no ledger: nothing to record.
+    ConfigError if the run has noised histograms and its ledger is not here: the look would go untold.
+    """
+    chain = open_chain(config.ledger.path, config.dataset.id)
+    entries = chain.read().entries
+    if openings(entries, run_id) or run_id in {look.run for look in looks(entries)}:
+        note_evaluation(chain, run_id, metric)
+        return f"recorded as a look with a private metric in {chain.location}"
+    if next((run / "generations").glob("*/histogram-*"), None):
+        raise ConfigError(
+            f"{chain.location} does not know this run, so the look can't be recorded; go to the folder in which the "
+            "run was started"
+        )
+    return "this run is in no ledger (it charged nothing): no look was recorded"

@@ -1,0 +1,191 @@
+"""PRIVATE: the features of the private images, computed once by a judge, and their split into two halves.
+
+Half A is what everything is measured against. Half B is held out: in the place of generated images it gives the figures
+that real images get, and it tests classifiers. Records of one group are never in both.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spti_ray.config import DataConfig
+from spti_ray.evaluate.bootstrap import Floats, Integers
+from spti_ray.files import private_folder, write_table_atomic
+from spti_ray.models.protocols import Judge
+from spti_ray.private.dataset import Record, load_shard
+from spti_ray.private.source import DataError, Unit, describe, fingerprint
+from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, derive_seed
+
+FORMAT = 1
+LIMIT = 10_000
+SMALLEST = 40
+"""Records below which halves are too small for any figure."""
+
+_CHUNK = 256
+
+
+class EvaluationFailed(RuntimeError):
+    """An evaluation can't be made; one line that says why and shows nothing private."""
+
+
+@dataclass(frozen=True, repr=False, eq=False)
+class Reference:
+    """PRIVATE: features [P, E], labels and groups of the usable records, by one judge.
+
+    `groups_P`: numbers; without groups each record is its own. `num_unusable` records had no usable image or label.
+    """
+
+    features_PE: Floats
+    labels: tuple[str, ...] | None
+    groups_P: Integers
+    num_unusable: int
+    judge: dict[str, str]
+
+    def __repr__(self) -> str:
+        return "<Reference: private>"
+
+    __str__ = __repr__
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("References are private and are never pickled")
+
+    @property
+    def grouped(self) -> bool:
+        return len(np.unique(self.groups_P)) < len(self.groups_P)
+
+    def halves(self, seed: int) -> tuple[Integers, Integers]:
+        """Rows of A and of B: whole groups in a random order, A up to half of the records."""
+        rng = np.random.default_rng(derive_seed(seed, "halves"))
+        groups, group_of_P = np.unique(self.groups_P, return_inverse=True)
+        rank_of_P = rng.permutation(len(groups))[group_of_P]
+        order = np.argsort(rank_of_P, kind="stable")
+        middle = len(order) // 2
+        while 0 < middle < len(order) and rank_of_P[order[middle]] == rank_of_P[order[middle - 1]]:
+            middle += 1
+        if min(middle, len(order) - middle) < SMALLEST // 2:
+            raise EvaluationFailed(f"evaluation needs two halves of at least {SMALLEST // 2} usable records each")
+        return order[:middle], order[middle:]
+
+
+def load(
+    data: DataConfig,
+    judge: Judge,
+    *,
+    unit: Unit = "record",
+    label_names: tuple[str, ...] = (SINGLE_LABEL,),
+    limit: int = LIMIT,
+    seed: int = 0,
+    cache: Path | None = None,
+) -> Reference:
+    """Embed the private images with `judge`, or read what was embedded before from the private folder `cache`.
+
+    Of more than `limit` usable records a random sample is kept (reservoir sampling with the public seed): memory does
+    not grow with the data. `label_names`: the listed labels; `()` takes labels as they come, ("all",) none.
+
+    Raises:
+        DataError: the data can't be read as configured.
+        EvaluationFailed: the judge fails on the records, or they are too few.
+    """
+    source = describe(data, unit, label_names)
+    key = json.dumps(
+        [FORMAT, fingerprint(source), data.model_dump(), unit, label_names, limit, seed, judge.identity()],
+        sort_keys=True,
+    )
+    file = None if cache is None else private_folder(cache) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
+    if file is not None and file.exists():
+        return _read(file, judge)
+    reference = _embed(load_shard(data, unit, 0, 1, label_names), judge, label_names, limit, seed)
+    if file is not None:
+        _write(file, reference)
+    return reference
+
+
+def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...], limit: int, seed: int) -> Reference:
+    rng = np.random.default_rng(derive_seed(seed, "reservoir"))
+    rows: list[FloatArray] = []
+    labels: list[str] = []
+    groups: list[str] = []
+    waiting: list[tuple[int, ImageArray]] = []
+    usable = unusable = 0
+
+    def flush() -> None:
+        embedded = _features(judge, [image for _, image in waiting])
+        for (slot, _), row_E in zip(waiting, embedded, strict=True):
+            rows[slot] = row_E
+        waiting.clear()
+
+    for record in records:
+        if record.image is None:
+            unusable += 1
+            continue
+        usable += 1
+        slot = len(rows) if len(rows) < limit else int(rng.integers(usable))
+        if slot >= limit:
+            continue
+        label, group = record.label or "", record.group or f"\0{record.index}"
+        if slot == len(rows):
+            rows.append(np.zeros(0, np.float32))
+            labels.append(label)
+            groups.append(group)
+        else:
+            labels[slot], groups[slot] = label, group
+        waiting.append((slot, record.image))
+        if len(waiting) == _CHUNK:
+            flush()
+    flush()
+    if len(rows) < SMALLEST:
+        raise EvaluationFailed(f"the reference has fewer than {SMALLEST} usable images: too few to measure against")
+    numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
+    known = None if label_names == (SINGLE_LABEL,) else tuple(labels)
+    return Reference(np.stack(rows).astype(np.float64), known, numbers, unusable, judge.identity())
+
+
+def _features(judge: Judge, images: list[ImageArray]) -> FloatArray:
+    if not images:
+        return np.zeros((0, 0), np.float32)
+    kind = ""
+    try:
+        features_BE = judge.features(images)
+    except Exception as error:  # noqa: BLE001 its text may show what the judge was given
+        kind = type(error).__name__
+    else:
+        if np.isfinite(features_BE).all():
+            return features_BE
+        kind = "values that are not finite"
+    raise EvaluationFailed(f"the judge {judge.identity()['model']} failed on private images ({kind})")
+
+
+def _write(file: Path, reference: Reference) -> None:
+    features = pa.FixedSizeListArray.from_arrays(
+        pa.array(reference.features_PE.astype(np.float32).ravel()), reference.features_PE.shape[1]
+    )
+    columns = {"features": features, "group": pa.array(reference.groups_P)}
+    if reference.labels is not None:
+        columns["label"] = pa.array(reference.labels)
+    table = pa.table(columns).replace_schema_metadata({"num_unusable": str(reference.num_unusable)})
+    write_table_atomic(file, table, mode=0o600)
+
+
+def _read(file: Path, judge: Judge) -> Reference:
+    try:
+        table = pq.read_table(file)
+        flat = table.column("features").combine_chunks().flatten().to_numpy()
+    except (OSError, pa.ArrowException):
+        raise DataError(f"{file}: the cached features can't be read; delete the file") from None
+    labels = tuple(table.column("label").to_pylist()) if "label" in table.column_names else None
+    return Reference(
+        flat.reshape(len(table), -1).astype(np.float64),
+        labels,
+        table.column("group").to_numpy(),
+        int(table.schema.metadata[b"num_unusable"]),
+        judge.identity(),
+    )

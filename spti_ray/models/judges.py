@@ -1,0 +1,188 @@
+"""Encoders that judge images, and pairs of towers that judge an image against its text. They vote on nothing.
+
+A judge is named like any model: `bundled:sticker-blip`, a folder, a Hugging Face id, a short name of one, or
+`inception:FILE`. Features are the model's own pooled output, unscaled, as published figures use them; those of the
+small bundled models are brought to length sqrt(E), since the cubic kernel of KID sees coordinates of size 1 only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from PIL import Image
+from transformers import (
+    AutoConfig,
+    AutoImageProcessor,
+    AutoModel,
+    AutoModelForImageTextToText,
+    AutoTokenizer,
+    CLIPModel,
+    CLIPVisionModelWithProjection,
+)
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.batching import device_of, padded_batches
+from spti_ray.models.bundled import (
+    BUNDLED_PAIR,
+    PREFIX,
+    SHORT_NAMES,
+    ModelMissing,
+    identify,
+    is_inception,
+    resolve,
+)
+from spti_ray.models.embedders import ClipImageEmbedder, SentenceEmbedder
+from spti_ray.models.factory import EMBEDDED
+from spti_ray.models.inception_embedder import InceptionEmbedder
+from spti_ray.models.protocols import ImageTextJudge, Judge
+from spti_ray.models.quiet import quiet
+from spti_ray.types import FloatArray, ImageArray
+
+_NO_INCEPTION = (
+    "judge inception: download inception-2015-12-05.pt from nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/"
+    "metrics/ (TorchScript, needs no other package) and name it as inception:FILE"
+)
+
+
+def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
+    """Load the judge of that name.
+
+    Raises:
+        ModelMissing: it is not there, or its file lacks weights; one line that says what to do.
+    """
+    if is_inception(name):
+        file = Path(name.removeprefix("inception").removeprefix(":")).expanduser()
+        if not file.is_file():
+            raise ModelMissing(_NO_INCEPTION)
+        config = EngineConfig(kind="inception", model=str(file), num_gpus=float(gpu), batch_size=batch_size)
+        return _loaded(name, lambda: InceptionEmbedder(config))
+    return VisionJudge(name, gpu, batch_size)
+
+
+def open_image_text_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> ImageTextJudge:
+    """Load a CLIP model of two towers; `bundled:sticker-clip` is paired with the sentence encoder whose space it has.
+
+    Raises:
+        ModelMissing: as `open_judge`.
+    """
+    return BundledPair(gpu, batch_size) if name == BUNDLED_PAIR else ClipPair(name, gpu, batch_size)
+
+
+class VisionJudge:
+    """The vision tower of a transformers model: CLIP's image embedding, BLIP's and DINOv2's pooled output, ..."""
+
+    def __init__(self, name: str, gpu: bool, batch_size: int):
+        self._config = _config("judge", name, gpu, batch_size)
+        self._device = device_of(self._config)
+        with quiet():
+            source = resolve(self._config.model)
+            self._model, self._pool = _loaded(name, lambda: _vision_tower(source))
+            self._processor = _loaded(name, lambda: AutoImageProcessor.from_pretrained(source, backend="pil"))
+        self._model = self._model.to(self._device).eval()
+        self._is_scaled = name.startswith(PREFIX)
+
+    def identity(self) -> dict[str, str]:
+        return identify(self._config.kind, self._config.model, self._config.revision)
+
+    @torch.inference_mode()
+    def features(self, images: Sequence[ImageArray]) -> FloatArray:
+        rows: list[torch.Tensor] = []
+        for batch, num_real in padded_batches(images, self._config.batch_size):
+            inputs = self._processor([Image.fromarray(image) for image in batch], return_tensors="pt")
+            rows.append(self._pool(inputs["pixel_values"].to(self._device)).float().cpu()[:num_real])
+        features_NE = torch.cat(rows)
+        if self._is_scaled:
+            features_NE = torch.nn.functional.normalize(features_NE, dim=-1) * features_NE.shape[1] ** 0.5
+        return features_NE.numpy()
+
+
+class BundledPair:
+    """sticker-clip and the sentence encoder into whose space it was trained."""
+
+    def __init__(self, gpu: bool, batch_size: int):
+        sizes = {"num_gpus": float(gpu), "batch_size": batch_size}
+        self._images = ClipImageEmbedder(EMBEDDED.image_embedder.model_copy(update=sizes))
+        self._texts = SentenceEmbedder(EMBEDDED.text_embedder.model_copy(update=sizes))
+
+    def identity(self) -> dict[str, str]:
+        return self._images.identity()
+
+    def similarities(self, images: Sequence[ImageArray], texts: Sequence[str]) -> FloatArray:
+        return self._images.embed_images(images) @ self._texts.embed_texts(texts).T
+
+
+class ClipPair:
+    """Both towers of a CLIP checkpoint."""
+
+    def __init__(self, name: str, gpu: bool, batch_size: int):
+        self._config = _config("clip", name, gpu, batch_size)
+        self._device = device_of(self._config)
+        source = resolve(self._config.model)
+        with quiet():
+            self._model: Any = _loaded(name, lambda: _whole(CLIPModel, source)).to(self._device).eval()
+            self._processor = _loaded(name, lambda: AutoImageProcessor.from_pretrained(source, backend="pil"))
+            self._tokenizer = _loaded(name, lambda: AutoTokenizer.from_pretrained(source))
+
+    def identity(self) -> dict[str, str]:
+        return identify(self._config.kind, self._config.model, self._config.revision)
+
+    @torch.inference_mode()
+    def similarities(self, images: Sequence[ImageArray], texts: Sequence[str]) -> FloatArray:
+        image_rows, text_rows = [], []
+        for batch, num_real in padded_batches(images, self._config.batch_size):
+            inputs = self._processor([Image.fromarray(image) for image in batch], return_tensors="pt")
+            states = self._model.vision_model(pixel_values=inputs["pixel_values"].to(self._device)).pooler_output
+            image_rows.append(self._model.visual_projection(states)[:num_real])
+        length = self._model.config.text_config.max_position_embeddings
+        for batch, num_real in padded_batches(texts, self._config.batch_size):
+            tokens = self._tokenizer(
+                batch, padding="max_length", truncation=True, max_length=length, return_tensors="pt"
+            ).to(self._device)
+            states = self._model.text_model(**tokens).pooler_output
+            text_rows.append(self._model.text_projection(states)[:num_real])
+        images_NE, texts_NE = (
+            torch.nn.functional.normalize(torch.cat(rows).float(), dim=-1) for rows in (image_rows, text_rows)
+        )
+        return (images_NE @ texts_NE.T).cpu().numpy()
+
+
+def _config(kind: str, name: str, gpu: bool, batch_size: int) -> EngineConfig:
+    return EngineConfig(kind=kind, model=SHORT_NAMES.get(name, name), num_gpus=float(gpu), batch_size=batch_size)
+
+
+def _vision_tower(source: str) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor]]:
+    """The model, and from [B, C, H, W] pixels to its pooled output [B, E]."""
+    config = AutoConfig.from_pretrained(source)
+    if config.model_type in {"clip", "clip_vision_model"}:
+        model: Any = _whole(CLIPVisionModelWithProjection, source)
+        return model, lambda pixels: model(pixel_values=pixels).image_embeds
+    if config.model_type == "blip":
+        model = _whole(AutoModelForImageTextToText, source).vision_model
+    else:
+        model = _whole(AutoModel, source)
+        model = getattr(model, "vision_model", model)  # SigLIP and other pairs of towers
+    return model, lambda pixels: model(pixel_values=pixels).pooler_output
+
+
+def _whole(model_class: Any, source: str) -> Any:
+    """The model with all of its weights: transformers would make up what a file lacks, and only warn."""
+    model, loading = model_class.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
+    if missing := sorted(loading["missing_keys"]):
+        raise ModelMissing(f"judge {source}: its files lack weights ({missing[0]}, ...); name another model")
+    return model
+
+
+def _loaded(name: str, load: Callable[[], Any]) -> Any:
+    """What `load` makes; ModelMissing if the hub or the files do not have it. No private image is near."""
+    try:
+        return load()
+    except (OSError, ValueError, RuntimeError) as error:
+        if isinstance(error, ModelMissing):
+            raise
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise ModelMissing(
+            f"judge {name}: can't be loaded ({reason[:160]}); give a folder or a Hugging Face id"
+        ) from None

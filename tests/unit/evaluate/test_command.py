@@ -1,0 +1,118 @@
+"""What `spti evaluate` takes and refuses, before a model loads or a look is recorded."""
+
+import stat
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from spti_ray.config_load import ConfigError
+from spti_ray.evaluate.command import Request, run_evaluation, table_lines
+from spti_ray.models import judges
+from spti_ray.private.source import DataError
+from spti_ray.rundir import RunDir
+
+
+@pytest.fixture
+def run(tmp_path, make_config, pictures_of):
+    """A run without votes (a baseline) whose private data are a folder of pictures, and 20 images in its release."""
+    for i, image in enumerate(pictures_of(60, 1)):
+        (tmp_path / "data" / "a").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "data" / "a" / f"{i}.png")
+    config = make_config(data__path=str(tmp_path / "data"), ledger__path=str(tmp_path / "ledger"))
+    opened = RunDir.open(tmp_path / "run", config)
+    images = opened.release / "images"
+    images.mkdir(parents=True)
+    for i, image in enumerate(pictures_of(20, 2)):
+        Image.fromarray(image).save(images / f"{i}.png")
+    files = [f"images/{i}.png" for i in range(20)]
+    rows = {"file": files, "text": ["x"] * 20, "label": ["all"] * 20}
+    pq.write_table(pa.table(rows), opened.release / "manifest.parquet")
+    opened.unlock()
+    return opened.path
+
+
+@pytest.fixture
+def fake_judges(judge, monkeypatch):
+    class Pair:
+        def similarities(self, images, texts):
+            return judge.features(images) @ judge.features(images).T
+
+        identity = judge.identity
+
+    monkeypatch.setattr(judges, "open_judge", lambda name, gpu: judge)
+    monkeypatch.setattr(judges, "open_image_text_judge", lambda name, gpu: Pair())
+
+
+def test_the_runs_own_data_are_the_reference_and_the_figures_its_owners(run, fake_judges):
+    said = []
+    path, (result,) = run_evaluation(Request(run, resamples=5), said.append)
+    assert path == run / "internal" / "evaluation" / "release.json"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert (result.num_reference, result.num_held_out, result.independent) == (30, 30, True)
+    assert said == ["this run is in no ledger (it charged nothing): no look was recorded"]
+    lines = list(table_lines([result]))
+    assert lines[0].startswith("internal: not differentially private") and any("frechet" in line for line in lines)
+
+
+def test_nothing_is_computed_when_the_look_can_not_be_recorded(run, fake_judges):
+    folder = run / "generations" / "00"
+    folder.mkdir(parents=True)
+    (folder / "histogram-ab.arrow").touch()
+    with pytest.raises(ConfigError, match="can't be recorded"):
+        run_evaluation(Request(run), lambda line: None)
+    assert not (run / "internal" / "evaluation").exists()
+
+
+def test_results_go_only_where_nobody_else_reads(run, tmp_path):
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    (shared / "notes").touch()
+    for place, message in ((shared, "others can read"), (tmp_path / "data" / "a" / "figures", "among the images")):
+        request = Request(tmp_path / "data" / "a", str(tmp_path / "data"), out=place)
+        with pytest.raises(ConfigError, match=message):
+            run_evaluation(request, lambda line: None)
+    assert stat.S_IMODE(shared.stat().st_mode) != 0o700
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"out": "release/figures"}, "inside a release"),
+        ({"directory": "release"}, "name the run's folder"),
+        ({"directory": "nowhere"}, "no such folder"),
+        ({"directory": "../data"}, "give --reference DATA, and --out"),
+        ({"generation": 7}, "generation 7 is not there"),
+        ({"generation": "all"}, "no generation has been voted on"),
+        ({"candidates": True}, "--candidates needs --generation"),
+        ({"name": "../x"}, "give a file name"),
+    ],
+)
+def test_bad_input_is_one_line_and_nothing_is_written(run, change, message):
+    places = {key: run / value for key, value in change.items() if key in {"directory", "out"}}
+    with pytest.raises(ConfigError, match=message) as caught:
+        run_evaluation(Request(**({"directory": run} | change | places)), lambda line: None)
+    assert "\n" not in str(caught.value)
+    assert not (run / "internal" / "evaluation").exists()
+
+
+def test_a_reference_that_is_not_there_is_one_line(run):
+    with pytest.raises(DataError, match="does not exist"):
+        run_evaluation(Request(run, reference="/no/such/data"), lambda line: None)
+
+
+def test_a_folder_that_is_no_run_needs_no_ledger(run, tmp_path, fake_judges):
+    said = []
+    request = Request(tmp_path / "data" / "a", str(tmp_path / "data"), out=tmp_path / "private", resamples=5)
+    path, (result,) = run_evaluation(request, said.append)
+    assert path.name == "a.json" and "not a run" in said[0] and result.independent is None
+    assert result["copied"].value == 1.0
+
+
+def test_labels_are_read_where_the_data_have_them(run, tmp_path, fake_judges, pictures_of):
+    for i, image in enumerate(pictures_of(60, 5, 0, 90)):
+        (tmp_path / "data" / "b").mkdir(exist_ok=True)
+        Image.fromarray(image).save(tmp_path / "data" / "b" / f"{i}.png")
+    _, (result,) = run_evaluation(Request(run, resamples=5), lambda line: None)
+    assert "as a probe" in result["label_distance"].about
