@@ -23,11 +23,12 @@ _SAMPLE_EVERY_S = 2.0
 
 @dataclass
 class StageTime:
-    """Busy seconds of a stage's actors (summed over actors), its units and output tokens."""
+    """Busy seconds of a stage's actors (summed over actors), its units, output tokens and price in US dollars."""
 
     busy_s: float = 0.0
     units: int = 0
     tokens: int = 0
+    dollars: float = 0.0
 
 
 @dataclass
@@ -40,11 +41,12 @@ class Timings:
     peak_memory_bytes: int = 0
     _lap: tuple[str, float] | None = field(default=None, repr=False)
 
-    def add(self, stage: str, busy_s: float, units: int = 0, tokens: int = 0) -> None:
+    def add(self, stage: str, busy_s: float, units: int = 0, tokens: int = 0, dollars: float = 0.0) -> None:
         total = self.stages.setdefault(stage, StageTime())
         total.busy_s += busy_s
         total.units += units
         total.tokens += tokens
+        total.dollars += dollars
 
     def phase(self, name: str, seconds: float) -> None:
         """Wall seconds of a phase of the run."""
@@ -77,6 +79,8 @@ class Timings:
             rate = f"{stage.units / stage.busy_s:.1f}/s" if stage.busy_s else "-"
             if stage.tokens and stage.busy_s:
                 rate += f", {stage.tokens / stage.busy_s:.0f} output tokens/s"
+            if stage.dollars:
+                rate += f", ${stage.dollars:.4g}"
             rows.append((name, f"{stage.busy_s:.1f}", str(stage.units), rate))
         return rows
 
@@ -93,6 +97,7 @@ class Timings:
                     "units_per_s": round(stage.units / stage.busy_s, 3) if stage.busy_s else None,
                     "output_tokens": stage.tokens,
                     "output_tokens_per_s": round(stage.tokens / stage.busy_s, 2) if stage.busy_s else None,
+                    "dollars": round(stage.dollars, 6),
                 }
                 for name, stage in self.stages.items()
             },

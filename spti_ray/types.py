@@ -190,10 +190,12 @@ class WriteRequest:
 
 @dataclass(frozen=True)
 class Completions:
-    """The writer's answer to one request: `n` raw texts and the number of output tokens of all of them."""
+    """The writer's answer to one request: `n` raw texts, the number of output tokens of all of them, and what an
+    endpoint takes for them in US dollars."""
 
     texts: tuple[str, ...]
     num_tokens: int = 0
+    dollars: float = 0.0
 
 
 @dataclass(frozen=True)

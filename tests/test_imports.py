@@ -73,6 +73,7 @@ ONLY_IN: dict[str, set[str]] = {
     "torch": {"models", "doctor"},  # doctor asks it which devices there are
     "vllm": {"models"},
     "diffusers": {"models"},
+    "openai": {"models"},
     "transformers": {"models"},
     "opendp": {"dp"},
     "dp_accounting": {"dp"},
@@ -230,7 +231,7 @@ def test_that_check_can_fail():
 
 
 def test_a_configuration_is_planned_without_models_or_ray():
-    heavy = ["ray", "torch", "vllm", "transformers", "diffusers", "matplotlib"]
+    heavy = ["ray", "torch", "vllm", "transformers", "diffusers", "openai", "matplotlib"]
     assert loaded_by("import spti_ray.recommend, spti_ray.planning, spti_ray.config_load, spti_ray.errors", heavy) == []
 
 

@@ -276,7 +276,8 @@ class _Run:
 
         def on_unit(result: Any, seconds: float) -> None:
             tokens = sum(answer.num_tokens for answer in result) if role == "writer" else 0
-            self._timings.add(role, seconds, len(result), tokens)
+            dollars = sum(answer.dollars for answer in result) if role == "writer" else 0.0
+            self._timings.add(role, seconds, len(result), tokens, dollars)
             self._timeline.add(role, len(result), seconds)
             if counted:
                 self._progress.advance(len(result))

@@ -13,11 +13,12 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, RuntimeConfig, Section
-from spti_ray.models import options
+from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
 
 KINDS: dict[str, str] = {
     "vllm": "spti_ray.models.vllm_writer:VllmWriter",
+    "openai": "spti_ray.models.openai_writer:OpenAIWriter",
     "diffusers": "spti_ray.models.diffusers_renderer:DiffusersRenderer",
     "image-to-text": "spti_ray.models.transformers_captioner:TransformersCaptioner",
     "blip": "spti_ray.models.transformers_captioner:TransformersCaptioner",
@@ -34,6 +35,7 @@ KINDS: dict[str, str] = {
 
 OPTIONS: dict[str, type[Section]] = {
     "vllm": options.VllmOptions,
+    "openai": endpoint_options.OpenAIWriterOptions,
     "diffusers": options.DiffusersOptions,
     "image-to-text": options.CaptionerOptions,
     "blip": options.CaptionerOptions,

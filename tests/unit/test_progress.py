@@ -75,6 +75,15 @@ def test_timings_add_up_and_are_written_for_the_owner_only(tmp_path):
     assert path.stat().st_mode & 0o077 == 0
 
 
+def test_a_stage_that_costs_money_says_how_much(tmp_path):
+    timings = Timings()
+    for _ in range(2):
+        timings.add("writer", 2.0, units=10, tokens=80, dollars=0.0625)
+    assert timings.rows()[0][3] == "5.0/s, 40 output tokens/s, $0.125"
+    timings.write(tmp_path / "timings.json", {})
+    assert json.loads((tmp_path / "timings.json").read_text())["stages"]["writer"]["dollars"] == 0.125
+
+
 def test_the_odometer_stands_beside_the_figures(monkeypatch):
     progress, clock, out = _progress(monkeypatch)
     progress.expect(10)

@@ -1,0 +1,166 @@
+"""An OpenAI-compatible HTTP endpoint: the official client, with a limit on requests, patience and one-line errors.
+
+The client retries by itself what may pass (rate limits, server errors, lost connections), after `Retry-After` or with
+exponential backoff and jitter. Added here: while the endpoint says that nothing is left of a rate limit, no request of
+this process is sent; no redirect is followed, so what is sent reaches the named host and no other; and no error repeats
+the key, or anything of a refused key's answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import re
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeVar
+
+import openai
+from openai import AsyncOpenAI, DefaultAsyncHttpx2Client, DefaultHttpx2Client, OpenAI
+
+from spti_ray.models.endpoint_options import EndpointOptions
+
+T = TypeVar("T")
+
+LONGEST_PAUSE_S = 120.0
+"""As the client's own limit on `Retry-After`."""
+
+_UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_REFUSED_CONTENT = {"content_filter", "content_policy_violation", "moderation_blocked"}
+
+
+class ContentRefused(RuntimeError):
+    """The endpoint's own filter took offence at one request; others are not concerned."""
+
+
+class Endpoint:
+    """Where an engine sends its requests. Construction asks it which models it has, to fail early if it is not there.
+
+    `direct`: proxies of the environment are not used.
+
+    Raises:
+        ValueError: the key is not in the environment, is refused, or nobody answers.
+    """
+
+    def __init__(self, options: EndpointOptions, direct: bool = False) -> None:
+        self._options = options
+        self._key = _key_of(options)
+        self._slots = asyncio.Semaphore(options.max_concurrent)
+        self._resume_at = 0.0
+        self.num_repeated = 0
+        """Requests that were sent again, each time counted."""
+        self.paused_s = 0.0
+        """Seconds that requests were held back for a rate limit, summed over requests."""
+        common: dict[str, Any] = {
+            "base_url": options.base_url,
+            "api_key": self._key or "none",
+            "timeout": options.timeout_s,
+        }
+        plain: dict[str, Any] = {"follow_redirects": False, "trust_env": not direct}
+        self._check(OpenAI(**common, max_retries=min(2, options.max_retries), http_client=DefaultHttpx2Client(**plain)))
+        hooks: Any = {"request": [self._before], "response": [self._after]}
+        http = DefaultAsyncHttpx2Client(**plain, event_hooks=hooks)
+        self._client = AsyncOpenAI(**common, max_retries=options.max_retries, http_client=http)
+
+    async def ask(self, send: Callable[[AsyncOpenAI], Awaitable[T]]) -> T:
+        """`send` a request when there is room for it.
+
+        Raises:
+            ContentRefused: by the endpoint's filter.
+            RuntimeError: it failed for good; one line without the key.
+        """
+        async with self._slots:
+            try:
+                return await send(self._client)
+            except openai.OpenAIError as error:
+                failure = self._in_words(error)
+        raise failure
+
+    def body(self, **fields: Any) -> dict[str, Any]:
+        """Arguments of a request: `fields` that the endpoint takes, and the configured others."""
+        taken = {name: value for name, value in fields.items() if name not in self._options.leave_out}
+        return taken | {"extra_body": taken.get("extra_body", {}) | self._options.extra}
+
+    def _check(self, client: OpenAI) -> None:
+        with client:
+            try:
+                client.models.list()
+            except (openai.AuthenticationError, openai.PermissionDeniedError, openai.APIConnectionError) as error:
+                failure = ValueError(str(self._in_words(error)))
+            except openai.OpenAIError:
+                return  # It answers, and lists no models: not all endpoints do.
+            else:
+                return
+        raise failure
+
+    def _in_words(self, error: openai.OpenAIError) -> RuntimeError:
+        """The error in one line. Answers to a refused key quote parts of it, so nothing of them is repeated."""
+        where = self._options.base_url
+        if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
+            named = f"the key in ${self._options.api_key_env}" if self._key else "requests without a key (api_key_env)"
+            return RuntimeError(f"{where} refuses {named} (status {error.status_code})")
+        if isinstance(error, openai.APITimeoutError):
+            return RuntimeError(f"{where} did not answer within {self._options.timeout_s:g} s")
+        if isinstance(error, openai.APIConnectionError):
+            return RuntimeError(f"{where} can't be reached ({type(error.__cause__ or error).__name__})")
+        if not isinstance(error, openai.APIStatusError):
+            return RuntimeError(f"{where}: the answer can't be read ({type(error).__name__})")
+        body: Any = error.body
+        said = str(body.get("message") or "") if isinstance(body, Mapping) else ""
+        if self._key:
+            said = said.replace(self._key, "[key]")
+        line = " ".join(f"{where} answered {error.status_code}: {said}".split())[:300].rstrip(": ")
+        return ContentRefused(line) if error.code in _REFUSED_CONTENT else RuntimeError(line)
+
+    async def _before(self, request: Any) -> None:
+        """Wait until the endpoint takes requests again. Those that waited come back one by one, not all at once."""
+        while (pause := self._resume_at - time.monotonic()) > 0:
+            pause += random.uniform(0, 0.1 * pause)
+            self.paused_s += pause
+            await asyncio.sleep(pause)
+        self.num_repeated += request.headers.get("x-stainless-retry-count", "0") != "0"
+
+    async def _after(self, response: Any) -> None:
+        pause = pause_after(response.status_code, response.headers)
+        self._resume_at = max(self._resume_at, time.monotonic() + pause)
+
+
+def pause_after(status: int, headers: Mapping[str, str]) -> float:
+    """Seconds for which an answer says that no request should follow.
+
+    From `x-ratelimit-remaining-*: 0` with `x-ratelimit-reset-*` (as OpenAI sends them: 1s, 6m0s, 20ms; or plain
+    seconds), and from `retry-after` of a 429.
+    """
+    waits = [
+        duration_s(headers.get(f"x-ratelimit-reset-{what}", ""))
+        for what in ("requests", "tokens")
+        if re.fullmatch(r"0+|-\d+", headers.get(f"x-ratelimit-remaining-{what}", ""))
+    ]
+    if status == 429:
+        waits.append(duration_s(headers.get("retry-after", "")))
+    longest = max(waits, default=0.0)
+    # What is longer is for the client, which gives such a request up, to tell.
+    return longest if longest <= LONGEST_PAUSE_S else 0.0
+
+
+def duration_s(text: str) -> float:
+    """Seconds in `6m0.5s`, `20ms` or `1.5`; 0 for anything else."""
+    if re.fullmatch(r"\d+(\.\d+)?", text):
+        return float(text)
+    if not re.fullmatch(r"(\d+(\.\d+)?(ms|s|m|h))+", text):
+        return 0.0
+    return sum(float(number) * _UNIT_S[unit] for number, unit in re.findall(r"(\d+(?:\.\d+)?)(ms|s|m|h)", text))
+
+
+def _key_of(options: EndpointOptions) -> str:
+    name = options.api_key_env
+    if name is None:
+        return ""
+    key = os.environ.get(name, "").strip()
+    if not key:
+        raise ValueError(
+            f"the environment variable {name}, which is to hold the key of {options.base_url}, is not set on this "
+            "node: set it before Ray is started there, or correct options.api_key_env"
+        )
+    return key

@@ -1,0 +1,93 @@
+"""The writer behind an OpenAI-compatible endpoint: a company's, or vLLM's, SGLang's or llama.cpp's server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.chat import few_shot_turns
+from spti_ray.models.endpoint import ContentRefused, Endpoint
+from spti_ray.models.endpoint_options import OpenAIWriterOptions, Prices
+from spti_ray.types import Completions, WriteRequest
+
+SEED_LIMIT = 1 << 31
+"""Request seeds stay below it: some servers keep them in 32 bits, and those in JavaScript in 53."""
+
+
+class OpenAIWriter:
+    """Public prompts only. Whether a repeated request gives the same text is the endpoint's affair.
+
+    A request that the endpoint's filter refuses gets empty texts, which are asked for again in other words.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._options = OpenAIWriterOptions.model_validate(config.options)
+        self._endpoint = Endpoint(self._options)
+        self._totals = dict.fromkeys(("requests", "prompt_tokens", "generation_tokens", "dollars"), 0.0)
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": self.config.kind, "model": self.config.model, "revision": self.config.revision or "as served"}
+
+    def usage(self) -> dict[str, float]:
+        """Since the start: answers, their tokens and price, requests sent again, seconds held back for rate limits."""
+        return self._totals | {"repeated": self._endpoint.num_repeated, "paused_s": self._endpoint.paused_s}
+
+    async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:
+        """Complete every request, as many at once as `max_concurrent` allows.
+
+        Raises:
+            RuntimeError: the endpoint failed one of them for good.
+        """
+        tasks = [asyncio.create_task(self._complete(request)) for request in requests]
+        try:
+            return await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()  # Those that are done are not touched.
+
+    def close(self) -> None:
+        """Connections end with the process: there is nothing to stop."""
+
+    async def _complete(self, request: WriteRequest) -> Completions:
+        body = self._endpoint.body(
+            model=self.config.model,
+            n=request.n,
+            seed=request.seed % SEED_LIMIT,
+            temperature=request.temperature,
+            top_p=request.top_p,
+            max_tokens=request.max_tokens,
+            stop=list(request.stop) or None,
+        )
+        prompt = request.prompt
+        try:
+            if self._options.prompt_format == "completion":
+                answer = await self._endpoint.ask(lambda client: client.completions.create(prompt=prompt, **body))
+            else:
+                few_shot = self._options.prompt_format == "few-shot-chat"
+                turns: Any = few_shot_turns(prompt) if few_shot else [{"role": "user", "content": prompt}]
+                answer = await self._endpoint.ask(lambda client: client.chat.completions.create(messages=turns, **body))
+        except ContentRefused:
+            return Completions(("",) * request.n)
+        return self._read(answer, request.n)
+
+    def _read(self, answer: Any, n: int) -> Completions:
+        choices = sorted(answer.choices, key=lambda choice: choice.index)
+        texts = [choice.message.content if hasattr(choice, "message") else choice.text for choice in choices]
+        if len(texts) != n:
+            raise RuntimeError(f"{self._options.base_url} gave {len(texts)} texts where {n} were asked for")
+        usage = answer.usage
+        given, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
+        cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None) or 0
+        dollars = price(self._options.prices, given, cached, written) if self._options.prices else 0.0
+        for name, value in zip(self._totals, (1, given, written, dollars), strict=True):
+            self._totals[name] += value
+        return Completions(tuple(text or "" for text in texts), written, dollars)
+
+
+def price(prices: Prices, given: int, cached: int, written: int) -> float:
+    """US dollars of one answer: tokens of its prompt, those among them that were cached, and tokens written."""
+    of_cached = prices.input if prices.cached_input is None else prices.cached_input
+    return ((given - cached) * prices.input + cached * of_cached + written * prices.output) / 1e6

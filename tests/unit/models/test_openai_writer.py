@@ -1,0 +1,219 @@
+"""The writer behind an OpenAI-compatible endpoint, against a small local server: patience, limits, costs, keys."""
+
+import asyncio
+import itertools
+import traceback
+
+import pytest
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.endpoint import duration_s, pause_after
+from spti_ray.models.endpoint_options import Prices
+from spti_ray.models.factory import build, engine_environment, engines_config
+from spti_ray.models.openai_writer import SEED_LIMIT, price
+from spti_ray.types import WriteRequest
+from tests.openai_server import KEY, openai_server
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("WRITER_KEY", KEY)
+    with openai_server() as server:
+        yield server
+
+
+def writer_at(server, **options):
+    options = {"base_url": server.url, "api_key_env": "WRITER_KEY"} | options
+    return build("writer", EngineConfig(kind="openai", model="m", options=options))
+
+
+def requests(count=3, n=2, **more):
+    return [WriteRequest(f"Texts.\nThing {i}", n, (1 << 62) + i, 16, **more) for i in range(count)]
+
+
+def written(writer, asked):
+    return asyncio.run(writer.write(asked))
+
+
+LIMITED = (429, {"retry-after": "0.3"}, {"error": {"message": "slow down", "code": "rate_limit_exceeded"}})
+BROKEN = (503, {"retry-after": "0.01"}, {"error": {"message": "overloaded"}})
+
+
+def test_answers_are_in_order_and_counted(server):
+    writer = writer_at(server, prices={"input": 2.0, "cached_input": 0.5, "output": 8.0})
+    answers = written(writer, requests())
+    assert [answer.texts for answer in answers] == [(f"Thing {i} 0", f"Thing {i} 1") for i in range(3)]
+    assert [answer.num_tokens for answer in answers] == [6, 6, 6]
+    # 6 new and 4 cached tokens of the prompt, 6 written.
+    assert sum(answer.dollars for answer in answers) == pytest.approx(3 * (6 * 2.0 + 4 * 0.5 + 6 * 8.0) / 1e6)
+    usage = writer.usage()
+    assert (usage["requests"], usage["prompt_tokens"], usage["generation_tokens"]) == (3, 30, 18)
+    assert usage["dollars"] == pytest.approx(sum(answer.dollars for answer in answers))
+    assert usage["repeated"] == 0
+    assert writer.identity() == {"kind": "openai", "model": "m", "revision": "as served"}
+
+
+def test_the_request_says_what_was_asked_and_nothing_that_is_left_out(server):
+    asked = [WriteRequest("Texts.\nText (2 words): a kite\nText (3 words):", 2, 1 << 62, 16, 0.7, 0.9, ("\n",))]
+    written(writer_at(server), asked)
+    written(writer_at(server, leave_out=["seed", "top_p"], extra={"safe_mode": True}), asked)
+    written(writer_at(server, prompt_format="few-shot-chat"), asked)
+    (_, plain, _), (_, less, _), (_, turns, _) = server.requests
+    seed = (1 << 62) % SEED_LIMIT
+    assert plain == {
+        "model": "m", "n": 2, "seed": seed, "temperature": 0.7, "top_p": 0.9, "max_tokens": 16, "stop": ["\n"],
+        "messages": [{"role": "user", "content": asked[0].prompt}],
+    }  # fmt: skip
+    assert less == {key: value for key, value in plain.items() if key not in ("seed", "top_p")} | {"safe_mode": True}
+    assert [turn["role"] for turn in turns["messages"]] == ["user", "assistant", "user"]
+
+
+def test_base_models_get_the_plain_prompt(server):
+    writer = writer_at(server, prompt_format="completion")
+    assert written(writer, [WriteRequest("a prompt", 1, 1, 8)])[0].texts == ("a prompt 0",)
+    assert server.requests[0][0] == "/v1/completions"
+
+
+def test_no_more_requests_are_under_way_than_allowed(server):
+    server.delay_s = 0.05
+    writer = writer_at(server, max_concurrent=3)
+
+    async def two_units():
+        await asyncio.gather(writer.write(requests(5)), writer.write(requests(4)))
+
+    asyncio.run(two_units())
+    assert len(server.requests) == 9 and server.most_at_once == 3
+
+
+def test_a_rate_limit_is_waited_for_by_all_requests_of_the_process(server):
+    server.faults = [LIMITED]
+    writer = writer_at(server, max_concurrent=1)
+    assert len(written(writer, requests(3))) == 3
+    gaps = [after - before for before, after in itertools.pairwise(server.times)]
+    assert len(server.times) == 4 and gaps[0] >= 0.3
+    assert writer.usage()["repeated"] == 1
+
+
+def test_nothing_is_sent_while_headers_say_that_nothing_is_left(server):
+    spent = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "300ms"}
+    server.faults = [(200, spent, {"choices": [{"index": 0, "message": {"role": "assistant", "content": "a"}}]})]
+    writer = writer_at(server, max_concurrent=1)
+    written(writer, requests(2, n=1))
+    assert server.times[1] - server.times[0] >= 0.25
+    assert writer.usage()["paused_s"] >= 0.2 and writer.usage()["repeated"] == 0
+
+
+def test_a_server_that_stumbles_is_asked_again_and_one_that_stays_down_is_told_in_one_line(server):
+    server.faults = [BROKEN, BROKEN]
+    assert len(written(writer_at(server), requests(1))) == 1
+    server.faults = [BROKEN] * 3
+    with pytest.raises(RuntimeError, match=r"^http://127[^\n]* answered 503: overloaded$"):
+        written(writer_at(server, max_retries=2), requests(1))
+
+
+def test_a_request_that_the_filter_refuses_gets_no_text_and_harms_no_other(server):
+    server.faults = [(400, {}, {"error": {"message": "not nice", "code": "content_filter"}})]
+    answers = written(writer_at(server, max_concurrent=1), requests(2))
+    assert sorted(answer.texts[0] for answer in answers)[0] == "" and len(server.requests) == 2
+    assert sum(any(answer.texts) for answer in answers) == 1
+
+
+def test_a_wrong_request_is_not_repeated(server):
+    server.faults = [(400, {}, {"error": {"message": "no such thing as top_k", "code": "bad"}})]
+    with pytest.raises(RuntimeError, match="answered 400: no such thing as top_k"):
+        written(writer_at(server), requests(1))
+    assert len(server.requests) == 1
+
+
+def test_too_few_texts_are_an_error(server):
+    server.faults = [(200, {}, {"choices": []})]
+    with pytest.raises(RuntimeError, match="gave 0 texts where 2 were asked for"):
+        written(writer_at(server), requests(1))
+
+
+def test_a_redirect_is_not_followed(server):
+    with openai_server() as elsewhere:
+        server.faults = [(307, {"location": f"{elsewhere.url}/chat/completions"}, {})]
+        with pytest.raises(RuntimeError, match="answered 307"):
+            written(writer_at(server), requests(1))
+        assert elsewhere.requests == []
+
+
+def test_a_key_that_is_missing_or_refused_ends_it_at_once_and_is_never_repeated(server, monkeypatch):
+    monkeypatch.setenv("WRITER_KEY", "sk-another-canary-42")
+    with pytest.raises(ValueError) as refused:
+        writer_at(server)
+    monkeypatch.delenv("WRITER_KEY")
+    with pytest.raises(ValueError) as missing:
+        writer_at(server)
+    with pytest.raises(ValueError) as none:
+        writer_at(server, api_key_env=None)
+    assert "refuses the key in $WRITER_KEY (status 401)" in str(refused.value)
+    assert "WRITER_KEY" in str(missing.value) and "is not set" in str(missing.value)
+    assert "refuses requests without a key" in str(none.value)
+    for error in (refused, missing, none):
+        assert "\n" not in str(error.value)
+        assert "canary" not in "".join(traceback.format_exception(error.value))
+
+
+def test_an_error_that_quotes_the_key_is_told_without_it(server):
+    server.faults = [(400, {}, {"error": {"message": f"I do not like {KEY}"}})]
+    with pytest.raises(RuntimeError) as caught:
+        written(writer_at(server), requests(1))
+    assert "I do not like [key]" in str(caught.value)
+    assert KEY not in "".join(traceback.format_exception(caught.value))
+
+
+def test_nobody_there_is_told_in_one_line(server):
+    server.stop()
+    with pytest.raises(ValueError, match=r"^http://127[^\n]* can't be reached"):
+        writer_at(server, max_retries=0)
+
+
+@pytest.mark.parametrize(
+    ("options", "key"),
+    [
+        ({"base_url": "https://user:hush-hush@host/v1"}, "base_url"),
+        ({"base_url": "https://host/v1?key=hush-hush"}, "base_url"),
+        ({"base_url": "ftp://host/v1"}, "base_url"),
+        ({"base_url": "http://host:port/v1"}, "base_url"),
+        ({"base_url": "https://host/v1", "api_key_env": "sk-hush-hush"}, "api_key_env"),
+        ({"base_url": "https://host/v1", "api_key": "sk-hush-hush"}, "api_key"),
+        ({"base_url": "https://host/v1", "prices": {"input": -1}}, "prices.input"),
+        ({}, "base_url"),
+    ],
+)
+def test_a_configuration_with_a_key_in_it_is_refused_without_repeating_it(options, key):
+    with pytest.raises(ValueError) as caught:
+        engines_config({"writer": {"kind": "openai", "model": "m", "options": options}})
+    assert str(caught.value).startswith(f"runtime.engines.writer.options.{key}: ")
+    assert "hush-hush" not in str(caught.value) and "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("20ms", 0.02), ("1s", 1), ("6m0s", 360), ("1h2m3.5s", 3723.5), ("7", 7), ("0.5", 0.5), ("soon", 0), ("", 0)],
+)
+def test_durations_of_rate_limit_headers(text, seconds):
+    assert duration_s(text) == pytest.approx(seconds)
+
+
+def test_a_pause_is_the_longest_that_headers_ask_for():
+    spent = {"x-ratelimit-remaining-requests": "0", "x-ratelimit-reset-requests": "2s"}
+    both = spent | {"x-ratelimit-remaining-tokens": "0", "x-ratelimit-reset-tokens": "6s"}
+    left = spent | {"x-ratelimit-remaining-requests": "1"}
+    assert [pause_after(200, headers) for headers in (spent, both, left, {})] == [2, 6, 0, 0]
+    assert pause_after(429, {"retry-after": "9"} | both) == 9
+    assert pause_after(200, {"retry-after": "9"}) == 0
+    assert pause_after(429, {"retry-after": "100000"}) == 0, "such a request is given up, not waited for"
+
+
+def test_without_a_price_of_its_own_cached_input_costs_as_other_input():
+    assert price(Prices(input=2.0, output=3.0), 1_000_000, 400_000, 2_000_000) == 8.0
+    assert price(Prices(input=2.0, cached_input=0.0, output=3.0), 1_000_000, 400_000, 0) == pytest.approx(1.2)
+
+
+def test_the_key_is_not_put_into_the_environment_that_ray_is_told_of(monkeypatch):
+    monkeypatch.setenv("WRITER_KEY", KEY)
+    options = {"base_url": "https://host/v1", "api_key_env": "WRITER_KEY"}
+    assert KEY not in str(engine_environment("writer", EngineConfig(kind="openai", model="m", options=options)))
