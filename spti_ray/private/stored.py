@@ -109,23 +109,31 @@ def writing(path: Path, spaces: Sequence[Space], key: str) -> Generator[ViewWrit
 
 
 class StoredRows:
-    """The int16 [P, E] vectors of one space, in a file. Rows are read when they are asked for and then forgotten."""
+    """The int16 [P, E] vectors of one space, in a file that stays open. Rows are read when they are asked for; of the
+    file's blocks the last one is kept, since whoever goes through the rows asks for parts of it.
+    """
 
     def __init__(self, path: Path, space: Space, num_rows: int) -> None:
-        self._path = path
         with _opened(path) as file:
-            self._column: int = file.schema.get_field_index(space)
-            width: int = file.schema.field(self._column).type.list_size
+            column: int = file.schema.get_field_index(space)
+            width: int = file.schema.field(column).type.list_size
         self.shape = num_rows, width
+        self._source: Any = arrow.OSFile(str(path))  # is closed with the last reference to it
+        self._file = _reader(self._source, [column])
+        self._last = -1, np.empty((0, width), dtype=np.int16)
 
     def __getitem__(self, rows: IndexArray) -> QuantArray:
         """The rows of these numbers, in this order."""
         found = np.empty((len(rows), self.shape[1]), dtype=np.int16)
         blocks = rows // _BLOCK_ROWS
-        with _opened(self._path, [self._column]) as file:
-            for block in np.unique(blocks):
-                here = blocks == block
-                found[here] = _matrix(file.get_batch(int(block)).column(0))[rows[here] - block * _BLOCK_ROWS]
+        # Runs of rows from one block: one run for each block where the rows are in order.
+        starts = np.flatnonzero(np.diff(blocks, prepend=-1))
+        for first, end in zip(starts.tolist(), [*starts.tolist()[1:], len(rows)], strict=True):
+            block = int(blocks[first])
+            if block != self._last[0]:
+                self._last = block, _matrix(self._file.get_batch(block).column(0))
+            # Any other mode of `take` than to clip makes a copy more; no number is outside.
+            np.take(self._last[1], rows[first:end] - block * _BLOCK_ROWS, axis=0, out=found[first:end], mode="clip")
         return found
 
 
@@ -164,7 +172,11 @@ def _opened(path: Path, columns: Sequence[int] = ()) -> Generator[Any]:
     """The file; with `columns`, only these are read from it."""
     # A plain file: the pages of a memory map would count as this process's memory until the system wants them back.
     with arrow.OSFile(str(path)) as source:
-        yield ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=list(columns), use_threads=False))
+        yield _reader(source, columns)
+
+
+def _reader(source: Any, columns: Sequence[int]) -> Any:
+    return ipc.open_file(source, options=ipc.IpcReadOptions(included_fields=list(columns), use_threads=False))
 
 
 def _matrix(vectors: Any) -> QuantArray:

@@ -103,11 +103,12 @@ def quantise(embeddings: FloatArray) -> QuantArray:
     if embeddings.ndim != 2:
         raise VotingError("embeddings must be a matrix")
     values = embeddings.astype(np.float64)
-    usable = np.isfinite(values).all(axis=1) & values.any(axis=1)
-    values[~usable] = 0.0
-    _, exponents = np.frexp(np.abs(values).max(axis=1, initial=0.0))
+    largest = np.abs(values).max(axis=1, initial=0.0)  # NaN if one of the row is
+    usable = np.isfinite(largest) & (largest > 0)
+    values[~usable] = largest[~usable] = 0.0
+    _, exponents = np.frexp(largest)
     whole = np.rint(np.ldexp(values, (_MANTISSA_BITS - exponents)[:, None])).astype(np.int64)
-    norms = np.sqrt((whole * whole).sum(axis=1).astype(np.float64))
+    norms = np.sqrt(np.einsum("ne,ne->n", whole, whole).astype(np.float64))
     norms[~usable] = 1.0
     return np.rint(whole * (SCALE / norms)[:, None]).astype(np.int16)
 
@@ -142,7 +143,8 @@ class Comparison:
     """PRIVATE: some units of one label, side by side, against all usable candidates of it.
 
     `label` is an index into the views' label names, `columns_K` are positions in the generation's candidates, in order,
-    and `similarities` is [units, len(columns_K)], exact.
+    and `similarities` is [units, len(columns_K)], exact. They are there until the next comparison, which takes their
+    memory: new pages for each block would cost a third of the product's time again.
     """
 
     label: int
@@ -194,15 +196,17 @@ def comparisons(
         row_bytes = _BYTES_PER_SCORE * len(columns_K) + _BYTES_PER_ENTRY * len(candidates_EK)
         block = max(1, block_bytes // row_bytes)
         ordered_P, starts = _units(views, rows_P)
+        product = _Product(candidates_EK, min(block, len(starts) - 1))
         for first in range(0, len(starts) - 1, block):
             bounds = starts[first : first + block + 1]
             members_P = ordered_P[bounds[0] : bounds[-1]]
-            joined_PE = np.concatenate([views.vectors_PE[space][members_P] for space in weights], axis=1)
+            parts = [views.vectors_PE[space][members_P] for space in weights]
+            joined_PE = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
             summed: npt.NDArray[np.integer[Any]] = joined_PE
             if views.groups_P is not None:
                 summed = np.add.reduceat(joined_PE, bounds[:-1] - bounds[0], axis=0, dtype=np.int64)
             scale = int(np.diff(bounds).max()) * sum(weights.values())
-            yield Comparison(code, columns_K, _exact_product(summed, candidates_EK, scale))
+            yield Comparison(code, columns_K, product.exact(summed, scale))
 
 
 def _rows_of_label(views: Views, usable_P: MaskArray, code: int) -> IndexArray:
@@ -232,18 +236,26 @@ def _units(views: Views, rows_P: IndexArray) -> tuple[IndexArray, IndexArray]:
     return ordered_P, np.concatenate([[0], inner, [len(ordered_P)]])
 
 
-def _exact_product(
-    vectors: npt.NDArray[np.integer[Any]], candidates_EK: npt.NDArray[np.float64], scale: int
-) -> ScoreArray:
-    """[units, K] integer similarities without any rounding; `scale`: records of the largest unit times weights.
+class _Product:
+    """Similarities of blocks of units to candidates [E, K], in memory that each block takes over from the last one."""
 
-    By Cauchy-Schwarz each partial sum, in any order, is at most scale * |q|**2 for quantised vectors q; while that is
-    below 2**53 BLAS in float64 is exact. Larger units take NumPy's own integer product: slow, and rare.
-    """
-    norm = SCALE + math.sqrt(len(candidates_EK)) + 1
-    if scale * norm * norm < _EXACT_FLOAT:
-        return vectors.astype(np.float64) @ candidates_EK
-    return vectors.astype(np.int64) @ candidates_EK.astype(np.int64)
+    def __init__(self, candidates_EK: npt.NDArray[np.float64], most_units: int) -> None:
+        self._candidates_EK = candidates_EK
+        self._operand_UE = np.empty((most_units, len(candidates_EK)))
+        self._found_UK = np.empty((most_units, candidates_EK.shape[1]))
+
+    def exact(self, vectors_UE: npt.NDArray[np.integer[Any]], scale: int) -> ScoreArray:
+        """[units, K] integer similarities without any rounding; `scale`: records of the largest unit times weights.
+
+        By Cauchy-Schwarz each partial sum, in any order, is at most scale * |q|**2 for quantised vectors q; while that
+        is below 2**53 BLAS in float64 is exact. Larger units take NumPy's own integer product: slow, and rare.
+        """
+        norm = SCALE + math.sqrt(len(self._candidates_EK)) + 1
+        if scale * norm * norm >= _EXACT_FLOAT:
+            return vectors_UE.astype(np.int64) @ self._candidates_EK.astype(np.int64)
+        operand_UE = self._operand_UE[: len(vectors_UE)]
+        operand_UE[:] = vectors_UE
+        return np.matmul(operand_UE, self._candidates_EK, out=self._found_UK[: len(vectors_UE)])
 
 
 def count_nearest(similarities: ScoreArray, k: int) -> CountArray:
