@@ -8,17 +8,17 @@ streams may be open at a time, one feeding the other. The first result of a unit
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from spti_ray.actors.coroutine import Coroutine
 from spti_ray.actors.events import Events, Finished, Lost, Outcome, Raised, Up
+from spti_ray.actors.growth import Growth
 from spti_ray.actors.kept_units import Kept
 from spti_ray.actors.meter import NO_METRICS, Load, Meter, cause_of
 from spti_ray.actors.scheduler import DEFAULTS, Limits, Scheduler, Unit
+from spti_ray.actors.unit_stream import UnitStream
 from spti_ray.actors.use import Use
 
 log = logging.getLogger(__name__)
@@ -32,45 +32,20 @@ _FETCHED = 1024
 _ASK_AGAIN_S = (0.2, 5.0)
 """How soon a lost actor is asked whether it is back: at first, and at most; each time twice as late."""
 
-_FAILURES = 3
-"""After so many actors in a row that could not be started, no more are tried."""
-
 _LOOK_S = 2.0
 """How often a working pool looks for hung engines, and whether it should grow."""
 
 _FULL = 0.9
 """Mean share of slots in use above which a pool is what the run waits for."""
 
-_OTHERS_S = 10.0
-"""How often a pool looks whether others than its streams keep its actors busy: if they still do, it grows."""
-
-_IDLE_S = 60.0
-"""After so long without a unit, or others' work, a pool gives back what it has grown by."""
-
 
 class EngineFailed(RuntimeError):
     """An engine could not be started; the message is one line."""
 
 
-@dataclass(eq=False)
-class _Stream:
-    """One pass over a pool."""
-
-    source: Iterator[tuple[Any, ...]]
-    total: int | None
-    fetched: deque[tuple[Any, ...]] = field(default_factory=deque)
-    done: dict[int, Any] = field(default_factory=dict)
-    pulled: int = 0
-    emitted: int = 0
-    dry: bool = False
-    exhausted: bool = False
-    error: Exception | None = None
-
-
 class Pool:
-    """`actors` are there from the start; `grow` makes another while there are fewer than `most`. `others` says how many
-    actors somebody else than the pool's streams keeps busy, if there are so many. A pool that `takes_turns` on a device
-    has the `events` of its role's turns, and pulls units while it sleeps."""
+    """`actors` are there from the start; for `grow`, `most` and `others` see `Growth`. A pool that `takes_turns` on a
+    device has the `events` of its role's turns, and pulls units while it sleeps."""
 
     def __init__(
         self,
@@ -91,14 +66,11 @@ class Pool:
         self._events = events
         self._limits = limits
         self._on_unit = on_unit
-        self._grow = grow
-        self._least, self._most = len(actors), most
-        self._others = others
         self._kept = kept
         self._meter = meter
         self._takes_turns = takes_turns
         self._scheduler: Scheduler[Any] = Scheduler(limits)
-        self._streams: dict[_Stream, Coroutine] = {}
+        self._streams: dict[UnitStream, Coroutine] = {}
         # Every actor, up or not, those that leave included, with its units at work and since when.
         self._at_work: dict[Any, dict[Unit, float]] = {}
         self._leaving: set[Any] = set()
@@ -106,15 +78,11 @@ class Pool:
         self._blamed: dict[Any, list[Unit]] = {}
         self._use = Use(events.now())
         self._looking = False
-        self._num_dispatched = 0
-        self._was_up = False
-        self._failures = 0
         self._reason = "it has no actors"
         events.afterwards(self._fill)
-        if others() and most > len(actors):
-            events.after(_OTHERS_S, self._look_at_others)
+        self._growth = Growth(self, events, len(actors), most, grow, others)
         for actor in actors:
-            self._add(actor)
+            self.add(actor)
         meter.watch(lambda: Load.of(self._scheduler, self.num_actors))
 
     @property
@@ -151,20 +119,18 @@ class Pool:
         `total`, if known, keeps the pool from growing beyond what is left to do. Raises EngineFailed if no actor can
         be started, and what the source raises.
         """
-        stream = _Stream(iter(units), total)
+        stream = UnitStream(iter(units), total)
         puller = Coroutine(partial(self._pull, stream))
         self._streams[stream] = puller
         try:
             while True:
-                while stream.emitted in stream.done:
-                    yield stream.done.pop(stream.emitted)
-                    stream.emitted += 1
+                yield from stream.results()
                 puller.resume()
-                if stream.emitted in stream.done:
+                if stream.ready:
                     continue
                 if stream.error:
                     raise stream.error
-                if stream.exhausted and stream.emitted == stream.pulled:
+                if stream.exhausted and not stream.ahead:
                     return
                 self.must_have_actors()
                 self._events.wait()
@@ -172,6 +138,11 @@ class Pool:
             del self._streams[stream]
             puller.end()
             self._scheduler.forget(stream)
+
+    def add(self, actor: Any) -> None:
+        """One more, which gets units once it is up."""
+        self._at_work[actor] = {}
+        self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
 
     def shrink(self, keep: int = 0) -> None:
         """Give back all actors but `keep`; those at work finish their units first."""
@@ -194,32 +165,26 @@ class Pool:
         for stream in self._streams:
             # Not by its puller, which may be waiting for the next.
             while stream.fetched and self._has_room(stream):
-                self._put(stream, stream.fetched.popleft())
+                self._put(stream.pull())
         for puller in tuple(self._streams.values()):
             puller.resume()
 
-    def _pull(self, stream: _Stream) -> None:
+    def _pull(self, stream: UnitStream) -> None:
         """Pull units whenever there is room. A coroutine: where the source waits, whoever reads the stream goes on."""
         try:
             while not (stream.dry and not stream.fetched):
                 if stream.fetched and self._has_room(stream):
-                    self._put(stream, stream.fetched.popleft())
+                    self._put(stream.pull())
                 elif not stream.dry and (self._has_room(stream) or self._fetches(stream)):
-                    arguments = next(stream.source, None)
-                    if arguments is None:
-                        stream.dry = True
-                    else:
-                        stream.fetched.append(arguments)
+                    stream.fetch()
                 else:
                     self._events.wait()
             stream.exhausted = True
         except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
             stream.error = error
 
-    def _put(self, stream: _Stream, arguments: tuple[Any, ...]) -> None:
-        unit = Unit(arguments, stream, stream.pulled)
-        stream.pulled += 1
-        unit.kept = None if self._kept is None else self._kept(arguments)
+    def _put(self, unit: Unit) -> None:
+        unit.kept = None if self._kept is None else self._kept(unit.arguments)
         result = None if unit.kept is None else unit.kept.get()
         if result is not None:
             self._meter.kept()
@@ -228,12 +193,12 @@ class Pool:
             self._scheduler.put(unit)
             self._dispatch()
 
-    def _fetches(self, stream: _Stream) -> bool:
+    def _fetches(self, stream: UnitStream) -> bool:
         return self._takes_turns and not self._scheduler.actors and len(stream.fetched) < _FETCHED
 
-    def _has_room(self, stream: _Stream) -> bool:
+    def _has_room(self, stream: UnitStream) -> bool:
         ahead = _AHEAD_PER_SLOT * self._limits.slots * max(1, self.num_actors)
-        return self._scheduler.wants_more and stream.pulled - stream.emitted < ahead
+        return self._scheduler.wants_more and stream.ahead < ahead
 
     def _dispatch(self) -> None:
         while assigned := self._scheduler.assign():
@@ -241,7 +206,7 @@ class Pool:
             self._use.change(self._events.now(), 1)
             self._at_work[actor][unit] = self._events.now()
             self._events.call(actor, unit.arguments, partial(self._back, actor, unit))
-            self._num_dispatched += 1
+            self._growth.dispatched()
             if not self._looking:
                 self._looking = True
                 self._use.begin(self._events.now())
@@ -263,8 +228,8 @@ class Pool:
         else:
             self._lost(actor, unit, outcome)
         self._leave_if_idle(actor)
-        if not self._scheduler.in_flight and self.num_actors > self._least:
-            self._events.after(_IDLE_S, partial(self._give_back, self._num_dispatched))
+        if not self._scheduler.in_flight:
+            self._growth.idle()
         if self._scheduler.load(actor) is None and not self._at_work.get(actor, True):
             self._ask(actor, _ASK_AGAIN_S[0])
 
@@ -294,10 +259,6 @@ class Pool:
         if outcome.gone is not None:
             self._drop(actor, outcome.gone)
 
-    def _add(self, actor: Any) -> None:
-        self._at_work[actor] = {}
-        self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
-
     def _ask(self, actor: Any, wait_s: float) -> None:
         again = partial(self._answered, actor, min(2 * wait_s, _ASK_AGAIN_S[1]))
         self._events.after(wait_s, lambda: self._events.ready(actor, again))
@@ -306,8 +267,7 @@ class Pool:
         if actor not in self._at_work or actor in self._leaving:
             return
         if isinstance(answer, Up):
-            self._was_up = True
-            self._failures = 0
+            self._growth.up()
             self._killed_for.pop(actor, None)
             blamed = self._blamed.pop(actor, [])
             for unit in blamed if answer.lost_its_node else ():
@@ -327,9 +287,7 @@ class Pool:
         self._leaving.add(actor)
         self._leave_if_idle(actor)
         self._warn(f"an actor could not be started, or not again: {reason}")
-        self._failures += 1
-        if self._was_up:
-            self._add_another()
+        self._growth.replace()
 
     def _leave_if_idle(self, actor: Any) -> None:
         if actor in self._leaving and not self._at_work[actor]:
@@ -353,36 +311,15 @@ class Pool:
                 self._killed_for[actor] = oldest
                 self._events.kill(actor, for_good=False)
         if self._use.share(now, self._scheduler.actors * self._limits.slots) > _FULL:
-            for _ in range(min(self.num_actors, self._most - self.num_actors, self._useful() - self.num_actors)):
-                self._add_another()
+            self._growth.grow(self._useful())
 
-    def _look_at_others(self) -> None:
-        """While others are at work with the pool's actors: grow, as if they were streams that the run waits for."""
-        wanted = self._others()
-        for _ in range(min(self.num_actors, self._most - self.num_actors, wanted - self.num_actors)):
-            self._add_another()
-        if wanted:
-            self._events.after(_OTHERS_S, self._look_at_others)
-
-    def _give_back(self, num_dispatched: int) -> None:
-        """What the pool has grown by, if it had nothing to do since so many units had been handed out."""
-        if self._others():
-            self._events.after(_IDLE_S, partial(self._give_back, num_dispatched))
-        elif num_dispatched == self._num_dispatched:
-            self.shrink(self._least)
-
-    def _add_another(self) -> None:
-        if self._grow is not None and self._failures < _FAILURES:
-            self._add(self._grow())
-
-    def _useful(self) -> int:
-        """How many actors the work that is left would keep busy; where its amount is unknown, any number."""
+    def _useful(self) -> int | None:
+        """How many actors the work that is left would keep busy; None where its amount is unknown."""
         left = self._scheduler.in_flight + self._scheduler.waiting
         for stream in self._streams:
-            if not stream.exhausted:
-                if stream.total is None:
-                    return self._most
-                left += stream.total - stream.pulled
+            if stream.left is None:
+                return None
+            left += stream.left
         return -(-left // self._limits.slots)
 
     def _warn(self, message: str, unit: Unit | None = None) -> None:
