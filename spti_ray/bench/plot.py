@@ -62,7 +62,7 @@ def _scaling(axes: Axes, part: dict[str, Any]) -> None:
 
 
 def _streaming(timeline: Path, axes: Axes, part: dict[str, Any]) -> None:
-    title = f"A generation's stages, SIMULATED: streaming takes {part['ratio']:.2f} of the time with barriers"
+    title = f"With barriers, then streaming (SIMULATED): {part['ratio']:.2f} of the time"
     axes.set_title(title, loc="left", fontsize=10)
     colors = {"driver": _MUTED, "writer": _ACCENT, "renderer": _WARM, "image_embedder": _INK}
     events = json.loads(timeline.read_text(encoding="utf-8"))["traceEvents"]
