@@ -259,6 +259,31 @@ class ReleaseConfig(Section):
     )
 
 
+class FinetuneConfig(Section):
+    """Method `dp-finetune`: DP-SGD on the renderer's UNet, to compare with. All of it is public."""
+
+    mode: Literal["lora", "full"] = "lora"
+    rank: int = Field(default=4, ge=1, description="Of the adapters (mode lora).")
+    targets: tuple[str, ...] = Field(
+        default=("to_q", "to_k", "to_v", "to_out.0"), description="Modules of the UNet that get adapters."
+    )
+    records_estimate: int = Field(
+        default=1000,
+        ge=1,
+        description="Order of magnitude of the records (or groups), publicly known: the true number is private. A "
+        "wrong one changes the size of batches, not the guarantee.",
+    )
+    batch_size: int = Field(default=250, ge=1, description="Expected records per step, if the estimate is right.")
+    steps: int = Field(default=60, ge=1, le=100_000)
+    spare_steps: int = Field(default=3, ge=0, le=10_000, description="Paid for, and used by steps that a crash loses.")
+    draws: int = Field(default=2, ge=1, le=256, description="Noises and times per record, averaged before clipping.")
+    clip_norm: float = Field(default=0.03, gt=0)
+    learning_rate: float = Field(default=0.01, gt=0)
+    average_decay: float = Field(default=0.95, ge=0, lt=1, description="Per step, of the averaged weights.")
+    records_at_once: int = Field(default=16, ge=1, description="Whose gradients are in memory together.")
+    save_every_s: float = Field(default=120.0, ge=0)
+
+
 class LedgerConfig(Section):
     path: str = Field(
         default="ledger",
@@ -366,7 +391,8 @@ class Config(Section):
     method: Method = Field(
         default="spti",
         description="spti: texts evolve; pe-image: images evolve (Private Evolution, the same renderer and gate); "
-        "random: generation 0, without private data; captions: renders of private captions, NOT private.",
+        "random: generation 0, without private data; captions: renders of private captions, NOT private; dp-finetune: "
+        "DP-SGD on the renderer's model, uncertified.",
     )
     data: DataConfig
     dataset: DatasetConfig
@@ -374,6 +400,7 @@ class Config(Section):
     evolution: EvolutionConfig
     prompts: PromptsConfig
     release: ReleaseConfig
+    finetune: FinetuneConfig = FinetuneConfig()
     ledger: LedgerConfig = LedgerConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     title: Annotated[str, Field(max_length=200)] = "DP synthetic images"
@@ -381,6 +408,11 @@ class Config(Section):
     @property
     def uses_private_data(self) -> bool:
         return self.method != "random"
+
+    @property
+    def has_shards(self) -> bool:
+        """Whether shards hold the private images; a trainer holds them all by itself."""
+        return self.uses_private_data and self.method != "dp-finetune"
 
     @property
     def not_private(self) -> str:
@@ -392,9 +424,21 @@ class Config(Section):
         return ""
 
     @property
+    def uncertified(self) -> str:
+        """What this run makes at its epsilon in float arithmetic, which no certificate can vouch for; else empty."""
+        if self.method == "dp-finetune" and not self.not_private:
+            return f"dp-finetune at epsilon {self.privacy.epsilon:g}, uncertified"
+        return ""
+
+    @property
+    def stays_inside(self) -> bool:
+        """Whether all that it makes is internal: there is no release."""
+        return bool(self.not_private or self.uncertified)
+
+    @property
     def is_charged(self) -> bool:
         """Whether it spends from the dataset's budget, and so gets a certificate."""
-        return self.uses_private_data and not self.not_private
+        return self.uses_private_data and not self.stays_inside
 
     @property
     def are_images(self) -> bool:

@@ -41,6 +41,8 @@ _FREE_TO_CHANGE = (
     "runtime.unit_timeout_s",
     "runtime.in_flight_per_actor",
     "runtime.shards",
+    "finetune.records_at_once",
+    "finetune.save_every_s",
 )
 _FREE_ENGINE_SETTINGS = (".replicas", ".max_replicas", ".num_cpus", ".num_gpus", ".accelerators", ".threads")
 

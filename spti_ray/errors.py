@@ -28,6 +28,8 @@ _CODES = {
     "EvaluationFailed": FAILED,
     "ShardFailed": FAILED,
     "ModelMissing": FAILED,
+    "FinetuneFailed": FAILED,
+    "UnfitPipeline": USAGE,
     "RunDamaged": FAILED,
     "NothingMade": FAILED,
     "PartialRelease": FAILED,

@@ -5,12 +5,14 @@ Touches no data, no model, no Ray, no network.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from spti_ray.config import Config, EvolutionConfig, Method
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.dp.ledger import Ledger
+from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
 from spti_ray.files import is_url
 from spti_ray.models.factory import check_turns, check_varies, engines_config
 from spti_ray.public.prompts import preview
@@ -18,9 +20,6 @@ from spti_ray.public.prompts import preview
 WORKABLE_SIGNAL = 0.4
 """Votes of an average candidate, in standard deviations of the noise, below which selection is mostly luck: a selection
 then keeps 0.4 of what it would gain without noise (`recommend`)."""
-
-NOT_YET: dict[Method, str] = {"dp-finetune": "this version has no trainer; use spti, pe-image, random or captions"}
-"""Methods that configurations may name, and why they are refused."""
 
 
 def noise_plan(config: Config) -> NoisePlan:
@@ -38,10 +37,20 @@ def noise_plan(config: Config) -> NoisePlan:
         raise ConfigError(f"privacy.epsilon: {error}") from None
 
 
+def sgd_plan(config: Config) -> SgdPlan | None:
+    """The calibrated noise of `method: dp-finetune`; None without noise. ConfigError when it can't be certified."""
+    privacy, settings = config.privacy, config.finetune
+    try:
+        rate = sample_rate(settings.batch_size, settings.records_estimate)
+        if math.isinf(privacy.epsilon):
+            return None
+        return calibrate_sgd(privacy.epsilon, privacy.delta, rate, settings.steps, settings.spare_steps)
+    except ValueError as error:
+        raise ConfigError(f"finetune: {error}") from None
+
+
 def check_engines(config: Config) -> None:
     """Raise ConfigError when `runtime.engines` can't be used, or not for this method."""
-    if config.method in NOT_YET:
-        raise ConfigError(f"method: {config.method} can't be run: {NOT_YET[config.method]}")
     try:
         engines = engines_config(config.runtime.engines)
         check_turns(config.runtime, engines)
@@ -51,13 +60,18 @@ def check_engines(config: Config) -> None:
             )
         if config.method == "pe-image":
             check_varies(engines.renderer)
+        if config.method == "dp-finetune" and engines.renderer.kind != "diffusers":
+            raise ValueError(
+                "runtime.engines.renderer.kind: method: dp-finetune trains a model of kind 'diffusers', and this is "
+                f"{engines.renderer.kind!r}"
+            )
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
 
 def work_of(evolution: EvolutionConfig, method: Method = "spti") -> tuple[int, int]:
     """(texts to write, candidates to render) of all generations; the release's own images come on top."""
-    if method == "captions":
+    if method in ("captions", "dp-finetune"):
         return 0, 0
     if method == "random":
         return evolution.candidates, 0
@@ -94,7 +108,26 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "dataset": config.dataset.id,
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
     }
+    if config.method == "dp-finetune":
+        return summary | _finetune_summary(config)
     return summary | _privacy_summary(config, private_records) if config.is_charged else summary
+
+
+def _finetune_summary(config: Config) -> dict[str, Any]:
+    """What is trained, and at which figure; no epsilon without noise."""
+    settings, noise = config.finetune, sgd_plan(config)
+    summary: dict[str, Any] = {
+        "uncertified": config.uncertified,
+        "steps": settings.steps,
+        "spare_steps": settings.spare_steps,
+        "batch_size": settings.batch_size,
+        "draws": settings.draws,
+        "sample_rate": sample_rate(settings.batch_size, settings.records_estimate),
+        "noise_multiplier": noise.noise_multiplier if noise else 0.0,
+    }
+    if noise:
+        summary |= {"epsilon": noise.epsilon, "delta": noise.delta, "achieved_epsilon": noise.achieved_epsilon}
+    return summary
 
 
 def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:
@@ -126,6 +159,8 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
 
 def plan_lines(summary: dict[str, Any]) -> list[str]:
     """The summary for people."""
+    if "noise_multiplier" in summary:
+        return _finetune_lines(summary)
     if "sigma" not in summary:
         return _unprotected_lines(summary)
     lines = [
@@ -185,6 +220,24 @@ def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
     return [*lines, f"dataset     {summary['dataset']}"] if why else lines
 
 
+def _finetune_lines(summary: dict[str, Any]) -> list[str]:
+    privacy = (
+        f"NOT CERTIFIED: epsilon {summary['epsilon']:g} at delta {summary['delta']:g} per {summary['unit']} "
+        f"({summary['achieved_epsilon']:.4f} in exact arithmetic)"
+        if "epsilon" in summary
+        else f"NOT PRIVATE: {summary['not_private']}"
+    )
+    where = "not-certified" if summary["uncertified"] else "not-private"
+    return [
+        f"privacy     {privacy}; no certificate, no release, nothing charged, and the ledger records it",
+        f"noise       DP-SGD, noise multiplier {summary['noise_multiplier']:.4f}, {summary['steps']} steps and "
+        f"{summary['spare_steps']} spare ones, sampling rate {summary['sample_rate']:.4f}",
+        f"work        {summary['steps']} steps of about {summary['batch_size']} {summary['unit']}s, "
+        f"{summary['draws']} draw(s) of each; {summary['release_images']} images in internal/{where}",
+        f"dataset     {summary['dataset']}",
+    ]
+
+
 def _candidates_line(summary: dict[str, Any]) -> str:
     what = "images" if summary["method"] == "pe-image" else "texts"
     labels = summary["candidates_per_label"]
@@ -214,7 +267,7 @@ def prompt_previews(config: Config) -> list[str]:
 def total_steps(config: Config, from_generation: int = 0) -> int:
     """Texts and images still to be made from the start of `from_generation` on, for the progress display."""
     evolution = config.evolution
-    if config.method in ("random", "captions"):
+    if config.method in ("random", "captions", "dp-finetune"):
         return sum(work_of(evolution, config.method)) + config.release.images
     kept = _survivors(config) if evolution.keep_survivors else 0
     first = evolution.candidates if from_generation == 0 else 0

@@ -7,12 +7,14 @@ DIR/generations/NN/histogram-*.arrow    the committed noised histogram (written 
 DIR/generations/NN/selected.parquet     survivors in rank order
 DIR/release/                         the only folder meant to leave
 DIR/internal/                        mode 0700; whatever is not differentially private: of a run that is not private all
-                                     of it, in internal/generations and internal/not-private instead of the above
+                                     of it, in internal/generations and internal/not-private instead of the above; of
+                                     one without a certificate in internal/finetune and internal/not-certified
 """
 
 from __future__ import annotations
 
 import fcntl
+import json
 import os
 import secrets
 import time
@@ -48,8 +50,8 @@ _RENDER_SCHEMA = pa.schema(
 
 _RENDERS_AT_A_TIME = 64
 
-MARK = "NOT-PRIVATE.txt"
-"""Lies beside images that nothing protects."""
+NOT_PRIVATE, NOT_CERTIFIED = "NOT-PRIVATE.txt", "NOT-CERTIFIED.txt"
+"""Lie beside images that nothing protects, or that have no certificate."""
 
 _LOCK_ATTEMPTS = 3
 """`locked` holds the lock for a moment, to see whether it is held."""
@@ -113,8 +115,17 @@ class RunDir:
 
     @property
     def release(self) -> Path:
-        """Where the images end up. A run that is not private has no release: they stay inside."""
-        return self.internal / "not-private" if self.config.not_private else self.path / "release"
+        """Where the images end up. A run that is not private, or not certified, has no release: they stay inside."""
+        if self.config.stays_inside:
+            return self.internal / ("not-private" if self.config.not_private else "not-certified")
+        return self.path / "release"
+
+    @property
+    def last_file(self) -> str:
+        """What is written last into `release`: the report, or the mark where there is none."""
+        if self.config.stays_inside:
+            return NOT_PRIVATE if self.config.not_private else NOT_CERTIFIED
+        return "report.html"
 
     @property
     def staging(self) -> Path:
@@ -126,9 +137,24 @@ class RunDir:
         return private_folder(self.path / "internal")
 
     @property
+    def training(self) -> Path:
+        """What `method: dp-finetune` trains: state, charged steps, and in the end the model."""
+        return self.internal / "finetune"
+
+    @property
+    def steps_charged(self) -> int:
+        """How many steps of it were ever begun."""
+        log = self.training / "steps.log"
+        return len(log.read_bytes().splitlines()) if log.exists() else 0
+
+    def report_problems(self, problems: list[tuple[int, str]]) -> None:
+        """Records that take no part (index, fixed reason): PRIVATE, and so told in the internal folder only."""
+        lines = "".join(json.dumps({"record": index, "problem": reason}) + "\n" for index, reason in problems)
+        write_atomic(self.internal / "ingest.jsonl", lines, mode=0o600)
+
+    @property
     def finished(self) -> bool:
-        """The report is written last, where there is one."""
-        return (self.release / (MARK if self.config.not_private else "report.html")).is_file()
+        return (self.release / self.last_file).is_file()
 
     def lock(self) -> None:
         """Hold the folder until the process ends. Raises ConfigError when another driver holds it."""

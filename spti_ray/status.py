@@ -27,10 +27,12 @@ class Status:
     attempts: int
     epsilon_spent: float
     epsilon: float | None
-    """None where none holds: no private data are used, or the run is not private."""
+    """None where none is certified: no private data are used, or the run is not private or has no certificate."""
     lifetime_epsilon_spent: float
     lifetime_epsilon: float | None
     release: str | None
+    steps_begun: int = 0
+    """Of a fine-tuning, those that a crash lost included."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -45,11 +47,12 @@ class Status:
             "interrupted": "the command that started it goes on with it",
         }
         if self.epsilon is None:
+            made = f"texts of {self.generation} generation(s) are there"
             return [
                 f"{directory}: {self.title}, run {self.run}",
                 f"{self.state}: {then[self.state]}",
-                f"texts of {self.generation} generation(s) are there",
-                "nothing is charged: no private data are used, or the run is not private",
+                f"{self.steps_begun} steps of fine-tuning were begun" if self.steps_begun else made,
+                "nothing is charged: no private data are used, or the run is not private or has no certificate",
             ]
         return [
             f"{directory}: {self.title}, run {self.run}, attempt {self.attempts}",
@@ -80,6 +83,7 @@ def status_of(directory: Path) -> Status:
         lifetime_epsilon_spent=spend.lifetime_epsilon if spend else 0.0,
         lifetime_epsilon=spend.lifetime_budget if spend else config.dataset.lifetime_epsilon,
         release=str(run.release) if run.finished else None,
+        steps_begun=run.steps_charged,
     )
 
 

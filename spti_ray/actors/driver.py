@@ -23,7 +23,7 @@ from spti_ray import __version__
 from spti_ray.actors.captions import start_caption_shards
 from spti_ray.actors.cluster import Reserved, cluster
 from spti_ray.actors.kept_units import KEPT_ROLES, KeptUnits
-from spti_ray.actors.making import MAKE, Stage
+from spti_ray.actors.making import MAKE, TRAIN, Stage
 from spti_ray.actors.metrics import Metrics
 from spti_ray.actors.placement import plan, roles_needed
 from spti_ray.actors.pool import Pool
@@ -36,6 +36,7 @@ from spti_ray.actors.streams import RayEngines
 from spti_ray.actors.telling import goodbye, hello
 from spti_ray.actors.turns import Turns
 from spti_ray.actors.unprotected import seal
+from spti_ray.baselines.finetune_public import require_trainer
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config_load import config_sha256
 from spti_ray.dp.certificate import certificate
@@ -44,9 +45,8 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
-from spti_ray.files import write_atomic
 from spti_ray.models.factory import engines_config
-from spti_ray.planning import check_engines, noise_plan, total_steps
+from spti_ray.planning import check_engines, noise_plan, sgd_plan, total_steps
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.progress import Progress
 from spti_ray.public.release import write_release
@@ -70,6 +70,9 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
     check_engines(config)
     if config.is_charged:
         noise_plan(config)
+    if config.method in TRAIN:
+        require_trainer()
+        sgd_plan(config)
     source = None
     if config.uses_private_data:
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
@@ -102,9 +105,9 @@ class _Run:
         self._progress = Progress(console, config.evolution.generations)
 
     def _gate_of(self, noise: NoiseSource) -> Gate | UnnoisedGate | None:
-        """Where private data are used: with noise and a charge, or with neither in a run that is not private."""
+        """Where shards are asked: with noise and a charge, or with neither in a run that is not private."""
         config, run = self._config, self._run
-        if not config.uses_private_data:
+        if not config.has_shards:
             return None
         if config.not_private:
             votes = config.privacy.votes_per_record
@@ -122,12 +125,15 @@ class _Run:
     def go(self) -> Path:
         config, run = self._config, self._run
         # The budget is asked first: a run that can't be paid for must not start a cluster.
-        if self._gate is not None:
+        if config.uses_private_data:
             dataset = config.dataset
             self._ledger.register(
                 dataset.lifetime_epsilon, config.privacy.delta, must_exist=dataset.registration == "required"
             )
+        if self._gate is not None:
             self._gate.open()
+        elif config.stays_inside:
+            self._ledger.note_look(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
         if isinstance(self._gate, Gate):
             self._attempt = self._gate.spent().attempts
         for line in hello(config, run, self._gate, self._ledger.location, self._attempt):
@@ -145,6 +151,8 @@ class _Run:
                     with Metrics(run.run_id, config.privacy.epsilon if self._gate else 0.0) as self._metrics:
                         if isinstance(self._gate, Gate):
                             self._metrics.spent(self._gate.spent().epsilon)
+                        if config.method in TRAIN:
+                            engines = self._trained(reserved, bundles, engines)
                         self._with_cluster(reserved, bundles, engines)
                 finally:
                     with self._timings.timed("stop Ray"):
@@ -154,12 +162,30 @@ class _Run:
             self._timings.write(run.internal / "timings.json", {"attempt": self._attempt})
             self._kept.remove()
             run.staging.rename(run.release)
-        if not config.not_private:
+        if not config.stays_inside:
             # Last: a run counts as finished when its report is there.
             build_report(run.path)
         for line in goodbye(config, run, self._gate, self._timings):
             self._progress.note(line)
         return run.release
+
+    def _trained(self, reserved: Reserved, bundles: Any, engines: EnginesConfig) -> EnginesConfig:
+        """The engines after the training of the method."""
+        run, plan = self._run, self._config.finetune
+        paid = plan.steps + plan.spare_steps
+
+        def show() -> None:
+            self._progress.stage(f"fine-tuning, {run.steps_charged} of {paid} paid steps begun")
+
+        self._progress.stage("fine-tuning")
+        with self._timings.timed("fine-tuning"):
+            return TRAIN[self._config.method](self._at_workers(), run, reserved, bundles, engines, show)
+
+    def _at_workers(self) -> Config:
+        """Workers may run in another folder than the driver."""
+        assert self._source is not None
+        data = self._config.data.model_copy(update={"path": self._source.location})
+        return self._config.model_copy(update={"data": data})
 
     def _with_cluster(self, reserved: Reserved, bundles: Any, engines: EnginesConfig) -> None:
         config, run = self._config, self._run
@@ -174,7 +200,7 @@ class _Run:
         events = RayEvents()
         shards = self._start_shards(reserved, bundles, engines, session, models)
         # Pools go on, and may grow, while the driver waits for shards.
-        voter = RayVoter(shards, self._report_problems, events.poll)
+        voter = RayVoter(shards, run.report_problems, events.poll)
         turns = Turns(events, config.runtime.unit_timeout_s)
         pools: dict[Role, Pool] = {
             role: self._pool(
@@ -208,7 +234,7 @@ class _Run:
         stage = Stage(config, run, streams, self._gate, voter, self, render_only)
         items = MAKE[config.method](stage)
         with self._timings.timed("release"):
-            if config.not_private:
+            if config.stays_inside:
                 seal(run.staging, config, items, models)
             else:
                 document = certificate(self._ledger.entries(), run.run_id) if config.is_charged else None
@@ -225,11 +251,9 @@ class _Run:
     ) -> list[Any]:
         """The shards of the method: those that vote, those that have captions rendered, or none."""
         run, source = self._run, self._source
-        if source is None:
+        if source is None or not self._config.has_shards:
             return []
-        # Workers may run in another folder than the driver.
-        data = self._config.data.model_copy(update={"path": source.location})
-        at_workers = self._config.model_copy(update={"data": data})
+        at_workers = self._at_workers()
         if self._config.method == "captions":
             self._progress.stage("captioning and rendering")
             images = str((run.staging / "images").resolve())
@@ -309,11 +333,6 @@ class _Run:
         if in_turn:
             turns.join(pool)
         return pool
-
-    def _report_problems(self, problems: list[tuple[int, str]]) -> None:
-        """Records that cast no vote: private, and so told in the internal folder only."""
-        lines = "".join(json.dumps({"record": index, "problem": reason}) + "\n" for index, reason in problems)
-        write_atomic(self._run.internal / "ingest.jsonl", lines, mode=0o600)
 
 
 def _views_key(config: Config, source: Source, models: dict[str, Any]) -> str:

@@ -1,6 +1,7 @@
 """What each method does between engines that are up and images that lie in the run's folder: the one place to dispatch.
 
-`MAKE` has a function per method. Methods that evolve share the loop; a method that trains would stand beside them.
+`MAKE` has a function per method. Methods that evolve share the loop. `TRAIN` has what a method does before its engines
+start.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ from dataclasses import dataclass
 
 from spti_ray.actors.shard_actor import RayVoter
 from spti_ray.actors.streams import RayEngines
-from spti_ray.config import Config, Method
+from spti_ray.actors.trainer import fine_tune
+from spti_ray.baselines.finetune_public import prompts_of
+from spti_ray.config import Config, EnginesConfig, Method
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.evolve import Watcher, evolve
@@ -23,7 +26,7 @@ from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected, allot_images
 from spti_ray.public.spool import RenderSpool
 from spti_ray.rundir import GenerationStore, RunDir
-from spti_ray.types import ReleaseItem
+from spti_ray.types import Candidate, ReleaseItem
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +79,19 @@ def _from_captions(stage: Stage) -> None:
     stage.voter.ready()
 
 
+def _finetuned(stage: Stage) -> list[ReleaseItem]:
+    """Images of the public text of each label, by the renderer that `TRAIN` has made."""
+    config = stage.config
+    quota = config.evolution.quota(config.release.images)
+    texts = prompts_of(config)
+    allotted = [
+        (Candidate(f"g00-{index:05d}", texts[label], label, generation=0), quota[label])
+        for index, label in enumerate(texts)
+    ]
+    stage.render_only()
+    return render_release(stage.run.staging, allotted, {}, stage.streams, Recipes(config, lambda _: None))
+
+
 def _rendered(
     stage: Stage,
     selected: tuple[Selected, ...],
@@ -98,5 +114,9 @@ MAKE: Mapping[Method, Callable[[Stage], list[ReleaseItem] | None]] = {
     "pe-image": _evolved,
     "random": _unvoted,
     "captions": _from_captions,
+    "dp-finetune": _finetuned,
 }
-"""Makes `staging/images`, and says what they are where that may be said. `planning.NOT_YET` has the other methods."""
+"""Makes `staging/images`, and says what they are where that may be said."""
+
+TRAIN: Mapping[Method, Callable[..., EnginesConfig]] = {"dp-finetune": fine_tune}
+"""In the run's resources, before engines have them: returns the engines that are then started. See `fine_tune`."""

@@ -59,6 +59,8 @@ def roles_needed(config: Config) -> tuple[Role, ...]:
         return ("writer", "renderer")
     if config.method == "captions":
         return ("captioner", "renderer")
+    if config.method == "dp-finetune":
+        return ("renderer",)
     roles: list[Role] = ["writer", "renderer"]
     if "image" in config.evolution.spaces:
         roles.append("image_embedder")
@@ -75,7 +77,7 @@ def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
         for index in range(engines.of(role).replicas)
     ]
     labels = _node_labels(config, "shard")
-    shards = config.runtime.shards if config.uses_private_data else 0
+    shards = config.runtime.shards if config.has_shards else 0
     bundles += [Bundle("shard", index, _SHARD_CPUS, 0.0, node_labels=labels) for index in range(shards)]
     return tuple(bundles)
 

@@ -141,6 +141,15 @@ def shard_options(reserved: Reserved, bundles: tuple[Bundle, ...]) -> list[tuple
     ]
 
 
+def options_in_place_of(
+    role: Role, reserved: Reserved, bundles: tuple[Bundle, ...], engines: EnginesConfig
+) -> dict[str, Any]:
+    """Options of an actor that has the resources of a role's first engine before that starts, and its environment."""
+    bundle = next(bundle for bundle in bundles if bundle.role == role)
+    environment = {"runtime_env": {"env_vars": engine_environment(role, engines.of(role))}}
+    return _options(bundle) | environment | {"scheduling_strategy": reserved.of(bundle)}
+
+
 def until_ready(actors: dict[Role, list[Any]]) -> None:
     """Wait until all of them have loaded their models."""
     ray.get([actor.ready.remote() for of_role in actors.values() for actor in of_role])

@@ -34,7 +34,8 @@ _GATHER_S = 0.1
 """For how long answers of shards are gathered before the first of them are passed on."""
 
 
-def _pause_s(losses: int) -> float:
+def pause_s(losses: int) -> float:
+    """Before another try, after so many losses in a row."""
     return min(0.1 * 2**losses, _LONGEST_WAIT_S)
 
 
@@ -69,7 +70,7 @@ class Serving:
                 if attempt + 1 == _MAX_LOSSES:
                     raise
                 self._look_again = 0.0
-                time.sleep(_pause_s(attempt))
+                time.sleep(pause_s(attempt))
         raise AssertionError("unreachable")
 
     def _known(self) -> list[Any]:
@@ -230,7 +231,7 @@ class RayVoter:
                         raise ShardFailed(f"shard {shard} could not be started: {reason}") from None
                     if losses[shard] > _MAX_LOSSES:
                         raise ShardFailed(f"shard {shard}: its actor died again and again") from None
-                    later[shard] = time.monotonic() + _pause_s(losses[shard])
+                    later[shard] = time.monotonic() + pause_s(losses[shard])
                     continue
                 except RayError as error:
                     raise ShardFailed(f"shard {shard}: {method} failed ({type(error).__name__})") from None

@@ -8,6 +8,7 @@ from spti_ray.config import Config
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
+from spti_ray.planning import sgd_plan
 from spti_ray.rundir import RunDir
 from spti_ray.timings import Timings
 
@@ -24,6 +25,14 @@ def hello(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, ledger:
     elif config.not_private:
         yield (
             f"{config.title}: NOT PRIVATE: {config.not_private}. No certificate and no release; recorded in {ledger}"
+        )
+    elif config.uncertified:
+        sgd = sgd_plan(config)
+        assert sgd is not None
+        yield (
+            f"{config.title}: NOT CERTIFIED: DP-SGD at epsilon {sgd.epsilon:g}, delta {sgd.delta:g} per "
+            f"{config.privacy.unit}; {sgd.steps} steps, noise multiplier {sgd.noise_multiplier:.3f}. No release; "
+            f"recorded in {ledger}"
         )
     else:
         yield f"{config.title}: no private data are used; generation 0 of {config.evolution.candidates} {what}"
@@ -46,10 +55,11 @@ def goodbye(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, timin
             f"{spent.lifetime_epsilon:.4f} of {_budget(spent)}; see {run.release / 'privacy.json'}"
         )
         yield f"prove it: spti verify {run.path}   audit this build: spti audit {run.path}"
-    if gate is not None:
+    if config.uses_private_data:
         yield f"records that could not be used, if any: {run.internal / 'ingest.jsonl'} (private)"
-    if config.not_private:
-        yield f"NOT PRIVATE, for the data's owner alone: {run.release}"
+    if config.stays_inside:
+        why = "NOT PRIVATE" if config.not_private else "NOT CERTIFIED"
+        yield f"{why}, for the data's owner alone: {run.release}"
     else:
         yield f"release: {run.release}  report: {run.release / 'report.html'}"
 

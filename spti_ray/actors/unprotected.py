@@ -1,4 +1,5 @@
-"""What a run leaves that is not private (`method: captions`, epsilon inf): images for the owner's eyes, marked as such.
+"""What a run leaves that is not private (`method: captions`, epsilon inf), or at an epsilon that no certificate vouches
+for (`method: dp-finetune`): images for the owner's eyes, marked as such.
 
 There is no release and no certificate. All of it lies in the run's internal folder, which is closed to others.
 """
@@ -13,7 +14,7 @@ import pyarrow as pa
 from spti_ray.config import Config
 from spti_ray.files import close_to_others, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.release import Models, manifest
-from spti_ray.rundir import MARK
+from spti_ray.rundir import NOT_CERTIFIED, NOT_PRIVATE
 from spti_ray.types import ReleaseItem
 
 
@@ -35,13 +36,30 @@ def seal(folder: Path, config: Config, items: Sequence[ReleaseItem] | None, mode
     else:
         table = manifest(items, models, [sha256_of(folder / item.file) for item in items], config.method)
     write_table_atomic(folder / "manifest.parquet", table)
-    write_atomic(folder / MARK, _MARK_TEXT.format(what=config.not_private))
+    if config.not_private:
+        write_atomic(folder / NOT_PRIVATE, _NOT_PRIVATE_TEXT.format(what=config.not_private))
+    else:
+        privacy = config.privacy
+        text = _NOT_CERTIFIED_TEXT.format(
+            what=config.uncertified, epsilon=privacy.epsilon, delta=privacy.delta, unit=config.unit_in_words
+        )
+        write_atomic(folder / NOT_CERTIFIED, text)
     close_to_others(folder.parent)
 
 
-_MARK_TEXT = """NOT PRIVATE: {what}.
+_NOT_PRIVATE_TEXT = """NOT PRIVATE: {what}.
 
 Nothing protects the private images in what lies here: no epsilon holds, there is no certificate, and the folder is for
 the data's owner alone. Do not share it, and do not choose what is released by it: a choice made by looking at this is
 covered by no certificate. The ledger of the data set records that these images were made.
+"""
+
+_NOT_CERTIFIED_TEXT = """NOT CERTIFIED: {what}.
+
+Images of the renderer after DP-SGD on the private images, at epsilon {epsilon:g} and delta {delta:g} per {unit} under
+add/remove. That figure is proved for exact arithmetic. Gradients and noise were float32, and the noise was not drawn
+by the gate: so there is no certificate, nothing was charged to the data set's lifetime budget, and this is not a
+release. It is internal, for comparing methods. Do not share it. The ledger of the data set records that it was made.
+
+The steps, the noise and what they cost are in ../finetune/finetune.json.
 """

@@ -15,7 +15,7 @@ from spti_ray.dp.accounting import NoisePlan, plan_at
 from spti_ray.dp.build import code_version
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import openings, slots_of
+from spti_ray.dp.history import UNCERTIFIED, openings, slots_of
 from spti_ray.dp.spend import Spend, spend_of
 
 FORMAT = "spti-ray privacy certificate 2"
@@ -160,13 +160,23 @@ def _tuning(spend: Spend) -> dict[str, Any]:
         else "some of them simulated their noise, so nothing is guaranteed for all of them together"
     )
     words = f"{len(spend.runs)} run(s) are recorded on this dataset, this one included; {cost}. "
-    if spend.looks:
-        kinds = sorted({look.metric for look in spend.looks})
+    uncertified = {look.run for look in spend.looks if look.metric.endswith(UNCERTIFIED)}
+    open_looks = [look for look in spend.looks if look.run not in uncertified]
+    if open_looks:
+        kinds = sorted({look.metric for look in open_looks})
         words += (
-            f"{len({look.run for look in spend.looks})} more run(s) on it had no protection at all and were for its "
+            f"{len({look.run for look in open_looks})} more run(s) on it had no protection at all and were for its "
             f"owner's eyes only ({'; '.join(kinds)}). If the settings of this release were chosen after seeing what "
             "they made, the choice is itself an output computed from the private images without noise, which neither "
             "this release's epsilon nor the total covers. "
+        )
+    closed_looks = [look for look in spend.looks if look.run in uncertified]
+    if closed_looks:
+        kinds = sorted({look.metric for look in closed_looks})
+        words += (
+            f"{len(uncertified)} more run(s) on it have no certificate, are charged nothing and were for its owner's "
+            f"eyes only ({'; '.join(kinds)}). If the settings of this release were chosen after seeing what they made, "
+            "neither this release's epsilon nor the total covers that choice. "
         )
     if looked_at:
         words += (
@@ -184,8 +194,9 @@ def _tuning(spend: Spend) -> dict[str, Any]:
     else:
         words += "No private metric is recorded for it."
     # Only where there are any: certificates of earlier versions have no such field, and must verify.
-    unprotected = [{"run": look.run, "what": look.metric} for look in spend.looks]
-    return ({"not_private_runs": unprotected} if unprotected else {}) | {
+    others = {"not_private_runs": open_looks, "uncertified_runs": closed_looks}
+    told = {name: [{"run": look.run, "what": look.metric} for look in found] for name, found in others.items() if found}
+    return told | {
         "in_words": words,
         "total_epsilon": spend.lifetime_epsilon if spend.lifetime_private else None,
         "total_delta": spend.lifetime_delta,

@@ -12,6 +12,9 @@ from spti_ray.dp.accounting import pld_epsilon
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Burned, Entry, Evaluated, Opened, Registered, Released, Reserved
 
+UNCERTIFIED = ", uncertified"
+"""How what is recorded of a run ends whose epsilon no certificate vouches for (`Config.uncertified`)."""
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -60,7 +63,7 @@ def charges(entries: Sequence[Entry], run: str | None = None) -> list[tuple[floa
 
 
 def looks(entries: Sequence[Entry]) -> list[Evaluated]:
-    """Runs on the dataset that were never opened, since they are not private: what they showed is in no charge."""
+    """Runs on the dataset that were never opened: not private, or not certified. What they showed is in no charge."""
     opened = {entry.event.run for entry in entries if isinstance(entry.event, Opened)}
     events = [entry.event for entry in entries if isinstance(entry.event, Evaluated)]
     return [event for event in events if event.run not in opened]

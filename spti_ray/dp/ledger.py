@@ -157,9 +157,10 @@ class Ledger:
         return forecast(entries, plan) if entries else None
 
     def note_look(self, run: str, what: str) -> None:
-        """Record, once, that a run that is not private is made of this dataset: certificates tell it from then on.
+        """Record, once, that a run that is not private, or not certified, is made of this dataset.
 
-        Such a run is never opened and charges nothing: what it makes is not released. Durable when it returns.
+        Certificates tell it from then on. Such a run is never opened and charges nothing: what it makes is not
+        released. Durable when it returns.
         """
         look = Evaluated(run, what)
 

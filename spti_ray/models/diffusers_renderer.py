@@ -38,7 +38,7 @@ class DiffusersRenderer:
         dtype = dtype_of(config, auto=torch.bfloat16)
         self._device = device_of(config)
         with quiet():
-            self._pipeline = _load(config, options, dtype).to(self._device)
+            self._pipeline = load_pipeline(config, options, dtype).to(self._device)
         self._pipeline.set_progress_bar_config(disable=True)
         _tune(self._pipeline, options)
         self._arguments = _call_arguments(self._pipeline, options)
@@ -117,7 +117,8 @@ def _called(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[str, An
     return list(pixels_BHWC)
 
 
-def _load(config: EngineConfig, options: DiffusersOptions, dtype: torch.dtype) -> Any:
+def load_pipeline(config: EngineConfig, options: DiffusersOptions, dtype: torch.dtype) -> Any:
+    """The pipeline of `config.model`, with the text encoder that its options may give, on the CPU."""
     source = resolve(config.model)
     if options.text_encoder is None:
         return AutoPipelineForText2Image.from_pretrained(source, revision=config.revision, dtype=dtype)

@@ -36,11 +36,13 @@ SPEAKING: tuple[type[Exception], ...] = (DataError, ShardError, VotingError, Eng
 """Errors whose text is known to be public: settings, the configured path, shard numbers and steps."""
 
 
-def content_free(step: str) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
+def content_free(
+    step: str, also: tuple[type[Exception], ...] = ()
+) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
     """Let only content-free exceptions out of a method of a shard, with no other exception attached to them.
 
-    Of SPEAKING types, except for an engine's own `EngineDead`, the text is kept. Everything else becomes a
-    `ShardError` with the type's name: also SystemExit, whose text Ray would make the process' exit code, and
+    Of SPEAKING types, except for an engine's own `EngineDead`, and of those in `also` the text is kept. Everything else
+    becomes a `ShardError` with the type's name: also SystemExit, whose text Ray would make the process' exit code, and
     exceptions that are no `Exception`, such as a panic of a Rust library.
     """
 
@@ -52,7 +54,7 @@ def content_free(step: str) -> Callable[[Callable[Concatenate[S, P], R]], Callab
                 return method(self, *args, **kwargs)
             except EngineDead:
                 failure = EngineDead(f"shard {self.shard_id}: the engine died while {step}")
-            except (DataError, ShardError, VotingError) as error:
+            except (DataError, ShardError, VotingError, *also) as error:
                 failure = type(error)(*error.args)
             except KeyboardInterrupt:
                 failure = KeyboardInterrupt()

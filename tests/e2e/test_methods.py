@@ -61,10 +61,11 @@ def test_what_is_not_private_has_to_be_asked_for(cli):
     assert not (cli.folder / "refused").exists()
 
 
-def test_a_method_without_its_trainer_is_refused_in_one_line(cli):
+def test_a_renderer_that_can_not_be_trained_is_refused_in_one_line(cli):
     refused = cli(*cli.run_arguments("finetune", "method=dp-finetune"))
     assert refused.returncode == 2 and len(refused.stderr.strip().splitlines()) == 1
-    assert "dp-finetune can't be run" in refused.stderr
+    assert "dp-finetune trains a model of kind 'diffusers'" in refused.stderr
+    assert not (cli.folder / "finetune").exists()
 
 
 @pytest.mark.parametrize(

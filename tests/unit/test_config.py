@@ -1,5 +1,6 @@
 import copy
 import json
+import math
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -20,6 +21,7 @@ from spti_ray.config_load import (
     pinned,
     resolved,
 )
+from spti_ray.dp.history import UNCERTIFIED
 from spti_ray.models.factory import engines_config
 
 JOBS = sorted((Path(__file__).parents[2] / "jobs").glob("*.yaml"))
@@ -361,6 +363,8 @@ PLACEMENT = {
     "runtime.unit_crashes": 5,
     "runtime.unit_timeout_s": 60.0,
     "runtime.in_flight_per_actor": 9,
+    "finetune.records_at_once": 2,
+    "finetune.save_every_s": 1.0,
 }
 RELEVANT = {
     "privacy.epsilon": 1.5,
@@ -388,6 +392,7 @@ RELEVANT = {
     "runtime.seed": 1,
     "runtime.engines": "fake",
     "ledger.path": "elsewhere",
+    "finetune.steps": 7,
 }
 
 
@@ -474,6 +479,12 @@ def test_what_is_not_private_says_why_and_the_rest_is_charged_or_uses_no_private
     captions = parse_config(MINIMAL | allowed | {"method": "captions"})
     assert "captions" in captions.not_private and not captions.is_charged
     assert "method: captions makes renders of captions" in refusal(MINIMAL | {"method": "captions"})
+    trained = parse_config(MINIMAL | {"method": "dp-finetune"})
+    assert trained.uncertified.endswith(UNCERTIFIED) and trained.stays_inside
+    assert not trained.not_private and not trained.is_charged and not trained.has_shards and trained.uses_private_data
+    assert "epsilon inf" in refusal(
+        MINIMAL | {"method": "dp-finetune", "privacy": {"epsilon": math.inf, "delta": 1e-5}}
+    )
     random = parse_config(MINIMAL | {"method": "random"})
     assert not random.not_private and not random.is_charged and not random.uses_private_data
     assert parse_config(MINIMAL).is_charged and parse_config(MINIMAL | allowed).is_charged

@@ -208,3 +208,31 @@ def test_a_run_that_was_measured_to_the_end_has_only_its_release_left(make_confi
     config = make_config()
     texts_released = 5  # of 6 images, one of which is a second one: 12 candidates, 0.4 of which survive
     assert total_steps(config, from_generation=2) == config.release.images - texts_released
+
+
+def test_a_fine_tuning_is_planned_with_its_noise_its_steps_and_its_epsilon(make_config):
+    embedded = {"method": "dp-finetune", "runtime__engines": "embedded"}
+    config = make_config(**embedded, finetune__steps=4, finetune__spare_steps=1)
+    summary = plan_summary(config)
+    assert summary["achieved_epsilon"] <= summary["epsilon"] == config.privacy.epsilon
+    assert (summary["steps"], summary["spare_steps"], summary["sample_rate"]) == (4, 1, 0.25)
+    assert "sigma" not in summary and summary["texts_to_write"] == 0
+    text = "\n".join(plan_lines(summary))
+    assert "NOT CERTIFIED" in text and f"noise multiplier {summary['noise_multiplier']:.4f}" in text
+    assert "4 steps and 1 spare" in text and "internal/not-certified" in text
+    open_privacy = {"epsilon": float("inf"), "delta": 1e-5, "allow_not_private": True}
+    summary = plan_summary(make_config(**embedded, privacy=open_privacy))
+    assert summary["noise_multiplier"] == 0 and "epsilon" not in summary
+    assert "NOT PRIVATE" in plan_lines(summary)[0]
+
+
+def test_a_batch_larger_than_the_estimate_is_refused_in_one_line(make_config):
+    with pytest.raises(ConfigError, match=r"^finetune: a batch of 20 of about 10 records"):
+        plan_summary(
+            make_config(
+                method="dp-finetune",
+                runtime__engines="embedded",
+                finetune__batch_size=20,
+                finetune__records_estimate=10,
+            )
+        )

@@ -5,25 +5,27 @@ from typing import get_args
 import pytest
 
 from spti_ray.actors.engine_actor import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineActor
-from spti_ray.actors.making import MAKE
+from spti_ray.actors.making import MAKE, TRAIN
 from spti_ray.actors.placement import plan, roles_needed
 from spti_ray.actors.roles import serving_roles
 from spti_ray.config import Method
 from spti_ray.config_load import ConfigError
 from spti_ray.models.factory import FAKE
-from spti_ray.planning import NOT_YET, check_engines
+from spti_ray.planning import check_engines
 from tests.unit.conftest import config_with
 
 OPEN = {"epsilon": 2.0, "delta": 1e-5, "allow_not_private": True}
 
 
-def test_every_method_is_made_or_refused_in_one_line():
-    assert set(MAKE) | set(NOT_YET) == set(get_args(Method)) and not set(MAKE) & set(NOT_YET)
+def test_every_method_is_made():
+    assert set(MAKE) == set(get_args(Method)) > set(TRAIN)
     for method in MAKE:
-        check_engines(config_with(method=method, privacy=OPEN))
-    for method in NOT_YET:
-        with pytest.raises(ConfigError, match=f"{method} can't be run"):
-            check_engines(config_with(method=method))
+        engines = "embedded" if method in TRAIN else "fake"
+        check_engines(config_with(method=method, privacy=OPEN, runtime__engines=engines))
+    with pytest.raises(
+        ConfigError, match="dp-finetune trains a model of kind 'diffusers', and this is 'fake-renderer'"
+    ):
+        check_engines(config_with(method="dp-finetune", privacy=OPEN, runtime__engines="fake"))
 
 
 @pytest.mark.parametrize("method", [method for method in MAKE if method != "captions"])
@@ -46,6 +48,10 @@ def test_a_renderer_that_serves_shards_takes_no_turns():
     check_engines(config_with(method="pe-image", privacy=OPEN, **turns))
     with pytest.raises(ConfigError, match=r"take_turns: with method: captions"):
         check_engines(config_with(method="captions", privacy=OPEN, **turns))
+
+
+def test_a_trainer_has_the_renderers_place_and_no_shard_is_started():
+    assert [bundle.role for bundle in plan(config_with(method="dp-finetune"), FAKE)] == ["renderer"]
 
 
 def test_generation_0_alone_has_no_shards():

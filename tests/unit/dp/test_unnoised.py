@@ -8,6 +8,7 @@ import pytest
 from spti_ray.dp.accounting import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.chain import LedgerError
+from spti_ray.dp.history import UNCERTIFIED
 from spti_ray.dp.ledger import Ledger, note_evaluation
 from spti_ray.dp.spend import lifetime_spent, spend_of
 from spti_ray.dp.storage import open_chain
@@ -88,6 +89,19 @@ def test_certificates_of_later_runs_tell_it_and_the_composition_is_as_before(led
     spend = spend_of(ledger.entries(), "second")
     assert spend.queries == 1 and len(spend.runs) == 2 and spend.lifetime_private
     json.dumps(told, allow_nan=False)
+
+
+def test_what_has_no_certificate_is_told_apart_from_what_is_not_private(ledger, tmp_path):
+    ledger.note_look("closed-run", f"dp-finetune at epsilon 1{UNCERTIFIED}")
+    ledger.open_run("first", PLAN, "c", "n", True).reserve(0, "ab", 4, "v")
+    tuning = certificate(ledger.entries(), "first")["tuning"]
+    assert tuning["uncertified_runs"] == [{"run": "closed-run", "what": "dp-finetune at epsilon 1, uncertified"}]
+    assert "not_private_runs" not in tuning and "no protection at all" not in tuning["in_words"]
+    assert "have no certificate" in tuning["in_words"] and "dp-finetune at epsilon 1" in tuning["in_words"]
+    gate_of(ledger, tmp_path).open()
+    tuning = certificate(ledger.entries(), "first")["tuning"]
+    assert [run["run"] for run in tuning["not_private_runs"]] == ["open-run"]
+    assert [run["run"] for run in tuning["uncertified_runs"]] == ["closed-run"]
 
 
 def test_the_ledgers_views_know_of_it(ledger, tmp_path):

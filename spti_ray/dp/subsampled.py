@@ -1,0 +1,139 @@
+"""What DP-SGD's noise costs: the Gaussian mechanism on Poisson samples, composed over steps.
+
+In a step each unit takes part with probability q, by itself, and gives a vector of length C at most; the sum gets
+Gaussian noise of standard deviation C * noise_multiplier. Adding or removing one unit is the relation, as for votes.
+Figures are upper bounds from privacy loss distributions (dp-accounting, connect-the-dots); nothing is rounded towards
+less privacy. They hold for exact real arithmetic; see `baselines` for what the floating-point noise of a
+trainer leaves of them.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
+
+from spti_ray.dp.accounting import RAISE, analytic_gaussian_sigma
+
+_LEAST_NOISE = 0.3
+"""Smaller multipliers cost the accountant gigabytes. Who asks for an epsilon that allows them gets this much noise."""
+
+_MAX_NOISE = 1e4
+_MAX_STEPS = 100_000
+_RATE_BITS = 24
+"""A float32 uniform draw is a multiple of 2^-24, so that a rate which is one too is met exactly."""
+
+
+@dataclass(frozen=True)
+class SgdPlan:
+    """The noise of a training, fixed before its first step. All fields are public.
+
+    `achieved_epsilon` <= `epsilon` is certified at `delta` for `max_steps` steps under add/remove of one unit.
+    """
+
+    epsilon: float
+    delta: float
+    sample_rate: float
+    steps: int
+    spare_steps: int
+    noise_multiplier: float
+    achieved_epsilon: float
+
+    @property
+    def max_steps(self) -> int:
+        """Steps paid for: those of the training, and spares for steps that a crash loses."""
+        return self.steps + self.spare_steps
+
+
+def sample_rate(batch_size: float, records_estimate: float) -> float:
+    """q = batch_size / records_estimate, rounded down to what a float32 draw meets exactly. Both are public numbers.
+
+    ValueError with one line unless 2^-24 <= q <= 1.
+    """
+    rate = math.floor(batch_size / records_estimate * 2**_RATE_BITS) / 2**_RATE_BITS
+    if not 0 < rate <= 1:
+        raise ValueError(
+            f"a batch of {batch_size:g} of about {records_estimate:g} records is a sampling rate outside of (0, 1]"
+        )
+    return rate
+
+
+@lru_cache(maxsize=64)
+def calibrate_sgd(epsilon: float, delta: float, rate: float, steps: int, spare_steps: int = 0) -> SgdPlan:
+    """The smallest noise, to 0.1 %, whose certified epsilon at `delta` is at most `epsilon` for all planned steps."""
+    if not 0 < epsilon <= 100 or not 0 < delta < 0.5:
+        raise ValueError(f"epsilon must be in (0, 100] and delta in (0, 0.5), not {epsilon} and {delta}")
+    if steps < 1 or spare_steps < 0 or steps + spare_steps > _MAX_STEPS:
+        raise ValueError(f"steps and spare steps must be from 1 to {_MAX_STEPS} together")
+    count = steps + spare_steps
+
+    def is_enough(noise: float) -> bool:
+        return sgd_epsilon(noise, rate, count, delta) <= epsilon
+
+    # Sampling saves about the factor q, never more; small multipliers take the accountant longest, so from above.
+    high = max(_LEAST_NOISE, 2 * rate * math.sqrt(count) * analytic_gaussian_sigma(epsilon, delta))
+    while not is_enough(high):
+        high *= 2
+        if high > _MAX_NOISE:
+            raise ValueError(f"epsilon {epsilon} at delta {delta} over {count} steps is beyond what can be certified")
+    low = max(_LEAST_NOISE, high / 2)
+    while low > _LEAST_NOISE and is_enough(low):
+        low, high = max(_LEAST_NOISE, low / 2), low
+    if is_enough(low):
+        high = low
+    elif high > low:
+        high = _smallest(epsilon, delta, rate, count, low, high)
+    # The search kept to one grid of losses; only what the multiplier's own grid certifies is used.
+    while not is_enough(high):
+        high *= RAISE
+    return SgdPlan(epsilon, delta, rate, steps, spare_steps, high, sgd_epsilon(high, rate, count, delta))
+
+
+def _smallest(epsilon: float, delta: float, rate: float, count: int, low: float, high: float) -> float:
+    """The library's search between a multiplier that costs too much and one that does not."""
+    from dp_accounting import mechanism_calibration  # pyright: ignore[reportMissingTypeStubs]
+
+    library: Any = mechanism_calibration
+    return float(
+        library.calibrate_dp_mechanism(
+            lambda: _accountant(_grid(low, rate)),
+            lambda noise: _event(cast(float, noise), rate, count),  # pyright: ignore[reportUnknownLambdaType]
+            epsilon,
+            delta,
+            library.ExplicitBracketInterval(low, high),
+            tol=1e-3 * low,
+        )
+    )
+
+
+@lru_cache(maxsize=1024)
+def sgd_epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> float:
+    """Certified epsilon at `delta` of `steps` steps; 0 of none, infinite without noise."""
+    if steps == 0:
+        return 0.0
+    accountant = _accountant(_grid(noise_multiplier, rate))
+    accountant.compose(_event(noise_multiplier, rate, steps))
+    return float(accountant.get_epsilon(delta))
+
+
+def _grid(noise_multiplier: float, rate: float) -> float:
+    """The step of the grid of privacy losses, a fiftieth of the standard deviation of one step's loss, which is about
+    q / noise; every step gives upper bounds. See `accounting._grid`."""
+    return min(1e-2, max(1e-4, 0.02 * rate / noise_multiplier)) if noise_multiplier > 0 else 1e-4
+
+
+def _accountant(grid: float) -> Any:
+    # Imported here: dp-accounting pulls in SciPy, which takes about a second.
+    from dp_accounting import privacy_accountant  # pyright: ignore[reportMissingTypeStubs]
+    from dp_accounting.pld import pld_privacy_accountant as pld  # pyright: ignore[reportMissingTypeStubs]
+
+    untyped: Any = pld
+    return untyped.PLDAccountant(privacy_accountant.NeighboringRelation.ADD_OR_REMOVE_ONE, grid)
+
+
+def _event(noise_multiplier: float, rate: float, steps: int) -> Any:
+    from dp_accounting import dp_event  # pyright: ignore[reportMissingTypeStubs]
+
+    gaussian = dp_event.GaussianDpEvent(noise_multiplier)
+    return dp_event.SelfComposedDpEvent(dp_event.PoissonSampledDpEvent(rate, gaussian), steps)
