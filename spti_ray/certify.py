@@ -20,7 +20,8 @@ class Certifiable:
 
     def __init__(self, directory: Path) -> None:
         known = read_run(directory)
-        self._directory, self._run, self._config = directory, str(known["run"]), parse_config(known["config"])
+        self._directory, self._config = directory, parse_config(known["config"])
+        self._run = self._config.certified_run(str(known["run"]))
         self._release = directory / "release"
         if not (self._release / "manifest.parquet").is_file():
             raise ConfigError(f"{directory}: the run is not finished; run the same command again first")

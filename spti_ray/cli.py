@@ -16,6 +16,7 @@ from spti_ray.cli_evaluate import evaluate
 from spti_ray.cli_init import init
 from spti_ray.cli_ledger import ledger_app
 from spti_ray.cli_manifest import manifest_app
+from spti_ray.cli_refine import compare, refine
 from spti_ray.cli_submit import submit
 
 app = typer.Typer(
@@ -37,6 +38,12 @@ app.command(
 app.command(
     epilog="Example: `RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... spti submit my.yaml --out /runs/a --address http://head:8265`"
 )(submit)
+app.command(
+    epilog="Examples: `spti refine runs/a --out runs/a-1000 --images 1000` · "
+    "`spti refine runs/a --out runs/a-sdxl --set runtime.engines.renderer.model=stabilityai/sdxl-turbo "
+    "--set runtime.engines.renderer.num_gpus=1`"
+)(refine)
+app.command(epilog="Examples: `spti compare runs/a runs/b` · `spti compare runs/a published/release --json`")(compare)
 app.command(
     epilog="Examples: `spti bench --out runs/bench` · `spti bench --out runs/bench --only votes --json` · "
     "`spti bench --out b --config my.yaml --only engines --price-per-gpu-hour 2.5`"

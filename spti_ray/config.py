@@ -385,6 +385,16 @@ class RuntimeConfig(Section):
         return roles
 
 
+class OriginConfig(Section):
+    """The finished run that this one starts from; `spti refine` writes it."""
+
+    run: str = Field(min_length=1, description="Its id, from its run.yaml.")
+    path: str = Field(min_length=1, description="Its folder.")
+    rerender: bool = Field(
+        default=False, description="Only render its texts: no vote, no charge, and the certificate is its own."
+    )
+
+
 class Config(Section):
     """A whole run."""
 
@@ -404,10 +414,20 @@ class Config(Section):
     ledger: LedgerConfig = LedgerConfig()
     runtime: RuntimeConfig = RuntimeConfig()
     title: Annotated[str, Field(max_length=200)] = "DP synthetic images"
+    origin: OriginConfig | None = Field(default=None, description="Of a run by `spti refine`: what it starts from.")
+
+    @property
+    def rerenders(self) -> bool:
+        """Whether it only renders what another run released: post-processing, in which nobody votes."""
+        return self.origin is not None and self.origin.rerender
+
+    def certified_run(self, run_id: str) -> str:
+        """Whose votes the images of run `run_id` rest on, by the id that ledger and certificate know."""
+        return self.origin.run if self.origin and self.rerenders else run_id
 
     @property
     def uses_private_data(self) -> bool:
-        return self.method != "random"
+        return self.method != "random" and not self.rerenders
 
     @property
     def has_shards(self) -> bool:
@@ -471,6 +491,8 @@ class Config(Section):
                 f"method is pe-image, whose candidates are images, but evolution.voting is {self.evolution.voting}; "
                 "set evolution.voting: image"
             )
+        if self.origin and (self.method == "captions" or math.isinf(self.privacy.epsilon)):
+            raise ValueError("origin: what is not private starts from no release")
         if self.privacy.unit == "group" and not self.data.group_column:
             raise ValueError("privacy.unit is group, but data.group_column is not set")
         return self

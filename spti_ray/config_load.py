@@ -30,6 +30,7 @@ _Section = TypeVar("_Section", bound=BaseModel)
 # What may change between two starts of one run: where and how it runs, not what it computes or what it costs.
 _FREE_TO_CHANGE = (
     "dataset.registration",
+    "origin.path",
     "runtime.address",
     "runtime.node_labels",
     "runtime.placement_timeout_s",

@@ -29,6 +29,7 @@ import yaml
 from spti_ray import __version__
 from spti_ray.config import Config
 from spti_ray.config_load import ConfigError, changed_keys, config_sha256, resolved
+from spti_ray.errors import RunDamaged
 from spti_ray.files import atomic_file, private_folder, write_atomic, write_table_atomic
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.selection import Selected
@@ -251,6 +252,16 @@ class GenerationStore:
             }
         )
         write_table_atomic(self.folder(generation) / "selected.parquet", table)
+
+    def load_selected(self, generation: int, candidates: Candidates) -> tuple[Selected, ...]:
+        """What `save_selected` wrote, of these candidates. RunDamaged if it is not there or of others."""
+        file = self.folder(generation) / "selected.parquet"
+        by_id = {candidate.id: candidate for candidate in candidates}
+        try:
+            rows = pq.read_table(file).to_pylist()
+            return tuple(Selected(by_id[row["id"]], row["count"], row["share"]) for row in rows)
+        except (OSError, KeyError, pa.ArrowInvalid):
+            raise RunDamaged(f"{file}: is missing or damaged; restore the run's folder") from None
 
     def _load_renders(self, generation: int) -> None:
         file = self.folder(generation) / "renders.parquet"

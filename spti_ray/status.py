@@ -31,6 +31,8 @@ class Status:
     lifetime_epsilon_spent: float
     lifetime_epsilon: float | None
     release: str | None
+    rerendering_of: str | None
+    """The run whose texts it renders, if it only does that."""
     steps_begun: int = 0
     """Of a fine-tuning, those that a crash lost included."""
 
@@ -46,6 +48,12 @@ class Status:
             "running": f"a driver works in {directory}",
             "interrupted": "the command that started it goes on with it",
         }
+        if self.rerendering_of:
+            return [
+                f"{directory}: {self.title}, run {self.run}",
+                f"{self.state}: {then[self.state]}",
+                f"a re-rendering of run {self.rerendering_of}: nothing is charged, and its certificate holds",
+            ]
         if self.epsilon is None:
             made = f"texts of {self.generation} generation(s) are there"
             return [
@@ -84,6 +92,7 @@ def status_of(directory: Path) -> Status:
         lifetime_epsilon=spend.lifetime_budget if spend else config.dataset.lifetime_epsilon,
         release=str(run.release) if run.finished else None,
         steps_begun=run.steps_charged,
+        rerendering_of=config.certified_run("") or None,
     )
 
 

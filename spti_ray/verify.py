@@ -165,6 +165,9 @@ def _check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
         yield Check(
             f"release.{field}", equal, _shown(named.get(field)) if equal else f"the files say {found.get(field)}"
         )
+    if of := found.get("rerendering_of"):
+        run = str(_at(document, "run.id"))
+        yield Check("run.id of a re-rendering", of == run, f"the manifest says the texts are those of run {of}")
     rows = pq.read_table(release / "manifest.parquet", columns=["file", "sha256"]).to_pylist()
     wrong: list[str] = []
     for row in rows:

@@ -29,6 +29,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     "recommend": {"config_load", "dp", "planning"},
     # The gate and the votes, attacked with canaries instead of images.
     "audit": {"dp", "private"},
+    # From a finished run to one that starts from it.
+    "origin": {"config_load", "dp", "public", "rundir"},
+    "refine": {"config_load", "models", "origin"},
+    # Two runs side by side, from their files.
+    "compare": {"config_load", "public", "rundir"},
     # From a release and its ledger to the proof of each field; and certificates made anew.
     "verify": {"config_load", "dp", "public", "rundir"},
     "status": {"config_load", "dp", "rundir"},
@@ -40,8 +45,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rundir": {"config_load", "public"},
     "ledger_view": {"dp"},
     "actors": {
-        "baselines", "config_load", "dp", "evolve", "models", "planning", "private", "progress", "public", "report",
-        "rundir", "timeline", "timings",
+        "baselines", "config_load", "dp", "evolve", "models", "origin", "planning", "private", "progress", "public",
+        "report", "rundir", "timeline", "timings",
     },
     # DP fine-tuning: beside the votes and the gate, of which it knows only what a step of DP-SGD costs.
     "baselines": {"config_load", "dp.subsampled", "models", "private"},
@@ -55,13 +60,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What Kubernetes is told; of the actors, how a run is split into bundles.
     "manifest": {"actors.placement", "config_load", "models"},
     "cli": {
-        "actors", "audit", "certify", "cli_bench", "cli_common", "cli_evaluate", "cli_init", "cli_ledger",
+        "actors", "audit", "certify", "cli_bench", "cli_common", "cli_evaluate", "cli_init", "cli_ledger", "cli_refine",
         "cli_manifest", "cli_submit", "config_load", "doctor", "planning", "recommend", "report", "rundir", "status",
         "verify",
     },
     "cli_bench": {"bench", "cli_common", "config_load", "models"},
     "cli_common": set(),
     "cli_evaluate": {"cli_common", "evaluate"},
+    "cli_refine": {"actors", "cli_common", "compare", "refine"},
     # Before there is a run: nothing of it may reach the private side.
     "cli_init": {"cli_common", "config_load", "models", "public", "starter"},
     "cli_ledger": {"cli_common", "config_load", "ledger_view"},
@@ -82,7 +88,17 @@ ONLY_IN: dict[str, set[str]] = {
     "opendp": {"dp"},
     "dp_accounting": {"dp"},
     "matplotlib": {"bench", "report"},
-    "typer": {"cli", "cli_bench", "cli_common", "cli_evaluate", "cli_init", "cli_ledger", "cli_manifest", "cli_submit"},
+    "typer": {
+        "cli",
+        "cli_bench",
+        "cli_common",
+        "cli_evaluate",
+        "cli_init",
+        "cli_ledger",
+        "cli_manifest",
+        "cli_refine",
+        "cli_submit",
+    },
     "obstore": {"dp"},
     "sklearn": {"evaluate"},
     "jsonschema": {"manifest"},

@@ -23,7 +23,7 @@ from spti_ray import __version__
 from spti_ray.actors.captions import start_caption_shards
 from spti_ray.actors.cluster import Reserved, cluster
 from spti_ray.actors.kept_units import KEPT_ROLES, KeptUnits
-from spti_ray.actors.making import MAKE, TRAIN, Stage
+from spti_ray.actors.making import TRAIN, Stage, make
 from spti_ray.actors.metrics import Metrics
 from spti_ray.actors.placement import plan, roles_needed
 from spti_ray.actors.pool import Pool
@@ -46,10 +46,11 @@ from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.models.factory import engines_config
+from spti_ray.origin import Origin
 from spti_ray.planning import check_engines, noise_plan, sgd_plan, total_steps
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.progress import Progress
-from spti_ray.public.release import write_release
+from spti_ray.public.release import Models, write_release
 from spti_ray.report.build import build_report
 from spti_ray.rundir import RunDir
 from spti_ray.timeline import Timeline
@@ -76,13 +77,14 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
     source = None
     if config.uses_private_data:
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
+    origin = Origin.of(config.origin) if config.origin else None
     run = RunDir.open(out, config)
     try:
         if run.finished:
             console.print(f"{out} is finished: {run.release}. Nothing to do.", highlight=False, soft_wrap=True)
             return run.release
         with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
-            return _Run(config, run, source, console, noise or OpenDPNoise()).go()
+            return _Run(config, run, source, origin, console, noise or OpenDPNoise()).go()
     finally:
         run.unlock()
 
@@ -91,11 +93,18 @@ class _Run:
     """The pieces of one attempt at a run."""
 
     def __init__(
-        self, config: Config, run: RunDir, source: Source | None, console: Console, noise: NoiseSource
+        self,
+        config: Config,
+        run: RunDir,
+        source: Source | None,
+        origin: Origin | None,
+        console: Console,
+        noise: NoiseSource,
     ) -> None:
         self._config = config
         self._run = run
         self._source = source
+        self._origin = origin
         self._console = console
         self._timings = Timings()
         self._timeline = Timeline()
@@ -136,6 +145,8 @@ class _Run:
             self._ledger.note_look(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
         if isinstance(self._gate, Gate):
             self._attempt = self._gate.spent().attempts
+        # A ledger that is not here is told now and not after everything was rendered.
+        self._certificate()
         for line in hello(config, run, self._gate, self._ledger.location, self._attempt):
             self._progress.note(line)
         if not run.release.is_dir():
@@ -215,7 +226,7 @@ class _Run:
             for role in actors
         }
 
-        def render_only() -> None:
+        def render_only() -> Models:
             nonlocal models
             self._timings.lap(None)
             self._timeline.lap("release")
@@ -228,23 +239,33 @@ class _Run:
                     pools[role].shrink()
                 reserved.give_back(role)
             self._kept.begin(config.evolution.generations)
+            return models
 
         streams = RayEngines(pools, engines)
         run.staging.mkdir(parents=True, exist_ok=True)
-        stage = Stage(config, run, streams, self._gate, voter, self, render_only)
-        items = MAKE[config.method](stage)
+        if config.rerenders:
+            self._progress.expect(config.release.images)
+        items = make(Stage(config, run, streams, self._gate, voter, self, render_only, self._origin))
         with self._timings.timed("release"):
             if config.stays_inside:
                 seal(run.staging, config, items, models)
             else:
-                document = certificate(self._ledger.entries(), run.run_id) if config.is_charged else None
-                write_release(run.staging, config, items or [], models, document)
+                if self._origin and config.rerenders:
+                    # The texts are still those of its writer.
+                    models = {**self._origin.models, **models}
+                write_release(run.staging, config, items or [], models, self._certificate())
         log.info("units of an earlier attempt: %d", self._kept.found)
         for role, pool in pools.items():
             if pool.given_up:
                 self._progress.note(
                     f"{role}: {pool.given_up} unit(s) failed for good; see {run.internal / 'driver.log'}"
                 )
+
+    def _certificate(self) -> dict[str, Any] | None:
+        """As of now: this run's, or of a re-rendering that of the run whose texts it renders; None if there is none."""
+        if self._origin and self._config.rerenders:
+            return self._origin.certificate()
+        return certificate(self._ledger.entries(), self._run.run_id) if self._config.is_charged else None
 
     def _start_shards(
         self, reserved: Reserved, bundles: Any, engines: EnginesConfig, session: str, models: dict[str, Any]

@@ -18,9 +18,12 @@ from spti_ray.config import Config, EnginesConfig, Method
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.evolve import Watcher, evolve
+from spti_ray.models.factory import engines_config
+from spti_ray.origin import Origin
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.population import Population
 from spti_ray.public.recipes import Recipes, check_varies
+from spti_ray.public.release import Models
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected, allot_images
@@ -42,8 +45,10 @@ class Stage:
     voter: RayVoter
     """The shards, which are at work already; none where no private data are used."""
     watch: Watcher
-    render_only: Callable[[], None]
-    """From here on nothing but the renderer is needed."""
+    render_only: Callable[[], Models]
+    """From here on nothing but the renderer is needed. Says what each role runs."""
+    origin: Origin | None = None
+    """The finished run that this one starts from, if it does."""
 
 
 def _evolved(stage: Stage) -> list[ReleaseItem]:
@@ -72,6 +77,24 @@ def _unvoted(stage: Stage) -> list[ReleaseItem]:
     everyone = sorted(population.initial(), key=lambda candidate: candidate.id)
     log.info("texts: %s", dict(population.outcomes))
     return _rendered(stage, tuple(Selected(candidate, count=0, share=1) for candidate in everyone), ScoreCache())
+
+
+def _rerendered(stage: Stage) -> list[ReleaseItem]:
+    """The texts of a finished run, in other images or in more. No shard, no gate: post-processing."""
+    config, origin = stage.config, stage.origin
+    assert origin is not None
+    cache = ScoreCache(renders=RenderSpool(stage.run.path))
+    texts = origin.texts(cache)
+    models = stage.render_only()
+    ours, theirs = engines_config(config.runtime.engines), engines_config(origin.config.runtime.engines)
+    again = origin.renders_as(config, ours.renderer, theirs.renderer, models)
+    log.info("images of run %s are %s", origin.run_id, "taken as they are" if again else "rendered anew")
+    allotted = allot_images(
+        texts, config.evolution.quota(config.release.images), config.release.images_per_text, config.are_images
+    )
+    recipes = Recipes(config, cache.render_of)
+    voted, made = (cache.renders, origin.images()) if again else ({}, lambda item: None)
+    return render_release(stage.run.staging, allotted, voted, stage.streams, recipes, made)
 
 
 def _from_captions(stage: Stage) -> None:
@@ -109,6 +132,11 @@ def _rendered(
     return render_release(stage.run.staging, allotted, cache.renders, stage.streams, recipes)
 
 
+def make(stage: Stage) -> list[ReleaseItem] | None:
+    """Make `staging/images`, and say what they are where that may be said."""
+    return _rerendered(stage) if stage.config.rerenders else MAKE[stage.config.method](stage)
+
+
 MAKE: Mapping[Method, Callable[[Stage], list[ReleaseItem] | None]] = {
     "spti": _evolved,
     "pe-image": _evolved,
@@ -116,7 +144,7 @@ MAKE: Mapping[Method, Callable[[Stage], list[ReleaseItem] | None]] = {
     "captions": _from_captions,
     "dp-finetune": _finetuned,
 }
-"""Makes `staging/images`, and says what they are where that may be said."""
+"""What `make` does for each method."""
 
 TRAIN: Mapping[Method, Callable[..., EnginesConfig]] = {"dp-finetune": fine_tune}
 """In the run's resources, before engines have them: returns the engines that are then started. See `fine_tune`."""

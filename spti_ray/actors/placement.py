@@ -53,6 +53,8 @@ ACCELERATOR = "ray.io/accelerator-type"
 
 def roles_needed(config: Config) -> tuple[Role, ...]:
     """The engine roles that this configuration uses, in the order in which they should start (slowest first)."""
+    if config.rerenders:
+        return ("renderer",)
     if config.method == "pe-image":
         return ("renderer", "image_embedder")
     if config.method == "random":

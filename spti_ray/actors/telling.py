@@ -22,6 +22,11 @@ def hello(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, ledger:
             f"{config.title}: epsilon {privacy.epsilon:g}, delta {privacy.delta:g} per {privacy.unit}; "
             f"{noise.generations} generations of {config.evolution.candidates} {what}, sigma {noise.sigma:.3f}"
         )
+    elif config.rerenders:
+        yield (
+            f"{config.title}: a re-rendering of run {config.certified_run('')}: {config.release.images} images. "
+            "Post-processing: no private data are used and nothing is charged; the certificate is that of the run"
+        )
     elif config.not_private:
         yield (
             f"{config.title}: NOT PRIVATE: {config.not_private}. No certificate and no release; recorded in {ledger}"
@@ -55,6 +60,8 @@ def goodbye(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, timin
             f"{spent.lifetime_epsilon:.4f} of {_budget(spent)}; see {run.release / 'privacy.json'}"
         )
         yield f"prove it: spti verify {run.path}   audit this build: spti audit {run.path}"
+    if config.rerenders and (run.release / "privacy.json").is_file():
+        yield f"prove it: spti verify {run.path}"
     if config.uses_private_data:
         yield f"records that could not be used, if any: {run.internal / 'ingest.jsonl'} (private)"
     if config.stays_inside:

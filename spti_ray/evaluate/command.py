@@ -131,7 +131,9 @@ def _subject(request: Request) -> _Subject:
         config = parse_config(known["config"])
         out = request.out or private_folder(directory / "internal") / "evaluation"
         run = RunDir(directory, str(known["run"]), config)
-        return _Subject(_of_run(request, run), out, run.run_id, config, who.voters_of(config))
+        # A look at a re-rendering is a look at the run whose texts it renders.
+        run_id = config.certified_run(run.run_id)
+        return _Subject(_of_run(request, run), out, run_id, config, who.voters_of(config))
     if (directory.parent / "run.yaml").is_file():
         raise ConfigError(f"{directory}: is part of a run; name the run's folder, {directory.parent}")
     if request.generation is not None or request.candidates:

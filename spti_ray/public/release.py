@@ -28,6 +28,9 @@ MODELS_KEY = b"spti_ray.models"
 METHOD_KEY = b"spti_ray.method"
 """Key of the manifest's Parquet metadata that holds the configured method."""
 
+RERENDERING_KEY = b"spti_ray.rerendering_of"
+"""Key of the manifest's Parquet metadata that holds, of a re-rendering, the run whose texts were rendered."""
+
 Models = Mapping[str, Mapping[str, str]]
 
 
@@ -46,7 +49,8 @@ def write_release(
     """
     _check_files(folder, items)
     hashes = [sha256_of(folder / item.file) for item in items]
-    write_table_atomic(folder / "manifest.parquet", manifest(items, models, hashes, config.method))
+    of = config.certified_run("")
+    write_table_atomic(folder / "manifest.parquet", manifest(items, models, hashes, config.method, of))
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
@@ -69,8 +73,9 @@ def facts(folder: Path) -> dict[str, Any]:
     path = folder / "manifest.parquet"
     metadata = pq.read_metadata(path)
     # Releases of earlier versions say no method.
-    method = (metadata.metadata or {}).get(METHOD_KEY)
-    said = {"method": method.decode()} if method else {}
+    told = {"method": METHOD_KEY, "rerendering_of": RERENDERING_KEY}
+    kept = metadata.metadata or {}
+    said = {name: kept[key].decode() for name, key in told.items() if key in kept}
     return {"images": metadata.num_rows, "manifest_sha256": sha256_of(path)} | said
 
 
@@ -88,10 +93,12 @@ def _certify(
     write_atomic(folder / "datasheet.md", datasheet(folder, config, items, models, certificate))
 
 
-def manifest(items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str], method: Method) -> pa.Table:
+def manifest(
+    items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str], method: Method, rerendering_of: str = ""
+) -> pa.Table:
     """One row per image, with the SHA-256 of its file and the model and revision of each public role.
 
-    The schema's metadata has all models, and the method.
+    The schema's metadata has all models, the method, and of a re-rendering the run whose texts were rendered.
     """
     columns: dict[str, pa.Array] = {
         "file": pa.array([item.file for item in items], pa.string()),
@@ -110,6 +117,8 @@ def manifest(items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str]
     table = pa.table(columns)
     plain = {role: dict(identity) for role, identity in models.items()}
     said = {MODELS_KEY: json.dumps(plain, sort_keys=True).encode(), METHOD_KEY: method.encode()}
+    if rerendering_of:
+        said[RERENDERING_KEY] = rerendering_of.encode()
     return table.replace_schema_metadata(said)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from spti_ray.errors import NothingMade
@@ -21,11 +21,12 @@ def render_release(
     voted: Mapping[str, RenderedImage],
     engines: Engines,
     recipes: Recipes,
+    made: Callable[[ReleaseItem], bytes | None] = lambda item: None,
 ) -> list[ReleaseItem]:
     """Write `staging/images/NNNNN.png` for each (candidate, number of images) and return the release's items.
 
-    The first image of a text is the render that was voted on, where there is one; images that an interrupted run
-    left are kept. An image that can't be rendered is left out.
+    The first image of a text is the render that was voted on, where there is one; `made` has the PNG of any other that
+    was rendered before; images that an interrupted run left are kept. An image that can't be rendered is left out.
 
     Raises NothingMade if not one image could be rendered.
     """
@@ -38,8 +39,9 @@ def render_release(
         reusable = voted.get(item.candidate_id) if item.variant == 0 else None
         if (staging / item.file).exists():
             continue
-        if reusable is not None:
-            write_atomic(staging / item.file, reusable.png)
+        png = reusable.png if reusable is not None else made(item)
+        if png is not None:
+            write_atomic(staging / item.file, png)
         else:
             missing.append((item, candidate))
     failed: set[str] = set()

@@ -97,6 +97,7 @@ def build_report(run_dir: Path) -> Path:
         .get_template("report.html.j2")
         .render(
             run=run,
+            rerendering_of=_rerendering_of(run.config),
             title=run.config.get("title") or "DP synthetic images",
             num_texts=len({image.candidate_id for image in run.images}),
             attacker=attacker_in_words(run.certificate) if run.certificate else None,
@@ -237,6 +238,12 @@ def _lineages(run: RunData) -> list[list[Any]]:
 def _steps(chain: Sequence[Any]) -> list[tuple[Any, list[tuple[str, bool]]]]:
     texts = [None, *(candidate.text for candidate in chain)]
     return [(candidate, changed_words(before, candidate.text)) for candidate, before in zip(chain, texts, strict=False)]
+
+
+def _rerendering_of(config: Mapping[str, Any]) -> str:
+    """The run whose texts were rendered, where that is all that was done."""
+    origin = config.get("origin") or {}
+    return str(origin["run"]) if origin.get("rerender") else ""
 
 
 def _environment() -> jinja2.Environment:

@@ -54,6 +54,14 @@ def test_a_trainer_has_the_renderers_place_and_no_shard_is_started():
     assert [bundle.role for bundle in plan(config_with(method="dp-finetune"), FAKE)] == ["renderer"]
 
 
+def test_a_rerendering_has_no_shards_and_no_engine_but_the_renderer():
+    origin = {"run": "r", "path": "runs/r", "rerender": True}
+    for method in ("spti", "pe-image", "random"):
+        config = config_with(method=method, origin=origin)
+        assert [bundle.role for bundle in plan(config, FAKE)] == ["renderer"]
+        assert not config.uses_private_data and not config.is_charged
+
+
 def test_generation_0_alone_has_no_shards():
     assert [bundle.role for bundle in plan(config_with(method="random"), FAKE)] == ["writer", "renderer"]
     bundles = plan(config_with(method="captions", privacy=OPEN), FAKE)

@@ -1,0 +1,165 @@
+"""A finished run as the start of another: what `spti refine` takes over from its folder.
+
+All of it is public or differentially private: voted texts, their renders, the release and the certificate. Nothing in
+the run's `internal/` is opened, and nothing is written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from spti_ray.config import Config, EngineConfig, OriginConfig
+from spti_ray.config_load import ConfigError, parse_config
+from spti_ray.dp.certificate import certificate
+from spti_ray.dp.history import openings
+from spti_ray.dp.ledger import Ledger
+from spti_ray.errors import RunDamaged
+from spti_ray.files import sha256_of
+from spti_ray.public.release import MODELS_KEY, Models
+from spti_ray.public.scoring import ScoreCache
+from spti_ray.public.selection import Selected
+from spti_ray.rundir import GenerationStore, RunDir, read_run
+from spti_ray.types import Candidate, Candidates, ReleaseItem
+
+WHICH = {"kind", "model", "revision", "dtype", "options"}
+"""Settings of an engine that decide what it makes."""
+
+_IMAGE_COLUMNS = ["file", "sha256", "text", "label", "generation", "candidate_id", "parent_id", "variant", "seed"]
+
+
+class Origin:
+    """A finished run with a release. ConfigError, in one line, if the folder holds none that can be started from."""
+
+    def __init__(self, folder: Path) -> None:
+        known = read_run(folder)
+        self.folder, self.run_id, self.raw = folder, str(known["run"]), known["config"]
+        self.config: Config = parse_config(self.raw)
+        if self.config.not_private:
+            raise ConfigError(f"{folder}: its run is not private and has no release to start from")
+        if self.config.origin and self.config.rerenders:
+            raise ConfigError(
+                f"{folder}: is a re-rendering of run {self.config.origin.run}; refine that one, "
+                f"in {self.config.origin.path}"
+            )
+        self._run = RunDir(folder, self.run_id, self.config)
+        if not self._run.finished:
+            raise ConfigError(f"{folder}: the run is not finished; run the same command again first")
+
+    @classmethod
+    def of(cls, wanted: OriginConfig) -> Origin:
+        """The run that a configuration names."""
+        origin = cls(Path(wanted.path))
+        if origin.run_id != wanted.run:
+            raise ConfigError(
+                f"{wanted.path}: holds run {origin.run_id}, not {wanted.run}; give the folder of that one"
+            )
+        return origin
+
+    @property
+    def last_generation(self) -> int | None:
+        """The last that was voted on; None where nobody voted."""
+        found = [path.parent.name for path in self._run.generations.glob("*/selected.parquet")]
+        return max((int(name) for name in found if name.isdigit()), default=None)
+
+    @property
+    def models(self) -> Models:
+        """What each role ran."""
+        metadata = pq.read_metadata(self._run.release / "manifest.parquet").metadata or {}
+        return json.loads(metadata.get(MODELS_KEY, b"{}"))
+
+    def texts(self, cache: ScoreCache) -> tuple[Selected, ...]:
+        """What may be rendered, in rank order: the survivors of the last generation, whose voted renders are put into
+        `cache` with those of their parents. Where what was released was never voted on, the released texts.
+
+        RunDamaged if a file of the run is gone.
+        """
+        selected = self._survivors(cache)
+        if self.config.release.texts == "varied" or not selected:
+            selected = self._released()
+        wanted = {item.candidate.id for item in selected} | {item.candidate.parent_id or "" for item in selected}
+        cache.keep_only(wanted)
+        return selected
+
+    def _survivors(self, cache: ScoreCache) -> tuple[Selected, ...]:
+        last = self.last_generation
+        if last is None:
+            return ()
+        store = GenerationStore(self._run, cache)
+        candidates: Candidates | None = None
+        for folder in sorted(self._run.generations.iterdir()):
+            if folder.name.isdigit() and int(folder.name) <= last:
+                candidates = store.load(int(folder.name))
+                # Of all generations but the last only the renders are wanted.
+                if int(folder.name) < last:
+                    cache.rows = {"image": {}, "text": {}}
+        if candidates is None:
+            raise RunDamaged(f"{store.folder(last)}: its candidates are gone; restore the run's folder")
+        return store.load_selected(last, candidates)
+
+    def _released(self) -> tuple[Selected, ...]:
+        rows = self._image_rows()
+        times = Counter(row["candidate_id"] for row in rows)
+        sampled = self.config.evolution.selection == "sample"
+        texts = {
+            row["candidate_id"]: Candidate(
+                row["candidate_id"], row["text"], row["label"], row["generation"], row["parent_id"]
+            )
+            for row in rows
+        }
+        return tuple(Selected(text, 0, times[text.id] if sampled else 1) for text in texts.values())
+
+    def images(self) -> Callable[[ReleaseItem], bytes | None]:
+        """Finds the PNG of an image that the run released already: the same text, variant and seed.
+
+        The finder raises RunDamaged where the file is not what the manifest says.
+        """
+        known = {(row["candidate_id"], row["variant"], row["seed"]): row for row in self._image_rows()}
+
+        def find(item: ReleaseItem) -> bytes | None:
+            row = known.get((item.candidate_id, item.variant, item.seed))
+            if row is None:
+                return None
+            file = self._run.release / row["file"]
+            if not file.is_file() or sha256_of(file) != row["sha256"]:
+                raise RunDamaged(f"{file}: is missing or not what the manifest says; restore the run's release")
+            return file.read_bytes()
+
+        return find
+
+    def renders_as(self, config: Config, renderer: EngineConfig, ours: EngineConfig, models: Models) -> bool:
+        """Whether an image of this run is what `config` with `renderer`, which runs `models`, would render again.
+
+        `ours`: this run's renderer.
+        """
+        return (
+            renderer.model_dump(include=WHICH) == ours.model_dump(include=WHICH)
+            and config.runtime.seed == self.config.runtime.seed
+            and self.models.get("renderer") == models.get("renderer")
+        )
+
+    def certificate(self) -> dict[str, Any] | None:
+        """The run's certificate as of now, with the audit results that it has. None if it has none: it used no private
+        data, or simulated its noise.
+
+        ConfigError if its ledger is not here.
+        """
+        if not self.config.is_charged:
+            return None
+        ledger = Ledger(self.config.ledger.path, self.config.dataset.id)
+        entries = ledger.entries()
+        if not openings(entries, self.run_id):
+            raise ConfigError(
+                f"{ledger.location} does not know run {self.run_id}; go to the folder in which it was started"
+            )
+        path = self._run.release / "privacy.json"
+        audits = json.loads(path.read_text(encoding="utf-8")).get("audits") if path.is_file() else None
+        return certificate(entries, self.run_id, audits if isinstance(audits, dict) else None)
+
+    def _image_rows(self) -> list[dict[str, Any]]:
+        return pq.read_table(self._run.release / "manifest.parquet", columns=_IMAGE_COLUMNS).to_pylist()
