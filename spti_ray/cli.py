@@ -39,7 +39,8 @@ app.command(
     epilog="Example: `RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... spti submit my.yaml --out /runs/a --address http://head:8265`"
 )(submit)
 app.command(
-    epilog="Examples: `spti refine runs/a --out runs/a-1000 --images 1000` · "
+    epilog="Examples: `spti refine runs/a --out runs/b --generations 4 --set privacy.epsilon=0.5` · "
+    "`spti refine runs/a --out runs/a-1000 --images 1000` · "
     "`spti refine runs/a --out runs/a-sdxl --set runtime.engines.renderer.model=stabilityai/sdxl-turbo "
     "--set runtime.engines.renderer.num_gpus=1`"
 )(refine)

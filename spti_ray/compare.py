@@ -26,6 +26,7 @@ INTERNAL = (
 
 _FIGURES = (
     *("unit", "epsilon", "delta", "achieved_epsilon", "replace_one_epsilon", "attacker.advantage"),
+    *("origin.epsilon_together", "origin.runs"),
     *("mechanism.sigma", "mechanism.votes_per_record", "mechanism.generations", "mechanism.candidates"),
     *("mechanism.queries_charged", "mechanism.queries_planned", "mechanism.burned_slots", "dataset.id"),
     *("dataset.lifetime_epsilon", "dataset.lifetime_epsilon_spent", "noise.source", "run.id"),

@@ -393,6 +393,9 @@ class OriginConfig(Section):
     rerender: bool = Field(
         default=False, description="Only render its texts: no vote, no charge, and the certificate is its own."
     )
+    generation: int = Field(
+        default=0, ge=0, description="Number of the first generation: it made those before, so no id comes twice."
+    )
 
 
 class Config(Section):
@@ -415,6 +418,12 @@ class Config(Section):
     runtime: RuntimeConfig = RuntimeConfig()
     title: Annotated[str, Field(max_length=200)] = "DP synthetic images"
     origin: OriginConfig | None = Field(default=None, description="Of a run by `spti refine`: what it starts from.")
+
+    @property
+    def generation_numbers(self) -> range:
+        """The generations by number. A run that goes on from another one goes on counting."""
+        first = self.origin.generation if self.origin else 0
+        return range(first, first + self.evolution.generations)
 
     @property
     def rerenders(self) -> bool:

@@ -86,14 +86,17 @@ def evolve(
     gate: Gate | UnnoisedGate,
     store: Store,
     watch: Watcher,
+    selected: tuple[Selected, ...] = (),
 ) -> tuple[Selected, ...]:
     """Run all generations and return the voted texts. Resumes from what `store` and `gate` hold.
+
+    `selected`: the survivors of the run that this one goes on from; without them generation 0 is RANDOM_API's.
 
     Fewer generations than planned are measured if crashes burned slots. BudgetExhausted if none could be.
     """
     k = config.privacy.votes_per_record
-    selected: tuple[Selected, ...] = ()
-    for generation in range(config.evolution.generations):
+    measured = 0
+    for generation in config.generation_numbers:
         histogram = gate.committed(generation)
         candidates = store.load(generation)
         if histogram is None:
@@ -101,7 +104,7 @@ def evolve(
                 # Crashes burned reservations and no spare slot is left: what was measured so far is the result.
                 break
             watch.generation(generation, "candidates")
-            fresh = candidates or (population.next(generation, selected) if generation else population.initial())
+            fresh = candidates or (population.next(generation, selected) if selected else population.initial())
             scored = scoring.embed(fresh, partial(voter.show, generation, votes_per_record=k))
             candidates = scored.candidates
             store.save(generation, scored)
@@ -117,6 +120,7 @@ def evolve(
         selected = select(candidates, histogram, config.evolution, config.runtime.seed)
         store.save_selected(generation, selected)
         population.learn(candidates, histogram)
-    if not selected:
+        measured += 1
+    if not measured:
         raise BudgetExhausted("every planned query was burned by crashes; start a new run, or plan spare_slots")
     return selected

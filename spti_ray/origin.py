@@ -14,8 +14,10 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from spti_ray import __version__
 from spti_ray.config import Config, EngineConfig, OriginConfig
-from spti_ray.config_load import ConfigError, parse_config
+from spti_ray.config_load import ConfigError, changed_keys, parse_config, resolved
+from spti_ray.dp import artifact
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.history import openings
 from spti_ray.dp.ledger import Ledger
@@ -25,10 +27,17 @@ from spti_ray.public.release import MODELS_KEY, Models
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.selection import Selected
 from spti_ray.rundir import GenerationStore, RunDir, read_run
-from spti_ray.types import Candidate, Candidates, ReleaseItem
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem
 
 WHICH = {"kind", "model", "revision", "dtype", "options"}
 """Settings of an engine that decide what it makes."""
+
+_NOT_OF_CANDIDATES = (
+    *("origin.", "privacy.", "dataset.", "data.", "ledger.", "release.", "title."),
+    *("evolution.generations.", "evolution.candidates.", "evolution.survivors.", "evolution.selection."),
+    *("evolution.shrinkage.", "evolution.keep_survivors.", "evolution.image_variation."),
+)
+"""Settings that change nothing about how a candidate is rendered and embedded."""
 
 _IMAGE_COLUMNS = ["file", "sha256", "text", "label", "generation", "candidate_id", "parent_id", "variant", "seed"]
 
@@ -39,6 +48,7 @@ class Origin:
     def __init__(self, folder: Path) -> None:
         known = read_run(folder)
         self.folder, self.run_id, self.raw = folder, str(known["run"]), known["config"]
+        self._version = known.get("code_version")
         self.config: Config = parse_config(self.raw)
         if self.config.not_private:
             raise ConfigError(f"{folder}: its run is not private and has no release to start from")
@@ -85,6 +95,36 @@ class Origin:
         wanted = {item.candidate.id for item in selected} | {item.candidate.parent_id or "" for item in selected}
         cache.keep_only(wanted)
         return selected
+
+    def survivors(
+        self, config: Config, cache: ScoreCache, learn: Callable[[Candidates, NoisyHistogram], None]
+    ) -> tuple[Selected, ...]:
+        """The survivors of the last generation, in rank order, as the start of a run with `config`. `learn` hears how
+        that generation was voted on.
+
+        Their renders and embeddings are put into `cache` if that run would make the same, else they are made anew.
+        RunDamaged if a file of the run is gone.
+        """
+        selected = self._survivors(cache)
+        last = self.last_generation
+        if last is None:
+            raise RunDamaged(f"{self.folder}: holds no generation that was voted on")
+        paths = artifact.complete(self._run.generations, last)
+        if not paths:
+            raise RunDamaged(f"{self._run.generations}: generation {last} has no histogram; restore the run's folder")
+        candidates = GenerationStore(self._run, ScoreCache()).load(last)
+        if candidates is None:
+            raise RunDamaged(f"{self._run.generations}: generation {last} has no candidates; restore the run's folder")
+        # A burned slot may have left a file of its own; the committed one is that of the slot charged last.
+        learn(candidates, max((artifact.read(path) for path in paths), key=lambda found: found[0].slot)[1])
+        kept = {item.candidate.id for item in selected} if self.embeds_as(config) else set[str]()
+        cache.keep_only(kept)
+        return selected
+
+    def embeds_as(self, config: Config) -> bool:
+        """Whether a run with `config` would render and embed this run's candidates as it did."""
+        changed = changed_keys(self.raw, resolved(config))
+        return self._version == __version__ and all(f"{key}.".startswith(_NOT_OF_CANDIDATES) for key in changed)
 
     def _survivors(self, cache: ScoreCache) -> tuple[Selected, ...]:
         last = self.last_generation

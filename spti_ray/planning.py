@@ -270,8 +270,10 @@ def total_steps(config: Config, from_generation: int = 0) -> int:
     if config.method in ("random", "captions", "dp-finetune"):
         return sum(work_of(evolution, config.method)) + config.release.images
     kept = _survivors(config) if evolution.keep_survivors else 0
-    first = evolution.candidates if from_generation == 0 else 0
-    later = max(0, evolution.generations - max(1, from_generation))
+    made = from_generation - config.generation_numbers.start
+    # A run that goes on from another one has survivors from the start.
+    first = evolution.candidates if made <= 0 and config.origin is None else 0
+    later = max(0, evolution.generations - max(made, 0 if config.origin else 1))
     fresh = first + later * (evolution.candidates - kept)
     texts, images = _per_candidate(evolution, config.method)
     if config.release.texts == "varied":

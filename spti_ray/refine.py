@@ -1,6 +1,7 @@
 """`spti refine`: from a finished run to the configuration of one that starts from it.
 
-Without more generations it is a re-rendering: post-processing of noised counts, which costs no privacy.
+With more generations it is a run of its own, with a charge of its own, that starts from the survivors. Without it is a
+re-rendering: post-processing of noised counts, which costs no privacy.
 """
 
 from __future__ import annotations
@@ -19,25 +20,49 @@ _OF_A_RENDERING = ("release.images.", "release.images_per_text.", "runtime.", "t
 """What a re-rendering may change: all else was decided when its texts were voted for."""
 
 
-def refined(directory: Path, images: int | None = None, overrides: Sequence[str] = ()) -> Config:
-    """The configuration of a re-rendering of the run in `directory`: its own, with `images` of the release and
-    `a.b=value` overrides.
+def refined(
+    directory: Path, generations: int | None = None, images: int | None = None, overrides: Sequence[str] = ()
+) -> Config:
+    """The configuration of a run that starts from the one in `directory`: its own, with so many more `generations`, or
+    none and a re-rendering, so many `images` of the release, and `a.b=value` overrides.
 
     ConfigError, in one line, if the run can't be started from, or if nothing would be different.
     """
     origin = Origin(directory)
-    raw = with_overrides(_with_room_for(overrides, copy.deepcopy(origin.raw)), overrides)
-    if images is not None:
-        raw = with_overrides(raw, [f"release.images={images}"])
-    # Nobody is there to take turns with.
-    raw = with_overrides(raw, ["runtime.take_turns=[]"])
-    config = parse_config(raw)
-    changed = changed_keys(resolved(origin.config), resolved(config))
-    if not changed:
-        raise ConfigError("nothing to do: say --images N, or --set what is to be rendered differently")
-    _check_rendering_alone(changed, origin.config, config)
-    raw["origin"] = {"run": origin.run_id, "path": str(directory), "rerender": True}
-    return parse_config(raw)
+    raw = _with_room_for(overrides, copy.deepcopy(origin.raw))
+    short = [f"release.images={images}"] if images is not None else []
+    wanted = {"run": origin.run_id, "path": str(directory)}
+    if generations is None:
+        # Nobody is there to take turns with.
+        config = parse_config(with_overrides(raw, [*overrides, *short, "runtime.take_turns=[]"]))
+        changed = changed_keys(resolved(origin.config), resolved(config))
+        if not changed:
+            raise ConfigError(
+                "nothing to do: say --generations N, --images N, or --set what is to be rendered differently"
+            )
+        _check_rendering_alone(changed, origin.config, config)
+        return parse_config(raw | {"origin": wanted | {"rerender": True}})
+    if origin.last_generation is None:
+        raise ConfigError(f"{directory}: nobody voted in it, so there is nothing to go on from; start a run of its own")
+    # Images stay as near to their parents as they had come.
+    nearest = f"evolution.image_variation.first_strength={origin.config.evolution.image_variation.last_strength}"
+    config = parse_config(with_overrides(raw, [nearest, *overrides, *short, f"evolution.generations={generations}"]))
+    _check_goes_on(origin, config)
+    return parse_config(raw | {"origin": wanted | {"generation": origin.last_generation + 1}})
+
+
+def _check_goes_on(origin: Origin, config: Config) -> None:
+    """ConfigError if the survivors of `origin` are no candidates of a run with `config`."""
+    before = origin.config
+    if config.method != before.method:
+        raise ConfigError(f"method: is {config.method}, but what is there is of method {before.method}; leave it")
+    if set(config.evolution.label_names) != set(before.evolution.label_names):
+        raise ConfigError("evolution.labels: must name the labels of the run that it goes on from; shares may differ")
+    if config.are_images and not origin.embeds_as(config):
+        raise ConfigError(
+            "method: pe-image goes on with the images that it has, so engines, seed, prompts and how candidates are "
+            "embedded must stay, and the version of spti-ray"
+        )
 
 
 def _check_rendering_alone(changed: Sequence[str], before: Config, after: Config) -> None:

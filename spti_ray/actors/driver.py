@@ -111,7 +111,7 @@ class _Run:
         self._ledger = Ledger(config.ledger.path, config.dataset.id)
         self._gate = self._gate_of(noise)
         self._attempt = 1
-        self._progress = Progress(console, config.evolution.generations)
+        self._progress = Progress(console, config.generation_numbers.stop)
 
     def _gate_of(self, noise: NoiseSource) -> Gate | UnnoisedGate | None:
         """Where shards are asked: with noise and a charge, or with neither in a run that is not private."""
@@ -129,24 +129,26 @@ class _Run:
             noise=noise,
             config_sha256=config_sha256(config),
             unit=config.unit_in_words,
+            origin=config.origin.run if config.origin else "",
         )
 
     def go(self) -> Path:
         config, run = self._config, self._run
         # The budget is asked first: a run that can't be paid for must not start a cluster.
+        if self._origin:
+            # A ledger that is not here is told now, and not after everything was made.
+            self._origin.certificate()
         if config.uses_private_data:
             dataset = config.dataset
-            self._ledger.register(
-                dataset.lifetime_epsilon, config.privacy.delta, must_exist=dataset.registration == "required"
-            )
+            # The run that this one goes on from has registered it, if anybody has.
+            must_exist = dataset.registration == "required" or self._origin is not None
+            self._ledger.register(dataset.lifetime_epsilon, config.privacy.delta, must_exist=must_exist)
         if self._gate is not None:
             self._gate.open()
         elif config.stays_inside:
             self._ledger.note_look(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
         if isinstance(self._gate, Gate):
             self._attempt = self._gate.spent().attempts
-        # A ledger that is not here is told now and not after everything was rendered.
-        self._certificate()
         for line in hello(config, run, self._gate, self._ledger.location, self._attempt):
             self._progress.note(line)
         if not run.release.is_dir():
@@ -238,7 +240,7 @@ class _Run:
                 if role in pools:
                     pools[role].shrink()
                 reserved.give_back(role)
-            self._kept.begin(config.evolution.generations)
+            self._kept.begin(config.generation_numbers.stop)
             return models
 
         streams = RayEngines(pools, engines)

@@ -65,7 +65,8 @@ def _evolved(stage: Stage) -> list[ReleaseItem]:
         population = Population(config, stage.streams)
     scoring = Scoring(config, stage.streams, population.variations, cache)
     store = GenerationStore(run, cache)
-    selected = evolve(config, population, scoring, stage.voter, stage.gate, store, stage.watch)
+    start = stage.origin.survivors(config, cache, population.learn) if stage.origin else ()
+    selected = evolve(config, population, scoring, stage.voter, stage.gate, store, stage.watch, start)
     log.info("texts: %s", dict(population.outcomes))
     return _rendered(stage, selected, cache, population)
 

@@ -41,6 +41,11 @@ def hello(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, ledger:
         )
     else:
         yield f"{config.title}: no private data are used; generation 0 of {config.evolution.candidates} {what}"
+    if config.origin and not config.rerenders:
+        yield (
+            f"goes on from run {config.origin.run} at generation {config.origin.generation}, with a charge of its own; "
+            "what holds for both together is in the certificate"
+        )
     if attempt > 1:
         yield f"going on with the run in {run.path} (attempt {attempt})"
 

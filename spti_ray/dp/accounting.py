@@ -130,7 +130,7 @@ def plan_at(
         votes_per_record=votes_per_record,
         generations=generations,
         spare_slots=spare_slots,
-        attacker_advantage=_advantage(((sigma, count),)),
+        attacker_advantage=advantage(((sigma, count),)),
     )
 
 
@@ -186,7 +186,7 @@ def _epsilon(terms: _Terms, delta: float) -> float:
     return float(_pld(terms).get_epsilon_for_delta(delta)) if _in_reach(terms) else zcdp_epsilon(_rho(terms), delta)
 
 
-def _advantage(terms: _Terms) -> float:
+def advantage(terms: _Terms) -> float:
     """Upper bound on the total variation distance: the delta at epsilon 0, or the bound of Bretagnolle and Huber."""
     exact = _in_reach(terms)
     return min(1.0, float(_pld(terms).get_delta_for_epsilon(0.0)) if exact else math.sqrt(-math.expm1(-_rho(terms))))

@@ -17,6 +17,7 @@ from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import UNCERTIFIED, openings, slots_of
 from spti_ray.dp.spend import Spend, spend_of
+from spti_ray.dp.together import Together, together
 
 FORMAT = "spti-ray privacy certificate 2"
 
@@ -69,20 +70,21 @@ def certificate(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | 
     plan = plan_at(
         first.sigma, first.epsilon, first.delta, first.votes_per_record, first.generations, first.spare_slots
     )
+    both = together(entries, run, plan)
+    if both and not both.private:
+        return None
     measured = [slot.reserved for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
     return {
         "format": FORMAT,
         "written_by": f"spti-ray {code_version()}",
-        "statement": (
-            f"This release is ({plan.epsilon:g}, {plan.delta:g})-differentially private for adding or removing any one "
-            f"{unit} of the private set, against anybody who sees all of it."
-        ),
+        "statement": _statement(plan, unit, both),
         "unit": unit,
         "relation": f"add/remove one {unit}",
         "epsilon": plan.epsilon,
         "delta": plan.delta,
         "achieved_epsilon": plan.achieved_epsilon,
         "replace_one_epsilon": plan.replace_one_epsilon,
+        **({"origin": _origin(both)} if both else {}),
         "mechanism": {
             "name": "discrete Gaussian on int64 vote counts",
             "sigma": plan.sigma,
@@ -104,7 +106,9 @@ def certificate(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | 
         },
         "dataset": _dataset(spend),
         "noise": {"source": spend.noise, "builds": list(dict.fromkeys(attempt.build for attempt in attempts))},
-        "attacker": _attacker(plan, unit),
+        "attacker": _attacker(both.advantage, both.mu, unit)
+        if both
+        else _attacker(plan.attacker_advantage, plan.mu, unit),
         "assumptions": list(_ASSUMPTIONS),
         "not_protected": list(_NOT_PROTECTED),
         "trust": {
@@ -138,13 +142,49 @@ def _dataset(spend: Spend) -> dict[str, Any]:
     }
 
 
-def _attacker(plan: NoisePlan, unit: str) -> dict[str, Any]:
+def _statement(plan: NoisePlan, unit: str, both: Together | None) -> str:
+    of_whom = f"for adding or removing any one {unit} of the private set"
+    if both is None:
+        return (
+            f"This release is ({plan.epsilon:g}, {plan.delta:g})-differentially private {of_whom}, against anybody who "
+            "sees all of it."
+        )
+    return (
+        f"This release is ({_at_least(both.epsilon)}, {both.delta:g})-differentially private {of_whom}, against "
+        f"anybody who sees all of it and of what the {len(both.runs)} run(s) that it goes on from released; "
+        f"the queries of this run alone are ({plan.epsilon:g}, {plan.delta:g})-differentially private."
+    )
+
+
+def _origin(both: Together) -> dict[str, Any]:
     return {
-        "mu_of_continuous_gaussian": plan.mu,
-        "advantage": plan.attacker_advantage,
+        "runs": list(both.runs),
+        "epsilon_together": both.epsilon,
+        "delta_together": both.delta,
+        "replace_one_epsilon_together": both.replace_one_epsilon,
+        "in_words": (
+            f"This run goes on from the release of run {both.runs[0]}, so that its own release depends on the votes of "
+            f"{len(both.runs) + 1} runs. epsilon accounts for the queries of this run alone; for all of them together, "
+            f"and so for this release, it is {_at_least(both.epsilon)} at delta {both.delta:g}, provided that neither "
+            "length nor noise of this run was chosen by what the earlier showed. The dataset's lifetime budget, where "
+            "it has one, holds however they were chosen."
+        ),
+    }
+
+
+def _at_least(epsilon: float) -> str:
+    """Four digits, never rounded towards more privacy."""
+    digits = 3 - math.floor(math.log10(epsilon)) if epsilon > 0 else 0
+    return f"{math.ceil(epsilon * 10**digits) / 10**digits:.4g}"
+
+
+def _attacker(advantage: float, mu: float, unit: str) -> dict[str, Any]:
+    return {
+        "mu_of_continuous_gaussian": mu,
+        "advantage": advantage,
         "in_words": (
             f"Somebody who knows everything but whether one {unit} was used, and bets on it after seeing the release, "
-            f"has true and false positive rates that differ by at most {100 * plan.attacker_advantage:.1f} percentage "
+            f"has true and false positive rates that differ by at most {100 * advantage:.1f} percentage "
             "points; 0 is a coin toss, 100 is certainty."
         ),
     }

@@ -47,6 +47,8 @@ class Opened:
     """Versions of the code and libraries that this attempt runs."""
     token: str = ""
     """Random: no two drivers ever write the same bytes, not even with one host name and process id (containers)."""
+    origin: str = ""
+    """The run whose release this one goes on from, if it does."""
 
 
 @dataclass(frozen=True)

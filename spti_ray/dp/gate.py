@@ -54,7 +54,7 @@ class Reservation:
 
 
 class Gate:
-    """The gate of one run. `folder` is the run's `generations` folder.
+    """The gate of one run. `folder` is the run's `generations` folder; `origin` the run that it goes on from.
 
     `fault` is a hook for crash tests, called at each gap of the protocol with its name: opened, before_reserved,
     after_reserved, after_votes, after_draw, in_artifact, after_artifact, after_committed, after_released; and while a
@@ -70,10 +70,11 @@ class Gate:
         noise: NoiseSource,
         config_sha256: str = "",
         unit: str = "record",
+        origin: str = "",
         fault: Callable[[str], None] | None = None,
     ) -> None:
         self.ledger, self.plan, self.run, self.folder = ledger, plan, run, Path(folder)
-        self._noise, self._config_sha256, self._unit = noise, config_sha256, unit
+        self._noise, self._config_sha256, self._unit, self._origin = noise, config_sha256, unit, origin
         self._fault: Callable[[str], None] = fault or _no_fault
         self._lease: Lease | None = None
         self._drawn: set[int] = set()  # slots that this process has noised
@@ -86,7 +87,7 @@ class Gate:
         noise = self._noise
         self._check_artifacts()
         self._lease = self.ledger.open_run(
-            self.run, self.plan, self._config_sha256, noise.name, noise.private, self._unit, build()
+            self.run, self.plan, self._config_sha256, noise.name, noise.private, self._unit, build(), self._origin
         )
         self._fault("opened")
         artifact.remove_temporary(self.folder)

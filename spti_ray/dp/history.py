@@ -56,6 +56,17 @@ def openings(entries: Sequence[Entry], run: str) -> list[Opened]:
     return [entry.event for entry in entries if isinstance(entry.event, Opened) and entry.event.run == run]
 
 
+def ancestry(entries: Sequence[Entry], run: str) -> list[str]:
+    """The runs whose releases `run` goes on from, the nearest first; none for one that started from prompts."""
+    found: list[str] = []
+    while (attempts := openings(entries, run)) and (origin := attempts[0].origin):
+        if origin in found:
+            raise LedgerError(f"the ledger says that run {origin!r} goes on from itself")
+        found.append(origin)
+        run = origin
+    return found
+
+
 def charges(entries: Sequence[Entry], run: str | None = None) -> list[tuple[float, int]]:
     """(sigma, votes) of every query charged to the dataset, or to one of its runs, for the accountants."""
     events = [entry.event for entry in entries if isinstance(entry.event, Reserved)]

@@ -89,10 +89,12 @@ class Ledger:
         private: bool,
         unit: str = "record",
         build: str = "",
+        origin: str = "",
     ) -> Lease:
         """Take the run: number this attempt, fence out the earlier ones, and hand over the right to append.
 
-        LedgerError if the run was started with another plan; BudgetRefused if what is left of it can't be paid.
+        LedgerError if the run was started with another plan or origin, or if the run `origin` that it goes on from is
+        in no entry; BudgetRefused if what is left of it can't be paid.
         """
         token = secrets.token_hex(8)
 
@@ -106,6 +108,7 @@ class Ledger:
                         f"run {run!r} was started with {name} {getattr(before[0], field)}, not {getattr(plan, field)}: "
                         "change it back or start a new run"
                     )
+            _check_origin(entries, run, origin, self.location)
             check_rest_of_run(entries, run, plan)
             return Opened(
                 run=run,
@@ -124,6 +127,7 @@ class Ledger:
                 unit=unit,
                 build=build,
                 token=token,
+                origin=origin,
             )
 
         opened = self._chain.append(decide)[-1].event
@@ -169,6 +173,21 @@ class Ledger:
             return None if any(entry.event == look for entry in entries) else look
 
         self._chain.append(decide)
+
+
+def _check_origin(entries: Sequence[Entry], run: str, origin: str, location: str) -> None:
+    """Whoever goes on from a release adds to what it has shown: the two must be accounted for in one ledger."""
+    before = openings(entries, run)
+    if before and before[0].origin != origin:
+        raise LedgerError(
+            f"run {run!r} was started from {before[0].origin or 'no other run'!r}, not {origin or 'none'!r}: change it "
+            "back or start a new run"
+        )
+    if origin and (origin == run or not openings(entries, origin)):
+        raise LedgerError(
+            f"ledger {location} does not know run {origin!r}, which this one goes on from: ledger.path and dataset.id "
+            "must be those of that run"
+        )
 
 
 def note_evaluation(chain: Chain, run: str, metric: str) -> None:

@@ -26,7 +26,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spti_ray.dp.accounting import NoisePlan, calibrate, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.accounting import NoisePlan, advantage, calibrate, pld_epsilon, zcdp_epsilon
 
 _EPSILONS = tuple(float(f"{digits}e{power}") for power in (-4, -3, -2, -1) for digits in range(100, 1000)) + (100.0,)
 """Every epsilon from 0.01 to 100 that has three significant digits."""
@@ -63,6 +63,20 @@ def lifetime_epsilon(terms: Sequence[tuple[float, int]], delta: float) -> float:
     # so the second sigma makes it jump up. That it does is no theorem, since both are upper bounds: hence the maximum,
     # without which a query could lower the figure and so widen what the filter lets through.
     return max(zcdp_epsilon(rho, delta), *(pld_epsilon([term], delta) for term in counts.items()))
+
+
+def lifetime_advantage(terms: Sequence[tuple[float, int]]) -> float:
+    """Upper bound on the total variation distance, for terms as in `lifetime_epsilon`.
+
+    Of one sigma the certified delta at epsilon 0. Of several, whose sum rho bounds the Kullback-Leibler divergence
+    however they were chosen, the bound of Bretagnolle and Huber.
+    """
+    counts: dict[float, int] = {}
+    for sigma, count in terms:
+        counts[sigma] = counts.get(sigma, 0) + count
+    if len(counts) < 2:
+        return advantage(tuple(counts.items()))
+    return math.sqrt(-math.expm1(-math.fsum(count / (2 * sigma * sigma) for sigma, count in counts.items())))
 
 
 def largest_that_fits(

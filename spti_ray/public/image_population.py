@@ -49,7 +49,7 @@ class ImagePopulation:
 
     def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
         """One fresh variation of each of the voted images, in their order, to be released instead of them."""
-        generation = self._config.evolution.generations
+        generation = self._config.generation_numbers.stop
         return [_variation(f"g{generation:02d}-{i:06d}", parent, generation) for i, parent in enumerate(parents)]
 
     def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:

@@ -76,7 +76,7 @@ class Population:
 
     def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
         """One fresh variation of each of the voted texts, in their order, to be released instead of them."""
-        generation = self._config.evolution.generations
+        generation = self._config.generation_numbers.stop
         slots = [self._variation_slot(f"g{generation:02d}-{i:06d}", parent) for i, parent in enumerate(parents)]
         return sorted(self._write(slots, generation, taken=parents), key=lambda candidate: candidate.id)
 

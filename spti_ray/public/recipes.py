@@ -73,6 +73,7 @@ class Recipes:
             voted = self._voted(candidate.parent_id)
         if voted is None:
             return job
-        born = self._config.evolution.generations if variant else candidate.generation
-        strength = self._config.evolution.image_strength(born)
+        numbers = self._config.generation_numbers
+        born = numbers.stop if variant else candidate.generation
+        strength = self._config.evolution.image_strength(max(1, born - numbers.start))
         return RenderJob(job.text, job.seed, voted.png, strength)

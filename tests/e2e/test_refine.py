@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.dp.file_chain import verify
+from tests.e2e.conftest import Cli
 from tests.e2e.test_methods import _ok
 
 INVERTING = """from spti_ray.models import fakes
@@ -125,3 +126,79 @@ def test_only_a_finished_run_with_a_release_can_be_started_from(finished, more):
     assert again.returncode == 2 and "refine that one, in run" in again.stderr
     nothing = finished.cli("refine", "ledger", "--out", "refused", "--images", "9")
     assert nothing.returncode == 2 and "holds no run" in nothing.stderr
+
+
+@pytest.fixture(scope="module")
+def longer(tmp_path_factory):
+    """A run, and one that goes on from it, on a ledger of their own."""
+    cli = Cli(tmp_path_factory.mktemp("longer"))
+    settings = ("evolution.generations=2", "evolution.voting=image", "release.images=8")
+    budget = ("dataset.lifetime_epsilon=3.5", "privacy.epsilon=2")
+    _ok(cli(*cli.run_arguments("first", *settings, *budget)))
+    arguments = ("refine", "first", "--out", "second", "--generations", "2", "--set=privacy.epsilon=1.5")
+    done = _ok(cli(*arguments))
+    return cli, arguments, done.stdout
+
+
+def test_more_generations_go_on_from_the_survivors_with_a_charge_of_their_own(longer):
+    cli, arguments, said = longer
+    first, second = cli.folder / "first", cli.folder / "second"
+    assert "goes on from run" in said and "at generation 2" in said
+    assert sorted(path.name for path in (second / "generations").iterdir()) == ["02", "03"]
+    survivors = pq.read_table(first / "generations" / "01" / "selected.parquet")["id"].to_pylist()
+    candidates = pq.read_table(second / "generations" / "02" / "candidates.parquet").to_pylist()
+    kept = {row["id"] for row in candidates if row["generation"] < 2}
+    assert kept == set(survivors)
+    born = [row for row in candidates if row["generation"] == 2]
+    assert born and {row["parent_id"] for row in born} <= set(survivors)
+    # Survivors are neither rendered nor embedded again.
+    rows = {row["id"]: row for row in pq.read_table(first / "generations" / "01" / "candidates.parquet").to_pylist()}
+    assert all(row["embedding_image"] == rows[row["id"]]["embedding_image"] for row in candidates if row["id"] in kept)
+    entries = verify(cli.folder / "ledger" / "stickers.jsonl")
+    assert [entry.kind for entry in entries].count("RESERVED") == 4
+    assert "Nothing to do" in _ok(cli(*arguments)).stdout
+
+
+def test_its_certificate_names_the_run_it_started_from_and_holds_for_both(longer):
+    cli, _, _ = longer
+    first, second = (
+        json.loads((cli.folder / run / "release" / "privacy.json").read_text()) for run in ("first", "second")
+    )
+    assert second["origin"]["runs"] == [first["run"]["id"]] and second["epsilon"] == 1.5
+    assert 2.0 < second["origin"]["epsilon_together"] <= second["dataset"]["lifetime_epsilon_spent"] <= 3.5
+    assert " checks hold" in _ok(cli("verify", "second")).stdout
+    release = cli.folder / "second" / "release"
+    assert "Goes on from run" in (release / "datasheet.md").read_text()
+    page = (release / "report.html").read_text()
+    assert "the figure is that of both together" in page and f"Goes on from run <code>{first['run']['id']}" in page
+    found = json.loads(_ok(cli("compare", "first", "second", "--json")).stdout)
+    assert found["settings"]["privacy.epsilon"] == {"a": 2.0, "b": 1.5}
+    assert found["certificate"]["origin.runs"]["b"] == [first["run"]["id"]]
+
+
+def test_what_the_rest_of_the_budget_does_not_cover_is_refused_before_anything_is_made(longer):
+    cli, _, _ = longer
+    before = (cli.folder / "ledger" / "stickers.jsonl").read_bytes()
+    refused = cli("refine", "first", "--out", "third", "--generations", "2")
+    assert refused.returncode == 3 and "does not cover" in refused.stderr
+    assert (cli.folder / "ledger" / "stickers.jsonl").read_bytes() == before
+    assert not (cli.folder / "third" / "generations").exists()
+
+
+def test_a_killed_continuation_goes_on_from_what_it_has(longer):
+    cli, arguments, _ = longer
+    second = cli.folder / "second"
+    rows = rows_of(second)
+    shutil.rmtree(second / "release")
+    (second / "generations" / "03" / "selected.parquet").unlink()
+    _ok(cli(*arguments))
+    assert rows_of(second) == rows, "the committed histograms were replayed"
+    kinds = [entry.kind for entry in verify(cli.folder / "ledger" / "stickers.jsonl")]
+    assert kinds.count("RESERVED") == 4 and kinds.count("OPENED") == 3
+
+
+def test_another_ledger_does_not_know_the_run_that_is_gone_on_from(longer):
+    cli, _, _ = longer
+    refused = cli("refine", "first", "--out", "fourth", "--generations", "1", "--set=dataset.id=others")
+    assert refused.returncode == 2 and "not registered" in refused.stderr
+    assert not (cli.folder / "ledger" / "others.jsonl").exists()

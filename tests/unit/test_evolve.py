@@ -12,7 +12,8 @@ from spti_ray.evolve import BudgetExhausted, evolve
 from spti_ray.public import scoring as scoring_module
 from spti_ray.public.population import Population
 from spti_ray.public.scoring import ScoreCache, Scoring
-from spti_ray.types import NoisyHistogram
+from spti_ray.public.selection import Selected
+from spti_ray.types import Candidate, NoisyHistogram
 
 
 class Recorder:
@@ -73,10 +74,10 @@ class Recorder:
     def generation(self, number, stage): ...
 
 
-def _evolve(config, engines, recorder):
+def _evolve(config, engines, recorder, start=()):
     population = Population(config, engines)
     scoring = Scoring(config, engines, population.variations, ScoreCache())
-    return evolve(config, population, scoring, recorder, recorder, recorder, recorder)
+    return evolve(config, population, scoring, recorder, recorder, recorder, recorder, start)
 
 
 def test_candidates_are_durable_and_views_ready_before_the_charge_and_the_charge_before_any_vote(
@@ -122,3 +123,20 @@ def test_a_committed_generation_whose_candidates_are_gone_is_refused(make_config
     lost = Recorder(committed={0: NoisyHistogram(0, ("g00-000000",), np.array([1]), 1.0, "")})
     with pytest.raises(RunDamaged, match="generation 0"):
         _evolve(make_config(), local_engines(), lost)
+
+
+def test_a_run_that_goes_on_starts_with_the_survivors_and_counts_on(make_config, local_engines):
+    config = make_config(origin={"run": "r", "path": "x", "generation": 5})
+    start = tuple(Selected(Candidate(f"g04-{i:06d}", f"a red thing {i}", "all", 4), 9, 1) for i in range(3))
+    recorder = Recorder()
+    _evolve(config, local_engines(), recorder, start)
+    assert list(recorder.saved) == [5, 6] == list(config.generation_numbers)
+    first = {candidate.id: candidate for candidate in recorder.saved[5]}
+    assert len(first) == 12 and {item.candidate.id for item in start} < set(first)
+    assert {first[name].parent_id for name in first if name.startswith("g05-")} <= {i.candidate.id for i in start}
+
+
+def test_survivors_alone_are_no_result(make_config, local_engines):
+    start = (Selected(Candidate("g04-000000", "a red thing", "all", 4), 9, 1),)
+    with pytest.raises(BudgetExhausted):
+        _evolve(make_config(), local_engines(), Recorder(slots=0), start)

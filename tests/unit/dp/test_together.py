@@ -1,0 +1,87 @@
+"""What holds for a run that goes on from another one's release: the figure of both, and nothing without the first."""
+
+import json
+
+import pytest
+
+from spti_ray.dp.accounting import calibrate, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.certificate import certificate
+from spti_ray.dp.chain import LedgerError
+from spti_ray.dp.ledger import Ledger
+from spti_ray.dp.lifetime import lifetime_advantage
+from spti_ray.dp.together import together
+
+PLAN = calibrate(1.0, 1e-5, 1, 2)
+OTHER = calibrate(0.5, 1e-5, 1, 3, 1)
+
+
+def ledger_of(folder, *runs, private=True):
+    """A ledger in which each of `runs` (name, plan, origin) has made all its queries."""
+    ledger = Ledger(folder, "ds")
+    ledger.register(20.0, 1e-5)
+    for name, plan, origin in runs:
+        lease = ledger.open_run(name, plan, "c", "n", private or name != "a", origin=origin)
+        for generation in range(plan.generations):
+            lease.commit(lease.reserve(generation, "ab", 4, "v"), "ef")
+    return ledger
+
+
+def test_runs_of_one_sigma_are_composed_exactly_and_the_attacker_sees_both(tmp_path):
+    ledger = ledger_of(tmp_path, ("a", PLAN, ""), ("b", PLAN, "a"))
+    document = certificate(ledger.entries(), "b")
+    assert document["epsilon"] == 1.0 and document["achieved_epsilon"] <= 1.0, "its own queries"
+    expected = pld_epsilon([(PLAN.sigma, 4)], 1e-5)
+    assert document["origin"]["epsilon_together"] == expected > 1.0
+    assert document["origin"]["runs"] == ["a"] and document["origin"]["delta_together"] == 1e-5
+    assert document["dataset"]["lifetime_epsilon_spent"] == expected
+    assert document["attacker"]["advantage"] > certificate(ledger.entries(), "a")["attacker"]["advantage"]
+    # What is said in words is never less than what holds.
+    said = float(document["statement"].split("(")[1].split(",")[0])
+    assert expected <= said < expected * 1.001 and document["statement"].startswith("This release is (")
+
+
+def test_runs_of_several_sigmas_are_composed_as_chosen_adaptively_over_all_that_came_before(tmp_path):
+    ledger = ledger_of(tmp_path, ("a", PLAN, ""), ("b", OTHER, "a"), ("c", OTHER, "b"))
+    found = together(ledger.entries(), "c", OTHER)
+    assert found is not None and found.runs == ("b", "a")
+    # Planned queries, spares included, whether or not they were made.
+    rho = 2 / (2 * PLAN.sigma**2) + 8 / (2 * OTHER.sigma**2)
+    assert found.epsilon == pytest.approx(zcdp_epsilon(rho, 1e-5))
+    assert found.replace_one_epsilon > found.epsilon
+    assert found.advantage >= lifetime_advantage([(PLAN.sigma, 2)])
+
+
+def test_a_run_from_prompts_is_certified_as_before(tmp_path):
+    ledger = ledger_of(tmp_path, ("a", PLAN, ""), ("b", PLAN, "a"))
+    document = certificate(ledger.entries(), "a")
+    assert "origin" not in document and together(ledger.entries(), "a", PLAN) is None
+    assert document["statement"].startswith("This release is (1, 1e-05)-differentially private")
+
+
+def test_nothing_holds_for_what_goes_on_from_simulated_noise(tmp_path):
+    ledger = ledger_of(tmp_path, ("a", PLAN, ""), ("b", PLAN, "a"), private=False)
+    assert certificate(ledger.entries(), "b") is None
+
+
+def test_a_run_goes_on_only_from_one_that_the_same_ledger_knows(tmp_path):
+    ledger = ledger_of(tmp_path, ("a", PLAN, ""))
+    for origin in ("nobody", "b"):
+        with pytest.raises(LedgerError, match="does not know run"):
+            ledger.open_run("b", PLAN, "c", "n", True, origin=origin)
+    ledger.open_run("b", PLAN, "c", "n", True, origin="a")
+    for origin in ("", "b"):
+        with pytest.raises(LedgerError, match="was started from 'a'"):
+            ledger.open_run("b", PLAN, "c", "n", True, origin=origin)
+    assert ledger.open_run("b", PLAN, "c", "n", True, origin="a").attempt == 2
+
+
+def test_lines_of_earlier_versions_say_no_origin_and_are_read(tmp_path):
+    from spti_ray.dp.entries import GENESIS, Opened, _canonical, decode, encode
+
+    event = Opened("r", 1, "host", 7, 3.5, 1, 2, 0, 1.0, 1e-5, "cc", "noise", True)
+    body = json.loads(encode(0, GENESIS, "t", event))
+    del body["origin"], body["hash"]
+    import hashlib
+
+    line = _canonical(body | {"hash": hashlib.sha256(_canonical(body)).hexdigest()})
+    assert decode(line).event == event
