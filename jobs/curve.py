@@ -1,0 +1,122 @@
+"""The privacy-utility curve and the ablations: every method, epsilon and seed of a study, in one resumable command.
+
+    python -m jobs.curve --study jobs/curve.yaml --work runs/curve
+    python -m jobs.curve --study jobs/curve.yaml --work runs/curve --only ratios     the cells of the asked-for ratios
+    python -m jobs.curve --study jobs/curve.yaml --work runs/curve --groups spti@1 random --seeds 0     these alone
+    python -m jobs.curve --study jobs/curve.yaml --work runs/curve --only report     what is there, nothing is run
+
+Each cell is an ordinary `spti run` and `spti evaluate` in `WORK/runs`; one that is finished is not run again, one that
+was killed goes on. Then `report.md`, `figures.json`, `curve.png`, `generations.png` and `ablations.png` are in WORK, of
+what is there. All of WORK is INTERNAL: the figures are of the private images. Every cell with an epsilon is charged to
+the ledger of the configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from datetime import timedelta
+from pathlib import Path
+
+from jobs.sweep import plots
+from jobs.sweep.run import CellFailed, Figures, configured, measure, there
+from jobs.sweep.study import Cell, Study, as_document, cells, read_study
+from jobs.sweep.tables import judges_of, report
+from spti_ray.config_load import ConfigError
+from spti_ray.files import private_folder, write_atomic
+
+
+def sweep(study: Study, chosen: list[Cell], work: Path) -> dict[Cell, str]:
+    """Run and evaluate the chosen cells, one after the other; what failed, and its line. One failure stops no other."""
+    failed: dict[Cell, str] = {}
+    missing = [cell for cell in chosen if there(study, cell, work) is None]
+    print(f"{len(chosen)} cells, {len(chosen) - len(missing)} are there", flush=True)
+    begun = time.monotonic()
+    for number, cell in enumerate(missing, 1):
+        try:
+            measure(study, cell, work)
+            outcome = "measured"
+        except CellFailed as error:
+            failed[cell] = outcome = str(error)
+        each = (time.monotonic() - begun) / number
+        left = timedelta(seconds=round(each * (len(missing) - number)))
+        print(f"[{number}/{len(missing)}] {cell.folder}: {outcome}; about {left} to go", flush=True)
+    return failed
+
+
+def write_report(study: Study, everyone: list[Cell], work: Path, command: str) -> Path:
+    """Tables and pictures of what is there; the path of the tables."""
+    measured: dict[Cell, Figures] = {}
+    for cell in everyone:
+        figures = there(study, cell, work)
+        if figures is not None:
+            measured[cell] = figures
+    missing = [cell.folder for cell in everyone if cell not in measured]
+    write_atomic(work / "report.md", report(study, measured, missing, command))
+    document = {
+        "study": as_document(study),
+        "cells": {
+            cell.folder: {
+                "group": cell.group,
+                "seed": cell.seed,
+                "run_seconds": figures.seconds,
+                "release": figures.release,
+                "generations": figures.generations,
+            }
+            for cell, figures in measured.items()
+        },
+    }
+    write_atomic(work / "figures.json", json.dumps(document, indent=1) + "\n")
+    for judge in judges_of(measured)[:1]:
+        for name, draw in (("curve", plots.curve), ("generations", plots.generations), ("ablations", plots.ablations)):
+            write_atomic(work / f"{name}.png", draw(study, measured, judge))
+    return work / "report.md"
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--study", type=Path, default=Path("jobs/curve.yaml"), help="what is compared (%(default)s)")
+    parser.add_argument("--work", type=Path, default=Path("runs/curve"), help="working folder (%(default)s)")
+    parser.add_argument("--only", choices=("ratios", "curve", "ablations", "report"), help="these cells alone")
+    parser.add_argument("--groups", nargs="+", help="of these the named ones, such as spti@1")
+    parser.add_argument("--seeds", type=int, nargs="+", help="of the study's seeds these alone")
+    given = parser.parse_args()
+    try:
+        study = read_study(given.study)
+        everyone = cells(study)
+        asked = {group for ratio in study.ratios.values() for group in (ratio.of, ratio.over)}
+        wanted = {
+            None: everyone,
+            "ratios": [cell for cell in everyone if cell.group in asked],
+            "curve": [cell for cell in everyone if ": " not in cell.series],
+            "ablations": [
+                cell for cell in everyone if ": " in cell.series or cell.group == f"spti@{study.ablations_at:g}"
+            ],
+            "report": [],
+        }[given.only]
+        known = {cell.group for cell in everyone}
+        if unknown := set(given.groups or ()) - known:
+            raise ConfigError(f"--groups {sorted(unknown)[0]}: there are {', '.join(sorted(known))}")
+        chosen = [
+            cell
+            for cell in wanted
+            if cell.seed in (given.seeds or study.seeds) and cell.group in (given.groups or known)
+        ]
+        for cell in chosen:
+            configured(study, cell)  # all are checked before the first is run
+    except ConfigError as error:
+        print(f"curve: {error}", file=sys.stderr)
+        return 2
+    work = private_folder(given.work)
+    failed = sweep(study, chosen, work) if chosen else {}
+    command = f"python -m jobs.curve --study {given.study} --work {given.work}"
+    print(f"written: {write_report(study, everyone, work, command)}")
+    for cell, line in failed.items():
+        print(f"curve: {cell.folder}: {line}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

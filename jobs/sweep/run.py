@@ -1,0 +1,103 @@
+"""One cell of a study: `spti run`, then `spti evaluate`, each only if what it leaves is not there yet."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from jobs.sweep.study import Cell, Study
+from spti_ray.config import Config
+from spti_ray.config_load import load_config
+from spti_ray.files import write_atomic
+from spti_ray.planning import check_engines
+
+_CLI = (sys.executable, "-c", "from spti_ray.cli import main; main()")
+
+
+class CellFailed(RuntimeError):
+    """A command of the cell failed; its last line."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What was measured of a cell: of its images, and of the texts of each generation where these have renders.
+
+    Each is a list with an item for each judge (`release`) or judge and generation (`generations`), as in the file that
+    `spti evaluate` writes.
+    """
+
+    release: list[dict[str, Any]]
+    generations: list[dict[str, Any]]
+    seconds: float
+    """Of the run; not a number if it was resumed."""
+
+
+def configured(study: Study, cell: Cell) -> Config:
+    """The cell's configuration. Raises ConfigError if it can't be used."""
+    config = load_config(study.config, cell.settings)
+    check_engines(config)
+    return config
+
+
+def _has_renders(config: Config) -> bool:
+    """Whether each generation has renders of its own."""
+    return config.method in ("spti", "pe-image") and "image" in config.evolution.spaces
+
+
+def measure(study: Study, cell: Cell, work: Path) -> None:
+    """Run and evaluate what is missing, in `work`/runs. Raises CellFailed; the same call goes on where it stopped."""
+    out, clock = _run_of(cell, work)
+    log = out.with_name(f"{out.name}.log")
+    settings = [argument for setting in cell.settings for argument in ("--set", setting)]
+    if not clock.exists():
+        begun, fresh = time.monotonic(), not out.exists()
+        _command(log, "run", str(study.config), "--out", str(out), *settings)
+        write_atomic(clock, f"{time.monotonic() - begun:.1f}" if fresh else "nan")
+    for what, file in _evaluations(study, cell, out).items():
+        if not file.exists():
+            judges = [argument for judge in study.judges for argument in ("--judge", judge)]
+            more = ["--size", str(study.size)] if what == "release" else ["--generation", "all", "--candidates"]
+            # Seeds tell how far a figure varies; an interval of each would take minutes.
+            _command(log, "evaluate", str(out), "--name", file.stem, "--resamples", "0", *judges, *more)
+
+
+def there(study: Study, cell: Cell, work: Path) -> Figures | None:
+    """What was measured of the cell, if all of it was."""
+    out, clock = _run_of(cell, work)
+    files = _evaluations(study, cell, out)
+    if not clock.exists() or not all(file.exists() for file in files.values()):
+        return None
+    found = {what: json.loads(file.read_text(encoding="utf-8"))["results"] for what, file in files.items()}
+    return Figures(found["release"], found.get("generations", []), float(clock.read_text(encoding="utf-8")))
+
+
+def _run_of(cell: Cell, work: Path) -> tuple[Path, Path]:
+    """The cell's run, and the file that says that it is finished, and how long it took."""
+    out = work / "runs" / cell.folder
+    return out, out.with_name(f"{out.name}.seconds")
+
+
+def _evaluations(study: Study, cell: Cell, out: Path) -> dict[str, Path]:
+    """Where `spti evaluate` writes. Other judges or another size are another evaluation; generations are compared where
+    `plots.generations` draws them."""
+    asked = hashlib.sha256(json.dumps([study.judges, study.size]).encode()).hexdigest()[:8]
+    is_drawn = cell.group in {f"{method}@{study.ablations_at:g}" for method in study.methods}
+    whats = ["release", "generations"] if is_drawn and _has_renders(configured(study, cell)) else ["release"]
+    return {what: out / "internal" / "evaluation" / f"{what}-{asked}.json" for what in whats}
+
+
+def _command(log: Path, *arguments: str) -> None:
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a", encoding="utf-8") as output:
+        output.write(f"$ spti {' '.join(arguments)}\n")
+        output.flush()
+        done = subprocess.run([*_CLI, *arguments], stdout=output, stderr=subprocess.STDOUT, check=False)
+    if done.returncode:
+        last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
+        raise CellFailed(f"spti {arguments[0]} failed (exit code {done.returncode}): {last}")

@@ -1,0 +1,181 @@
+"""jobs/curve.py: which cells a study has, what is run again, and what the report says. Commands are stood in for here;
+tests/e2e/test_curve.py gives them."""
+
+import json
+import math
+import sys
+from pathlib import Path
+
+import pytest
+
+from jobs import curve
+from jobs.sweep import run
+from jobs.sweep.study import cells, read_study
+from jobs.sweep.tables import by_group, ratio_of, report, summarise
+from spti_ray.config_load import ConfigError
+
+ROOT = Path(__file__).parents[3]
+
+STUDY = """
+config: {config}
+set: [evolution.candidates=20]
+not_private: [privacy.allow_not_private=true]
+seeds: [0, 1]
+size: 20
+epsilons: [1, .inf]
+methods: {{spti: [], pe-image: [evolution.lookahead=1]}}
+once: {{random: []}}
+ablations:
+  voting: {{caption: [evolution.voting=caption]}}
+ratios:
+  spti over random: {{of: spti@1, over: random, at_most: 0.75}}
+"""
+
+
+@pytest.fixture
+def study_file(tmp_path):
+    file = tmp_path / "study.yaml"
+    file.write_text(STUDY.format(config=ROOT / "jobs" / "stickers.yaml"))
+    return file
+
+
+@pytest.fixture
+def study(study_file):
+    return read_study(study_file)
+
+
+def evaluation(value, judge="other", independent=True):
+    metric = {"name": "frechet", "value": value, "yardstick": 1.0}
+    return {"judge": {"model": judge}, "independent": independent, "metrics": [metric]}
+
+
+@pytest.fixture
+def commands(monkeypatch):
+    """Stands in for `spti`: writes what the real commands write. `values` is by group of cells."""
+    given = []
+    values = {}
+
+    def command(log, *arguments):
+        given.append(arguments)
+        out = Path(arguments[arguments.index("--out") + 1]) if arguments[0] == "run" else Path(arguments[1])
+        group = out.name.rpartition("-seed")[0]
+        if values.get(group) is None:
+            raise run.CellFailed(f"spti {arguments[0]} failed")
+        (out / "internal" / "evaluation").mkdir(parents=True, exist_ok=True)
+        if arguments[0] == "evaluate":
+            name = arguments[arguments.index("--name") + 1]
+            document = {"results": [evaluation(values[group] + int(out.name[-1]))]}
+            (out / "internal" / "evaluation" / f"{name}.json").write_text(json.dumps(document))
+
+    monkeypatch.setattr(run, "_command", command)
+    return given, values
+
+
+def call(monkeypatch, *arguments):
+    monkeypatch.setattr(sys, "argv", ["curve", *map(str, arguments)])
+    return curve.main()
+
+
+def test_a_study_has_every_method_at_every_epsilon_with_every_seed(study):
+    found = cells(study)
+    groups = ["random", "spti@1", "pe-image@1", "spti@inf", "pe-image@inf", "voting: caption@1"]
+    assert sorted((cell.group, cell.seed) for cell in found) == sorted((g, seed) for g in groups for seed in (0, 1))
+    assert len({cell.folder for cell in found}) == len(found)
+    assert {cell.group for cell in found[:4]} == {"random", "spti@1"}, "what the ratios need comes first"
+
+
+def test_settings_of_a_cell_are_the_studys_then_its_own_and_only_what_is_not_private_asks_for_it(study):
+    by_name = {cell.folder: cell for cell in cells(study)}
+    config = run.configured(study, by_name["pe-image@inf-seed1"])
+    assert (config.method, config.privacy.epsilon, config.runtime.seed) == ("pe-image", math.inf, 1)
+    assert config.evolution.candidates == 20 and config.evolution.lookahead == 1
+    assert run.configured(study, by_name["voting--caption@1-seed0"]).evolution.voting == "caption"
+    open_ones = {name for name, cell in by_name.items() if "privacy.allow_not_private=true" in cell.settings}
+    assert {name.split("-seed")[0] for name in open_ones} == {"spti@inf", "pe-image@inf"}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "said"),
+    [
+        ("over: random", "over: rondom", r"ratios.spti over random: no cell is 'rondom'; there are pe-image@1, "),
+        ("size: 20", "sise: 20", r"sise: Extra inputs|size: Field required"),
+    ],
+)
+def test_a_study_that_can_not_be_is_refused_in_one_line(study_file, before, after, said):
+    study_file.write_text(study_file.read_text().replace(before, after))
+    with pytest.raises(ConfigError, match=said):
+        read_study(study_file)
+
+
+def test_the_studys_own_file_is_valid_in_every_cell():
+    study = read_study(ROOT / "jobs" / "curve.yaml")
+    study = study.model_copy(update={"config": ROOT / study.config})
+    for cell in cells(study):
+        assert run.configured(study, cell).runtime.seed == cell.seed
+
+
+def test_what_is_measured_is_not_run_again_and_one_failure_stops_no_other(
+    study_file, commands, monkeypatch, tmp_path, capsys
+):
+    given, values = commands
+    values |= {"random": 8.0, "spti@1": None}
+    work = tmp_path / "work"
+    arguments = ("--study", study_file, "--work", work, "--only", "ratios")
+    assert call(monkeypatch, *arguments) == 1
+    told = capsys.readouterr()
+    assert "random-seed1: measured" in told.out and "spti@1-seed0: spti run failed" in told.err
+    assert "NOT THERE YET: spti@1-seed0" in (work / "report.md").read_text()
+    assert (work.stat().st_mode & 0o777) == 0o700
+
+    values["spti@1"] = 4.0
+    given.clear()
+    assert call(monkeypatch, *arguments) == 0
+    assert {arguments[1].rpartition("/")[2] for arguments in given if arguments[0] == "evaluate"} == {
+        "spti@1-seed0",
+        "spti@1-seed1",
+    }
+    text = (work / "report.md").read_text()
+    assert "| spti over random | 0.529 | <= 0.75 | met |" in text  # medians of (4, 5) and (8, 9)
+    assert text.startswith("# Methods compared\n\nINTERNAL: ")
+    assert all((work / f"{name}.png").read_bytes().startswith(b"\x89PNG") for name in ("curve", "generations"))
+    given.clear()
+    assert call(monkeypatch, *arguments) == 0 and not given
+    assert call(monkeypatch, *arguments[:4], "--only", "report") == 0 and not given
+
+
+def test_named_groups_and_seeds_alone_are_run_and_unknown_ones_refused(
+    study_file, commands, monkeypatch, tmp_path, capsys
+):
+    given, values = commands
+    values["random"] = 8.0
+    arguments = ("--study", study_file, "--work", tmp_path / "work")
+    assert call(monkeypatch, *arguments, "--groups", "random", "--seeds", 1) == 0
+    assert [Path(arguments[1]).name for arguments in given if arguments[0] == "evaluate"] == ["random-seed1"]
+    assert call(monkeypatch, *arguments, "--groups", "rondom") == 2
+    assert capsys.readouterr().err.startswith("curve: --groups rondom: there are pe-image@1, ")
+
+
+def test_an_evaluation_by_other_judges_is_made_anew_without_another_run(study, commands, tmp_path):
+    given, values = commands
+    values["random"] = 8.0
+    cell = next(cell for cell in cells(study) if cell.group == "random")
+    run.measure(study, cell, tmp_path)
+    assert [arguments[0] for arguments in given] == ["run", "evaluate"]
+    other = study.model_copy(update={"judges": ("bundled:sticker-clip",)})
+    assert run.there(other, cell, tmp_path) is None
+    run.measure(other, cell, tmp_path)
+    assert [arguments[0] for arguments in given] == ["run", "evaluate", "evaluate"]
+
+
+def test_medians_are_over_seeds_and_by_one_judge(study):
+    measured = {
+        cell: run.Figures([evaluation(cell.seed + 1.0), evaluation(50.0, judge="voter", independent=False)], [], 1.0)
+        for cell in cells(study)
+        if cell.group in ("random", "spti@1")
+    }
+    groups = by_group(measured, "other", "frechet")
+    assert groups["random"] == summarise([1.0, 2.0]) and groups["random"].median == 1.5
+    assert ratio_of(groups, "spti@1", "random") == 1.0 and ratio_of(groups, "spti@1", "pe-image@1") is None
+    text = report(study, measured, [], "the command")
+    assert "| spti over random | 1.000 | <= 0.75 | NOT MET |" in text
+    assert "## Judged by other\n" in text and "## Judged by voter, WHICH VOTED" in text
