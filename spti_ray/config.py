@@ -500,8 +500,8 @@ class Config(Section):
                 f"method is pe-image, whose candidates are images, but evolution.voting is {self.evolution.voting}; "
                 "set evolution.voting: image"
             )
-        if self.origin and (self.method == "captions" or math.isinf(self.privacy.epsilon)):
-            raise ValueError("origin: what is not private starts from no release")
+        if self.origin and (self.method in ("captions", "dp-finetune") or math.isinf(self.privacy.epsilon)):
+            raise ValueError("origin: what has no certificate starts from no release")
         if self.privacy.unit == "group" and not self.data.group_column:
             raise ValueError("privacy.unit is group, but data.group_column is not set")
         return self

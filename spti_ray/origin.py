@@ -50,8 +50,8 @@ class Origin:
         self.folder, self.run_id, self.raw = folder, str(known["run"]), known["config"]
         self._version = known.get("code_version")
         self.config: Config = parse_config(self.raw)
-        if self.config.not_private:
-            raise ConfigError(f"{folder}: its run is not private and has no release to start from")
+        if self.config.stays_inside:
+            raise ConfigError(f"{folder}: its run has no certificate, and so no release to start from")
         if self.config.origin and self.config.rerenders:
             raise ConfigError(
                 f"{folder}: is a re-rendering of run {self.config.origin.run}; refine that one, "
