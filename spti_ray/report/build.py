@@ -18,9 +18,10 @@ import jinja2
 import numpy as np
 import yaml
 
-from spti_ray.files import write_atomic
+from spti_ray.files import sha256_of, write_atomic
 from spti_ray.report import plots
 from spti_ray.report.data import GenerationData, Pictures, ReleasedImage, RunData, lineages, read_generation, read_run
+from spti_ray.report.plots import Curve
 
 MAX_PICTURE_BYTES = 9_000_000  # 12 MB as base64; the rest of the page stays far below 3 MB
 _MAX_GALLERY = 400
@@ -28,6 +29,7 @@ _MAX_GENERATIONS = 12
 _TOP_CARDS = 8
 _TOP_ROWS = 20
 _MAX_LINEAGES = 6
+_MAX_FILTERS = 40
 _MAX_WORDS = 8
 _GALLERY_SIDE, _THUMB_SIDE = 256, 128
 _STOP_WORDS = frozenset(
@@ -64,6 +66,11 @@ def build_report(run_dir: Path) -> Path:
     drift: list[Mapping[str, float]] = []
     drift_of: list[int] = []
     views: list[GenerationView] = []
+    chains = _lineages(run)
+    followed = {candidate.id for chain in chains for candidate in chain}
+    votes: dict[str, list[tuple[int, int]]] = {}
+    curves: list[Curve] = []
+    audited: list[tuple[int, Any, str]] = []
     first: GenerationData | None = None
     last: GenerationData | None = None
     for number in run.generations:
@@ -75,13 +82,19 @@ def build_report(run_dir: Path) -> Path:
             drift_of.append(number)
         if number in shown:
             views.append(_view(last))
+        for candidate, count in zip(last.candidates, last.counts_K.tolist(), strict=True):
+            if candidate.id in followed:
+                votes.setdefault(candidate.id, []).append((number, count))
+        curves.append(curve_of(last))
+        audited.append((number, last.label, last.artifact_sha256))
     views = _with_plots(views)
     words = moved_words(first, last) if first and last else []
 
     pictures = Pictures(run.folder, MAX_PICTURE_BYTES)
     cards = {candidate.id: candidate.generation for view in views for _, candidate, _ in view.top[:_TOP_CARDS]}
-    chains = _lineages(run)
     cards |= {candidate.id: candidate.generation for chain in chains for candidate in chain}
+    # Survivors of a run that this one goes on from lie with its first generation.
+    cards = {name: max(born, *run.generations[:1]) for name, born in cards.items()}
     thumbs = pictures.of_candidates(cards, _THUMB_SIDE)
     # The variants of one text stand together, under the text.
     gallery: dict[str, list[tuple[ReleasedImage, str]]] = {}
@@ -92,6 +105,7 @@ def build_report(run_dir: Path) -> Path:
         gallery.setdefault(image.candidate_id, []).append((image, uri))
 
     labels = sorted({image.label for image in run.images})
+    births = sorted({image.generation for image in run.images})
     page = (
         _environment()
         .get_template("report.html.j2")
@@ -103,11 +117,16 @@ def build_report(run_dir: Path) -> Path:
             attacker=attacker_in_words(run.certificate) if run.certificate else None,
             gallery=list(gallery.values()),
             num_shown=sum(len(group) for group in gallery.values()),
-            labels=labels if 2 <= len(labels) <= 40 else [],
+            labels=labels if 2 <= len(labels) <= _MAX_FILTERS else [],
+            births=births if 2 <= len(births) <= _MAX_FILTERS else [],
             views=views,
             top_cards=_TOP_CARDS,
             thumbs=thumbs,
             lineages=[_steps(chain) for chain in chains],
+            votes=votes,
+            curve_svg=plots.curve_plot(run.generations, curves, "curves") if len(curves) > 1 else "",
+            audited=audited,
+            manifest_sha256=sha256_of(run.folder / "release" / "manifest.parquet"),
             operator_svg=plots.operator_plot(drift, drift_of, "operators", rows=len(words)) if drift else "",
             word_svg=plots.word_plot(words, "words") if words else "",
             settings=yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True, width=100),
@@ -123,6 +142,20 @@ def spread(items: Sequence[Any], most: int) -> list[Any]:
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
+
+
+def curve_of(generation: GenerationData) -> Curve:
+    """Noised votes of the generation's best text, of its survivors on average, and of all its texts on average."""
+    counts = generation.counts_K
+    kept = [candidate.id in generation.selected for candidate in generation.candidates]
+    survivors = counts[np.array(kept, dtype=np.bool_)]
+    average = float(counts.mean()) if len(counts) else 0.0
+    return Curve(
+        best=float(counts.max(initial=0)),
+        survivors=float(survivors.mean()) if len(survivors) else average,
+        average=average,
+        sigma=generation.sigma,
+    )
 
 
 def operator_shares(generation: GenerationData) -> dict[str, float]:
@@ -225,7 +258,10 @@ def _lineages(run: RunData) -> list[list[Any]]:
     if not run.generations:
         return []
     ids = spread(list(dict.fromkeys(image.candidate_id for image in run.images)), 500)
-    chains = sorted(lineages(run.folder, ids, run.generations[-1]), key=lambda chain: (-len(chain), chain[-1].id))
+    chains = sorted(
+        lineages(run.folder, ids, run.generations[-1], run.generations[0]),
+        key=lambda chain: (-len(chain), chain[-1].id),
+    )
     chosen: list[list[Any]] = []
     founders: set[str] = set()
     for chain in chains:

@@ -39,6 +39,9 @@ class GenerationData:
     counts_K: CountArray
     sigma: float
     selected: frozenset[str]
+    label: artifact.Label
+    """Of the committed histogram: which reservation of the ledger it answers."""
+    artifact_sha256: str
 
 
 @dataclass(frozen=True)
@@ -92,7 +95,7 @@ def read_run(folder: Path) -> RunData:
 def read_generation(folder: Path, number: int) -> GenerationData:
     """Read one generation: candidates joined with their noised votes, most votes first (ties to the lowest id)."""
     where = _generation_folder(folder, number)
-    histogram = read_histogram(where)
+    label, histogram = _committed(where)
     votes = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
     rows = pq.read_table(where / "candidates.parquet", columns=_CANDIDATE_COLUMNS).to_pylist()
     candidates = [Candidate(**row) for row in rows if row["id"] in votes]
@@ -106,21 +109,30 @@ def read_generation(folder: Path, number: int) -> GenerationData:
         counts_K=np.array([votes[candidate.id] for candidate in candidates], dtype=np.int64),
         sigma=histogram.sigma,
         selected=selected,
+        label=label,
+        artifact_sha256=histogram.artifact_sha256,
     )
 
 
 def read_histogram(where: Path) -> NoisyHistogram:
     """The noised histogram of the generation in folder `where`, checked against the hash in its name."""
+    return _committed(where)[1]
+
+
+def _committed(where: Path) -> tuple[artifact.Label, NoisyHistogram]:
     found = [artifact.read(path) for path in sorted(where.glob(_HISTOGRAMS))]
     # A burned slot may have left a file of its own; the committed one is that of the slot charged last.
-    return max(found, key=lambda pair: pair[0].slot)[1]
+    return max(found, key=lambda pair: pair[0].slot)
 
 
-def lineages(folder: Path, candidate_ids: Iterable[str], generation: int) -> list[list[Candidate]]:
-    """The ancestors of each candidate of `generation`, oldest first, the candidate itself last."""
+def lineages(folder: Path, candidate_ids: Iterable[str], generation: int, first: int = 0) -> list[list[Candidate]]:
+    """The ancestors of each candidate of `generation`, oldest first, the candidate itself last.
+
+    `first`: the run's first generation; the survivors of another run that it goes on from have no ancestors here.
+    """
     chains: dict[str, list[Candidate]] = {}
     wanted = {candidate_id: candidate_id for candidate_id in candidate_ids}  # chain -> the id looked for
-    for number in range(generation, -1, -1):
+    for number in range(generation, first - 1, -1):
         path = _generation_folder(folder, number) / "candidates.parquet"
         if not wanted or not path.exists():
             break
@@ -130,7 +142,7 @@ def lineages(folder: Path, candidate_ids: Iterable[str], generation: int) -> lis
         for chain, candidate_id in list(wanted.items()):
             candidate = found.get(candidate_id)
             # A survivor is in the populations of several generations; its parent only in those before its birth.
-            if candidate is None or candidate.generation != number:
+            if candidate is None or (candidate.generation != number and number != first):
                 continue
             chains.setdefault(chain, []).insert(0, candidate)
             del wanted[chain]

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from statistics import NormalDist
 
@@ -67,6 +68,35 @@ def histogram_plot(counts_K: CountArray, sigma: float, limits: tuple[float, floa
     axes.set_xlabel("rank of the text")
     axes.set_ylabel("noised votes")
     return _svg(figure, name, f"Noised votes by rank for {num} texts, with the band of plus and minus two sigma")
+
+
+@dataclass(frozen=True)
+class Curve:
+    """Noised votes in one generation."""
+
+    best: float
+    survivors: float
+    average: float
+    sigma: float
+
+
+def curve_plot(generations: Sequence[int], curves: Sequence[Curve], name: str) -> str:
+    """Noised votes from generation to generation: the best text, the survivors' and all texts' average."""
+    figure, axes = _figure(7.2, 2.6)
+    band = [2 * curve.sigma for curve in curves]
+    axes.fill_between(generations, [-height for height in band], band, color=BAND, linewidth=0)
+    for label, color, values in (
+        ("best", ACCENT, [curve.best for curve in curves]),
+        ("survivors, on average", COOL, [curve.survivors for curve in curves]),
+        ("all, on average", MUTED, [curve.average for curve in curves]),
+    ):
+        axes.plot(generations, values, color=color, linewidth=1.6, marker="o", markersize=3.5, label=label)
+    axes.axhline(0, color=LINE, linewidth=0.8)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.set_xlabel("generation")
+    axes.set_ylabel("noised votes")
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=3, frameon=False, handlelength=1.4, fontsize=9)
+    return _svg(figure, name, "Noised votes of the best text, the survivors and all texts, per generation")
 
 
 def operator_plot(shares: Sequence[Mapping[str, float]], generations: Sequence[int], name: str, rows: int = 0) -> str:

@@ -1,5 +1,6 @@
 import io
 import re
+import shutil
 from html.parser import HTMLParser
 
 import numpy as np
@@ -12,6 +13,7 @@ from PIL import Image
 from spti_ray.config import Config
 from spti_ray.config_load import resolved
 from spti_ray.dp import artifact
+from spti_ray.files import sha256_of
 from spti_ray.public.release import write_release
 from spti_ray.report import build, data, plots
 from spti_ray.report.build import attacker_in_words, build_report, changed_words, moved_words, readable, spread
@@ -208,8 +210,9 @@ def test_caption_voting_has_no_renders_and_still_a_report(tmp_path):
 
 
 def test_labels_become_a_filter_without_scripts(tmp_path):
-    page = Page(build_report(make_run(tmp_path, labels=("all", "cat & <dog>"))).read_text())
-    assert [a["id"] for tag, a in page.tags if tag == "input"] == ["label0", "label1", "label2"]
+    page = Page(build_report(make_run(tmp_path, labels=("all", "cat & <dog>"), images=8)).read_text())
+    inputs = [a["id"] for tag, a in page.tags if tag == "input"]
+    assert inputs == ["label0", "label1", "label2", "born0", "born1", "born2"]
     assert "cat & <dog>" in page.text
 
 
@@ -268,6 +271,36 @@ def test_lineages_reach_back_to_the_first_proposal(built):
     assert [[candidate.id for candidate in chain] for chain in chains] == [["g00-00002", "g01-00002"], ["g00-00001"]]
 
 
+def test_a_run_that_goes_on_has_lineages_from_its_first_generation_on(tmp_path):
+    folder = make_run(tmp_path)
+    shutil.rmtree(folder / "generations" / "00")
+    chains = data.lineages(folder, ["g01-00002", "g00-00001"], 1, first=1)
+    assert [[candidate.id for candidate in chain] for chain in chains] == [["g01-00002"], ["g00-00001"]]
+
+
+def test_a_lineage_tells_the_noised_votes_of_each_step(built):
+    votes = {number: data.read_generation(built[0], number) for number in (0, 1)}
+    founder = next(c for c in votes[1].candidates if c.id == "g00-00000")
+    shown = " ".join(Page(built[2]).text.split())
+    counts = [votes[n].counts_K[[c.id for c in votes[n].candidates].index(founder.id)] for n in (0, 1)]
+    assert f"noised votes: {counts[0]} (gen. 0), {counts[1]} (gen. 1)" in shown
+
+
+def test_an_auditor_finds_every_committed_histogram_by_its_hash(built):
+    text = Page(built[2]).text
+    files = sorted((built[0] / "generations").glob("*/histogram-*.arrow"))
+    assert len(files) == 2 and all(sha256_of(file) in text for file in files)
+    assert sha256_of(built[0] / "release" / "manifest.parquet") in text
+
+
+def test_curves_follow_best_survivors_and_all(built):
+    generation = data.read_generation(built[0], 1)
+    curve = build.curve_of(generation)
+    assert curve.best == 60 and curve.survivors == np.mean([60, 55, 50, 45])
+    assert curve.average == generation.counts_K.mean() and curve.sigma == SIGMA
+    assert "Noised votes, generation by generation" in built[2]
+
+
 def test_the_first_variant_is_the_picture_of_a_candidate(built):
     pictures = data.Pictures(built[0], 10_000)
     uris = pictures.of_candidates({"g00-00003": 0, "g01-00000": 1}, 64)
@@ -278,7 +311,8 @@ def test_the_first_variant_is_the_picture_of_a_candidate(built):
 
 def generation(texts, counts, sigma):
     candidates = tuple(Candidate(f"g00-{i:05d}", text, "all", 0) for i, text in enumerate(texts))
-    return data.GenerationData(0, candidates, np.array(counts, dtype=np.int64), sigma, frozenset())
+    label = artifact.Label("r1", 0, 0, "c" * 64, sigma, 1, "opendp", True, "0")
+    return data.GenerationData(0, candidates, np.array(counts, dtype=np.int64), sigma, frozenset(), label, "ab")
 
 
 def test_moved_words_are_signal_and_noise_moves_none():
