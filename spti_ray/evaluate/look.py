@@ -22,7 +22,9 @@ def record_look(run: Path, run_id: str, config: Config, metric: str) -> str:
     if openings(entries, run_id) or run_id in {look.run for look in looks(entries)}:
         note_evaluation(chain, run_id, metric)
         return f"recorded as a look with a private metric in {chain.location}"
-    if next((run / "generations").glob("*/histogram-*"), None):
+    # A re-rendering has its histograms where its run is.
+    voted = config.rerenders and config.method != "random"
+    if voted or next((run / "generations").glob("*/histogram-*"), None):
         raise ConfigError(
             f"{chain.location} does not know this run, so the look can't be recorded; go to the folder in which the "
             "run was started"

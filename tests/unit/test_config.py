@@ -1,6 +1,7 @@
 import copy
 import json
 import math
+import re
 from functools import reduce
 from operator import getitem
 from pathlib import Path
@@ -23,8 +24,14 @@ from spti_ray.config_load import (
 )
 from spti_ray.dp.history import UNCERTIFIED
 from spti_ray.models.factory import engines_config
+from tests.unit.conftest import config_with
 
-JOBS = sorted((Path(__file__).parents[2] / "jobs").glob("*.yaml"))
+# A study (jobs/curve.py) names the settings of its runs under `config:`, and is none itself.
+JOBS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "jobs").glob("*.yaml"))
+    if not re.search(r"^config:", path.read_text(encoding="utf-8"), re.MULTILINE)
+]
 MINIMAL = {
     "data": {"path": "images"},
     "dataset": {"id": "toys"},
@@ -494,3 +501,20 @@ def test_what_is_not_private_says_why_and_the_rest_is_charged_or_uses_no_private
 def test_an_epsilon_that_is_no_number_is_refused(setting):
     with pytest.raises(ConfigError, match=r"^privacy\.epsilon: "):
         load_config(JOBS[-1], [setting])
+
+
+def test_an_origin_has_a_release_and_a_rerendering_rests_on_its_votes():
+    origin = {"run": "r", "path": "runs/r"}
+    assert config_with(origin=origin).certified_run("mine") == "mine"
+    assert config_with(origin=origin | {"rerender": True}).certified_run("mine") == "r"
+    assert config_with(origin=origin | {"generation": 4}).generation_numbers == range(4, 6)
+    privacy = {"epsilon": math.inf, "delta": 1e-5, "allow_not_private": True}
+    for changes in ({"privacy": privacy}, {"method": "captions", "privacy": privacy}, {"method": "dp-finetune"}):
+        with pytest.raises(ValueError, match="what has no certificate starts from no release"):
+            Config.model_validate(MINIMAL | {"origin": origin} | changes)
+
+
+def test_where_an_origin_lies_may_change_but_not_which_it_is():
+    before = config_with(origin={"run": "r", "path": "runs/r"})
+    assert config_sha256(before) == config_sha256(config_with(origin={"run": "r", "path": "/elsewhere/r"}))
+    assert config_sha256(before) != config_sha256(config_with(origin={"run": "s", "path": "runs/r"}))

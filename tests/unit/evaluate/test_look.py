@@ -41,3 +41,9 @@ def test_a_look_at_what_is_not_private_is_recorded_though_the_run_charged_nothin
     ledger.note_look("r", "NOT PRIVATE: renders of captions")
     assert "recorded" in record_look(tmp_path, "r", config, "judged by x")
     assert [entry.event.metric for entry in ledger.entries() if entry.kind == "EVALUATED"][-1] == "judged by x"
+
+
+def test_a_rerendering_is_not_looked_at_where_the_ledger_of_its_run_is_not(make_config, tmp_path):
+    config = make_config(ledger__path=str(tmp_path / "ledger"), origin={"run": "r", "path": "runs/r", "rerender": True})
+    with pytest.raises(ConfigError, match="can't be recorded"):
+        record_look(tmp_path, config.certified_run("mine"), config, "judged by x")
