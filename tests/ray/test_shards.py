@@ -168,6 +168,6 @@ class Answering:
 
 
 def test_while_a_lost_shard_is_not_asked_again_yet_the_others_are_heard(monkeypatch):
-    monkeypatch.setattr(shard_actor, "_pause_s", lambda losses: 1e9)
+    monkeypatch.setattr(shard_actor, "pause_s", lambda losses: 1e9)
     answers = RayVoter([Answering.remote(number) for number in range(4)], lambda problems: None)._ask("prepare")
     assert sorted(next(answers) for _ in range(3)) == [[(number, "not an image")] for number in (1, 2, 3)]
