@@ -57,7 +57,7 @@ app.command(
 
 
 @app.command(
-    epilog="Examples: `spti run jobs/stickers.yaml --out runs/stickers` · "
+    epilog="Examples: `spti run bundled:stickers --out runs/stickers` · "
     "`spti run my.yaml --out runs/a --set privacy.epsilon=1 --set release.images=1000`"
 )
 def run(
@@ -79,7 +79,7 @@ def run(
 
 
 @app.command(
-    epilog="Examples: `spti plan jobs/stickers.yaml` · `spti plan my.yaml --set privacy.epsilon=1 --json` · "
+    epilog="Examples: `spti plan bundled:stickers` · `spti plan my.yaml --set privacy.epsilon=1 --json` · "
     "`spti plan my.yaml --prompts` · `spti plan my.yaml --private-records 5000 --recommend` · "
     "`spti plan my.yaml --nodes nodes.yaml`"
 )

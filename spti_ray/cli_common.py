@@ -10,7 +10,9 @@ from typing import Annotated, NoReturn
 
 import typer
 
-ConfigFile = Annotated[Path, typer.Argument(help="The run's YAML file, such as jobs/stickers.yaml.", metavar="CONFIG")]
+ConfigFile = Annotated[
+    Path, typer.Argument(help="The run's YAML file, or `bundled:stickers`, the demo's.", metavar="CONFIG")
+]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Repeatable.", metavar="A.B=VALUE")
 ]

@@ -7,6 +7,7 @@ import hashlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -52,13 +53,25 @@ _BRANCH = re.compile(r"\[key\]$|(?:literal|dict)\[.*\]$", re.DOTALL)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read `path`, apply `a.b=value` overrides (values are YAML) and validate.
+    """Read `path`, or `bundled:NAME` of the package, apply `a.b=value` overrides (values are YAML) and validate.
 
     Raises:
         ConfigError: one line that names the file or field.
     """
-    raw = read_mapping(path, "configuration file", "a mapping of sections, such as `privacy:`")
+    raw = read_mapping(_file_of(path), "configuration file", "a mapping of sections, such as `privacy:`")
     return parse_config(with_overrides(raw, overrides))
+
+
+def _file_of(path: Path) -> Path:
+    """The file of a configuration, which may be one that comes with the package."""
+    prefix, _, name = str(path).partition(":")
+    if prefix != "bundled" or path.exists():
+        return path
+    folder = Path(str(resources.files("spti_ray"))) / "package_data" / "configs"
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in known:
+        raise ConfigError(f"{path}: no such bundled configuration; there are: {', '.join(known)}")
+    return folder / f"{name}.yaml"
 
 
 def read_mapping(path: Path, what: str, expected: str) -> dict[str, Any]:

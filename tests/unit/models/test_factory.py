@@ -83,6 +83,13 @@ def test_build_takes_module_and_class_names():
     assert build("renderer", config).identity()["kind"] == "spti_ray.models.fakes:FakeRenderer"
 
 
+def test_a_missing_vllm_is_refused_with_the_extra_that_brings_it(monkeypatch):
+    monkeypatch.delitem(sys.modules, "spti_ray.models.vllm_writer", raising=False)
+    monkeypatch.setitem(sys.modules, "vllm", None)
+    with pytest.raises(ValueError, match=r"vLLM is not installed: add 'spti-ray\[cpu\]'"):
+        build("writer", EngineConfig(kind="vllm", model="bundled:smollm2"))
+
+
 @pytest.mark.parametrize("kind", ["spti_ray.models.fakes:Missing", "spti_ray.no_such_module:X"])
 def test_build_says_what_it_can_not_import(kind):
     with pytest.raises(ValueError, match="runtime.engines.writer.kind: can't import"):
