@@ -1,4 +1,4 @@
-# make setup | demo | test | test-chaos | bench | lint      (Linux, Python 3.11; everything goes into .venv)
+# make setup | demo | test | test-chaos | test-wheel | wheel | bench | lint      (Linux, Python 3.11; everything goes into .venv)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
 UV = $(shell command -v uv >/dev/null 2>&1 && echo uv || echo $(VENV)/tools/bin/python -m uv)
 
-.PHONY: setup demo test test-chaos bench lint clean manifests
+.PHONY: setup demo test test-chaos test-wheel wheel bench lint clean manifests
 
 setup: $(VENV)/.ready
 
@@ -27,6 +27,18 @@ test: setup
 SEEDS ?= 0 1 2 3 4
 test-chaos: setup
 	SPTI_CHAOS_SEEDS="$(SEEDS)" $(BIN)/python -m pytest tests/e2e/test_chaos.py
+
+# The wheel and the source archive, and what a user needs beside them to install the wheel.
+wheel: setup
+	rm -rf dist
+	$(UV) build --quiet --out-dir dist
+	cp spti_ray/package_data/overrides.txt dist/
+	$(UV) pip compile --quiet --no-header --no-annotate --python $(BIN)/python $(TORCH) -c constraints.txt \
+		--extra cpu --extra s3 --extra eval pyproject.toml --output-file dist/requirements-cpu.txt
+
+# Installs the wheel in clean environments, by pip and by uv, and runs the demo from it; ten minutes.
+test-wheel: wheel
+	UV="$(UV)" $(BIN)/python -m pytest -s tests/packaging/install_wheel.py
 
 bench: setup
 	$(BIN)/python -m pytest tests/bench/bench_*.py
