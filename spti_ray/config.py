@@ -30,15 +30,19 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the private images are.
 
-    A folder's labels are its sub-folders. The columns of WebDataset are extensions of a sample's members, or keys of
-    its `json`.
+    Labels of a folder of images, of zip files and of LMDB databases are the first folders in them. The columns of
+    WebDataset are extensions of a sample's members, or keys of its `json`. A path in a column is looked for beside the
+    file that has the column.
     """
 
     path: str = Field(
-        description="A folder of images, or Parquet or WebDataset tar files: one, or a folder of them; local or s3://, "
-        "gs://, abfs://. `bundled:stickers` is the sample set."
+        description="A folder of images; Parquet, WebDataset tar or zip files, LMDB databases: one, or a folder of "
+        "them; what `save_to_disk` of `datasets` wrote. Local or s3://, gs://, abfs:// (LMDB: local). "
+        "`bundled:stickers` is the sample set."
     )
-    image_column: str = Field(default="image", description="Column of encoded bytes, or of structs {bytes, path}.")
+    image_column: str = Field(
+        default="image", description="Column of encoded bytes, of paths, or of structs {bytes, path}."
+    )
     label_column: str | None = Field(default=None, description="Column with the label; needed with evolution.labels.")
     group_column: str | None = Field(default=None, description="Column that names the group (privacy.unit: group).")
     max_pixels: int = Field(default=64_000_000, ge=1, description="Larger images are refused (decompression bombs).")

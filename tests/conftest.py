@@ -1,12 +1,14 @@
 """What tests of all kinds share."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
 
+from tests.clouds import azure_server, gcs_server
 from tests.s3 import S3Server
 from tests.taint.faults import plant_in
 
@@ -26,6 +28,24 @@ def s3() -> Iterator[S3Server]:
             patch.setenv(name, value)
         yield server
     server.stop()
+
+
+@pytest.fixture(scope="session")
+def gcs() -> Iterator[str]:
+    """The URL of a folder in an emulator of Google's storage."""
+    with gcs_server() as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def azure() -> Iterator[str]:
+    """The URL of a folder in an emulator of Azure's storage, and this process's environment set to it."""
+    if shutil.which("azurite-blob") is None:
+        pytest.skip("needs azurite-blob (npm install azurite) on the PATH")
+    with azure_server() as (url, environment), pytest.MonkeyPatch.context() as patch:
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        yield url
 
 
 @pytest.fixture(scope="module")

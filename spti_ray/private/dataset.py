@@ -2,46 +2,35 @@
 """The private data set on disk: divided into shards by stable ids, read lazily by one shard.
 
 A record's id is its row in the Parquet files taken together, the place of its relative path in a folder's sorted
-listing, or for WebDataset the number of its tar file times 2^32, plus its place there. Only the configured columns are
-read (image, label, group); a struct image's `path` is only ever used to open that file.
+listing or in zip files', that of its key in LMDB databases, or for WebDataset and saved `datasets` the number of its
+file times 2^32, plus its place there. Only the configured columns are read (image, label, group); an image's path is
+only ever used to open that file.
 Error texts name configuration fields, the configured path and column names; never files of a folder or values.
 """
 
 from __future__ import annotations
 
 import hashlib
-import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
-
-import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
+from typing import NoReturn
 
 from spti_ray.config import DataConfig
+from spti_ray.places import Place, place
+from spti_ray.private import lmdbs, tables, zips
 from spti_ray.private.decode import Undecodable, decode
-from spti_ray.private.places import Place, place
+from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, from_value, largest, read
 from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Source, Unit, image_files, locate
 from spti_ray.private.tars import Sample, field, samples
 from spti_ray.types import SINGLE_LABEL, ImageArray
 
-# PyArrow ships no types.
-parquet: Any = _parquet_untyped
-
-MISSING_IMAGE = "no image"
-UNREADABLE_FILE = "unreadable file"
-FILE_TOO_LARGE = "file too large"
 UNLISTED_LABEL = "no listed label"
 MISSING_GROUP = "no group"
-"""Problems of a record beside those of `decode.Reason`: a fixed vocabulary without content."""
+"""Problems of a record beside those of its image: a fixed vocabulary without content."""
 
-_BATCH_ROWS = 16
-_BUFFER = 1 << 20
-# 16-bit RGBA takes 8 bytes a pixel uncompressed; small limits leave room for metadata.
-_BYTES_PER_PIXEL = 8
-_MIN_FILE_LIMIT = 64 * 2**20
-_SAMPLES_PER_TAR = 2**32
+_RECORDS_PER_FILE = 2**32
 
 
 @dataclass(frozen=True, repr=False)
@@ -89,8 +78,14 @@ def load_shard(
     try:
         if source.kind == "folder":
             yield from _load_folder(source, files, data, shard_id, num_shards, label_names)
+        elif source.kind == "zip":
+            yield from _load_zips(files, data, shard_id, num_shards, label_names)
+        elif source.kind == "lmdb":
+            yield from _load_lmdbs(source, files, data, shard_id, num_shards, label_names)
         elif source.kind == "webdataset":
             yield from _load_tars(files, data, unit, shard_id, num_shards, label_names)
+        elif source.kind == "datasets":
+            yield from _load_arrow(files, data, unit, shard_id, num_shards, label_names)
         else:
             yield from _load_parquet(files, data, unit, shard_id, num_shards, label_names)
         return
@@ -113,8 +108,43 @@ def _load_folder(
         named.sort(key=lambda pair: os.fsencode(pair[0]))
     for index in shard_rows(len(named), shard_id, num_shards):
         relative, file = named[index]
-        label = relative.split("/")[0] if "/" in relative else None
-        yield _record(index, label, None, "record", label_names, file, data.max_pixels)
+        yield _record(index, _first_folder(relative), None, "record", label_names, file, data.max_pixels)
+
+
+def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, range]]:
+    """Yield (file, its first index, wanted places in it) of files that hold so many records each."""
+    start = 0
+    for number, count in enumerate(counts):
+        here = range(max(wanted.start - start, 0), min(wanted.stop - start, count))
+        if here:
+            yield number, start, here
+        start += count
+
+
+def _load_zips(
+    files: list[Place], data: DataConfig, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+) -> Iterator[Record]:
+    counts = [zips.num_images(file, IMAGE_SUFFIXES) for file in files]
+    limit = largest(data.max_pixels)
+    for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
+        for position, label, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
+            yield _record(start + position, label, None, "record", label_names, encoded, data.max_pixels)
+
+
+def _load_lmdbs(
+    source: Source, files: list[Place], data: DataConfig, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+) -> Iterator[Record]:
+    counts = [lmdbs.num_values(file) for file in files]
+    limit, root = largest(data.max_pixels), place(source.location)
+    for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
+        label = _first_folder(files[number].relative_to(root))
+        for position, encoded in lmdbs.values(files[number], here, limit):
+            yield _record(start + position, label, None, "record", label_names, encoded, data.max_pixels)
+
+
+def _first_folder(relative: str) -> str | None:
+    folder, slash, _ = relative.partition("/")
+    return folder if slash else None
 
 
 def _load_tars(
@@ -133,12 +163,12 @@ def _load_tars(
         # Whole files: how many samples one has is known only when it has been read. Groups may be in all of them.
         if unit == "record" and number % num_shards != shard_id:
             continue
-        for position, sample in enumerate(samples(found, wanted, _largest(data.max_pixels))):
+        for position, sample in enumerate(samples(found, wanted, largest(data.max_pixels))):
             group = field(sample, group_column) if group_column else None
             if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
                 continue
             label = field(sample, label_column) if label_column else None
-            index = number * _SAMPLES_PER_TAR + position
+            index = number * _RECORDS_PER_FILE + position
             yield _record(index, label, group, unit, label_names, _image_of(sample, data), data.max_pixels)
 
 
@@ -156,76 +186,49 @@ def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
 def _load_parquet(
     files: list[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
 ) -> Iterator[Record]:
-    columns = [data.image_column]
+    columns, label_column, group_column = _columns(data, unit, label_names)
+    counts = [tables.num_rows(file) for file in files]
+    # A group's records may be anywhere, so that each shard looks at the group of all rows.
+    wanted = shard_rows(sum(counts), shard_id, num_shards) if unit == "record" else range(sum(counts))
+    for number, start, here in _parts(counts, wanted):
+        for row, batch, i in tables.parquet_rows(files[number], columns, here):
+            group = tables.cell(batch, group_column, i)
+            if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
+                continue
+            label = tables.cell(batch, label_column, i)
+            encoded = from_value(batch.column(data.image_column)[i].as_py(), files[number])
+            yield _record(start + row, label, group, unit, label_names, encoded, data.max_pixels)
+
+
+def _load_arrow(
+    files: list[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+) -> Iterator[Record]:
+    """Numbered by file and row, since how many rows a file has is known only when it has been gone through."""
+    columns, label_column, group_column = _columns(data, unit, label_names)
+    for number, file in enumerate(files):
+        # To skip rows of a mapped file costs nothing; a remote one would be fetched by every shard.
+        if unit == "record" and file.remote and number % num_shards != shard_id:
+            continue
+        for row, batch, i in tables.arrow_rows(file, columns):
+            if unit == "record" and not file.remote and row % num_shards != shard_id:
+                continue
+            group = tables.cell(batch, group_column, i)
+            if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
+                continue
+            label = tables.cell(batch, label_column, i)
+            encoded = from_value(batch.column(data.image_column)[i].as_py(), file)
+            index = number * _RECORDS_PER_FILE + row
+            yield _record(index, label, group, unit, label_names, encoded, data.max_pixels)
+
+
+def _columns(
+    data: DataConfig, unit: Unit, label_names: tuple[str, ...]
+) -> tuple[tuple[str, ...], str | None, str | None]:
+    """The columns to read, each once, and of these the label's and the group's if they are needed."""
     label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
     group_column = data.group_column if unit == "group" else None
-    columns += [column for column in (label_column, group_column) if column is not None and column not in columns]
-    num_rows = [_num_rows(file) for file in files]
-    # A group's records may be anywhere, so that each shard looks at the group of all rows.
-    wanted = shard_rows(sum(num_rows), shard_id, num_shards) if unit == "record" else range(sum(num_rows))
-    start = 0
-    for found, count in zip(files, num_rows, strict=True):
-        here = range(max(wanted.start - start, 0), min(wanted.stop - start, count))
-        folder = None if found.remote else Path(found.path).parent
-        if here:
-            # Without pre-buffering PyArrow streams pages instead of holding a whole row group.
-            with found.open() as opened, parquet.ParquetFile(opened, pre_buffer=False, buffer_size=_BUFFER) as file:
-                for row, batch, i in _rows(file, columns, here):
-                    group = _text(batch.column(group_column)[i].as_py()) if group_column else None
-                    if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
-                        continue
-                    label = _text(batch.column(label_column)[i].as_py()) if label_column else None
-                    encoded = _encoded(batch.column(data.image_column)[i].as_py(), folder)
-                    yield _record(start + row, label, group, unit, label_names, encoded, data.max_pixels)
-        start += count
-
-
-def _num_rows(place: Place) -> int:
-    with place.open() as opened, parquet.ParquetFile(opened) as file:
-        return file.metadata.num_rows
-
-
-def _rows(file: Any, columns: list[str], wanted: range) -> Iterator[tuple[int, Any, int]]:
-    """Yield (row of the file, batch that holds it, place in the batch) of the wanted rows, by row groups."""
-    start = 0
-    for row_group in range(file.metadata.num_row_groups):
-        num_rows: int = file.metadata.row_group(row_group).num_rows
-        if start < wanted.stop and wanted.start < start + num_rows:
-            first = start
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=[row_group], columns=columns, use_threads=False):
-                for index in range(max(first, wanted.start), min(first + batch.num_rows, wanted.stop)):
-                    yield index, batch, index - first
-                first += batch.num_rows
-        start += num_rows
-
-
-def _text(value: object) -> str | None:
-    """A label or group as text; null and NaN are none."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return None
-    return value.hex() if isinstance(value, bytes) else str(value)
-
-
-def _encoded(value: Any, folder: Path | None) -> bytes | Path | str:
-    """The image's bytes, or the file that holds them (inside the data's folder, if that is local), or a problem."""
-    if isinstance(value, bytes):
-        return value
-    if isinstance(value, dict):
-        data: Any = value.get("bytes")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        name: Any = value.get("path")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-        if isinstance(data, bytes):
-            return data
-        if isinstance(name, str) and name:
-            return UNREADABLE_FILE if folder is None else _inside(folder, name)
-    return MISSING_IMAGE
-
-
-def _inside(folder: Path, name: str) -> Path | str:
-    try:
-        path = (folder / name).resolve()
-    except (OSError, ValueError, RuntimeError):
-        return UNREADABLE_FILE
-    return path if path.is_relative_to(folder) else UNREADABLE_FILE
+    named = (data.image_column, label_column, group_column)
+    return tuple(dict.fromkeys(column for column in named if column is not None)), label_column, group_column
 
 
 def _record(
@@ -234,7 +237,7 @@ def _record(
     group: str | None,
     unit: Unit,
     label_names: tuple[str, ...],
-    encoded: bytes | Path | Place | str,
+    encoded: Encoded,
     max_pixels: int,
 ) -> Record:
     if label_names == (SINGLE_LABEL,):
@@ -244,32 +247,10 @@ def _record(
     if unit == "group" and group is None:
         return Record(index, label, None, None, MISSING_GROUP)
     if isinstance(encoded, (Path, Place)):
-        encoded = _read(encoded, _largest(max_pixels))
+        encoded = read(encoded, largest(max_pixels))
     if isinstance(encoded, str):
         return Record(index, label, group, None, encoded)
     try:
         return Record(index, label, group, decode(encoded, max_pixels))
     except Undecodable as error:
         return Record(index, label, group, None, error.reason)
-
-
-def _largest(max_pixels: int) -> int:
-    """Bytes that an image may have before it is decoded."""
-    return max(_MIN_FILE_LIMIT, _BYTES_PER_PIXEL * max_pixels)
-
-
-def _read(path: Path | Place, limit: int) -> bytes | str:
-    """The file's bytes, or a problem. Only regular files: opening a pipe would wait forever."""
-    try:
-        if isinstance(path, Place):
-            if path.size > limit:
-                return FILE_TOO_LARGE
-            with path.open_stream() as stream:
-                return stream.read()
-        if not path.is_file():
-            return UNREADABLE_FILE
-        if path.stat().st_size > limit:
-            return FILE_TOO_LARGE
-        return path.read_bytes()
-    except (OSError, ValueError):
-        return UNREADABLE_FILE

@@ -6,41 +6,43 @@ Error texts name configuration fields, the configured path and column names; nev
 
 from __future__ import annotations
 
-import difflib
 import hashlib
 import os
-import tarfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, Literal
-
-import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
-import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.config import DataConfig
 from spti_ray.files import is_url
-from spti_ray.private.places import Place, place
+from spti_ray.places import Place, place
+from spti_ray.private.checks import IMAGE_SUFFIXES, DataError, Kind, Unit, check
+from spti_ray.private.lmdbs import LMDB_SUFFIXES, LOCK
+from spti_ray.private.tables import ARROW_SUFFIX, STATE, saved_files
 from spti_ray.private.tars import TAR_SUFFIXES
+from spti_ray.private.zips import ZIP_SUFFIX
 from spti_ray.types import SINGLE_LABEL
 
-# PyArrow ships no types.
-parquet: Any = _parquet_untyped
-arrow_types: Any = _types_untyped
-
-Unit = Literal["record", "group"]
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 BUNDLED_DATA = {"stickers": "stickers.parquet"}
 
 
-class DataError(ValueError):
-    """The configured data can't be used; one line that names the configuration field and what to do."""
-
-
-Kind = Literal["folder", "parquet", "webdataset"]
-_IN_WORDS: dict[Kind, str] = {"folder": "images", "parquet": "Parquet files", "webdataset": "tar files"}
+_IN_WORDS: dict[Kind, str] = {
+    "folder": "images",
+    "parquet": "Parquet files",
+    "datasets": "Arrow files",
+    "webdataset": "tar files",
+    "zip": "zip files",
+    "lmdb": "LMDB databases",
+}
+_ENDINGS: tuple[tuple[tuple[str, ...], Kind], ...] = (
+    ((".parquet",), "parquet"),
+    ((ARROW_SUFFIX,), "datasets"),
+    (TAR_SUFFIXES, "webdataset"),
+    ((ZIP_SUFFIX,), "zip"),
+    (LMDB_SUFFIXES, "lmdb"),
+    (tuple(IMAGE_SUFFIXES), "folder"),
+)
+_SUFFIXES = tuple(suffix for suffixes, _ in _ENDINGS for suffix in suffixes)
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ def locate(data: DataConfig, unit: Unit, label_names: tuple[str, ...]) -> tuple[
         path = Path(location)
         is_folder = path.is_dir()
         if not path.exists():
-            raise DataError(f"data.path: {data.path!r} does not exist; give a folder of images, Parquet or tar files")
+            raise DataError(f"data.path: {data.path!r} does not exist; give images or files of images")
         if not os.access(path, os.R_OK | (os.X_OK if is_folder else 0)):
             raise DataError(f"data.path: {data.path!r} can't be read; check its permissions")
     found = _files_by_kind(data, location)
@@ -88,24 +90,15 @@ def locate(data: DataConfig, unit: Unit, label_names: tuple[str, ...]) -> tuple[
         found["folder"] = []
     if len(found) > 1:
         both = " and ".join(_IN_WORDS[kind] for kind in sorted(found))
-        raise DataError(f"data.path: the folder {data.path!r} holds {both}; separate them")
+        raise DataError(f"data.path: the folder {data.path!r} holds {both}; separate them, or name one file")
     if not found:
         known = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise DataError(
-            f"data.path: the folder {data.path!r} holds no image file ({known}), no Parquet and no tar file"
+            f"data.path: the folder {data.path!r} holds no image file ({known}) and no Parquet, tar or "
+            "zip file, no LMDB database and no data set that datasets' save_to_disk wrote"
         )
     ((kind, files),) = found.items()
-    needs_labels = label_names != (SINGLE_LABEL,)
-    if kind == "folder" and unit == "group":
-        raise DataError(
-            "privacy.unit: group needs data.group_column of Parquet or tar files, but data.path is a folder"
-        )
-    if kind != "folder":
-        _check_columns_are_set(data, unit, needs_labels)
-    if kind == "parquet":
-        _check_parquet(data, files, unit, needs_labels)
-    if kind == "webdataset":
-        _check_tar(data, files[0])
+    check(kind, data, files, unit, label_names)
     return Source(kind, location), files
 
 
@@ -115,18 +108,33 @@ def _files_by_kind(data: DataConfig, location: str) -> dict[Kind, list[Place]]:
     try:
         root = place(location)
         if root.kind == "file":
-            return {"webdataset" if root.path.lower().endswith(TAR_SUFFIXES) else "parquet": [root]}
+            kind = _kind_of(root) or "parquet"
+            if kind == "folder":
+                raise ValueError("is a single image; give the folder that it is in")
+            return {kind: [root]}
         found: dict[Kind, list[Place]] = {}
-        for file in root.files((".parquet", *TAR_SUFFIXES, *(IMAGE_SUFFIXES if root.remote else ()))):
-            path = file.path.lower()
-            kind = "parquet" if path.endswith(".parquet") else "webdataset" if path.endswith(TAR_SUFFIXES) else "folder"
-            found.setdefault(kind, []).append(file)
+        states: list[Place] = []
+        wanted = _SUFFIXES if root.remote else tuple(suffix for suffix in _SUFFIXES if suffix not in IMAGE_SUFFIXES)
+        for file in root.files((*wanted, STATE)):
+            if kind := _kind_of(file):
+                found.setdefault(kind, []).append(file)
+            elif file.name == STATE:
+                states.append(file)
+        if arrows := saved_files(states, found.pop("datasets", [])):
+            found["datasets"] = arrows
         return found
     except ValueError as error:
         reason = str(error)
     except Exception as error:  # noqa: BLE001 PyArrow's texts may quote what it was answered
-        reason = f"it can't be reached ({type(error).__name__}); check the URL and the credentials in the environment"
-    raise DataError(f"data.path: {data.path!r}: {reason}")
+        reason = f"can't be reached ({type(error).__name__}); check the URL and the credentials in the environment"
+    raise DataError(f"data.path: {data.path!r} {reason}")
+
+
+def _kind_of(file: Place) -> Kind | None:
+    """What a file's name says that it is."""
+    if file.name.lower() == LOCK:
+        return None
+    return next((kind for suffixes, kind in _ENDINGS if file.path.lower().endswith(suffixes)), None)
 
 
 def fingerprint(source: Source) -> str:
@@ -145,74 +153,11 @@ def fingerprint(source: Source) -> str:
                 continue
             digest.update(f"\0{stat.st_size}:{stat.st_mtime_ns}".encode())
     else:
-        for found in place(source.location).files((".parquet", *TAR_SUFFIXES, *IMAGE_SUFFIXES)):
+        for found in place(source.location).files((*_SUFFIXES, STATE)):
+            if _kind_of(found) is None and found.name != STATE:
+                continue  # a lock, which whoever reads the database touches
             digest.update(b"\0" + os.fsencode(found.path) + f"\0{found.version()}".encode())
     return digest.hexdigest()
-
-
-def _check_columns_are_set(data: DataConfig, unit: Unit, needs_labels: bool) -> None:
-    if needs_labels and data.label_column is None:
-        raise DataError("data.label_column: must be set, since evolution.labels names labels")
-    if unit == "group" and data.group_column is None:
-        raise DataError("data.group_column: must be set, since privacy.unit is group")
-
-
-def _check_tar(data: DataConfig, file: Place) -> None:
-    try:
-        with file.open_stream() as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
-            readable = tar.next() is not None
-    except Exception:  # noqa: BLE001 the text may quote the file
-        readable = False
-    if not readable:
-        raise DataError(f"data.path: {data.path!r} is not a tar file of samples; give WebDataset shards")
-
-
-def _check_parquet(data: DataConfig, files: list[Place], unit: Unit, needs_labels: bool) -> None:
-    schema, num_rows = None, 0
-    try:
-        for found in files:
-            with found.open() as opened, parquet.ParquetFile(opened) as file:
-                schema, num_rows = schema or file.schema_arrow, file.metadata.num_rows
-            if num_rows:
-                break
-    except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
-        schema = None
-    if schema is None:
-        raise DataError(f"data.path: {data.path!r} is not a Parquet file; give a folder of images or a Parquet file")
-    names: list[str] = list(schema.names)
-    columns = {"image_column": data.image_column}
-    if needs_labels and data.label_column is not None:
-        columns["label_column"] = data.label_column
-    if unit == "group" and data.group_column is not None:
-        columns["group_column"] = data.group_column
-    for field, column in columns.items():
-        if column not in names:
-            raise DataError(f"data.{field}: the Parquet file has no column {column!r}; {_suggest(column, names)}")
-        if names.count(column) > 1:
-            raise DataError(f"data.{field}: the Parquet file has several columns {column!r}; rename all but one")
-    if not _holds_images(schema.field(data.image_column).type):
-        raise DataError(
-            f"data.image_column: column {data.image_column!r} must hold encoded bytes or a struct of bytes and path"
-        )
-    if not num_rows:
-        raise DataError(f"data.path: the Parquet file {data.path!r} has no rows")
-
-
-def _suggest(column: str, names: list[str]) -> str:
-    lowered = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(column.lower(), list(lowered), n=1, cutoff=0.5)
-    return f"did you mean {lowered[near[0]]!r}?" if near else f"its columns: {', '.join(names)}"
-
-
-def _is_bytes(kind: Any) -> bool:
-    return bool(arrow_types.is_binary(kind) or arrow_types.is_large_binary(kind))
-
-
-def _holds_images(kind: Any) -> bool:
-    if arrow_types.is_struct(kind):
-        fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
-        return bool(fields.keys() & {"bytes", "path"}) and ("bytes" not in fields or _is_bytes(fields["bytes"]))
-    return _is_bytes(kind)
 
 
 def image_files(folder: Path) -> Iterator[Path]:

@@ -12,7 +12,7 @@ import tarfile
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, cast
 
-from spti_ray.private.places import Place
+from spti_ray.places import Place
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 

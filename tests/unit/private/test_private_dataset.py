@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from spti_ray.config import DataConfig
-from spti_ray.private import dataset
+from spti_ray.private import dataset, encoded
 from spti_ray.private.dataset import load_shard, shard_of_group, shard_rows
 from spti_ray.private.source import DataError, Source, describe, fingerprint
 
@@ -203,9 +203,9 @@ def test_max_pixels_comes_from_the_configuration(folder):
 
 
 def test_a_file_too_large_for_its_pixel_limit_is_not_read(folder, monkeypatch):
-    monkeypatch.setattr(dataset, "_MIN_FILE_LIMIT", 1)
+    monkeypatch.setattr(encoded, "_MIN_FILE_LIMIT", 1)
     records = load_all(DataConfig(path=str(folder), max_pixels=1))
-    assert {r.problem for r in records} == {dataset.FILE_TOO_LARGE}
+    assert {r.problem for r in records} == {encoded.FILE_TOO_LARGE}
 
 
 def error_of(data: DataConfig, unit="record", labels=ALL) -> str:
@@ -216,7 +216,7 @@ def error_of(data: DataConfig, unit="record", labels=ALL) -> str:
 
 
 def test_planning_errors_name_the_field_and_the_remedy(tmp_path, folder):
-    path = write_parquet(tmp_path / "p.parquet", {"image": [png(0)], "Label": ["x"], "text": ["t"]})
+    path = write_parquet(tmp_path / "p.parquet", {"image": [png(0)], "Label": ["x"], "number": [7]})
     empty = tmp_path / "empty"
     empty.mkdir()
     (empty / "readme.md").write_text("no image")
@@ -230,6 +230,7 @@ def test_planning_errors_name_the_field_and_the_remedy(tmp_path, folder):
     write_parquet(mixed / "a.parquet", {"image": [png(0)]})
     assert "images and Parquet files" in error_of(DataConfig(path=str(mixed)))
     assert "no image file" in error_of(DataConfig(path=str(empty)))
+    assert "is a single image" in error_of(DataConfig(path=str(folder / "top.png")))
     message = error_of(DataConfig(path=str(tmp_path / "not.parquet")))
     assert "not a Parquet file" in message and CANARY not in message
     message = error_of(DataConfig(path=path, image_column="images"))
@@ -238,7 +239,7 @@ def test_planning_errors_name_the_field_and_the_remedy(tmp_path, folder):
     assert "data.label_column" in message and "'Label'" in message
     assert "data.label_column" in error_of(DataConfig(path=path), labels=("x", "y"))
     assert "data.group_column" in error_of(DataConfig(path=path, group_column="patient"), unit="group")
-    assert "must hold encoded bytes" in error_of(DataConfig(path=path, image_column="text"))
+    assert "must hold encoded bytes" in error_of(DataConfig(path=path, image_column="number"))
     assert "Parquet" in error_of(DataConfig(path=str(folder), group_column="user"), unit="group")
     twice = pa.Table.from_arrays([pa.array([png(0)])] * 2, names=["image", "image"])
     pq.write_table(twice, tmp_path / "twice.parquet")

@@ -8,7 +8,8 @@ import pytest
 
 from spti_ray.config import DataConfig
 from spti_ray.private import source
-from spti_ray.private.dataset import UNREADABLE_FILE, load_shard
+from spti_ray.private.dataset import load_shard
+from spti_ray.private.encoded import UNREADABLE_FILE
 from spti_ray.private.source import DataError, describe, fingerprint
 from tests.unit.private.conftest import png, put, values
 

@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config import DataConfig
+from spti_ray.places import place as place_of
 from spti_ray.private import dataset
-from spti_ray.private.dataset import FILE_TOO_LARGE, MISSING_IMAGE, UNLISTED_LABEL, load_shard, shard_of_group
-from spti_ray.private.places import place as place_of
+from spti_ray.private.dataset import UNLISTED_LABEL, load_shard, shard_of_group
+from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE
 from spti_ray.private.source import DataError, describe, fingerprint
 from spti_ray.private.tars import samples
 from tests.unit.private.conftest import png, values
@@ -80,7 +81,7 @@ def test_the_image_column_chooses_among_several_images(place):
 
 
 def test_a_member_that_is_too_large_is_not_read(data, monkeypatch):
-    monkeypatch.setattr(dataset, "_largest", lambda max_pixels: 10)
+    monkeypatch.setattr(dataset, "largest", lambda max_pixels: 10)
     assert {record.problem for record in load_shard(data, "record", 0, 1, ALL)} == {FILE_TOO_LARGE, MISSING_IMAGE}
 
 

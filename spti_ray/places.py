@@ -5,19 +5,22 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.fs as _fs_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.files import is_url
 
 # PyArrow ships no types.
+arrow: Any = _arrow_untyped
 fs: Any = _fs_untyped
 
-SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss")
+SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az")
+_AZURE = ("abfs", "abfss", "az")
 
 
 @dataclass(frozen=True)
@@ -57,6 +60,15 @@ class Place:
         """Type, size and time: those of the listing that it came from, since a store would be asked file by file."""
         return self.filesystem.get_file_info(self.path) if self.listed is None else self.listed
 
+    def looked_up(self) -> Place:
+        """Itself with the facts of now, asked for once. Raises OSError if the store can't be asked."""
+        return self if self.listed is not None else replace(self, listed=self._facts)
+
+    @property
+    def name(self) -> str:
+        """The last part of its path."""
+        return self.path.rpartition("/")[2]
+
     def version(self) -> str:
         """Changes when the file is written again."""
         return f"{self._facts.size}:{self._facts.mtime_ns}"
@@ -68,6 +80,10 @@ class Place:
     def open_stream(self) -> Any:
         """The file, to be read from its begin to its end, as it is stored."""
         return self.filesystem.open_input_stream(self.path, compression=None)
+
+    def open_mapped(self) -> Any:
+        """The file, to be read from its begin; a local one is mapped, so that what is skipped is never read."""
+        return self.open_stream() if self.remote else arrow.memory_map(self.path)
 
     @property
     def size(self) -> int:
@@ -82,7 +98,8 @@ class Place:
 def place(path: str) -> Place:
     """The place of a local path or a URL. Asks nobody but, for Amazon's S3, where a bucket's region is.
 
-    `AWS_ENDPOINT_URL` names another S3 store than Amazon's, as it does for ledgers.
+    As for ledgers, `AWS_ENDPOINT_URL` names another S3 store than Amazon's, and `AZURE_STORAGE_ACCOUNT_NAME` the
+    account of a container, with its `AZURE_STORAGE_ACCOUNT_KEY` unless the machine has a role.
 
     Raises:
         ValueError: a scheme that PyArrow has no file system for.
@@ -92,11 +109,28 @@ def place(path: str) -> Place:
         return Place(fs.LocalFileSystem(), str(Path(path).expanduser().resolve()), remote=False)
     url = urlsplit(path)
     if url.scheme not in SCHEMES:
-        raise ValueError(f"{url.scheme}:// is none of {', '.join(f'{scheme}://' for scheme in SCHEMES)}")
+        raise ValueError(f"is no path or URL: {url.scheme}:// is none of {', '.join(f'{s}://' for s in SCHEMES)}")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if url.scheme == "s3" and endpoint:
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         store = fs.S3FileSystem(endpoint_override=endpoint, region=region)
         return Place(store, f"{url.netloc}{url.path}".rstrip("/"), remote=True)
+    if url.scheme in _AZURE and not any(sign in url.netloc for sign in "@."):
+        return Place(_azure(), f"{url.netloc}{url.path}".rstrip("/"), remote=True)
     filesystem, inside = fs.FileSystem.from_uri(path.rstrip("/"))
     return Place(filesystem, inside, remote=True)
+
+
+def _azure() -> Any:
+    """The account of the environment, for a URL that has a container and no account."""
+    account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
+    if not account:
+        raise ValueError(
+            "has no account: set AZURE_STORAGE_ACCOUNT_NAME, or give CONTAINER@ACCOUNT.dfs.core.windows.net"
+        )
+    options: dict[str, str] = {}
+    if endpoint := os.environ.get("AZURE_STORAGE_ENDPOINT"):
+        server = urlsplit(endpoint)
+        for service in ("blob", "dfs"):
+            options |= {f"{service}_storage_authority": server.netloc, f"{service}_storage_scheme": server.scheme}
+    return fs.AzureFileSystem(account, account_key=os.environ.get("AZURE_STORAGE_ACCOUNT_KEY"), **options)

@@ -1,0 +1,181 @@
+# pyright: strict
+"""Whether data files can be read as configured: checked at planning on the files' heads, without reading a record.
+
+Error texts name configuration fields, the configured path, column names and configured labels; never files of a folder
+or values.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib.util
+import tarfile
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Literal
+
+import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
+
+from spti_ray.config import DataConfig
+from spti_ray.places import Place
+from spti_ray.private.lmdbs import num_values
+from spti_ray.private.tables import arrow_rows, arrow_schema, class_names
+from spti_ray.private.zips import num_images
+from spti_ray.types import SINGLE_LABEL
+
+# PyArrow ships no types.
+parquet: Any = _parquet_untyped
+arrow_types: Any = _types_untyped
+
+Unit = Literal["record", "group"]
+Kind = Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"]
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+_NO_COLUMNS: dict[Kind, str] = {"folder": "a folder", "zip": "a zip file", "lmdb": "an LMDB database"}
+"""Kinds whose records have no columns, and so no group."""
+
+
+class DataError(ValueError):
+    """The configured data can't be used; one line that names the configuration field and what to do."""
+
+
+def check(kind: Kind, data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
+    """Raise `DataError` with one line that names the field to change, if files of this kind can't be read so."""
+    needs_labels = label_names != (SINGLE_LABEL,)
+    if kind in _NO_COLUMNS and unit == "group":
+        raise DataError(
+            "privacy.unit: group needs data.group_column of Parquet, tar or Arrow files, but data.path is "
+            f"{_NO_COLUMNS[kind]}"
+        )
+    if kind not in _NO_COLUMNS:
+        _check_columns_are_set(data, unit, needs_labels)
+    if kind == "parquet":
+        _check_parquet(data, files, unit, label_names)
+    elif kind == "datasets":
+        _check_datasets(data, files, unit, label_names)
+    elif kind == "webdataset":
+        _check_tar(data, files[0])
+    elif kind == "zip":
+        _check_zips(data, files)
+    elif kind == "lmdb":
+        _check_lmdbs(data, files)
+
+
+def _check_columns_are_set(data: DataConfig, unit: Unit, needs_labels: bool) -> None:
+    if needs_labels and data.label_column is None:
+        raise DataError("data.label_column: must be set, since evolution.labels names labels")
+    if unit == "group" and data.group_column is None:
+        raise DataError("data.group_column: must be set, since privacy.unit is group")
+
+
+def _check_tar(data: DataConfig, file: Place) -> None:
+    try:
+        with file.open_stream() as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
+            readable = tar.next() is not None
+    except Exception:  # noqa: BLE001 the text may quote the file
+        readable = False
+    if not readable:
+        raise DataError(f"data.path: {data.path!r} is not a tar file of samples; give WebDataset shards")
+
+
+def _check_zips(data: DataConfig, files: Sequence[Place]) -> None:
+    there = None
+    with suppress(Exception):  # whose texts may quote the file
+        there = any(num_images(file, IMAGE_SUFFIXES) for file in files)
+    if there is None:
+        raise DataError(f"data.path: {data.path!r} is not a zip file that can be read; make it again")
+    if not there:
+        raise DataError(f"data.path: the zip file {data.path!r} holds no image")
+
+
+def _check_lmdbs(data: DataConfig, files: Sequence[Place]) -> None:
+    if files[0].remote:
+        raise DataError(
+            f"data.path: {data.path!r} is an LMDB database, which is mapped into memory; copy it to a local disk"
+        )
+    if importlib.util.find_spec("lmdb") is None:
+        raise DataError("data.path: reading LMDB needs an extra; pip install 'spti-ray[lmdb]'")
+    there = None
+    with suppress(Exception):  # whose texts name the file
+        there = any(num_values(file) for file in files)
+    if there is None:
+        raise DataError(f"data.path: {data.path!r} is not an LMDB database that can be read")
+    if not there:
+        raise DataError(f"data.path: the LMDB database {data.path!r} has no records")
+
+
+def _check_parquet(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
+    schema, num_rows = None, 0
+    try:
+        for found in files:
+            with found.open() as opened, parquet.ParquetFile(opened) as file:
+                schema, num_rows = schema or file.schema_arrow, file.metadata.num_rows
+            if num_rows:
+                break
+    except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
+        schema = None
+    if schema is None:
+        raise DataError(f"data.path: {data.path!r} is not a Parquet file; give a folder of images or a Parquet file")
+    _check_columns(data, "Parquet file", schema, unit, label_names)
+    if not num_rows:
+        raise DataError(f"data.path: the Parquet file {data.path!r} has no rows")
+
+
+def _check_datasets(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
+    schema, there = None, True
+    try:
+        schema = arrow_schema(files[0])
+        # In object storage the first row comes with a whole batch of images.
+        there = files[0].remote or any(next(arrow_rows(file, ()), None) is not None for file in files)
+    except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
+        schema = None
+    if schema is None:
+        raise DataError(f"data.path: {data.path!r} is no data set that datasets' save_to_disk wrote; save it again")
+    _check_columns(data, "data set", schema, unit, label_names)
+    if not there:
+        raise DataError(f"data.path: the data set {data.path!r} has no rows")
+
+
+def _check_columns(data: DataConfig, what: str, schema: Any, unit: Unit, label_names: tuple[str, ...]) -> None:
+    names: list[str] = list(schema.names)
+    columns = {"image_column": data.image_column}
+    label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
+    if label_column is not None:
+        columns["label_column"] = label_column
+    if unit == "group" and data.group_column is not None:
+        columns["group_column"] = data.group_column
+    for field, column in columns.items():
+        if column not in names:
+            raise DataError(f"data.{field}: the {what} has no column {column!r}; {_suggest(column, names)}")
+        if names.count(column) > 1:
+            raise DataError(f"data.{field}: the {what} has several columns {column!r}; rename all but one")
+    if not _holds_images(schema.field(data.image_column).type):
+        raise DataError(
+            f"data.image_column: column {data.image_column!r} must hold encoded bytes, paths, or a struct of bytes "
+            "and path"
+        )
+    classes = class_names(schema, label_column) if label_column is not None else None
+    if classes is not None and label_names and not set(label_names) & set(classes):
+        raise DataError(
+            f"evolution.labels: {label_names[0]!r} is no class of column {label_column!r}, nor is another label; give "
+            "the names of its classes, not their numbers"
+        )
+
+
+def _suggest(column: str, names: list[str]) -> str:
+    lowered = {name.lower(): name for name in names}
+    near = difflib.get_close_matches(column.lower(), list(lowered), n=1, cutoff=0.5)
+    return f"did you mean {lowered[near[0]]!r}?" if near else f"its columns: {', '.join(names)}"
+
+
+def _is_bytes(kind: Any) -> bool:
+    return bool(arrow_types.is_binary(kind) or arrow_types.is_large_binary(kind))
+
+
+def _holds_images(kind: Any) -> bool:
+    if arrow_types.is_struct(kind):
+        fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
+        return bool(fields.keys() & {"bytes", "path"}) and ("bytes" not in fields or _is_bytes(fields["bytes"]))
+    return bool(_is_bytes(kind) or arrow_types.is_string(kind) or arrow_types.is_large_string(kind))

@@ -1,0 +1,69 @@
+# pyright: strict
+"""LMDB databases of encoded images, as LSUN comes: one value per record, in the order of their keys.
+
+The keys go nowhere. Databases are opened read-only and without a lock file, so nothing is written beside them.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from spti_ray.places import Place
+from spti_ray.private.encoded import FILE_TOO_LARGE
+
+LMDB_SUFFIXES = (".mdb", ".lmdb")
+LOCK = "lock.mdb"
+
+# LMDB refuses to open a database twice in one process; two shards may read it there at once.
+_lock = threading.Lock()
+_open: dict[str, tuple[Any, int]] = {}
+
+
+def num_values(file: Place) -> int:
+    """How many records a database has. Raises lmdb.Error, OSError if it is cut short, ImportError without the extra."""
+    with _environment(file.path) as environment:
+        return environment.stat()["entries"]
+
+
+def values(file: Place, wanted: range, limit: int) -> Iterator[tuple[int, bytes | str]]:
+    """Yield (place among the records, bytes or a problem) of the wanted records, one by one."""
+    with _environment(file.path) as environment, environment.begin(buffers=True) as transaction:
+        cursor = transaction.cursor()
+        there: bool = cursor.first()
+        for _ in range(wanted.start):
+            there = there and cursor.next()
+        for position in wanted:
+            if not there:
+                return
+            value: memoryview = cursor.value()
+            yield position, FILE_TOO_LARGE if len(value) > limit else bytes(value)
+            there = cursor.next()
+
+
+@contextmanager
+def _environment(path: str) -> Generator[Any]:
+    import lmdb  # an extra  # pyright: ignore[reportMissingTypeStubs]
+
+    library: Any = lmdb
+    with _lock:
+        environment, users = _open.get(path, (None, 0))
+        if environment is None:
+            environment = library.open(path, subdir=False, readonly=True, lock=False, readahead=False, create=False)
+            # Pages are mapped: to look at one that an unfinished copy lacks would end the process.
+            if os.path.getsize(path) < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:
+                environment.close()
+                raise OSError("the database is cut short")
+        _open[path] = environment, users + 1
+    try:
+        yield environment
+    finally:
+        with _lock:
+            environment, users = _open.pop(path)
+            if users > 1:
+                _open[path] = environment, users - 1
+            else:
+                environment.close()

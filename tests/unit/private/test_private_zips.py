@@ -1,0 +1,102 @@
+"""Zip files: which members are records, and what a damaged or hostile one can't do."""
+
+import io
+import zipfile
+
+import pytest
+
+from spti_ray.config import DataConfig
+from spti_ray.places import place as place_of
+from spti_ray.private import zips
+from spti_ray.private.dataset import load_shard
+from spti_ray.private.encoded import FILE_TOO_LARGE, UNREADABLE_FILE
+from spti_ray.private.source import DataError, describe
+from tests.unit.private.conftest import png, values
+
+ALL = ("all",)
+SUFFIXES = frozenset({".png"})
+
+
+def zip_bytes(members: list[tuple[str, bytes]], how: int = zipfile.ZIP_DEFLATED) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", how) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def problems(data: DataConfig) -> list[str | None]:
+    return [record.problem for record in load_shard(data, "record", 0, 1, ALL)]
+
+
+def test_images_are_read_from_wherever_the_file_is(place):
+    path, write = place
+    write("b.zip", zip_bytes([("x/2.png", png(20)), ("x/1.PNG", png(10)), ("x/", b""), ("notes.txt", b"")]))
+    write("a/c.zip", zip_bytes([("y/3.png", png(30)), ("__MACOSX/y/._3.png", b"fork"), (".hidden/4.png", png(40))]))
+    data = DataConfig(path=path)
+    assert describe(data).kind == "zip"
+    records = list(load_shard(data, "record", 0, 1, ("x", "y")))
+    assert [(r.index, r.label) for r in records] == [(0, "y"), (1, "x"), (2, "x")]
+    assert values(records) == [30, 10, 20]
+    assert values(load_shard(data, "record", 2, 3, ALL)) == [20]
+    assert values(load_shard(DataConfig(path=f"{path}/b.zip"), "record", 0, 1, ALL)) == [10, 20]
+
+
+@pytest.mark.parametrize("how", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_damaged_member_does_not_stop_the_others(tmp_path, how):
+    content = bytearray(zip_bytes([(f"{i}.png", png(10 * i)) for i in range(3)], how))
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        member = archive.getinfo("1.png")
+    start = member.header_offset + 30 + len("1.png")
+    content[start + 8 : start + 20] = b"\xff" * 12
+    (tmp_path / "d.zip").write_bytes(content)
+    assert problems(DataConfig(path=str(tmp_path / "d.zip"))) == [None, UNREADABLE_FILE, None]
+
+
+@pytest.mark.parametrize("offset", [2**31, 10**9])
+def test_a_member_that_lies_outside_of_the_file_does_not_stop_the_others(tmp_path, offset):
+    content = bytearray(zip_bytes([("0.png", png(0)), ("1.png", png(10))]))
+    entry = content.rindex(b"PK\x01\x02")
+    content[entry + 42 : entry + 46] = offset.to_bytes(4, "little")
+    (tmp_path / "d.zip").write_bytes(content)
+    assert problems(DataConfig(path=str(tmp_path / "d.zip"))) == [None, UNREADABLE_FILE]
+
+
+def test_an_encrypted_member_does_not_stop_the_others(tmp_path):
+    content = bytearray(zip_bytes([("0.png", png(0)), ("1.png", png(10))]))
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1
+    content[content.rindex(b"PK\x03\x04") + 6] |= 1
+    (tmp_path / "d.zip").write_bytes(content)
+    assert problems(DataConfig(path=str(tmp_path / "d.zip"))) == [None, UNREADABLE_FILE]
+
+
+def test_no_more_is_unpacked_than_an_image_may_have(tmp_path):
+    """A bomb is refused by the size that it tells, and one that tells a small size is cut there."""
+    honest = zip_bytes([("0.png", bytes(10**7))])
+    (tmp_path / "honest.zip").write_bytes(honest)
+    assert [x for _, _, x in zips.images(place_of(str(tmp_path / "honest.zip")), SUFFIXES, range(1), 10**6)] == [
+        FILE_TOO_LARGE
+    ]
+    liar = bytearray(honest)
+    for at in (liar.rindex(b"PK\x01\x02") + 24, liar.index(b"PK\x03\x04") + 22):
+        liar[at : at + 4] = (100).to_bytes(4, "little")
+    (tmp_path / "liar.zip").write_bytes(liar)
+    ((_, _, found),) = zips.images(place_of(str(tmp_path / "liar.zip")), SUFFIXES, range(1), 10**6)
+    assert found == UNREADABLE_FILE or len(found) <= 100
+
+
+def test_of_members_with_one_name_the_last_is_the_record(tmp_path):
+    with pytest.warns(UserWarning, match="Duplicate"):
+        content = zip_bytes([("0.png", png(10)), ("0.png", png(20))])
+    (tmp_path / "d.zip").write_bytes(content)
+    assert values(load_shard(DataConfig(path=str(tmp_path / "d.zip")), "record", 0, 1, ALL)) == [20]
+
+
+def test_what_is_no_zip_file_of_images_is_refused_before_a_model_loads(place):
+    path, write = place
+    write("0.zip", b"this is no zip file" * 100)
+    with pytest.raises(DataError, match="is not a zip file that can be read"):
+        describe(DataConfig(path=path))
+    write("0.zip", zip_bytes([("notes.txt", b"")]))
+    with pytest.raises(DataError, match="holds no image"):
+        describe(DataConfig(path=path))
