@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_serializer, field_validator, model_validator
 
+from spti_ray.endpoints import normal_endpoint
 from spti_ray.types import SINGLE_LABEL, Space, split_by_share
 
 Role = Literal["writer", "captioner", "renderer", "image_embedder", "text_embedder"]
@@ -78,6 +79,16 @@ class PrivacyConfig(Section):
         default=False,
         description="Needed for `method: captions` and for epsilon inf, which make images for internal use only.",
     )
+    trusted_endpoints: tuple[str, ...] = Field(
+        default=(),
+        description="HTTP endpoints that may be shown private images (their operators see them); the certificate says "
+        "so. Engines at any other are refused where they would see private content.",
+    )
+
+    @field_validator("trusted_endpoints")
+    @classmethod
+    def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(normal_endpoint(url) for url in urls)
 
     @field_validator("epsilon", mode="after")
     @classmethod

@@ -8,14 +8,16 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from spti_ray.config import Config, EvolutionConfig, Method
+from spti_ray.config import Config, EvolutionConfig, Method, Role
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
+from spti_ray.endpoints import is_sent_in_clear
 from spti_ray.files import is_url
-from spti_ray.models.factory import check_turns, check_varies, engines_config
+from spti_ray.models.factory import check_turns, check_varies, endpoint_of, engines_config
 from spti_ray.public.prompts import preview
+from spti_ray.types import Space
 
 WORKABLE_SIGNAL = 0.4
 """Votes of an average candidate, in standard deviations of the noise, below which selection is mostly luck: a selection
@@ -49,6 +51,41 @@ def sgd_plan(config: Config) -> SgdPlan | None:
         raise ConfigError(f"finetune: {error}") from None
 
 
+def engines_outside(config: Config) -> tuple[str, ...]:
+    """The engines that are shown private images (or captions of them) beyond the cluster's own processes, in words.
+
+    Raises:
+        ConfigError: one of them is at an endpoint that `privacy.trusted_endpoints` does not name.
+    """
+    engines, outside = engines_config(config.runtime.engines), []
+    for role in _shown_private(config):
+        endpoint = endpoint_of(engines.of(role))
+        if endpoint is None:
+            continue
+        if endpoint not in config.privacy.trusted_endpoints:
+            what = "captions of private images" if role == "renderer" else "private images"
+            raise ConfigError(
+                f"runtime.engines.{role}: would send {what} to {endpoint}, outside the cluster; use an engine that "
+                f"runs inside it, or, if whoever runs the endpoint may see them, set privacy.trusted_endpoints: "
+                f"[{endpoint}], which the certificate then says"
+            )
+        clear = ", unencrypted on the way" if is_sent_in_clear(endpoint) else ""
+        outside.append(f"{role} {engines.of(role).model} at {endpoint}{clear}")
+    return tuple(outside)
+
+
+def _shown_private(config: Config) -> tuple[Role, ...]:
+    """The roles whose engines work on private images, or on captions of them."""
+    if not config.uses_private_data:
+        return ()
+    if config.method == "captions":
+        return ("captioner", "renderer")
+    if config.method == "dp-finetune":
+        return ("renderer",)
+    shown: dict[Space, tuple[Role, ...]] = {"image": ("image_embedder",), "text": ("captioner", "text_embedder")}
+    return tuple(role for space in config.evolution.spaces for role in shown[space])
+
+
 def check_engines(config: Config) -> None:
     """Raise ConfigError when `runtime.engines` can't be used, or not for this method."""
     try:
@@ -65,6 +102,7 @@ def check_engines(config: Config) -> None:
                 "runtime.engines.renderer.kind: method: dp-finetune trains a model of kind 'diffusers', and this is "
                 f"{engines.renderer.kind!r}"
             )
+        engines_outside(config)
     except ValueError as error:
         raise ConfigError(str(error)) from None
 
@@ -107,6 +145,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "release_images": config.release.images,
         "dataset": config.dataset.id,
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
+        "engines_outside": engines_outside(config),
     }
     if config.method == "dp-finetune":
         return summary | _finetune_summary(config)
@@ -194,6 +233,7 @@ def plan_lines(summary: dict[str, Any]) -> list[str]:
             f"this run, at delta {summary['lifetime_delta']:g}"
         )
     lines.append(f"dataset     {summary['dataset']}: {line}")
+    lines += _outside_lines(summary)
     if summary.get("affordable"):
         lines.append(f"REFUSED     the budget does not cover this run; the most that fits: {summary['affordable']}")
     return lines
@@ -217,7 +257,11 @@ def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
     elif summary["method"] != "captions":
         lines.append(f"{_candidates_line(summary)}, {summary['generations']} generations")
     lines.append(f"work        {work}")
-    return [*lines, f"dataset     {summary['dataset']}"] if why else lines
+    return [*lines, f"dataset     {summary['dataset']}", *_outside_lines(summary)] if why else lines
+
+
+def _outside_lines(summary: dict[str, Any]) -> list[str]:
+    return [f"OUTSIDE     private images are sent to the {engine}" for engine in summary["engines_outside"]]
 
 
 def _finetune_lines(summary: dict[str, Any]) -> list[str]:

@@ -24,12 +24,17 @@ Answer = tuple[int, dict[str, str], Any]
 class OpenAIServer:
     """`faults`: answers (status, headers, body) to the next requests, each given once, before the usual ones."""
 
-    def __init__(self) -> None:
+    def __init__(self, key: str) -> None:
+        self.key = key
         self.requests: list[tuple[str, dict[str, Any], dict[str, str]]] = []
         """(path, body, headers in lower case) of all but `/models`, in the order in which they came."""
         self.times: list[float] = []
         self.faults: list[Answer] = []
         self.delay_s = 0.0
+        self.says = "a picture"
+        """What every caption begins with."""
+        self.sizes: str | None = None
+        """Of all images, whatever was asked for."""
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
@@ -43,7 +48,7 @@ class OpenAIServer:
         self._server.server_close()
 
     def answer(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> Answer:
-        if headers.get("authorization") != f"Bearer {KEY}":
+        if headers.get("authorization") != f"Bearer {self.key}":
             return 401, {}, {"error": {"message": f"Incorrect API key provided: {headers.get('authorization')}"}}
         if path == "/v1/models":
             return 200, {}, {"object": "list", "data": []}
@@ -56,7 +61,7 @@ class OpenAIServer:
         time.sleep(self.delay_s)
         with self._lock:
             self._at_once -= 1
-        return fault or (200, {}, _USUAL[path](body))
+        return fault or (200, {}, _USUAL[path](body if self.sizes is None else body | {"size": self.sizes}, self.says))
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -93,13 +98,13 @@ def _usage(prompt: int, written: int) -> dict[str, Any]:
     }
 
 
-def _chat(body: dict[str, Any]) -> dict[str, Any]:
+def _chat(body: dict[str, Any], says: str) -> dict[str, Any]:
     """Each choice repeats the last line that was asked, and its own number; of an image its size and first pixel."""
     content = body["messages"][-1]["content"]
     if isinstance(content, list):
         url = next(part["image_url"]["url"] for part in content if part["type"] == "image_url")
         with Image.open(io.BytesIO(base64.b64decode(url.partition(",")[2]))) as image:
-            said = f"a picture of {image.size} {image.format} {image.getpixel((0, 0))}"
+            said = f"{says} of {image.size} {image.format} {image.getpixel((0, 0))}"
     else:
         said = content.splitlines()[-1]
     choices = [
@@ -110,14 +115,14 @@ def _chat(body: dict[str, Any]) -> dict[str, Any]:
     return {"id": "1", "object": "chat.completion", "created": 0, "model": "m", "choices": choices, "usage": usage}
 
 
-def _completion(body: dict[str, Any]) -> dict[str, Any]:
+def _completion(body: dict[str, Any], says: str) -> dict[str, Any]:
     choices = [
         {"index": i, "finish_reason": "stop", "text": f"{body['prompt']} {i}"} for i in range(body.get("n") or 1)
     ]
     return {"id": "1", "object": "text_completion", "created": 0, "model": "m", "choices": choices}
 
 
-def _image(body: dict[str, Any]) -> dict[str, Any]:
+def _image(body: dict[str, Any], says: str) -> dict[str, Any]:
     """A picture of one colour, which depends on prompt and seed."""
     width, height = (int(side) for side in body.get("size", "64x64").split("x"))
     colour = (len(body["prompt"]) % 256, body.get("seed", 0) % 256, 7)
@@ -130,8 +135,8 @@ _USUAL = {"/v1/chat/completions": _chat, "/v1/completions": _completion, "/v1/im
 
 
 @contextmanager
-def openai_server() -> Iterator[OpenAIServer]:
-    server = OpenAIServer()
+def openai_server(key: str = KEY) -> Iterator[OpenAIServer]:
+    server = OpenAIServer(key)
     try:
         yield server
     finally:

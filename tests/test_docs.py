@@ -60,7 +60,7 @@ def test_every_field_of_the_certificate_is_explained_with_its_proof(tmp_path):
     plan = plan_at(8.0, 1.0, 1e-5, 1, 3, 1)
     ledger = Ledger(tmp_path, "ds")
     ledger.register(4.0, 1e-5)
-    ledger.open_run("r", plan, "c", "n", True).reserve(0, "ab", 4, "v")
+    ledger.open_run("r", plan, "c", "n", True, outside="captioner m at https://host").reserve(0, "ab", 4, "v")
     document = certificate(ledger.entries(), "r")
     assert document is not None
     document |= {"release": {"images": 1, "manifest_sha256": "ab"}}

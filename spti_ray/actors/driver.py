@@ -47,7 +47,7 @@ from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.models.factory import engines_config
 from spti_ray.origin import Origin
-from spti_ray.planning import check_engines, noise_plan, sgd_plan, total_steps
+from spti_ray.planning import check_engines, engines_outside, noise_plan, sgd_plan, total_steps
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.progress import Progress
 from spti_ray.public.release import Models, write_release
@@ -118,9 +118,10 @@ class _Run:
         config, run = self._config, self._run
         if not config.has_shards:
             return None
+        outside = engines_outside(config)
         if config.not_private:
-            votes = config.privacy.votes_per_record
-            return UnnoisedGate(self._ledger, run.run_id, run.generations, votes, config.not_private)
+            votes, what = config.privacy.votes_per_record, "; sent to ".join([config.not_private, *outside])
+            return UnnoisedGate(self._ledger, run.run_id, run.generations, votes, what)
         return Gate(
             ledger=self._ledger,
             plan=noise_plan(config),
@@ -130,6 +131,7 @@ class _Run:
             config_sha256=config_sha256(config),
             unit=config.unit_in_words,
             origin=config.origin.run if config.origin else "",
+            outside="\n".join(outside),
         )
 
     def go(self) -> Path:

@@ -8,7 +8,7 @@ from spti_ray.config import Config
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
-from spti_ray.planning import sgd_plan
+from spti_ray.planning import engines_outside, sgd_plan
 from spti_ray.rundir import RunDir
 from spti_ray.timings import Timings
 
@@ -46,6 +46,8 @@ def hello(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, ledger:
             f"goes on from run {config.origin.run} at generation {config.origin.generation}, with a charge of its own; "
             "what holds for both together is in the certificate"
         )
+    for engine in engines_outside(config):
+        yield f"private images are sent outside the cluster, to the {engine} (privacy.trusted_endpoints)"
     if attempt > 1:
         yield f"going on with the run in {run.path} (attempt {attempt})"
 

@@ -73,8 +73,12 @@ def certificate(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | 
     both = together(entries, run, plan)
     if both and not both.private:
         return None
+    # A run that goes on from another was shown what that one's captions made of the images.
+    shown = [attempt for past in (run, *(both.runs if both else ())) for attempt in openings(entries, past)]
+    outside = list(dict.fromkeys(line for attempt in shown for line in attempt.outside.splitlines()))
     measured = [slot.reserved for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
-    return {
+    # Only where there are any: certificates of earlier versions have no such field, and must verify.
+    return ({"engines_outside": outside} if outside else {}) | {
         "format": FORMAT,
         "written_by": f"spti-ray {code_version()}",
         "statement": _statement(plan, unit, both),
@@ -111,11 +115,7 @@ def certificate(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | 
         else _attacker(plan.attacker_advantage, plan.mu, unit),
         "assumptions": list(_ASSUMPTIONS),
         "not_protected": list(_NOT_PROTECTED),
-        "trust": {
-            "release_model": "central: the cluster's operator sees the private images; readers of the release don't",
-            "trusted": "the cluster, its operator and storage, and the engines, which all run inside the cluster",
-            "not_trusted": "whoever receives the release folder",
-        },
+        "trust": _trust(outside),
         "tuning": _tuning(spend),
         "foundation_models": _FOUNDATION_MODELS,
         "audits": dict(audits) if audits else NOT_AUDITED,
@@ -126,6 +126,22 @@ def certificate(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | 
             "verify": "spti verify RELEASE --ledger LEDGER checks every field; spti ledger verify LEDGER --head "
             f"{spend.ledger_head} checks the chain alone",
         },
+    }
+
+
+def _trust(outside: Sequence[str]) -> dict[str, str]:
+    """Who sees private images. `outside`: the engines that are shown them beyond the cluster."""
+    sees, trusted = "the cluster's operator sees", "the engines, which all run inside the cluster"
+    if outside:
+        sees = "the cluster's operator, and whoever runs the engines outside the cluster, see"
+        trusted = (
+            "the engines, of which these are outside the cluster and are sent private images, on the word of the "
+            f"configuration: {'; '.join(outside)}"
+        )
+    return {
+        "release_model": f"central: {sees} the private images; readers of the release don't",
+        "trusted": f"the cluster, its operator and storage, and {trusted}",
+        "not_trusted": "whoever receives the release folder",
     }
 
 

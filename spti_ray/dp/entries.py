@@ -49,6 +49,8 @@ class Opened:
     """Random: no two drivers ever write the same bytes, not even with one host name and process id (containers)."""
     origin: str = ""
     """The run whose release this one goes on from, if it does."""
+    outside: str = ""
+    """Engines outside the cluster that are shown private images, a line each."""
 
 
 @dataclass(frozen=True)

@@ -72,9 +72,11 @@ class Gate:
         unit: str = "record",
         origin: str = "",
         fault: Callable[[str], None] | None = None,
+        outside: str = "",
     ) -> None:
         self.ledger, self.plan, self.run, self.folder = ledger, plan, run, Path(folder)
-        self._noise, self._config_sha256, self._unit, self._origin = noise, config_sha256, unit, origin
+        self._noise, self._config_sha256, self._unit = noise, config_sha256, unit
+        self._origin, self._outside = origin, outside
         self._fault: Callable[[str], None] = fault or _no_fault
         self._lease: Lease | None = None
         self._drawn: set[int] = set()  # slots that this process has noised
@@ -87,7 +89,15 @@ class Gate:
         noise = self._noise
         self._check_artifacts()
         self._lease = self.ledger.open_run(
-            self.run, self.plan, self._config_sha256, noise.name, noise.private, self._unit, build(), self._origin
+            self.run,
+            self.plan,
+            self._config_sha256,
+            noise.name,
+            noise.private,
+            self._unit,
+            build(),
+            origin=self._origin,
+            outside=self._outside,
         )
         self._fault("opened")
         artifact.remove_temporary(self.folder)

@@ -90,6 +90,7 @@ class Ledger:
         unit: str = "record",
         build: str = "",
         origin: str = "",
+        outside: str = "",
     ) -> Lease:
         """Take the run: number this attempt, fence out the earlier ones, and hand over the right to append.
 
@@ -128,6 +129,7 @@ class Ledger:
                 build=build,
                 token=token,
                 origin=origin,
+                outside=outside,
             )
 
         opened = self._chain.append(decide)[-1].event

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import re
 from typing import Any, Literal
-from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator
 
 from spti_ray.config import Section
+from spti_ray.endpoints import normal_endpoint
 
 
 class EndpointOptions(Section):
@@ -31,15 +31,7 @@ class EndpointOptions(Section):
     @field_validator("base_url")
     @classmethod
     def _is_an_address(cls, url: str) -> str:
-        try:
-            parts = urlsplit(url)
-            usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-        except ValueError:
-            usable = False
-            parts = urlsplit("")
-        if not usable or parts.username is not None or parts.password is not None or parts.query or parts.fragment:
-            raise ValueError("is not http(s)://host[:port]/path without user, key, query or fragment")
-        return url
+        return normal_endpoint(url)
 
     @field_validator("api_key_env")
     @classmethod
@@ -64,3 +56,16 @@ class OpenAIWriterOptions(EndpointOptions):
         "the assistant's answer. completion: the plain prompt, for base models (/completions).",
     )
     prices: Prices | None = Field(None, description="What the run's end adds up; without them, tokens only.")
+
+
+class OpenAICaptionerOptions(EndpointOptions):
+    prompt: str = Field("Describe this image in one short sentence.", min_length=1)
+    max_tokens: int = Field(64, ge=1)
+    max_side: int | None = Field(1024, ge=16, description="Larger images are made smaller before they are sent.")
+    detail: Literal["auto", "low", "high"] | None = Field(None, description="OpenAI's setting of the same name.")
+
+
+class OpenAIRendererOptions(EndpointOptions):
+    width: int = Field(1024, ge=8)
+    height: int = Field(1024, ge=8)
+    timeout_s: float = Field(300.0, gt=0, description="Longest wait for one image.")

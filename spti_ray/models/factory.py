@@ -13,6 +13,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, RuntimeConfig, Section
+from spti_ray.endpoints import normal_endpoint
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
 
@@ -20,8 +21,10 @@ KINDS: dict[str, str] = {
     "vllm": "spti_ray.models.vllm_writer:VllmWriter",
     "openai": "spti_ray.models.openai_writer:OpenAIWriter",
     "diffusers": "spti_ray.models.diffusers_renderer:DiffusersRenderer",
+    "openai-images": "spti_ray.models.openai_renderer:OpenAIRenderer",
     "image-to-text": "spti_ray.models.transformers_captioner:TransformersCaptioner",
     "blip": "spti_ray.models.transformers_captioner:TransformersCaptioner",
+    "openai-vision": "spti_ray.models.openai_captioner:OpenAICaptioner",
     "clip-vision": "spti_ray.models.embedders:ClipImageEmbedder",
     "inception": "spti_ray.models.inception_embedder:InceptionEmbedder",
     "sentence": "spti_ray.models.embedders:SentenceEmbedder",
@@ -37,13 +40,18 @@ OPTIONS: dict[str, type[Section]] = {
     "vllm": options.VllmOptions,
     "openai": endpoint_options.OpenAIWriterOptions,
     "diffusers": options.DiffusersOptions,
+    "openai-images": endpoint_options.OpenAIRendererOptions,
     "image-to-text": options.CaptionerOptions,
     "blip": options.CaptionerOptions,
+    "openai-vision": endpoint_options.OpenAICaptionerOptions,
     "clip-vision": options.ImageEmbedderOptions,
     "inception": options.InceptionOptions,
     "sentence": options.SentenceOptions,
     **{kind: options.FakeOptions for kind in KINDS if kind.startswith("fake-")},
 }
+
+_REMOTE = {"openai", "openai-images", "openai-vision"}
+"""Of the kinds above, those whose input leaves the cluster's processes, for `options.base_url`."""
 
 _VARYING = {"diffusers", "fake-renderer"}
 """Of the kinds above, the renderers that can vary an image."""
@@ -177,6 +185,16 @@ def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:
     if not config.model:
         raise ValueError(f"{where}.model: is not set; give a Hugging Face id, a folder or bundled:NAME")
     return config
+
+
+def endpoint_of(config: EngineConfig) -> str | None:
+    """The HTTP endpoint to which an engine sends its input; None for one that works in its own process.
+
+    Known for the kinds above, also by their class; an engine of the user's own is trusted code.
+    """
+    if not any(config.kind in (kind, KINDS[kind]) for kind in _REMOTE):
+        return None
+    return normal_endpoint(str(config.options.get("base_url", "")))
 
 
 def _check_tensor_parallel(where: str, config: EngineConfig) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from typing import Any
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.chat import few_shot_turns
-from spti_ray.models.endpoint import ContentRefused, Endpoint
+from spti_ray.models.endpoint import ContentRefused, Endpoint, together
 from spti_ray.models.endpoint_options import OpenAIWriterOptions, Prices
 from spti_ray.types import Completions, WriteRequest
 
@@ -41,12 +40,7 @@ class OpenAIWriter:
         Raises:
             RuntimeError: the endpoint failed one of them for good.
         """
-        tasks = [asyncio.create_task(self._complete(request)) for request in requests]
-        try:
-            return await asyncio.gather(*tasks)
-        finally:
-            for task in tasks:
-                task.cancel()  # Those that are done are not touched.
+        return await together(self._complete(request) for request in requests)
 
     def close(self) -> None:
         """Connections end with the process: there is nothing to stop."""

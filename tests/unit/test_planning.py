@@ -1,3 +1,4 @@
+import math
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -52,6 +53,75 @@ def test_a_publicly_known_size_gives_the_signal_per_candidate(make_config):
     assert summary["votes_per_candidate_over_sigma"] == pytest.approx(100 / summary["sigma"])
     assert any("100.00 votes per candidate" in line for line in plan_lines(summary))
     assert "votes_per_candidate" not in plan_summary(make_config())
+
+
+VISION = {
+    "kind": "openai-vision",
+    "model": "seer",
+    "options": {"base_url": "HTTPS://Seer.Example:443/v1/", "api_key_env": "SEER_KEY"},
+}
+
+
+def with_vision(make_config, voting="caption", trusted=(), **changes):
+    engines = {"captioner": VISION | changes.pop("engine", {})}
+    settings = {"evolution__voting": voting, "privacy__trusted_endpoints": list(trusted)}
+    return make_config(**settings | {"runtime__engines": engines} | changes)
+
+
+@pytest.mark.parametrize("voting", ["caption", "joint"])
+@pytest.mark.parametrize("kind", ["openai-vision", "spti_ray.models.openai_captioner:OpenAICaptioner"])
+def test_private_images_go_to_no_endpoint_that_is_not_declared_trusted(make_config, voting, kind):
+    for trusted in ((), ("https://seer.example",), ("https://seer.example.evil/v1",), ("http://seer.example/v1",)):
+        config = with_vision(make_config, voting, trusted, engine={"kind": kind})
+        with pytest.raises(ConfigError, match="would send private images to https://seer.example/v1") as caught:
+            plan_summary(config)
+        assert str(caught.value).startswith("runtime.engines.captioner: ") and "trusted_endpoints" in str(caught.value)
+
+
+def test_captions_go_to_no_renderer_at_an_endpoint_that_is_not_trusted(make_config):
+    options = {"base_url": "https://painter.example/v1"}
+    engines = {"renderer": {"kind": "openai-images", "model": "painter", "options": options}}
+    ceiling = {"method": "captions", "privacy__allow_not_private": True, "runtime__engines": engines}
+    with pytest.raises(
+        ConfigError, match="renderer: would send captions of private images to https://painter.example/v1"
+    ):
+        plan_summary(make_config(**ceiling))
+    trusted = make_config(**ceiling, privacy__trusted_endpoints=[options["base_url"]])
+    assert plan_summary(trusted)["engines_outside"] == ("renderer painter at https://painter.example/v1",)
+    assert plan_summary(make_config(runtime__engines=engines))["engines_outside"] == (), "texts are public"
+
+
+def test_an_endpoint_that_is_trusted_is_told_in_the_plan(make_config):
+    summary = plan_summary(with_vision(make_config, trusted=["https://SEER.example/v1/"]))
+    assert summary["engines_outside"] == ("captioner seer at https://seer.example/v1",)
+    assert plan_lines(summary)[-1] == (
+        "OUTSIDE     private images are sent to the captioner seer at https://seer.example/v1"
+    )
+    plain = {"options": {"base_url": "http://seer.example/v1"}}
+    clear = with_vision(make_config, trusted=["http://seer.example/v1"], engine=plain)
+    assert plan_summary(clear)["engines_outside"][0].endswith("http://seer.example/v1, unencrypted on the way")
+
+
+def test_an_endpoint_that_sees_nothing_private_needs_no_trust(make_config):
+    assert plan_summary(with_vision(make_config, "image"))["engines_outside"] == ()
+    assert plan_summary(with_vision(make_config, method="random"))["engines_outside"] == ()
+    writer = {"writer": {"kind": "openai", "model": "m", "options": {"base_url": "https://host/v1"}}}
+    assert plan_summary(make_config(evolution__voting="joint", runtime__engines=writer))["engines_outside"] == ()
+
+
+def test_without_privacy_too_private_images_go_to_no_endpoint_that_is_not_trusted(make_config):
+    for changes in ({"method": "captions"}, {"privacy__epsilon": math.inf}):
+        with pytest.raises(ConfigError, match="would send private images"):
+            plan_summary(with_vision(make_config, privacy__allow_not_private=True, **changes))
+
+
+@pytest.mark.parametrize(
+    "url", ["https://user:hush-hush@seer.example/v1", "https://seer.example/v1?key=hush-hush", "seer"]
+)
+def test_a_trusted_endpoint_is_an_address_without_secrets(url):
+    with pytest.raises(ConfigError, match=r"^privacy\.trusted_endpoints: ") as caught:
+        load_config(STICKERS, [f"privacy.trusted_endpoints=['{url}']"])
+    assert "hush" not in str(caught.value)
 
 
 @pytest.mark.parametrize("private_records", [None, 1000])

@@ -57,6 +57,20 @@ def test_an_attempt_with_simulated_noise_spoils_the_run_for_good(tmp_path):
     assert certificate(ledger.entries(), "run-1") is None
 
 
+def test_engines_outside_the_cluster_that_saw_private_images_are_told_of_all_attempts(tmp_path):
+    ledger = run_gate(tmp_path, OpenDPNoise())
+    inside = certified(ledger)
+    assert "engines_outside" not in inside and "all run inside the cluster" in inside["trust"]["trusted"]
+    seer, other = "captioner seer at https://seer.example/v1", "captioner other at https://other.example/v1"
+    for outside in (f"{seer}\n{other}", other):
+        folder = tmp_path / "run-1" / "generations"
+        Gate(ledger, PLAN, "run-1", folder, OpenDPNoise(), "c0ffee", "group", outside=outside).open()
+    document = certified(ledger)
+    assert document["engines_outside"] == [seer, other]
+    assert "inside the cluster" not in document["trust"]["trusted"]
+    assert seer in document["trust"]["trusted"] and "outside the cluster, see" in document["trust"]["release_model"]
+
+
 def test_the_certificate_repeats_plan_and_ledger(tmp_path):
     ledger = run_gate(tmp_path, OpenDPNoise(), burn=True)
     document = certified(ledger)

@@ -51,6 +51,14 @@ def test_runs_of_several_sigmas_are_composed_as_chosen_adaptively_over_all_that_
     assert found.advantage >= lifetime_advantage([(PLAN.sigma, 2)])
 
 
+def test_engines_outside_the_cluster_that_the_earlier_run_used_are_told_too(tmp_path):
+    ledger = ledger_of(tmp_path, ("a", PLAN, ""))
+    seer = "captioner seer at https://seer.example/v1"
+    ledger.open_run("a", PLAN, "c", "n", True, outside=seer)
+    ledger.open_run("b", PLAN, "c", "n", True, origin="a")
+    assert certificate(ledger.entries(), "b")["engines_outside"] == [seer]
+
+
 def test_a_run_from_prompts_is_certified_as_before(tmp_path):
     ledger = ledger_of(tmp_path, ("a", PLAN, ""), ("b", PLAN, "a"))
     document = certificate(ledger.entries(), "a")

@@ -1,0 +1,81 @@
+"""A captioner behind an OpenAI-compatible endpoint: images leave this process, for whoever runs the endpoint.
+
+Nothing is counted: how many images there were is as private as they are.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.endpoint import Endpoint
+from spti_ray.models.endpoint_options import OpenAICaptionerOptions
+from spti_ray.models.pixels import to_png
+from spti_ray.types import ImageArray
+
+
+class OpenAICaptioner:
+    """One request an image, at temperature 0: a caption depends on its image alone, as far as the endpoint has it so.
+
+    Requests go straight to the endpoint: no proxy of the environment, no redirect. Only pixels are sent.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._options = OpenAICaptionerOptions.model_validate(config.options)
+        self._endpoint = Endpoint(self._options, direct=True)
+        self._runner = asyncio.Runner()
+
+    def identity(self) -> dict[str, str]:
+        return {
+            "kind": self.config.kind,
+            "model": self.config.model,
+            "revision": self.config.revision or "as served",
+            "endpoint": self._options.base_url,
+        }
+
+    def caption(self, images: Sequence[ImageArray]) -> list[str]:
+        """Return one caption per HWC uint8 RGB image of any size.
+
+        Raises:
+            RuntimeError: the endpoint failed one of them for good. Its text may quote the endpoint's.
+        """
+        return self._runner.run(self._all(images))
+
+    async def _all(self, images: Sequence[ImageArray]) -> list[str]:
+        # All are waited for: a task left behind would tell of its error later, when nobody is silent any more.
+        answers = await asyncio.gather(*(self._one(image) for image in images), return_exceptions=True)
+        captions: list[str] = []
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                raise answer
+            captions.append(answer)
+        return captions
+
+    async def _one(self, image: ImageArray) -> str:
+        options = self._options
+        url: dict[str, Any] = {"url": "data:image/png;base64," + base64.b64encode(to_png(self._small(image))).decode()}
+        if options.detail:
+            url["detail"] = options.detail
+        content = [{"type": "text", "text": options.prompt}, {"type": "image_url", "image_url": url}]
+        messages: Any = [{"role": "user", "content": content}]
+        body = self._endpoint.body(model=self.config.model, temperature=0.0, seed=0, max_tokens=options.max_tokens)
+        answer = await self._endpoint.ask(lambda client: client.chat.completions.create(messages=messages, **body))
+        text = (answer.choices[0].message.content or "") if answer.choices else ""
+        if not text.strip():
+            raise RuntimeError(f"{options.base_url} gave no caption")
+        return " ".join(text.split())
+
+    def _small(self, image: ImageArray) -> ImageArray:
+        side = self._options.max_side
+        if side is None or max(image.shape[:2]) <= side:
+            return image
+        smaller = Image.fromarray(image)
+        smaller.thumbnail((side, side), Image.Resampling.BICUBIC)
+        return np.asarray(smaller)

@@ -1,0 +1,76 @@
+"""The renderer behind an OpenAI-compatible images endpoint (`/images/generations`)."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.endpoint import Endpoint, together
+from spti_ray.models.endpoint_options import OpenAIRendererOptions
+from spti_ray.types import ImageArray
+
+SEED_LIMIT = 1 << 31
+"""Seeds sent stay below it: some servers keep them in 32 bits."""
+
+
+class OpenAIRenderer:
+    """One request an image, with its seed, which OpenAI's own endpoint does not take (`leave_out: [seed]`).
+
+    Whether a repeated request gives the same image is the endpoint's affair. It can't vary images.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._options = OpenAIRendererOptions.model_validate(config.options)
+        self._endpoint = Endpoint(self._options)
+        self._runner = asyncio.Runner()
+
+    def identity(self) -> dict[str, str]:
+        return {"kind": self.config.kind, "model": self.config.model, "revision": self.config.revision or "as served"}
+
+    def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
+        """Return one HWC uint8 RGB image per text.
+
+        Raises:
+            RuntimeError: the endpoint failed, or refused, one of them for good: all of the unit is lost, whose size is
+                `batch_size`.
+        """
+        return self._runner.run(together(self._one(text, seed) for text, seed in zip(texts, seeds, strict=True)))
+
+    async def _one(self, text: str, seed: int) -> ImageArray:
+        options = self._options
+        known = self._endpoint.body(
+            model=self.config.model,
+            prompt=text,
+            n=1,
+            size=f"{options.width}x{options.height}",
+            response_format="b64_json",
+            extra_body={} if "seed" in options.leave_out else {"seed": seed % SEED_LIMIT},
+        )
+        answer = await self._endpoint.ask(lambda client: client.images.generate(**known))
+        encoded = answer.data[0].b64_json if answer.data else None
+        if not encoded:
+            raise RuntimeError(f"{options.base_url} gave no image (b64_json), as a link to one is not followed")
+        image = _decoded(encoded, options.base_url)
+        if image.shape != (options.height, options.width, 3):
+            raise RuntimeError(
+                f"{options.base_url} gave {image.shape[1]}x{image.shape[0]} pixels where {options.width}x"
+                f"{options.height} were asked for: correct options.width and height"
+            )
+        return image
+
+
+def _decoded(encoded: str, where: str) -> ImageArray:
+    """HWC uint8 RGB of an encoded image. RuntimeError if it is none."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
+            return np.array(image.convert("RGB"))
+    except (binascii.Error, OSError, ValueError, Image.DecompressionBombError):
+        raise RuntimeError(f"{where} gave what is no image") from None

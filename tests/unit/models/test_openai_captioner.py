@@ -1,0 +1,80 @@
+"""The captioner behind an OpenAI-compatible endpoint, against a small local server."""
+
+import numpy as np
+import pytest
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.factory import build
+from tests.openai_server import KEY, openai_server
+
+
+@pytest.fixture
+def server(monkeypatch):
+    monkeypatch.setenv("SEER_KEY", KEY)
+    with openai_server() as server:
+        yield server
+
+
+def captioner_at(server, **options):
+    options = {"base_url": server.url, "api_key_env": "SEER_KEY"} | options
+    return build("captioner", EngineConfig(kind="openai-vision", model="seer", options=options))
+
+
+def image(value, height=6, width=8):
+    return np.full((height, width, 3), value, np.uint8)
+
+
+def test_each_image_is_sent_as_its_pixels_and_comes_back_as_one_caption_in_order(server):
+    captions = captioner_at(server).caption([image(value) for value in (1, 2, 3)])
+    assert captions == [f"a picture of (8, 6) PNG ({value}, {value}, {value}) 0" for value in (1, 2, 3)]
+    for _, body, _ in server.requests:
+        assert set(body) == {"model", "temperature", "seed", "max_tokens", "messages"} and body["temperature"] == 0
+        (message,) = body["messages"]
+        assert message["content"][0] == {"type": "text", "text": "Describe this image in one short sentence."}
+        assert set(message["content"][1]["image_url"]) == {"url"}
+
+
+def test_large_images_are_made_smaller_first(server):
+    (caption,) = captioner_at(server, max_side=16, detail="low").caption([image(9, 64, 32)])
+    assert "(8, 16)" in caption
+    assert server.requests[0][1]["messages"][0]["content"][1]["image_url"]["detail"] == "low"
+
+
+def test_a_failure_is_an_error_and_no_request_is_left_behind(server):
+    server.delay_s = 0.05
+    server.faults = [(400, {}, {"error": {"message": "no"}})]
+    captioner = captioner_at(server)
+    with pytest.raises(RuntimeError, match="answered 400"):
+        captioner.caption([image(value) for value in range(4)])
+    assert len(server.requests) == 4
+    assert len(captioner.caption([image(1)])) == 1, "and it goes on"
+
+
+@pytest.mark.parametrize("content", ["", None, " \n"])
+def test_an_empty_caption_is_a_failure_and_not_a_caption(server, content):
+    server.faults = [(200, {}, {"choices": [{"index": 0, "message": {"role": "assistant", "content": content}}]})]
+    with pytest.raises(RuntimeError, match="gave no caption"):
+        captioner_at(server).caption([image(1)])
+
+
+def test_images_go_to_the_endpoint_itself_by_no_proxy_and_no_redirect(server, monkeypatch):
+    with openai_server() as elsewhere:
+        for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(name, elsewhere.url.removesuffix("/v1"))
+        monkeypatch.delenv("NO_PROXY", raising=False)
+        monkeypatch.delenv("no_proxy", raising=False)
+        captioner = captioner_at(server)
+        assert len(captioner.caption([image(1)])) == 1
+        server.faults = [(308, {"location": f"{elsewhere.url}/chat/completions"}, {})]
+        with pytest.raises(RuntimeError, match="answered 308"):
+            captioner.caption([image(1)])
+        assert elsewhere.requests == []
+
+
+def test_it_says_where_images_go_and_counts_none(server):
+    captioner = captioner_at(server)
+    captioner.caption([image(1)])
+    assert captioner.identity() == {
+        "kind": "openai-vision", "model": "seer", "revision": "as served", "endpoint": server.url,
+    }  # fmt: skip
+    assert not hasattr(captioner, "stats") and not hasattr(captioner, "usage")
