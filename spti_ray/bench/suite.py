@@ -160,7 +160,18 @@ def ratios(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 def _machine() -> dict[str, Any]:
     """Of the driver."""
     return {
+        "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30, 1),
         "python": platform.python_version(),
     }
+
+
+def _cpu_model() -> str:
+    """As Linux names it; the architecture where it names none (ARM)."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
