@@ -27,7 +27,7 @@ from jobs.embedded.sheets import captioned, pairs
 from jobs.embedded.text import sentence_embeddings
 from spti_ray.models.bundled import package_file
 from spti_ray.models.diffusers_renderer import DiffusersRenderer
-from spti_ray.models.embedders import ClipImageEmbedder
+from spti_ray.models.embedders import VisionEmbedder
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.transformers_captioner import TransformersCaptioner
 
@@ -115,7 +115,7 @@ def captioner_figures(folder: str, data: HeldOut, sheet: Path) -> dict[str, Any]
 
 def renderer_figures(
     folder: str,
-    embedder: ClipImageEmbedder,
+    embedder: VisionEmbedder,
     names: list[str],
     names_ME: np.ndarray,
     sheet: Path,
@@ -155,7 +155,7 @@ def evaluate(work: Path, bundled: bool = False) -> dict[str, Any]:
         keep("captioner", captioner_figures(str(models["captioner"]), data, folder / "captioner.png"))
     if models["encoder"].exists():
         config = EMBEDDED.image_embedder.model_copy(update={"model": str(models["encoder"])})
-        embedder = ClipImageEmbedder(config)
+        embedder = VisionEmbedder(config)
         embeds_NE = embedder.embed_images(list(data.images))
         keep("encoder", encoder_figures(embeds_NE, data, names, names_ME))
         if models["renderer"].exists():

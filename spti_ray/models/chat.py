@@ -1,8 +1,9 @@
-"""A few-shot prompt as the turns of a chat. Imports no heavy library."""
+"""Prompts as the turns of a chat. Imports no heavy library."""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
 _ANSWERED = re.compile(r"^(?P<question>.*\(\d+ words?\):)\s+(?P<answer>\S.*)$")
 """A line of a few-shot prompt that holds an answer: `Filled (5 words): a red kite`. The last such line has none yet."""
@@ -22,6 +23,14 @@ def few_shot_turns(prompt: str) -> list[dict[str, str]]:
             turns += [_turn("user", asked), {"role": "assistant", "content": answered["answer"].rstrip()}]
             asked = []
     return [*turns, _turn("user", asked)]
+
+
+def about_an_image(question: str, **image: Any) -> list[dict[str, Any]]:
+    """The messages that ask a model that sees about one image; `image` is its content part, {"type": "image"} if empty.
+
+    The image comes first, as the models' own examples have it.
+    """
+    return [{"role": "user", "content": [image or {"type": "image"}, {"type": "text", "text": question}]}]
 
 
 def _turn(role: str, lines: list[str]) -> dict[str, str]:

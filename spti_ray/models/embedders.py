@@ -7,44 +7,36 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
-from transformers import AutoImageProcessor, AutoModel, AutoTokenizer, CLIPVisionModelWithProjection
+from transformers import AutoModel, AutoTokenizer
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import identify, resolve
 from spti_ray.models.options import ImageEmbedderOptions, SentenceOptions
 from spti_ray.models.quiet import quiet
+from spti_ray.models.vision import VisionTower
 from spti_ray.types import FloatArray, ImageArray
 
 
-class ClipImageEmbedder:
-    """The vision tower of a CLIP model (`image_embeds`). A checkpoint of both towers serves too."""
+class VisionEmbedder:
+    """Any vision tower of transformers, by its model's id: CLIP, SigLIP, SigLIP 2, DINOv2, ..."""
 
     def __init__(self, config: EngineConfig):
         self.config = config
         ImageEmbedderOptions.model_validate(config.options)
-        self._device = device_of(config)
-        self._dtype = dtype_of(config, auto=torch.float32)
-        source: dict[str, Any] = {"pretrained_model_name_or_path": resolve(config.model), "revision": config.revision}
-        with quiet():
-            model: Any = CLIPVisionModelWithProjection.from_pretrained(**source, dtype=self._dtype)
-            self._processor = AutoImageProcessor.from_pretrained(**source, backend="pil")
-        self._model = model.to(self._device).eval()
-        self._dimension = int(self._model.config.projection_dim)
+        device = device_of(config)
+        self._tower = VisionTower(resolve(config.model), dtype_of(config, auto=torch.float32), device, config.revision)
 
     def identity(self) -> dict[str, str]:
         return identify(self.config.kind, self.config.model, self.config.revision)
 
-    @torch.inference_mode()
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return L2-normalised [B, E] float32 rows, one per HWC uint8 RGB image of any size."""
-        rows: list[FloatArray] = []
-        for batch, num_real in padded_batches(images, self.config.batch_size):
-            inputs = self._processor([Image.fromarray(image) for image in batch], return_tensors="pt")
-            embeds_BE = self._model(inputs["pixel_values"].to(self._device, self._dtype)).image_embeds
-            rows.append(_normalised(embeds_BE)[:num_real])
-        return np.concatenate(rows) if rows else np.zeros((0, self._dimension), np.float32)
+        rows = [
+            _normalised(self._tower(batch))[:num_real]
+            for batch, num_real in padded_batches(images, self.config.batch_size)
+        ]
+        return np.concatenate(rows) if rows else np.zeros((0, self._tower.dimension), np.float32)
 
 
 class SentenceEmbedder:

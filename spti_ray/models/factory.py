@@ -24,8 +24,11 @@ KINDS: dict[str, str] = {
     "openai-images": "spti_ray.models.openai_renderer:OpenAIRenderer",
     "image-to-text": "spti_ray.models.transformers_captioner:TransformersCaptioner",
     "blip": "spti_ray.models.transformers_captioner:TransformersCaptioner",
+    "chat-vision": "spti_ray.models.chat_captioner:ChatCaptioner",
+    "vllm-vision": "spti_ray.models.vllm_captioner:VllmCaptioner",
     "openai-vision": "spti_ray.models.openai_captioner:OpenAICaptioner",
-    "clip-vision": "spti_ray.models.embedders:ClipImageEmbedder",
+    "vision": "spti_ray.models.embedders:VisionEmbedder",
+    "clip-vision": "spti_ray.models.embedders:VisionEmbedder",
     "inception": "spti_ray.models.inception_embedder:InceptionEmbedder",
     "sentence": "spti_ray.models.embedders:SentenceEmbedder",
     "fake-writer": "spti_ray.models.fakes:FakeWriter",
@@ -43,7 +46,10 @@ OPTIONS: dict[str, type[Section]] = {
     "openai-images": endpoint_options.OpenAIRendererOptions,
     "image-to-text": options.CaptionerOptions,
     "blip": options.CaptionerOptions,
+    "chat-vision": options.ChatCaptionerOptions,
+    "vllm-vision": options.VllmVisionOptions,
     "openai-vision": endpoint_options.OpenAICaptionerOptions,
+    "vision": options.ImageEmbedderOptions,
     "clip-vision": options.ImageEmbedderOptions,
     "inception": options.InceptionOptions,
     "sentence": options.SentenceOptions,
@@ -52,6 +58,8 @@ OPTIONS: dict[str, type[Section]] = {
 
 _REMOTE = {"openai", "openai-images", "openai-vision"}
 """Of the kinds above, those whose input leaves the cluster's processes, for `options.base_url`."""
+
+_VLLM = {"vllm", "vllm-vision"}
 
 _VARYING = {"diffusers", "fake-renderer"}
 """Of the kinds above, the renderers that can vary an image."""
@@ -182,6 +190,9 @@ def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:
             raise ValueError(_one_line(f"{where}.options", error)) from None
     if config.kind == "vllm":
         _check_tensor_parallel(where, config)
+    if config.kind == "vllm-vision" and config.num_gpus > 1:
+        # The workers of several GPUs would be processes of their own, which nothing silences.
+        raise ValueError(f"{where}.num_gpus: is {config.num_gpus:g}, but a captioner in vLLM has one: use replicas")
     if not config.model:
         raise ValueError(f"{where}.model: is not set; give a Hugging Face id, a folder or bundled:NAME")
     return config
@@ -263,7 +274,7 @@ def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:
 
     `threads` defaults to the cores of the machine that calls this.
     """
-    del role  # All roles follow the same rules today; callers should not need to know.
+    del role  # All follow the same rules today.
     environment = {
         # Engines share cores. An OpenMP thread that spins while it waits steals a core from the others: two such
         # programs on the same two cores ran ten times slower.
@@ -282,14 +293,13 @@ def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:
     models = [config.model, *(str(config.options[key]) for key in ("text_encoder",) if config.options.get(key))]
     if all(is_local(model) or config.kind.startswith("fake-") for model in models):
         environment["HF_HUB_OFFLINE"] = "1"
-    if config.kind == "vllm":
+    if config.kind in _VLLM:
         environment |= {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
         if not config.num_gpus:
-            environment |= {
-                "VLLM_CPU_KVCACHE_SPACE": "1",
-                "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-                # Makes vLLM accept the "uni" executor on CPU, which saves a process. AsyncLLM still starts its own
-                # EngineCore process, which inherits these variables.
-                "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-            }
+            environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
+        if not config.num_gpus or config.kind == "vllm-vision":
+            # Makes vLLM accept the "uni" executor on CPU, which saves a process. AsyncLLM still starts its own
+            # EngineCore process, which inherits these variables; LLM, the captioner's, does not: what sees private
+            # images is silenced together with the actor's process.
+            environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return environment

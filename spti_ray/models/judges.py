@@ -13,15 +13,7 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import (
-    AutoConfig,
-    AutoImageProcessor,
-    AutoModel,
-    AutoModelForImageTextToText,
-    AutoTokenizer,
-    CLIPModel,
-    CLIPVisionModelWithProjection,
-)
+from transformers import AutoTokenizer, CLIPModel
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, padded_batches
@@ -34,11 +26,13 @@ from spti_ray.models.bundled import (
     is_inception,
     resolve,
 )
-from spti_ray.models.embedders import ClipImageEmbedder, SentenceEmbedder
+from spti_ray.models.checkpoints import image_processor, whole
+from spti_ray.models.embedders import SentenceEmbedder, VisionEmbedder
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.inception_embedder import InceptionEmbedder
 from spti_ray.models.protocols import ImageTextJudge, Judge
 from spti_ray.models.quiet import quiet
+from spti_ray.models.vision import VisionTower
 from spti_ray.types import FloatArray, ImageArray
 
 _NO_INCEPTION = (
@@ -72,28 +66,20 @@ def open_image_text_judge(name: str, *, gpu: bool = False, batch_size: int = 32)
 
 
 class VisionJudge:
-    """The vision tower of a transformers model: CLIP's image embedding, BLIP's and DINOv2's pooled output, ..."""
+    """The vision tower of a transformers model, its rows as they are."""
 
     def __init__(self, name: str, gpu: bool, batch_size: int):
         self._config = _config("judge", name, gpu, batch_size)
-        self._device = device_of(self._config)
-        with quiet():
-            source = resolve(self._config.model)
-            self._model, self._pool = _loaded(name, lambda: _vision_tower(source))
-            self._processor = _loaded(name, lambda: AutoImageProcessor.from_pretrained(source, backend="pil"))
-        self._model = self._model.to(self._device).eval()
+        device = device_of(self._config)
+        self._tower = _loaded(name, lambda: VisionTower(resolve(self._config.model), torch.float32, device))
         self._is_scaled = name.startswith(PREFIX)
 
     def identity(self) -> dict[str, str]:
         return identify(self._config.kind, self._config.model, self._config.revision)
 
-    @torch.inference_mode()
     def features(self, images: Sequence[ImageArray]) -> FloatArray:
-        rows: list[torch.Tensor] = []
-        for batch, num_real in padded_batches(images, self._config.batch_size):
-            inputs = self._processor([Image.fromarray(image) for image in batch], return_tensors="pt")
-            rows.append(self._pool(inputs["pixel_values"].to(self._device)).float().cpu()[:num_real])
-        features_NE = torch.cat(rows)
+        batches = padded_batches(images, self._config.batch_size)
+        features_NE = torch.cat([self._tower(batch)[:num_real] for batch, num_real in batches])
         if self._is_scaled:
             features_NE = torch.nn.functional.normalize(features_NE, dim=-1) * features_NE.shape[1] ** 0.5
         return features_NE.numpy()
@@ -104,7 +90,7 @@ class BundledPair:
 
     def __init__(self, gpu: bool, batch_size: int):
         sizes = {"num_gpus": float(gpu), "batch_size": batch_size}
-        self._images = ClipImageEmbedder(EMBEDDED.image_embedder.model_copy(update=sizes))
+        self._images = VisionEmbedder(EMBEDDED.image_embedder.model_copy(update=sizes))
         self._texts = SentenceEmbedder(EMBEDDED.text_embedder.model_copy(update=sizes))
 
     def identity(self) -> dict[str, str]:
@@ -122,8 +108,8 @@ class ClipPair:
         self._device = device_of(self._config)
         source = resolve(self._config.model)
         with quiet():
-            self._model: Any = _loaded(name, lambda: _whole(CLIPModel, source)).to(self._device).eval()
-            self._processor = _loaded(name, lambda: AutoImageProcessor.from_pretrained(source, backend="pil"))
+            self._model: Any = _loaded(name, lambda: whole(CLIPModel, source, torch.float32)).to(self._device).eval()
+            self._processor = _loaded(name, lambda: image_processor(source))
             self._tokenizer = _loaded(name, lambda: AutoTokenizer.from_pretrained(source))
 
     def identity(self) -> dict[str, str]:
@@ -151,28 +137,6 @@ class ClipPair:
 
 def _config(kind: str, name: str, gpu: bool, batch_size: int) -> EngineConfig:
     return EngineConfig(kind=kind, model=SHORT_NAMES.get(name, name), num_gpus=float(gpu), batch_size=batch_size)
-
-
-def _vision_tower(source: str) -> tuple[Any, Callable[[torch.Tensor], torch.Tensor]]:
-    """The model, and from [B, C, H, W] pixels to its pooled output [B, E]."""
-    config = AutoConfig.from_pretrained(source)
-    if config.model_type in {"clip", "clip_vision_model"}:
-        model: Any = _whole(CLIPVisionModelWithProjection, source)
-        return model, lambda pixels: model(pixel_values=pixels).image_embeds
-    if config.model_type == "blip":
-        model = _whole(AutoModelForImageTextToText, source).vision_model
-    else:
-        model = _whole(AutoModel, source)
-        model = getattr(model, "vision_model", model)  # SigLIP and other pairs of towers
-    return model, lambda pixels: model(pixel_values=pixels).pooler_output
-
-
-def _whole(model_class: Any, source: str) -> Any:
-    """The model with all of its weights: transformers would make up what a file lacks, and only warn."""
-    model, loading = model_class.from_pretrained(source, dtype=torch.float32, output_loading_info=True)
-    if missing := sorted(loading["missing_keys"]):
-        raise ModelMissing(f"judge {source}: its files lack weights ({missing[0]}, ...); name another model")
-    return model
 
 
 def _loaded(name: str, load: Callable[[], Any]) -> Any:

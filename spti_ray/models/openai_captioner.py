@@ -10,13 +10,10 @@ import base64
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-from PIL import Image
-
 from spti_ray.config import EngineConfig
 from spti_ray.models.endpoint import Endpoint
 from spti_ray.models.endpoint_options import OpenAICaptionerOptions
-from spti_ray.models.pixels import to_png
+from spti_ray.models.pixels import at_most, to_png
 from spti_ray.types import ImageArray
 
 
@@ -60,7 +57,9 @@ class OpenAICaptioner:
 
     async def _one(self, image: ImageArray) -> str:
         options = self._options
-        url: dict[str, Any] = {"url": "data:image/png;base64," + base64.b64encode(to_png(self._small(image))).decode()}
+        url: dict[str, Any] = {
+            "url": "data:image/png;base64," + base64.b64encode(to_png(at_most(image, options.max_side))).decode()
+        }
         if options.detail:
             url["detail"] = options.detail
         content = [{"type": "text", "text": options.prompt}, {"type": "image_url", "image_url": url}]
@@ -71,11 +70,3 @@ class OpenAICaptioner:
         if not text.strip():
             raise RuntimeError(f"{options.base_url} gave no caption")
         return " ".join(text.split())
-
-    def _small(self, image: ImageArray) -> ImageArray:
-        side = self._options.max_side
-        if side is None or max(image.shape[:2]) <= side:
-            return image
-        smaller = Image.fromarray(image)
-        smaller.thumbnail((side, side), Image.Resampling.BICUBIC)
-        return np.asarray(smaller)

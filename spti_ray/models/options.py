@@ -52,9 +52,34 @@ class DiffusersOptions(Section):
     extra: dict[str, Any] = Field(default={}, description="Other arguments of the pipeline's call.")
 
 
+class VllmVisionOptions(Section):
+    prompt: str = Field("Describe this image in one short sentence.", min_length=1)
+    max_tokens: int = Field(64, ge=1)
+    max_side: int | None = Field(1024, ge=16, description="Larger images are made smaller first: fewer tokens.")
+    chat_template_kwargs: dict[str, Any] = Field(default={}, description="Such as {enable_thinking: false}.")
+    max_model_len: int | None = Field(4096, ge=16, description="Tokens of image, prompt and caption together.")
+    max_num_seqs: int = Field(
+        32, ge=1, description="Images at work together; with 1, none can touch another's rounding."
+    )
+    enforce_eager: bool | None = Field(None, description="By default on CPU only: compiling takes minutes there.")
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    extra: dict[str, Any] = Field(default={}, description="Other arguments of vLLM's EngineArgs.")
+
+
 class CaptionerOptions(Section):
     max_tokens: int = Field(24, ge=1)
-    prompt: str | None = Field(None, description="Text that the caption continues, where the model takes one.")
+    prompt: str | None = Field(
+        None, description="Text that the caption continues, or the model's task (Florence-2: <CAPTION>)."
+    )
+
+
+class ChatCaptionerOptions(Section):
+    prompt: str = Field("Describe this image in one short sentence.", min_length=1)
+    max_tokens: int = Field(64, ge=1)
+    max_side: int | None = Field(1024, ge=16, description="Larger images are made smaller first.")
+    processor: dict[str, Any] = Field(
+        default={}, description="Arguments of its processor's call, such as {do_image_splitting: false}: fewer tokens."
+    )
 
 
 class ImageEmbedderOptions(Section):

@@ -1,4 +1,5 @@
-"""Public images as PNG, the form in which they are kept and travel: every pixel as it was, in fewer bytes."""
+"""Images as PNG, the form in which public ones are kept and travel: every pixel as it was, in fewer bytes; and smaller
+ones."""
 
 from __future__ import annotations
 
@@ -20,3 +21,12 @@ def from_png(png: bytes) -> ImageArray:
     """HWC uint8 RGB; its memory is the caller's own."""
     with Image.open(io.BytesIO(png)) as image:
         return np.array(image.convert("RGB"))
+
+
+def at_most(image_HWC: ImageArray, side: int | None) -> ImageArray:
+    """The image, made smaller if it is more than `side` pixels high or wide."""
+    if side is None or max(image_HWC.shape[:2]) <= side:
+        return image_HWC
+    smaller = Image.fromarray(image_HWC)
+    smaller.thumbnail((side, side), Image.Resampling.BICUBIC)
+    return np.asarray(smaller)

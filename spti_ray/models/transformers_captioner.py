@@ -1,4 +1,4 @@
-"""The captioner: any image-to-text model of transformers, greedy."""
+"""The captioner: any image-to-text model of transformers that takes no chat (BLIP, GIT, Florence-2), greedy."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 from PIL import Image
-from transformers import AutoImageProcessor, AutoModelForImageTextToText, AutoProcessor, AutoTokenizer
+from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import identify, resolve
+from spti_ray.models.checkpoints import image_processor, on_device, processor, whole
 from spti_ray.models.options import CaptionerOptions
 from spti_ray.models.quiet import quiet
 from spti_ray.types import ImageArray
@@ -25,12 +26,12 @@ class TransformersCaptioner:
         self._options = CaptionerOptions.model_validate(config.options)
         self._device = device_of(config)
         self._dtype = dtype_of(config, auto=torch.float32 if self._device.type == "cpu" else torch.bfloat16)
-        source: dict[str, Any] = {"pretrained_model_name_or_path": resolve(config.model), "revision": config.revision}
+        source, revision = resolve(config.model), config.revision
         with quiet():
-            model: Any = AutoModelForImageTextToText.from_pretrained(**source, dtype=self._dtype)
-            self._images = AutoImageProcessor.from_pretrained(**source, backend="pil")
-            self._tokenizer = AutoTokenizer.from_pretrained(**source)
-            self._processor = AutoProcessor.from_pretrained(**source) if self._options.prompt else None
+            model = whole(AutoModelForImageTextToText, source, self._dtype, revision)
+            self._images = image_processor(source, revision)
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=revision)
+            self._processor = processor(source, revision) if self._options.prompt else None
         self._model = model.to(self._device).eval()
 
     def identity(self) -> dict[str, str]:
@@ -58,7 +59,4 @@ class TransformersCaptioner:
             inputs = self._processor(images=images, text=[self._options.prompt] * len(images), return_tensors="pt")
         else:
             inputs = self._images(images, return_tensors="pt")
-        return {
-            name: value.to(self._device, self._dtype if value.is_floating_point() else None)
-            for name, value in inputs.items()
-        }
+        return on_device(inputs, self._device, self._dtype)

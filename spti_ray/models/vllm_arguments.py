@@ -1,4 +1,4 @@
-"""How the vLLM engine is set up. Imports no vLLM."""
+"""How vLLM's engines are set up. Imports no vLLM."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import resolve
-from spti_ray.models.options import VllmOptions
+from spti_ray.models.options import VllmOptions, VllmVisionOptions
 
 BLOCK_TOKENS = 32
 """Tokens of a block of the prefix cache, on CPU; a multiple of the 16 that GPUs have."""
@@ -17,25 +17,46 @@ TOP_P_ARGUMENT = "spti_top_p"
 
 
 def engine_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
-    """Arguments of `AsyncEngineArgs` for `config`."""
+    """Arguments of `AsyncEngineArgs` for the writer of `config`."""
     options = VllmOptions.model_validate(config.options)
-    eager = options.enforce_eager if options.enforce_eager is not None else on_cpu
+    arguments = _common(config, options, on_cpu)
+    arguments["enable_prefix_caching"] = True
+    arguments["enable_log_requests"] = False
+    arguments["tensor_parallel_size"] = options.tensor_parallel_size
+    # Never "ray", which would look for GPUs beyond those that the actor holds, on any node. "mp" starts a process for
+    # each GPU of CUDA_VISIBLE_DEVICES, which Ray sets to the actor's; within Ray vLLM spawns them.
+    arguments["distributed_executor_backend"] = "uni" if options.num_workers == 1 else "mp"
+    if not on_cpu:
+        # Not on CPU, where vLLM refuses it: nothing there would be freed.
+        arguments["enable_sleep_mode"] = options.sleep_mode
+    arguments |= options.extra
+    if on_cpu:  # The writer's top_p depends on it.
+        arguments["logits_processors"] = [TOP_P_PROCESSOR, *options.extra.get("logits_processors", ())]
+    return arguments
+
+
+def vision_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
+    """Arguments of `LLM` for the captioner of `config`, which sees private images: it keeps none of them."""
+    options = VllmVisionOptions.model_validate(config.options)
+    arguments = _common(config, options, on_cpu)
+    # In this process alone, which is silenced while it sees private images.
+    arguments["distributed_executor_backend"] = "uni"
+    arguments["limit_mm_per_prompt"] = {"image": 1, "video": 0, "audio": 0}
+    arguments |= options.extra
+    return arguments | {"enable_prefix_caching": False, "mm_processor_cache_gb": 0}
+
+
+def _common(config: EngineConfig, options: VllmOptions | VllmVisionOptions, on_cpu: bool) -> dict[str, Any]:
     arguments: dict[str, Any] = {
         "model": resolve(config.model),
         "revision": config.revision,
         "dtype": config.dtype,
         "max_model_len": options.max_model_len,
         "max_num_seqs": options.max_num_seqs,
-        "enforce_eager": eager,
-        "enable_prefix_caching": True,
-        "tensor_parallel_size": options.tensor_parallel_size,
+        "enforce_eager": options.enforce_eager if options.enforce_eager is not None else on_cpu,
         "disable_log_stats": True,
-        "enable_log_requests": False,
         "use_tqdm_on_load": False,
     }
-    # Never "ray", which would look for GPUs beyond those that the actor holds, on any node. "mp" starts a process for
-    # each GPU of CUDA_VISIBLE_DEVICES, which Ray sets to the actor's; within Ray vLLM spawns them.
-    arguments["distributed_executor_backend"] = "uni" if options.num_workers == 1 else "mp"
     if on_cpu:
         # vLLM splits prompts that exceed the step's token budget, and its CPU worker then dies with "CPU Generator
         # does not use offset" when the split request has a seed, as all of ours have. So no prompt is ever split.
@@ -46,9 +67,4 @@ def engine_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
         arguments["block_size"] = BLOCK_TOKENS
     else:
         arguments["gpu_memory_utilization"] = options.gpu_memory_utilization
-        # Not on CPU, where vLLM refuses it: nothing there would be freed.
-        arguments["enable_sleep_mode"] = options.sleep_mode
-    arguments |= options.extra
-    if on_cpu:  # The writer's top_p depends on it.
-        arguments["logits_processors"] = [TOP_P_PROCESSOR, *options.extra.get("logits_processors", ())]
     return arguments

@@ -12,7 +12,7 @@ from jobs.embedded import autoencoder, captioner, denoiser, encoder, evaluate
 from jobs.embedded.augment import original, view
 from jobs.embedded.data import load
 from spti_ray.models.diffusers_renderer import DiffusersRenderer
-from spti_ray.models.embedders import ClipImageEmbedder
+from spti_ray.models.embedders import VisionEmbedder
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.transformers_captioner import TransformersCaptioner
 
@@ -29,7 +29,7 @@ def test_the_encoder_is_a_stock_clip_vision_model(work):
     encoder.make(work, short(encoder.RECIPE))
     folder = work / "encoder" / "model"
     assert CLIPVisionModelWithProjection.from_pretrained(folder).config.projection_dim == 384
-    engine = ClipImageEmbedder(EMBEDDED.image_embedder.model_copy(update={"model": str(folder)}))
+    engine = VisionEmbedder(EMBEDDED.image_embedder.model_copy(update={"model": str(folder)}))
     assert np.allclose(np.linalg.norm(engine.embed_images(IMAGES), axis=1), 1, atol=1e-5)
     encoder.make(work, short(encoder.RECIPE))  # finished: not trained again
 

@@ -67,6 +67,10 @@ def test_another_kind_replaces_the_role_wholly():
         ({"writer": {"options": {"temperature": 1}}}, "runtime.engines.writer.options.temperature: "),
         ({"renderer": {"options": {"steps": "many"}}}, "runtime.engines.renderer.options.steps: "),
         ({"captioner": {"kind": "gpt"}}, "runtime.engines.captioner.kind: "),
+        (
+            {"captioner": {"kind": "vllm-vision", "model": "a/b", "num_gpus": 2}},
+            "runtime.engines.captioner.num_gpus: is 2, but",
+        ),
         ({"captioner": {"kind": "my_package.captions:Mine"}}, "runtime.engines.captioner.model: "),
         ({"artist": {}}, "runtime.engines.artist: "),
     ],

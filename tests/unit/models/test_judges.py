@@ -77,7 +77,7 @@ def test_dinov2_gives_its_pooled_output_unscaled(tmp_path):
     model.save_pretrained(tmp_path)
     BitImageProcessor(size={"shortest_edge": 28}, crop_size=SIZE).save_pretrained(tmp_path)
     judge = open_judge(str(tmp_path))
-    inputs = judge._processor(images(2), return_tensors="pt")
+    inputs = judge._tower._processor(images(2), return_tensors="pt")
     with torch.inference_mode():
         expected = model(**inputs).pooler_output.numpy()
     assert np.allclose(judge.features(images(2)), expected, atol=1e-4)
@@ -86,7 +86,7 @@ def test_dinov2_gives_its_pooled_output_unscaled(tmp_path):
 def test_clip_gives_its_image_embedding(clip):
     judge = open_judge(str(clip))
     model = CLIPModel.from_pretrained(clip).eval()
-    pixels = judge._processor(images(2), return_tensors="pt")["pixel_values"]
+    pixels = judge._tower._processor(images(2), return_tensors="pt")["pixel_values"]
     with torch.inference_mode():
         expected = model.visual_projection(model.vision_model(pixel_values=pixels).pooler_output).numpy()
     assert np.allclose(judge.features(images(2)), expected, atol=1e-4)

@@ -5,7 +5,7 @@ import torch
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.nucleus import keep_nucleus
-from spti_ray.models.vllm_arguments import engine_arguments
+from spti_ray.models.vllm_arguments import engine_arguments, vision_arguments
 
 
 def sorted_nucleus(logits, top_p):
@@ -55,3 +55,13 @@ def test_extra_arguments_win():
     arguments = engine_arguments(config, on_cpu=True)
     assert arguments["max_num_seqs"] == 7
     assert arguments["swap"] == 1
+
+
+def test_a_captioner_keeps_no_private_image_whatever_is_asked_for():
+    extra = {"enable_prefix_caching": True, "mm_processor_cache_gb": 4, "seed": 3}
+    config = EngineConfig(kind="vllm-vision", model="a/b", num_gpus=1, options={"extra": extra})
+    arguments = vision_arguments(config, on_cpu=False)
+    assert arguments["enable_prefix_caching"] is False and arguments["mm_processor_cache_gb"] == 0
+    assert arguments["seed"] == 3 and arguments["limit_mm_per_prompt"]["image"] == 1
+    assert arguments["distributed_executor_backend"] == "uni", "a process of its own would not be silenced"
+    assert "logits_processors" not in arguments

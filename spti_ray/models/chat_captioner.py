@@ -1,0 +1,77 @@
+"""A captioner that is a chat model which sees: Idefics3, SmolVLM, LLaVA, Qwen-VL and others of transformers, greedy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from PIL import Image
+from transformers import AutoModelForImageTextToText
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.batching import device_of, dtype_of, padded_batches
+from spti_ray.models.bundled import identify, resolve
+from spti_ray.models.chat import about_an_image
+from spti_ray.models.checkpoints import on_device, processor, whole
+from spti_ray.models.options import ChatCaptionerOptions
+from spti_ray.models.pixels import at_most
+from spti_ray.models.quiet import quiet
+from spti_ray.types import ImageArray
+
+Inputs = dict[str, torch.Tensor]
+
+
+class ChatCaptioner:
+    """One question about each image, in the model's chat template.
+
+    Images of different shapes may take different numbers of tokens. A batch holds exactly `batch_size` of one number,
+    so that no image is padded for another: a caption depends on its image alone.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._options = ChatCaptionerOptions.model_validate(config.options)
+        self._device = device_of(config)
+        self._dtype = dtype_of(config, auto=torch.float32 if self._device.type == "cpu" else torch.bfloat16)
+        source, revision = resolve(config.model), config.revision
+        with quiet():
+            self._processor = processor(source, revision)
+            model = whole(AutoModelForImageTextToText, source, self._dtype, revision)
+        self._model = model.to(self._device).eval()
+        self._prompt = self._processor.apply_chat_template(
+            about_an_image(self._options.prompt), add_generation_prompt=True, tokenize=False
+        )
+
+    def identity(self) -> dict[str, str]:
+        return identify(self.config.kind, self.config.model, self.config.revision)
+
+    @torch.inference_mode()
+    def caption(self, images: Sequence[ImageArray]) -> list[str]:
+        """Return one caption per HWC uint8 RGB image of any size."""
+        alike: dict[tuple[torch.Size, ...], list[int]] = {}
+        inputs = [self._inputs(image) for image in images]
+        for at, one in enumerate(inputs):
+            alike.setdefault(tuple(value.shape for value in one.values()), []).append(at)
+        captions = [""] * len(images)
+        for group in alike.values():
+            for batch, num_real in padded_batches(group, self.config.batch_size):
+                texts = self._generated([inputs[at] for at in batch])
+                for at, text in zip(batch[:num_real], texts, strict=False):
+                    captions[at] = " ".join(text.split())
+        return captions
+
+    def _inputs(self, image: ImageArray) -> Inputs:
+        """Of one image, with a leading axis."""
+        picture = Image.fromarray(at_most(image, self._options.max_side))
+        given = self._options.processor
+        return dict(self._processor(text=[self._prompt], images=[picture], return_tensors="pt", **given))
+
+    def _generated(self, batch: list[Inputs]) -> list[str]:
+        inputs = {name: torch.cat([one[name] for one in batch]) for name in batch[0]}
+        tokens = self._model.generate(
+            **on_device(inputs, self._device, self._dtype),
+            max_new_tokens=self._options.max_tokens,
+            do_sample=False,
+            num_beams=1,
+        )
+        return self._processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)

@@ -1,0 +1,61 @@
+"""The vision tower of a transformers checkpoint: from images to one row each, for those that vote and that judge."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, CLIPVisionModelWithProjection
+
+from spti_ray.models.bundled import ModelMissing
+from spti_ray.models.checkpoints import image_processor, on_device, whole
+from spti_ray.models.quiet import quiet
+from spti_ray.types import ImageArray
+
+
+class VisionTower:
+    """CLIP's projected image embedding; of BLIP, SigLIP, SigLIP 2, DINOv2 and others the pooled output.
+
+    Images are brought to the model's size by its own image processor, which may cut them to their middle.
+    """
+
+    def __init__(self, source: str, dtype: torch.dtype, device: torch.device, revision: str | None = None) -> None:
+        """ModelMissing if it lacks weights, an output of that kind, or a size that all images are brought to."""
+        self._dtype, self._device = dtype, device
+        with quiet():
+            self._model, self._output = _tower(source, dtype, revision)
+            self._processor = image_processor(source, revision)
+        self._model = self._model.to(device).eval()
+        # An engine that fails on all private images would leave all of them without a vote, and say nothing.
+        wide, tall = np.zeros((48, 96, 3), np.uint8), np.zeros((96, 48, 3), np.uint8)
+        try:
+            self._inputs([wide, tall])
+        except ValueError:
+            raise ModelMissing(f"{source}: its image processor does not bring images to one size") from None
+        self.dimension = int(self([wide]).shape[1])
+
+    @torch.inference_mode()
+    def __call__(self, images: Sequence[ImageArray]) -> torch.Tensor:
+        """[B, E] float32 rows on the CPU, one per HWC uint8 RGB image of any size."""
+        rows_BE = getattr(self._model(**self._inputs(images)), self._output, None)
+        if rows_BE is None:
+            raise ModelMissing(f"{type(self._model).__name__} has no output of one row per image ({self._output})")
+        return rows_BE.float().cpu()
+
+    def _inputs(self, images: Sequence[ImageArray]) -> dict[str, torch.Tensor]:
+        inputs = self._processor([Image.fromarray(image) for image in images], return_tensors="pt")
+        return on_device(inputs, self._device, self._dtype)
+
+
+def _tower(source: str, dtype: torch.dtype, revision: str | None) -> tuple[Any, str]:
+    """The model, and the name of that of its outputs which is [B, E]."""
+    kind = AutoConfig.from_pretrained(source, revision=revision).model_type
+    if kind in {"clip", "clip_vision_model"}:
+        return whole(CLIPVisionModelWithProjection, source, dtype, revision), "image_embeds"
+    if kind == "blip":
+        return whole(AutoModelForImageTextToText, source, dtype, revision).vision_model, "pooler_output"
+    model = whole(AutoModel, source, dtype, revision)
+    return getattr(model, "vision_model", model), "pooler_output"  # SigLIP and other pairs of towers

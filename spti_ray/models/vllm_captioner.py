@@ -1,0 +1,69 @@
+"""A captioner by vLLM: any chat model that sees (Qwen-VL class), in its own chat template, greedy.
+
+Set `factory.engine_environment` before this module is imported: vLLM reads its environment variables at import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from PIL import Image
+from vllm import LLM, SamplingParams
+from vllm.platforms import current_platform
+from vllm.v1.engine.exceptions import EngineDeadError
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.bundled import identify
+from spti_ray.models.chat import about_an_image
+from spti_ray.models.checkpoints import importable
+from spti_ray.models.options import VllmVisionOptions
+from spti_ray.models.pixels import at_most
+from spti_ray.models.protocols import EngineDead
+from spti_ray.models.vllm_arguments import vision_arguments
+from spti_ray.types import ImageArray
+
+
+class VllmCaptioner:
+    """Engine and weights are in this process, on one GPU or on CPU, and keep no image: no cache of prefixes or pixels.
+
+    A caption depends on its image alone, up to the rounding of the model's arithmetic, which can change with what else
+    is in the batch and then tip a token; with `max_num_seqs: 1` nothing else is.
+    """
+
+    def __init__(self, config: EngineConfig):
+        self.config = config
+        self._options = VllmVisionOptions.model_validate(config.options)
+        arguments = vision_arguments(config, current_platform.is_cpu())
+        self._engine: Any = importable(arguments["model"], lambda: LLM(**arguments))
+        self._sampling = SamplingParams(temperature=0.0, max_tokens=self._options.max_tokens)
+
+    def identity(self) -> dict[str, str]:
+        return identify(self.config.kind, self.config.model, self.config.revision)
+
+    def caption(self, images: Sequence[ImageArray]) -> list[str]:
+        """Return one caption per HWC uint8 RGB image of any size.
+
+        Raises:
+            EngineDead: the process must be replaced.
+            RuntimeError: vLLM refused an image, such as one of too many tokens; the engine lives.
+        """
+        if not len(images):
+            return []
+        try:
+            answers = self._engine.chat(
+                [self._messages(image) for image in images],
+                self._sampling,
+                use_tqdm=False,
+                chat_template_kwargs=self._options.chat_template_kwargs or None,
+            )
+        except Exception as error:
+            # A step that fails in this process leaves its requests behind, and the next call would get their answers.
+            if isinstance(error, EngineDeadError) or self._engine.llm_engine.has_unfinished_requests():
+                raise EngineDead("vLLM's engine died") from error
+            raise RuntimeError(f"vLLM refused an image ({type(error).__name__})") from None
+        return [" ".join(answer.outputs[0].text.split()) for answer in answers]
+
+    def _messages(self, image: ImageArray) -> list[dict[str, Any]]:
+        picture = Image.fromarray(at_most(image, self._options.max_side))
+        return about_an_image(self._options.prompt, type="image_pil", image_pil=picture)
