@@ -13,6 +13,7 @@ from spti_ray import __version__
 from spti_ray.cli_bench import bench
 from spti_ray.cli_common import BUDGET, DONE, FAILED, RESOURCES, USAGE, ConfigFile, Overrides, fail, one_line_errors
 from spti_ray.cli_evaluate import evaluate
+from spti_ray.cli_export import export
 from spti_ray.cli_init import init
 from spti_ray.cli_ledger import ledger_app
 from spti_ray.cli_manifest import manifest_app
@@ -44,6 +45,11 @@ app.command(
     "`spti refine runs/a --out runs/a-sdxl --set runtime.engines.renderer.model=stabilityai/sdxl-turbo "
     "--set runtime.engines.renderer.num_gpus=1`"
 )(refine)
+app.command(
+    epilog="Examples: `spti export runs/a --format parquet --out published/a` · "
+    "`spti export runs/a --format webdataset --out s3://bucket/a` · "
+    "`spti export runs/a/release --format datasets --out a-datasets --bucket gs://bucket/a`"
+)(export)
 app.command(epilog="Examples: `spti compare runs/a runs/b` · `spti compare runs/a published/release --json`")(compare)
 app.command(
     epilog="Examples: `spti bench --out runs/bench` · `spti bench --out runs/bench --only votes --json` · "

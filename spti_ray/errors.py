@@ -18,6 +18,8 @@ _CODES = {
     "NotRegistered": USAGE,
     "NoSuchLedger": USAGE,
     "NotSubmitted": USAGE,
+    "NotExported": USAGE,
+    "NotPushed": FAILED,
     "NotVerified": FAILED,
     "LedgerError": FAILED,
     "FencedOut": FAILED,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -80,6 +81,32 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
                 os.unlink(temp)
 
 
+@contextmanager
+def atomic_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
+    """A folder to write into; it becomes `path` when the block ends, and vanishes if the block fails.
+
+    Raises OSError if `path` is there and is not an empty folder, DiskFull like `write_atomic`.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temp = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tmp-"))
+    try:
+        temp.chmod(mode)
+        yield temp
+        for entry in temp.rglob("*"):
+            _fsync(entry)
+        _fsync(temp)
+        os.rename(temp, path)  # Onto an empty folder or nothing: it replaces no file.
+        fsync_folder(path.parent)
+    except OSError as error:
+        if error.errno in _FULL:
+            message = f"{path}: no space left on the disk, nothing was written; free some space and run again"
+            raise DiskFull(error.errno, message) from None
+        raise
+    finally:
+        shutil.rmtree(temp, ignore_errors=True)
+
+
 def is_url(location: str | Path) -> bool:
     """Whether a configured location is in object storage, and not a path."""
     return "://" in str(location)
@@ -97,7 +124,11 @@ def sha256_of(path: Path) -> str:
 
 def fsync_folder(folder: Path) -> None:
     """Make a rename, a new file or an unlink in `folder` survive a power loss."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _fsync(folder, os.O_DIRECTORY)
+
+
+def _fsync(path: Path, flags: int = 0) -> None:
+    descriptor = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(descriptor)
     finally:

@@ -85,6 +85,20 @@ class Place:
         """The file, to be read from its begin; a local one is mapped, so that what is skipped is never read."""
         return self.open_stream() if self.remote else arrow.memory_map(self.path)
 
+    def file(self, name: str) -> Place:
+        """The place of a file in this folder; its name may have slashes."""
+        return Place(self.filesystem, f"{self.path.rstrip('/')}/{name}", self.remote)
+
+    def create(self) -> Any:
+        """The file, to be written from its begin; in object storage it is there once it is closed."""
+        return self.filesystem.open_output_stream(self.path, compression=None)
+
+    def is_empty(self) -> bool:
+        """Whether nothing is there, or a folder with nothing in it. Raises OSError if the store can't be asked."""
+        if self.kind != "folder":
+            return self.kind == "missing"
+        return not self.filesystem.get_file_info(fs.FileSelector(self.path, allow_not_found=True))
+
     @property
     def size(self) -> int:
         """In bytes."""
@@ -113,11 +127,14 @@ def place(path: str) -> Place:
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if url.scheme == "s3" and endpoint:
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
-        store = fs.S3FileSystem(endpoint_override=endpoint, region=region)
+        store = fs.S3FileSystem(endpoint_override=endpoint, region=region, allow_delayed_open=True)
         return Place(store, f"{url.netloc}{url.path}".rstrip("/"), remote=True)
     if url.scheme in _AZURE and not any(sign in url.netloc for sign in "@."):
         return Place(_azure(), f"{url.netloc}{url.path}".rstrip("/"), remote=True)
-    filesystem, inside = fs.FileSystem.from_uri(path.rstrip("/"))
+    path = path.rstrip("/")
+    if url.scheme == "s3":  # a small file is one request then, and not three
+        path += f"{'&' if url.query else '?'}allow_delayed_open=true"
+    filesystem, inside = fs.FileSystem.from_uri(path)
     return Place(filesystem, inside, remote=True)
 
 

@@ -52,6 +52,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "baselines": {"config_load", "dp.subsampled", "models", "private"},
     # Measures images against the private ones, and tells the ledger so; no run and no release can reach it.
     "evaluate": {"config_load", "dp", "models", "private", "rundir"},
+    # What leaves: a release and nothing else of a run.
+    "export": {"public", "rundir"},
     # Of the gate, only its noised artifacts.
     "report": {"config_load", "dp.artifact", "public", "rundir"},
     "doctor": {"actors", "dp", "models"},
@@ -60,13 +62,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What Kubernetes is told; of the actors, how a run is split into bundles.
     "manifest": {"actors.placement", "config_load", "models"},
     "cli": {
-        "actors", "audit", "certify", "cli_bench", "cli_common", "cli_evaluate", "cli_init", "cli_ledger", "cli_refine",
-        "cli_manifest", "cli_submit", "config_load", "doctor", "planning", "recommend", "report", "rundir", "status",
-        "verify",
+        "actors", "audit", "certify", "cli_bench", "cli_common", "cli_evaluate", "cli_export", "cli_init", "cli_ledger",
+        "cli_manifest", "cli_refine", "cli_submit", "config_load", "doctor", "planning", "recommend", "report",
+        "rundir", "status", "verify",
     },
     "cli_bench": {"bench", "cli_common", "config_load", "models"},
     "cli_common": set(),
     "cli_evaluate": {"cli_common", "evaluate"},
+    "cli_export": {"cli_common", "export"},
     "cli_refine": {"actors", "cli_common", "compare", "refine"},
     # Before there is a run: nothing of it may reach the private side.
     "cli_init": {"cli_common", "config_load", "models", "public", "starter"},
@@ -93,6 +96,7 @@ ONLY_IN: dict[str, set[str]] = {
         "cli_bench",
         "cli_common",
         "cli_evaluate",
+        "cli_export",
         "cli_init",
         "cli_ledger",
         "cli_manifest",
@@ -100,6 +104,8 @@ ONLY_IN: dict[str, set[str]] = {
         "cli_submit",
     },
     "obstore": {"dp"},
+    "lmdb": {"private"},
+    "datasets": {"export"},
     "sklearn": {"evaluate"},
     "jsonschema": {"manifest"},
 }

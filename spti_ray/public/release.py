@@ -22,6 +22,9 @@ from spti_ray.files import atomic_file, fsync_folder, sha256_of, write_atomic, w
 from spti_ray.public.datasheet import datasheet
 from spti_ray.types import ReleaseItem
 
+MANIFEST, DATASHEET, CERTIFICATE = "manifest.parquet", "datasheet.md", "privacy.json"
+"""Files beside the images of a release."""
+
 MODELS_KEY = b"spti_ray.models"
 """Key of the manifest's Parquet metadata that holds the models (role -> {kind, model, revision}) as JSON."""
 
@@ -50,7 +53,7 @@ def write_release(
     _check_files(folder, items)
     hashes = [sha256_of(folder / item.file) for item in items]
     of = config.certified_run("")
-    write_table_atomic(folder / "manifest.parquet", manifest(items, models, hashes, config.method, of))
+    write_table_atomic(folder / MANIFEST, manifest(items, models, hashes, config.method, of))
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
@@ -61,7 +64,7 @@ def write_release(
 
 def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
     """Replace the certificate and the datasheet of a written release; images, manifest and texts stay as they are."""
-    table = pq.read_table(folder / "manifest.parquet")
+    table = pq.read_table(folder / MANIFEST)
     names = [field.name for field in fields(ReleaseItem)]
     items = [ReleaseItem(**row) for row in table.select(names).to_pylist()]
     models: Models = json.loads((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
@@ -70,7 +73,7 @@ def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) ->
 
 def facts(folder: Path) -> dict[str, Any]:
     """What ties a certificate to its files: it names the manifest, and the manifest names each image."""
-    path = folder / "manifest.parquet"
+    path = folder / MANIFEST
     metadata = pq.read_metadata(path)
     # Releases of earlier versions say no method.
     told = {"method": METHOD_KEY, "rerendering_of": RERENDERING_KEY}
@@ -84,13 +87,13 @@ def _certify(
 ) -> None:
     if certificate is None:
         # A guarantee left over from an earlier write would be a false claim.
-        (folder / "privacy.json").unlink(missing_ok=True)
+        (folder / CERTIFICATE).unlink(missing_ok=True)
         fsync_folder(folder)
     else:
         certificate = certificate | {"release": facts(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
-        write_atomic(folder / "privacy.json", text + "\n")
-    write_atomic(folder / "datasheet.md", datasheet(folder, config, items, models, certificate))
+        write_atomic(folder / CERTIFICATE, text + "\n")
+    write_atomic(folder / DATASHEET, datasheet(folder, config, items, models, certificate))
 
 
 def manifest(
@@ -128,13 +131,18 @@ def _role_order(role: str) -> tuple[int, str]:
     return (first.index(role) if role in first else len(first), role)
 
 
+def is_release_file(name: str) -> bool:
+    """Whether a manifest may name such a file: one in `images/`, and nothing hidden or elsewhere."""
+    parent, _, leaf = name.partition("/")
+    return parent == "images" and bool(leaf) and "/" not in leaf and not leaf.startswith(".")
+
+
 def _check_files(folder: Path, items: Sequence[ReleaseItem]) -> None:
     names = {item.file for item in items}
     if len(names) != len(items):
         raise ValueError("two release items name the same image file")
     for name in names:
-        parent, _, leaf = name.partition("/")
-        if parent != "images" or not leaf or "/" in leaf or leaf.startswith("."):
+        if not is_release_file(name):
             raise ValueError(f"release item {name!r}: expected images/NAME.png")
     images = folder / "images"
     there = {f"images/{entry.name}" for entry in os.scandir(images)} if images.is_dir() else set()

@@ -47,6 +47,13 @@ def test_an_azure_url_may_name_its_account():
     assert place("abfss://container@account.dfs.core.windows.net/data/").path == "container/data"
 
 
+def test_an_s3_url_may_name_its_options(monkeypatch):
+    for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+        monkeypatch.delenv(name, raising=False)
+    there = place("s3://bucket/data?region=eu-north-1")
+    assert there.path == "bucket/data" and there.filesystem.region == "eu-north-1"
+
+
 def test_another_scheme_is_refused():
     with pytest.raises(ValueError, match="ftp:// is none of s3://"):
         place("ftp://host/data")
