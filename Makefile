@@ -1,4 +1,4 @@
-# make setup | demo | test | test-chaos | test-wheel | wheel | bench | lint      (Linux, Python 3.11; everything goes into .venv)
+# make setup | demo | test | test-chaos | test-wheel | wheel | docs | bench | lint      (Linux, Python 3.11; everything goes into .venv)
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
 UV = $(shell command -v uv >/dev/null 2>&1 && echo uv || echo $(VENV)/tools/bin/python -m uv)
 
-.PHONY: setup demo test test-chaos test-wheel wheel bench lint clean manifests
+.PHONY: setup demo test test-chaos test-wheel wheel docs bench lint clean manifests
 
 setup: $(VENV)/.ready
 
@@ -40,6 +40,10 @@ wheel: setup
 test-wheel: wheel
 	UV="$(UV)" $(BIN)/python -m pytest -s tests/packaging/install_wheel.py
 
+# The documentation as a site, in site/; a link that leads nowhere fails it.
+docs: setup
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 bench: setup
 	$(BIN)/python -m pytest tests/bench/bench_*.py
 
@@ -49,7 +53,7 @@ lint: setup
 	$(BIN)/pyright
 
 clean:
-	rm -rf $(VENV) runs
+	rm -rf $(VENV) runs dist site
 
 manifests: setup
 	$(BIN)/spti manifest render cluster/example/run.yaml --cluster cluster/example/cluster.yaml --out cluster/rayjob

@@ -73,10 +73,3 @@ def test_every_field_of_the_certificate_is_explained_with_its_proof(tmp_path):
             explained.add(f"{top}{name}" if name.startswith(".") else name)
     missing = [field for field in fields(document) if field not in explained and field.split(".")[0] not in explained]
     assert missing == []
-
-
-def test_files_that_the_documents_link_to_exist():
-    for document in ("README.md", "SECURITY.md", "docs/privacy.md", "docs/design.md"):
-        path = ROOT / document
-        for link in re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8")):
-            assert (path.parent / link).exists(), f"{document}: {link}"

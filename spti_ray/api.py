@@ -1,0 +1,93 @@
+"""`spti_ray.run`: a run from Python, such as a notebook. What `spti run` does, and nothing else."""
+
+from __future__ import annotations
+
+import copy
+import html
+import json
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from spti_ray.config import Config
+from spti_ray.config_load import config_sha256, load_config, parse_config, resolved, with_overrides
+
+_SHOWN = 24
+"""Images that a notebook shows of a release."""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a run left. `folder` is the only one meant to leave the machine; `run` holds it and what must stay.
+
+    Of a run that is not private, or has no certificate, `folder` is inside `run/internal` and must stay as well:
+    `stays_inside` says why.
+    """
+
+    folder: Path
+    run: Path
+    stays_inside: str = ""
+
+    @cached_property
+    def images(self) -> tuple[Path, ...]:
+        """The image files, in the order of the manifest where there is one."""
+        rows = self.folder / "metadata.jsonl"
+        if rows.is_file():
+            lines = rows.read_text(encoding="utf-8").splitlines()
+            return tuple(self.folder / json.loads(line)["file_name"] for line in lines)
+        return tuple(sorted(self.folder.rglob("*.png")))
+
+    @cached_property
+    def certificate(self) -> dict[str, Any] | None:
+        """privacy.json: epsilon, delta, mechanism, what the dataset has spent. None if there is none."""
+        path = self.folder / "privacy.json"
+        return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+    @property
+    def report(self) -> Path:
+        """The report: one HTML file. Not there of a run that stays inside."""
+        return self.folder / "report.html"
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows: what is promised, and the first images."""
+        if self.certificate:
+            said = f"epsilon {self.certificate['epsilon']:g}, delta {self.certificate['delta']:g}"
+        else:
+            said = f"NOT PRIVATE OR NOT CERTIFIED, do not share: {self.stays_inside or 'no certificate'}"
+        data = (b64encode(path.read_bytes()).decode() for path in self.images[:_SHOWN])
+        shown = "".join(f'<img src="data:image/png;base64,{png}" height="96"> ' for png in data)
+        return f"<p>{len(self.images)} images, {html.escape(said)}: {html.escape(str(self.folder))}</p>{shown}"
+
+
+def run(
+    config: str | Path | Mapping[str, Any] | Config,
+    out: str | Path | None = None,
+    overrides: Sequence[str] = (),
+) -> Release:
+    """Run a configuration, or go on with the run that `out` holds; on a finished one it returns at once.
+
+    Args:
+        config: a YAML file, `bundled:stickers`, a mapping of sections as the file has them, or a validated `Config`.
+        out: the run's folder. By default `runs/` and a name made of dataset and configuration: the same settings
+            find the same run, so that a cell that is run twice is not charged twice.
+        overrides: settings such as `privacy.epsilon=1`, as `spti run --set` takes them.
+
+    Raises:
+        ConfigError, DataError, BudgetRefused, ResourcesNeverArrived, and others of `spti_ray.errors`: the message is
+            one line that says what to do.
+    """
+    settings = _settings(config, overrides)
+    where = Path(out) if out else Path("runs") / f"{settings.dataset.id}-{config_sha256(settings)[:12]}"
+    from spti_ray.actors.driver import run_config
+
+    return Release(run_config(settings, where), where, settings.not_private or settings.uncertified)
+
+
+def _settings(config: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str]) -> Config:
+    if isinstance(config, (str, Path)):
+        return load_config(Path(config), overrides)
+    raw = resolved(config) if isinstance(config, Config) else copy.deepcopy(dict(config))
+    return parse_config(with_overrides(raw, overrides))

@@ -1,0 +1,93 @@
+"""`spti_ray.run`, without a run: what it makes of its arguments, and what it gives back."""
+
+from __future__ import annotations
+
+import copy
+import json
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+import spti_ray
+from spti_ray.actors import driver
+from spti_ray.config import Config
+from spti_ray.config_load import ConfigError, parse_config
+from tests.unit.test_config import MINIMAL
+
+
+@pytest.fixture
+def asked(monkeypatch) -> list[tuple[Config, Path]]:
+    """What the driver is asked to run."""
+    calls: list[tuple[Config, Path]] = []
+
+    def run_config(config: Config, out: Path) -> Path:
+        calls.append((config, out))
+        return out / "release"
+
+    monkeypatch.setattr(driver, "run_config", run_config)
+    return calls
+
+
+def test_a_mapping_a_file_a_bundled_name_and_a_config_are_taken(asked, tmp_path):
+    file = tmp_path / "run.yaml"
+    file.write_text(json.dumps(MINIMAL))
+    for config in (MINIMAL, file, str(file), parse_config(MINIMAL)):
+        release = spti_ray.run(config, tmp_path / "out", ["privacy.epsilon=3"])
+        assert asked[-1][0] == parse_config(MINIMAL | {"privacy": {"epsilon": 3.0, "delta": 1e-5}})
+        assert (release.folder, release.run, release.stays_inside) == (tmp_path / "out/release", tmp_path / "out", "")
+    spti_ray.run("bundled:stickers")
+    assert asked[-1][0].title == "Stickers"
+
+
+def test_the_given_mapping_is_left_as_it_was(asked):
+    given = copy.deepcopy(MINIMAL)
+    spti_ray.run(given, overrides=["evolution.generations=7", "runtime.shards=3"])
+    assert given == MINIMAL and asked[-1][0].evolution.generations == 7
+
+
+def test_the_same_settings_find_the_same_run_and_others_do_not(asked):
+    first = spti_ray.run(MINIMAL).run
+    assert first.parent == Path("runs") and first.name.startswith("toys-")
+    # Where and how wide it runs may change between two starts of one run.
+    assert spti_ray.run(MINIMAL, overrides=["runtime.shards=5"]).run == first
+    assert spti_ray.run(MINIMAL, overrides=["privacy.epsilon=2"]).run != first
+
+
+def test_a_bad_setting_is_refused_in_one_line_before_anything_starts(asked):
+    with pytest.raises(ConfigError, match=r"^privacy\.epsilonn: unknown key; did you mean 'epsilon'\?$"):
+        spti_ray.run(MINIMAL, overrides=["privacy.epsilonn=2"])
+    assert asked == []
+
+
+def release_at(folder: Path, certificate: dict[str, float] | None) -> None:
+    (folder / "images").mkdir(parents=True)
+    rows = []
+    for name in ("b.png", "a.png"):
+        Image.new("RGB", (8, 8)).save(folder / "images" / name)
+        rows.append(json.dumps({"file_name": f"images/{name}", "text": "<x>"}))
+    if certificate is not None:
+        (folder / "metadata.jsonl").write_text("\n".join(rows) + "\n")
+        (folder / "privacy.json").write_text(json.dumps(certificate))
+
+
+def test_a_release_has_its_images_in_order_its_certificate_and_a_view_for_notebooks(tmp_path):
+    release_at(tmp_path / "<r>", {"epsilon": 2.0, "delta": 1e-5})
+    release = spti_ray.Release(tmp_path / "<r>", tmp_path)
+    assert [path.name for path in release.images] == ["b.png", "a.png"]
+    assert release.certificate == {"epsilon": 2.0, "delta": 1e-5}
+    shown = release._repr_html_()
+    assert "epsilon 2, delta 1e-05" in shown and shown.count("<img ") == 2 and "&lt;r&gt;" in shown
+    assert "NOT PRIVATE" not in shown
+
+
+def test_what_is_not_private_is_shown_with_a_warning(tmp_path):
+    release_at(tmp_path, None)
+    release = spti_ray.Release(tmp_path, tmp_path, "images by spti without noise (epsilon inf)")
+    assert release.certificate is None and len(release.images) == 2
+    assert "NOT PRIVATE" in release._repr_html_() and "without noise" in release._repr_html_()
+
+
+def test_the_package_has_no_other_names_by_surprise():
+    with pytest.raises(AttributeError, match="no attribute 'ran'"):
+        spti_ray.ran  # noqa: B018
