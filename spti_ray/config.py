@@ -31,7 +31,8 @@ class Section(BaseModel):
 class DataConfig(Section):
     """Where the private images are.
 
-    Labels of a folder of images, of zip files and of LMDB databases are the first folders in them. The columns of
+    Labels of a folder of images, of zip files and of LMDB databases are the first folders in them, but for a folder
+    whose `metadata.jsonl` or `metadata.csv` has columns, beside the `file_name` of each image. The columns of
     WebDataset are extensions of a sample's members, or keys of its `json`. A path in a column is looked for beside the
     file that has the column.
     """

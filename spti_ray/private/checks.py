@@ -19,6 +19,7 @@ import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs
 
 from spti_ray.config import DataConfig
 from spti_ray.places import Place
+from spti_ray.private import metadata
 from spti_ray.private.lmdbs import num_values
 from spti_ray.private.tables import arrow_rows, arrow_schema, class_names
 from spti_ray.private.zips import num_images
@@ -33,24 +34,32 @@ Kind = Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
-_NO_COLUMNS: dict[Kind, str] = {"folder": "a folder", "zip": "a zip file", "lmdb": "an LMDB database"}
-"""Kinds whose records have no columns, and so no group."""
+_NO_COLUMNS: dict[Kind, str] = {"folder": "a folder without one", "zip": "a zip file", "lmdb": "an LMDB database"}
+"""Kinds whose records have no columns, and so no group; a folder may have a file of them."""
 
 
 class DataError(ValueError):
     """The configured data can't be used; one line that names the configuration field and what to do."""
 
 
-def check(kind: Kind, data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
-    """Raise `DataError` with one line that names the field to change, if files of this kind can't be read so."""
+def check(
+    kind: Kind, data: DataConfig, root: Place, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]
+) -> None:
+    """Raise `DataError` with one line that names the field to change, if files of this kind can't be read so.
+
+    `root`: the configured place; `files`: those of its records, none for a local folder of images.
+    """
     needs_labels = label_names != (SINGLE_LABEL,)
-    if kind in _NO_COLUMNS and unit == "group":
+    table = _metadata(data, root) if kind == "folder" else None
+    if kind in _NO_COLUMNS and unit == "group" and table is None:
         raise DataError(
-            "privacy.unit: group needs data.group_column of Parquet, tar or Arrow files, but data.path is "
-            f"{_NO_COLUMNS[kind]}"
+            "privacy.unit: group needs data.group_column of Parquet, tar or Arrow files, or of a folder's "
+            f"metadata.jsonl or metadata.csv, but data.path is {_NO_COLUMNS[kind]}"
         )
     if kind not in _NO_COLUMNS:
         _check_columns_are_set(data, unit, needs_labels)
+    if table is not None:
+        _check_metadata(data, table, unit, needs_labels)
     if kind == "parquet":
         _check_parquet(data, files, unit, label_names)
     elif kind == "datasets":
@@ -68,6 +77,33 @@ def _check_columns_are_set(data: DataConfig, unit: Unit, needs_labels: bool) -> 
         raise DataError("data.label_column: must be set, since evolution.labels names labels")
     if unit == "group" and data.group_column is None:
         raise DataError("data.group_column: must be set, since privacy.unit is group")
+
+
+def _metadata(data: DataConfig, root: Place) -> Place | None:
+    """A folder's file of columns."""
+    try:
+        return metadata.find(root)
+    except ValueError as error:
+        reason = str(error)
+    except Exception as error:  # noqa: BLE001 PyArrow's texts may quote what it was answered
+        reason = f"can't be reached ({type(error).__name__})"
+    raise DataError(f"data.path: {data.path!r} {reason}")
+
+
+def _check_metadata(data: DataConfig, table: Place, unit: Unit, needs_labels: bool) -> None:
+    """Without a label column, labels are the first folders."""
+    if unit == "group" and data.group_column is None:
+        raise DataError("data.group_column: must be set, since privacy.unit is group")
+    names = None
+    with suppress(Exception):  # whose texts may quote the file
+        names = metadata.columns(table)
+    if names is None or metadata.FILE_NAME not in names:
+        raise DataError(f"data.path: {table.name} in {data.path!r} has no column {metadata.FILE_NAME!r}; make it again")
+    needed = {"label_column": data.label_column if needs_labels else None}
+    needed["group_column"] = data.group_column if unit == "group" else None
+    for field, column in needed.items():
+        if column is not None and column not in names:
+            raise DataError(f"data.{field}: {table.name} has no column {column!r}; {_suggest(column, names)}")
 
 
 def _check_tar(data: DataConfig, file: Place) -> None:

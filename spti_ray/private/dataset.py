@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from spti_ray.config import DataConfig
 from spti_ray.places import Place, place
-from spti_ray.private import lmdbs, tables, zips
+from spti_ray.private import lmdbs, metadata, tables, zips
 from spti_ray.private.decode import Undecodable, decode
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, from_value, largest, read
 from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Source, Unit, image_files, locate
@@ -77,7 +77,7 @@ def load_shard(
     source, files = locate(data, unit, label_names)
     try:
         if source.kind == "folder":
-            yield from _load_folder(source, files, data, shard_id, num_shards, label_names)
+            yield from _load_folder(source, files, data, unit, shard_id, num_shards, label_names)
         elif source.kind == "zip":
             yield from _load_zips(files, data, shard_id, num_shards, label_names)
         elif source.kind == "lmdb":
@@ -95,20 +95,37 @@ def load_shard(
 
 
 def _load_folder(
-    source: Source, files: list[Place], data: DataConfig, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    source: Source,
+    files: list[Place],
+    data: DataConfig,
+    unit: Unit,
+    shard_id: int,
+    num_shards: int,
+    label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     """`files`: of a folder in object storage; a local one is listed here."""
+    root = place(source.location)
     named: list[tuple[str, Path | Place]]
     if files:
-        root = place(source.location)
         named = [(file.relative_to(root), file) for file in files]
     else:
         folder = Path(source.location)
         named = [(file.relative_to(folder).as_posix(), file) for file in image_files(folder)]
         named.sort(key=lambda pair: os.fsencode(pair[0]))
-    for index in shard_rows(len(named), shard_id, num_shards):
+    # A group's records may be anywhere, so that each shard looks at the group of all images.
+    wanted = shard_rows(len(named), shard_id, num_shards) if unit == "record" else range(len(named))
+    _, label_column, group_column = _columns(data, unit, label_names)
+    table = metadata.find(root) if label_column or group_column else None
+    names = {named[index][0] for index in wanted} if table else set[str]()
+    cells = metadata.cells(table, names, label_column, group_column) if table else {}
+    for index in wanted:
         relative, file = named[index]
-        yield _record(index, _first_folder(relative), None, "record", label_names, file, data.max_pixels)
+        label, group = cells.get(relative, (None, None))
+        if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
+            continue
+        if table is None or label_column is None:
+            label = _first_folder(relative)
+        yield _record(index, label, group, unit, label_names, file, data.max_pixels)
 
 
 def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, range]]:

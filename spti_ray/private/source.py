@@ -16,6 +16,7 @@ from pathlib import Path
 from spti_ray.config import DataConfig
 from spti_ray.files import is_url
 from spti_ray.places import Place, place
+from spti_ray.private import metadata
 from spti_ray.private.checks import IMAGE_SUFFIXES, DataError, Kind, Unit, check
 from spti_ray.private.lmdbs import LMDB_SUFFIXES, LOCK
 from spti_ray.private.tables import ARROW_SUFFIX, STATE, saved_files
@@ -98,7 +99,7 @@ def locate(data: DataConfig, unit: Unit, label_names: tuple[str, ...]) -> tuple[
             "zip file, no LMDB database and no data set that datasets' save_to_disk wrote"
         )
     ((kind, files),) = found.items()
-    check(kind, data, files, unit, label_names)
+    check(kind, data, place(location), files, unit, label_names)
     return Source(kind, location), files
 
 
@@ -145,7 +146,8 @@ def fingerprint(source: Source) -> str:
     """
     digest = hashlib.sha256(os.fsencode(source.location))
     if source.kind == "folder" and not is_url(source.location):
-        for file in sorted(image_files(Path(source.location))):
+        tables = (Path(source.location, name) for name in metadata.FILES)
+        for file in sorted((*image_files(Path(source.location)), *tables)):
             digest.update(b"\0" + os.fsencode(file))
             try:
                 stat = file.stat()
@@ -153,8 +155,8 @@ def fingerprint(source: Source) -> str:
                 continue
             digest.update(f"\0{stat.st_size}:{stat.st_mtime_ns}".encode())
     else:
-        for found in place(source.location).files((*_SUFFIXES, STATE)):
-            if _kind_of(found) is None and found.name != STATE:
+        for found in place(source.location).files((*_SUFFIXES, STATE, *metadata.FILES)):
+            if _kind_of(found) is None and found.name not in (STATE, *metadata.FILES):
                 continue  # a lock, which whoever reads the database touches
             digest.update(b"\0" + os.fsencode(found.path) + f"\0{found.version()}".encode())
     return digest.hexdigest()

@@ -106,12 +106,12 @@ def arrow_rows(file: Place, columns: Sequence[str]) -> Iterator[tuple[int, Any, 
 def cell(batch: Any, column: str | None, place: int) -> str | None:
     """A label or group of a batch's row as text; the class's name if the column has numbers of classes. None if there
     is no column."""
-    return None if column is None else _text(batch.column(column)[place].as_py(), class_names(batch.schema, column))
+    return None if column is None else text(batch.column(column)[place].as_py(), class_names(batch.schema, column))
 
 
-def _text(value: object, names: Sequence[str] | None = None) -> str | None:
-    """As text; null and NaN are none."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+def text(value: object, names: Sequence[str] | None = None) -> str | None:
+    """A label or group as text, its class's name if there are names; null, NaN and lists are none."""
+    if value is None or isinstance(value, (dict, list)) or (isinstance(value, float) and math.isnan(value)):
         return None
     if names is not None and isinstance(value, int):
         return names[value] if 0 <= value < len(names) else None

@@ -41,6 +41,18 @@ def folder(root: Path, rows) -> str:
     return str(root)
 
 
+def folder_with_columns(root: Path, rows) -> str:
+    """As Hugging Face's imagefolder, in folders that have nothing to do with the labels."""
+    lines = []
+    for i, (label, image, group) in enumerate(rows):
+        name = f"{i % 3}/{i:05d}.png"
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(image)
+        lines.append(json.dumps({"file_name": name, "label": label, "user": group}))
+    (root / "metadata.jsonl").write_text("\n".join(lines))
+    return str(root)
+
+
 def zipped(root: Path, rows) -> str:
     folder(root / "unpacked", rows)
     return shutil.make_archive(str(root / "images"), "zip", root / "unpacked")
@@ -115,6 +127,7 @@ def saved(root: Path, rows, num_files: int = 2) -> str:
 
 WRITERS = {
     "folder": folder,
+    "folder with columns": folder_with_columns,
     "zip": zipped,
     "zips": zipped_parts,
     "lmdb": lmdb,
@@ -123,4 +136,4 @@ WRITERS = {
     "webdataset": webdataset,
     "datasets": saved,
 }
-WITH_COLUMNS = ["parquet", "parquet of paths", "webdataset", "datasets"]
+WITH_COLUMNS = ["folder with columns", "parquet", "parquet of paths", "webdataset", "datasets"]

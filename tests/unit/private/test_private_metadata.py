@@ -1,0 +1,135 @@
+"""A folder's metadata.jsonl or metadata.csv: labels and groups of its images, and no more."""
+
+import csv
+import io
+import json
+
+import datasets
+import pytest
+from PIL import Image
+
+from spti_ray.config import DataConfig
+from spti_ray.places import place as place_of
+from spti_ray.private.dataset import MISSING_GROUP, UNLISTED_LABEL, load_shard, shard_of_group
+from spti_ray.private.source import DataError, describe, fingerprint
+from tests.unit.private.conftest import png, values
+
+ALL = ("all",)
+CANARY = "CANARY-7f3a"
+ROWS = [
+    {"file_name": "1.png", "label": "cat", "user": 7, "note": CANARY},
+    {"file_name": "x/2.png", "label": "dog", "user": 8},
+    {"file_name": "x/3.png", "label": "", "user": None},
+    {"file_name": f"{CANARY}.png", "label": "cat", "user": 7},
+]
+
+
+def jsonl(rows) -> bytes:
+    return "\n".join(json.dumps(row) for row in rows).encode()
+
+
+def table(rows) -> bytes:
+    lines = io.StringIO()
+    writer = csv.DictWriter(lines, ["file_name", "label", "user", "note"])
+    writer.writeheader()
+    writer.writerows(rows)
+    return lines.getvalue().encode("utf-8-sig")  # as spreadsheets write it
+
+
+@pytest.fixture(params=["metadata.jsonl", "metadata.csv"])
+def data(place, request) -> DataConfig:
+    """Four images, of which the last has no row."""
+    path, write = place
+    for i, name in enumerate(("1.png", "x/2.png", "x/3.png", "x/4.png")):
+        write(name, png(10 * i))
+    write(request.param, {"metadata.jsonl": jsonl, "metadata.csv": table}[request.param](ROWS))
+    return DataConfig(path=path, label_column="label", group_column="user")
+
+
+@pytest.mark.parametrize("num_shards", [1, 3, 5])
+def test_labels_are_those_of_the_column(data, num_shards):
+    assert describe(data, label_names=("cat", "dog")).kind == "folder"
+    shards = [list(load_shard(data, "record", shard, num_shards, ("cat", "dog"))) for shard in range(num_shards)]
+    records = [record for shard in shards for record in shard]
+    assert [(record.index, record.label) for record in records] == [(0, "cat"), (1, "dog"), (2, None), (3, None)]
+    assert [record.problem for record in records] == [None, None, UNLISTED_LABEL, UNLISTED_LABEL]
+
+
+def test_a_group_is_in_one_shard_and_an_image_without_one_casts_no_vote(data):
+    describe(data, "group")
+    shards = [list(load_shard(data, "group", shard, 3, ALL)) for shard in range(3)]
+    for number, shard in enumerate(shards):
+        assert all(shard_of_group(record.group or "", 3) == number for record in shard)
+    records = sorted((record for shard in shards for record in shard), key=lambda record: record.index)
+    assert [(record.index, record.group) for record in records] == [(0, "7"), (1, "8"), (2, None), (3, None)]
+    assert [record.problem for record in records] == [None, None, MISSING_GROUP, MISSING_GROUP]
+
+
+def test_without_a_label_column_labels_are_the_first_folders(data):
+    by_folder = data.model_copy(update={"label_column": None})
+    assert [record.label for record in load_shard(by_folder, "record", 0, 1, ("x", "y"))] == [None, "x", "x", "x"]
+
+
+def test_an_image_has_one_group_whatever_the_rows_say(place):
+    path, write = place
+    write("1.png", png(10))
+    write("metadata.jsonl", jsonl([{"file_name": "1.png", "user": f"u{i}"} for i in range(20)]))
+    data = DataConfig(path=path, group_column="user")
+    records = [record for shard in range(5) for record in load_shard(data, "group", shard, 5, ALL)]
+    assert [record.group for record in records] == ["u19"]
+
+
+def test_a_row_that_can_not_be_read_does_not_stop_the_others(place):
+    path, write = place
+    write("1.png", png(10))
+    bad = [b"", b"{", b"[1]", b"\xff\xfe", b"[" * 10_000, json.dumps({"file_name": ["1.png"], "label": "a"}).encode()]
+    write("metadata.jsonl", b"\n".join([jsonl([{"file_name": "1.png", "label": "a"}]), *bad]))
+    (record,) = load_shard(DataConfig(path=path, label_column="label"), "record", 0, 1, ("a", "b"))
+    assert record.label == "a" and record.problem is None
+
+
+def test_the_fingerprint_notices_another_label(data, place):
+    before = fingerprint(describe(data))
+    assert fingerprint(describe(data)) == before
+    (name,) = {file.name for file in place_of(data.path).files(("metadata.jsonl", "metadata.csv"))}
+    place[1](name, {"metadata.jsonl": jsonl, "metadata.csv": table}[name](ROWS[:1]))
+    assert fingerprint(describe(data)) != before
+
+
+def refusal(data: DataConfig, unit="record", labels=ALL) -> str:
+    with pytest.raises(DataError) as caught:
+        describe(data, unit, labels)
+    assert CANARY not in str(caught.value) and "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_planning_names_the_field_and_the_remedy(data, place):
+    message = refusal(data.model_copy(update={"label_column": "Label"}), labels=("cat", "dog"))
+    assert "data.label_column" in message and "did you mean 'label'" in message
+    message = refusal(data.model_copy(update={"group_column": "patient"}), "group")
+    assert "data.group_column" in message and "its columns: file_name, label, user" in message
+    assert "data.group_column: must be set" in refusal(data.model_copy(update={"group_column": None}), "group")
+    for name in ("metadata.jsonl", "metadata.csv"):
+        place[1](name, jsonl(ROWS))
+    assert "has both metadata.jsonl and metadata.csv" in refusal(data)
+
+
+def test_a_file_without_names_of_images_is_refused(place):
+    path, write = place
+    write("1.png", png(10))
+    write("metadata.jsonl", jsonl([{"file": CANARY}]))
+    assert "has no column 'file_name'" in refusal(DataConfig(path=path))
+
+
+def test_what_hugging_face_reads_as_an_imagefolder_is_read_alike(tmp_path, monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+    rows = [{"file_name": f"{i % 2}/{i}.png", "kind": "ab"[i % 2]} for i in range(6)]
+    for i, row in enumerate(rows):
+        (tmp_path / "d" / row["file_name"]).parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 4), (10 * i,) * 3).save(tmp_path / "d" / row["file_name"])
+    (tmp_path / "d" / "metadata.jsonl").write_bytes(jsonl(rows))
+    theirs = datasets.load_dataset("imagefolder", data_dir=str(tmp_path / "d"), cache_dir=str(tmp_path / "c"))["train"]
+    ours = list(load_shard(DataConfig(path=str(tmp_path / "d"), label_column="kind"), "record", 0, 1, ()))
+    found = {value: record.label for value, record in zip(values(ours), ours, strict=True)}
+    assert found == {row["image"].getpixel((0, 0))[0]: row["kind"] for row in theirs}
