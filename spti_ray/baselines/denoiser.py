@@ -22,7 +22,7 @@ from torch.nn import functional
 from spti_ray.baselines.finetune_public import UnfitPipeline
 from spti_ray.config import EngineConfig, FinetuneConfig
 from spti_ray.models.batching import device_of
-from spti_ray.models.diffusers_renderer import load_pipeline
+from spti_ray.models.diffusers_pipeline import load_pipeline
 from spti_ray.models.options import DiffusersOptions
 from spti_ray.models.quiet import quiet
 from spti_ray.types import ImageArray

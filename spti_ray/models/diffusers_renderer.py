@@ -10,14 +10,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image, AutoPipelineForText2Image
-from diffusers.pipelines.pipeline_utils import DiffusionPipeline
-from diffusers.utils import logging as diffusers_logging
-from transformers import AutoModel
+from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
-from spti_ray.models.bundled import identify, resolve
+from spti_ray.models.bundled import identify
+from spti_ray.models.diffusers_pipeline import call_arguments, load_pipeline, place, tune
+from spti_ray.models.memory import largest_batch
 from spti_ray.models.options import DiffusersOptions
 from spti_ray.models.quiet import quiet
 from spti_ray.types import ImageArray
@@ -33,22 +32,26 @@ class DiffusersRenderer:
 
     def __init__(self, config: EngineConfig):
         self.config = config
-        options = DiffusersOptions.model_validate(config.options)
-        self._text_encoder = options.text_encoder
+        options = self._options = DiffusersOptions.model_validate(config.options)
         dtype = dtype_of(config, auto=torch.bfloat16)
         self._device = device_of(config)
         with quiet():
-            self._pipeline = load_pipeline(config, options, dtype).to(self._device)
+            self._pipeline = load_pipeline(config, options, dtype)
+            place(self._pipeline, options, self._device)
         self._pipeline.set_progress_bar_config(disable=True)
-        _tune(self._pipeline, options)
-        self._arguments = _call_arguments(self._pipeline, options)
+        tune(self._pipeline, options)
+        self._arguments = call_arguments(type(self._pipeline), options)
         self._varying: tuple[Any, dict[str, Any]] | None = None
+        if options.fit_batch:
+            self._fit_batch()
 
     def identity(self) -> dict[str, str]:
         identity = identify(self.config.kind, self.config.model, self.config.revision)
-        if self._text_encoder:
-            text_encoder = identify(self.config.kind, self._text_encoder, None)
+        if self._options.text_encoder:
+            text_encoder = identify(self.config.kind, self._options.text_encoder, None)
             identity["text_encoder"] = f"{text_encoder['model']}@{text_encoder['revision']}"
+        if self._options.quantization:
+            identity["quantization"] = self._options.quantization.backend
         return identity
 
     def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
@@ -62,14 +65,16 @@ class DiffusersRenderer:
 
     def sleep(self) -> None:
         """Move the weights to the machine's memory, and give the GPU's back."""
-        self._pipeline.to("cpu")
+        if self._options.offload is None:  # Else they are there already.
+            self._pipeline.to("cpu")
         if self._device.type == "cuda":
             gc.collect()
             torch.cuda.empty_cache()
 
     def wake(self) -> None:
         """Move the weights back."""
-        self._pipeline.to(self._device)
+        if self._options.offload is None:
+            self._pipeline.to(self._device)
 
     def vary(
         self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
@@ -91,10 +96,24 @@ class DiffusersRenderer:
             varied += _called(pipeline, jobs, arguments | {"image": origins_BHWC})[:num_real]
         return varied
 
+    def _fit_batch(self) -> None:
+        """Begin with the largest micro-batch that the GPU has room for, instead of finding it by running out of it."""
+        if self._device.type == "cpu":
+            log.info("fit_batch: the CPU's memory is not tried out; batches of %d", self.config.batch_size)
+            return
+        fitting = largest_batch(
+            lambda size: _called(self._pipeline, [("word " * 64, at) for at in range(size)], self._arguments),
+            self.config.batch_size,
+        )
+        log.info("fit_batch: micro-batches of %d", fitting)
+        self.config = self.config.model_copy(update={"batch_size": fitting})
+
     def _twin(self) -> tuple[Any, dict[str, Any]]:
         """The image-to-image pipeline on the same components, and those of the settings that it takes."""
         if self._varying is None:
             pipeline = AutoPipelineForImage2Image.from_pipe(self._pipeline)
+            if self._options.offload is not None:  # Its hooks belong to one pipeline at a time.
+                place(pipeline, self._options, self._device)
             pipeline.set_progress_bar_config(disable=True)
             accepted = inspect.signature(type(pipeline).__call__).parameters
             # Size is the image's own; guidance_rescale, for one, is not known to all of them.
@@ -107,64 +126,17 @@ class DiffusersRenderer:
 
 
 def _called(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[str, Any]) -> list[ImageArray]:
+    # Not every pipeline spreads one negative prompt over a batch.
+    negative = {
+        name: [value] * len(batch)
+        for name, value in arguments.items()
+        if name.startswith("negative_prompt") and isinstance(value, str)
+    }
     result = pipeline(
         prompt=[text for text, _ in batch],
         generator=[torch.Generator("cpu").manual_seed(seed) for _, seed in batch],
         output_type="np",
-        **arguments,
+        **arguments | negative,
     )
     pixels_BHWC = np.rint(np.clip(np.asarray(result.images, dtype=np.float32), 0.0, 1.0) * 255).astype(np.uint8)
     return list(pixels_BHWC)
-
-
-def load_pipeline(config: EngineConfig, options: DiffusersOptions, dtype: torch.dtype) -> Any:
-    """The pipeline of `config.model`, with the text encoder that its options may give, on the CPU."""
-    source = resolve(config.model)
-    if options.text_encoder is None:
-        return AutoPipelineForText2Image.from_pretrained(source, revision=config.revision, dtype=dtype)
-    text_encoder = AutoModel.from_pretrained(resolve(options.text_encoder), dtype=dtype)
-    # A note that the text encoder is no CLIP one, which is the point; only this call is silenced.
-    verbosity = diffusers_logging.get_verbosity()
-    diffusers_logging.set_verbosity_error()
-    try:
-        return DiffusionPipeline.from_pretrained(
-            source, revision=config.revision, text_encoder=text_encoder, dtype=dtype
-        )
-    finally:
-        diffusers_logging.set_verbosity(verbosity)
-
-
-def _tune(pipeline: Any, options: DiffusersOptions) -> None:
-    """Settings for memory and speed; what a model does not support is left out with a note in the log."""
-    if options.vae_slicing:
-        pipeline.vae.enable_slicing()
-    if options.vae_tiling:
-        pipeline.vae.enable_tiling()
-    denoiser: Any = getattr(pipeline, "transformer", None) or getattr(pipeline, "unet", None)
-    if options.attention_backend and hasattr(denoiser, "set_attention_backend"):
-        try:
-            denoiser.set_attention_backend(options.attention_backend)
-        except (ImportError, RuntimeError, ValueError) as error:
-            log.warning("attention backend %s is not used: %s", options.attention_backend, str(error).splitlines()[0])
-    if options.compile:
-        if getattr(denoiser, "_repeated_blocks", None):
-            denoiser.compile_repeated_blocks(fullgraph=True)
-        else:
-            log.warning("%s has no repeated blocks to compile", type(denoiser).__name__)
-
-
-def _call_arguments(pipeline: Any, options: DiffusersOptions) -> dict[str, Any]:
-    """Arguments of every call; unset options are left to the pipeline."""
-    named = {
-        "num_inference_steps": options.steps,
-        "guidance_scale": options.guidance_scale,
-        "guidance_rescale": options.guidance_rescale,
-        "height": options.height,
-        "width": options.width,
-    }
-    arguments = {name: value for name, value in named.items() if value is not None} | options.extra
-    accepted = inspect.signature(type(pipeline).__call__).parameters
-    unknown = sorted(set(arguments) - set(accepted))
-    if unknown:
-        raise ValueError(f"runtime.engines.renderer.options: {type(pipeline).__name__} takes no {', '.join(unknown)}")
-    return arguments

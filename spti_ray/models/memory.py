@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from collections.abc import Callable
 from typing import Any
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,33 @@ def within_memory(engine: Any, method: str, *arguments: Any) -> Any:
         # After the handler: the exception's frames hold tensors.
         engine.config = engine.config.model_copy(update={"batch_size": size // 2})
         log.warning("out of memory: micro-batches of %d instead of %d", size // 2, size)
-        torch = sys.modules.get("torch")
-        if torch is not None and torch.cuda.is_available():
-            torch.cuda.empty_cache()
+        _give_back()
+
+
+def largest_batch(attempt: Callable[[int], Any], most: int) -> int:
+    """The largest of 1, 2, 4, ... up to `most` at which `attempt` does not run out of memory.
+
+    Raises:
+        Exception: what `attempt` raised at size 1, or of another kind than memory.
+    """
+    fitting, size = 0, 1
+    while size <= most:
+        try:
+            attempt(size)
+        except Exception as error:
+            if size == 1 or not _is_out_of_memory(error):
+                raise
+            break
+        fitting, size = size, 2 * size
+    _give_back()
+    return fitting
+
+
+def _give_back() -> None:
+    """What torch keeps of the GPU's memory without using it."""
+    torch = sys.modules.get("torch")
+    if torch is not None and torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def _is_out_of_memory(error: Exception) -> bool:

@@ -36,6 +36,20 @@ class VllmOptions(Section):
         return self.tensor_parallel_size * int(self.extra.get("pipeline_parallel_size", 1))
 
 
+class QuantizationOptions(Section):
+    """Weights in fewer bits while they rest: diffusers' PipelineQuantizationConfig."""
+
+    backend: Literal["bitsandbytes_4bit", "bitsandbytes_8bit", "torchao"]
+    components: tuple[str, ...] = Field(
+        (), description="Of the pipeline, such as [transformer, text_encoder]; by default what denoises alone."
+    )
+    arguments: dict[str, Any] = Field(
+        default={},
+        description="Of the backend's configuration: {bnb_4bit_quant_type: nf4, bnb_4bit_compute_dtype: bfloat16}; for "
+        "torchao {quant_type: Int8WeightOnlyConfig}, a name in torchao.quantization.",
+    )
+
+
 class DiffusersOptions(Section):
     steps: int | None = Field(None, ge=1)
     guidance_scale: float | None = Field(None, ge=0)
@@ -44,6 +58,17 @@ class DiffusersOptions(Section):
     width: int | None = Field(None, ge=8)
     text_encoder: str | None = Field(
         None, description="Model that replaces a text encoder which the pipeline's folder does not store."
+    )
+    quantization: QuantizationOptions | None = Field(None, description="Weights in fewer bits: less memory.")
+    offload: Literal["model", "sequential"] | None = Field(
+        None,
+        description="Weights wait in the machine's memory. model: the models of a pipeline come to the GPU in turns; "
+        "sequential: layer by layer, much slower.",
+    )
+    fit_batch: bool = Field(
+        False,
+        description="At the start, find the largest of 1, 2, 4, ... up to batch_size that the GPU has room for, and "
+        "render in such micro-batches. What is in a unit stays.",
     )
     vae_slicing: bool = Field(False, description="Decode image by image: less memory.")
     vae_tiling: bool = Field(False, description="Decode in tiles: less memory at large sizes.")

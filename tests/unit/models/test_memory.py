@@ -2,7 +2,7 @@ import pytest
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import padded_batches
-from spti_ray.models.memory import within_memory
+from spti_ray.models.memory import largest_batch, within_memory
 
 
 class OutOfMemoryError(RuntimeError):
@@ -49,3 +49,27 @@ def test_other_errors_are_raised_at_once():
     with pytest.raises(RuntimeError, match="a bad image"):
         within_memory(engine, "double", [1])
     assert engine.sizes == [4] and engine.config.batch_size == 4
+
+
+@pytest.mark.parametrize(
+    ("most", "room", "fitting"), [(64, 11, 8), (64, 64, 64), (64, 1000, 64), (48, 1000, 32), (1, 1, 1), (8, 1, 1)]
+)
+def test_the_largest_power_of_two_that_fits_is_found(most, room, fitting):
+    tried = []
+
+    def attempt(size):
+        tried.append(size)
+        if size > room:
+            raise OutOfMemoryError("CUDA out of memory")
+
+    assert largest_batch(attempt, most) == fitting
+    assert tried == sorted(set(tried)) and max(tried) <= min(most, 2 * room)
+
+
+@pytest.mark.parametrize("error", [OutOfMemoryError(), ValueError("no such argument")])
+def test_a_search_in_which_not_even_one_fits_says_why(error):
+    def attempt(size):
+        raise error
+
+    with pytest.raises(type(error)):
+        largest_batch(attempt, 8)
