@@ -186,7 +186,7 @@ def test_an_engine_may_not_return_what_ray_would_quote(options, home):
 
 IN_PREPARE = (
     "private.shard.load_shard",
-    "private.dataset._read",
+    "private.dataset.read",
     "private.dataset.decode",
     "private.shard.quantise",
     "private.shard._seen",

@@ -24,7 +24,7 @@ PLACES = (
     "spti_ray.private.stored.atomic_file",
     "spti_ray.private.shard._seen",
     "spti_ray.private.dataset.decode",
-    "spti_ray.private.dataset._read",
+    "spti_ray.private.dataset.read",
 )
 """Functions of the private side that can be made to fail, as the module that calls them knows them."""
 
