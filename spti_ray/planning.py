@@ -15,7 +15,8 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
 from spti_ray.endpoints import is_sent_in_clear
 from spti_ray.files import is_url
-from spti_ray.models.factory import check_turns, check_varies, endpoint_of, engines_config
+from spti_ray.models.consistency import check_patience, check_turns
+from spti_ray.models.factory import check_varies, endpoint_of, engines_config
 from spti_ray.public.prompts import preview
 from spti_ray.types import Space
 
@@ -91,6 +92,7 @@ def check_engines(config: Config) -> None:
     try:
         engines = engines_config(config.runtime.engines)
         check_turns(config.runtime, engines)
+        check_patience(config.runtime, engines)
         if config.method == "captions" and config.runtime.take_turns:
             raise ValueError(
                 "runtime.take_turns: with method: captions shards ask the renderer at any time; leave it out"

@@ -17,6 +17,8 @@ from typing import Any
 
 from PIL import Image
 
+from tests.openai_batches import Batches, form
+
 KEY = "sk-canary-0123456789abcdef"
 Answer = tuple[int, dict[str, str], Any]
 
@@ -35,6 +37,7 @@ class OpenAIServer:
         """What every caption begins with."""
         self.sizes: str | None = None
         """Of all images, whatever was asked for."""
+        self.batches = Batches(lambda path, body: _USUAL[path](body, self.says))
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
@@ -47,7 +50,7 @@ class OpenAIServer:
         self._server.shutdown()
         self._server.server_close()
 
-    def answer(self, path: str, body: dict[str, Any], headers: dict[str, str]) -> Answer:
+    def answer(self, method: str, path: str, body: dict[str, Any], headers: dict[str, str]) -> Answer:
         if headers.get("authorization") != f"Bearer {self.key}":
             return 401, {}, {"error": {"message": f"Incorrect API key provided: {headers.get('authorization')}"}}
         if path == "/v1/models":
@@ -61,6 +64,8 @@ class OpenAIServer:
         time.sleep(self.delay_s)
         with self._lock:
             self._at_once -= 1
+            if fault is None and path.startswith(("/v1/files", "/v1/batches")):
+                return 200, {}, self.batches.answer(method, path, body)
         return fault or (200, {}, _USUAL[path](body if self.sizes is None else body | {"size": self.sizes}, self.says))
 
 
@@ -69,15 +74,17 @@ class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        self._give(b"")
+        self._give("GET", b"")
 
     def do_POST(self) -> None:
-        self._give(self.rfile.read(int(self.headers.get("content-length", 0))))
+        self._give("POST", self.rfile.read(int(self.headers.get("content-length", 0))))
 
-    def _give(self, raw: bytes) -> None:
+    def _give(self, method: str, raw: bytes) -> None:
         headers = {name.lower(): value for name, value in self.headers.items()}
-        status, more, body = self.server_of.answer(self.path, json.loads(raw or b"{}"), headers)
-        data = json.dumps(body).encode()
+        kind = headers.get("content-type", "")
+        given = form(raw, kind) if kind.startswith("multipart/") else json.loads(raw or b"{}")
+        status, more, body = self.server_of.answer(method, self.path, given, headers)
+        data = body.encode() if isinstance(body, str) else json.dumps(body).encode()
         self.send_response(status)
         for name, value in ({"content-type": "application/json", "content-length": str(len(data))} | more).items():
             self.send_header(name, value)

@@ -19,7 +19,8 @@ from spti_ray.manifest.groups import ROLE_LABEL, WorkerGroup, worker_groups
 from spti_ray.manifest.network import network_policies
 from spti_ray.manifest.pods import CONFIG_FOLDER, Tree, head_pod, labels_of, restricted, submitter_pod, worker_pod
 from spti_ray.manifest.settings import Cluster
-from spti_ray.models.factory import check_turns, engines_config
+from spti_ray.models.consistency import check_turns
+from spti_ray.models.factory import engines_config
 
 Kind = Literal["job", "cluster"]
 

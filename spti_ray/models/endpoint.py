@@ -78,6 +78,15 @@ class Endpoint:
         taken = {name: value for name, value in fields.items() if name not in self._options.leave_out}
         return taken | {"extra_body": taken.get("extra_body", {}) | self._options.extra}
 
+    def refusal(self, event: str, body: Any) -> RuntimeError:
+        """The error that an answer's `body` tells of, in one line without the key."""
+        fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
+        said = str(fields.get("message") or "")
+        if self._key:
+            said = said.replace(self._key, "[key]")
+        line = " ".join(f"{self._options.base_url} {event}: {said}".split())[:300].rstrip(": ")
+        return ContentRefused(line) if fields.get("code") in _REFUSED_CONTENT else RuntimeError(line)
+
     def _check(self, client: OpenAI) -> None:
         with client:
             try:
@@ -102,12 +111,7 @@ class Endpoint:
             return RuntimeError(f"{where} can't be reached ({type(error.__cause__ or error).__name__})")
         if not isinstance(error, openai.APIStatusError):
             return RuntimeError(f"{where}: the answer can't be read ({type(error).__name__})")
-        body: Any = error.body
-        said = str(body.get("message") or "") if isinstance(body, Mapping) else ""
-        if self._key:
-            said = said.replace(self._key, "[key]")
-        line = " ".join(f"{where} answered {error.status_code}: {said}".split())[:300].rstrip(": ")
-        return ContentRefused(line) if error.code in _REFUSED_CONTENT else RuntimeError(line)
+        return self.refusal(f"answered {error.status_code}", error.body)
 
     async def _before(self, request: Any) -> None:
         """Wait until the endpoint takes requests again. Those that waited come back one by one, not all at once."""

@@ -14,6 +14,9 @@ from pydantic import Field, field_validator
 from spti_ray.config import Section
 from spti_ray.endpoints import normal_endpoint
 
+LONGEST_BATCH_S = 90_000.0
+"""24 hours, the only window that there is, and an hour for what comes before and after."""
+
 
 class EndpointOptions(Section):
     base_url: str = Field(description="Such as https://api.openai.com/v1; no key, user or query in it.")
@@ -56,6 +59,12 @@ class OpenAIWriterOptions(EndpointOptions):
         "the assistant's answer. completion: the plain prompt, for base models (/completions).",
     )
     prices: Prices | None = Field(None, description="What the run's end adds up; without them, tokens only.")
+    batch: bool = Field(
+        False,
+        description="Each unit is a batch (/batches), which is cheaper and takes up to 24 hours. Raise batch_size and "
+        "runtime.unit_timeout_s.",
+    )
+    poll_s: float = Field(30.0, gt=0, description="How often a batch is asked whether it is done.")
 
 
 class OpenAICaptionerOptions(EndpointOptions):

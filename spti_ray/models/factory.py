@@ -12,7 +12,7 @@ from typing import Any, get_args
 
 from pydantic import ValidationError
 
-from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, RuntimeConfig, Section
+from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, Section
 from spti_ray.endpoints import normal_endpoint
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
@@ -140,30 +140,6 @@ def engines_config(value: str | dict[Role, dict[str, Any]] = "embedded") -> Engi
         if role not in get_args(Role):
             raise ValueError(f"runtime.engines.{role}: there is no such role; roles: {', '.join(ROLES)}")
     return EnginesConfig(**{role: _overlay(role, value.get(role) or {}) for role in ROLES})
-
-
-def check_turns(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
-    """Whether the roles of `runtime.take_turns` can share their GPUs.
-
-    Raises:
-        ValueError: one line that names the setting.
-    """
-    roles = runtime.take_turns
-    for role in roles:
-        engine, where = engines.of(role), f"runtime.engines.{role}"
-        if not 0 < engine.num_gpus < 1:
-            raise ValueError(
-                f"{where}.num_gpus: is {engine.num_gpus:g}, but who takes turns has a share of one GPU: 0.5"
-            )
-        if engine.max_replicas not in (None, engine.replicas):
-            raise ValueError(f"{where}.max_replicas: who takes turns does not grow: leave it out")
-    for name in ("replicas", "accelerators"):
-        if len({getattr(engines.of(role), name) for role in roles}) > 1:
-            raise ValueError(f"runtime.engines: {' and '.join(roles)} take turns on one GPU and need the same {name}")
-    if len({tuple(sorted(runtime.node_labels.get(role, {}).items())) for role in roles}) > 1:
-        raise ValueError(f"runtime.node_labels: {' and '.join(roles)} take turns on one GPU and need the same labels")
-    if sum(engines.of(role).num_gpus for role in roles) > 1:
-        raise ValueError(f"runtime.engines: num_gpus of {' and '.join(roles)}, who take turns, make more than one GPU")
 
 
 def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:

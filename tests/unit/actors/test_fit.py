@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from spti_ray.actors.fit import NodeKind, fit, fit_lines, kinds_of, why_never
 from spti_ray.actors.placement import Bundle, plan, reservations
 from spti_ray.config import EnginesConfig
-from spti_ray.models.factory import EMBEDDED, check_turns, engines_config
+from spti_ray.models.consistency import check_turns
+from spti_ray.models.factory import EMBEDDED, engines_config
 from tests.unit.conftest import config_with
 
 CPU_BOX = (NodeKind(name="box", cpus=2),)

@@ -1,0 +1,140 @@
+"""The batch endpoint of OpenAI's protocol (/files, /batches): cheaper than single requests, and done within 24 hours.
+
+A batch is submitted with the hash of its requests as metadata. Whoever wants the same answers later, after a crash or a
+lost connection, finds it by that hash and waits for it, instead of paying for another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from openai import AsyncOpenAI
+from openai.types import Batch
+
+from spti_ray.models.endpoint import ContentRefused, Endpoint
+
+log = logging.getLogger(__name__)
+
+MARK = "spti_requests"
+"""Key of the metadata."""
+
+ROUNDS = 3
+"""Batches for one set of requests: what is left without an answer by one is asked again in the next."""
+
+LOOKED_THROUGH = 1000
+"""Of the newest batches of the account, when one is searched."""
+
+_UNDER_WAY = {"validating", "in_progress", "finalizing", "cancelling"}
+_MAY_PASS = {408, 409, 429, *range(500, 600)}
+"""Statuses of single requests that are asked again."""
+
+
+class Batches:
+    def __init__(self, endpoint: Endpoint, poll_s: float) -> None:
+        self._endpoint = endpoint
+        self._poll_s = poll_s
+
+    async def answers(
+        self, where: str, bodies: Sequence[Mapping[str, Any]]
+    ) -> list[Mapping[str, Any] | ContentRefused]:
+        """The body of the answer to each of the request bodies, at the path `where`, in order.
+
+        Raises:
+            RuntimeError: the batch failed, or some requests stayed without an answer; one line without the key.
+        """
+        found: dict[int, Mapping[str, Any] | ContentRefused] = {}
+        for number in range(ROUNDS):
+            left = [at for at in range(len(bodies)) if at not in found]
+            if not left:
+                break
+            lines = [{"custom_id": str(at), "method": "POST", "url": where, "body": bodies[at]} for at in left]
+            found |= await self._round(where, "\n".join(json.dumps(line, sort_keys=True) for line in lines), number)
+        if len(found) < len(bodies):
+            raise self._endpoint.refusal(
+                f"left {len(bodies) - len(found)} requests unanswered in {ROUNDS} batches", None
+            )
+        return [found[at] for at in range(len(bodies))]
+
+    async def _round(self, where: str, content: str, number: int) -> dict[int, Mapping[str, Any] | ContentRefused]:
+        """What one batch answers. Those of its requests that failed, and may not the next time, are left out."""
+        mark = hashlib.sha256(f"{number}\n{content}".encode()).hexdigest()
+        batch = await self._endpoint.ask(lambda client: _find(client, mark))
+        if batch is None:
+            batch = await self._endpoint.ask(lambda client: _submit(client, where, content, mark))
+        said = ""
+        while batch.status in _UNDER_WAY:
+            if (now := _progress(batch)) != said:
+                log.info("batch %s: %s", batch.id, now)
+                said = now
+            await asyncio.sleep(self._poll_s)
+            batch_id = batch.id
+            batch = await self._endpoint.ask(lambda client: client.batches.retrieve(batch_id))  # noqa: B023
+        log.info("batch %s: %s", batch.id, _progress(batch))
+        if batch.status == "failed":
+            errors = (batch.errors.data if batch.errors else None) or []
+            raise self._endpoint.refusal(f"failed batch {batch.id}", errors[0].to_dict() if errors else None)
+        found: dict[int, Mapping[str, Any] | ContentRefused] = {}
+        for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+            text = await self._endpoint.ask(lambda client: _content(client, file))  # noqa: B023
+            for line in text.splitlines():
+                self._read(line, found)
+        return found
+
+    def _read(self, line: str, found: dict[int, Mapping[str, Any] | ContentRefused]) -> None:
+        """Enter one line of a batch's files into `found`. RuntimeError if its request failed and always would."""
+        try:
+            answer = json.loads(line)
+            at, response, error = int(answer["custom_id"]), answer.get("response"), answer.get("error")
+        except (ValueError, KeyError, TypeError):
+            raise self._endpoint.refusal("gave a line of a batch that can't be read", None) from None
+        if not response:
+            return  # Not asked, such as because the batch expired; `error` says so.
+        status, body = response.get("status_code"), response.get("body") or {}
+        if status == 200:
+            found[at] = body
+            return
+        failure = self._endpoint.refusal(f"answered {status} in a batch", body.get("error") or error)
+        if isinstance(failure, ContentRefused):
+            found[at] = failure
+        elif status not in _MAY_PASS:
+            raise failure
+
+
+def in_json(body: Mapping[str, Any]) -> dict[str, Any]:
+    """A request's body as it is sent, from the arguments of the client's method."""
+    fields = {name: value for name, value in body.items() if name != "extra_body" and value is not None}
+    return fields | body.get("extra_body", {})
+
+
+async def _find(client: AsyncOpenAI, mark: str) -> Batch | None:
+    """The newest batch of that mark that is, or will be, of use."""
+    seen = 0
+    async for batch in client.batches.list(limit=100):
+        if (batch.metadata or {}).get(MARK) == mark and batch.status not in ("failed", "cancelled"):
+            return batch
+        seen += 1
+        if seen >= LOOKED_THROUGH:
+            break
+    return None
+
+
+async def _submit(client: AsyncOpenAI, where: Any, content: str, mark: str) -> Batch:
+    file = await client.files.create(file=("requests.jsonl", content.encode()), purpose="batch")
+    # Not repeated blindly: an answer that got lost does not mean that there is no batch. The next attempt finds it.
+    return await client.with_options(max_retries=0).batches.create(
+        input_file_id=file.id, endpoint=where, completion_window="24h", metadata={MARK: mark}
+    )
+
+
+async def _content(client: AsyncOpenAI, file: str) -> str:
+    return (await client.files.content(file)).text
+
+
+def _progress(batch: Batch) -> str:
+    counts = batch.request_counts
+    return f"{batch.status}, {counts.completed} of {counts.total} done" if counts else batch.status
