@@ -27,8 +27,8 @@ from spti_ray.types import ImageArray
 class VllmCaptioner:
     """Engine and weights are in this process, on one GPU or on CPU, without a cache of prefixes or pixels.
 
-    What the vision encoder made of an image stays in its memory until the next ones need the room, and leaves it no more
-    than the image does.
+    What the vision encoder made of an image stays in its memory until the next ones need the room, and leaves it as
+    little as the image does.
 
     A caption depends on its image alone, up to the rounding of the model's arithmetic, which can change with what else
     is in the batch and then tip a token; with `max_num_seqs: 1` nothing else is.
