@@ -1,7 +1,6 @@
 """A run whose clean counts a test may see: `chaos_driver.py CONFIG OUT PROBE ADDRESS SETTING...`.
 
-The noise source sees the clean counts, and this one tells: it appends them to PROBE, with each stage that the run comes
-to. Its noise is a function of the counts, so that equal counts make equal runs. SIMULATED, of course: the certificate
+The noise source sees the clean counts, and this one tells: it appends them to PROBE, with each phase of the run's timeline. Its noise is a function of the counts, so that equal counts make equal runs. SIMULATED, of course: the certificate
 says that nothing here is private.
 """
 
@@ -16,6 +15,7 @@ from typing import Any
 from spti_ray.actors import driver
 from spti_ray.config_load import load_config
 from spti_ray.dp.mechanism import SeededNoise
+from spti_ray.timeline import Timeline
 from spti_ray.types import CountArray
 
 
@@ -37,20 +37,14 @@ class Probe:
 
 def main(config: str, out: str, probe: str, address: str, *settings: str) -> None:
     told = Probe(Path(probe))
-    generation = driver._Run.generation
+    lap = Timeline.lap
 
-    def told_generation(run: Any, number: int, stage: str) -> None:
-        told.tell(stage=f"{stage} {number}")
-        generation(run, number, stage)
+    def told_lap(timeline: Timeline, name: str | None) -> None:
+        if name:
+            told.tell(stage=name)
+        lap(timeline, name)
 
-    driver._Run.generation = told_generation
-    release = driver._Run._release
-
-    def told_release(run: Any, *arguments: Any) -> None:
-        told.tell(stage="release")
-        release(run, *arguments)
-
-    driver._Run._release = told_release
+    Timeline.lap = told_lap
     joined = [f"runtime.address={address}"] if address else []
     driver.run_config(load_config(Path(config), [*settings, *joined]), Path(out), noise=told)
 

@@ -1,7 +1,7 @@
 """Runs on a cluster of several Ray nodes of which anything may be killed at any time: the same counts, one noise draw a
 generation, the same release.
 
-Not part of `make test`, since it takes minutes: `make test-chaos`, or with other seeds `make test-chaos SEEDS="7 8"`.
+The kills take minutes and are not part of `make test`: `make test-chaos`, or with other seeds `make test-chaos SEEDS="7 8"`.
 """
 
 from __future__ import annotations
@@ -28,8 +28,7 @@ pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 SEEDS = [int(seed) for seed in os.environ.get("SPTI_CHAOS_SEEDS", "").split()]
-if not SEEDS:
-    pytest.skip("minutes of kills: make test-chaos", allow_module_level=True)
+kills = pytest.mark.skipif(not SEEDS, reason="minutes of kills: make test-chaos")
 GENERATIONS = 3
 IN_FLIGHT = 2
 
@@ -182,6 +181,13 @@ def _same_as(run: Run, undisturbed: Run) -> None:
     assert run.release() == undisturbed.release()
 
 
+def test_a_probe_sees_each_stage_and_one_draw_of_noise_a_generation(undisturbed):
+    each = [f"{stage} {number}" for number in range(GENERATIONS) for stage in ("candidates", "votes")]
+    assert undisturbed.told("stage") == [*each, "release"]
+    assert [len(counts) for counts in undisturbed.told("counts")] == [24] * GENERATIONS
+
+
+@kills
 @pytest.mark.parametrize("seed", SEEDS)
 def test_whatever_is_killed_in_every_stage_the_run_is_the_undisturbed_one(undisturbed, nodes, tmp_path, seed):
     draw = random.Random(seed)
@@ -217,6 +223,7 @@ def _until(run: Run, process: subprocess.Popen[bytes], stage: str) -> None:
         time.sleep(0.02)
 
 
+@kills
 def test_a_node_that_goes_with_notice_is_no_units_fault(undisturbed, nodes, tmp_path):
     """A unit may be at work in one crash only, and a node's end is none."""
     run = Run(tmp_path / "run", nodes.address)
@@ -228,6 +235,7 @@ def test_a_node_that_goes_with_notice_is_no_units_fault(undisturbed, nodes, tmp_
     _same_as(run, undisturbed)
 
 
+@kills
 def test_a_killed_driver_goes_on_upon_a_cluster_of_another_size(undisturbed, nodes, tmp_path):
     run = Run(tmp_path / "run", nodes.address)
     process = run.start()
