@@ -1,7 +1,8 @@
 """A run whose clean counts a test may see: `chaos_driver.py CONFIG OUT PROBE ADDRESS SETTING...`.
 
-The noise source sees the clean counts, and this one tells: it appends them to PROBE, with each phase of the run's timeline. Its noise is a function of the counts, so that equal counts make equal runs. SIMULATED, of course: the certificate
-says that nothing here is private.
+The noise source sees the clean counts, and this one tells: it appends them to PROBE, with each phase of the run's
+timeline. Its noise is a function of the counts, so that equal counts make equal runs. SIMULATED, of course: the
+certificate says that nothing here is private.
 """
 
 from __future__ import annotations

@@ -1,7 +1,8 @@
 """Runs on a cluster of several Ray nodes of which anything may be killed at any time: the same counts, one noise draw a
 generation, the same release.
 
-The kills take minutes and are not part of `make test`: `make test-chaos`, or with other seeds `make test-chaos SEEDS="7 8"`.
+The kills take minutes and are not part of `make test`: `make test-chaos`, or with other seeds
+`make test-chaos SEEDS="7 8"`.
 """
 
 from __future__ import annotations
