@@ -235,7 +235,6 @@ class _Run:
             self._timings.lap(None)
             self._timeline.lap("release")
             self._progress.stage("rendering the release")
-            # Of the actors that there are now: those of the start may have gone with their nodes.
             models = {role: self._model(role, pools[role], turns) for role in roles_needed(config)}
             # Only the renderer is still needed: a GPU that writes or embeds may render now.
             for role in ("shard", *(role for role in pools if role != "renderer")):
@@ -307,7 +306,7 @@ class _Run:
     def _model(self, role: Role, pool: Pool, turns: Turns) -> dict[str, str]:
         """What a role runs. Raises EngineFailed."""
         if role not in self._config.runtime.take_turns:
-            return identities({role: pool.actors}, (role,))[role]
+            return pool.identity()
         return turns.identity(pool)
 
     def _pool(

@@ -52,6 +52,10 @@ class _Hosted:
         self._engine: Any = None if takes_turns else build(role, config)
         self._awake = not takes_turns
 
+    def identity(self) -> dict[str, str]:
+        """What runs here."""
+        return self._must_be_awake().identity()
+
     def _must_be_awake(self) -> Any:
         if not self._awake:
             raise RuntimeError(f"the {self._role} sleeps: it is not its turn")

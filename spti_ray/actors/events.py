@@ -72,6 +72,10 @@ class Events(ABC):
         """Ask whether the actor is up, and where; `done` hears it once it is, or how it is lost."""
 
     @abstractmethod
+    def identity(self, actor: Any, done: Callable[[Outcome], None]) -> None:
+        """Ask what the actor runs; `done` hears its engine's identity, or what went wrong."""
+
+    @abstractmethod
     def wake(self, actor: Any, done: Callable[[Outcome], None]) -> None:
         """Have the actor take its GPU (see `turns`); `done` hears its engine's identity, or what went wrong."""
 

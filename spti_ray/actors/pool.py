@@ -15,6 +15,7 @@ from typing import Any
 from spti_ray.actors.coroutine import Coroutine
 from spti_ray.actors.events import Events, Finished, Lost, Outcome, Raised, Up
 from spti_ray.actors.growth import Growth
+from spti_ray.actors.identity import Identity
 from spti_ray.actors.kept_units import Kept
 from spti_ray.actors.meter import NO_METRICS, Load, Meter, cause_of
 from spti_ray.actors.scheduler import DEFAULTS, Limits, Scheduler, Unit
@@ -79,6 +80,7 @@ class Pool:
         self._use = Use(events.now())
         self._looking = False
         self._reason = "it has no actors"
+        self._identity = Identity(events, self._away)
         events.afterwards(self._fill)
         self._growth = Growth(self, events, len(actors), most, grow, others)
         for actor in actors:
@@ -89,12 +91,6 @@ class Pool:
     def num_actors(self) -> int:
         """Actors, whether they are up or not, without those that leave."""
         return len(self._at_work) - len(self._leaving)
-
-    @property
-    def actors(self) -> list[Any]:
-        """Those that `num_actors` counts; the ones with work first."""
-        staying = [actor for actor in self._at_work if actor not in self._leaving]
-        return sorted(staying, key=lambda actor: -len(self._at_work[actor]))
 
     @property
     def num_up(self) -> int:
@@ -112,6 +108,18 @@ class Pool:
         """Raises EngineFailed if none is left."""
         if not self.num_actors:
             raise EngineFailed(f"the {self.role} could not be started: {self._reason}")
+
+    def identity(self) -> dict[str, str]:
+        """What its engines run, as one of them said: it may be gone since. Raises EngineFailed in one line."""
+        while self._identity.known is None:
+            if self._identity.error:
+                raise EngineFailed(f"the {self.role} could not say what it runs: {self._identity.error}")
+            self.must_have_actors()
+            for actor in self._at_work:
+                if self._scheduler.load(actor) is not None:
+                    self._identity.ask(actor)
+            self._events.wait()
+        return self._identity.known
 
     def map(self, units: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
         """Results of `units` in order, None for a unit that was given up. Pulls from `units` as slots come free.
@@ -145,8 +153,9 @@ class Pool:
         self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
 
     def shrink(self, keep: int = 0) -> None:
-        """Give back all actors but `keep`; those at work finish their units first."""
-        for actor in self.actors[keep:]:
+        """Give back all actors but `keep`, those with work; who is at work finishes its units first."""
+        staying = [actor for actor in self._at_work if actor not in self._leaving]
+        for actor in sorted(staying, key=lambda actor: -len(self._at_work[actor]))[keep:]:
             self._leaving.add(actor)
             self._scheduler.remove_actor(actor)
             self._leave_if_idle(actor)
@@ -273,11 +282,23 @@ class Pool:
             for unit in blamed if answer.lost_its_node else ():
                 self._scheduler.forgive(unit)
             self._scheduler.add_actor(actor)
+            self._identity.ask(actor)
         elif answer.gone is not None:
             self._meter.lost("not_started")
             self._drop(actor, answer.gone)
         else:
             self._ask(actor, wait_s)
+
+    def _away(self, actor: Any, outcome: Lost) -> None:
+        """An idle actor turned out to be lost; if it has units at work, these come back."""
+        if self._scheduler.load(actor) is None or self._at_work[actor]:
+            return
+        self._scheduler.remove_actor(actor)
+        self._meter.lost(cause_of(outcome, hung=False))
+        if outcome.gone is None:
+            self._ask(actor, _ASK_AGAIN_S[0])
+        else:
+            self._drop(actor, outcome.gone)
 
     def _drop(self, actor: Any, reason: str) -> None:
         """An actor that will not come back."""

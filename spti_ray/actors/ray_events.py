@@ -45,6 +45,9 @@ class RayEvents(Events):
         # Every actor of Ray's has this method.
         self._when_done(actor.__ray_call__.remote(_node), answer)
 
+    def identity(self, actor: Any, done: Callable[[Outcome], None]) -> None:
+        self._when_done(actor.__ray_call__.remote(_identity), lambda future: done(_outcome(future)))
+
     def wake(self, actor: Any, done: Callable[[Outcome], None]) -> None:
         self._when_done(actor.wake.remote(), lambda future: done(_in_words(future)))
 
@@ -81,6 +84,11 @@ def _node(actor: Any) -> str:
     """Where this actor is; runs in its process."""
     del actor
     return ray.get_runtime_context().get_node_id()
+
+
+def _identity(actor: Any) -> dict[str, str]:
+    """What this actor runs; in its process."""
+    return actor.identity()
 
 
 def _alive(node: str) -> bool:

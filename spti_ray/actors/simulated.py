@@ -12,6 +12,9 @@ from typing import Any
 
 from spti_ray.actors.events import Act, Events, Finished, Lost, Outcome, Raised, Up
 
+SIMULATED = {"model": "SIMULATED"}
+"""The identity of all of them."""
+
 
 class SimulatedActor:
     """Runs its units one after the other, each in `seconds(*arguments)`; the result is the arguments.
@@ -94,10 +97,17 @@ class SimulatedEvents(Events):
 
         self._at(max(self._now, actor.up_at), answer)
 
+    def identity(self, actor: SimulatedActor, done: Callable[[Outcome], None]) -> None:
+        def answer() -> None:
+            up = actor.gone is None and self._now >= actor.up_at
+            done(Finished(SIMULATED, 0.0) if up else Lost(gone=actor.gone))
+
+        self._at(self._now, answer)
+
     def wake(self, actor: SimulatedActor, done: Callable[[Outcome], None]) -> None:
         # Its memory is in use from the first moment, and until the last.
         actor.awake = self._now >= actor.up_at and actor.gone is None
-        self._turn(actor, actor.turn_s, lambda: done(Finished({"model": "SIMULATED"}, actor.turn_s)), done)
+        self._turn(actor, actor.turn_s, lambda: done(Finished(SIMULATED, actor.turn_s)), done)
 
     def sleep(self, actor: SimulatedActor, done: Callable[[Outcome], None]) -> None:
         def asleep() -> None:

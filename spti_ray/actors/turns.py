@@ -155,6 +155,9 @@ class _Seat(Events):
     def ready(self, actor: Any, done: Callable[[Up | Lost], None]) -> None:
         self._all.ready(actor, partial(self._is_there, actor, done))
 
+    def identity(self, actor: Any, done: Callable[[Outcome], None]) -> None:
+        self._all.identity(actor, done)
+
     def kill(self, actor: Any, for_good: bool) -> None:
         self._all.kill(actor, for_good)
         if for_good:

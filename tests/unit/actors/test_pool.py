@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spti_ray.actors.events import Raised
 from spti_ray.actors.pool import EngineFailed, Pool
 from spti_ray.actors.scheduler import Limits
-from spti_ray.actors.simulated import SimulatedActor, SimulatedEvents
+from spti_ray.actors.simulated import SIMULATED, SimulatedActor, SimulatedEvents
 
 
 def takes(seconds: float):
@@ -317,3 +318,42 @@ def test_whatever_is_killed_and_when_every_unit_comes_out_once_and_in_order(acto
     first, second = Pool("a", upper, events, limits), Pool("b", lower, events, limits)
     assert list(second.map(first.map(numbers(units)))) == numbers(units)
     assert first.given_up == second.given_up == 0
+
+
+def test_the_identity_is_known_when_all_who_could_tell_it_are_gone():
+    events = SimulatedEvents()
+    actor = SimulatedActor(takes(1.0))
+    pool = Pool("writer", [actor], events)
+    assert list(pool.map(numbers(4))) == numbers(4)
+    actor.gone = "its process died"
+    events.crash(actor)
+    assert pool.identity() == SIMULATED
+
+
+@pytest.mark.parametrize("gone", [None, "its process died"])
+def test_an_actor_that_is_lost_before_it_tells_its_identity_is_asked_again_or_replaced(gone):
+    events = SimulatedEvents()
+    actor, made = SimulatedActor(takes(1.0), restart_s=9), []
+
+    def another():
+        made.append(SimulatedActor(takes(1.0), start_s=events.now() + 5))
+        return made[-1]
+
+    pool = Pool("writer", [actor], events, grow=another)
+    while not pool.num_up:
+        events.wait()
+    actor.gone = gone
+    events.crash(actor)
+    assert pool.identity() == SIMULATED
+    assert (events.now(), len(made)) == ((5, 1) if gone else (pytest.approx(9), 0))
+    assert list(pool.map(numbers(4))) == numbers(4)
+
+
+def test_an_engine_that_can_not_say_what_it_is_fails_in_one_line():
+    class Nameless(SimulatedEvents):
+        def identity(self, actor, done):
+            self.after(0.0, lambda: done(Raised("OSError")))
+
+    pool = Pool("writer", [SimulatedActor(takes(1.0))], Nameless())
+    with pytest.raises(EngineFailed, match="^the writer could not say what it runs: OSError$"):
+        pool.identity()
