@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from spti_ray.config import Config, EvolutionConfig, Method, Role
+from spti_ray.config import Config, Role
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.dp.ledger import Ledger
@@ -19,6 +19,7 @@ from spti_ray.models.consistency import check_patience, check_turns
 from spti_ray.models.factory import check_varies, endpoint_of, engines_config
 from spti_ray.public.prompts import preview
 from spti_ray.types import Space
+from spti_ray.workload import varied_texts, work_of
 
 WORKABLE_SIGNAL = 0.4
 """Votes of an average candidate, in standard deviations of the noise, below which selection is mostly luck: a selection
@@ -109,30 +110,11 @@ def check_engines(config: Config) -> None:
         raise ConfigError(str(error)) from None
 
 
-def work_of(evolution: EvolutionConfig, method: Method = "spti") -> tuple[int, int]:
-    """(texts to write, candidates to render) of all generations; the release's own images come on top."""
-    if method in ("captions", "dp-finetune"):
-        return 0, 0
-    if method == "random":
-        return evolution.candidates, 0
-    kept = sum(evolution.survivors_per_label().values()) if evolution.keep_survivors else 0
-    fresh = evolution.candidates + (evolution.generations - 1) * (evolution.candidates - kept)
-    texts, renders = _per_candidate(evolution, method)
-    return fresh * texts, fresh * renders
-
-
-def _per_candidate(evolution: EvolutionConfig, method: Method) -> tuple[int, int]:
-    """(texts to write, images to render) for each new candidate."""
-    if method == "pe-image":
-        return 0, 1 + evolution.lookahead
-    return 1 + evolution.lookahead, max(1, evolution.lookahead) if "image" in evolution.spaces else 0
-
-
 def plan_summary(config: Config, private_records: int | None = None) -> dict[str, Any]:
     """One flat-ish object for `--json`. `private_records` is a publicly stated order of magnitude, never counted."""
     check_engines(config)
     evolution = config.evolution
-    texts, renders = work_of(evolution, config.method)
+    texts, renders = work_of(config)
     summary: dict[str, Any] = {
         "method": config.method,
         "not_private": config.not_private,
@@ -142,7 +124,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "candidates": evolution.candidates,
         "candidates_per_label": evolution.quota(evolution.candidates),
         "voting": evolution.voting,
-        "texts_to_write": texts + _varied_texts(config),
+        "texts_to_write": texts + varied_texts(config),
         "candidate_renders": renders,
         "release_images": config.release.images,
         "dataset": config.dataset.id,
@@ -291,44 +273,7 @@ def _candidates_line(summary: dict[str, Any]) -> str:
     return f"candidates  {summary['candidates']} {what} per generation, {summary['voting']} voting{shares}"
 
 
-def _survivors(config: Config) -> int:
-    return sum(config.evolution.survivors_per_label().values())
-
-
-def _released_texts(config: Config) -> int:
-    """Texts of a release under rank selection, as `public.selection.allot_images` gives them their images."""
-    images_of = config.evolution.quota(config.release.images)
-    survivors = config.evolution.survivors_per_label()
-    return sum(
-        min(survivors[label], -(-images // config.release.images_per_text)) for label, images in images_of.items()
-    )
-
-
 def prompt_previews(config: Config) -> list[str]:
     """One prompt of each kind, headed, for `spti plan --prompts`."""
     kinds = ("new text", "rephrase", "fill in the blanks")
     return [f"--- prompt: {kind} ---\n{text}" for kind, text in zip(kinds, preview(config.prompts), strict=True)]
-
-
-def total_steps(config: Config, from_generation: int = 0) -> int:
-    """Texts and images still to be made from the start of `from_generation` on, for the progress display."""
-    evolution = config.evolution
-    if config.method in ("random", "captions", "dp-finetune"):
-        return sum(work_of(evolution, config.method)) + config.release.images
-    kept = _survivors(config) if evolution.keep_survivors else 0
-    made = from_generation - config.generation_numbers.start
-    # A run that goes on from another one has survivors from the start.
-    first = evolution.candidates if made <= 0 and config.origin is None else 0
-    later = max(0, evolution.generations - max(made, 0 if config.origin else 1))
-    fresh = first + later * (evolution.candidates - kept)
-    texts, images = _per_candidate(evolution, config.method)
-    if config.release.texts == "varied":
-        return fresh * (texts + images) + config.release.images + _varied_texts(config)
-    # The release takes the voted render of each of its texts as it is; with lookahead only images have one.
-    reused = _released_texts(config) if images and (config.are_images or not evolution.lookahead) else 0
-    return fresh * (texts + images) + config.release.images - reused
-
-
-def _varied_texts(config: Config) -> int:
-    """Texts to write for the release, beyond those that are voted on."""
-    return _released_texts(config) if config.release.texts == "varied" and config.method == "spti" else 0

@@ -23,7 +23,8 @@ from typing import Any
 from spti_ray.config import Config
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import calibrate
-from spti_ray.planning import WORKABLE_SIGNAL, work_of
+from spti_ray.planning import WORKABLE_SIGNAL
+from spti_ray.workload import work_of
 
 AIM = 0.5
 """Signal that is recommended: what is stated publicly is an order of magnitude, so not the bare minimum."""
@@ -237,7 +238,7 @@ def _option(
     signal = private_records * votes / (candidates * sigma)
     evolution = config.evolution.model_copy(update={"candidates": candidates, "generations": generations})
     gain, popular = selection_under_noise(signal, sum(evolution.survivors_per_label().values()) / candidates)
-    texts, renders = work_of(evolution, config.method)
+    texts, renders = work_of(config.model_copy(update={"evolution": evolution}))
     option = Option(name, candidates, generations, votes, sigma, signal, gain, popular, texts, renders)
     if not rates:
         return option

@@ -47,7 +47,7 @@ from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.models.factory import engines_config
 from spti_ray.origin import Origin
-from spti_ray.planning import check_engines, engines_outside, noise_plan, sgd_plan, total_steps
+from spti_ray.planning import check_engines, engines_outside, noise_plan, sgd_plan
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.progress import Progress
 from spti_ray.public.release import Models, write_release
@@ -55,6 +55,7 @@ from spti_ray.report.build import build_report
 from spti_ray.rundir import RunDir
 from spti_ray.timeline import Timeline
 from spti_ray.timings import MemorySampler, Timings
+from spti_ray.workload import total_steps
 
 log = logging.getLogger(__name__)
 

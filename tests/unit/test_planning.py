@@ -9,7 +9,7 @@ import pytest
 from spti_ray.config_load import ConfigError, load_config
 from spti_ray.dp.ledger import Ledger
 from spti_ray.evolve import evolve
-from spti_ray.planning import noise_plan, plan_lines, plan_summary, total_steps
+from spti_ray.planning import noise_plan, plan_lines, plan_summary
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.population import Population
 from spti_ray.public.recipes import Recipes
@@ -17,6 +17,7 @@ from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
 from spti_ray.types import NoisyHistogram
+from spti_ray.workload import total_steps
 
 STICKERS = Path(__file__).parents[2] / "jobs" / "stickers.yaml"
 

@@ -1,0 +1,135 @@
+"""What a run makes, counted from its settings alone: texts, images and embeddings, by phase and by stream.
+
+The run's own progress display counts with these functions (`total_steps`), and so do `spti plan` and its costs.
+Texts that are asked for again are not foreseen; `selection: sample` may make more (a candidate drawn twice leaves room
+for one more child).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spti_ray.config import Config, Role
+
+Streams = Mapping[Role, tuple[int, ...]]
+"""By role, the items of each stream through its pool. A stream is cut into units by itself."""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """Work that nothing after it can begin without: a generation, whose noise waits for all of it, or the release."""
+
+    name: str
+    streams: Streams
+
+    def items(self, role: Role) -> int:
+        return sum(self.streams.get(role, ()))
+
+    def units(self, role: Role, batch_size: int) -> int:
+        """Units that the role's pool cuts its streams into."""
+        return sum(-(-items // batch_size) for items in self.streams.get(role, ()))
+
+    @property
+    def steps(self) -> int:
+        """Texts and images, which the progress display counts."""
+        return self.items("writer") + self.items("renderer")
+
+
+def phases(config: Config) -> tuple[Phase, ...]:
+    """The generations in order, and the release. Public work alone: what shards ask engines for is not in it."""
+    return (*_generations(config), _release(config))
+
+
+def work_of(config: Config) -> tuple[int, int]:
+    """(texts to write, candidates to render) of all generations; the release's own come on top."""
+    made = _generations(config)
+    return sum(phase.items("writer") for phase in made), sum(phase.items("renderer") for phase in made)
+
+
+def total_steps(config: Config, from_generation: int = 0) -> int:
+    """Texts and images still to be made from the start of `from_generation` on, for the progress display."""
+    done = max(0, from_generation - config.generation_numbers.start)
+    return sum(phase.steps for phase in (*_generations(config)[done:], _release(config)))
+
+
+def varied_texts(config: Config) -> int:
+    """Texts to write for the release, beyond those that are voted on."""
+    return _release(config).items("writer")
+
+
+def kept_renders(config: Config) -> int:
+    """Candidates' own renders, which stay in the run's folder; with lookahead only images have one."""
+    if not _release_reuses(config):
+        return 0
+    return sum(_fresh(config, generation) for generation in range(config.evolution.generations))
+
+
+def released_texts(config: Config) -> int:
+    """Texts of a release under rank selection, as `public.selection.allot_images` gives them their images."""
+    images_of = config.evolution.quota(config.release.images)
+    survivors = config.evolution.survivors_per_label()
+    return sum(
+        min(survivors[label], -(-images // config.release.images_per_text)) for label, images in images_of.items()
+    )
+
+
+def evolves(config: Config) -> bool:
+    """Whether generations are voted on."""
+    return config.method in ("spti", "pe-image") and not config.rerenders
+
+
+def _generations(config: Config) -> tuple[Phase, ...]:
+    if config.method == "random":
+        return (Phase("generation 0", {"writer": (config.evolution.candidates,)}),)
+    if not evolves(config):
+        return ()
+    return tuple(
+        Phase(f"generation {number}", _streams(config, _fresh(config, made)))
+        for made, number in enumerate(config.generation_numbers)
+    )
+
+
+def _fresh(config: Config, made: int) -> int:
+    """New candidates of a generation, before which this run has made `made` others."""
+    evolution = config.evolution
+    kept = sum(evolution.survivors_per_label().values()) if evolution.keep_survivors else 0
+    # A run that goes on from another one has survivors from the start.
+    return evolution.candidates - (kept if made or config.origin else 0)
+
+
+def _streams(config: Config, fresh: int) -> Streams:
+    """Of a generation with `fresh` new candidates; survivors are neither rendered nor embedded again."""
+    evolution = config.evolution
+    variations = (fresh * evolution.lookahead,) if evolution.lookahead else ()
+    shown = variations or (fresh,)
+    streams: dict[Role, tuple[int, ...]] = {}
+    if config.are_images:
+        streams["renderer"] = (fresh, *variations)
+    else:
+        streams["writer"] = (fresh, *variations)
+    if "image" in evolution.spaces:
+        streams.setdefault("renderer", shown)
+        streams["image_embedder"] = shown
+    if "text" in evolution.spaces:
+        streams["text_embedder"] = shown
+    return streams
+
+
+def _release(config: Config) -> Phase:
+    streams: dict[Role, tuple[int, ...]] = {}
+    reused = 0
+    if evolves(config):
+        texts = released_texts(config)
+        if config.release.texts == "varied":
+            streams = {} if config.are_images else {"writer": (texts,)}
+        elif _release_reuses(config):
+            # The release takes the voted render of each of its texts as it is.
+            reused = texts
+    return Phase("release", {**streams, "renderer": (config.release.images - reused,)})
+
+
+def _release_reuses(config: Config) -> bool:
+    """Whether candidates have a render of their own."""
+    evolution = config.evolution
+    return evolves(config) and "image" in evolution.spaces and (config.are_images or not evolution.lookahead)
