@@ -87,7 +87,8 @@ def run(
 @app.command(
     epilog="Examples: `spti plan bundled:stickers` · `spti plan my.yaml --set privacy.epsilon=1 --json` · "
     "`spti plan my.yaml --prompts` · `spti plan my.yaml --private-records 5000 --recommend` · "
-    "`spti plan my.yaml --nodes nodes.yaml`"
+    "`spti plan my.yaml --nodes nodes.yaml` · `spti plan my.yaml --costs --private-records 5000 --price gpu=2.5` · "
+    "`spti plan my.yaml --costs --rates runs/bench --rates runs/mine`"
 )
 def plan(
     config: ConfigFile,
@@ -106,22 +107,41 @@ def plan(
         bool,
         typer.Option("--recommend", help="Also: candidates, generations and votes for --private-records, compared."),
     ] = False,
+    costs: Annotated[
+        bool, typer.Option("--costs", help="Also: hours, GPU-hours, dollars, tokens, storage, against DP training.")
+    ] = False,
     rates: Annotated[
-        Path | None,
-        typer.Option("--rates", help="A run on the same engines: its rates give --recommend the hours.", metavar="DIR"),
+        list[Path] | None,
+        typer.Option(
+            "--rates",
+            help="Measured rates, for --costs and --recommend: a finished run, what `spti bench` left, or a file. "
+            "Repeatable, the first counts.",
+            metavar="PATH",
+        ),
+    ] = None,
+    price: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="US dollars an hour of a GPU (gpu=2.5; by its kind: H100=3.2) or CPU (cpu=0.04), or an endpoint's "
+            "image (image=0.02). Repeatable.",
+            metavar="WHAT=DOLLARS",
+        ),
     ] = None,
     nodes: Annotated[
         Path | None,
         typer.Option(help="YAML of a cluster's nodes: say where each actor would run, too.", metavar="FILE"),
     ] = None,
 ) -> None:
-    """Say what a configuration would cost and do: noise, epsilon, sizes. Touches no data.
+    """Say what a configuration would do and cost: noise, epsilon, sizes, hours. Touches no data.
+
+    Costs are estimates from the settings and from rates, each with its source: published ones, or yours by --rates.
 
     Exit code 3 if the dataset's ledger is there and its budget does not cover the run, 4 if it does not fit on --nodes.
     """
     with one_line_errors():
         from spti_ray.actors.fit import load_topology, placed
         from spti_ray.config_load import load_config
+        from spti_ray.costs.told import costs_of
         from spti_ray.planning import plan_lines, plan_summary, prompt_previews
 
         settings = load_config(config, overrides or ())
@@ -131,12 +151,15 @@ def plan(
         summary = plan_summary(settings, private_records)
         fits, summary["placement"] = placed(settings, load_topology(nodes) if nodes else None)
         lines = plan_lines(summary) + [f"actors      {line}" for line in summary["placement"]]
+        estimated = costs_of(settings, rates or (), price or (), private_records)
+        summary["costs"] = estimated.to_json()
+        lines += ["", *estimated.lines()] if costs else [estimated.line()]
         if recommends:
             if private_records is None:
                 fail("--recommend needs --private-records: a publicly stated order of magnitude, never a count", USAGE)
-            from spti_ray.recommend import measured_rates, recommend, recommendation_lines
+            from spti_ray.recommend import recommend, recommendation_lines
 
-            found = recommend(settings, private_records, measured_rates(rates) if rates else None)
+            found = recommend(settings, private_records, estimated.found.per_second if rates else None)
             summary["recommendation"] = found.to_json()
             lines += ["", *recommendation_lines(found)]
         typer.echo(json.dumps(summary, indent=2) if as_json else "\n".join(lines))

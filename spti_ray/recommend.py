@@ -12,15 +12,13 @@ simulations in `tests/statistical/test_recommend.py`:
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from itertools import product
-from pathlib import Path
 from typing import Any
 
-from spti_ray.config import Config
+from spti_ray.config import Config, Role
 from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import calibrate
 from spti_ray.planning import WORKABLE_SIGNAL
@@ -107,11 +105,11 @@ def selection_under_noise(signal: float, survivors: float) -> tuple[float, float
     return (mean_of_survivors - 1) / -math.log(survivors), float(ndtr((POPULAR - cut) * signal))
 
 
-def recommend(config: Config, private_records: int, rates: Mapping[str, float] | None = None) -> Recommendation:
+def recommend(config: Config, private_records: int, rates: Mapping[Role, float] | None = None) -> Recommendation:
     """A schedule for about `private_records` records, which is a public figure, never counted from the data.
 
     Takes the most generations, then the fewest votes per record, with which at least 50 candidates per label have a
-    signal of AIM; and then as many candidates as have it. `rates` are measured units per second of an engine, by role.
+    signal of AIM; and then as many candidates as have it. `rates` are items per second of an engine, by role.
 
     Raises:
         ConfigError: no noise can be certified for the epsilon and delta.
@@ -152,22 +150,6 @@ def recommend(config: Config, private_records: int, rates: Mapping[str, float] |
         if name in ("recommended", "as configured") or (other != schedule and _sigma(config, other[1], other[2]))
     ]
     return Recommendation(private_records, tuple(options), warning)
-
-
-def measured_rates(directory: Path) -> dict[str, float]:
-    """Units per second of busy time of one engine of each role, as a run on the same engines measured them.
-
-    Reads its `internal/timings.json`, which is about public units alone.
-
-    Raises:
-        ConfigError: the folder holds no such file.
-    """
-    path = directory / "internal" / "timings.json"
-    try:
-        stages = json.loads(path.read_text(encoding="utf-8"))["stages"]
-        return {role: float(stage["units_per_s"]) for role, stage in stages.items() if stage["units_per_s"]}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(f"--rates {directory}: no finished run with an internal/timings.json is there") from None
 
 
 def recommendation_lines(found: Recommendation) -> list[str]:
@@ -227,7 +209,7 @@ def _option(
     candidates: int,
     generations: int,
     votes: int,
-    rates: Mapping[str, float] | None,
+    rates: Mapping[Role, float] | None,
 ) -> Option:
     sigma = _sigma(config, generations, votes)
     if sigma is None:
@@ -242,8 +224,8 @@ def _option(
     option = Option(name, candidates, generations, votes, sigma, signal, gain, popular, texts, renders)
     if not rates:
         return option
-    units = {"writer": texts, "renderer": renders + config.release.images, "image_embedder": renders}
-    hours = {role: count / rates[role] / 3600 for role, count in units.items() if rates.get(role)}
+    units: dict[Role, int] = {"writer": texts, "renderer": renders + config.release.images, "image_embedder": renders}
+    hours: dict[str, float] = {role: count / rates[role] / 3600 for role, count in units.items() if rates.get(role)}
     return replace(option, engine_hours=hours)
 
 

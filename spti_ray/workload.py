@@ -74,6 +74,28 @@ def released_texts(config: Config) -> int:
     )
 
 
+def shown_by_shards(config: Config, records: int) -> dict[Role, int]:
+    """Items that shards would show each role's engines if there were so many private records. The number is the
+    caller's, a public one: nothing is counted from data."""
+    if config.method == "captions":
+        return {"captioner": min(records, config.release.images)}
+    if not config.has_shards:
+        return {}
+    shown: dict[Role, int] = {}
+    if "image" in config.evolution.spaces:
+        shown["image_embedder"] = records
+    if "text" in config.evolution.spaces:
+        shown |= {"captioner": records, "text_embedder": records}
+    return shown
+
+
+def in_whole_batches(items: int, shards: int, batch_size: int) -> int:
+    """What engines work on if `items` lie evenly in shards, each of which fills its last batch up with blanks."""
+    per_shard, more = divmod(items, shards)
+    whole = -(-per_shard // batch_size) * (shards - more) + -(-(per_shard + 1) // batch_size) * more
+    return whole * batch_size
+
+
 def evolves(config: Config) -> bool:
     """Whether generations are voted on."""
     return config.method in ("spti", "pe-image") and not config.rerenders

@@ -25,9 +25,12 @@ MAY_IMPORT: dict[str, set[str]] = {
     "evolve": {"public", "dp"},
     # Settings, and what is reckoned from settings alone.
     "config_load": set(),
-    "planning": {"config_load", "models", "dp", "public"},
+    "workload": set(),
+    "planning": {"config_load", "models", "dp", "public", "workload"},
     "starter": {"config_load", "public", "recommend"},
-    "recommend": {"config_load", "dp", "planning"},
+    "recommend": {"config_load", "dp", "planning", "workload"},
+    # What a run would cost: counts from settings, rates from files; of the actors, which roles there are.
+    "costs": {"actors.placement", "config_load", "models", "public", "rundir", "workload"},
     # The gate and the votes, attacked with canaries instead of images.
     "audit": {"dp", "private"},
     # From a finished run to one that starts from it.
@@ -47,7 +50,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "ledger_view": {"dp"},
     "actors": {
         "baselines", "config_load", "dp", "evolve", "models", "origin", "planning", "private", "progress", "public",
-        "report", "rundir", "timeline", "timings",
+        "report", "rundir", "timeline", "timings", "workload",
     },
     # DP fine-tuning: beside the votes and the gate, of which it knows only what a step of DP-SGD costs.
     "baselines": {"config_load", "dp.subsampled", "models", "private"},
@@ -64,7 +67,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "manifest": {"actors.placement", "config_load", "models"},
     "cli": {
         "actors", "audit", "certify", "cli_bench", "cli_common", "cli_evaluate", "cli_export", "cli_init", "cli_ledger",
-        "cli_manifest", "cli_refine", "cli_submit", "config_load", "doctor", "planning", "recommend", "report",
+        "cli_manifest", "cli_refine", "cli_submit", "config_load", "costs", "doctor", "planning", "recommend", "report",
         "rundir", "status", "verify",
     },
     "cli_bench": {"bench", "cli_common", "config_load", "models"},

@@ -48,6 +48,7 @@ def in_pool_over_bare(
     pool_rate = median(rates["pool"])
     return {
         "engine": f"{one.kind} {one.model}",
+        "settings": one.model_dump(mode="json", include={"batch_size", "num_cpus", "num_gpus", "options"}),
         "rate_of": "output tokens/s" if role == "writer" else "items/s",
         "bare": round(median(rates["bare"]), 2),
         "pool": round(pool_rate, 2),

@@ -52,6 +52,12 @@ class Prices(Section):
     output: float = Field(0.0, ge=0)
 
 
+def price(prices: Prices, given: float, cached: float, written: float) -> float:
+    """US dollars of one answer: tokens of its prompt, those among them that were cached, and tokens written."""
+    of_cached = prices.input if prices.cached_input is None else prices.cached_input
+    return ((given - cached) * prices.input + cached * of_cached + written * prices.output) / 1e6
+
+
 class OpenAIWriterOptions(EndpointOptions):
     prompt_format: Literal["completion", "chat", "few-shot-chat"] = Field(
         "chat",

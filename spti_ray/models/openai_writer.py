@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from spti_ray.config import EngineConfig
 from spti_ray.models.chat import few_shot_turns
 from spti_ray.models.endpoint import ContentRefused, Endpoint, together
-from spti_ray.models.endpoint_options import OpenAIWriterOptions, Prices
+from spti_ray.models.endpoint_options import OpenAIWriterOptions, price
 from spti_ray.models.openai_batches import Batches, in_json
 from spti_ray.types import Completions, WriteRequest
 
@@ -109,9 +109,3 @@ class OpenAIWriter:
         for name, value in zip(self._totals, (1, given, written, dollars), strict=True):
             self._totals[name] += value
         return Completions(tuple(text or "" for text in texts), written, dollars)
-
-
-def price(prices: Prices, given: int, cached: int, written: int) -> float:
-    """US dollars of one answer: tokens of its prompt, those among them that were cached, and tokens written."""
-    of_cached = prices.input if prices.cached_input is None else prices.cached_input
-    return ((given - cached) * prices.input + cached * of_cached + written * prices.output) / 1e6

@@ -17,7 +17,7 @@ from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
 from spti_ray.types import NoisyHistogram
-from spti_ray.workload import total_steps
+from spti_ray.workload import phases, total_steps
 
 STICKERS = Path(__file__).parents[2] / "jobs" / "stickers.yaml"
 
@@ -256,7 +256,10 @@ LABELS = [{"name": "cat", "share": 2}, {"name": "car", "share": 1}]
 )
 def test_the_planned_steps_are_the_texts_and_images_that_a_run_makes(make_config, local_engines, tmp_path, changes):
     config = make_config(**changes)
-    texts, renders, items, extra, at = simulate(config, local_engines(), tmp_path)
+    engines = local_engines()
+    texts, renders, items, extra, at = simulate(config, engines, tmp_path)
+    embedded = {"image_embedder": len(engines.images), "text_embedder": len(engines.texts)}
+    assert {role: sum(phase.items(role) for phase in phases(config)) for role in embedded} == embedded
     summary = plan_summary(config)
     assert summary["texts_to_write"] == texts
     assert summary["candidate_renders"] == renders

@@ -9,7 +9,6 @@ from spti_ray.config_load import ConfigError
 from spti_ray.planning import WORKABLE_SIGNAL, plan_summary
 from spti_ray.recommend import (
     AIM,
-    measured_rates,
     recommend,
     recommendation_lines,
     selection_under_noise,
@@ -88,18 +87,13 @@ def test_no_selection_gains_nothing_and_loses_nobody():
     assert selection_under_noise(1.0, 1.0) == (0.0, 1.0)
 
 
-def test_measured_rates_give_the_hours_of_each_engine(make_config, tmp_path):
-    (tmp_path / "internal").mkdir()
-    stages = {"writer": {"units_per_s": 10.0}, "renderer": {"units_per_s": 0.5}, "text_embedder": {"units_per_s": None}}
-    (tmp_path / "internal" / "timings.json").write_text(json.dumps({"stages": stages}))
-    option = of(make_config(), rates=measured_rates(tmp_path))
+def test_rates_give_the_hours_of_each_engine(make_config):
+    option = of(make_config(), rates={"writer": 10.0, "renderer": 0.5})
     assert option.engine_hours == {
         "writer": option.texts / 10 / 3600,
         "renderer": (option.renders + 6) / 0.5 / 3600,
     }
     assert of(make_config()).engine_hours is None
-    with pytest.raises(ConfigError, match="--rates"):
-        measured_rates(tmp_path / "nothing")
 
 
 def test_the_command_prints_the_table_or_one_json_object():

@@ -7,9 +7,9 @@ import traceback
 import pytest
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.endpoint_options import Prices
+from spti_ray.models.endpoint_options import Prices, price
 from spti_ray.models.factory import build, engine_environment, engines_config
-from spti_ray.models.openai_writer import SEED_LIMIT, price
+from spti_ray.models.openai_writer import SEED_LIMIT
 from spti_ray.models.rate_limits import duration_s, pause_after
 from spti_ray.types import WriteRequest
 from tests.openai_server import KEY, openai_server

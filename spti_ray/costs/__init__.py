@@ -1,0 +1,1 @@
+"""What a configuration would cost before anything runs: counts from its settings, rates with their sources, prices."""
