@@ -7,13 +7,10 @@ before a charge. The driver is the only process that opens the ledger.
 from __future__ import annotations
 
 import hashlib
-import itertools
 import json
 import logging
 import secrets
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,19 +19,18 @@ from rich.console import Console
 from spti_ray import __version__
 from spti_ray.actors.captions import start_caption_shards
 from spti_ray.actors.cluster import Reserved, cluster
-from spti_ray.actors.kept_units import KEPT_ROLES, KeptUnits
+from spti_ray.actors.kept_units import KeptUnits
 from spti_ray.actors.making import TRAIN, Stage, make
 from spti_ray.actors.metrics import Metrics
 from spti_ray.actors.placement import plan, roles_needed
 from spti_ray.actors.pool import Pool
+from spti_ray.actors.pools import Pools, Told
 from spti_ray.actors.process import logged_to, stopped_by_sigterm
 from spti_ray.actors.ray_events import RayEvents
-from spti_ray.actors.roles import another_engine, identities, serving_roles, start_engines, start_shards
-from spti_ray.actors.scheduler import Limits
+from spti_ray.actors.roles import identities, serving_roles, start_engines, start_shards
 from spti_ray.actors.shard_actor import RayVoter
 from spti_ray.actors.streams import RayEngines
 from spti_ray.actors.telling import goodbye, hello
-from spti_ray.actors.turns import Turns
 from spti_ray.actors.unprotected import seal
 from spti_ray.baselines.finetune_public import require_trainer
 from spti_ray.config import Config, EnginesConfig, Role
@@ -209,25 +205,18 @@ class _Run:
         with self._timings.timed("load models"):
             # An attempt that is not counted by the ledger has a name of its own all the same.
             session = f"{run.run_id}-{self._attempt}-{secrets.token_hex(2)}"
-            self._metrics_of = run.run_id if config.runtime.engine_metrics else ""
+            metrics_of = run.run_id if config.runtime.engine_metrics else ""
             serving = serving_roles(config)
-            actors = start_engines(reserved, bundles, engines, session, self._metrics_of, serving)
+            actors = start_engines(reserved, bundles, engines, session, metrics_of, serving)
             models = identities(actors, tuple(role for role in roles_needed(config) if role in serving))
         events = RayEvents()
         shards = self._start_shards(reserved, bundles, engines, session, models)
         # Pools go on, and may grow, while the driver waits for shards.
         voter = RayVoter(shards, run.report_problems, events.poll)
-        turns = Turns(events, config.runtime.unit_timeout_s)
+        told = Told(self._timings, self._timeline, self._progress, self._metrics)
+        made = Pools(config, engines, session, events, self._kept, told, metrics_of)
         pools: dict[Role, Pool] = {
-            role: self._pool(
-                role,
-                actors[role],
-                events,
-                engines,
-                session,
-                turns,
-                others=(lambda: voter.num_preparing) if role in serving else (lambda: 0),
-            )
+            role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in serving else (lambda: 0))
             for role in actors
         }
 
@@ -236,7 +225,7 @@ class _Run:
             self._timings.lap(None)
             self._timeline.lap("release")
             self._progress.stage("rendering the release")
-            models = {role: self._model(role, pools[role], turns) for role in roles_needed(config)}
+            models = {role: made.model(role, pools[role]) for role in roles_needed(config)}
             # Only the renderer is still needed: a GPU that writes or embeds may render now.
             for role in ("shard", *(role for role in pools if role != "renderer")):
                 if role in pools:
@@ -303,61 +292,6 @@ class _Run:
         if spend is not None:
             self._progress.spent(spend.epsilon, self._config.privacy.epsilon)
             self._metrics.spent(spend.epsilon)
-
-    def _model(self, role: Role, pool: Pool, turns: Turns) -> dict[str, str]:
-        """What a role runs. Raises EngineFailed."""
-        if role not in self._config.runtime.take_turns:
-            return pool.identity()
-        return turns.identity(pool)
-
-    def _pool(
-        self,
-        role: Role,
-        actors: list[Any],
-        events: RayEvents,
-        engines: EnginesConfig,
-        session: str,
-        turns: Turns,
-        others: Callable[[], int],
-    ) -> Pool:
-        counted = role in ("writer", "renderer")
-        in_turn = role in self._config.runtime.take_turns
-
-        def on_unit(result: Any, seconds: float) -> None:
-            tokens = sum(answer.num_tokens for answer in result) if role == "writer" else 0
-            dollars = sum(answer.dollars for answer in result) if role == "writer" else 0.0
-            self._timings.add(role, seconds, len(result), tokens, dollars)
-            self._timeline.add(role, len(result), seconds)
-            if counted:
-                self._progress.advance(len(result))
-
-        numbers = itertools.count(len(actors))
-        runtime = self._config.runtime
-        limits = Limits(
-            slots=runtime.in_flight_per_actor,
-            attempts=runtime.unit_attempts,
-            crashes=runtime.unit_crashes,
-            unit_timeout_s=runtime.unit_timeout_s,
-        )
-        pool = Pool(
-            role,
-            actors,
-            turns.of(role) if in_turn else events,
-            limits,
-            on_unit,
-            # Outside the resources that it shares there is no GPU to take turns on.
-            grow=None
-            if in_turn
-            else lambda: another_engine(role, next(numbers), session, self._config, engines, self._metrics_of),
-            most=engines.of(role).max_replicas or engines.of(role).replicas,
-            kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
-            meter=self._metrics.of(role, engines.of(role).num_gpus),
-            others=others,
-            takes_turns=in_turn,
-        )
-        if in_turn:
-            turns.join(pool)
-        return pool
 
 
 def _views_key(config: Config, source: Source, models: dict[str, Any]) -> str:
