@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from jobs.sweep.study import Study
 from jobs.sweep.tables import Measured, Summary, by_group, summarise, value_of, yardsticks
@@ -48,6 +49,7 @@ def generations(study: Study, measured: Measured, judge: str) -> bytes:
                     found.setdefault(number, []).append(value_of(result, study.metric))
         points = {number: summarise(values) for number, values in found.items()}
         _line(axes, points, colour, f"{method}, epsilon {study.ablations_at:g}")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_xlabel("generation whose candidates are compared")
     axes.set_ylabel(f"{study.metric}, judged by {judge}")
     if axes.lines:
