@@ -61,7 +61,7 @@ def test_a_rate_that_says_nothing_or_everything_is_refused():
 def test_every_published_rate_names_its_source_and_when_it_was_read_or_what_repeats_it():
     file = published()
     for one in (*file.rates, *file.training, *file.recipes):
-        assert "read 20" in one.source or "throughput.json" in one.source
+        assert "read 20" in one.source or "throughput.json" in one.source or "python -m jobs." in one.source
 
 
 def test_the_published_rates_of_the_bundled_engines_are_those_of_the_repository_s_bench():
