@@ -78,7 +78,7 @@ class RendererActor(_Hosted):
 
     async def ready(self) -> dict[str, str]:
         await asyncio.sleep(0)
-        return self._must_be_awake().identity()
+        return self.identity()
 
     async def wake(self) -> dict[str, str]:
         """Take the GPU, and load the engine if it is not there yet; returns its identity."""
@@ -132,7 +132,7 @@ class PrivateEngineActor(_Hosted):
         super().__init__(role, config)
 
     def ready(self) -> dict[str, str]:
-        return self._engine.identity()
+        return self.identity()
 
     def run(self, items: list[Any]) -> tuple[Any, float]:
         """The engine's method on one public unit; returns its result and the busy seconds."""
@@ -198,7 +198,7 @@ class AsyncEngineActor(_Hosted):
 
     async def ready(self) -> dict[str, str]:
         await asyncio.sleep(0)
-        return self._must_be_awake().identity()
+        return self.identity()
 
     async def run(self, *arguments: Any) -> tuple[Any, float]:
         start = time.perf_counter()

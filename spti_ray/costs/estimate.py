@@ -9,7 +9,7 @@ from spti_ray.actors.placement import roles_needed
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
 from spti_ray.costs.rates import EngineRate, Rates
 from spti_ray.costs.tokens import Tokens, tokens_by_phase
-from spti_ray.models.factory import engines_config
+from spti_ray.models.factory import endpoint_of, engines_config
 from spti_ray.workload import Phase, evolves, in_whole_batches, phases, shown_by_shards
 
 
@@ -199,5 +199,5 @@ class _Clock:
         engine, runtime = self.engines.of(role), self._config.runtime
         if role in runtime.take_turns:
             return "turns"
-        is_remote = engine.kind.startswith("openai")
-        return "cores" if runtime.address is None and not engine.num_gpus and not is_remote else role
+        shares_cores = runtime.address is None and not engine.num_gpus and endpoint_of(engine) is None
+        return "cores" if shares_cores else role

@@ -34,8 +34,9 @@ def load_rates(paths: tuple[Path, ...] = ()) -> Rates:
     png_bytes = None
     for path in paths:
         if (path / "internal" / "timings.json").is_file():
-            given.append(_of_run(path))
-            png_bytes = png_bytes or _png_bytes(path)
+            rates, size = _of_run(path)
+            given.append(rates)
+            png_bytes = png_bytes or size
         elif path.is_dir() and not (path / "throughput.json").is_file():
             raise ConfigError(
                 f"--rates {path}: holds neither a finished run's internal/timings.json nor a throughput.json"
@@ -78,8 +79,9 @@ def _of_bench(path: Path, role: Any, found: dict[str, Any], machine: dict[str, A
     )
 
 
-def _of_run(path: Path) -> RatesFile:
-    """Rates of a run's stages, in busy seconds of their actors: with what shared the machine at the time."""
+def _of_run(path: Path) -> tuple[RatesFile, tuple[float, int] | None]:
+    """Rates of a run's stages, in busy seconds of their actors: with what shared the machine at the time. And the size
+    of its images, as `_png_bytes`."""
     try:
         config = parse_config(read_run(path)["config"])
         timings = json.loads((path / "internal" / "timings.json").read_text(encoding="utf-8"))
@@ -105,17 +107,20 @@ def _of_run(path: Path) -> RatesFile:
                     source=f"the run in {path}",
                 )
             )
-        return RatesFile(rates=tuple(rates), training=_of_training(path, config, timings))
+        training = _of_training(path, config, engines.renderer, timings)
+        return RatesFile(rates=tuple(rates), training=training), _png_bytes(path, engines.renderer)
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise ConfigError(f"--rates {path}: its run.yaml or internal/timings.json can't be read") from None
 
 
-def _of_training(path: Path, config: Config, timings: dict[str, Any]) -> tuple[TrainingRate, ...]:
+def _of_training(
+    path: Path, config: Config, renderer: EngineConfig, timings: dict[str, Any]
+) -> tuple[TrainingRate, ...]:
     """Of a run that trained, if it did so without interruption."""
     seconds = timings["phases_s"].get("fine-tuning") if config.method == "dp-finetune" else None
     if not seconds:
         return ()
-    renderer, settings = engines_config(config.runtime.engines).renderer, config.finetune
+    settings = config.finetune
     log = path / "internal" / "finetune" / "steps.log"
     examples = len(log.read_bytes().splitlines()) * settings.batch_size * settings.draws
     return (
@@ -132,10 +137,10 @@ def _of_training(path: Path, config: Config, timings: dict[str, Any]) -> tuple[T
     )
 
 
-def _png_bytes(path: Path) -> tuple[float, int] | None:
+def _png_bytes(path: Path, renderer: EngineConfig) -> tuple[float, int] | None:
     """(mean bytes of a released image, pixels of one), where the renderer's settings say how large it is."""
     sizes = [file.stat().st_size for file in (path / "release" / "images").glob("*.png")]
-    pixels = pixels_of(engines_config(parse_config(read_run(path)["config"]).runtime.engines).renderer)
+    pixels = pixels_of(renderer)
     return (sum(sizes) / len(sizes), pixels) if sizes and pixels else None
 
 

@@ -8,6 +8,7 @@ from spti_ray.config import EngineConfig
 from spti_ray.config_load import ConfigError
 from spti_ray.costs.estimate import Estimate, Pools
 from spti_ray.models.endpoint_options import Prices, price
+from spti_ray.models.factory import endpoint_of
 
 Priced = dict[str, float]
 """US dollars: of an hour of a `gpu`, of one by its kind (`H100`), of a `cpu`; of an `image` of an endpoint."""
@@ -45,7 +46,7 @@ def dollars_of(found: Estimate, pools: Pools, prices: Priced) -> tuple[dict[str,
     if "cpu" in prices:
         dollars["CPUs"] = pools.held_cpu_h * prices["cpu"]
     for work in found.roles:
-        if not work.engine.kind.startswith("openai"):
+        if endpoint_of(work.engine) is None:
             continue
         if work.role == "writer":
             given = work.engine.options.get("prices")
