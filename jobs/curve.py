@@ -4,11 +4,13 @@
     python -m jobs.curve --study jobs/curve.yaml --work runs/curve --only ratios     the cells of the asked-for ratios
     python -m jobs.curve --study jobs/curve.yaml --work runs/curve --groups spti@1 random --seeds 0     these alone
     python -m jobs.curve --study jobs/curve.yaml --work runs/curve --only report     what is there, nothing is run
+    python -m jobs.curve --study jobs/ablations.yaml --work runs/ablations     what each setting is worth
 
 Each cell is an ordinary `spti run` and `spti evaluate` in `WORK/runs`; one that is finished is not run again, one that
-was killed goes on. Then `report.md`, `figures.json`, `curve.png`, `generations.png` and `ablations.png` are in WORK, of
-what is there. All of WORK is INTERNAL: the figures are of the private images. Every cell with an epsilon is charged to
-the ledger of the configuration.
+was killed goes on. Then `report.md`, `figures.json` and plots (over epsilon, over generations, of the ablations) are in
+WORK, of what is there. A cell that WORK's `figures.json` has with the same settings, judges and size is not run either:
+a study goes on elsewhere from that file alone. All of WORK is INTERNAL: the figures are of the private images. Every
+cell with an epsilon is charged to the ledger of the configuration.
 """
 
 from __future__ import annotations
@@ -21,18 +23,30 @@ from datetime import timedelta
 from pathlib import Path
 
 from jobs.sweep import plots
-from jobs.sweep.run import CellFailed, Figures, configured, measure, there
+from jobs.sweep.run import CellFailed, Figures, Recorded, configured, measure, read_recorded, there
 from jobs.sweep.study import Cell, Study, as_document, cells, read_study
 from jobs.sweep.tables import judges_of, report
 from spti_ray.config_load import ConfigError
 from spti_ray.files import private_folder, write_atomic
 
+_FIGURES = "figures.json"
 
-def sweep(study: Study, chosen: list[Cell], work: Path) -> dict[Cell, str]:
-    """Run and evaluate the chosen cells, one after the other; what failed, and its line. One failure stops no other."""
+
+def found(study: Study, asked: list[Cell], work: Path, recorded: dict[str, Recorded]) -> dict[Cell, Figures]:
+    """What was measured of the cells: by the runs in WORK, else as it was recorded."""
+    measured: dict[Cell, Figures] = {}
+    for cell in asked:
+        figures = there(study, cell, work)
+        if figures is None and cell.folder in recorded and recorded[cell.folder].is_of(study, cell):
+            figures = recorded[cell.folder].figures
+        if figures is not None:
+            measured[cell] = figures
+    return measured
+
+
+def sweep(study: Study, missing: list[Cell], work: Path) -> dict[Cell, str]:
+    """Run and evaluate these cells, one after the other; what failed, and its line. One failure stops no other."""
     failed: dict[Cell, str] = {}
-    missing = [cell for cell in chosen if there(study, cell, work) is None]
-    print(f"{len(chosen)} cells, {len(chosen) - len(missing)} are there", flush=True)
     begun = time.monotonic()
     for number, cell in enumerate(missing, 1):
         try:
@@ -46,13 +60,8 @@ def sweep(study: Study, chosen: list[Cell], work: Path) -> dict[Cell, str]:
     return failed
 
 
-def write_report(study: Study, everyone: list[Cell], work: Path, command: str) -> Path:
-    """Tables and pictures of what is there; the path of the tables."""
-    measured: dict[Cell, Figures] = {}
-    for cell in everyone:
-        figures = there(study, cell, work)
-        if figures is not None:
-            measured[cell] = figures
+def write_report(study: Study, everyone: list[Cell], measured: dict[Cell, Figures], work: Path, command: str) -> Path:
+    """Tables and pictures of what was measured; the path of the tables."""
     missing = [cell.folder for cell in everyone if cell not in measured]
     write_atomic(work / "report.md", report(study, measured, missing, command))
     document = {
@@ -61,6 +70,9 @@ def write_report(study: Study, everyone: list[Cell], work: Path, command: str) -
             cell.folder: {
                 "group": cell.group,
                 "seed": cell.seed,
+                "settings": cell.settings,
+                "judges": study.judges,
+                "size": study.size,
                 "run_seconds": figures.seconds,
                 "release": figures.release,
                 "generations": figures.generations,
@@ -68,9 +80,11 @@ def write_report(study: Study, everyone: list[Cell], work: Path, command: str) -
             for cell, figures in measured.items()
         },
     }
-    write_atomic(work / "figures.json", json.dumps(document, indent=1) + "\n")
+    write_atomic(work / _FIGURES, json.dumps(document, indent=1) + "\n")
+    drawn = {"curve": plots.curve} if len(study.epsilons) > 1 else {}
+    drawn |= {"generations": plots.generations} | ({"ablations": plots.ablations} if study.ablations else {})
     for judge in judges_of(measured)[:1]:
-        for name, draw in (("curve", plots.curve), ("generations", plots.generations), ("ablations", plots.ablations)):
+        for name, draw in drawn.items():
             write_atomic(work / f"{name}.png", draw(study, measured, judge))
     return work / "report.md"
 
@@ -106,13 +120,18 @@ def main() -> int:
         ]
         for cell in chosen:
             configured(study, cell)  # all are checked before the first is run
+        work = private_folder(given.work)
+        recorded = read_recorded(work / _FIGURES)
     except ConfigError as error:
         print(f"curve: {error}", file=sys.stderr)
         return 2
-    work = private_folder(given.work)
-    failed = sweep(study, chosen, work) if chosen else {}
+    measured = found(study, chosen, work, recorded)
+    missing = [cell for cell in chosen if cell not in measured]
+    if chosen:
+        print(f"{len(chosen)} cells, {len(chosen) - len(missing)} are there", flush=True)
+    failed = sweep(study, missing, work)
     command = f"python -m jobs.curve --study {given.study} --work {given.work}"
-    print(f"written: {write_report(study, everyone, work, command)}")
+    print(f"written: {write_report(study, everyone, found(study, everyone, work, recorded), work, command)}")
     for cell, line in failed.items():
         print(f"curve: {cell.folder}: {line}", file=sys.stderr)
     return 1 if failed else 0

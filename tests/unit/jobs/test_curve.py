@@ -107,8 +107,9 @@ def test_a_study_that_can_not_be_is_refused_in_one_line(study_file, before, afte
         read_study(study_file)
 
 
-def test_the_studys_own_file_is_valid_in_every_cell():
-    study = read_study(ROOT / "jobs" / "curve.yaml")
+@pytest.mark.parametrize("name", ["curve", "curve-settings", "ablations"])
+def test_the_studies_own_files_are_valid_in_every_cell(name):
+    study = read_study(ROOT / "jobs" / f"{name}.yaml")
     study = study.model_copy(update={"config": ROOT / study.config})
     for cell in cells(study):
         assert run.configured(study, cell).runtime.seed == cell.seed
@@ -141,6 +142,47 @@ def test_what_is_measured_is_not_run_again_and_one_failure_stops_no_other(
     given.clear()
     assert call(monkeypatch, *arguments) == 0 and not given
     assert call(monkeypatch, *arguments[:4], "--only", "report") == 0 and not given
+
+
+def test_what_was_measured_elsewhere_is_not_run_again_unless_other_settings_judges_or_size_are_asked_for(
+    study_file, commands, monkeypatch, tmp_path
+):
+    given, values = commands
+    values |= {"random": 8.0, "spti@1": 4.0}
+    here, there = tmp_path / "here", tmp_path / "there"
+    ratios = ("--study", study_file, "--only", "ratios")
+    assert call(monkeypatch, *ratios, "--work", here) == 0
+    there.mkdir()
+    (there / "figures.json").write_bytes((here / "figures.json").read_bytes())
+    given.clear()
+    assert call(monkeypatch, *ratios, "--work", there) == 0 and not given
+    for name in ("figures.json", "report.md"):
+        assert (there / name).read_text().replace(str(there), str(here)) == (here / name).read_text()
+
+    for before, after in (
+        ("size: 20", "size: 30"),
+        ("candidates=20", "candidates=21"),
+        ("size: 20", "judges: [a]\nsize: 20"),
+    ):
+        changed = study_file.with_name("changed.yaml")
+        changed.write_text(study_file.read_text().replace(before, after))
+        other = tmp_path / after[-5:]
+        other.mkdir()
+        (other / "figures.json").write_bytes((here / "figures.json").read_bytes())
+        given.clear()
+        assert call(monkeypatch, "--study", changed, "--only", "ratios", "--work", other) == 0
+        assert len([arguments for arguments in given if arguments[0] == "run"]) == 4
+
+
+def test_figures_of_another_version_are_refused_in_one_line_and_kept(
+    study_file, commands, monkeypatch, tmp_path, capsys
+):
+    old = tmp_path / "figures.json"
+    old.write_text('{"cells": {"random-seed0": {"release": []}}}')
+    assert call(monkeypatch, "--study", study_file, "--work", tmp_path) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"curve: {old} is not of this version of jobs.curve") and told.count("\n") == 1
+    assert "random-seed0" in old.read_text()
 
 
 def test_named_groups_and_seeds_alone_are_run_and_unknown_ones_refused(
