@@ -1,0 +1,40 @@
+"""The configuration: pydantic v2 models read from YAML. Unknown keys fail.
+
+Everything in a configuration is public: it is written to the run folder, the certificate and the report.
+`privacy`, `dataset`, `data`, `evolution`, `prompts` and `release` say *what* is computed and are fixed by a run's first
+start, as are the ledger and the engines' models. Only where and how wide it runs may change between two starts
+(`config_load.pinned`).
+"""
+
+from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, PrivacyConfig
+from spti_ray.config.engines import ROLES, EngineConfig, EnginesConfig, Role, RuntimeConfig
+from spti_ray.config.evolution import EvolutionConfig, ImageVariationConfig, LabelConfig, VariationConfig
+from spti_ray.config.finetune import FinetuneConfig
+from spti_ray.config.prompts import FillExample, PromptsConfig, RephraseExample
+from spti_ray.config.run import Config, Method, OriginConfig, ReleaseConfig
+from spti_ray.config.section import Section
+
+__all__ = [
+    "ROLES",
+    "Config",
+    "DataConfig",
+    "DatasetConfig",
+    "EngineConfig",
+    "EnginesConfig",
+    "EvolutionConfig",
+    "FillExample",
+    "FinetuneConfig",
+    "ImageVariationConfig",
+    "LabelConfig",
+    "LedgerConfig",
+    "Method",
+    "OriginConfig",
+    "PrivacyConfig",
+    "PromptsConfig",
+    "ReleaseConfig",
+    "RephraseExample",
+    "Role",
+    "RuntimeConfig",
+    "Section",
+    "VariationConfig",
+]

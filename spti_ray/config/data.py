@@ -1,0 +1,94 @@
+"""The private images, whose budget they spend, and what protects them."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from pydantic import Field, field_serializer, field_validator
+
+from spti_ray.config.section import Section
+from spti_ray.endpoints import normal_endpoint
+
+
+class DataConfig(Section):
+    """Where the private images are.
+
+    Labels of a folder of images, of zip files and of LMDB databases are the first folders in them, but for a folder
+    whose `metadata.jsonl` or `metadata.csv` has columns, beside the `file_name` of each image. The columns of
+    WebDataset are extensions of a sample's members, or keys of its `json`. A path in a column is looked for beside the
+    file that has the column.
+    """
+
+    path: str = Field(
+        description="A folder of images; Parquet, WebDataset tar or zip files, LMDB databases: one, or a folder of "
+        "them; what `save_to_disk` of `datasets` wrote. Local or s3://, gs://, abfs:// (LMDB: local). "
+        "`bundled:stickers` is the sample set."
+    )
+    image_column: str = Field(
+        default="image", description="Column of encoded bytes, of paths, or of structs {bytes, path}."
+    )
+    label_column: str | None = Field(default=None, description="Column with the label; needed with evolution.labels.")
+    group_column: str | None = Field(default=None, description="Column that names the group (privacy.unit: group).")
+    max_pixels: int = Field(default=64_000_000, ge=1, description="Larger images are refused (decompression bombs).")
+
+
+class DatasetConfig(Section):
+    """The registered dataset whose lifetime budget this run spends from."""
+
+    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Given by an administrator.")
+    lifetime_epsilon: float | None = Field(
+        default=None, gt=0, description="Budget of all runs on this dataset together, fixed at its first registration."
+    )
+    registration: Literal["first_run", "required"] = Field(
+        default="first_run",
+        description="Who registers it: the first run, or only `spti ledger register`, so that a mistyped id is refused "
+        "instead of opening a fresh budget.",
+    )
+
+
+class PrivacyConfig(Section):
+    epsilon: float = Field(
+        gt=0, allow_inf_nan=True, description="At most 100; `inf`: no noise, and so no privacy (allow_not_private)."
+    )
+    delta: float = Field(gt=0, lt=0.5, description="From policy, never from the size of the private set.")
+    votes_per_record: int = Field(
+        default=1, ge=1, le=1000, description="k: distinct candidates that get +1 from a record."
+    )
+    unit: Literal["record", "group"] = Field(default="record", description="What one vote vector protects.")
+    spare_slots: int = Field(
+        default=0, ge=0, le=100, description="Extra queries paid for at planning, used when a crash burns a generation."
+    )
+    allow_not_private: bool = Field(
+        default=False,
+        description="Needed for `method: captions` and for epsilon inf, which make images for internal use only.",
+    )
+    trusted_endpoints: tuple[str, ...] = Field(
+        default=(),
+        description="HTTP endpoints that may be shown private images (their operators see them); the certificate says "
+        "so. Engines at any other are refused where they would see private content.",
+    )
+
+    @field_validator("trusted_endpoints")
+    @classmethod
+    def _addresses(cls, urls: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(normal_endpoint(url) for url in urls)
+
+    @field_validator("epsilon", mode="after")
+    @classmethod
+    def _within_reach(cls, epsilon: float) -> float:
+        if epsilon > 100 and not math.isinf(epsilon):
+            raise ValueError("input should be less than or equal to 100, or inf for no noise at all")
+        return epsilon
+
+    @field_serializer("epsilon", when_used="json")
+    def _as_text(self, epsilon: float) -> float | str:
+        """JSON has no infinity."""
+        return "inf" if math.isinf(epsilon) else epsilon
+
+
+class LedgerConfig(Section):
+    path: str = Field(
+        default="ledger",
+        description="Folder of the ledgers, one <dataset id>.jsonl each, or a URL such as s3://bucket/ledgers.",
+    )

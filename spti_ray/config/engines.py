@@ -1,0 +1,106 @@
+"""The engine of each role, and where and how wide a run is spread."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from spti_ray.config.section import Section
+
+Role = Literal["writer", "captioner", "renderer", "image_embedder", "text_embedder"]
+ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", "text_embedder")
+
+
+class EngineConfig(Section):
+    """One role's engine. `kind` is a known name or `module:Class`; a new engine is one file and this line."""
+
+    kind: str
+    model: str = Field(default="", description="Hugging Face id, local folder or `bundled:NAME`.")
+    revision: str | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    batch_size: int = Field(default=16, ge=1, description="Fixed and padded, so that a retried unit reproduces.")
+    replicas: int = Field(default=1, ge=1, le=10_000, description="Actors that must be there for a run to start.")
+    max_replicas: int | None = Field(
+        default=None,
+        le=10_000,
+        description="Up to which number a pool grows while the run waits for it; `replicas` by default.",
+    )
+    num_cpus: float = Field(default=1.0, ge=0)
+    num_gpus: float = Field(
+        default=0.0, ge=0, description="Of one replica, all on one node; a fraction shares a GPU with other engines."
+    )
+    accelerators: tuple[str, ...] = Field(
+        default=(), description="Kinds of GPU that will do, the best first, by Ray's names: [H100, L40S]; empty: any."
+    )
+    threads: int | None = Field(default=None, ge=1, description="CPU threads of one replica; all cores by default.")
+    options: dict[str, Any] = Field(default={}, description="Engine-specific, checked by the engine.")
+
+    @model_validator(mode="after")
+    def _can_grow(self) -> EngineConfig:
+        if self.max_replicas is not None and self.max_replicas < self.replicas:
+            raise ValueError(f"max_replicas {self.max_replicas} is smaller than replicas {self.replicas}")
+        return self
+
+    @field_validator("num_gpus")
+    @classmethod
+    def _one_device_or_whole_ones(cls, num_gpus: float) -> float:
+        if num_gpus > 1 and num_gpus != int(num_gpus):
+            raise ValueError(f"{num_gpus:g} GPUs would straddle devices: give a share of one, or a whole number")
+        return num_gpus
+
+
+class EnginesConfig(Section):
+    writer: EngineConfig
+    renderer: EngineConfig
+    image_embedder: EngineConfig
+    text_embedder: EngineConfig
+    captioner: EngineConfig
+
+    def of(self, role: Role) -> EngineConfig:
+        return getattr(self, role)
+
+
+class RuntimeConfig(Section):
+    engines: Literal["embedded", "fake"] | dict[Role, dict[str, Any]] = Field(
+        default="embedded", description="embedded, fake, or settings per role on top of the embedded ones."
+    )
+    seed: int = Field(default=0, ge=0, description="Public seed of texts and images; the DP noise has none.")
+    shards: int = Field(default=2, ge=1, le=100_000, description="Actors that hold private records; public.")
+    address: str | None = Field(default=None, description="Ray cluster to join; none starts a local one.")
+    node_labels: dict[Role | Literal["shard"], dict[str, str]] = Field(
+        default={}, description="Ray labels of the nodes that a role's engines (or the shards) may run on; empty: any."
+    )
+    placement_timeout_s: float = Field(default=300.0, gt=0)
+    autoscaling: bool = Field(
+        default=True,
+        description="Whether nodes may still join the cluster at `address`. Off: a run of which an actor fits on none "
+        "of the nodes that are there is refused at once.",
+    )
+    unit_attempts: int = Field(
+        default=3, ge=1, description="How often a unit may fail by itself before it is given up."
+    )
+    unit_crashes: int = Field(
+        default=3, ge=1, description="How often an engine may crash on a unit before the unit is given up."
+    )
+    unit_timeout_s: float = Field(
+        default=1800.0, gt=0, description="An engine that takes longer over a unit is hung, and started anew."
+    )
+    in_flight_per_actor: int = Field(default=2, ge=1, le=1000)
+    take_turns: tuple[Role, ...] = Field(
+        default=(),
+        description="[writer, renderer]: they share a GPU that only one of them uses at a time, while the other sleeps "
+        "in the machine's memory. Empty: nobody sleeps.",
+    )
+
+    engine_metrics: bool = Field(
+        default=True, description="Whether the writer publishes vLLM's own figures through Ray: tokens, cache, queue."
+    )
+
+    @field_validator("take_turns")
+    @classmethod
+    def _who_can_sleep(cls, roles: tuple[Role, ...]) -> tuple[Role, ...]:
+        # An embedder or captioner is asked by the shards at any time, who know nothing of turns.
+        if roles and set(roles) != {"writer", "renderer"}:
+            raise ValueError(f"can be [writer, renderer] or empty: other roles serve shards (got {', '.join(roles)})")
+        return roles

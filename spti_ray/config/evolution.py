@@ -1,0 +1,116 @@
+"""How candidates evolve: generations, votes, selection, variations, labels."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from spti_ray.config.section import Section
+from spti_ray.types import SINGLE_LABEL, Space, split_by_share
+
+
+class LabelConfig(Section):
+    name: str = Field(min_length=1)
+    share: float = Field(
+        default=1.0, gt=0, description="Share of candidates and images; public, never counted from data."
+    )
+    hint: str | None = Field(default=None, description="How prompts name it; the label's name by default.")
+
+
+class VariationConfig(Section):
+    rephrase_share: float = Field(
+        default=0.5, ge=0, le=1, description="Share of children by rephrasing; the rest fill blanks."
+    )
+    mask_share: float = Field(default=0.4, gt=0, lt=1, description="Share of the words that become blanks.")
+    contrast: int = Field(
+        default=0,
+        ge=0,
+        le=32,
+        description="Prompts show so many texts that had the most noised votes in the last generation, and as many "
+        "that had the least.",
+    )
+    temperature: float = Field(default=1.0, gt=0, le=5)
+    top_p: float = Field(default=0.95, gt=0, le=1)
+
+
+class ImageVariationConfig(Section):
+    """How far image-to-image goes from the parent's image: Private Evolution's variation degree, which decreases."""
+
+    first_strength: float = Field(default=0.9, gt=0, le=1, description="Of generation 1; at 1 nothing is left of it.")
+    last_strength: float = Field(default=0.5, gt=0, le=1, description="Of the last generation.")
+
+    @model_validator(mode="after")
+    def _decreases(self) -> ImageVariationConfig:
+        if self.last_strength > self.first_strength:
+            raise ValueError(
+                f"last_strength {self.last_strength:g} is larger than first_strength {self.first_strength:g}: "
+                "variations must come nearer to their parents, not go further from them"
+            )
+        return self
+
+
+class EvolutionConfig(Section):
+    generations: int = Field(ge=1, le=1000, description="T: noised histograms, and so privacy charges.")
+    candidates: int = Field(ge=1, le=1_000_000, description="K: texts voted on in each generation.")
+    voting: Literal["image", "caption", "joint"] = "image"
+    joint_image_weight: float = Field(
+        default=0.5, ge=0, le=1, description="Weight of the image similarity in joint voting."
+    )
+    lookahead: int = Field(
+        default=0, ge=0, le=64, description="L > 0: a candidate is the mean embedding of L variations."
+    )
+    selection: Literal["rank", "sample"] = "rank"
+    shrinkage: Literal["none", "family"] = Field(
+        default="none",
+        description="family: selection goes by noised counts that are shrunk towards those of parent and siblings.",
+    )
+    survivors: float = Field(
+        default=0.4, gt=0, le=1, description="Share of the candidates that are selected as parents."
+    )
+    keep_survivors: bool = Field(
+        default=True, description="Survivors stay candidates; else their children replace them."
+    )
+    labels: tuple[LabelConfig, ...] = Field(default=(), description="Public label list; empty: one population.")
+    variation: VariationConfig = VariationConfig()
+    image_variation: ImageVariationConfig = ImageVariationConfig()
+
+    @field_validator("labels")
+    @classmethod
+    def _unique(cls, labels: tuple[LabelConfig, ...]) -> tuple[LabelConfig, ...]:
+        names = [label.name for label in labels]
+        if len(set(names)) != len(names):
+            raise ValueError("label names must differ from one another")
+        return labels
+
+    @property
+    def label_names(self) -> tuple[str, ...]:
+        return tuple(label.name for label in self.labels) or (SINGLE_LABEL,)
+
+    def quota(self, total: int) -> dict[str, int]:
+        """`total` candidates or images split over the labels by their public shares."""
+        shares = [label.share for label in self.labels] or [1.0]
+        return dict(zip(self.label_names, split_by_share(total, shares), strict=True))
+
+    def survivors_per_label(self) -> dict[str, int]:
+        """How many candidates of each label are selected in a generation: the share, and at least one."""
+        quota = self.quota(self.candidates)
+        return {label: min(count, max(1, round(count * self.survivors))) for label, count in quota.items()}
+
+    def image_strength(self, generation: int) -> float:
+        """Strength of the image variations that are born in `generation`, falling in equal steps.
+
+        1 is the first; variations for the release come after the last generation, with its strength.
+        """
+        degrees = self.image_variation
+        done = 1.0 if generation >= self.generations else (generation - 1) / max(1, self.generations - 2)
+        return (1 - done) * degrees.first_strength + done * degrees.last_strength
+
+    @property
+    def spaces(self) -> dict[Space, float]:
+        """Voting spaces and their weights."""
+        if self.voting == "image":
+            return {"image": 1.0}
+        if self.voting == "caption":
+            return {"text": 1.0}
+        return {"image": self.joint_image_weight, "text": 1.0 - self.joint_image_weight}

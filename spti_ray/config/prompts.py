@@ -1,0 +1,64 @@
+"""What the writer is told."""
+
+from __future__ import annotations
+
+from pydantic import Field, model_validator
+
+from spti_ray.config.section import Section
+
+
+class RephraseExample(Section):
+    text: str
+    new: str
+
+
+class FillExample(Section):
+    blanks: str = Field(description="The text with `_` for each masked word.")
+    filled: str
+
+
+class PromptsConfig(Section):
+    """Public prompts. All of it is written by people who have not looked at the private images."""
+
+    domain: str = Field(description="What the images are, in a few words: 'stickers of things'.")
+    attributes: dict[str, tuple[str, ...]] = Field(
+        default={}, description="Lists from which RANDOM_API draws one value each; keys are shown to the writer."
+    )
+    examples: tuple[str, ...] = Field(
+        default=(), description="Texts in the wanted style, for RANDOM_API's few-shot block."
+    )
+    example_attributes: tuple[dict[str, str], ...] = Field(default=(), description="Attribute values of each example.")
+    rephrase_examples: tuple[RephraseExample, ...] = ()
+    fill_examples: tuple[FillExample, ...] = ()
+    min_words: int = Field(default=2, ge=1)
+    max_words: int = Field(default=16, ge=1)
+    min_target_words: int | None = Field(
+        default=None, ge=1, description="Least length that the writer is asked for; min_words by default."
+    )
+    length_deviation: float | None = Field(
+        default=None,
+        gt=0,
+        description="Standard deviation, in words, of a child's target length from its parent's; "
+        "by default a word or two.",
+    )
+    sentences: int = Field(default=1, ge=1, le=20, description="Sentences of an answer that are kept.")
+    max_tokens: int | None = Field(
+        default=None, ge=4, description="Most tokens of an answer; by default what its target length needs."
+    )
+    exclude_words: tuple[str, ...] = Field(default=(), description="A text with one of these words is dropped.")
+    attempts: int = Field(default=3, ge=1, le=20, description="How often the writer is asked before the fallback.")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> PromptsConfig:
+        if self.min_words > self.max_words:
+            raise ValueError(f"min_words {self.min_words} is larger than max_words {self.max_words}")
+        if self.min_target_words is not None and not self.min_words <= self.min_target_words <= self.max_words:
+            raise ValueError(
+                f"min_target_words {self.min_target_words} is not between min_words {self.min_words} and "
+                f"max_words {self.max_words}"
+            )
+        if self.example_attributes and len(self.example_attributes) != len(self.examples):
+            raise ValueError("example_attributes must have one entry per example")
+        if any(not values for values in self.attributes.values()):
+            raise ValueError("an attribute list is empty")
+        return self
