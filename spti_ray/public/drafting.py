@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from spti_ray.public.cleaning import clean, normal_form
+from spti_ray.public.drafting_shown import SHOWN, SHOWN_CHANGES, SHOWN_TEXTS, TEMPLATES
 from spti_ray.public.prompts import mask, max_tokens
 from spti_ray.types import Completions, WriteRequest, derive_seed
 
@@ -31,63 +32,6 @@ _GENERIC = ("color", "view")
 """Lists whose values are the same in most domains, so that what was shown may come back, and need not be alike."""
 _LEAST_ALIKE = 0.2
 _MASKED = 0.4
-
-_SHOWN: dict[str, dict[str, str]] = {
-    "photos of dogs in parks": {
-        "subject": "terrier, poodle, puppy, old sheepdog, greyhound, two dogs, dachshund, black labrador",
-        "color": "brown, white, black, golden, spotted, grey and white",
-        "detail": "wet fur, a red collar, a stick in its mouth, long ears, muddy paws, a wagging tail",
-        "background": "green lawn, fallen leaves, a pond, a wooden bench, tall trees, a gravel path",
-        "view": "close-up, from the side, from above, from far away, from behind",
-    },
-    "X-ray images of hands": {
-        "subject": "left hand, right hand, wrist, thumb, child's hand, bent fingers, fist",
-        "color": "light grey, white on black, dark grey, bluish, washed-out grey",
-        "detail": "a ring, a broken finger, a metal screw, swollen joints, thin bones, a plaster cast",
-        "background": "black background, a letter in the corner, a bright edge, grey haze, a ruler",
-        "view": "from the front, from the side, close-up, whole hand, tilted",
-    },
-    "vintage travel posters": {
-        "subject": "mountain railway, ocean liner, palm beach, old town, ski slope, lighthouse, seaplane",
-        "color": "turquoise, orange, deep blue, cream, bright yellow, dark green",
-        "detail": "bold letters, a waving woman, long shadows, white sails, smoke from a funnel, a flag",
-        "background": "setting sun, snowy peaks, calm sea, starry sky, white clouds, green hills",
-        "view": "from above, wide view, from the shore, close-up, through a window",
-    },
-}
-"""Other domains, each with values as they are wanted: what the language model imitates."""
-
-_SHOWN_TEXTS: tuple[tuple[str, dict[str, str], str], ...] = (
-    ("photos of dogs in parks", {"subject": "terrier", "color": "brown", "detail": "wet fur", "background": "a pond"},
-     "a photo of a brown terrier with wet fur beside a pond"),
-    ("X-ray images of hands", {"subject": "right hand", "color": "light grey", "detail": "a ring", "view": "tilted"},
-     "a light grey X-ray image of a tilted right hand with a ring"),
-    ("vintage travel posters", {"subject": "lighthouse", "color": "orange", "background": "calm sea"},
-     "a vintage travel poster with an orange lighthouse by a calm sea"),
-    ("photos of dogs in parks", {"subject": "puppy", "color": "white", "background": "fallen leaves", "view": "from above"}, # noqa: E501
-     "a photo of a white puppy on fallen leaves seen from above"),
-)  # fmt: skip
-
-_SHOWN_CHANGES = (
-    ("a photo of a brown terrier with wet fur beside a pond", "a photo of a black poodle with a red collar on a bench"),
-    ("a light grey X-ray image of a right hand with a ring", "a white X-ray image of a left wrist with a metal screw"),
-    ("a vintage travel poster of an orange lighthouse", "a vintage travel poster of a blue ocean liner at night"),
-)
-
-TEMPLATES: dict[str, tuple[str, ...]] = {
-    "subject": ("single object", "several objects", "small object", "large object", "part of an object"),
-    "color": ("red", "green", "blue", "yellow", "brown", "grey", "black and white", "pale", "dark"),
-    "detail": ("smooth surface", "rough surface", "fine lines", "round shapes", "sharp edges", "dark spots"),
-    "background": (
-        "plain background",
-        "bright background",
-        "dark background",
-        "blurred background",
-        "crowded background",
-    ),
-    "view": ("close-up", "from the side", "from above", "from far away", "slightly blurred"),
-}
-"""Values that fit nearly any images, and so say little: what a person should replace."""
 
 _SMALL_WORDS = frozenset(
     "a an the of with and or in on at to for from by its their is are image images photo photos".split()
@@ -176,13 +120,13 @@ def _lists(
     requests: list[WriteRequest] = []
     for name in names:
         lines = ["Lists of different values, for images of many kinds.", ""]
-        lines += [f"Images: {shown}. {name.capitalize()}: {values[name]}" for shown, values in _SHOWN.items()]
+        lines += [f"Images: {shown}. {name.capitalize()}: {values[name]}" for shown, values in SHOWN.items()]
         lines.append(f"Images: {domain}. {name.capitalize()}:")
         seed_of = derive_seed(seed, "list", name)
         requests.append(WriteRequest("\n".join(lines), _SAMPLES, seed_of, 60, temperature=0.8, top_p=0.9))
     lists: dict[str, tuple[str, ...]] = {}
     for name, completions in zip(names, write(requests), strict=True):
-        shown = [values[name] for values in _SHOWN.values()]
+        shown = [values[name] for values in SHOWN.values()]
         copies = set() if name in _GENERIC else {_key(value) for line in shown for value in line.split(",")}
         said = {_key(label) for label in labels}
         values = usable_values(completions.texts, copies | said)
@@ -198,9 +142,7 @@ def _fitting(values: Sequence[str], domain: str, alike: Alike) -> tuple[str, ...
     """Those that are more alike to the domain than to each that was shown, the most alike first."""
     if not values:
         return ()
-    scored = [
-        (row[0], max(row[1:]), value) for row, value in zip(alike(values, (domain, *_SHOWN)), values, strict=True)
-    ]
+    scored = [(row[0], max(row[1:]), value) for row, value in zip(alike(values, (domain, *SHOWN)), values, strict=True)]
     fitting = [(own, value) for own, others, value in scored if own > max(others, _LEAST_ALIKE)]
     return tuple(value for _, value in sorted(fitting, key=lambda item: -item[0]))
 
@@ -232,7 +174,7 @@ def _texts(
 ) -> list[str | None]:
     """A description with each row of values, or None where none of the answers is about them."""
     head = ["Short descriptions of images.", ""]
-    head += [_line(shown, drawn, text) for shown, drawn, text in _SHOWN_TEXTS]
+    head += [_line(shown, drawn, text) for shown, drawn, text in SHOWN_TEXTS]
     requests = [
         WriteRequest(
             "\n".join([*head, _line(domain, drawn, None)]),
@@ -278,9 +220,7 @@ def _about(text: str, domain: str, values: Mapping[str, str]) -> int:
 
 
 def _is_copy(text: str) -> bool:
-    shown = {normal_form(line) for _, _, line in _SHOWN_TEXTS} | {
-        normal_form(t) for pair in _SHOWN_CHANGES for t in pair
-    }
+    shown = {normal_form(line) for _, _, line in SHOWN_TEXTS} | {normal_form(t) for pair in SHOWN_CHANGES for t in pair}
     return normal_form(text) in shown
 
 
@@ -299,7 +239,7 @@ def _changes(
 ) -> list[str | None]:
     """Another text like each example, with its subject (which may be its label), or None."""
     head = ["Change each description of an image a little.", ""]
-    for text, new in _SHOWN_CHANGES:
+    for text, new in SHOWN_CHANGES:
         head += [f"Text: {text}", f"New: {new}", ""]
     requests = [
         WriteRequest(

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 from spti_ray.cli import app
 from spti_ray.config_load import ConfigError, load_config, parse_config
 from spti_ray.planning import plan_summary, prompt_previews
-from spti_ray.public.drafting import TEMPLATES, draft
+from spti_ray.public.drafting import draft
+from spti_ray.public.drafting_shown import TEMPLATES
 from spti_ray.starter import Wish, starter
 
 FAKE = ("--set", "runtime.engines=fake")

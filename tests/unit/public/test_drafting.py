@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from spti_ray.public.drafting import NUM_EXAMPLES, TEMPLATES, compose, draft, exchanged, usable_values
+from spti_ray.public.drafting import NUM_EXAMPLES, compose, draft, exchanged, usable_values
+from spti_ray.public.drafting_shown import TEMPLATES
 from spti_ray.types import Completions
 
 DOMAIN = "X-ray images of teeth"
