@@ -12,7 +12,18 @@ from jobs.sweep.study import Cell, Study
 
 Measured = Mapping[Cell, Figures]
 
-SHOWN = ("frechet", "frechet_leading", "kid", "cmmd", "precision", "recall", "coverage", "vendi", "clip_score")
+SHOWN = (
+    "frechet",
+    "frechet_infinity",
+    "frechet_leading",
+    "kid",
+    "cmmd",
+    "precision",
+    "recall",
+    "coverage",
+    "vendi",
+    "clip_score",
+)
 
 
 @dataclass(frozen=True)
@@ -80,7 +91,7 @@ def _lines(study: Study, measured: Measured, missing: Sequence[str], command: st
         yield f"NOT THERE YET: {', '.join(missing)}."
     for number, judge in enumerate(judges_of(measured)):
         yield ""
-        yield f"## Judged by {judge}" + ("" if _independent(measured, judge) else ", WHICH VOTED")
+        yield f"## Judged by {judge}{_interest(measured, judge)}"
         if number == 0 and study.ratios:
             yield ""
             yield from _ratios(study, by_group(measured, judge, study.metric))
@@ -88,13 +99,18 @@ def _lines(study: Study, measured: Measured, missing: Sequence[str], command: st
         yield from _table(measured, judge)
 
 
-def _independent(measured: Measured, judge: str) -> bool:
-    return all(
-        result["independent"] is not False
-        for figures in measured.values()
-        for result in figures.release
-        if result["judge"]["model"] == judge
-    )
+def _interest(measured: Measured, judge: str) -> str:
+    """Whether the judge also voted; a captioner does where its captions do."""
+    voted: dict[bool, set[str]] = {True: set(), False: set()}
+    for cell, figures in measured.items():
+        for result in figures.release:
+            if result["judge"]["model"] == judge:
+                voted[result["independent"] is False].add(cell.group)
+    if not voted[True]:
+        return ""
+    by_size = sorted(voted, key=lambda is_voter: len(voted[is_voter]))
+    named = ", ".join(sorted(voted[by_size[0]], key=_order))
+    return ", WHICH VOTED" + (f" {'in' if by_size[0] else 'but in'} {named}" if named else "")
 
 
 def ratio_of(groups: Mapping[str, Summary], of: str, over: str) -> float | None:

@@ -220,4 +220,10 @@ def test_medians_are_over_seeds_and_by_one_judge(study):
     assert ratio_of(groups, "spti@1", "random") == 1.0 and ratio_of(groups, "spti@1", "pe-image@1") is None
     text = report(study, measured, [], "the command")
     assert "| spti over random | 1.000 | <= 0.75 | NOT MET |" in text
-    assert "## Judged by other\n" in text and "## Judged by voter, WHICH VOTED" in text
+    assert "## Judged by other\n" in text and "## Judged by voter, WHICH VOTED\n" in text
+
+    captions = next(cell for cell in cells(study) if cell.group == "voting: caption@1")
+    by_captions = [evaluation(1.0, independent=False), evaluation(1.0, judge="voter")]
+    text = report(study, measured | {captions: run.Figures(by_captions, [], 1.0)}, [], "the command")
+    assert "## Judged by other, WHICH VOTED in voting: caption@1\n" in text
+    assert "## Judged by voter, WHICH VOTED but in voting: caption@1\n" in text
