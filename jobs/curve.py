@@ -23,7 +23,8 @@ from datetime import timedelta
 from pathlib import Path
 
 from jobs.sweep import plots
-from jobs.sweep.run import CellFailed, Figures, Recorded, configured, measure, read_recorded, there
+from jobs.sweep.recorded import Entry, entry, figures_of, read_recorded
+from jobs.sweep.run import CellFailed, Figures, configured, measure, there
 from jobs.sweep.study import Cell, Study, as_document, cells, read_study
 from jobs.sweep.tables import judges_of, report
 from spti_ray.config_load import ConfigError
@@ -32,13 +33,13 @@ from spti_ray.files import private_folder, write_atomic
 _FIGURES = "figures.json"
 
 
-def found(study: Study, asked: list[Cell], work: Path, recorded: dict[str, Recorded]) -> dict[Cell, Figures]:
+def found(study: Study, asked: list[Cell], work: Path, recorded: dict[str, Entry]) -> dict[Cell, Figures]:
     """What was measured of the cells: by the runs in WORK, else as it was recorded."""
     measured: dict[Cell, Figures] = {}
     for cell in asked:
         figures = there(study, cell, work)
-        if figures is None and cell.folder in recorded and recorded[cell.folder].is_of(study, cell):
-            figures = recorded[cell.folder].figures
+        if figures is None and cell.folder in recorded:
+            figures = figures_of(recorded[cell.folder], study, cell)
         if figures is not None:
             measured[cell] = figures
     return measured
@@ -60,25 +61,14 @@ def sweep(study: Study, missing: list[Cell], work: Path) -> dict[Cell, str]:
     return failed
 
 
-def write_report(study: Study, everyone: list[Cell], measured: dict[Cell, Figures], work: Path, command: str) -> Path:
-    """Tables and pictures of what was measured; the path of the tables."""
+def write_report(study: Study, everyone: list[Cell], work: Path, recorded: dict[str, Entry], command: str) -> Path:
+    """Tables and pictures of what was measured; the path of the tables. What was recorded otherwise is kept."""
+    measured = found(study, everyone, work, recorded)
     missing = [cell.folder for cell in everyone if cell not in measured]
     write_atomic(work / "report.md", report(study, measured, missing, command))
     document = {
         "study": as_document(study),
-        "cells": {
-            cell.folder: {
-                "group": cell.group,
-                "seed": cell.seed,
-                "settings": cell.settings,
-                "judges": study.judges,
-                "size": study.size,
-                "run_seconds": figures.seconds,
-                "release": figures.release,
-                "generations": figures.generations,
-            }
-            for cell, figures in measured.items()
-        },
+        "cells": recorded | {cell.folder: entry(study, cell, figures) for cell, figures in measured.items()},
     }
     write_atomic(work / _FIGURES, json.dumps(document, indent=1) + "\n")
     drawn = {"curve": plots.curve} if len(study.epsilons) > 1 else {}
@@ -131,7 +121,7 @@ def main() -> int:
         print(f"{len(chosen)} cells, {len(chosen) - len(missing)} are there", flush=True)
     failed = sweep(study, missing, work)
     command = f"python -m jobs.curve --study {given.study} --work {given.work}"
-    print(f"written: {write_report(study, everyone, found(study, everyone, work, recorded), work, command)}")
+    print(f"written: {write_report(study, everyone, work, recorded, command)}")
     for cell, line in failed.items():
         print(f"curve: {cell.folder}: {line}", file=sys.stderr)
     return 1 if failed else 0

@@ -13,7 +13,7 @@ from typing import Any
 
 from jobs.sweep.study import Cell, Study
 from spti_ray.config import Config
-from spti_ray.config_load import ConfigError, load_config
+from spti_ray.config_load import load_config
 from spti_ray.files import write_atomic
 from spti_ray.planning import check_engines
 
@@ -36,40 +36,6 @@ class Figures:
     generations: list[dict[str, Any]]
     seconds: float
     """Of the run; not a number if it was resumed."""
-
-
-@dataclass(frozen=True)
-class Recorded:
-    """What `figures.json` tells of a cell that was measured, here or elsewhere, and of what it was measured."""
-
-    figures: Figures
-    settings: tuple[str, ...]
-    judges: tuple[str, ...]
-    size: int
-
-    def is_of(self, study: Study, cell: Cell) -> bool:
-        return (self.settings, self.judges, self.size) == (cell.settings, study.judges, study.size)
-
-
-def read_recorded(file: Path) -> dict[str, Recorded]:
-    """By folder name; empty if there is no such file. Raises ConfigError if it can't be read."""
-    if not file.exists():
-        return {}
-    try:
-        return {
-            folder: Recorded(
-                Figures(cell["release"], cell["generations"], float(cell["run_seconds"])),
-                tuple(cell["settings"]),
-                tuple(cell["judges"]),
-                int(cell["size"]),
-            )
-            for folder, cell in json.loads(file.read_text(encoding="utf-8"))["cells"].items()
-        }
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        why = f"{type(error).__name__}: {error}"
-        raise ConfigError(
-            f"{file} is not of this version of jobs.curve ({why}): move it away, then run again"
-        ) from None
 
 
 def configured(study: Study, cell: Cell) -> Config:

@@ -101,16 +101,18 @@ def _lines(study: Study, measured: Measured, missing: Sequence[str], command: st
 
 def _interest(measured: Measured, judge: str) -> str:
     """Whether the judge also voted; a captioner does where its captions do."""
-    voted: dict[bool, set[str]] = {True: set(), False: set()}
+    voted: set[str] = set()
+    others: set[str] = set()
     for cell, figures in measured.items():
         for result in figures.release:
             if result["judge"]["model"] == judge:
-                voted[result["independent"] is False].add(cell.group)
-    if not voted[True]:
+                (voted if result["independent"] is False else others).add(cell.group)
+    if not voted:
         return ""
-    by_size = sorted(voted, key=lambda is_voter: len(voted[is_voter]))
-    named = ", ".join(sorted(voted[by_size[0]], key=_order))
-    return ", WHICH VOTED" + (f" {'in' if by_size[0] else 'but in'} {named}" if named else "")
+    if not others:
+        return ", WHICH VOTED"
+    how, fewer = ("in", voted) if len(voted) <= len(others) else ("but in", others)
+    return f", WHICH VOTED {how} {', '.join(sorted(fewer, key=_order))}"
 
 
 def ratio_of(groups: Mapping[str, Summary], of: str, over: str) -> float | None:

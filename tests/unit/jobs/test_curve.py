@@ -115,6 +115,16 @@ def test_the_studies_own_files_are_valid_in_every_cell(name):
         assert run.configured(study, cell).runtime.seed == cell.seed
 
 
+def test_ablations_start_from_the_settings_of_the_curve_and_are_judged_alike():
+    usual, ablated = (read_study(ROOT / "jobs" / f"{name}.yaml") for name in ("curve", "ablations"))
+
+    def own(study):
+        return {setting for setting in study.set if setting.split("=")[0] not in ("dataset.id", "ledger.path")}
+
+    assert own(usual) == own(ablated)
+    assert (usual.config, usual.judges, usual.size) == (ablated.config, ablated.judges, ablated.size)
+
+
 def test_what_is_measured_is_not_run_again_and_one_failure_stops_no_other(
     study_file, commands, monkeypatch, tmp_path, capsys
 ):
@@ -172,6 +182,23 @@ def test_what_was_measured_elsewhere_is_not_run_again_unless_other_settings_judg
         given.clear()
         assert call(monkeypatch, "--study", changed, "--only", "ratios", "--work", other) == 0
         assert len([arguments for arguments in given if arguments[0] == "run"]) == 4
+
+
+def test_a_report_of_another_study_in_the_same_folder_loses_no_recorded_figures(
+    study_file, commands, monkeypatch, tmp_path
+):
+    values = commands[1]
+    values |= {"random": 8.0, "spti@1": 4.0}
+    here, there = tmp_path / "here", tmp_path / "there"
+    assert call(monkeypatch, "--study", study_file, "--only", "ratios", "--work", here) == 0
+    there.mkdir()
+    (there / "figures.json").write_bytes((here / "figures.json").read_bytes())
+    before = json.loads((there / "figures.json").read_text())["cells"]
+    changed = study_file.with_name("changed.yaml")
+    changed.write_text(study_file.read_text().replace("size: 20", "size: 30"))
+    assert call(monkeypatch, "--study", changed, "--only", "report", "--work", there) == 0
+    assert len(before) == 4 and json.loads((there / "figures.json").read_text())["cells"] == before
+    assert "NOT THERE YET: random-seed0" in (there / "report.md").read_text()
 
 
 def test_figures_of_another_version_are_refused_in_one_line_and_kept(
