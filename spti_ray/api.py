@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from spti_ray.config import Config
-from spti_ray.config_load import config_sha256, load_config, parse_config, resolved, with_overrides
+from spti_ray.config_identity import as_stored, config_sha256, resolved
+from spti_ray.config_load import load_config, parse_config, with_overrides
 
 _SHOWN = 24
 """Images that a notebook shows of a release."""
@@ -80,10 +81,20 @@ def run(
             one line that says what to do.
     """
     settings = _settings(config, overrides)
-    where = Path(out) if out else Path("runs") / f"{settings.dataset.id}-{config_sha256(settings)[:12]}"
+    where = Path(out) if out else _default_folder(settings)
     from spti_ray.actors.driver import run_config
 
     return Release(run_config(settings, where), where, settings.not_private or settings.uncertified)
+
+
+def _default_folder(settings: Config) -> Path:
+    """The folder that the settings name; or the one that they named before the settings that came since, if it is
+    there: a run that an earlier build began must not be charged again."""
+    now, before = (
+        Path("runs") / f"{settings.dataset.id}-{config_sha256(known)[:12]}"
+        for known in (settings, as_stored(settings, {}))
+    )
+    return before if before.exists() and not now.exists() else now
 
 
 def _settings(config: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str]) -> Config:

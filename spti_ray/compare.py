@@ -14,7 +14,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from spti_ray.config_load import ConfigError, flatten
+from spti_ray.config_identity import flatten
+from spti_ray.config_load import ConfigError
 from spti_ray.public.cleaning import normal_form
 from spti_ray.public.release import MODELS_KEY
 from spti_ray.rundir import read_run

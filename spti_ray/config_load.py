@@ -1,10 +1,8 @@
-"""Reads a configuration: YAML, `--set a.b=c` overrides, one-line errors, and the hash a run is known by."""
+"""Reads a configuration: YAML, `--set a.b=c` overrides, one-line errors."""
 
 from __future__ import annotations
 
 import difflib
-import hashlib
-import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
@@ -27,26 +25,6 @@ class ConfigError(ValueError):
 
 
 _Section = TypeVar("_Section", bound=BaseModel)
-
-# What may change between two starts of one run: where and how it runs, not what it computes or what it costs.
-_FREE_TO_CHANGE = (
-    "dataset.registration",
-    "origin.path",
-    "runtime.address",
-    "runtime.node_labels",
-    "runtime.placement_timeout_s",
-    "runtime.autoscaling",
-    "runtime.take_turns",
-    "runtime.engine_metrics",
-    "runtime.unit_attempts",
-    "runtime.unit_crashes",
-    "runtime.unit_timeout_s",
-    "runtime.in_flight_per_actor",
-    "runtime.shards",
-    "finetune.records_at_once",
-    "finetune.save_every_s",
-)
-_FREE_ENGINE_SETTINGS = (".replicas", ".max_replicas", ".num_cpus", ".num_gpus", ".accelerators", ".threads")
 
 
 _BRANCH = re.compile(r"\[key\]$|(?:literal|dict)\[.*\]$", re.DOTALL)
@@ -194,50 +172,3 @@ def _model_in(annotation: Any) -> Any:
         if found is not None:
             return found
     return None
-
-
-def resolved(config: Config) -> dict[str, Any]:
-    """The configuration with all defaults filled in, as plain JSON/YAML values."""
-    return config.model_dump(mode="json")
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """`{"privacy": {"epsilon": 1}}` becomes `{"privacy.epsilon": 1}`; lists stay values."""
-    flat: dict[str, Any] = {}
-    for key, value in tree.items():
-        name = f"{prefix}{key}"
-        if isinstance(value, dict) and value:
-            flat.update(flatten(value, f"{name}."))
-        else:
-            flat[name] = value
-    return flat
-
-
-def _is_free(key: str) -> bool:
-    """Whether a flat key is one of `_FREE_TO_CHANGE`, or of a mapping that is."""
-    return any(f"{key}.".startswith(f"{free}.") for free in _FREE_TO_CHANGE)
-
-
-def pinned(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat settings that a run must keep from its first start to its release."""
-    settings = {key: value for key, value in flatten(tree).items() if not _is_free(key)}
-    engines = [key for key in settings if key.startswith("runtime.engines.")]
-    for key in engines:
-        if key.endswith(_FREE_ENGINE_SETTINGS):
-            del settings[key]
-    if engines and not any(key in settings for key in engines):
-        # Only sizes were set, on top of the embedded engines: the same engines as without them.
-        settings["runtime.engines"] = "embedded"
-    return settings
-
-
-def config_sha256(config: Config) -> str:
-    """Hash of the pinned settings; a run folder belongs to exactly one."""
-    text = json.dumps(pinned(resolved(config)), sort_keys=True, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
-def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Names of the pinned settings that differ between two resolved configurations."""
-    old, new = pinned(before), pinned(after)
-    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))

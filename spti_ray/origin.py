@@ -16,7 +16,8 @@ import pyarrow.parquet as pq
 
 from spti_ray import __version__
 from spti_ray.config import Config, EngineConfig, OriginConfig
-from spti_ray.config_load import ConfigError, changed_keys, parse_config, resolved
+from spti_ray.config_identity import changed_keys, resolved
+from spti_ray.config_load import ConfigError, parse_config
 from spti_ray.dp import artifact
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.history import openings

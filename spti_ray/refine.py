@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from spti_ray.config import ROLES, Config, Role
-from spti_ray.config_load import ConfigError, changed_keys, parse_config, resolved, with_overrides
+from spti_ray.config_identity import changed_keys, resolved
+from spti_ray.config_load import ConfigError, parse_config, with_overrides
 from spti_ray.models.factory import FAKE, engines_config
 from spti_ray.origin import WHICH, Origin
 

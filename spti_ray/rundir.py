@@ -28,7 +28,8 @@ import yaml
 
 from spti_ray import __version__
 from spti_ray.config import Config
-from spti_ray.config_load import ConfigError, changed_keys, config_sha256, resolved
+from spti_ray.config_identity import as_stored, changed_keys, config_sha256, resolved, with_later_settings
+from spti_ray.config_load import ConfigError
 from spti_ray.errors import RunDamaged
 from spti_ray.files import atomic_file, private_folder, write_atomic, write_table_atomic
 from spti_ray.public.scoring import ScoreCache
@@ -65,6 +66,7 @@ class RunDir:
         self.path = path
         self.run_id = run_id
         self.config = config
+        self.config_sha256 = config_sha256(config)
         self._lock: int | None = None
 
     @classmethod
@@ -81,14 +83,14 @@ class RunDir:
         run = cls(path, "", config)
         run.lock()
         try:
-            run.run_id = run._identify(run_file)
+            run._identify(run_file)
         except BaseException:
             run.unlock()
             raise
         return run
 
-    def _identify(self, run_file: Path) -> str:
-        """The run's id, from run.yaml or new."""
+    def _identify(self, run_file: Path) -> None:
+        """Take the identity of the run that is there, or give it one."""
         if run_file.exists():
             known = read_run(self.path)
             changed = changed_keys(known["config"], resolved(self.config))
@@ -99,16 +101,17 @@ class RunDir:
                     f"{self.path} holds a run of another configuration: {changed[0]} was {before}, now {after}{more}; "
                     "use another --out, or the old value"
                 )
-            return str(known["run"])
-        run_id = secrets.token_hex(8)
+            # The hash is that of its first start, by which the ledger knows it, whatever settings came since.
+            self.run_id, self.config_sha256 = str(known["run"]), str(known.get("config_sha256", self.config_sha256))
+            return
+        self.run_id = secrets.token_hex(8)
         document = {
-            "run": run_id,
-            "config_sha256": config_sha256(self.config),
+            "run": self.run_id,
+            "config_sha256": self.config_sha256,
             "code_version": __version__,
             "config": resolved(self.config),
         }
         write_atomic(run_file, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
-        return run_id
 
     @property
     def generations(self) -> Path:
@@ -274,11 +277,25 @@ class GenerationStore:
                     self._on_disk.add(row["candidate_id"])
 
 
+def continued(path: Path, config: Config) -> Config:
+    """`config` for the run that the folder holds: settings that the build which began it did not have, and that nobody
+    asked for, mean what that build did. Itself if there is no run. ConfigError as `read_run`."""
+    return as_stored(config, _document(path)["config"]) if (path / "run.yaml").exists() else config
+
+
 def read_run(path: Path) -> dict[str, Any]:
-    """The contents of `run.yaml`. Raises ConfigError in one line if it can't be read."""
+    """The contents of `run.yaml`; settings that the build which wrote it did not have mean what it did.
+
+    Raises ConfigError in one line if it can't be read.
+    """
+    run = _document(path)
+    return run | {"config": with_later_settings(run["config"])}
+
+
+def _document(path: Path) -> dict[str, Any]:
     try:
         run = yaml.safe_load((path / "run.yaml").read_text(encoding="utf-8"))
-        if not isinstance(run, dict) or not {"run", "config"} <= run.keys():
+        if not isinstance(run, dict) or not isinstance(run.get("config"), dict) or "run" not in run:
             raise ConfigError(f"{path / 'run.yaml'}: not a run file; use another --out")
     except FileNotFoundError:
         raise ConfigError(f"{path}: holds no run (no run.yaml)") from None

@@ -11,7 +11,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "spti_ray"
 
-BASE = {"types", "config", "endpoints", "errors", "files", "places"}
+BASE = {"types", "config", "config_identity", "endpoints", "errors", "files", "places"}
 """May be imported by all, and import nothing but one another."""
 
 MAY_IMPORT: dict[str, set[str]] = {

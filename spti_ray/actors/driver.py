@@ -34,7 +34,6 @@ from spti_ray.actors.telling import goodbye, hello
 from spti_ray.actors.unprotected import seal
 from spti_ray.baselines.finetune_public import require_trainer
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.config_load import config_sha256
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
@@ -48,7 +47,7 @@ from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.progress import Progress
 from spti_ray.public.release import Models, write_release
 from spti_ray.report.build import build_report
-from spti_ray.rundir import RunDir
+from spti_ray.rundir import RunDir, continued
 from spti_ray.timeline import Timeline
 from spti_ray.timings import MemorySampler, Timings
 from spti_ray.workload import total_steps
@@ -65,6 +64,7 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
     `spti_ray.errors`.
     """
     console = console or Console(file=sys.stdout)
+    config = continued(out, config)
     check_engines(config)
     if config.is_charged:
         noise_plan(config)
@@ -125,7 +125,7 @@ class _Run:
             run=run.run_id,
             folder=run.generations,
             noise=noise,
-            config_sha256=config_sha256(config),
+            config_sha256=run.config_sha256,
             unit=config.unit_in_words,
             origin=config.origin.run if config.origin else "",
             outside="\n".join(outside),
@@ -153,7 +153,7 @@ class _Run:
         if not run.release.is_dir():
             engines = engines_config(config.runtime.engines)
             bundles = plan(config, engines)
-            self._kept = KeptUnits(run.internal / "units.sqlite", f"{__version__} {config_sha256(config)}")
+            self._kept = KeptUnits(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
             with MemorySampler(self._timings), self._progress:
                 self._progress.stage("starting Ray")
                 with self._timings.timed("start Ray"):

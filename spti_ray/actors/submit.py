@@ -21,7 +21,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
 from spti_ray.config import Config
-from spti_ray.config_load import ConfigError, config_sha256, resolved
+from spti_ray.config_identity import config_sha256, resolved
+from spti_ray.config_load import ConfigError
 from spti_ray.files import is_everywhere
 
 _UNDER_WAY = (JobStatus.PENDING, JobStatus.RUNNING)

@@ -13,7 +13,8 @@ from typing import Any, Literal
 import yaml
 
 from spti_ray.config import Config
-from spti_ray.config_load import ConfigError, resolved
+from spti_ray.config_identity import resolved
+from spti_ray.config_load import ConfigError
 from spti_ray.files import is_everywhere, is_url, write_atomic
 from spti_ray.manifest.groups import ROLE_LABEL, WorkerGroup, worker_groups
 from spti_ray.manifest.network import network_policies

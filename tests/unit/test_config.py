@@ -12,16 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config import Config, EvolutionConfig
-from spti_ray.config_load import (
-    ConfigError,
-    changed_keys,
-    config_sha256,
-    flatten,
-    load_config,
-    parse_config,
-    pinned,
-    resolved,
-)
+from spti_ray.config_identity import BEFORE, changed_keys, config_sha256, flatten, pinned, resolved
+from spti_ray.config_load import ConfigError, load_config, parse_config
 from spti_ray.dp.history import UNCERTIFIED
 from spti_ray.models.factory import engines_config
 from tests.unit.conftest import config_with
@@ -439,7 +431,7 @@ def test_what_a_run_computes_or_costs_changes_its_hash_and_is_named(path):
 
 def test_every_setting_is_either_pinned_or_one_of_the_placement_settings():
     flat = flatten(resolved(parse_config(MINIMAL)))
-    assert set(flat) - set(pinned(resolved(parse_config(MINIMAL)))) == set(PLACEMENT)
+    assert set(flat) - set(pinned(resolved(parse_config(MINIMAL)))) - set(BEFORE) == set(PLACEMENT)
 
 
 def test_a_default_and_the_same_value_written_out_have_one_hash():

@@ -4,7 +4,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from spti_ray.config_load import ConfigError, config_sha256, load_config, parse_config
+from spti_ray.config_identity import config_sha256
+from spti_ray.config_load import ConfigError, load_config, parse_config
 from spti_ray.manifest.lint import lint
 from spti_ray.manifest.render import render, to_yaml, write
 from spti_ray.manifest.settings import load_cluster

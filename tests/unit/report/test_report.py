@@ -11,7 +11,7 @@ import yaml
 from PIL import Image
 
 from spti_ray.config import Config
-from spti_ray.config_load import resolved
+from spti_ray.config_identity import resolved
 from spti_ray.dp import artifact
 from spti_ray.files import sha256_of
 from spti_ray.public.release import write_release

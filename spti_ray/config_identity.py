@@ -1,0 +1,144 @@
+"""What makes two configurations the same run: the settings that may not change, and the hash a run is known by.
+
+A run that an earlier build began goes on, though its configuration lacks the settings that came later: such a setting
+means what that build did (`BEFORE`), and the hash covers only the settings that the build knew.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import BaseModel
+
+from spti_ray.config import Config
+
+BEFORE: dict[str, Any] = {}
+"""Settings that came after build ab5e8e4 and may not change within a run: what builds without them did.
+
+Whoever adds a setting adds it here by its flat name, in its JSON form; or, if a run may go on with another value, to
+`_FREE_TO_CHANGE`.
+"""
+
+# What may change between two starts of one run: where and how it runs, not what it computes or what it costs.
+_FREE_TO_CHANGE = (
+    "dataset.registration",
+    "origin.path",
+    "runtime.address",
+    "runtime.node_labels",
+    "runtime.placement_timeout_s",
+    "runtime.autoscaling",
+    "runtime.take_turns",
+    "runtime.engine_metrics",
+    "runtime.unit_attempts",
+    "runtime.unit_crashes",
+    "runtime.unit_timeout_s",
+    "runtime.in_flight_per_actor",
+    "runtime.shards",
+    "finetune.records_at_once",
+    "finetune.save_every_s",
+)
+_FREE_ENGINE_SETTINGS = (".replicas", ".max_replicas", ".num_cpus", ".num_gpus", ".accelerators", ".threads")
+
+
+def resolved(config: Config) -> dict[str, Any]:
+    """The configuration with all defaults filled in, as plain JSON/YAML values."""
+    return config.model_dump(mode="json")
+
+
+def flatten(tree: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """`{"privacy": {"epsilon": 1}}` becomes `{"privacy.epsilon": 1}`; lists stay values."""
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        name = f"{prefix}{key}"
+        if isinstance(value, dict) and value:
+            flat.update(flatten(value, f"{name}."))
+        else:
+            flat[name] = value
+    return flat
+
+
+def _is_free(key: str) -> bool:
+    """Whether a flat key is one of `_FREE_TO_CHANGE`, or of a mapping that is."""
+    return any(f"{key}.".startswith(f"{free}.") for free in _FREE_TO_CHANGE)
+
+
+def pinned(tree: Mapping[str, Any]) -> dict[str, Any]:
+    """The flat settings that a run must keep from its first start to its release.
+
+    Without later settings that mean what earlier builds did: configurations that do the same have the same hash.
+    """
+    settings = {
+        key: value
+        for key, value in flatten(tree).items()
+        if not _is_free(key) and not (key in BEFORE and value == BEFORE[key])
+    }
+    engines = [key for key in settings if key.startswith("runtime.engines.")]
+    for key in engines:
+        if key.endswith(_FREE_ENGINE_SETTINGS):
+            del settings[key]
+    if engines and not any(key in settings for key in engines):
+        # Only sizes were set, on top of the embedded engines: the same engines as without them.
+        settings["runtime.engines"] = "embedded"
+    return settings
+
+
+def config_sha256(config: Config) -> str:
+    """Hash of the pinned settings; a run folder belongs to exactly one."""
+    text = json.dumps(pinned(resolved(config)), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def with_later_settings(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """A stored configuration, and what settings that it lacks meant to the build that wrote it."""
+    filled = copy.deepcopy(dict(stored))
+    for key in _lacks(stored):
+        _set(filled, key, BEFORE[key])
+    return filled
+
+
+def as_stored(config: Config, stored: Mapping[str, Any]) -> Config:
+    """`config` as it goes on with a run that has the configuration `stored`, which an earlier build may have written.
+
+    A setting that `stored` lacks and that has its default here is taken for one that nobody asked for, and means what
+    it did then.
+    """
+    tree = resolved(config)
+    flat = flatten(tree)
+    for key in _lacks(stored):
+        if flat.get(key) == _default(key):
+            _set(tree, key, BEFORE[key])
+    return Config.model_validate(tree)
+
+
+def _lacks(stored: Mapping[str, Any]) -> list[str]:
+    known = flatten(stored)
+    return [key for key in BEFORE if not any(f"{name}.".startswith(f"{key}.") for name in known)]
+
+
+def _set(tree: dict[str, Any], key: str, value: Any) -> None:
+    *sections, leaf = key.split(".")
+    for section in sections:
+        tree = tree.setdefault(section, {})
+    tree[leaf] = copy.deepcopy(value)
+
+
+def _default(key: str) -> Any:
+    """The default of a setting, in JSON's terms."""
+    section: type[BaseModel] = Config
+    *sections, leaf = key.split(".")
+    for name in sections:
+        annotation = section.model_fields[name].annotation
+        assert isinstance(annotation, type) and issubclass(annotation, BaseModel), f"{key} is in no section"
+        section = annotation
+    default = section.model_fields[leaf].get_default(call_default_factory=True, validated_data={})
+    return json.loads(json.dumps(default))
+
+
+def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """Names of the pinned settings that differ between two resolved configurations."""
+    old, new = (BEFORE | pinned(tree) for tree in (before, after))
+    return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))
