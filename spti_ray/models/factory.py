@@ -227,10 +227,12 @@ def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
     module_name, _, class_name = KINDS.get(config.kind, config.kind).partition(":")
     try:
         engine_class = getattr(importlib.import_module(module_name), class_name)
-    except (ModuleNotFoundError, AttributeError) as error:
+    except (ImportError, AttributeError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "vllm":
             raise ValueError(f"{where}: vLLM is not installed: add 'spti-ray[cpu]' or 'spti-ray[gpu]'") from error
-        raise ValueError(f"{where}: can't import {config.kind!r}: {error}") from error
+        broken = isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError)
+        hint = "; `spti doctor` says which packages do not fit" if broken else ""
+        raise ValueError(f"{where}: can't import {config.kind!r}: {error}{hint}") from error
     if not hasattr(engine_class, METHODS[role]):
         raise ValueError(f"{where}: {config.kind!r} has no method {METHODS[role]}()")
     if takes_turns and not (hasattr(engine_class, "sleep") and hasattr(engine_class, "wake")):

@@ -94,6 +94,13 @@ def test_a_missing_vllm_is_refused_with_the_extra_that_brings_it(monkeypatch):
         build("writer", EngineConfig(kind="vllm", model="bundled:smollm2"))
 
 
+def test_a_library_that_does_not_load_is_told_with_who_knows_more(monkeypatch, tmp_path):
+    (tmp_path / "our_broken_engine.py").write_text("raise ImportError('undefined symbol: _ZN5torch')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    with pytest.raises(ValueError, match="can't import .*: undefined symbol: _ZN5torch; `spti doctor` says which"):
+        build("writer", EngineConfig(kind="our_broken_engine:X", model="x"))
+
+
 @pytest.mark.parametrize("kind", ["spti_ray.models.fakes:Missing", "spti_ray.no_such_module:X"])
 def test_build_says_what_it_can_not_import(kind):
     with pytest.raises(ValueError, match="runtime.engines.writer.kind: can't import"):
