@@ -21,7 +21,7 @@ from spti_ray.config import DataConfig
 from spti_ray.evaluate.bootstrap import Floats, Integers
 from spti_ray.files import private_folder, write_table_atomic
 from spti_ray.models.protocols import Judge
-from spti_ray.private.dataset import Record, load_shard
+from spti_ray.private.dataset import READER_VERSION, Record, load_shard
 from spti_ray.private.source import DataError, Unit, describe, fingerprint
 from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, derive_seed
 
@@ -97,7 +97,17 @@ def load(
     """
     source = describe(data, unit, label_names)
     key = json.dumps(
-        [FORMAT, fingerprint(source), data.model_dump(), unit, label_names, limit, seed, judge.identity()],
+        [
+            FORMAT,
+            READER_VERSION,
+            fingerprint(source),
+            data.model_dump(),
+            unit,
+            label_names,
+            limit,
+            seed,
+            judge.identity(),
+        ],
         sort_keys=True,
     )
     file = None if cache is None else private_folder(cache) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import importlib.util
-import tarfile
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, Literal
@@ -20,8 +19,12 @@ import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs
 from spti_ray.config import DataConfig
 from spti_ray.places import Place
 from spti_ray.private import metadata
+from spti_ray.private.column_types import one_type
+from spti_ray.private.damage import Damaged
+from spti_ray.private.ids import canonical, one_of_two
 from spti_ray.private.lmdbs import num_values
 from spti_ray.private.tables import arrow_rows, arrow_schema, class_names
+from spti_ray.private.tars import archive, next_member
 from spti_ray.private.zips import num_images
 from spti_ray.types import SINGLE_LABEL
 
@@ -50,6 +53,8 @@ def check(
     `root`: the configured place; `files`: those of its records, none for a local folder of images.
     """
     needs_labels = label_names != (SINGLE_LABEL,)
+    if twice := one_of_two(label_names):
+        raise DataError(f"evolution.labels: {twice[0]!r} and {twice[1]!r} are one label to the data; leave one of them")
     table = _metadata(data, root) if kind == "folder" else None
     if kind in _NO_COLUMNS and unit == "group" and table is None:
         raise DataError(
@@ -96,7 +101,8 @@ def _check_metadata(data: DataConfig, table: Place, unit: Unit, needs_labels: bo
         raise DataError("data.group_column: must be set, since privacy.unit is group")
     names = None
     with suppress(Exception):  # whose texts may quote the file
-        names = metadata.columns(table)
+        needed_columns = (metadata.FILE_NAME, data.label_column, data.group_column)
+        names = metadata.columns(table, [column for column in needed_columns if column is not None])
     if names is None or metadata.FILE_NAME not in names:
         raise DataError(f"data.path: {table.name} in {data.path!r} has no column {metadata.FILE_NAME!r}; make it again")
     needed = {"label_column": data.label_column if needs_labels else None}
@@ -107,21 +113,23 @@ def _check_metadata(data: DataConfig, table: Place, unit: Unit, needs_labels: bo
 
 
 def _check_tar(data: DataConfig, file: Place) -> None:
-    try:
-        with file.open_stream() as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
-            readable = tar.next() is not None
-    except Exception:  # noqa: BLE001 the text may quote the file
-        readable = False
+    readable = False
+    with suppress(Exception), archive(file) as tar:  # whose texts may quote the file
+        readable = next_member(tar) is not None
     if not readable:
         raise DataError(f"data.path: {data.path!r} is not a tar file of samples; give WebDataset shards")
 
 
 def _check_zips(data: DataConfig, files: Sequence[Place]) -> None:
-    there = None
-    with suppress(Exception):  # whose texts may quote the file
+    there, reason = None, "it is not a zip file that can be read; make it again"
+    try:
         there = any(num_images(file, IMAGE_SUFFIXES) for file in files)
+    except Damaged as error:
+        reason = str(error)
+    except Exception:  # noqa: BLE001 whose texts may quote the file
+        pass
     if there is None:
-        raise DataError(f"data.path: {data.path!r} is not a zip file that can be read; make it again")
+        raise DataError(f"data.path: reading {data.path!r} failed: {reason}")
     if not there:
         raise DataError(f"data.path: the zip file {data.path!r} holds no image")
 
@@ -143,35 +151,46 @@ def _check_lmdbs(data: DataConfig, files: Sequence[Place]) -> None:
 
 
 def _check_parquet(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
+    schemas: list[Any] = []
     schema, num_rows = None, 0
     try:
         for found in files:
             with found.open() as opened, parquet.ParquetFile(opened) as file:
-                schema, num_rows = schema or file.schema_arrow, file.metadata.num_rows
-            if num_rows:
-                break
+                schemas.append(file.schema_arrow)
+                if not num_rows:
+                    schema, num_rows = schema or file.schema_arrow, file.metadata.num_rows
     except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
         schema = None
     if schema is None:
         raise DataError(f"data.path: {data.path!r} is not a Parquet file; give a folder of images or a Parquet file")
     _check_columns(data, "Parquet file", schema, unit, label_names)
+    _check_one_type(data, schemas, unit, label_names)
     if not num_rows:
         raise DataError(f"data.path: the Parquet file {data.path!r} has no rows")
 
 
 def _check_datasets(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
-    schema, there = None, True
+    schemas, there = None, True
     try:
-        schema = arrow_schema(files[0])
+        schemas = [arrow_schema(file) for file in files]
         # In object storage the first row comes with a whole batch of images.
         there = files[0].remote or any(next(arrow_rows(file, ()), None) is not None for file in files)
     except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
-        schema = None
-    if schema is None:
+        schemas = None
+    if schemas is None:
         raise DataError(f"data.path: {data.path!r} is no data set that datasets' save_to_disk wrote; save it again")
-    _check_columns(data, "data set", schema, unit, label_names)
+    _check_columns(data, "data set", schemas[0], unit, label_names)
+    _check_one_type(data, schemas, unit, label_names)
     if not there:
         raise DataError(f"data.path: the data set {data.path!r} has no rows")
+
+
+def _check_one_type(data: DataConfig, schemas: Sequence[Any], unit: Unit, label_names: tuple[str, ...]) -> None:
+    needed = {"label_column": data.label_column if label_names != (SINGLE_LABEL,) else None}
+    needed["group_column"] = data.group_column if unit == "group" else None
+    for field, column in needed.items():
+        if column is not None and not one_type(schemas, column):
+            raise DataError(f"data.{field}: the column has not the same type in all files; write it with one type")
 
 
 def _check_columns(data: DataConfig, what: str, schema: Any, unit: Unit, label_names: tuple[str, ...]) -> None:
@@ -193,7 +212,7 @@ def _check_columns(data: DataConfig, what: str, schema: Any, unit: Unit, label_n
             "and path"
         )
     classes = class_names(schema, label_column) if label_column is not None else None
-    if classes is not None and label_names and not set(label_names) & set(classes):
+    if classes is not None and label_names and not set(map(canonical, label_names)) & set(map(canonical, classes)):
         raise DataError(
             f"evolution.labels: {label_names[0]!r} is no class of column {label_column!r}, nor is another label; give "
             "the names of its classes, not their numbers"

@@ -5,6 +5,8 @@ A record's id is its row in the Parquet files taken together, the place of its r
 listing or in zip files', that of its key in LMDB databases, or for WebDataset and saved `datasets` the number of its
 file times 2^32, plus its place there. Only the configured columns are read (image, label, group); an image's path is
 only ever used to open that file.
+Labels and groups are compared in one canonical form (`ids`), whatever the format. A record that is damaged casts no
+vote; damage that may not be one record's alone (`Damaged`) is an error, so that no other record's vote changes.
 Error texts name configuration fields, the configured path and column names; never files of a folder or values.
 """
 
@@ -20,11 +22,16 @@ from typing import NoReturn
 from spti_ray.config import DataConfig
 from spti_ray.places import Place, place
 from spti_ray.private import lmdbs, metadata, tables, zips
+from spti_ray.private.damage import Damaged
 from spti_ray.private.decode import Undecodable, decode
-from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, from_value, largest, read
+from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, largest, read
+from spti_ray.private.ids import by_form, canonical
 from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Source, Unit, image_files, locate
 from spti_ray.private.tars import Sample, field, samples
 from spti_ray.types import SINGLE_LABEL, ImageArray
+
+READER_VERSION = 2
+"""Moves whenever the same files give other records, labels or groups: what was cached of them is made again."""
 
 UNLISTED_LABEL = "no listed label"
 MISSING_GROUP = "no group"
@@ -89,9 +96,11 @@ def load_shard(
         else:
             yield from _load_parquet(files, data, unit, shard_id, num_shards, label_names)
         return
+    except Damaged as error:
+        reason = f": {error}"
     except Exception as error:  # noqa: BLE001 PyArrow's texts may quote the file
-        kind = type(error).__name__
-    raise DataError(f"data.path: reading {data.path!r} failed ({kind}); check that the data are complete")
+        reason = f" ({type(error).__name__}); check that the data are complete"
+    raise DataError(f"data.path: reading {data.path!r} failed{reason}")
 
 
 def _load_folder(
@@ -144,8 +153,8 @@ def _load_zips(
     counts = [zips.num_images(file, IMAGE_SUFFIXES) for file in files]
     limit = largest(data.max_pixels)
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
-        for position, label, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
-            yield _record(start + position, label, None, "record", label_names, encoded, data.max_pixels)
+        for position, name, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
+            yield _record(start + position, _first_folder(name), None, "record", label_names, encoded, data.max_pixels)
 
 
 def _load_lmdbs(
@@ -161,7 +170,7 @@ def _load_lmdbs(
 
 def _first_folder(relative: str) -> str | None:
     folder, slash, _ = relative.partition("/")
-    return folder if slash else None
+    return canonical(folder) if slash else None
 
 
 def _load_tars(
@@ -213,7 +222,7 @@ def _load_parquet(
             if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
                 continue
             label = tables.cell(batch, label_column, i)
-            encoded = from_value(batch.column(data.image_column)[i].as_py(), files[number])
+            encoded = tables.image(batch, data.image_column, i, files[number])
             yield _record(start + row, label, group, unit, label_names, encoded, data.max_pixels)
 
 
@@ -233,7 +242,7 @@ def _load_arrow(
             if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
                 continue
             label = tables.cell(batch, label_column, i)
-            encoded = from_value(batch.column(data.image_column)[i].as_py(), file)
+            encoded = tables.image(batch, data.image_column, i, file)
             index = number * _RECORDS_PER_FILE + row
             yield _record(index, label, group, unit, label_names, encoded, data.max_pixels)
 
@@ -257,9 +266,12 @@ def _record(
     encoded: Encoded,
     max_pixels: int,
 ) -> Record:
+    """`label` and `group` are in their canonical form; the record's label is the configured one with that form."""
     if label_names == (SINGLE_LABEL,):
         label = SINGLE_LABEL
-    if label_names and label not in label_names:
+    elif label_names:
+        label = by_form(label_names).get(label or "")
+    if label_names and label is None:
         return Record(index, None, group, None, UNLISTED_LABEL)
     if unit == "group" and group is None:
         return Record(index, label, None, None, MISSING_GROUP)

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any
 
 from spti_ray.places import Place
+from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import FILE_TOO_LARGE
 
 LMDB_SUFFIXES = (".mdb", ".lmdb")
@@ -30,7 +31,8 @@ def num_values(file: Place) -> int:
 
 
 def values(file: Place, wanted: range, limit: int) -> Iterator[tuple[int, bytes | str]]:
-    """Yield (place among the records, bytes or a problem) of the wanted records, one by one."""
+    """Yield (place among the records, bytes or a problem) of the wanted records, one by one. Raises Damaged if there
+    are fewer than there should be, and lmdb.Error."""
     with _environment(file.path) as environment, environment.begin(buffers=True) as transaction:
         cursor = transaction.cursor()
         there: bool = cursor.first()
@@ -38,7 +40,7 @@ def values(file: Place, wanted: range, limit: int) -> Iterator[tuple[int, bytes 
             there = there and cursor.next()
         for position in wanted:
             if not there:
-                return
+                raise Damaged("an LMDB database has fewer records than it says; make it again")
             value: memoryview = cursor.value()
             yield position, FILE_TOO_LARGE if len(value) > limit else bytes(value)
             there = cursor.next()

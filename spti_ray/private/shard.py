@@ -27,7 +27,7 @@ from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import ShardError, content_free
-from spti_ray.private.dataset import load_shard
+from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.source import Unit
 from spti_ray.private.standings import Standings
 from spti_ray.private.stored import ViewRow, read_views, writing
@@ -265,5 +265,5 @@ def _key_of(
     num_shards: int,
     fingerprint: str,
 ) -> str:
-    parts = [fingerprint, data.model_dump(), unit, label_names, spaces, shard_id, num_shards]
+    parts = [READER_VERSION, fingerprint, data.model_dump(), unit, label_names, spaces, shard_id, num_shards]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

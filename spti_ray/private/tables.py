@@ -3,30 +3,38 @@
 
 A saved data set is a folder with a `state.json` that lists its Arrow files. Those that it does not list are caches,
 made from the same records: reading them too would give a record two votes. Only columns that are asked for are read.
+
+A cell that can't be read is its row's own. Damage to what rows share, such as a page, a footer or the end of a stream,
+is an error: rows that are cut off or shifted would be other records.
 """
 
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, cast
 
 import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
+import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.places import Place
+from spti_ray.private.damage import Damaged
+from spti_ray.private.encoded import UNREADABLE_FILE, Encoded, from_value
+from spti_ray.private.ids import canonical, json_object
 
 # PyArrow ships no types.
 arrow: Any = _arrow_untyped
 parquet: Any = _parquet_untyped
+types: Any = _types_untyped
 
 ARROW_SUFFIX = ".arrow"
 STATE = "state.json"
 
 _BATCH_ROWS = 16
 _BUFFER = 1 << 20
+_END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
 def num_rows(file: Place) -> int:
@@ -36,9 +44,13 @@ def num_rows(file: Place) -> int:
 
 
 def parquet_rows(file: Place, columns: Sequence[str], wanted: range) -> Iterator[tuple[int, Any, int]]:
-    """Yield (row of the file, batch that holds it, place in the batch) of the wanted rows, by row groups."""
+    """Yield (row of the file, batch that holds it, place in the batch) of the wanted rows, by row groups.
+
+    Raises Damaged and what PyArrow raises, also for a page that does not fit its check sum if it has one.
+    """
     # Without pre-buffering PyArrow streams pages instead of holding a whole row group.
-    with file.open() as opened, parquet.ParquetFile(opened, pre_buffer=False, buffer_size=_BUFFER) as table:
+    options = {"pre_buffer": False, "buffer_size": _BUFFER, "page_checksum_verification": True}
+    with file.open() as opened, parquet.ParquetFile(opened, **options) as table:
         start = 0
         for row_group in range(table.metadata.num_row_groups):
             here: int = table.metadata.row_group(row_group).num_rows
@@ -50,6 +62,8 @@ def parquet_rows(file: Place, columns: Sequence[str], wanted: range) -> Iterator
                     for row in range(max(first, wanted.start), min(first + batch.num_rows, wanted.stop)):
                         yield row, batch, row - first
                     first += batch.num_rows
+                if first != start + here:
+                    raise Damaged("a Parquet file has other rows than its footer says; make it again")
             start += here
 
 
@@ -72,13 +86,15 @@ def saved_files(states: Sequence[Place], arrows: Sequence[Place]) -> list[Place]
 
 def _listed(state: Place) -> list[str]:
     with state.open_stream() as stream:
-        try:
-            values: Any = json.loads(stream.read())
-        except ValueError:
-            return []
-    files: Any = cast("dict[str, Any]", values).get("_data_files") if isinstance(values, dict) else None
+        values = json_object(stream.read())
+    if values is None:
+        raise ValueError("has a state.json that can't be read; save it again")
+    files: Any = values.get("_data_files")
     listed = cast("list[Any]", files) if isinstance(files, list) else []
-    return [str(cast("dict[str, Any]", file).get("filename")) for file in listed if isinstance(file, dict)]
+    names = [str(cast("dict[str, Any]", file).get("filename")) for file in listed if isinstance(file, dict)]
+    if len(set(names)) < len(names):
+        raise ValueError("has a state.json that lists a file twice; save it again")
+    return names
 
 
 def arrow_schema(file: Place) -> Any:
@@ -91,31 +107,79 @@ def arrow_rows(file: Place, columns: Sequence[str]) -> Iterator[tuple[int, Any, 
     """Yield (row of the file, batch that holds it, place in the batch) of all rows.
 
     A local file is mapped into memory, so that only the rows that are looked at are read; of one in object storage a
-    batch is held as it was written (100 images each, by `datasets`).
+    batch is held as it was written (100 images each, by `datasets`). Raises Damaged and what PyArrow raises.
     """
     names: list[str] = arrow_schema(file).names
     options = arrow.ipc.IpcReadOptions(included_fields=sorted(names.index(column) for column in columns))
     first = 0
     with file.open_mapped() as opened, arrow.ipc.open_stream(opened, options=options) as stream:
         for batch in stream:
+            for column in batch.columns:
+                _validate(column)
             for place in range(batch.num_rows):
                 yield first + place, batch, place
             first += batch.num_rows
+        rest: bytes = opened.read(1)
+    # PyArrow takes the end of a file, and a message whose length is zero, for the end of the stream.
+    if rest or _tail(file) != _END_OF_STREAM:
+        raise Damaged("an Arrow file is damaged or lacks its end; save it again")
+
+
+def _tail(file: Place) -> bytes:
+    with file.open() as opened:
+        opened.seek(max(0, opened.size() - len(_END_OF_STREAM)))
+        return opened.read()
+
+
+def _validate(array: Any) -> None:
+    """Raise what PyArrow raises if a value's place is outside of the array's data: to look there may end the process.
+
+    Of texts the places alone: one that is no UTF-8 is its row's own.
+    """
+    kind = array.type
+    if types.is_struct(kind):
+        array.validate()
+        for number in range(kind.num_fields):
+            _validate(array.field(number))
+        return
+    for texts, plain in ((types.is_string, arrow.binary()), (types.is_large_string, arrow.large_binary())):
+        array = array.view(plain) if texts(kind) else array
+    array.validate(full=not types.is_string_view(kind))
 
 
 def cell(batch: Any, column: str | None, place: int) -> str | None:
-    """A label or group of a batch's row as text; the class's name if the column has numbers of classes. None if there
-    is no column."""
-    return None if column is None else text(batch.column(column)[place].as_py(), class_names(batch.schema, column))
-
-
-def text(value: object, names: Sequence[str] | None = None) -> str | None:
-    """A label or group as text, its class's name if there are names; null, NaN and lists are none."""
-    if value is None or isinstance(value, (dict, list)) or (isinstance(value, float) and math.isnan(value)):
+    """A label or group of a batch's row in its canonical form; that of the class's name if the column has numbers of
+    classes. None if there is no column."""
+    if column is None:
+        return None
+    names, values = class_names(batch.schema, column), batch.column(column)
+    try:
+        value = _plain(values[place])
+    except Exception:  # noqa: BLE001 dates that Python has not, for one; a cell must not stop the other rows
         return None
     if names is not None and isinstance(value, int):
-        return names[value] if 0 <= value < len(names) else None
-    return value.hex() if isinstance(value, bytes) else str(value)
+        return canonical(names[value]) if 0 <= value < len(names) else None
+    return canonical(value)
+
+
+def image(batch: Any, column: str, place: int, table: Place) -> Encoded:
+    """The image of a batch's row of the file `table`, or a problem."""
+    values = batch.column(column)
+    try:
+        value: Any = values[place].as_py()
+    except Exception:  # noqa: BLE001 as above: a path that is no UTF-8
+        return UNREADABLE_FILE
+    return from_value(value, table)
+
+
+def _plain(scalar: Any) -> Any:
+    """A scalar's value; text as the bytes that it is, whether or not they are UTF-8."""
+    if isinstance(scalar, arrow.DictionaryScalar):
+        scalar = scalar.value
+    if not isinstance(scalar, arrow.StringScalar | arrow.BinaryScalar):
+        return scalar.as_py()
+    buffer = scalar.as_buffer()
+    return None if buffer is None else buffer.to_pybytes()
 
 
 def class_names(schema: Any, column: str) -> list[str] | None:
@@ -128,6 +192,6 @@ def class_names(schema: Any, column: str) -> list[str] | None:
 def _class_names(written: bytes, column: str) -> list[str] | None:
     try:
         names: Any = json.loads(written)["info"]["features"][column]["names"]
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
     return [str(name) for name in cast("list[Any]", names)] if isinstance(names, list) else None

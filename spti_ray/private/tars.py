@@ -1,18 +1,29 @@
 # pyright: strict
 """WebDataset: tar files whose members `KEY.EXTENSION` with one key, one after the other, are one sample.
 
-Members are read one after the other and never unpacked to disk; their names go nowhere.
+Members are read one after the other and never unpacked to disk; their names go nowhere. An archive is read to its end
+marker and its last byte, with the check sums of its headers and its compression: Python's own reader takes a damaged
+header for the end. Keys that come back, or extensions that come twice, would put members of one record into another.
 """
 
 from __future__ import annotations
 
-import json
+import bz2
+import gzip
+import hashlib
+import io
+import lzma
 import os
 import tarfile
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, cast
+import zlib
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager
+from tarfile import HeaderError
+from typing import Any, Final
 
 from spti_ray.places import Place
+from spti_ray.private.damage import Damaged
+from spti_ray.private.ids import canonical, json_object
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
@@ -22,17 +33,102 @@ TOO_LARGE: Final = None
 Sample = Mapping[str, bytes | None]
 """From extension, in lower case and without its first dot, to the member's bytes, or TOO_LARGE."""
 
+_PACKED: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
+    (b"\x1f\x8b", lambda stream: gzip.GzipFile(fileobj=stream)),
+    (b"BZh", bz2.BZ2File),
+    (b"\xfd7zXZ\0", lzma.LZMAFile),
+)
+_BLOCK = 512
+_CHUNK = 1 << 16
+_USTAR_LIMIT = 8 << 30
+"""Sizes below this fit into a header with a check sum, and stand in an extended one, which has none, by damage only."""
+
+
+# Python's type stubs lack it: a block of zeros where a header is looked for.
+_EndOfArchive: type[Exception] = vars(tarfile)["EOFHeaderError"]
+
+
+def _damaged() -> Damaged:
+    return Damaged("a tar file is damaged or lacks its end; make it again")
+
+
+class _Header(tarfile.TarInfo):
+    """A member's header; one that is damaged or cut short is an error, and not the archive's end."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Any:
+        try:
+            return super().fromtarfile(tarfile)
+        except _EndOfArchive:
+            raise
+        except HeaderError:
+            raise _damaged() from None
+
+
+class _Raw(io.RawIOBase):
+    """A stream of PyArrow as one of Python."""
+
+    def __init__(self, stream: Any) -> None:
+        self._stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        data: bytes = self._stream.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
+@contextmanager
+def archive(file: Place) -> Generator[Any]:
+    """A tar file, packed or not, to be read from its begin by `next`. Raises Damaged and what its store raises."""
+    failed = True
+    with file.open_stream() as stream:
+        raw = io.BufferedReader(_Raw(stream), _CHUNK)
+        head = raw.peek(6)
+        plain = next((unpack(raw) for magic, unpack in _PACKED if head.startswith(magic)), raw)
+        try:
+            with tarfile.open(fileobj=plain, mode="r|", tarinfo=_Header) as tar:
+                yield tar
+            failed = False
+        except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):
+            pass
+    if failed:  # raised here, or what was caught would be attached
+        raise _damaged()
+
+
+def next_member(tar: Any) -> tarfile.TarInfo | None:
+    """The next member; None once the end marker, zeros after it, and nothing else have been read."""
+    member: tarfile.TarInfo | None = tar.next()
+    tar.members.clear()  # or every header is kept
+    if member is None:
+        # One block of zeros has been read. A second one must follow, or a header was overwritten.
+        rest, count = tar.fileobj, 0
+        while data := rest.read(_CHUNK):
+            if data.count(0) != len(data):
+                raise _damaged()
+            count += len(data)
+        if count < _BLOCK:
+            raise _damaged()
+        return None
+    if "size" in member.pax_headers and member.size < _USTAR_LIMIT:
+        raise _damaged()
+    return member
+
 
 def samples(file: Place, wanted: Callable[[str], bool], limit: int) -> Iterator[Sample]:
     """The samples of a tar file in order, each with its members of the wanted extensions, of at most `limit` bytes.
 
     As WebDataset does, the key ends at the first dot of the file's name; hidden files, and all that is no regular file,
-    are left out. The first of two members with one extension counts. Raises tarfile.TarError and OSError.
+    are left out. Raises Damaged: a header or the end is damaged or missing, a key comes back after another one, or a
+    sample has two members with one extension. Of keys a hash is kept, some bytes a sample.
     """
     key: str | None = None
+    keys: set[bytes] = set()
     sample: dict[str, bytes | None] = {}
-    with file.open_stream() as stream, tarfile.open(fileobj=stream, mode="r|*") as tar:
-        for member in tar:
+    with archive(file) as tar:
+        while (member := next_member(tar)) is not None:
             folder, name = os.path.split(member.name)
             stem, dot, extension = name.partition(".")
             if not member.isfile() or not stem or not dot:
@@ -41,8 +137,14 @@ def samples(file: Place, wanted: Callable[[str], bool], limit: int) -> Iterator[
                 if key is not None:
                     yield sample
                 key, sample = found, {}
+                hashed = hashlib.blake2b(found.encode("utf-8", "surrogatepass"), digest_size=16).digest()
+                if hashed in keys:
+                    raise Damaged("a key of a tar file comes back after another one; put its members side by side")
+                keys.add(hashed)
             extension = extension.lower()
-            if wanted(extension) and extension not in sample:
+            if wanted(extension):
+                if extension in sample:
+                    raise Damaged("a sample of a tar file has two members with one extension; make it again")
                 # Of a stream, what is not read now is gone.
                 opened = tar.extractfile(member) if member.size <= limit else None
                 sample[extension] = TOO_LARGE if opened is None else opened.read()
@@ -51,13 +153,8 @@ def samples(file: Place, wanted: Callable[[str], bool], limit: int) -> Iterator[
 
 
 def field(sample: Sample, name: str) -> str | None:
-    """A sample's label or group: the text of the member with this extension, or this key of its `json`."""
+    """A sample's label or group: that in the member with this extension, or under this key of its `json`."""
     member = sample.get(name.lower())
     if member is not None:
-        return member.decode("utf-8", "replace").strip() or None
-    try:
-        values: object = json.loads(sample.get("json") or b"{}")
-    except ValueError:
-        return None
-    value: Any = cast("dict[str, Any]", values).get(name) if isinstance(values, dict) else None
-    return None if value is None or isinstance(value, (dict, list)) else str(value)
+        return canonical(member)
+    return canonical((json_object(sample.get("json") or b"") or {}).get(name))

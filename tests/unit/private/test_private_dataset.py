@@ -102,7 +102,7 @@ def test_a_record_without_group_casts_no_vote(tmp_path):
     path = write_parquet(tmp_path / "p.parquet", columns)
     records = load_all(DataConfig(path=path, group_column="user"), unit="group", num_shards=3)
     by_index = {r.index: (r.group, r.problem) for r in records}
-    assert by_index == {0: (None, dataset.MISSING_GROUP), 1: ("7.0", None), 2: (None, dataset.MISSING_GROUP)}
+    assert by_index == {0: (None, dataset.MISSING_GROUP), 1: ("7", None), 2: (None, dataset.MISSING_GROUP)}
 
 
 def test_struct_layout_reads_bytes_and_else_the_path_beside_the_file(tmp_path):

@@ -3,6 +3,7 @@
 import io
 import json
 import tarfile
+from itertools import groupby
 
 import pytest
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from spti_ray.config import DataConfig
 from spti_ray.places import place as place_of
 from spti_ray.private import dataset
+from spti_ray.private.damage import Damaged
 from spti_ray.private.dataset import UNLISTED_LABEL, load_shard, shard_of_group
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE
 from spti_ray.private.source import DataError, describe, fingerprint
@@ -137,14 +139,14 @@ NAMES = st.text(st.sampled_from("ab1"), min_size=1, max_size=2)
 
 
 @given(st.lists(st.tuples(NAMES, NAMES, st.sampled_from(["png", "cls", "json", "seg.png"]), st.binary(max_size=8))))
-def test_samples_are_runs_of_members_with_one_key(tmp_path_factory, members):
+def test_samples_are_runs_of_members_with_one_key_that_comes_once(tmp_path_factory, members):
     path = tmp_path_factory.mktemp("tars") / "0.tar"
     path.write_bytes(tar_bytes([(f"{folder}/{stem}.{ending}", content) for folder, stem, ending, content in members]))
-    expected: list[dict[str, bytes]] = []
-    key = None
-    for folder, stem, ending, content in members:
-        if (folder, stem) != key:
-            expected.append({})
-            key = (folder, stem)
-        expected[-1].setdefault(ending, content)
-    assert list(samples(place_of(str(path)), lambda extension: True, 100)) == expected
+    runs = [(key, list(run)) for key, run in groupby(members, key=lambda member: member[:2])]
+    endings = [[ending for _, _, ending, _ in run] for _, run in runs]
+    if len({key for key, _ in runs}) < len(runs) or any(len(set(names)) < len(names) for names in endings):
+        with pytest.raises(Damaged):
+            list(samples(place_of(str(path)), lambda extension: True, 100))
+    else:
+        expected = [{ending: content for _, _, ending, content in run} for _, run in runs]
+        assert list(samples(place_of(str(path)), lambda extension: True, 100)) == expected

@@ -85,11 +85,14 @@ def test_no_more_is_unpacked_than_an_image_may_have(tmp_path):
     assert found == UNREADABLE_FILE or len(found) <= 100
 
 
-def test_of_members_with_one_name_the_last_is_the_record(tmp_path):
+def test_two_members_with_one_name_are_refused(tmp_path):
+    """Whichever counted would be one that damage to the other's name brought to light."""
     with pytest.warns(UserWarning, match="Duplicate"):
-        content = zip_bytes([("0.png", png(10)), ("0.png", png(20))])
+        content = zip_bytes([("CANARY.png", png(10)), ("CANARY.png", png(20))])
     (tmp_path / "d.zip").write_bytes(content)
-    assert values(load_shard(DataConfig(path=str(tmp_path / "d.zip")), "record", 0, 1, ALL)) == [20]
+    with pytest.raises(DataError, match="two members of a zip file have one name") as caught:
+        describe(DataConfig(path=str(tmp_path / "d.zip")))
+    assert "CANARY" not in str(caught.value) and "\n" not in str(caught.value)
 
 
 def test_what_is_no_zip_file_of_images_is_refused_before_a_model_loads(place):
