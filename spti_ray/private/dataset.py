@@ -31,7 +31,7 @@ from spti_ray.private.tars import Sample, field, samples
 from spti_ray.types import SINGLE_LABEL, ImageArray
 
 READER_VERSION = 2
-"""Moves whenever the same files give other records, labels or groups: what was cached of them is made again."""
+"""Moves whenever the same files give other records, labels, groups or pixels: what was cached of them is made again."""
 
 UNLISTED_LABEL = "no listed label"
 MISSING_GROUP = "no group"

@@ -1,21 +1,28 @@
 # pyright: strict
 """Zip files of images: a folder of images in one file. Members are read one by one and never unpacked to disk.
 
-What the directory says of one member decides about that one alone. Two members with one name are refused: whichever
-counted would be one that the other's damage brought to light.
+What the directory says of one member decides about that one alone. A directory that is not where the file's end says,
+or has not as many entries, is refused: Python would look for all members at another place. So are two members with one
+name: whichever counted would be one that the other's damage brought to light.
 """
 
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 from spti_ray.places import Place
 from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import FILE_TOO_LARGE, UNREADABLE_FILE
 
 ZIP_SUFFIX = ".zip"
+
+_END_64, _LOCATOR_64 = 56, 20
+_LONGEST_END = _END_64 + _LOCATOR_64 + 22 + 65_535
+"""Bytes of what stands at a zip file's end: records for large files, their place, and the end itself with a comment."""
 
 
 def image_members(archive: zipfile.ZipFile, suffixes: frozenset[str]) -> list[zipfile.ZipInfo]:
@@ -32,18 +39,35 @@ def image_members(archive: zipfile.ZipFile, suffixes: frozenset[str]) -> list[zi
     return [named[name] for name in sorted(named, key=lambda name: name.encode("utf-8", "surrogatepass"))]
 
 
-def num_images(file: Place, suffixes: frozenset[str]) -> int:
-    """How many images a zip file has, from the directory at its end. Raises zipfile.BadZipFile and OSError."""
+@contextmanager
+def _archive(file: Place) -> Generator[zipfile.ZipFile]:
+    """The file, with a directory that is whole. Raises zipfile.BadZipFile, OSError and Damaged."""
     with file.open() as opened, zipfile.ZipFile(opened) as archive:
+        size: int = opened.size()
+        opened.seek(max(0, size - _LONGEST_END))
+        end: bytes = opened.read()
+        at = end.rfind(b"PK\5\6")
+        count, length, start = struct.unpack_from("<HII", end, at + 10)
+        if at >= _END_64 + _LOCATOR_64 and end.startswith(b"PK\6\7", at - _LOCATOR_64):  # many members, or large ones
+            at -= _END_64 + _LOCATOR_64
+            count, length, start = struct.unpack_from("<QQQ", end, at + 32)
+        if start + length != size - len(end) + at or count != len(archive.infolist()):
+            raise Damaged("a zip file is damaged or has bytes put before it; make it again")
+        yield archive
+
+
+def num_images(file: Place, suffixes: frozenset[str]) -> int:
+    """How many images a zip file has, from the directory at its end. Raises what `_archive` raises."""
+    with _archive(file) as archive:
         return len(image_members(archive, suffixes))
 
 
 def images(file: Place, suffixes: frozenset[str], wanted: range, limit: int) -> Iterator[tuple[int, str, bytes | str]]:
     """Yield (place among the file's images, name, bytes or a problem) of the wanted images.
 
-    Raises zipfile.BadZipFile and OSError if there is no directory of members, and Damaged.
+    Raises what `_archive` raises.
     """
-    with file.open() as opened, zipfile.ZipFile(opened) as archive:
+    with _archive(file) as archive:
         members = image_members(archive, suffixes)
         for position in wanted:
             member = members[position]

@@ -82,6 +82,13 @@ def test_a_database_that_is_cut_short_is_refused_and_ends_no_process(database, t
     assert "not an LMDB database that can be read" in refusal(database)
 
 
+def test_a_database_with_fewer_records_than_it_says_is_an_error(database, monkeypatch):
+    monkeypatch.setattr(dataset.lmdbs, "num_values", lambda file: 60)
+    with pytest.raises(DataError, match="an LMDB database has fewer records than it says") as caught:
+        list(load_shard(database, "record", 0, 1, ALL))
+    assert CANARY not in str(caught.value) and caught.value.__context__ is None
+
+
 def test_what_can_not_be_read_is_refused_before_a_model_loads(tmp_path, database, monkeypatch):
     assert "no records" in refusal(DataConfig(path=write(tmp_path / "none", {})))
     (tmp_path / "data.mdb").write_bytes(CANARY.encode() * 5000)

@@ -10,6 +10,7 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.places import place as place_of
+from spti_ray.private import metadata
 from spti_ray.private.dataset import MISSING_GROUP, UNLISTED_LABEL, load_shard, shard_of_group
 from spti_ray.private.source import DataError, describe, fingerprint
 from tests.unit.private.conftest import png, values
@@ -90,6 +91,83 @@ def test_a_row_that_can_not_be_read_does_not_stop_the_others(place):
     write("metadata.jsonl", b"\n".join([jsonl([{"file_name": "1.png", "label": "a"}]), *bad]))
     (record,) = load_shard(DataConfig(path=path, label_column="label"), "record", 0, 1, ("a", "b"))
     assert record.label == "a" and record.problem is None
+
+
+def labels_of(place, name: str, content: bytes, count: int = 6) -> list[str | None]:
+    path, write = place
+    for i in range(count):
+        write(f"i{i}.png", png(10 * i))
+    write(name, content)
+    data = DataConfig(path=path, label_column="label")
+    describe(data, label_names=("a", "b"))
+    return [record.label for record in load_shard(data, "record", 0, 1, ("a", "b"))]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [b'i2.png,"a', b'i2.png,a,"', b'"i2.png,a', b'i2.png,"a""', b'i2.png,"\xff,a', b'i2.png,"' + b"x" * 200_000],
+    ids=range(6),
+)
+def test_an_unbalanced_quote_costs_its_row_the_columns_and_no_other(tmp_path_factory, row):
+    """Also in a column that nobody uses."""
+    rows = [b"file_name,label,note", *(b"i%d.png,a,n" % i for i in range(6))]
+    rows[3] = row
+    place = local(tmp_path_factory)
+    assert labels_of(place, "metadata.csv", b"\n".join(rows)) == ["a", "a", None, "a", "a", "a"]
+
+
+@pytest.mark.parametrize(
+    "cell", [b"x" * 200_000, b'"' + b"x," * 100_000 + b'"', b"x\0y", b"x\ry", "x\u2028y\x85z".encode()]
+)
+def test_a_cell_may_be_long_and_hold_what_ends_lines_elsewhere(tmp_path_factory, cell):
+    limit = csv.field_size_limit()
+    rows = b"\n".join([b"file_name,note,label", b"i0.png," + cell + b",a", b"i1.png,n,b"])
+    assert labels_of(local(tmp_path_factory), "metadata.csv", rows, 2) == ["a", "b"]
+    assert csv.field_size_limit() == limit, "a setting of the whole process"
+
+
+def test_cells_are_what_pythons_csv_reads_of_a_line():
+    quoted = 'i0.png,"a ""note"", with a comma",b "c",d"e,"f"g'
+    assert (
+        metadata.split(quoted)
+        == next(csv.reader([quoted]))
+        == ["i0.png", 'a "note", with a comma', 'b "c"', 'd"e', "fg"]
+    )
+
+
+def test_lines_may_end_as_on_windows_and_a_name_be_no_utf8(tmp_path_factory):
+    rows = b"\xef\xbb\xbffile_name,label\r\n\xff.png,b\r\ni0.png,a\r\ni1.png,b"
+    assert labels_of(local(tmp_path_factory), "metadata.csv", rows, 2) == ["a", "b"]
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        b'{"file_name": "i2.png", "label": "a", "note": ' + b"[" * 100_000,
+        b'{"file_name": "i2.png", "label": "a", "note": ' + b'{"a":' * 100_000,
+        b'{"file_name": "i2.png", "label": "a", "note": ' + b"9" * 5_000 + b"}",
+        b'{"file_name": "i2.png", "label": NaN}',
+        b'{"file_name": "i2.png", "label": 1e999}',
+        b'{"file_name": "i2.png", "label": {"a": "a"}}',
+        b'{"file_name": "i2.png", "lab',
+    ],
+    ids=range(7),
+)
+def test_a_row_of_jsonl_that_is_no_row_costs_its_image_the_columns_and_no_other(tmp_path_factory, row):
+    rows = [b'{"file_name": "i%d.png", "label": "a", "note": "\xe2\x80\xa8\\n"}' % i for i in range(6)]
+    rows[2] = row
+    assert labels_of(local(tmp_path_factory), "metadata.jsonl", b"\n".join(rows)) == ["a", "a", None, "a", "a", "a"]
+
+
+@pytest.mark.parametrize("first", [b'{"file_name": "i0.png"}', b'{"label": "a"}', b"{", b""])
+def test_the_first_row_does_not_say_which_columns_there_are(tmp_path_factory, first):
+    rows = [first, *(b'{"file_name": "i%d.png", "label": "b"}' % i for i in range(1, 3))]
+    assert labels_of(local(tmp_path_factory), "metadata.jsonl", b"\n".join(rows), 3) == [None, "b", "b"]
+
+
+def local(tmp_path_factory):
+    root = tmp_path_factory.mktemp("data")
+    return str(root), lambda name, content: (root / name).write_bytes(content)
 
 
 def test_the_fingerprint_notices_another_label(data, place):

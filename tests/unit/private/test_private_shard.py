@@ -18,6 +18,7 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
+from spti_ray.private import shard as shard_module
 from spti_ray.private import standings
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import ShardError
@@ -282,6 +283,13 @@ def test_the_cache_replaces_prepare(data, tmp_path):
     (file,) = cache.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert CANARY.encode() not in file.read_bytes()
+
+
+def test_views_that_an_older_reader_made_are_made_again(data, tmp_path, monkeypatch):
+    cache = tmp_path / "c"
+    shard(data, cache=cache).prepare(Engines().embed_images)
+    monkeypatch.setattr(shard_module, "READER_VERSION", shard_module.READER_VERSION + 1)
+    assert not shard(data, cache=cache).load_views()
 
 
 def test_a_cache_of_something_else_is_not_taken(data, tmp_path):

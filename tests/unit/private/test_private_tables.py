@@ -2,6 +2,7 @@
 
 import io
 import json
+import struct
 from pathlib import Path
 
 import datasets
@@ -187,3 +188,144 @@ def test_a_link_out_of_the_folder_is_not_followed(tmp_path):
     data = DataConfig(path=str(tmp_path / "data" / "t.parquet"))
     (record,) = load_shard(data, "record", 0, 1, ALL)
     assert record.problem == UNREADABLE_FILE
+
+
+def read_all(data: DataConfig, unit="record", labels=ALL):
+    records = [record for shard in range(2) for record in load_shard(data, unit, shard, 2, labels)]
+    return sorted(records, key=lambda record: record.index)
+
+
+def write_as(kind: str, root: Path, table: pa.Table) -> DataConfig:
+    """One file, as Parquet or as `datasets` saves it."""
+    if kind == "parquet":
+        pq.write_table(table, root / "d.parquet")
+    else:
+        with pa.OSFile(str(root / "d.arrow"), "wb") as file, pa.ipc.new_stream(file, table.schema) as stream:
+            stream.write_table(table, max_chunksize=2)
+        (root / "state.json").write_text(json.dumps({"_data_files": [{"filename": "d.arrow"}]}))
+    return DataConfig(path=str(root), label_column="label", group_column="user")
+
+
+ODD = {
+    "text that is no UTF-8": pa.array([b"a", b"\xff\xfea", b"a"], pa.binary()).view(pa.string()),
+    "a day that Python has not": pa.array([7, 2**31 - 1, 7], pa.date32()),
+    "a time that Python has not": pa.array([7, 2**62, 7], pa.timestamp("ms")),
+    "billionths of a second": pa.array([7, 2**60 + 1, 7], pa.timestamp("ns")),
+    "a text of a million letters": pa.array(["a", "x" * 10**6, "a"]),
+}
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+@pytest.mark.parametrize("odd", ODD)
+def test_a_cell_that_can_not_be_read_is_its_rows_own(tmp_path, kind, odd):
+    column = ODD[odd]
+    data = write_as(kind, tmp_path, pa.table({"image": [png(i) for i in range(3)], "label": column, "user": column}))
+    found = read_all(data, "group")
+    assert len(found) == 3 and all(record.problem is None for record in found if record.index != 1)
+    groups = {record.index: record.group for record in found}
+    assert groups[0] == groups[2] != groups[1]
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_an_image_that_can_not_be_taken_from_its_cell_is_its_rows_own(tmp_path, kind):
+    paths = pa.array([b"a.png", b"\xff.png", b"\0"], pa.binary()).view(pa.string())
+    structs = pa.StructArray.from_arrays([pa.nulls(3, pa.binary()), paths], ["bytes", "path"])
+    (tmp_path / "a.png").write_bytes(png(10))
+    for images in (paths, structs):
+        data = write_as(kind, tmp_path, pa.table({"image": images, "label": ["a"] * 3, "user": ["u"] * 3}))
+        path = data.path if kind == "arrow" else f"{data.path}/d.parquet"
+        (tmp_path / "a.png").rename(tmp_path / ".hidden") if kind == "arrow" else None
+        found = read_all(data.model_copy(update={"path": path}))
+        assert {record.problem for record in found[1:]} == {UNREADABLE_FILE}
+        (tmp_path / ".hidden").rename(tmp_path / "a.png") if kind == "arrow" else None
+
+
+def outcome(data: DataConfig, where: Path) -> list[int] | str:
+    try:
+        describe(data)
+        return values(read_all(data))
+    except DataError as error:
+        assert CANARY not in str(error) and "\n" not in str(error) and error.__context__ is None
+        return str(error).replace(str(where), "")
+
+
+def three(tmp_path, kind: str, **options) -> tuple[DataConfig, Path]:
+    columns = {"image": [png(i) for i in range(6)], "label": [CANARY] * 6, "user": ["u"] * 6}
+    data = write_as(kind, tmp_path, pa.table(columns))
+    if options:
+        pq.write_table(pa.table(columns), tmp_path / "d.parquet", **options)
+    return data, tmp_path / ("d.parquet" if kind == "parquet" else "d.arrow")
+
+
+def test_a_stream_that_ends_without_its_end_is_an_error_wherever_it_is_cut(tmp_path):
+    """PyArrow takes the end of the file for the end of the stream."""
+    data, file = three(tmp_path, "arrow")
+    raw = file.read_bytes()
+    assert outcome(data, tmp_path) == [0, 1, 2, 3, 4, 5]
+    with pa.OSFile(str(file)) as opened:
+        reader = pa.ipc.open_stream(opened)
+        ends = [reader.read_next_batch() and opened.tell() for _ in range(3)]
+    for cut in (*ends, len(raw) - 4, len(raw) - 1, ends[0] + 100, 100, 0):
+        file.write_bytes(raw[:cut])
+        assert isinstance(outcome(data, tmp_path), str), cut
+    for more in (raw, b"\0"):
+        file.write_bytes(raw + more)
+        assert "an Arrow file is damaged or lacks its end" in outcome(data, tmp_path)
+    file.write_bytes(raw[: ends[0] + 4] + bytes(4) + raw[ends[0] + 8 :])  # the length of the second batch's head
+    assert "an Arrow file is damaged or lacks its end" in outcome(data, tmp_path)
+
+
+def test_a_place_outside_of_the_data_is_an_error_and_not_looked_at(tmp_path):
+    data, file = three(tmp_path, "arrow")
+    raw = bytearray(file.read_bytes())
+    lengths = [len(png(i)) for i in range(2)]
+    at = raw.index(struct.pack("<iii", 0, lengths[0], sum(lengths)))
+    for place in (2**30, -5, sum(lengths) + 50):
+        raw[at + 4 : at + 8] = struct.pack("<i", place)
+        file.write_bytes(raw)
+        assert isinstance(outcome(data, tmp_path), str)
+
+
+def test_a_page_that_does_not_fit_its_check_sum_is_an_error(tmp_path):
+    """Without one a flipped length would shift the rows that follow it."""
+    plain = {"compression": "none", "use_dictionary": False, "write_statistics": False}
+    data, file = three(tmp_path, "parquet", write_page_checksum=True, **plain)
+    raw = file.read_bytes()
+    at = raw.index(b"\x89PNG")
+    for place in (at - 4, at + 20):
+        file.write_bytes(raw[:place] + bytes([raw[place] ^ 2]) + raw[place + 1 :])
+        assert "failed" in outcome(data, tmp_path)
+
+
+def test_rows_that_the_footer_does_not_know_or_are_not_there_are_an_error(tmp_path, monkeypatch):
+    data, _ = three(tmp_path, "parquet")
+    original = pq.ParquetFile.iter_batches
+
+    def fewer(self, *args, **kwargs):
+        yield from (batch.slice(1) for batch in original(self, *args, **kwargs))
+
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", fewer)
+    assert "a Parquet file has other rows than its footer says" in outcome(data, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "told"),
+    [
+        (b"[" * 100_000, "has a state.json that can't be read"),
+        (b'{"_data_files"', "has a state.json that can't be read"),
+        (b'{"n": ' + b"9" * 5_000 + b"}", "has a state.json that can't be read"),
+        (b'{"_data_files": [{"filename": "d.arrow"}, {"filename": "d.arrow"}]}', "lists a file twice"),
+    ],
+    ids=range(4),
+)
+def test_a_state_that_can_not_be_read_or_lists_a_file_twice_is_refused(tmp_path, written, told):
+    data, _ = three(tmp_path, "arrow")
+    (tmp_path / "state.json").write_bytes(written)
+    assert told in outcome(data, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_names_of_classes_that_can_not_be_read_are_none(tmp_path, kind):
+    table = pa.table({"image": [png(1)], "label": [1], "user": ["u"]})
+    table = table.replace_schema_metadata({b"huggingface": b"[" * 100_000})
+    assert [record.label for record in read_all(write_as(kind, tmp_path, table), labels=("1",))] == ["1"]

@@ -1,5 +1,6 @@
 """WebDataset shards and folders of images, here and in object storage: each record once, and nothing told of it."""
 
+import gzip
 import io
 import json
 import tarfile
@@ -16,7 +17,7 @@ from spti_ray.private.damage import Damaged
 from spti_ray.private.dataset import UNLISTED_LABEL, load_shard, shard_of_group
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE
 from spti_ray.private.source import DataError, describe, fingerprint
-from spti_ray.private.tars import samples
+from spti_ray.private.tars import archive, next_member, samples
 from tests.unit.private.conftest import png, values
 
 ALL = ("all",)
@@ -133,6 +134,117 @@ def test_a_folder_of_images_is_read_from_wherever_it_is(place):
     assert values(record for record in records if record.image is not None) == [20, 10]
     write("dog/5.png", png(50))
     assert fingerprint(describe(data)) != before
+
+
+SAMPLES = [sample(f"{i}", 10 * i, "cat", f"{CANARY}-{i}") for i in range(5)]
+WHOLE = tar_bytes([member for members in SAMPLES for member in members])
+
+
+def outcome(tmp_path, content: bytes, name: str = "0.tar") -> list[int] | str:
+    """The values of the samples with a label, or the one line about why there are none."""
+    (tmp_path / name).write_bytes(content)
+    data = DataConfig(path=str(tmp_path / name), label_column="cls")
+    try:
+        return values(record for record in load_shard(data, "record", 0, 1, ("cat", "dog")) if record.image is not None)
+    except DataError as error:
+        assert CANARY not in str(error) and "\n" not in str(error) and error.__context__ is None
+        return str(error).replace(str(tmp_path), "")
+
+
+def starts() -> list[int]:
+    with tarfile.open(fileobj=io.BytesIO(WHOLE)) as tar:
+        return [member.offset for member in tar.getmembers()]
+
+
+@pytest.mark.parametrize("number", [0, 3, 4, 7, 14])
+@pytest.mark.parametrize("damage", ["flip", "zero", "check sum"])
+def test_a_damaged_header_is_an_error_and_not_the_end(tmp_path, number, damage):
+    content, at = bytearray(WHOLE), starts()[number]
+    if damage == "flip":
+        content[at + 3] ^= 4
+    elif damage == "zero":
+        content[at : at + 512] = bytes(512)
+    else:
+        content[at + 148 : at + 156] = b"0000000\0"
+    told = "is damaged or lacks its end" if number else "is not a tar file of samples"
+    assert told in outcome(tmp_path, bytes(content))
+
+
+def test_an_archive_without_its_end_is_an_error_wherever_it_is_cut(tmp_path):
+    end = starts()[-1] + 1024
+    assert outcome(tmp_path, WHOLE) == [0, 10, 20, 30, 40]
+    assert outcome(tmp_path, WHOLE[: end + 1024]) == [0, 10, 20, 30, 40]  # the two blocks that mark it
+    for cut in (1, 300, 512, 700, *starts()[1:4], end - 1, end, end + 511, end + 512, end + 1023):
+        assert (
+            "can't be read" in (found := outcome(tmp_path, WHOLE[:cut])) or "failed" in found or "tar file" in found
+        ), cut
+    assert "lacks its end" in outcome(tmp_path, WHOLE + WHOLE), (
+        "one after the other, of which tar reads the first alone"
+    )
+
+
+def test_what_is_packed_is_read_to_its_check_sum(tmp_path):
+    packed = gzip.compress(WHOLE)
+    assert outcome(tmp_path, packed, "0.tar.gz") == [0, 10, 20, 30, 40]
+    stored = gzip.compress(WHOLE, compresslevel=0)  # where a flipped byte unpacks
+    at = stored.index(b"cat")
+    for content in (stored[:at] + b"dog" + stored[at + 3 :], packed[:-4], packed[:-8], packed[: len(packed) // 2]):
+        assert isinstance(outcome(tmp_path, content, "0.tar.gz"), str)
+    for i in range(0, len(packed), 7):
+        content = bytearray(packed)
+        content[i] ^= 32
+        found = outcome(tmp_path, bytes(content), "0.tar.gz")
+        assert isinstance(found, str) or found == [0, 10, 20, 30, 40], "of the file's own name and time there is no sum"
+
+
+@pytest.mark.parametrize("suffix", ["bz2", "xz"])
+def test_other_ways_of_packing_are_known_by_their_content(tmp_path, suffix):
+    assert outcome(tmp_path, tar_bytes(SAMPLES[1], f"w:{suffix}")) == [10]
+    assert isinstance(outcome(tmp_path, tar_bytes(SAMPLES[1], f"w:{suffix}")[:-20]), str)
+
+
+def test_a_key_that_comes_back_is_refused(tmp_path):
+    """Without the sample between them its two parts would be one."""
+    x, y = sample("x", 10), sample("y", 20)
+    assert "a key of a tar file comes back" in outcome(tmp_path, tar_bytes([*x[:2], *y, x[2]]))
+    assert "a key of a tar file comes back" in outcome(tmp_path, tar_bytes([*x, *y, *x]))
+    assert "two members with one extension" in outcome(tmp_path, tar_bytes([*x, *x]))
+    assert outcome(tmp_path, tar_bytes([*x, *y])) == [10, 20]
+
+
+def test_a_size_that_no_check_sum_covers_is_no_size(tmp_path):
+    """An extended header is content: a flipped digit of a size in it would swallow the next member."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for name, content in (member for members in SAMPLES for member in members):
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            if name == "1.cls":
+                member.pax_headers = {"size": str(len(content) + 1024)}
+            tar.addfile(member, io.BytesIO(content))
+    assert "damaged" in outcome(tmp_path, buffer.getvalue())
+
+
+@pytest.mark.parametrize(
+    "bad", [b"[" * 100_000, b'{"user":' * 100_000, b"9" * 5_000, b'{"user": ' + b"9" * 5_000 + b"}", b"\xff"]
+)
+def test_no_json_of_a_sample_ends_the_run(tmp_path, bad):
+    members = [*sample("1", 10), ("2.json", bad), ("2.png", png(20)), *sample("3", 30)]
+    (tmp_path / "0.tar").write_bytes(tar_bytes(members))
+    data = DataConfig(path=str(tmp_path / "0.tar"), group_column="user")
+    records = [record for shard in range(2) for record in load_shard(data, "group", shard, 2, ALL)]
+    assert sorted((record.index, record.group, record.problem) for record in records) == [
+        (0, "u0", None),
+        (1, None, dataset.MISSING_GROUP),
+        (2, "u0", None),
+    ]
+
+
+def test_headers_of_members_are_not_kept(tmp_path):
+    (tmp_path / "0.tar").write_bytes(WHOLE)
+    with archive(place_of(str(tmp_path / "0.tar"))) as tar:
+        while next_member(tar):
+            assert not tar.members
 
 
 NAMES = st.text(st.sampled_from("ab1"), min_size=1, max_size=2)
