@@ -10,6 +10,7 @@ from __future__ import annotations
 import difflib
 import importlib.util
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any, Literal
 
@@ -36,6 +37,9 @@ Unit = Literal["record", "group"]
 Kind = Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"]
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+
+_AT_ONCE = 16
+"""Files whose schemas are asked for at once."""
 
 _NO_COLUMNS: dict[Kind, str] = {"folder": "a folder without one", "zip": "a zip file", "lmdb": "an LMDB database"}
 """Kinds whose records have no columns, and so no group; a folder may have a file of them."""
@@ -99,14 +103,13 @@ def _check_metadata(data: DataConfig, table: Place, unit: Unit, needs_labels: bo
     """Without a label column, labels are the first folders."""
     if unit == "group" and data.group_column is None:
         raise DataError("data.group_column: must be set, since privacy.unit is group")
-    names = None
-    with suppress(Exception):  # whose texts may quote the file
-        needed_columns = (metadata.FILE_NAME, data.label_column, data.group_column)
-        names = metadata.columns(table, [column for column in needed_columns if column is not None])
-    if names is None or metadata.FILE_NAME not in names:
-        raise DataError(f"data.path: {table.name} in {data.path!r} has no column {metadata.FILE_NAME!r}; make it again")
     needed = {"label_column": data.label_column if needs_labels else None}
     needed["group_column"] = data.group_column if unit == "group" else None
+    names = None
+    with suppress(Exception):  # whose texts may quote the file
+        names = metadata.columns(table, {metadata.FILE_NAME, *filter(None, needed.values())})
+    if names is None or metadata.FILE_NAME not in names:
+        raise DataError(f"data.path: {table.name} in {data.path!r} has no column {metadata.FILE_NAME!r}; make it again")
     for field, column in needed.items():
         if column is not None and column not in names:
             raise DataError(f"data.{field}: {table.name} has no column {column!r}; {_suggest(column, names)}")
@@ -151,28 +154,32 @@ def _check_lmdbs(data: DataConfig, files: Sequence[Place]) -> None:
 
 
 def _check_parquet(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
-    schemas: list[Any] = []
-    schema, num_rows = None, 0
+    schemas, counts = None, [0]
     try:
-        for found in files:
-            with found.open() as opened, parquet.ParquetFile(opened) as file:
-                schemas.append(file.schema_arrow)
-                if not num_rows:
-                    schema, num_rows = schema or file.schema_arrow, file.metadata.num_rows
+        # A remote file's foot takes several answers of the store.
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            schemas, counts = zip(*threads.map(_foot, files), strict=True)
     except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
-        schema = None
-    if schema is None:
+        schemas = None
+    if schemas is None:
         raise DataError(f"data.path: {data.path!r} is not a Parquet file; give a folder of images or a Parquet file")
-    _check_columns(data, "Parquet file", schema, unit, label_names)
+    _check_columns(data, "Parquet file", schemas[0], unit, label_names)
     _check_one_type(data, schemas, unit, label_names)
-    if not num_rows:
+    if not any(counts):
         raise DataError(f"data.path: the Parquet file {data.path!r} has no rows")
+
+
+def _foot(file: Place) -> tuple[Any, int]:
+    """A Parquet file's schema, and how many rows it has."""
+    with file.open() as opened, parquet.ParquetFile(opened) as table:
+        return table.schema_arrow, table.metadata.num_rows
 
 
 def _check_datasets(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
     schemas, there = None, True
     try:
-        schemas = [arrow_schema(file) for file in files]
+        with ThreadPoolExecutor(_AT_ONCE) as threads:
+            schemas = list(threads.map(arrow_schema, files))
         # In object storage the first row comes with a whole batch of images.
         there = files[0].remote or any(next(arrow_rows(file, ()), None) is not None for file in files)
     except Exception:  # noqa: BLE001 PyArrow's texts may quote the file

@@ -114,8 +114,8 @@ def arrow_rows(file: Place, columns: Sequence[str]) -> Iterator[tuple[int, Any, 
     first = 0
     with file.open_mapped() as opened, arrow.ipc.open_stream(opened, options=options) as stream:
         for batch in stream:
-            for column in batch.columns:
-                _validate(column)
+            for column in columns:
+                _validate(batch.column(column))
             for place in range(batch.num_rows):
                 yield first + place, batch, place
             first += batch.num_rows
@@ -134,17 +134,21 @@ def _tail(file: Place) -> bytes:
 def _validate(array: Any) -> None:
     """Raise what PyArrow raises if a value's place is outside of the array's data: to look there may end the process.
 
-    Of texts the places alone: one that is no UTF-8 is its row's own.
+    Of the values nothing else is asked: a text that is no UTF-8 is its row's own.
     """
     kind = array.type
+    array.validate()
     if types.is_struct(kind):
-        array.validate()
         for number in range(kind.num_fields):
             _validate(array.field(number))
-        return
-    for texts, plain in ((types.is_string, arrow.binary()), (types.is_large_string, arrow.large_binary())):
-        array = array.view(plain) if texts(kind) else array
-    array.validate(full=not types.is_string_view(kind))
+    elif types.is_dictionary(kind):
+        _validate(array.dictionary)
+    else:
+        for layout in ("string", "large_string", "string_view"):
+            if getattr(types, f"is_{layout}")(kind):
+                array = array.view(getattr(arrow, layout.replace("string", "binary"))())
+        if any(getattr(types, f"is_{layout}")(array.type) for layout in ("binary", "large_binary", "binary_view")):
+            array.validate(full=True)
 
 
 def cell(batch: Any, column: str | None, place: int) -> str | None:

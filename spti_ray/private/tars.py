@@ -40,8 +40,8 @@ _PACKED: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
 )
 _BLOCK = 512
 _CHUNK = 1 << 16
-_USTAR_LIMIT = 8 << 30
-"""Sizes below this fit into a header with a check sum, and stand in an extended one, which has none, by damage only."""
+_SUMMED_LIMIT = 8 << 30
+"""Sizes below this stand in the part of a header that has a check sum; an extended one can only repeat them."""
 
 
 # Python's type stubs lack it: a block of zeros where a header is looked for.
@@ -53,16 +53,25 @@ def _damaged() -> Damaged:
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header; one that is damaged or cut short is an error, and not the archive's end."""
+    """A member's header; one that is damaged or cut short is an error, and not the archive's end.
+
+    `summed_size`: the size that stands in the part of it that has a check sum.
+    """
+
+    summed_size: int | None = None
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Any:
         try:
-            return super().fromtarfile(tarfile)
+            found: Any = super().fromtarfile(tarfile)
         except _EndOfArchive:
             raise
         except HeaderError:
             raise _damaged() from None
+        # Called for the header itself first, and then for an extended one that was before it and may change it.
+        if found.summed_size is None:
+            found.summed_size = found.size
+        return found
 
 
 class _Raw(io.RawIOBase):
@@ -100,7 +109,7 @@ def archive(file: Place) -> Generator[Any]:
 
 def next_member(tar: Any) -> tarfile.TarInfo | None:
     """The next member; None once the end marker, zeros after it, and nothing else have been read."""
-    member: tarfile.TarInfo | None = tar.next()
+    member: _Header | None = tar.next()
     tar.members.clear()  # or every header is kept
     if member is None:
         # One block of zeros has been read. A second one must follow, or a header was overwritten.
@@ -112,7 +121,7 @@ def next_member(tar: Any) -> tarfile.TarInfo | None:
         if count < _BLOCK:
             raise _damaged()
         return None
-    if "size" in member.pax_headers and member.size < _USTAR_LIMIT:
+    if "size" in member.pax_headers and member.size < _SUMMED_LIMIT and member.size != member.summed_size:
         raise _damaged()
     return member
 

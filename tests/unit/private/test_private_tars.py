@@ -214,15 +214,17 @@ def test_a_key_that_comes_back_is_refused(tmp_path):
 
 def test_a_size_that_no_check_sum_covers_is_no_size(tmp_path):
     """An extended header is content: a flipped digit of a size in it would swallow the next member."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w") as tar:
-        for name, content in (member for members in SAMPLES for member in members):
-            member = tarfile.TarInfo(name)
-            member.size = len(content)
-            if name == "1.cls":
-                member.pax_headers = {"size": str(len(content) + 1024)}
-            tar.addfile(member, io.BytesIO(content))
-    assert "damaged" in outcome(tmp_path, buffer.getvalue())
+    for more, expected in ((0, [0, 10, 20, 30, 40]), (1024, None)):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as tar:
+            for name, content in (member for members in SAMPLES for member in members):
+                member = tarfile.TarInfo(name)
+                member.size = len(content)
+                if name == "1.cls":
+                    member.pax_headers = {"size": str(len(content) + more)}
+                tar.addfile(member, io.BytesIO(content))
+        found = outcome(tmp_path, buffer.getvalue())
+        assert found == expected or (expected is None and "is damaged or lacks its end" in found)
 
 
 @pytest.mark.parametrize(
