@@ -170,6 +170,14 @@ def test_a_damaged_header_is_an_error_and_not_the_end(tmp_path, number, damage):
     assert told in outcome(tmp_path, bytes(content))
 
 
+def test_a_damaged_header_of_a_last_and_empty_member_is_an_error_too(tmp_path):
+    """Nothing but zeros comes after it."""
+    content = bytearray(tar_bytes([*SAMPLES[1], ("1.txt", b"")]))
+    assert outcome(tmp_path, bytes(content)) == [10]
+    content[content.index(b"1.txt")] ^= 4
+    assert "is damaged or lacks its end" in outcome(tmp_path, bytes(content))
+
+
 def test_an_archive_without_its_end_is_an_error_wherever_it_is_cut(tmp_path):
     end = starts()[-1] + 1024
     assert outcome(tmp_path, WHOLE) == [0, 10, 20, 30, 40]
