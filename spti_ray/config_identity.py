@@ -16,7 +16,10 @@ from pydantic import BaseModel
 
 from spti_ray.config import Config
 
-BEFORE: dict[str, Any] = {}
+BEFORE: dict[str, Any] = {
+    "data.follow_links": True,
+    "data.format": None,
+}
 """Settings that came after build ab5e8e4 and may not change within a run: what builds without them did.
 
 Whoever adds a setting adds it here by its flat name, in its JSON form; or, if a run may go on with another value, to

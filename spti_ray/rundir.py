@@ -18,6 +18,7 @@ import json
 import os
 import secrets
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -152,9 +153,12 @@ class RunDir:
         return len(log.read_bytes().splitlines()) if log.exists() else 0
 
     def report_problems(self, problems: list[tuple[int, str]]) -> None:
-        """Records that take no part (index, fixed reason): PRIVATE, and so told in the internal folder only."""
+        """Records that take no part (index, fixed reason): PRIVATE, and so told in the internal folder only, one by one
+        and how many of each reason."""
         lines = "".join(json.dumps({"record": index, "problem": reason}) + "\n" for index, reason in problems)
         write_atomic(self.internal / "ingest.jsonl", lines, mode=0o600)
+        counts = dict(Counter(reason for _, reason in problems).most_common())
+        write_atomic(self.internal / "problems.json", json.dumps(counts, indent=1) + "\n", mode=0o600)
 
     @property
     def finished(self) -> bool:

@@ -19,6 +19,9 @@ CONFINED: dict[str, set[str]] = {
     "VotesWire": {"types", "actors.shard_actor"},
     # The evolution loop passes votes to the gate unread. The canary audit makes up votes of its own.
     "Votes": {"types", "private", "dp.tally", "dp.gate", "dp.unnoised", "evolve", "actors.shard_actor", "audit"},
+    # Whether any record can vote, and why others can't: a shard's answer to the driver, for its memory alone.
+    "Prepared": {"private", "actors.shard_actor", "actors.captions"},
+    "can_vote": {"private", "actors.shard_actor"},
     # How many units a shard has, which is as private as the counts.
     "max_total": {"types", "private", "dp.tally", "audit"},
 }
@@ -82,6 +85,7 @@ def test_every_module_leaves_alone_what_is_private():
         ("spti_ray.actors.shard_actor", "from spti_ray.types import Votes\nvotes.counts_K"),
         ("spti_ray.actors.shard_actor", "from spti_ray.types import Votes\ngetattr(votes, 'counts_K')"),
         ("spti_ray.dp.artifact", "def f(total): return total.max_total"),
+        ("spti_ray.actors.driver", "def f(shard): return shard.can_vote"),
     ],
 )
 def test_a_planted_touch_is_found(name, source):

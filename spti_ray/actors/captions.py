@@ -22,6 +22,7 @@ from spti_ray.config import Config, EnginesConfig
 from spti_ray.private.caption_renders import CaptionedShard
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import content_free
+from spti_ray.private.shard import Prepared
 from spti_ray.types import ImageArray, split_by_share
 
 
@@ -54,8 +55,8 @@ class CaptionActor:
         self._engines = engines
 
     @content_free("rendering captions")
-    def prepare(self) -> list[tuple[int, str]]:
-        """Make this shard's images; return the problems (record index, fixed reason) for the internal report."""
+    def prepare(self) -> Prepared:
+        """Make this shard's images; what is returned is PRIVATE, for the internal report."""
         ask_captioner = Serving(self._engines["captioner"], self.shard_id)
         ask_renderer = Serving(self._engines["renderer"], self.shard_id)
 
@@ -66,7 +67,7 @@ class CaptionActor:
             return ask_renderer([caption.reveal() for caption in captions], seeds)
 
         self._shard.make(caption, render)
-        return self._shard.problems()
+        return Prepared(self._shard.problems(), self._shard.has_records)
 
 
 def start_caption_shards(

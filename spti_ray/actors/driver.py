@@ -148,7 +148,8 @@ class _Run:
             self._ledger.note_look(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
         if isinstance(self._gate, Gate):
             self._attempt = self._gate.spent().attempts
-        for line in hello(config, run, self._gate, self._ledger.location, self._attempt):
+        warning = self._source.warning if self._source else ""
+        for line in hello(config, run, self._gate, self._ledger.location, self._attempt, warning):
             self._progress.note(line)
         if not run.release.is_dir():
             engines = engines_config(config.runtime.engines)
@@ -273,8 +274,10 @@ class _Run:
             images = str((run.staging / "images").resolve())
             return start_caption_shards(reserved, bundles, at_workers, engines, session, images)
         views = str((run.internal / "views").resolve())
-        key = _views_key(self._config, source, models)
-        return start_shards(reserved, bundles, at_workers, engines, session, views, key)
+        # What all shards must find, before and after they read it.
+        listing = fingerprint(source)
+        key = _views_key(self._config, listing, models)
+        return start_shards(reserved, bundles, at_workers, engines, session, views, key, listing)
 
     def generation(self, number: int, stage: str) -> None:
         """Watcher of the evolution loop."""
@@ -294,11 +297,11 @@ class _Run:
             self._metrics.spent(spend.epsilon)
 
 
-def _views_key(config: Config, source: Source, models: dict[str, Any]) -> str:
+def _views_key(config: Config, listing: str, models: dict[str, Any]) -> str:
     """Names the private views that may be reused: the same data, unit, labels, shards and models."""
     parts = [
         config.data.model_dump(mode="json"),
-        fingerprint(source),
+        listing,
         config.privacy.unit,
         config.evolution.label_names,
         sorted(config.evolution.spaces),

@@ -115,15 +115,21 @@ def start_shards(
     session: str,
     cache: str,
     fingerprint: str,
+    listing: str,
 ) -> list[Any]:
-    """Create the shard actors. They hold private images: their exceptions and logs are content-free."""
+    """Create the shard actors. They hold private images: their exceptions and logs are content-free.
+
+    `cache`, `fingerprint` and `listing`: see `Shard`.
+    """
     # By name: handles among the arguments would sit in the object store, and a restart after their loss would fail.
     serving = {
         role: [actor_name(session, bundle) for bundle in bundles if bundle.role == role] for role in PRIVATE_ROLES
     }
     first: Role = "image_embedder" if "image" in config.evolution.spaces else "captioner"
     return [
-        ShardActor.options(**options).remote(config, index, serving, engines.of(first).batch_size, cache, fingerprint)
+        ShardActor.options(**options).remote(
+            config, index, serving, engines.of(first).batch_size, cache, fingerprint, listing
+        )
         for index, options in shard_options(reserved, bundles)
     ]
 

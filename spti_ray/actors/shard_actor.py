@@ -19,7 +19,8 @@ from spti_ray.actors.ray_events import creation_failure
 from spti_ray.config import Config
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import SPEAKING, ShardError, content_free
-from spti_ray.private.shard import Shard
+from spti_ray.private.kinds import NoRecordCanVote
+from spti_ray.private.shard import Prepared, Shard
 from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Votes, VotesWire
 
 _MAX_LOSSES = 20
@@ -100,9 +101,16 @@ class ShardActor:
 
     @content_free("starting")
     def __init__(
-        self, config: Config, shard_id: int, engines: Mapping[str, list[str]], batch_size: int, cache: str, key: str
+        self,
+        config: Config,
+        shard_id: int,
+        engines: Mapping[str, list[str]],
+        batch_size: int,
+        cache: str,
+        key: str,
+        listing: str | None = None,
     ) -> None:
-        """`engines` names the actors of each role that serves shards; `cache` and `key`: see `Shard`."""
+        """`engines` names the actors of each role that serves shards; `cache`, `key` and `listing`: see `Shard`."""
         self.shard_id = shard_id
         silence()
         self._shard = Shard(
@@ -115,15 +123,16 @@ class ShardActor:
             cache=cache,
             fingerprint=key,
             batch_size=batch_size,
+            listing=listing,
         )
         self._engines = engines
 
     @content_free("preparing")
-    def prepare(self) -> list[tuple[int, str]]:
-        """Make the private views; return the problems (record index, fixed reason) for the internal report."""
+    def prepare(self) -> Prepared:
+        """Make the private views. PRIVATE: what is returned is for the driver's memory and the internal report."""
         if not self._shard.has_views and not self._shard.load_views():
             self._shard.prepare(self._embed_images(), self._caption(), self._embed_texts())
-        return self._shard.problems()
+        return self._shard.prepared()
 
     @content_free("voting")
     def vote(self, run: str, generation: int, scored: ScoredCandidates, votes_per_record: int) -> VotesWire:
@@ -182,11 +191,22 @@ class RayVoter:
         return len(ray.wait(self._preparing, num_returns=len(self._preparing), timeout=0)[1])
 
     def ready(self) -> None:
-        """Wait for the private views of all shards. Raises ShardFailed."""
+        """Wait for the private views of all shards.
+
+        Raises:
+            ShardFailed: one could not be prepared.
+            NoRecordCanVote: not one record of all shards can. Whether few can is not looked at.
+        """
         if self._report_problems is not None:
-            found = [problem for shard in self._ask("prepare") for problem in shard]
-            self._report_problems(sorted(found))
+            shards: list[Prepared] = list(self._ask("prepare"))
+            self._report_problems(sorted(problem for shard in shards for problem in shard.problems))
             self._report_problems = None
+            if not any(shard.can_vote for shard in shards):
+                raise NoRecordCanVote(
+                    "data.path: no record of this data set can vote, so nothing was spent; why is in the run's "
+                    "internal/problems.json (private). Do data.label_column, data.group_column and evolution.labels "
+                    "fit the data?"
+                )
 
     def show(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
         """Let the shards get ahead with candidates that are embedded already; does not wait, and tells nothing.

@@ -13,8 +13,10 @@ from spti_ray.rundir import RunDir
 from spti_ray.timings import Timings
 
 
-def hello(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, ledger: str, attempt: int) -> Iterator[str]:
-    """What is promised, or that nothing is."""
+def hello(
+    config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, ledger: str, attempt: int, warning: str = ""
+) -> Iterator[str]:
+    """What is promised, or that nothing is; and `warning`, about the data."""
     what = "images" if config.are_images else "texts"
     if isinstance(gate, Gate):
         noise, privacy = gate.plan, config.privacy
@@ -48,6 +50,8 @@ def hello(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, ledger:
         )
     for engine in engines_outside(config):
         yield f"private images are sent outside the cluster, to the {engine} (privacy.trusted_endpoints)"
+    if warning:
+        yield f"warning: {warning}"
     if attempt > 1:
         yield f"going on with the run in {run.path} (attempt {attempt})"
 

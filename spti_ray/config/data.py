@@ -25,6 +25,13 @@ class DataConfig(Section):
         "them; what `save_to_disk` of `datasets` wrote. Local or s3://, gs://, abfs:// (LMDB: local). "
         "`bundled:stickers` is the sample set."
     )
+    format: Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"] | None = Field(
+        default=None, description="Which files of a folder with several sorts are the records; else its only sort."
+    )
+    follow_links: bool = Field(
+        default=False,
+        description="Whether links may lead out of the data's folder, as in the cache of a hub; else they are refused.",
+    )
     image_column: str = Field(
         default="image", description="Column of encoded bytes, of paths, or of structs {bytes, path}."
     )

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from spti_ray.config_load import ConfigError
 from spti_ray.private.decode import Undecodable, decode
-from spti_ray.private.source import image_files
+from spti_ray.private.listing import image_files
 from spti_ray.types import SINGLE_LABEL, ImageArray
 
 _MAX_PIXELS = 64_000_000
@@ -114,7 +114,7 @@ def of_folder(folder: Path) -> ImageSet:
             raise ConfigError(f"{metadata}: it names {missing}, which is not a file of the folder")
         texts, labels = ([row.get(key) for row in rows] for key in ("text", "label"))
     else:
-        paths = sorted(image_files(folder))
+        paths = image_files(folder)
         texts = [None] * len(paths)
         labels = [path.relative_to(folder).parts[0] if path.parent != folder else None for path in paths]
     if not paths:

@@ -63,6 +63,8 @@ class CaptionedShard:
         self._folder = folder
         self._batch_size = batch_size
         self._problems: list[tuple[int, str]] = []
+        self.has_records = False
+        """PRIVATE: whether any record could be used, once `make` was called."""
 
     def __repr__(self) -> str:
         return f"<CaptionedShard {self.shard_id} of {self._num_shards}>"
@@ -84,6 +86,7 @@ class CaptionedShard:
         self._problems = []
         waiting: list[Record] = []
         for record in self._records():
+            self.has_records |= record.image is not None
             if record.image is None:
                 self._problems.append((record.index, record.problem or "unknown"))
             elif any(not path.exists() for path, _ in files.get(record.index, ())):

@@ -1,52 +1,34 @@
 # pyright: strict
 """Whether data files can be read as configured: checked at planning on the files' heads, without reading a record.
 
-Error texts name configuration fields, the configured path, column names and configured labels; never files of a folder
-or values.
+Error texts name configuration fields, the configured path, columns of schemas and configured labels; never files of a
+folder or values.
 """
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any, Literal
-
-import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
-import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.config import DataConfig
 from spti_ray.places import Place
-from spti_ray.private import metadata
-from spti_ray.private.column_types import one_type
+from spti_ray.private import metadata, zips
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, one_of_two
+from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind, Unit
 from spti_ray.private.lmdbs import num_values
-from spti_ray.private.tables import arrow_rows, arrow_schema, class_names
+from spti_ray.private.names import file_key, first_folder
+from spti_ray.private.schemas import check_datasets, check_parquet
 from spti_ray.private.tars import archive, next_member
-from spti_ray.private.zips import num_images
 from spti_ray.types import SINGLE_LABEL
 
-# PyArrow ships no types.
-parquet: Any = _parquet_untyped
-arrow_types: Any = _types_untyped
-
-Unit = Literal["record", "group"]
-Kind = Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"]
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
-
-_AT_ONCE = 16
-"""Files whose schemas are asked for at once."""
-
-_NO_COLUMNS: dict[Kind, str] = {"folder": "a folder without one", "zip": "a zip file", "lmdb": "an LMDB database"}
+_NO_COLUMNS: dict[Kind, str] = {
+    "folder": "a folder without such a file",
+    "zip": "a zip file",
+    "lmdb": "an LMDB database",
+}
 """Kinds whose records have no columns, and so no group; a folder may have a file of them."""
-
-
-class DataError(ValueError):
-    """The configured data can't be used; one line that names the configuration field and what to do."""
 
 
 def check(
@@ -54,7 +36,7 @@ def check(
 ) -> None:
     """Raise `DataError` with one line that names the field to change, if files of this kind can't be read so.
 
-    `root`: the configured place; `files`: those of its records, none for a local folder of images.
+    `root`: the configured place; `files`: those of its records.
     """
     needs_labels = label_names != (SINGLE_LABEL,)
     if twice := one_of_two(label_names):
@@ -65,20 +47,38 @@ def check(
             "privacy.unit: group needs data.group_column of Parquet, tar or Arrow files, or of a folder's "
             f"metadata.jsonl or metadata.csv, but data.path is {_NO_COLUMNS[kind]}"
         )
+    if kind in _NO_COLUMNS and label_names and needs_labels and data.label_column is not None and table is None:
+        raise DataError(
+            f"data.label_column: data.path is {_NO_COLUMNS[kind]}, which has no columns (a folder's metadata.jsonl or "
+            "metadata.csv lies in the folder itself); unset it, and labels are the names of first folders"
+        )
     if kind not in _NO_COLUMNS:
         _check_columns_are_set(data, unit, needs_labels)
     if table is not None:
-        _check_metadata(data, table, unit, needs_labels)
+        _check_metadata(data, table, root, files, unit, needs_labels)
     if kind == "parquet":
-        _check_parquet(data, files, unit, label_names)
+        check_parquet(data, root, files, unit, label_names)
     elif kind == "datasets":
-        _check_datasets(data, files, unit, label_names)
+        check_datasets(data, files, unit, label_names)
     elif kind == "webdataset":
         _check_tar(data, files[0])
     elif kind == "zip":
-        _check_zips(data, files)
+        _check_zips(data, root, files, label_names)
     elif kind == "lmdb":
-        _check_lmdbs(data, files)
+        _check_lmdbs(data, root, files, label_names)
+    elif table is None or data.label_column is None:
+        _check_names(data, (first_folder(file.relative_to(root)) for file in files), label_names)
+
+
+def _check_names(data: DataConfig, names: Iterable[str | None], label_names: tuple[str, ...]) -> None:
+    """Of data whose labels are names of folders, which planning may know: one at least must be a label."""
+    wanted = {canonical(label) for label in label_names}
+    if not label_names or label_names == (SINGLE_LABEL,) or any(name in wanted for name in names if name is not None):
+        return
+    raise DataError(
+        f"evolution.labels: no label is the name of a first folder in data.path, {data.path!r}, so that no record "
+        "could vote; let data.path be the folder whose folders are the labels (in a zip file: no folder around them)"
+    )
 
 
 def _check_columns_are_set(data: DataConfig, unit: Unit, needs_labels: bool) -> None:
@@ -99,20 +99,33 @@ def _metadata(data: DataConfig, root: Place) -> Place | None:
     raise DataError(f"data.path: {data.path!r} {reason}")
 
 
-def _check_metadata(data: DataConfig, table: Place, unit: Unit, needs_labels: bool) -> None:
-    """Without a label column, labels are the first folders."""
+def _check_metadata(
+    data: DataConfig, table: Place, root: Place, files: Sequence[Place], unit: Unit, needs_labels: bool
+) -> None:
+    """Without a label column, labels are the first folders.
+
+    No name of a column is told: in metadata.jsonl they are a record's.
+    """
     if unit == "group" and data.group_column is None:
         raise DataError("data.group_column: must be set, since privacy.unit is group")
     needed = {"label_column": data.label_column if needs_labels else None}
     needed["group_column"] = data.group_column if unit == "group" else None
-    names = None
+    wanted = {column for column in needed.values() if column is not None}
+    there = None
     with suppress(Exception):  # whose texts may quote the file
-        names = metadata.columns(table, {metadata.FILE_NAME, *filter(None, needed.values())})
-    if names is None or metadata.FILE_NAME not in names:
+        there = metadata.has_columns(table, {metadata.FILE_NAME, *wanted})
+    if there is None or metadata.FILE_NAME not in there:
         raise DataError(f"data.path: {table.name} in {data.path!r} has no column {metadata.FILE_NAME!r}; make it again")
     for field, column in needed.items():
-        if column is not None and column not in names:
-            raise DataError(f"data.{field}: {table.name} has no column {column!r}; {_suggest(column, names)}")
+        if column is not None and column not in there:
+            raise DataError(
+                f"data.{field}: {column!r} does not fit {table.name}; give the name of a column that it has"
+            )
+    if wanted and len({file_key(file.relative_to(root)) for file in files}) < len(files):
+        raise DataError(
+            f"data.path: {data.path!r} has two images whose names differ only in the case of the ending or in how "
+            f"letters are encoded, so that a row of {table.name} would be about both; rename one of them"
+        )
 
 
 def _check_tar(data: DataConfig, file: Place) -> None:
@@ -123,21 +136,27 @@ def _check_tar(data: DataConfig, file: Place) -> None:
         raise DataError(f"data.path: {data.path!r} is not a tar file of samples; give WebDataset shards")
 
 
-def _check_zips(data: DataConfig, files: Sequence[Place]) -> None:
-    there, reason = None, "it is not a zip file that can be read; make it again"
+def _check_zips(data: DataConfig, root: Place, files: Sequence[Place], label_names: tuple[str, ...]) -> None:
+    names: set[str | None] | None = None
+    reason = "it is not a zip file that can be read; make it again"
     try:
-        there = any(num_images(file, IMAGE_SUFFIXES) for file in files)
+        found = set[str | None]()
+        for file in files:
+            for labels in zips.labels(file, IMAGE_SUFFIXES, file.relative_to(root)):
+                found.update(labels)
+        names = found
     except Damaged as error:
         reason = str(error)
     except Exception:  # noqa: BLE001 whose texts may quote the file
         pass
-    if there is None:
+    if names is None:
         raise DataError(f"data.path: reading {data.path!r} failed: {reason}")
-    if not there:
+    if not names:
         raise DataError(f"data.path: the zip file {data.path!r} holds no image")
+    _check_names(data, names, label_names)
 
 
-def _check_lmdbs(data: DataConfig, files: Sequence[Place]) -> None:
+def _check_lmdbs(data: DataConfig, root: Place, files: Sequence[Place], label_names: tuple[str, ...]) -> None:
     if files[0].remote:
         raise DataError(
             f"data.path: {data.path!r} is an LMDB database, which is mapped into memory; copy it to a local disk"
@@ -151,93 +170,4 @@ def _check_lmdbs(data: DataConfig, files: Sequence[Place]) -> None:
         raise DataError(f"data.path: {data.path!r} is not an LMDB database that can be read")
     if not there:
         raise DataError(f"data.path: the LMDB database {data.path!r} has no records")
-
-
-def _check_parquet(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
-    schemas, counts = None, [0]
-    try:
-        # A remote file's foot takes several answers of the store.
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            schemas, counts = zip(*threads.map(_foot, files), strict=True)
-    except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
-        schemas = None
-    if schemas is None:
-        raise DataError(f"data.path: {data.path!r} is not a Parquet file; give a folder of images or a Parquet file")
-    _check_columns(data, "Parquet file", schemas[0], unit, label_names)
-    _check_one_type(data, schemas, unit, label_names)
-    if not any(counts):
-        raise DataError(f"data.path: the Parquet file {data.path!r} has no rows")
-
-
-def _foot(file: Place) -> tuple[Any, int]:
-    """A Parquet file's schema, and how many rows it has."""
-    with file.open() as opened, parquet.ParquetFile(opened) as table:
-        return table.schema_arrow, table.metadata.num_rows
-
-
-def _check_datasets(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
-    schemas, there = None, True
-    try:
-        with ThreadPoolExecutor(_AT_ONCE) as threads:
-            schemas = list(threads.map(arrow_schema, files))
-        # In object storage the first row comes with a whole batch of images.
-        there = files[0].remote or any(next(arrow_rows(file, ()), None) is not None for file in files)
-    except Exception:  # noqa: BLE001 PyArrow's texts may quote the file
-        schemas = None
-    if schemas is None:
-        raise DataError(f"data.path: {data.path!r} is no data set that datasets' save_to_disk wrote; save it again")
-    _check_columns(data, "data set", schemas[0], unit, label_names)
-    _check_one_type(data, schemas, unit, label_names)
-    if not there:
-        raise DataError(f"data.path: the data set {data.path!r} has no rows")
-
-
-def _check_one_type(data: DataConfig, schemas: Sequence[Any], unit: Unit, label_names: tuple[str, ...]) -> None:
-    needed = {"label_column": data.label_column if label_names != (SINGLE_LABEL,) else None}
-    needed["group_column"] = data.group_column if unit == "group" else None
-    for field, column in needed.items():
-        if column is not None and not one_type(schemas, column):
-            raise DataError(f"data.{field}: the column has not the same type in all files; write it with one type")
-
-
-def _check_columns(data: DataConfig, what: str, schema: Any, unit: Unit, label_names: tuple[str, ...]) -> None:
-    names: list[str] = list(schema.names)
-    columns = {"image_column": data.image_column}
-    label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
-    if label_column is not None:
-        columns["label_column"] = label_column
-    if unit == "group" and data.group_column is not None:
-        columns["group_column"] = data.group_column
-    for field, column in columns.items():
-        if column not in names:
-            raise DataError(f"data.{field}: the {what} has no column {column!r}; {_suggest(column, names)}")
-        if names.count(column) > 1:
-            raise DataError(f"data.{field}: the {what} has several columns {column!r}; rename all but one")
-    if not _holds_images(schema.field(data.image_column).type):
-        raise DataError(
-            f"data.image_column: column {data.image_column!r} must hold encoded bytes, paths, or a struct of bytes "
-            "and path"
-        )
-    classes = class_names(schema, label_column) if label_column is not None else None
-    if classes is not None and label_names and not set(map(canonical, label_names)) & set(map(canonical, classes)):
-        raise DataError(
-            f"evolution.labels: {label_names[0]!r} is no class of column {label_column!r}, nor is another label; give "
-            "the names of its classes, not their numbers"
-        )
-
-
-def _suggest(column: str, names: list[str]) -> str:
-    lowered = {name.lower(): name for name in names}
-    near = difflib.get_close_matches(column.lower(), list(lowered), n=1, cutoff=0.5)
-    return f"did you mean {lowered[near[0]]!r}?" if near else f"its columns: {', '.join(names)}"
-
-
-def _is_bytes(kind: Any) -> bool:
-    return bool(arrow_types.is_binary(kind) or arrow_types.is_large_binary(kind))
-
-
-def _holds_images(kind: Any) -> bool:
-    if arrow_types.is_struct(kind):
-        fields = {kind.field(i).name: kind.field(i).type for i in range(kind.num_fields)}
-        return bool(fields.keys() & {"bytes", "path"}) and ("bytes" not in fields or _is_bytes(fields["bytes"]))
-    return bool(_is_bytes(kind) or arrow_types.is_string(kind) or arrow_types.is_large_string(kind))
+    _check_names(data, (first_folder(file.relative_to(root)) for file in files), label_names)

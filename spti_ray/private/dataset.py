@@ -13,20 +13,20 @@ Error texts name configuration fields, the configured path and column names; nev
 from __future__ import annotations
 
 import hashlib
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NoReturn
 
 from spti_ray.config import DataConfig
-from spti_ray.places import Place, place
+from spti_ray.places import Place
 from spti_ray.private import lmdbs, metadata, tables, zips
 from spti_ray.private.damage import Damaged
 from spti_ray.private.decode import Undecodable, decode
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, largest, read
-from spti_ray.private.ids import by_form, canonical
-from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Source, Unit, image_files, locate
+from spti_ray.private.ids import by_form
+from spti_ray.private.listing import CHANGED, list_files
+from spti_ray.private.names import file_key, first_folder, partitions
+from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Unit, locate, resolve_path
 from spti_ray.private.tars import Sample, field, samples
 from spti_ray.types import SINGLE_LABEL, ImageArray
 
@@ -70,71 +70,77 @@ def shard_rows(num_records: int, shard_id: int, num_shards: int) -> range:
 
 
 def load_shard(
-    data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    data: DataConfig,
+    unit: Unit,
+    shard_id: int,
+    num_shards: int,
+    label_names: tuple[str, ...],
+    listing: str | None = None,
 ) -> Iterator[Record]:
     """Yield the records of one shard in index order, reading and decoding one small batch at a time.
 
     Every record of the shard is yielded; one that is unusable (no image, no listed label, no group when the unit is
     the group) comes with a `problem` and image None. With label_names ("all",) every label is "all"; with ()
     labels are as they are found, none included (for evaluation: a run lists its labels).
-    Raises `DataError` if the data set as a whole can't be read.
+
+    `listing`: the hash of the files that all shards must read (`fingerprint`). Shards list the data each by itself, so
+    that a file that comes or goes meanwhile would give a record to two of them, or to none.
+
+    Raises `DataError` if the data set as a whole can't be read, and if its files are others before the first record or
+    after the last.
     """
     if not 0 <= shard_id < num_shards:
         raise ValueError("shard_id must be in range(num_shards)")
-    source, files = locate(data, unit, label_names)
+    found = locate(data, unit, label_names)
+    if listing not in (None, found.sha256):
+        raise DataError(f"data.path: the files of {data.path!r} {CHANGED}")
+    root, files, reason = found.root, found.files, ""
     try:
-        if source.kind == "folder":
-            yield from _load_folder(source, files, data, unit, shard_id, num_shards, label_names)
-        elif source.kind == "zip":
-            yield from _load_zips(files, data, shard_id, num_shards, label_names)
-        elif source.kind == "lmdb":
-            yield from _load_lmdbs(source, files, data, shard_id, num_shards, label_names)
-        elif source.kind == "webdataset":
+        if found.kind == "folder":
+            yield from _load_folder(root, files, data, unit, shard_id, num_shards, label_names)
+        elif found.kind == "zip":
+            yield from _load_zips(root, files, data, shard_id, num_shards, label_names)
+        elif found.kind == "lmdb":
+            yield from _load_lmdbs(root, files, data, shard_id, num_shards, label_names)
+        elif found.kind == "webdataset":
             yield from _load_tars(files, data, unit, shard_id, num_shards, label_names)
-        elif source.kind == "datasets":
+        elif found.kind == "datasets":
             yield from _load_arrow(files, data, unit, shard_id, num_shards, label_names)
         else:
-            yield from _load_parquet(files, data, unit, shard_id, num_shards, label_names)
-        return
+            yield from _load_parquet(root, files, data, unit, shard_id, num_shards, label_names)
     except Damaged as error:
         reason = f": {error}"
     except Exception as error:  # noqa: BLE001 PyArrow's texts may quote the file
         reason = f" ({type(error).__name__}); check that the data are complete"
-    raise DataError(f"data.path: reading {data.path!r} failed{reason}")
+    if reason:
+        raise DataError(f"data.path: reading {data.path!r} failed{reason}")
+    if list_files(data, resolve_path(data.path)).sha256 != found.sha256:
+        raise DataError(f"data.path: the files of {data.path!r} {CHANGED}")
 
 
 def _load_folder(
-    source: Source,
-    files: list[Place],
+    root: Place,
+    files: Sequence[Place],
     data: DataConfig,
     unit: Unit,
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
 ) -> Iterator[Record]:
-    """`files`: of a folder in object storage; a local one is listed here."""
-    root = place(source.location)
-    named: list[tuple[str, Path | Place]]
-    if files:
-        named = [(file.relative_to(root), file) for file in files]
-    else:
-        folder = Path(source.location)
-        named = [(file.relative_to(folder).as_posix(), file) for file in image_files(folder)]
-        named.sort(key=lambda pair: os.fsencode(pair[0]))
     # A group's records may be anywhere, so that each shard looks at the group of all images.
-    wanted = shard_rows(len(named), shard_id, num_shards) if unit == "record" else range(len(named))
+    wanted = shard_rows(len(files), shard_id, num_shards) if unit == "record" else range(len(files))
     _, label_column, group_column = _columns(data, unit, label_names)
     table = metadata.find(root) if label_column or group_column else None
-    names = {named[index][0] for index in wanted} if table else set[str]()
-    cells = metadata.cells(table, names, label_column, group_column) if table else {}
+    keys = {file_key(files[index].relative_to(root)) for index in wanted} if table else set[str]()
+    cells = metadata.cells(table, keys, label_column, group_column) if table else {}
     for index in wanted:
-        relative, file = named[index]
-        label, group = cells.get(relative, (None, None))
+        relative = files[index].relative_to(root)
+        label, group = cells.get(file_key(relative), (None, None)) if table else (None, None)
         if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
             continue
         if table is None or label_column is None:
-            label = _first_folder(relative)
-        yield _record(index, label, group, unit, label_names, file, data.max_pixels)
+            label = first_folder(relative)
+        yield _record(index, label, group, unit, label_names, files[index], data.max_pixels)
 
 
 def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, range]]:
@@ -148,33 +154,41 @@ def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, ran
 
 
 def _load_zips(
-    files: list[Place], data: DataConfig, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    root: Place,
+    files: Sequence[Place],
+    data: DataConfig,
+    shard_id: int,
+    num_shards: int,
+    label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     counts = [zips.num_images(file, IMAGE_SUFFIXES) for file in files]
     limit = largest(data.max_pixels)
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
-        for position, name, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
-            yield _record(start + position, _first_folder(name), None, "record", label_names, encoded, data.max_pixels)
+        outer, known = files[number].relative_to(root), by_form(label_names)
+        for position, member, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
+            labels = zips.labels_of(member, outer)
+            label = next((label for label in labels if label in known), labels[0])
+            yield _record(start + position, label, None, "record", label_names, encoded, data.max_pixels)
 
 
 def _load_lmdbs(
-    source: Source, files: list[Place], data: DataConfig, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    root: Place,
+    files: Sequence[Place],
+    data: DataConfig,
+    shard_id: int,
+    num_shards: int,
+    label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     counts = [lmdbs.num_values(file) for file in files]
-    limit, root = largest(data.max_pixels), place(source.location)
+    limit = largest(data.max_pixels)
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
-        label = _first_folder(files[number].relative_to(root))
+        label = first_folder(files[number].relative_to(root))
         for position, encoded in lmdbs.values(files[number], here, limit):
             yield _record(start + position, label, None, "record", label_names, encoded, data.max_pixels)
 
 
-def _first_folder(relative: str) -> str | None:
-    folder, slash, _ = relative.partition("/")
-    return canonical(folder) if slash else None
-
-
 def _load_tars(
-    files: list[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    files: Sequence[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
 ) -> Iterator[Record]:
     label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
     group_column = data.group_column if unit == "group" else None
@@ -210,24 +224,32 @@ def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
 
 
 def _load_parquet(
-    files: list[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    root: Place,
+    files: Sequence[Place],
+    data: DataConfig,
+    unit: Unit,
+    shard_id: int,
+    num_shards: int,
+    label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     columns, label_column, group_column = _columns(data, unit, label_names)
     counts = [tables.num_rows(file) for file in files]
     # A group's records may be anywhere, so that each shard looks at the group of all rows.
     wanted = shard_rows(sum(counts), shard_id, num_shards) if unit == "record" else range(sum(counts))
     for number, start, here in _parts(counts, wanted):
-        for row, batch, i in tables.parquet_rows(files[number], columns, here):
-            group = tables.cell(batch, group_column, i)
+        there = tables.parquet_columns(files[number], columns)
+        in_path = partitions(files[number].relative_to(root))
+        for row, batch, i in tables.parquet_rows(files[number], there, here):
+            group = tables.cell(batch, group_column, i) if group_column in there else in_path.get(group_column or "")
             if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
                 continue
-            label = tables.cell(batch, label_column, i)
-            encoded = tables.image(batch, data.image_column, i, files[number])
+            label = tables.cell(batch, label_column, i) if label_column in there else in_path.get(label_column or "")
+            encoded = tables.image(batch, data.image_column, i, files[number], data.follow_links)
             yield _record(start + row, label, group, unit, label_names, encoded, data.max_pixels)
 
 
 def _load_arrow(
-    files: list[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    files: Sequence[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
 ) -> Iterator[Record]:
     """Numbered by file and row, since how many rows a file has is known only when it has been gone through."""
     columns, label_column, group_column = _columns(data, unit, label_names)
@@ -242,7 +264,7 @@ def _load_arrow(
             if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
                 continue
             label = tables.cell(batch, label_column, i)
-            encoded = tables.image(batch, data.image_column, i, file)
+            encoded = tables.image(batch, data.image_column, i, file, data.follow_links)
             index = number * _RECORDS_PER_FILE + row
             yield _record(index, label, group, unit, label_names, encoded, data.max_pixels)
 
@@ -275,7 +297,7 @@ def _record(
         return Record(index, None, group, None, UNLISTED_LABEL)
     if unit == "group" and group is None:
         return Record(index, label, None, None, MISSING_GROUP)
-    if isinstance(encoded, (Path, Place)):
+    if isinstance(encoded, Place):
         encoded = read(encoded, largest(max_pixels))
     if isinstance(encoded, str):
         return Record(index, label, group, None, encoded)

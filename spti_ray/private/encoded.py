@@ -6,16 +6,17 @@ Problems are a fixed vocabulary without content. A file that private data name i
 
 from __future__ import annotations
 
-from pathlib import Path, PurePosixPath
+import os
+from pathlib import PurePosixPath
 from typing import Any
 
-from spti_ray.places import Place
+from spti_ray.places import Place, within
 
 MISSING_IMAGE = "no image"
 UNREADABLE_FILE = "unreadable file"
 FILE_TOO_LARGE = "file too large"
 
-Encoded = bytes | Path | Place | str
+Encoded = bytes | Place | str
 """Bytes, a file, or one of the problems above."""
 
 # 16-bit RGBA takes 8 bytes a pixel uncompressed; small limits leave room for metadata.
@@ -28,7 +29,7 @@ def largest(max_pixels: int) -> int:
     return max(_MIN_FILE_LIMIT, _BYTES_PER_PIXEL * max_pixels)
 
 
-def from_value(value: Any, table: Place) -> Encoded:
+def from_value(value: Any, table: Place, follow_links: bool = False) -> Encoded:
     """The image of a cell of the file `table`: encoded bytes, a path, or a struct of either."""
     name: Any = value
     if isinstance(value, dict):
@@ -36,39 +37,39 @@ def from_value(value: Any, table: Place) -> Encoded:
         value, name = data, value.get("path")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     if isinstance(value, bytes):
         return value
-    return _beside(table, name) if isinstance(name, str) and name else MISSING_IMAGE
+    return _beside(table, name, follow_links) if isinstance(name, str) and name else MISSING_IMAGE
 
 
-def read(file: Path | Place, limit: int) -> bytes | str:
+def read(file: Place, limit: int) -> bytes | str:
     """The file's bytes, or a problem. Only regular files: opening a pipe would wait forever."""
     try:
-        if isinstance(file, Place):
-            file = file.looked_up()
-            if file.kind != "file":
-                return UNREADABLE_FILE
-            if file.size > limit:
-                return FILE_TOO_LARGE
-            with file.open_stream() as stream:
-                return stream.read()
-        if not file.is_file():
+        file = file.looked_up()
+        if file.kind != "file":
             return UNREADABLE_FILE
-        if file.stat().st_size > limit:
+        if file.size > limit:
             return FILE_TOO_LARGE
-        return file.read_bytes()
+        with file.open_stream() as stream:
+            return stream.read()
     except Exception:  # noqa: BLE001 whatever a file system makes of one private name, it must not stop the others
         return UNREADABLE_FILE
 
 
-def _beside(table: Place, name: str) -> Path | Place | str:
-    """The named file, if it is in the folder that the table is in, or in a folder of that."""
+def _beside(table: Place, name: str, follow_links: bool) -> Place | str:
+    """The named file, if it is in the folder that the table is in, or in a folder of that; with `follow_links` links on
+    the way may lead out of it. A path that is written to lead out is followed nowhere."""
+    name = name.replace("\\", "/")
+    path = PurePosixPath(name)
+    folder = table.path.rpartition("/")[0]
     if table.remote:
-        path = PurePosixPath(name)
         if path.is_absolute() or ".." in path.parts or "://" in name:
             return UNREADABLE_FILE
-        return Place(table.filesystem, f"{table.path.rpartition('/')[0]}/{path}", remote=True)
-    folder = Path(table.path).parent
+        return Place(table.filesystem, f"{folder}/{path}", remote=True)
     try:
-        found = (folder / name).resolve()
-    except (OSError, ValueError, RuntimeError):
+        found = os.path.normpath(os.path.join(folder, name))
+        inside = within(found, folder)
+        if not follow_links:
+            found = os.path.realpath(found)
+            inside = inside and within(found, os.path.realpath(folder))
+        return Place(table.filesystem, found, remote=False) if inside else UNREADABLE_FILE
+    except (OSError, ValueError):
         return UNREADABLE_FILE
-    return found if found.is_relative_to(folder) else UNREADABLE_FILE

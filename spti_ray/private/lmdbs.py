@@ -54,7 +54,9 @@ def _environment(path: str) -> Generator[Any]:
     with _lock:
         environment, users = _open.get(path, (None, 0))
         if environment is None:
-            environment = library.open(path, subdir=False, readonly=True, lock=False, readahead=False, create=False)
+            environment = library.open(
+                os.fsencode(path), subdir=False, readonly=True, lock=False, readahead=False, create=False
+            )
             # Pages are mapped: to look at one that an unfinished copy lacks would end the process.
             if os.path.getsize(path) < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:
                 environment.close()

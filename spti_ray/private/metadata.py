@@ -18,6 +18,7 @@ from typing import Any
 from spti_ray.places import Place
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, json_object
+from spti_ray.private.names import file_key
 
 FILES = ("metadata.jsonl", "metadata.csv")
 FILE_NAME = "file_name"
@@ -34,29 +35,27 @@ def find(folder: Place) -> Place | None:
     return found[0] if found else None
 
 
-def columns(file: Place, wanted: Collection[str] = (FILE_NAME,)) -> list[str]:
-    """Names of the columns: those of a csv's first line; of jsonl those of its rows up to the one with the last wanted.
-
-    Rows have the keys that they have: that the first one lacks a column says nothing of the others.
-    """
-    names: dict[str, None] = {}
+def has_columns(file: Place, columns: Collection[str]) -> set[str]:
+    """Which of the columns any row has (of a csv, its first line). No single row decides, since a row is a record's."""
+    missing = set(columns)
     for row in _rows(file):
-        names.update(dict.fromkeys(row))
-        if file.name.endswith(".csv") or names.keys() >= set(wanted):
+        missing -= row.keys()
+        if not missing or file.name.endswith(".csv"):
             break
-    return list(names)
+    return set(columns) - missing
 
 
 def cells(file: Place, names: Collection[str], label_column: str | None, group_column: str | None) -> dict[str, Cells]:
     """(label, group) of the named images; None for what the row has not. Some hundred bytes an image.
 
-    Raises Damaged if two rows give one image different ones.
+    `names`, and the keys of what is returned: forms of `file_key`. Raises Damaged if two rows give one image different
+    ones.
     """
     found: dict[str, Cells] = {}
     once: dict[str, str] = {}  # one string for all images of a label or group
     for row in _rows(file):
         name = row.get(FILE_NAME)
-        if isinstance(name, str) and name in names:
+        if isinstance(name, str) and (name := file_key(name)) in names:
             both = [canonical(row.get(column)) if column else None for column in (label_column, group_column)]
             label, group = (once.setdefault(value, value) if value else None for value in both)
             if found.setdefault(name, (label, group)) != (label, group):

@@ -17,7 +17,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -44,11 +44,30 @@ VIEW_FAILED: Mapping[Space, str] = {"image": "image embedding failed", "text": "
 _BLANK: ImageArray = np.full((64, 64, 3), 255, dtype=np.uint8)
 
 
+@dataclass(frozen=True, repr=False)
+class Prepared:
+    """PRIVATE: what a shard tells its driver once its records are read, for the owner's internal report and to end a
+    run in which nobody could vote.
+
+    `problems`: (record index, reason) of each record that casts no vote. `can_vote`: whether any record does; of all
+    shards together, only that none does is ever told.
+    """
+
+    problems: list[tuple[int, str]]
+    can_vote: bool
+
+    def __repr__(self) -> str:
+        return "<Prepared: private>"
+
+    __str__ = __repr__
+
+
 class Shard:
     """The records of shard `shard_id` of `num_shards`. Use: `load_views` or else `prepare`, then `vote`.
 
     `spaces` are the voting spaces whose views are needed; `batch_size` is the fixed shape of every call of an engine.
-    The views are kept in the internal folder `cache`; `fingerprint` stands for the data and the engines.
+    The views are kept in the internal folder `cache`; `fingerprint` stands for the data and the engines. `listing` is
+    the hash of the files that all shards must read, see `load_shard`; without it, of those that are there.
     """
 
     def __init__(
@@ -63,6 +82,7 @@ class Shard:
         cache: Path | str,
         fingerprint: str,
         batch_size: int = 16,
+        listing: str | None = None,
     ) -> None:
         if not 0 <= shard_id < num_shards:
             raise ValueError("shard_id must be in range(num_shards)")
@@ -75,6 +95,7 @@ class Shard:
         self._label_names = tuple(label_names)
         self._spaces: list[Space] = sorted(set(spaces))
         self._batch_size = batch_size
+        self._listing = listing
         self._file = Path(cache) / f"views-{shard_id:05d}-of-{num_shards:05d}.arrow"
         self._key = _key_of(data, unit, self._label_names, self._spaces, shard_id, num_shards, fingerprint)
         self._views: Views | None = None
@@ -119,7 +140,9 @@ class Shard:
                     views.add(row if image is None else _seen(row, {space: next(found[space]) for space in engines}))
                 waiting.clear()
 
-            for record in load_shard(self._data, self._unit, self.shard_id, self.num_shards, self._label_names):
+            for record in load_shard(
+                self._data, self._unit, self.shard_id, self.num_shards, self._label_names, self._listing
+            ):
                 row = ViewRow(
                     index=record.index,
                     label=NO_LABEL if record.label is None else self._label_names.index(record.label),
@@ -171,6 +194,11 @@ class Shard:
         """(record index, reason) of each record that casts no vote; PRIVATE, for the owner's internal report only."""
         self._prepared()
         return list(self._problems)
+
+    @content_free("telling whether it can vote")
+    def prepared(self) -> Prepared:
+        """What the driver is told; PRIVATE."""
+        return Prepared(self.problems(), len(self._problems) < len(self._prepared().labels_P))
 
     @property
     def has_views(self) -> bool:

@@ -43,6 +43,13 @@ def num_rows(file: Place) -> int:
         return table.metadata.num_rows
 
 
+def parquet_columns(file: Place, columns: Sequence[str]) -> list[str]:
+    """Those of the columns that the Parquet file has."""
+    with file.open() as opened, parquet.ParquetFile(opened) as table:
+        names: list[str] = table.schema_arrow.names
+    return [column for column in columns if column in names]
+
+
 def parquet_rows(file: Place, columns: Sequence[str], wanted: range) -> Iterator[tuple[int, Any, int]]:
     """Yield (row of the file, batch that holds it, place in the batch) of the wanted rows, by row groups.
 
@@ -166,14 +173,14 @@ def cell(batch: Any, column: str | None, place: int) -> str | None:
     return canonical(value)
 
 
-def image(batch: Any, column: str, place: int, table: Place) -> Encoded:
+def image(batch: Any, column: str, place: int, table: Place, follow_links: bool = False) -> Encoded:
     """The image of a batch's row of the file `table`, or a problem."""
     values = batch.column(column)
     try:
         value: Any = values[place].as_py()
     except Exception:  # noqa: BLE001 as above: a path that is no UTF-8
         return UNREADABLE_FILE
-    return from_value(value, table)
+    return from_value(value, table, follow_links)
 
 
 def _plain(scalar: Any) -> Any:

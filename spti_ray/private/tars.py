@@ -14,6 +14,7 @@ import hashlib
 import io
 import lzma
 import os
+import re
 import tarfile
 import zlib
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -29,6 +30,9 @@ TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 TOO_LARGE: Final = None
 """Stands for a member that is larger than may be read."""
+
+_OF_THE_ARCHIVE = re.compile(r"__[^/]*__($|/)")
+"""What is about the archive and no sample, in WebDataset's own words (`skip_meta`)."""
 
 Sample = Mapping[str, bytes | None]
 """From extension, in lower case and without its first dot, to the member's bytes, or TOO_LARGE."""
@@ -129,9 +133,10 @@ def next_member(tar: Any) -> tarfile.TarInfo | None:
 def samples(file: Place, wanted: Callable[[str], bool], limit: int) -> Iterator[Sample]:
     """The samples of a tar file in order, each with its members of the wanted extensions, of at most `limit` bytes.
 
-    As WebDataset does, the key ends at the first dot of the file's name; hidden files, and all that is no regular file,
-    are left out. Raises Damaged: a header or the end is damaged or missing, a key comes back after another one, or a
-    sample has two members with one extension. Of keys a hash is kept, some bytes a sample.
+    As WebDataset does, the key ends at the first dot of the file's name; hidden files, what is in a first folder named
+    like `__this__`, and all that is no regular file, are left out. Raises Damaged: a header or the end is damaged or
+    missing, a key comes back after another one, or a sample has two members with one extension. Of keys a hash is kept,
+    some bytes a sample.
     """
     key: str | None = None
     keys: set[bytes] = set()
@@ -140,7 +145,7 @@ def samples(file: Place, wanted: Callable[[str], bool], limit: int) -> Iterator[
         while (member := next_member(tar)) is not None:
             folder, name = os.path.split(member.name)
             stem, dot, extension = name.partition(".")
-            if not member.isfile() or not stem or not dot:
+            if not member.isfile() or not stem or not dot or _OF_THE_ARCHIVE.match(member.name):
                 continue
             if (found := f"{folder}/{stem}") != key:
                 if key is not None:

@@ -12,13 +12,17 @@ import os
 import struct
 import zipfile
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from spti_ray.places import Place
 from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import FILE_TOO_LARGE, UNREADABLE_FILE
+from spti_ray.private.ids import canonical
+from spti_ray.private.names import first_folder
 
 ZIP_SUFFIX = ".zip"
+_UTF8 = 1 << 11
+"""The flag of a member whose name is UTF-8."""
 
 _END_64, _LOCATOR_64 = 56, 20
 _LONGEST_END = _END_64 + _LOCATOR_64 + 22 + 65_535
@@ -26,16 +30,21 @@ _LONGEST_END = _END_64 + _LOCATOR_64 + 22 + 65_535
 
 
 def image_members(archive: zipfile.ZipFile, suffixes: frozenset[str]) -> list[zipfile.ZipInfo]:
-    """Members that end so, sorted by name; hidden ones are left out. Raises Damaged if two have one name."""
+    """Members that end so, sorted by name; hidden ones are left out.
+
+    Raises Damaged if two have one name, or if two are the same bytes of the file: one record would have two votes.
+    """
     named: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
         name = member.filename
         if member.is_dir() or os.path.splitext(name)[1].lower() not in suffixes:
             continue
-        if any(part.startswith(".") for part in name.split("/")):
+        if any(part.startswith(".") for part in _slashed(name).split("/")):
             continue
         if named.setdefault(name, member) is not member:
             raise Damaged("two members of a zip file have one name; make it again")
+    if len({member.header_offset for member in named.values()}) < len(named):
+        raise Damaged("two members of a zip file are one; make it again")
     return [named[name] for name in sorted(named, key=lambda name: name.encode("utf-8", "surrogatepass"))]
 
 
@@ -56,14 +65,51 @@ def _archive(file: Place) -> Generator[zipfile.ZipFile]:
         yield archive
 
 
+def labels_of(member: zipfile.ZipInfo, outer: str) -> list[str | None]:
+    """What the member's label may be, most likely first: the first folder in the file, or else the folder that the zip
+    file at the relative path `outer` is in, and its own name without ending.
+
+    Old tools don't say in which encoding a name is: there are several then, and a label of the run decides.
+    """
+    inner = [found for name in _spellings(member) if (found := first_folder(_slashed(name))) is not None]
+    if inner:
+        return list(dict.fromkeys(inner))
+    folder, name = first_folder(outer), canonical(os.path.splitext(os.path.basename(outer))[0])
+    return [name] if folder is None else [name, folder]
+
+
+def _spellings(member: zipfile.ZipInfo) -> list[str]:
+    name = member.filename
+    if name.isascii() or member.flag_bits & _UTF8:
+        return [name]
+    found: list[str] = []
+    for encoding in ("utf-8", "cp437", "cp850", "cp1252"):
+        with suppress(UnicodeError):
+            found.append(name.encode("cp437").decode(encoding))
+    return found or [name]
+
+
+def _slashed(name: str) -> str:
+    return name.replace("\\", "/")
+
+
 def num_images(file: Place, suffixes: frozenset[str]) -> int:
     """How many images a zip file has, from the directory at its end. Raises what `_archive` raises."""
     with _archive(file) as archive:
         return len(image_members(archive, suffixes))
 
 
-def images(file: Place, suffixes: frozenset[str], wanted: range, limit: int) -> Iterator[tuple[int, str, bytes | str]]:
-    """Yield (place among the file's images, name, bytes or a problem) of the wanted images.
+def labels(file: Place, suffixes: frozenset[str], outer: str) -> Iterator[list[str | None]]:
+    """`labels_of` each image of a zip file, from the directory at its end. Raises what `_archive` raises."""
+    with _archive(file) as archive:
+        for member in image_members(archive, suffixes):
+            yield labels_of(member, outer)
+
+
+def images(
+    file: Place, suffixes: frozenset[str], wanted: range, limit: int
+) -> Iterator[tuple[int, zipfile.ZipInfo, bytes | str]]:
+    """Yield (place among the file's images, member, bytes or a problem) of the wanted images.
 
     Raises what `_archive` raises.
     """
@@ -71,7 +117,7 @@ def images(file: Place, suffixes: frozenset[str], wanted: range, limit: int) -> 
         members = image_members(archive, suffixes)
         for position in wanted:
             member = members[position]
-            yield position, member.filename, _read(archive, member, limit)
+            yield position, member, _read(archive, member, limit)
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes | str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import re
 import struct
 import zlib
@@ -137,6 +138,23 @@ def _bad_images(folder: Path) -> dict[str, int]:
     good.convert("RGBA").save(folder / "i-transparent.png")
     good.save(folder / f"j-{CANARY}.png")
     return {path.name: index for index, path in enumerate(sorted(folder.iterdir()))}
+
+
+def test_data_in_which_nobody_can_vote_cost_nothing(cli):
+    (cli.folder / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(cli.folder / "images" / "1.png")
+    (cli.folder / "images" / "metadata.csv").write_text(f"file_name,kind\n1.png,{CANARY}\n")
+    labels = 'evolution.labels=[{"name": "cat", "share": 0.5}, {"name": "dog", "share": 0.5}]'
+    arguments = cli.run_arguments("run", "data.path=images", "data.label_column=kind", labels)
+    done = cli(*arguments)
+    assert done.returncode == 2 and "no record of this data set can vote" in done.stderr, done.stderr
+    assert CANARY not in done.stdout + done.stderr
+    assert json.loads((cli.folder / "run" / "internal" / "problems.json").read_text()) == {"no listed label": 1}
+    states = [json.loads(line)["kind"] for line in (cli.folder / "ledger" / "stickers.jsonl").read_text().splitlines()]
+    assert states == ["REGISTERED", "OPENED"]
+    (cli.folder / "images" / "metadata.csv").write_text("file_name,kind\n1.png,dog\n")
+    done = cli(*arguments)
+    assert done.returncode == 0, done.stderr
 
 
 def test_bad_images_cast_no_vote_and_are_told_by_index_in_the_internal_report_only(cli):

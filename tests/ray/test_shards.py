@@ -15,11 +15,12 @@ from spti_ray.actors import shard_actor
 from spti_ray.actors.engine_actor import PrivateEngineActor
 from spti_ray.actors.placement import Bundle
 from spti_ray.actors.roles import actor_name
-from spti_ray.actors.shard_actor import RayVoter, ShardActor
+from spti_ray.actors.shard_actor import RayVoter, ShardActor, ShardFailed
 from spti_ray.config import Config
 from spti_ray.models.factory import FAKE
 from spti_ray.models.fakes import FakeImageEmbedder
-from spti_ray.private.shard import Shard
+from spti_ray.private.shard import Prepared, Shard
+from spti_ray.private.source import describe, fingerprint
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -59,7 +60,7 @@ def _scored() -> ScoredCandidates:
     return ScoredCandidates(candidates, {"image": rows_KE}, {"image": 1.0})
 
 
-def _actors(config: Config, tmp_path: Path, name: str) -> list[Any]:
+def _actors(config: Config, tmp_path: Path, name: str, listing: str | None = None) -> list[Any]:
     embedder = Bundle("image_embedder", 0, 0.1, 0)
     options = {"name": actor_name(name, embedder), "num_cpus": 0.1, "max_restarts": -1, "max_task_retries": 0}
     handle = PrivateEngineActor.options(**options).remote("image_embedder", FAKE.image_embedder)
@@ -67,7 +68,7 @@ def _actors(config: Config, tmp_path: Path, name: str) -> list[Any]:
     serving = {"image_embedder": [actor_name(name, embedder)]}
     shards = [
         ShardActor.options(num_cpus=0.1, max_restarts=-1, max_task_retries=0).remote(
-            config, i, serving, 4, str(tmp_path / "views"), "key"
+            config, i, serving, 4, str(tmp_path / "views"), "key", listing
         )
         for i in range(config.runtime.shards)
     ]
@@ -161,13 +162,24 @@ class Answering:
     def __init__(self, number: int) -> None:
         self._number = number
 
-    def prepare(self) -> list[tuple[int, str]]:
+    def prepare(self) -> Prepared:
         if self._number == 0:
             os._exit(41)
-        return [(self._number, "not an image")]
+        return Prepared([(self._number, "not an image")], can_vote=True)
 
 
 def test_while_a_lost_shard_is_not_asked_again_yet_the_others_are_heard(monkeypatch):
     monkeypatch.setattr(shard_actor, "pause_s", lambda losses: 1e9)
     answers = RayVoter([Answering.remote(number) for number in range(4)], lambda problems: None)._ask("prepare")
-    assert sorted(next(answers) for _ in range(3)) == [[(number, "not an image")] for number in (1, 2, 3)]
+    told = sorted(next(answers).problems for _ in range(3))
+    assert told == [[(number, "not an image")] for number in (1, 2, 3)]
+
+
+def test_a_shard_that_finds_other_files_than_the_driver_ends_the_run_before_any_vote(images, tmp_path):
+    listing = fingerprint(describe(_config(images, 2).data))
+    voter = RayVoter(_actors(_config(images, 2), tmp_path, "listing", listing), lambda problems: None)
+    voter.ready()
+    Image.new("RGB", (20, 20)).save(images / "later.png")
+    voter = RayVoter(_actors(_config(images, 3), tmp_path, "changed", listing), lambda problems: None)
+    with pytest.raises(ShardFailed, match="the files of .* changed while the run started"):
+        voter.ready()

@@ -12,7 +12,7 @@ from PIL import Image
 from spti_ray.config import DataConfig
 from spti_ray.private import dataset, encoded
 from spti_ray.private.dataset import load_shard, shard_of_group, shard_rows
-from spti_ray.private.source import DataError, Source, describe, fingerprint
+from spti_ray.private.source import DataError, describe, fingerprint
 
 ALL = ("all",)
 CANARY = "CANARY-7f3a"
@@ -272,7 +272,7 @@ def test_the_fingerprint_notices_every_change_of_a_folder_and_tells_no_name(tmp_
     folder = tmp_path / "images" / "sub"
     folder.mkdir(parents=True)
     (folder / "canary.png").write_bytes(b"one")
-    source = Source("folder", str(tmp_path / "images"))
+    source = describe(DataConfig(path=str(tmp_path / "images")))
     seen = [fingerprint(source)]
     assert fingerprint(source) == seen[0] and "canary" not in seen[0]
     (folder / "canary.png").write_bytes(b"three")

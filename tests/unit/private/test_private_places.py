@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.private import source
+from spti_ray.private import listing
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import UNREADABLE_FILE
 from spti_ray.private.source import DataError, describe, fingerprint
@@ -76,20 +76,20 @@ def test_what_is_not_there_is_refused_in_one_line(data):
         assert "\n" not in str(caught.value)
 
 
-def test_a_later_file_without_the_column_stops_the_reading_without_telling_more(data, place):
+def test_a_later_file_without_the_column_is_refused_at_planning(data, place):
     buffer = io.BytesIO()
     pq.write_table(pa.table({"picture": [CANARY]}), buffer)
     place[1]("e.parquet", buffer.getvalue())
-    with pytest.raises(DataError, match="reading .* failed") as caught:
-        list(load_shard(data, "record", 0, 1, ALL))
-    assert CANARY not in str(caught.value) and caught.value.__context__ is None
+    with pytest.raises(DataError, match=r"data.image_column: the Parquet file has no column 'image'") as caught:
+        describe(data)
+    assert CANARY not in str(caught.value)
 
 
 def test_a_store_that_fails_is_reported_without_its_answer(data, monkeypatch):
     def broken(location):
         raise OSError(CANARY)
 
-    monkeypatch.setattr(source, "place", broken)
+    monkeypatch.setattr(listing, "place", broken)
     with pytest.raises(DataError, match=r"can't be reached \(OSError\)") as caught:
         describe(data.model_copy(update={"path": "s3://bucket/data"}))
     assert CANARY not in str(caught.value)

@@ -23,7 +23,7 @@ from spti_ray.private import standings
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.content_free import ShardError
 from spti_ray.private.shard import VIEW_FAILED, Shard
-from spti_ray.private.source import DataError
+from spti_ray.private.source import DataError, describe, fingerprint
 from spti_ray.private.voting import VotingError
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 
@@ -89,6 +89,7 @@ def shard(
     batch_size=BATCH,
     cache=None,
     fingerprint="one",
+    listing=None,
 ):
     return Shard(
         data,
@@ -100,6 +101,7 @@ def shard(
         cache=cache or Path(tempfile.mkdtemp(dir=Path(data.path).parent)),
         fingerprint=fingerprint,
         batch_size=batch_size,
+        listing=listing,
     )
 
 
@@ -283,6 +285,50 @@ def test_the_cache_replaces_prepare(data, tmp_path):
     (file,) = cache.iterdir()
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     assert CANARY.encode() not in file.read_bytes()
+
+
+@pytest.mark.parametrize("unit", ["record", "group"])
+def test_a_shard_tells_whether_any_of_its_records_can_vote(data, unit):
+    for labels, can_vote in ((("x", "y"), True), (("x", "z"), True), (("z",), False)):
+        private = shard(data, unit=unit, label_names=labels)
+        private.prepare(Engines().embed_images)
+        counts = private.vote(*ASKED, scored(("x", "y", "z", "x")), 1).counts_K
+        assert private.prepared().can_vote == can_vote == bool(counts.sum())
+        assert private.prepared().problems == private.problems()
+
+
+def test_a_shard_whose_records_all_fail_can_not_vote(data):
+    private = shard(data)
+    values = {int(20 * i) for i in range(NUM)}
+
+    def blind(images):
+        """Sees the blank alone."""
+        return np.array([[np.nan, 1.0] if int(image[0, 0, 0]) in values else [1.0, 0.0] for image in images])
+
+    private.prepare(blind)
+    assert not private.prepared().can_vote and len(private.prepared().problems) == NUM
+
+
+def test_a_shard_that_finds_other_files_than_the_driver_makes_no_views(data, tmp_path):
+    listing = fingerprint(describe(data))
+    private = shard(data, cache=tmp_path / "c", listing=listing)
+    os.utime(data.path, ns=(1, 1))
+    with pytest.raises(DataError, match="changed while the run started"):
+        private.prepare(Engines().embed_images)
+    assert list((tmp_path / "c").iterdir()) == []
+    assert shard(data, cache=tmp_path / "c", listing=fingerprint(describe(data))).prepare(Engines().embed_images)
+
+
+def test_a_file_that_changes_while_views_are_made_leaves_none(data, tmp_path):
+    engines = Engines()
+
+    def touching(images):
+        os.utime(data.path, ns=(1, 1))
+        return engines.embed_images(images)
+
+    with pytest.raises(DataError, match="changed while the run started"):
+        shard(data, cache=tmp_path / "c", listing=fingerprint(describe(data))).prepare(touching)
+    assert list((tmp_path / "c").iterdir()) == []
 
 
 def test_views_that_an_older_reader_made_are_made_again(data, tmp_path, monkeypatch):

@@ -1,0 +1,203 @@
+# pyright: strict
+"""Which files the private records are in: listed once, told apart by their names, and the same for every process.
+
+One file under two names would be a record with two votes, and to choose one of the names would make a record depend on
+another: so that is refused, as is a link out of the data's folder, unless `data.follow_links`.
+Error texts name configuration fields and the configured path; never files of a folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+from spti_ray.config import DataConfig
+from spti_ray.places import LEAVES, LinkError, Place, absolute, place, within
+from spti_ray.private import metadata
+from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind
+from spti_ray.private.lmdbs import LMDB_SUFFIXES, LOCK
+from spti_ray.private.schemas import holds_paths
+from spti_ray.private.tables import ARROW_SUFFIX, STATE, saved_files
+from spti_ray.private.tars import TAR_SUFFIXES
+from spti_ray.private.zips import ZIP_SUFFIX
+
+_IN_WORDS: dict[Kind, str] = {
+    "folder": "images",
+    "parquet": "Parquet files",
+    "datasets": "Arrow files",
+    "webdataset": "tar files",
+    "zip": "zip files",
+    "lmdb": "LMDB databases",
+}
+_ENDINGS: tuple[tuple[tuple[str, ...], Kind], ...] = (
+    ((".parquet",), "parquet"),
+    ((ARROW_SUFFIX,), "datasets"),
+    (TAR_SUFFIXES, "webdataset"),
+    ((ZIP_SUFFIX,), "zip"),
+    (LMDB_SUFFIXES, "lmdb"),
+    (tuple(IMAGE_SUFFIXES), "folder"),
+)
+_PACKAGE = absolute(str(resources.files("spti_ray") / "package_data"))
+_SUFFIXES = tuple(suffix for suffixes, _ in _ENDINGS for suffix in suffixes)
+
+CHANGED = "changed while the run started, or differ between machines; run again when nothing writes to them"
+
+
+@dataclass(frozen=True, repr=False)
+class Listing:
+    """`files`: those of the records, in the records' order. `sha256`: of names, sizes and times of all that is read;
+    it tells something of the names, and so stays in memory or in the internal folder.
+    """
+
+    kind: Kind
+    root: Place
+    files: tuple[Place, ...]
+    sha256: str
+
+
+def list_files(data: DataConfig, location: str) -> Listing:
+    """What is at `location`, the absolute path or URL of the data.
+
+    Raises `DataError` with one line that names the field to change.
+    """
+    reason = ""
+    try:
+        root = place(location).looked_up()
+        if root.kind == "missing":
+            raise DataError(f"data.path: {data.path!r} does not exist; give images or files of images")
+        every = root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links)
+        found = _by_kind(data, root, every)
+        kind = _kind_of_all(data, root, found)
+        files = found.get(kind, [])
+        _refuse_aliases(data, files)
+        return Listing(kind, root, tuple(files), _sha256(data, root, every))
+    except DataError as error:
+        reason = str(error)
+    except UnicodeError:
+        reason = f"data.path: {data.path!r} holds a name that the store can't tell; rename it"
+    except ValueError as error:  # a LinkError, or of `place` and `saved_files`, whose texts are fixed
+        reason = f"data.path: {data.path!r} {error}"
+    except PermissionError:
+        reason = f"data.path: {data.path!r} or a folder in it can't be read; check its permissions"
+    except Exception as error:  # noqa: BLE001 PyArrow's texts may quote what it was answered
+        reason = (
+            f"data.path: {data.path!r} can't be listed or can't be reached ({type(error).__name__}); "
+            "check the folder, or the URL and the credentials in the environment"
+        )
+    raise DataError(reason)
+
+
+def sha256(data: DataConfig, location: str) -> str:
+    """That of `list_files`, without its checks. Raises OSError and ValueError."""
+    root = place(location).looked_up()
+    return _sha256(data, root, root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links))
+
+
+def _sha256(data: DataConfig, root: Place, every: Iterable[Place]) -> str:
+    """Of every file, since a folder's own time does not change when a file in it does, or in a sub-folder."""
+    every = (*every, *_beside(data, root))
+    digest = hashlib.sha256(os.fsencode(root.path))
+    for file in every:
+        if kind_of(file) is not None or file.name in (STATE, *metadata.FILES):  # no lock, which a reader touches
+            # Each machine has installed the package at a time of its own, and what comes with it is public.
+            version = str(file.size) if within(file.path, _PACKAGE) else file.version()
+            digest.update(b"\0" + os.fsencode(file.path) + f"\0{version}".encode())
+    return digest.hexdigest()
+
+
+def _beside(data: DataConfig, table: Place) -> list[Place]:
+    """The images near a single table that names its images by paths. What can't be listed there is nobody's loss: these
+    files count for caches alone, and each record is in its row."""
+    if table.kind == "file" and kind_of(table) == "parquet":
+        with suppress(Exception):
+            if holds_paths(table, data.image_column):
+                folder = replace(table, path=table.path.rpartition("/")[0], listed=None)
+                return folder.files(IMAGE_SUFFIXES, data.follow_links)
+    return []
+
+
+def _by_kind(data: DataConfig, root: Place, every: Sequence[Place]) -> dict[Kind, list[Place]]:
+    """The files of each kind. What begins with an underscore, or lies in a folder that does, is none of a table's or an
+    archive's, since big-data tools name their own files so; cameras name images so."""
+    if root.kind != "folder":
+        if not root.remote and not os.access(root.path, os.R_OK):
+            raise PermissionError
+        kind = kind_of(root) or data.format or "parquet"
+        if kind == "folder":
+            raise ValueError("is a single image; give the folder that it is in")
+        return {kind: [root]}
+    found: dict[Kind, list[Place]] = {}
+    states: list[Place] = []
+    for file in every:
+        kind = kind_of(file)
+        if kind != "folder" and any(part.startswith("_") for part in file.relative_to(root).split("/")):
+            continue
+        if kind is not None:
+            found.setdefault(kind, []).append(file)
+        elif file.name == STATE:
+            states.append(file)
+    if arrows := saved_files(states, found.pop("datasets", [])):
+        found["datasets"] = arrows
+    return found
+
+
+def _kind_of_all(data: DataConfig, root: Place, found: dict[Kind, list[Place]]) -> Kind:
+    """The kind that is set, or the only one that there is."""
+    if data.format is not None:
+        if data.format not in found:
+            raise DataError(f"data.format: {data.path!r} holds no {_IN_WORDS[data.format]}; unset it, or name another")
+        return data.format
+    if len(found) > 1:
+        both = " and ".join(_IN_WORDS[kind] for kind in sorted(found))
+        raise DataError(
+            f"data.path: the folder {data.path!r} holds {both}; separate them, name one file, or set data.format"
+        )
+    if not found:
+        known = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
+        raise DataError(
+            f"data.path: the folder {data.path!r} holds no image file ({known}) and no Parquet, tar or "
+            "zip file, no LMDB database and no data set that datasets' save_to_disk wrote"
+        )
+    return next(iter(found))
+
+
+def _refuse_aliases(data: DataConfig, files: Sequence[Place]) -> None:
+    """Raises LinkError if one file is there under two names, or leads out of the folder though it may not."""
+    every = [file.listed for file in files if file.listed is not None]
+    if not data.follow_links and any(facts.leaves for facts in every):
+        raise LinkError(LEAVES)
+    twice = len({file.path for file in files}) < len(files)
+    if any(facts.aliased for facts in every):
+        # Some file systems give several files one number: it tells only where there are links at all.
+        seen: dict[tuple[int, int], bool] = {}
+        for facts in every:
+            before = seen.get(facts.identity)
+            twice |= before is not None and (before or facts.aliased) and facts.kind == "file"
+            seen[facts.identity] = before or facts.aliased
+    if twice:
+        raise LinkError("holds one file under two names, which would be one record with two votes; remove one of them")
+
+
+def kind_of(file: Place) -> Kind | None:
+    """What a file's name says that it is."""
+    if file.name.lower() == LOCK:
+        return None
+    return next((kind for suffixes, kind in _ENDINGS if file.path.lower().endswith(suffixes)), None)
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The images in a folder of any images, and in its folders, sorted. Raises `DataError`."""
+    reason = ""
+    try:
+        root = place(str(folder))
+        return [folder / file.relative_to(root) for file in root.files(IMAGE_SUFFIXES, follow_links=True)]
+    except LinkError as error:
+        reason = str(error)
+    except OSError as error:
+        reason = f"or a folder in it can't be listed ({type(error).__name__})"
+    raise DataError(f"{folder} {reason}")
