@@ -32,6 +32,7 @@ _FREE_TO_CHANGE = (
     "origin.path",
     "runtime.address",
     "runtime.node_labels",
+    "runtime.ray_start_timeout_s",
     "runtime.placement_timeout_s",
     "runtime.autoscaling",
     "runtime.take_turns",

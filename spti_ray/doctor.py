@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from spti_ray import __version__
+from spti_ray.errors import RayUnavailable
 from spti_ray.installed import misfits, vllm_distributions
 
 Check = tuple[str, bool, str]
@@ -151,5 +152,7 @@ def _ray() -> Check:
         from spti_ray.actors.cluster import probe
 
         return "ray cluster", True, probe()
+    except RayUnavailable as error:
+        return "ray cluster", False, str(error)
     except Exception as error:  # noqa: BLE001 - any failure to start is the finding
         return "ray cluster", False, f"could not start or join ({type(error).__name__}); check RAY_ADDRESS and /dev/shm"

@@ -15,6 +15,7 @@ _CODES = {
     "SlotsExhausted": BUDGET,
     "BudgetExhausted": BUDGET,
     "ResourcesNeverArrived": RESOURCES,
+    "RayUnavailable": RESOURCES,
     "NotRegistered": USAGE,
     "NoSuchLedger": USAGE,
     "NotSubmitted": USAGE,
@@ -40,6 +41,10 @@ _CODES = {
 
 class RunDamaged(RuntimeError):
     """A run folder lacks something that it must have; says which file and what to do."""
+
+
+class RayUnavailable(RuntimeError):
+    """Ray could not be started or joined; one line with what Ray said, which has seen nothing private by then."""
 
 
 class NothingMade(RuntimeError):

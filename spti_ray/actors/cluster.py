@@ -6,7 +6,8 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
+from typing import Any
 
 import ray
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
@@ -14,6 +15,9 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from spti_ray.actors.fit import fit, fit_lines, kinds_of, why_never
 from spti_ray.actors.placement import Bundle, describe, local_cpus, reservations
+from spti_ray.actors.ray_join import check_address, join, without_credentials
+from spti_ray.actors.ray_start import check_temporary_folder, start_local
+from spti_ray.actors.ray_token import own_token
 from spti_ray.config import RuntimeConfig
 
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
@@ -62,6 +66,44 @@ class Reserved:
             self.give_back(role)
 
 
+def address_of(runtime: RuntimeConfig) -> str | None:
+    """The cluster to join: `runtime.address` or RAY_ADDRESS; None starts a local one."""
+    address = runtime.address or os.environ.get("RAY_ADDRESS")
+    return None if address in ("", "local") else address
+
+
+def check_start(runtime: RuntimeConfig) -> None:
+    """Refuse, cheaply and before anything is recorded, a Ray that can't be started or joined. Raises RayUnavailable."""
+    if ray.is_initialized():
+        return
+    address = address_of(runtime)
+    if address:
+        check_address(address)
+    else:
+        check_temporary_folder()
+
+
+@contextmanager
+def _session(address: str | None, timeout_s: float, **local: Any) -> Iterator[None]:
+    """Ray for this process until the end: the cluster at `address`, or one of its own with the `local` settings."""
+    # Set before Ray starts its processes: workers would otherwise print their own banners and send usage reports.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Zero-GPU actors keep CUDA_VISIBLE_DEVICES as it is; Ray warns about the coming change at each start.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray starts workers at niceness 15: whatever else runs on the machine then takes an engine's cores from it.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    common = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "spti"}
+    with nullcontext("") if address else own_token() as token:
+        if address:
+            join(address, **common)
+        else:
+            start_local(timeout_s, token, include_dashboard=False, **local, **common)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+
+
 @contextmanager
 def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Reserved]:
     """A Ray connection and the resources of the bundles, given back at the end, come what may.
@@ -69,46 +111,27 @@ def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Res
     Joins `runtime.address` (or RAY_ADDRESS); else starts a local cluster that ends with this process.
 
     Raises:
+        RayUnavailable: Ray could not be started or joined; one line.
         ResourcesNeverArrived: one line with what was asked for and what there is.
     """
-    # Set before Ray starts its processes: workers would otherwise print their own banners and send usage reports.
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Zero-GPU actors keep CUDA_VISIBLE_DEVICES as it is; Ray warns about the coming change at each start.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
-    # Ray starts workers at niceness 15: whatever else runs on the machine then takes an engine's cores from it.
-    os.environ.setdefault("RAY_worker_niceness", "0")
-    address = runtime.address or os.environ.get("RAY_ADDRESS")
-    was_running = ray.is_initialized()
-    if not was_running:
-        common = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "spti"}
-        if address:
-            ray.init(address=address, **common)
-        else:
-            with _files_for_the_owner_only():
-                ray.init(
-                    address="local",  # never a cluster that somebody else runs on this machine
-                    num_cpus=local_cpus(bundles, os.cpu_count() or 1),
-                    include_dashboard=False,
-                    object_store_memory=_OBJECT_STORE_BYTES,
-                    **common,
+    address = address_of(runtime)
+    local = {"num_cpus": local_cpus(bundles, os.cpu_count() or 1), "object_store_memory": _OBJECT_STORE_BYTES}
+    with nullcontext() if ray.is_initialized() else _session(address, runtime.ray_start_timeout_s, **local):
+        reserved: Reserved | None = None
+        try:
+            if not address or not runtime.autoscaling:
+                _refuse_what_can_never_fit(bundles)
+            reserved = Reserved(bundles)
+            if not reserved.wait(runtime.placement_timeout_s):
+                raise ResourcesNeverArrived(
+                    f"resources did not arrive within {runtime.placement_timeout_s:g} s: the run needs "
+                    f"{describe(bundles)}; the cluster has {_offered()}: {_why_not(bundles)}; lower runtime.engines "
+                    "or add nodes"
                 )
-    reserved: Reserved | None = None
-    try:
-        if not address or not runtime.autoscaling:
-            _refuse_what_can_never_fit(bundles)
-        reserved = Reserved(bundles)
-        if not reserved.wait(runtime.placement_timeout_s):
-            raise ResourcesNeverArrived(
-                f"resources did not arrive within {runtime.placement_timeout_s:g} s: the run needs "
-                f"{describe(bundles)}; the cluster has {_offered()}: {_why_not(bundles)}; lower runtime.engines or add "
-                "nodes"
-            )
-        yield reserved
-    finally:
-        if reserved is not None and ray.is_initialized():
-            reserved.give_back_all()
-        if not was_running:
-            ray.shutdown()
+            yield reserved
+        finally:
+            if reserved is not None and ray.is_initialized():
+                reserved.give_back_all()
 
 
 def _refuse_what_can_never_fit(bundles: tuple[Bundle, ...]) -> None:
@@ -135,27 +158,11 @@ def _offered() -> str:
     return f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
 
 
-@contextmanager
-def _files_for_the_owner_only() -> Iterator[None]:
-    """Ray's processes inherit the umask, and what they spill to disk when memory is short has private pixels in it."""
-    before = os.umask(0o077)
-    try:
-        yield
-    finally:
-        os.umask(before)
-
-
 def probe() -> str:
-    """Start or join Ray as a run would, and say what it offers (for `spti doctor`)."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    address = os.environ.get("RAY_ADDRESS")
-    if address:
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
-    else:
-        ray.init(num_cpus=1, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    try:
+    """Start or join Ray as a run would, and say what it offers (for `spti doctor`). Raises RayUnavailable."""
+    runtime = RuntimeConfig()
+    address = address_of(runtime)
+    with _session(address, runtime.ray_start_timeout_s, num_cpus=1):
         there = ray.cluster_resources()
-        where = f"joined {address}" if address else "a local cluster starts"
+        where = f"joined {without_credentials(address)}" if address else "a local cluster starts"
         return f"{where}: {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs (ray {ray.__version__})"
-    finally:
-        ray.shutdown()

@@ -18,7 +18,7 @@ from rich.console import Console
 
 from spti_ray import __version__
 from spti_ray.actors.captions import start_caption_shards
-from spti_ray.actors.cluster import Reserved, cluster
+from spti_ray.actors.cluster import Reserved, check_start, cluster
 from spti_ray.actors.kept_units import KeptUnits
 from spti_ray.actors.making import TRAIN, Stage, make
 from spti_ray.actors.metrics import Metrics
@@ -133,6 +133,8 @@ class _Run:
 
     def go(self) -> Path:
         config, run = self._config, self._run
+        if not run.release.is_dir():
+            check_start(config.runtime)
         # The budget is asked first: a run that can't be paid for must not start a cluster.
         if self._origin:
             # A ledger that is not here is told now, and not after everything was made.

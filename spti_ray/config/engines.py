@@ -71,6 +71,9 @@ class RuntimeConfig(Section):
     node_labels: dict[Role | Literal["shard"], dict[str, str]] = Field(
         default={}, description="Ray labels of the nodes that a role's engines (or the shards) may run on; empty: any."
     )
+    ray_start_timeout_s: float = Field(
+        default=120.0, gt=0, description="How long a process of a local Ray may take to come up; it is tried twice."
+    )
     placement_timeout_s: float = Field(default=300.0, gt=0)
     autoscaling: bool = Field(
         default=True,
