@@ -28,15 +28,15 @@ def submit(
         from spti_ray.config_load import load_config
 
         settings = load_config(config, overrides or ())
+        from spti_ray.actors.ray_join import without_credentials
         from spti_ray.actors.submit import connect, follow
         from spti_ray.actors.submit import submit as start
 
         client = connect(address)
         attempt = start(client, settings, out)
         name = attempt.submission_id
-        typer.echo(
-            f"{'joined' if attempt.joined else 'submitted'} {name}; ray job stop --address {address} {name} ends it"
-        )
+        ends = f"ray job stop --address {without_credentials(address)} {name} ends it"
+        typer.echo(f"{'joined' if attempt.joined else 'submitted'} {name}; {ends}")
         if not wait:
             return
         try:

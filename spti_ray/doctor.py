@@ -39,6 +39,7 @@ def checks() -> Iterator[Check]:
     yield _noise()
     yield _disk(Path.cwd())
     yield _memory()
+    yield _ray_token()
     yield _ray()
 
 
@@ -145,6 +146,22 @@ def _memory() -> Check:
 
     free = psutil.virtual_memory().available / 2**30
     return "memory", free >= _FREE_MEMORY_GIB, f"{free:.0f} GiB available (the demo needs {_FREE_MEMORY_GIB} GiB)"
+
+
+def _ray_token() -> Check:
+    """Builds of before let Ray write it, sometimes readable by others; Ray then asks for it wherever it starts."""
+    file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token"))
+    try:
+        mode = file.stat().st_mode
+    except OSError:
+        return "ray token", True, "none in a file; a local run has one of its own"
+    if mode & 0o077:
+        return (
+            "ray token",
+            False,
+            f"{file} can be read by others; run `chmod 600 {file}`, or remove it if no Ray needs it",
+        )
+    return "ray token", True, f"{file}, which Ray's own commands use; a local run has one of its own"
 
 
 def _ray() -> Check:

@@ -42,6 +42,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "verify": {"config_load", "dp", "public", "rundir"},
     "status": {"config_load", "dp", "rundir"},
     "certify": {"config_load", "dp", "public", "report", "rundir"},
+    "plotting": set(),
     "progress": set(),
     "timings": set(),
     "timeline": set(),
@@ -59,11 +60,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     # What leaves: a release and nothing else of a run.
     "export": {"public", "rundir"},
     # Of the gate, only its noised artifacts.
-    "report": {"config_load", "dp.artifact", "public", "rundir"},
+    "report": {"config_load", "dp.artifact", "plotting", "public", "rundir"},
     "installed": set(),
     "doctor": {"actors", "dp", "installed", "models"},
     # How much of the machines' time reaches the engines; votes on random vectors.
-    "bench": {"actors", "config_load", "models", "private", "public", "timeline"},
+    "bench": {"actors", "config_load", "models", "plotting", "private", "public", "timeline"},
     # What Kubernetes is told; of the actors, how a run is split into bundles.
     "manifest": {"actors.placement", "config_load", "models"},
     "cli": {
@@ -95,7 +96,7 @@ ONLY_IN: dict[str, set[str]] = {
     "transformers": {"models"},
     "opendp": {"dp"},
     "dp_accounting": {"dp"},
-    "matplotlib": {"bench", "report"},
+    "matplotlib": {"plotting"},
     "typer": {
         "cli",
         "cli_bench",

@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from spti_ray.actors.fit import fit, fit_lines, kinds_of, why_never
 from spti_ray.actors.placement import Bundle, describe, local_cpus, reservations
 from spti_ray.actors.ray_join import check_address, join, without_credentials
-from spti_ray.actors.ray_start import check_temporary_folder, start_local
+from spti_ray.actors.ray_start import check_temporary_folder, local_ray
 from spti_ray.actors.ray_token import own_token
 from spti_ray.config import RuntimeConfig
 
@@ -93,15 +93,15 @@ def _session(address: str | None, timeout_s: float, **local: Any) -> Iterator[No
     # Ray starts workers at niceness 15: whatever else runs on the machine then takes an engine's cores from it.
     os.environ.setdefault("RAY_worker_niceness", "0")
     common = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "spti"}
-    with nullcontext("") if address else own_token() as token:
-        if address:
-            join(address, **common)
-        else:
-            start_local(timeout_s, token, include_dashboard=False, **local, **common)
+    if address:
+        join(address, **common)
         try:
             yield
         finally:
             ray.shutdown()
+        return
+    with own_token() as token, local_ray(timeout_s, token, include_dashboard=False, **local, **common):
+        yield
 
 
 @contextmanager

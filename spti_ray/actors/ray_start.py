@@ -8,17 +8,17 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import ray
-from ray._common.utils import get_default_ray_temp_dir
 from ray._private import services
 
 from spti_ray.errors import RayUnavailable
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 _ATTEMPTS = 2
 _LONGEST_SOCKET = 107
 """Bytes that Linux allows for the path of a socket."""
-_SOCKET = "session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store"
+_NAME = "r"
+_SOCKET = f"{_NAME}/session_2026-01-01_00-00-00_000000_{os.getpid()}/sockets/plasma_store"
 _LAST_LINES = 5
 """Of each of Ray's own error files, for the log."""
 _WAITS = ("RAY_gcs_server_port_wait_time_s", "RAY_raylet_start_wait_time_s")
@@ -37,27 +38,45 @@ _SHOWN = 200
 
 def check_temporary_folder() -> None:
     """Refuse, before anything is started or recorded, a folder in which Ray could not work. Raises RayUnavailable."""
-    folder = Path(get_default_ray_temp_dir())
-    setting = next((name for name in ("RAY_TMPDIR", "TMPDIR") if name in os.environ), "/tmp")
-    if len(os.fsencode(folder / _SOCKET)) > _LONGEST_SOCKET:
-        raise RayUnavailable(
-            f"{setting}: the path of Ray's temporary folder {folder} is too long for its sockets; set RAY_TMPDIR to a "
-            "folder with a short path, such as /tmp/me"
-        )
-    # Ray makes it, with rights for everybody; one that we made would keep other users out.
-    there = next(place for place in (folder, *folder.parents) if place.exists())
+    shutil.rmtree(_private_folder(), ignore_errors=True)
+
+
+def _private_folder() -> Path:
+    """A new folder for one local Ray, for its owner only: Ray gives everybody all rights on those that it makes in it.
+
+    In it, and not in /tmp/ray, a plain `ray.init()` of somebody else doesn't find the run's Ray either.
+    """
+    setting, base = _temporary_folder()
     try:
-        with tempfile.TemporaryDirectory(prefix="spti-", dir=there):
-            pass
+        folder = Path(tempfile.mkdtemp(prefix="s", dir=base))
     except OSError as error:
         raise RayUnavailable(
-            f"{setting}: Ray's temporary folder {folder} can't be used ({error.strerror}); set RAY_TMPDIR to a folder "
+            f"{setting}: Ray's temporary folder can't be made in {base} ({error.strerror}); set RAY_TMPDIR to a folder "
             "that can be written"
         ) from None
+    if len(os.fsencode(folder / _SOCKET)) <= _LONGEST_SOCKET:
+        return folder
+    folder.rmdir()
+    raise RayUnavailable(
+        f"{setting}: {base} is too long a path for Ray's sockets; set RAY_TMPDIR to a folder with a short path, such "
+        "as /tmp"
+    )
 
 
-def start_local(timeout_s: float, token: str, **settings: Any) -> None:
-    """`ray.init` of a cluster of this process's own, whose files are for the owner only.
+def _temporary_folder() -> tuple[str, str]:
+    """(setting that names it, the folder for temporary files). A long TMPDIR gives way to /tmp, for the sockets."""
+    if chosen := os.environ.get("RAY_TMPDIR"):
+        return "RAY_TMPDIR", os.path.abspath(chosen)
+    chosen = os.path.abspath(os.environ.get("TMPDIR") or "/tmp")
+    room = _LONGEST_SOCKET - len("/s12345678/") - len(_SOCKET)
+    return "TMPDIR", chosen if len(os.fsencode(chosen)) <= room else "/tmp"
+
+
+@contextmanager
+def local_ray(timeout_s: float, token: str, **settings: Any) -> Iterator[None]:
+    """`ray.init` of a cluster of this process's own, whose files are for the owner only; it ends with the context.
+
+    Its logs are removed then, but for those of a failure, and where RAY_TMPDIR says in which folder they are wanted.
 
     Args:
         timeout_s: How long each of its processes may take to come up.
@@ -67,26 +86,35 @@ def start_local(timeout_s: float, token: str, **settings: Any) -> None:
     Raises:
         RayUnavailable: it could not be started, twice; one line.
     """
-    check_temporary_folder()
+    folder = _private_folder()
+    _start(folder, timeout_s, token, settings)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+    if "RAY_TMPDIR" not in os.environ:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _start(folder: Path, timeout_s: float, token: str, settings: Mapping[str, Any]) -> None:
     failed: Exception | None = None
     for attempt in range(1, _ATTEMPTS + 1):
         others = set(_ray_processes())
         try:
             with _files_for_the_owner_only(), _patience(timeout_s):
-                ray.init(address="local", **settings)  # never a cluster that somebody else runs on this machine
-            _close_to_others()
+                # "local": never a cluster that somebody else runs on this machine.
+                ray.init(address="local", _temp_dir=str(folder / _NAME), **settings)
             return
         except Exception as error:  # noqa: BLE001 Ray has no class of its own for most of these
             failed = error
-            tell(attempt, error, token)
+            tell(attempt, error, token, folder)
         # Ray forgets processes of a start that failed half-way.
         ray.shutdown()
         _end(process for process in _ray_processes() if process not in others)
     assert failed is not None
-    where = get_default_ray_temp_dir()
     raise RayUnavailable(
         f"Ray could not be started in {_ATTEMPTS} attempts: {in_short(failed, token)}; look for free memory, and for "
-        f"disk space in {where} and /dev/shm; on a busy machine raise runtime.ray_start_timeout_s (now "
+        f"disk space in {folder.parent} and /dev/shm; on a busy machine raise runtime.ray_start_timeout_s (now "
         f"{timeout_s:g}). More is in the run's internal/driver.log"
     ) from failed
 
@@ -99,13 +127,6 @@ def _files_for_the_owner_only() -> Iterator[None]:
         yield
     finally:
         os.umask(before)
-
-
-def _close_to_others() -> None:
-    """Ray gives all rights on its session's folders to everybody, whatever the umask says."""
-    node = ray._private.worker._global_node
-    if node is not None:
-        Path(node.get_session_dir_path()).chmod(0o700)
 
 
 @contextmanager
@@ -177,15 +198,15 @@ def _hidden(text: str, token: str) -> str:
     return text.replace(token, "[token]") if token else text
 
 
-def tell(attempt: int, error: Exception, token: str = "") -> None:
+def tell(attempt: int, error: Exception, token: str = "", folder: Path | None = None) -> None:
     """What Ray said, and the ends of its error files, into the log of a run; without one nothing is printed."""
     if log.hasHandlers():
-        text = "\n".join([f"{type(error).__name__}: {error}", *_ends_of_error_files()])
+        text = "\n".join([f"{type(error).__name__}: {error}", *(_ends_of_error_files(folder) if folder else ())])
         log.error("Ray did not start or could not be joined (attempt %d): %s", attempt, _hidden(text, token))
 
 
-def _ends_of_error_files() -> Iterator[str]:
-    sessions = sorted(Path(get_default_ray_temp_dir()).glob(f"session_*_{os.getpid()}"))
+def _ends_of_error_files(folder: Path) -> Iterator[str]:
+    sessions = sorted((folder / _NAME).glob("session_2*"))
     if not sessions:
         return
     logs = sessions[-1] / "logs"

@@ -11,6 +11,7 @@ import hashlib
 import logging
 import shlex
 import tempfile
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -20,11 +21,13 @@ import yaml
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from spti_ray.actors.ray_join import without_credentials
 from spti_ray.config import Config
 from spti_ray.config_identity import config_sha256, resolved
 from spti_ray.config_load import ConfigError
 from spti_ray.files import is_everywhere
 
+_ANSWERS_WITHIN_S = 25.0
 _UNDER_WAY = (JobStatus.PENDING, JobStatus.RUNNING)
 
 
@@ -41,17 +44,34 @@ class Attempt:
 
 
 def connect(address: str) -> JobSubmissionClient:
-    """A client of the cluster whose dashboard is at `address` (http://head:8265). Raises NotSubmitted."""
+    """A client of the cluster whose dashboard is at `address` (http://head:8265). Raises NotSubmitted within 25 s."""
     # Ray tells of its uploads and sockets.
     logging.getLogger("ray").setLevel(logging.ERROR)
-    reason = ""
-    try:
-        return JobSubmissionClient(address)
-    except AuthenticationError:
-        reason = "wants another token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH)"
-    except Exception as error:  # noqa: BLE001 whatever the HTTP client meets
-        reason = f"does not answer as a Ray dashboard does ({type(error).__name__}); expected http://HEAD:8265"
-    raise NotSubmitted(f"{address} {reason}")
+    shown = without_credentials(address)
+    found: list[JobSubmissionClient | BaseException] = []
+
+    def ask() -> None:
+        try:
+            found.append(JobSubmissionClient(address))
+        except BaseException as error:  # noqa: BLE001 whatever the HTTP client meets
+            found.append(error)
+
+    # Ray gives its first question no time limit: a port that takes connections and never answers would hold us.
+    asking = threading.Thread(target=ask, daemon=True)
+    asking.start()
+    asking.join(_ANSWERS_WITHIN_S)
+    if not found:
+        raise NotSubmitted(f"{shown} does not answer within {_ANSWERS_WITHIN_S:g} s; expected http://HEAD:8265")
+    client = found[0]
+    if isinstance(client, AuthenticationError):
+        raise NotSubmitted(
+            f"{shown} wants another token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH)"
+        )
+    if isinstance(client, BaseException):
+        raise NotSubmitted(
+            f"{shown} does not answer as a Ray dashboard does ({type(client).__name__}); expected http://HEAD:8265"
+        )
+    return client
 
 
 def check_paths(config: Config, out: str) -> None:

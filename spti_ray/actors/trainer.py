@@ -31,6 +31,7 @@ from spti_ray.baselines.finetune_public import (
 from spti_ray.config import Config, EnginesConfig
 from spti_ray.config_load import ConfigError
 from spti_ray.files import DiskFull
+from spti_ray.models.home import settle
 from spti_ray.private.content_free import ShardError, content_free
 from spti_ray.private.source import DataError
 from spti_ray.rundir import RunDir
@@ -51,6 +52,7 @@ class TrainerActor:
 
     @content_free("starting")
     def __init__(self) -> None:
+        settle()
         silence()
 
     @content_free("fine-tuning", also=_PUBLIC)

@@ -8,8 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from spti_ray.plotting import Axes, Figure
 
 _INK, _ACCENT, _WARM, _MUTED = "#222222", "#2a6fb0", "#c8641e", "#9a9a9a"
 

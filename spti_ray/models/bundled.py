@@ -18,6 +18,8 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
+from spti_ray.models.home import writable_home
+
 PREFIX = "bundled:"
 STORED = ("sticker-sd", "sticker-clip", "sticker-blip")
 BUNDLED = (*STORED, "minilm", "smollm2")
@@ -110,8 +112,8 @@ def check() -> list[tuple[str, bool, str]]:
 
 
 def cache_folder() -> Path:
-    """$SPTI_CACHE, $XDG_CACHE_HOME or ~/.cache, and `spti-ray` in it."""
-    root = os.environ.get("SPTI_CACHE") or os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    """$SPTI_CACHE, $XDG_CACHE_HOME or ~/.cache, and `spti-ray` in it; see `writable_home`."""
+    root = os.environ.get("SPTI_CACHE") or os.environ.get("XDG_CACHE_HOME") or writable_home() / ".cache"
     return Path(root).expanduser() / "spti-ray"
 
 
@@ -147,7 +149,13 @@ def _smollm2() -> Path:
         return folder
     import fcntl
 
-    folder.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ModelMissing(
+            f"{folder.parent} can't be made ({error.strerror}), and {PREFIX}smollm2 is unpacked there: set SPTI_CACHE "
+            "to a folder that can be written"
+        ) from None
     with (folder.parent / f"{folder.name}.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not folder.exists():

@@ -13,12 +13,17 @@ from dataclasses import dataclass
 from html import escape
 from statistics import NormalDist
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator, NullFormatter, PercentFormatter, StrMethodFormatter
 
+from spti_ray.plotting import (
+    Axes,
+    Figure,
+    MaxNLocator,
+    NullFormatter,
+    PercentFormatter,
+    StrMethodFormatter,
+    matplotlib,
+)
 from spti_ray.types import CountArray
 
 # Placeholder colour -> CSS variable. Near-black values that no matplotlib default uses.

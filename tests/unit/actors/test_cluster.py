@@ -1,6 +1,7 @@
 """How a local cluster is started."""
 
-import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -11,32 +12,51 @@ from spti_ray.actors.placement import plan
 from spti_ray.models.factory import engines_config
 
 
-def test_a_local_cluster_is_nobody_elses_and_its_files_are_the_owners_only(
-    make_config: Any, monkeypatch: pytest.MonkeyPatch
-):
-    asked: dict[str, Any] = {}
+@contextmanager
+def nothing(*arguments: Any) -> Iterator[str]:
+    yield "the token"
 
-    class Stop(RuntimeError):
+
+@pytest.fixture
+def started(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """How Ray was started or joined, without Ray."""
+    calls: list[Any] = []
+    monkeypatch.setattr(module, "own_token", nothing)
+    monkeypatch.setattr(module, "local_ray", lambda *a, **named: calls.append((a, named)) or nothing())
+    monkeypatch.setattr(module, "join", lambda *a, **named: calls.append((a, named)))
+    monkeypatch.setattr(module.ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(module.ray, "cluster_resources", dict)
+    monkeypatch.setattr(module, "_refuse_what_can_never_fit", lambda bundles: None)
+    monkeypatch.setattr(module, "Reserved", Always)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    return calls
+
+
+def enter(config: Any) -> None:
+    with module.cluster(config.runtime, plan(config, engines_config(config.runtime.engines))):
         pass
 
-    def init(**settings: Any) -> None:
-        umask = os.umask(0)
-        os.umask(umask)
-        asked.update(settings, umask=umask)
-        raise Stop
 
-    monkeypatch.setattr(module.ray, "is_initialized", lambda: False)
-    monkeypatch.setattr(module.ray, "init", init)
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    config = make_config()
-    before = os.umask(0o022)
-    try:
-        with pytest.raises(Stop), module.cluster(config.runtime, plan(config, engines_config(config.runtime.engines))):
-            pass
-        assert (asked["address"], asked["umask"]) == ("local", 0o077)
-        assert os.umask(0o022) == 0o022, "and the run's own files are as the user wants them"
-    finally:
-        os.umask(before)
+@pytest.mark.parametrize("address", [None, "local"])
+def test_a_local_cluster_has_its_own_token_and_the_time_that_is_allowed(
+    make_config: Any, started: list[Any], address: str | None
+):
+    enter(make_config(runtime__ray_start_timeout_s=77.0, runtime__address=address))
+    module.probe()
+    (run, run_settings), (probed, probe_settings) = started
+    assert (run, probed) == ((77.0, "the token"), (120.0, "the token"))
+    assert run_settings["include_dashboard"] is probe_settings["include_dashboard"] is False
+    assert "object_store_memory" in run_settings and probe_settings["num_cpus"] == 1
+
+
+def test_a_cluster_that_is_there_is_joined_with_the_users_own_token(
+    make_config: Any, started: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("RAY_ADDRESS", "ray://me:secret@head:10001")
+    enter(make_config())
+    told = module.probe()
+    assert [call for call, _ in started] == [("ray://me:secret@head:10001",)] * 2
+    assert told.startswith("joined ray://head:10001: ")
 
 
 ONE_L40S = {
@@ -44,6 +64,19 @@ ONE_L40S = {
     "Resources": {"CPU": 8.0, "GPU": 1.0},
     "Labels": {"ray.io/node-id": "a", "ray.io/accelerator-type": "L40S"},
 }
+
+
+class Always:
+    """Resources that are there."""
+
+    def __init__(self, bundles: Any) -> None:
+        pass
+
+    def wait(self, seconds: float) -> bool:
+        return True
+
+    def give_back_all(self) -> None:
+        pass
 
 
 class Never:
