@@ -6,7 +6,6 @@ not: they are shown apart, and marked.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
+from spti_ray.config.reading import parse_json
 from spti_ray.config_identity import flatten
 from spti_ray.config_load import ConfigError
 from spti_ray.public.cleaning import normal_form
@@ -135,7 +135,10 @@ def _read(folder: Path) -> _Side:
     run = read_run(folder) if (folder / "run.yaml").is_file() else {}
     certificate = release / "privacy.json"
     images = table["sha256"].to_pylist()
-    models = json.loads((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
+    try:
+        models = parse_json((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
+    except ValueError:
+        raise ConfigError(f"{folder}: what manifest.parquet says of the models can't be read; restore it") from None
     return _Side(
         name=str(folder),
         settings=flatten(run.get("config", {})),
@@ -160,7 +163,7 @@ def _evaluations(folder: Path) -> dict[tuple[str, str], Mapping[str, Any]]:
 
 def _json(path: Path) -> dict[str, Any]:
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         document = None
     if not isinstance(document, dict):

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import difflib
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ValidationError
-from pydantic_core import ErrorDetails
 
 from spti_ray.config import Config
+from spti_ray.config.problems import one_line
+from spti_ray.config.reading import DEEPEST, Unreadable, check_size, parse_yaml, read_text
 
 
 class ConfigError(ValueError):
@@ -24,10 +22,8 @@ class ConfigError(ValueError):
         super().__init__(" ".join(message.split()))
 
 
+_SHOWN = 100
 _Section = TypeVar("_Section", bound=BaseModel)
-
-
-_BRANCH = re.compile(r"\[key\]$|(?:literal|dict)\[.*\]$", re.DOTALL)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
@@ -59,15 +55,11 @@ def read_mapping(path: Path, what: str, expected: str) -> dict[str, Any]:
         ConfigError: one line that names the file.
     """
     try:
-        raw = yaml.safe_load(path.read_text(encoding="utf-8"))
+        raw = parse_yaml(read_text(path))
     except FileNotFoundError:
         raise ConfigError(f"{path}: no such {what}") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: can't be read ({type(error).__name__})") from None
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f" at line {mark.line + 1}" if mark else ""
-        raise ConfigError(f"{path}: not valid YAML{where}: {getattr(error, 'problem', 'syntax error')}") from None
+    except Unreadable as error:
+        raise ConfigError(f"{path}: {error}") from None
     if not isinstance(raw, dict):
         raise ConfigError(f"{path}: expected {expected}")
     return raw
@@ -81,23 +73,26 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
 def parse_section(section: type[_Section], raw: Mapping[str, Any]) -> _Section:
     """Validate a mapping as one section by itself. Raises ConfigError with the first problem in one line."""
     try:
+        check_size(raw)
         return section.model_validate(raw)
     except ValidationError as error:
-        raise ConfigError(_one_line(error)) from None
+        raise ConfigError(one_line(error, section)) from None
+    except Unreadable as error:
+        raise ConfigError(f"the settings can't be used: {error}") from None
 
 
 def with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
     """`raw`, changed in place by `a.b=value` overrides. Raises ConfigError in one line."""
     for override in overrides:
         key, separator, text = override.partition("=")
-        if not separator or not key.strip():
-            raise ConfigError(f"--set {override}: write it as section.key=value")
-        try:
-            value = yaml.safe_load(text)
-        except yaml.YAMLError:
-            raise ConfigError(f"--set {key}: the value is not valid YAML") from None
-        node = raw
         *parents, leaf = key.strip().split(".")
+        if not separator or not leaf or not all(parents) or len(parents) > DEEPEST:
+            raise ConfigError(f"--set {_clipped(override)}: write it as section.key=value")
+        try:
+            value = parse_yaml(text)
+        except Unreadable as error:
+            raise ConfigError(f"--set {key}: {error}") from None
+        node = raw
         for parent in parents:
             child = node.get(parent)
             if child is None:
@@ -124,51 +119,5 @@ def _is_float(text: str) -> bool:
     return True
 
 
-def _one_line(error: ValidationError) -> str:
-    problem = _most_telling(error)
-    # A union adds the name of its branch to the path, and a mapping marks its key; users wrote neither.
-    location = [part for part in problem["loc"] if not (isinstance(part, str) and _BRANCH.match(part))]
-    where = ".".join(str(part) for part in location)
-    if problem["type"] == "extra_forbidden":
-        nearest = difflib.get_close_matches(str(location[-1]), _known_keys(location[:-1]), n=1, cutoff=0.5)
-        hint = f"; did you mean {nearest[0]!r}?" if nearest else f"; known: {', '.join(_known_keys(location[:-1]))}"
-        return f"{where}: unknown key{hint}"
-    if problem["type"] == "missing":
-        return f"{where}: required, but missing"
-    message = problem["msg"].removeprefix("Value error, ")
-    got = problem.get("input")
-    shown = f" (got {got!r})" if isinstance(got, (str, int, float, bool)) and len(repr(got)) < 80 else ""
-    if not where:
-        return message
-    return f"{where}: {message[0].lower()}{message[1:]}{shown}"
-
-
-def _most_telling(error: ValidationError) -> ErrorDetails:
-    """The first problem, but a misspelt key before the key that it leaves missing."""
-    problems = error.errors(include_url=False)
-    # `runtime.engines: {...}` fails as a name too, which says nothing of what is wrong inside.
-    inside = [p for p in problems if not (p["type"] == "literal_error" and isinstance(p["input"], Mapping))]
-    return next((p for p in problems if p["type"] == "extra_forbidden"), (inside or problems)[0])
-
-
-def _known_keys(location: Sequence[str | int]) -> list[str]:
-    model: Any = Config
-    for part in location:
-        if isinstance(part, int) or not (isinstance(model, type) and issubclass(model, BaseModel)):
-            continue
-        field = model.model_fields.get(part)
-        model = _model_in(field.annotation) if field else None
-    if isinstance(model, type) and issubclass(model, BaseModel):
-        return list(model.model_fields)
-    return []
-
-
-def _model_in(annotation: Any) -> Any:
-    """The section class in an annotation such as `tuple[LabelConfig, ...]`."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    for argument in getattr(annotation, "__args__", ()):
-        found = _model_in(argument)
-        if found is not None:
-            return found
-    return None
+def _clipped(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

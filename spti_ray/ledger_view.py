@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from spti_ray.config.reading import parse_json
 from spti_ray.dp.chain import Chain, LedgerError, Reading, check_contains
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import history, looks, openings, registration, slots_of
@@ -125,7 +126,7 @@ def write_anchor(chain: Chain, path: Path) -> str:
 
 def _check_anchor(reading: Reading, path: Path, location: str) -> None:
     try:
-        anchor = json.loads(path.read_text(encoding="utf-8"))
+        anchor = parse_json(path.read_text(encoding="utf-8"))
         head, entries, form = anchor["head"], anchor["entries"], anchor["format"]
     except (OSError, ValueError, KeyError, TypeError):
         raise LedgerError(f"{path}: not a ledger anchor; write one with spti ledger anchor") from None

@@ -6,7 +6,6 @@ the run's `internal/` is opened, and nothing is written.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +15,7 @@ import pyarrow.parquet as pq
 
 from spti_ray import __version__
 from spti_ray.config import Config, EngineConfig, OriginConfig
+from spti_ray.config.reading import parse_json
 from spti_ray.config_identity import changed_keys, resolved
 from spti_ray.config_load import ConfigError, parse_config
 from spti_ray.dp import artifact
@@ -81,8 +81,11 @@ class Origin:
     @property
     def models(self) -> Models:
         """What each role ran."""
-        metadata = pq.read_metadata(self._run.release / "manifest.parquet").metadata or {}
-        return json.loads(metadata.get(MODELS_KEY, b"{}"))
+        file = self._run.release / "manifest.parquet"
+        try:
+            return parse_json((pq.read_metadata(file).metadata or {}).get(MODELS_KEY, b"{}"))
+        except ValueError:
+            raise ConfigError(f"{file}: can't be read; restore the run's folder") from None
 
     def texts(self, cache: ScoreCache) -> tuple[Selected, ...]:
         """What may be rendered, in rank order: the survivors of the last generation, whose voted renders are put into
@@ -199,7 +202,10 @@ class Origin:
                 f"{ledger.location} does not know run {self.run_id}; go to the folder in which it was started"
             )
         path = self._run.release / "privacy.json"
-        audits = json.loads(path.read_text(encoding="utf-8")).get("audits") if path.is_file() else None
+        try:
+            audits = parse_json(path.read_text(encoding="utf-8")).get("audits") if path.is_file() else None
+        except (ValueError, AttributeError):
+            raise ConfigError(f"{path}: is no certificate; restore the run's folder") from None
         return certificate(entries, self.run_id, audits if isinstance(audits, dict) else None)
 
     def _image_rows(self) -> list[dict[str, Any]]:

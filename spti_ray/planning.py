@@ -15,6 +15,7 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
 from spti_ray.endpoints import is_sent_in_clear
 from spti_ray.files import is_url
+from spti_ray.hints import check_new, hints
 from spti_ray.models.consistency import check_patience, check_turns
 from spti_ray.models.factory import check_varies, endpoint_of, engines_config
 from spti_ray.public.prompts import preview
@@ -113,6 +114,7 @@ def check_engines(config: Config) -> None:
 def plan_summary(config: Config, private_records: int | None = None) -> dict[str, Any]:
     """One flat-ish object for `--json`. `private_records` is a publicly stated order of magnitude, never counted."""
     check_engines(config)
+    check_new(config)
     evolution = config.evolution
     texts, renders = work_of(config)
     summary: dict[str, Any] = {
@@ -130,6 +132,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "dataset": config.dataset.id,
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
         "engines_outside": engines_outside(config),
+        "hints": list(hints(config, private_records)),
     }
     if config.method == "dp-finetune":
         return summary | _finetune_summary(config)
@@ -182,6 +185,10 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
 
 def plan_lines(summary: dict[str, Any]) -> list[str]:
     """The summary for people."""
+    return [*_lines(summary), *(f"HINT        {hint}" for hint in summary["hints"])]
+
+
+def _lines(summary: dict[str, Any]) -> list[str]:
     if "noise_multiplier" in summary:
         return _finetune_lines(summary)
     if "sigma" not in summary:

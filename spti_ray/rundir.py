@@ -29,6 +29,7 @@ import yaml
 
 from spti_ray import __version__
 from spti_ray.config import Config
+from spti_ray.config.reading import Unreadable, parse_yaml, read_text
 from spti_ray.config_identity import as_stored, changed_keys, config_sha256, resolved, with_later_settings
 from spti_ray.config_load import ConfigError
 from spti_ray.errors import RunDamaged
@@ -298,13 +299,14 @@ def read_run(path: Path) -> dict[str, Any]:
 
 def _document(path: Path) -> dict[str, Any]:
     try:
-        run = yaml.safe_load((path / "run.yaml").read_text(encoding="utf-8"))
+        run = parse_yaml(read_text(path / "run.yaml"))
         if not isinstance(run, dict) or not isinstance(run.get("config"), dict) or "run" not in run:
             raise ConfigError(f"{path / 'run.yaml'}: not a run file; use another --out")
     except FileNotFoundError:
         raise ConfigError(f"{path}: holds no run (no run.yaml)") from None
-    except (OSError, yaml.YAMLError) as error:
-        raise ConfigError(f"{path / 'run.yaml'}: can't be read ({type(error).__name__})") from None
+    except (OSError, Unreadable) as error:
+        why = error if isinstance(error, Unreadable) else error.strerror
+        raise ConfigError(f"{path / 'run.yaml'}: {why}; restore the run's folder, or use another") from None
     return run
 
 

@@ -26,7 +26,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     # Settings, and what is reckoned from settings alone.
     "config_load": set(),
     "workload": set(),
-    "planning": {"config_load", "models", "dp", "public", "workload"},
+    "hints": {"config_load", "models"},
+    "planning": {"config_load", "hints", "models", "dp", "public", "workload"},
     "starter": {"config_load", "public", "recommend"},
     "recommend": {"config_load", "dp", "planning", "workload"},
     # What a run would cost: counts from settings, rates from files; of the actors, which roles there are.
@@ -50,8 +51,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rundir": {"config_load", "public"},
     "ledger_view": {"dp"},
     "actors": {
-        "baselines", "config_load", "dp", "evolve", "models", "origin", "planning", "private", "progress", "public",
-        "report", "rundir", "timeline", "timings", "workload",
+        "baselines", "config_load", "dp", "evolve", "hints", "models", "origin", "planning", "private", "progress",
+        "public", "report", "rundir", "timeline", "timings", "workload",
     },
     # DP fine-tuning: beside the votes and the gate, of which it knows only what a step of DP-SGD costs.
     "baselines": {"config_load", "dp.subsampled", "models", "private"},

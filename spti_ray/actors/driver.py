@@ -40,6 +40,7 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
+from spti_ray.hints import check_new
 from spti_ray.models.factory import engines_config
 from spti_ray.origin import Origin
 from spti_ray.planning import check_engines, engines_outside, noise_plan, sgd_plan
@@ -64,6 +65,8 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
     `spti_ray.errors`.
     """
     console = console or Console(file=sys.stdout)
+    if not (out / "run.yaml").exists():
+        check_new(config)
     config = continued(out, config)
     check_engines(config)
     if config.is_charged:

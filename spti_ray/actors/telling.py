@@ -8,6 +8,7 @@ from spti_ray.config import Config
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
+from spti_ray.hints import hints
 from spti_ray.planning import engines_outside, sgd_plan
 from spti_ray.rundir import RunDir
 from spti_ray.timings import Timings
@@ -52,6 +53,7 @@ def hello(
         yield f"private images are sent outside the cluster, to the {engine} (privacy.trusted_endpoints)"
     if warning:
         yield f"warning: {warning}"
+    yield from (f"note: {hint}" for hint in hints(config))
     if attempt > 1:
         yield f"going on with the run in {run.path} (attempt {attempt})"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -71,9 +71,19 @@ class EvolutionConfig(Section):
     keep_survivors: bool = Field(
         default=True, description="Survivors stay candidates; else their children replace them."
     )
-    labels: tuple[LabelConfig, ...] = Field(default=(), description="Public label list; empty: one population.")
+    labels: tuple[LabelConfig, ...] = Field(
+        default=(), description="Public label list, names or {name, share, hint}; empty: one population."
+    )
     variation: VariationConfig = VariationConfig()
     image_variation: ImageVariationConfig = ImageVariationConfig()
+
+    @field_validator("labels", mode="before")
+    @classmethod
+    def _named(cls, labels: Any) -> Any:
+        """`[cat, dog]` is short for `[{name: cat}, {name: dog}]`, which is what a run stores."""
+        if not isinstance(labels, (list, tuple)):
+            return labels
+        return [{"name": label} if isinstance(label, str) else label for label in labels]
 
     @field_validator("labels")
     @classmethod

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+_NUMBERS = {int, float}
 
 
 class Section(BaseModel):
     """Base of all sections: immutable, strict about unknown keys."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _no_yes_for_a_number(cls, raw: Any) -> Any:
+        """Python takes true for 1; YAML reads a bare `yes` or `on` as true."""
+        for name, field in cls.model_fields.items():
+            kinds = {field.annotation, *get_args(field.annotation)}
+            if isinstance(raw, Mapping) and isinstance(raw.get(name), bool) and kinds & _NUMBERS and bool not in kinds:
+                raise ValueError(f"{name} should be a number, and is {str(raw[name]).lower()}: write the number")
+        return raw

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
 from spti_ray.config import ROLES, Config, EngineConfig
+from spti_ray.config.reading import parse_json
 from spti_ray.config_load import ConfigError, parse_config
 from spti_ray.costs.rates import (
     EngineRate,
@@ -51,7 +51,7 @@ def load_rates(paths: tuple[Path, ...] = ()) -> Rates:
 def _bench(path: Path) -> RatesFile | None:
     """Rates in a bench's JSON; None if the file is none."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
         engines, machine = document["engines"], document["machine"]
         return RatesFile(rates=tuple(_of_bench(path, role, found, machine) for role, found in engines.items()))
     except OSError as error:
@@ -84,7 +84,7 @@ def _of_run(path: Path) -> tuple[RatesFile, tuple[float, int] | None]:
     of its images, as `_png_bytes`."""
     try:
         config = parse_config(read_run(path)["config"])
-        timings = json.loads((path / "internal" / "timings.json").read_text(encoding="utf-8"))
+        timings = parse_json((path / "internal" / "timings.json").read_text(encoding="utf-8"))
         engines = engines_config(config.runtime.engines)
         rates: list[EngineRate] = []
         for role in ROLES:

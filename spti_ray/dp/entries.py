@@ -150,7 +150,7 @@ def decode(line: bytes) -> Entry:
     """The entry of a line (without its newline). ValueError says in a few words what is wrong with it."""
     try:
         loaded = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter of one that is nested too deeply
         raise ValueError("is not JSON") from None
     if not isinstance(loaded, dict):
         raise ValueError("is not a ledger entry")

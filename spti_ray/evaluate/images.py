@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any, overload
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spti_ray.config.reading import parse_json
 from spti_ray.config_load import ConfigError
 from spti_ray.private.decode import Undecodable, decode
 from spti_ray.private.listing import image_files
@@ -126,7 +126,7 @@ def _metadata(file: Path) -> Iterator[dict[str, Any]]:
     for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
         if line.strip():
             try:
-                row = json.loads(line)
+                row = parse_json(line)
             except ValueError:
                 row = None
             if not isinstance(row, dict) or not isinstance(row.get("file_name"), str):

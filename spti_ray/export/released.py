@@ -6,7 +6,6 @@ Nothing else in the folder is looked at. What is not private or not certified is
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spti_ray.config.reading import parse_json
 from spti_ray.files import sha256_of
 from spti_ray.public.release import CERTIFICATE, DATASHEET, MANIFEST, is_release_file
 from spti_ray.rundir import NOT_CERTIFIED, NOT_PRIVATE
@@ -92,7 +92,7 @@ def _is_internal(folder: Path) -> bool:
 
 def _is_certificate_of(folder: Path) -> bool:
     try:
-        named = json.loads((folder / CERTIFICATE).read_bytes())["release"]["manifest_sha256"]
+        named = parse_json((folder / CERTIFICATE).read_bytes())["release"]["manifest_sha256"]
     except (OSError, ValueError, KeyError, TypeError):
         return False
     return named == sha256_of(folder / MANIFEST)

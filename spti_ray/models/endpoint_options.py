@@ -7,7 +7,7 @@ the name given here. Nothing in an error of this module repeats what was given.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field, field_validator
 
@@ -19,6 +19,9 @@ LONGEST_BATCH_S = 90_000.0
 
 
 class EndpointOptions(Section):
+    FIELDS: ClassVar[tuple[str, ...]] = ()
+    """Of a request: those that `leave_out` may name."""
+
     base_url: str = Field(description="Such as https://api.openai.com/v1; no key, user or query in it.")
     api_key_env: str | None = Field(
         None, description="Name of the environment variable that holds the key, on the nodes that run the engine."
@@ -59,6 +62,8 @@ def price(prices: Prices, given: float, cached: float, written: float) -> float:
 
 
 class OpenAIWriterOptions(EndpointOptions):
+    FIELDS = ("n", "seed", "temperature", "top_p", "max_tokens", "stop")
+
     prompt_format: Literal["completion", "chat", "few-shot-chat"] = Field(
         "chat",
         description="chat: the prompt is a user message. few-shot-chat: each example of it becomes a user message and "
@@ -74,6 +79,8 @@ class OpenAIWriterOptions(EndpointOptions):
 
 
 class OpenAICaptionerOptions(EndpointOptions):
+    FIELDS = ("seed", "temperature", "max_tokens")
+
     prompt: str = Field("Describe this image in one short sentence.", min_length=1)
     max_tokens: int = Field(64, ge=1)
     max_side: int | None = Field(1024, ge=16, description="Larger images are made smaller before they are sent.")
@@ -81,6 +88,8 @@ class OpenAICaptionerOptions(EndpointOptions):
 
 
 class OpenAIRendererOptions(EndpointOptions):
+    FIELDS = ("n", "seed", "size", "response_format")
+
     width: int = Field(1024, ge=8)
     height: int = Field(1024, ge=8)
     timeout_s: float = Field(300.0, gt=0, description="Longest wait for one image.")

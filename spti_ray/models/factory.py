@@ -13,6 +13,7 @@ from typing import Any, get_args
 from pydantic import ValidationError
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, Section
+from spti_ray.config.problems import one_line
 from spti_ray.endpoints import normal_endpoint
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
@@ -156,14 +157,14 @@ def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:
     try:
         config = EngineConfig.model_validate(merged)
     except ValidationError as error:
-        raise ValueError(_one_line(where, error)) from None
+        raise ValueError(one_line(error, EngineConfig, where)) from None
     if config.kind not in KINDS and ":" not in config.kind:
         raise ValueError(f"{where}.kind: {config.kind!r} is neither module:Class nor one of {', '.join(KINDS)}")
     if config.kind in OPTIONS:
         try:
             OPTIONS[config.kind].model_validate(config.options)
         except ValidationError as error:
-            raise ValueError(_one_line(f"{where}.options", error)) from None
+            raise ValueError(one_line(error, OPTIONS[config.kind], f"{where}.options", values=False)) from None
     if config.kind == "vllm":
         _check_tensor_parallel(where, config)
     if config.kind == "vllm-vision" and config.num_gpus > 1:
@@ -191,13 +192,6 @@ def _check_tensor_parallel(where: str, config: EngineConfig) -> None:
         raise ValueError(
             f"{where}.num_gpus: is {config.num_gpus:g}, but tensor_parallel_size asks for {workers} GPU(s) of one node"
         )
-
-
-def _one_line(where: str, error: ValidationError) -> str:
-    first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
-    problem = "there is no such setting" if first["type"] == "extra_forbidden" else first["msg"]
-    return f"{where}.{key}: {problem}"
 
 
 def check_varies(config: EngineConfig) -> None:

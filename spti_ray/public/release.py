@@ -18,6 +18,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spti_ray.config import ROLES, Config, Method
+from spti_ray.config.reading import parse_json
 from spti_ray.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
 from spti_ray.types import ReleaseItem
@@ -67,7 +68,7 @@ def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) ->
     table = pq.read_table(folder / MANIFEST)
     names = [field.name for field in fields(ReleaseItem)]
     items = [ReleaseItem(**row) for row in table.select(names).to_pylist()]
-    models: Models = json.loads((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
+    models: Models = parse_json((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
     _certify(folder, config, items, models, certificate)
 
 

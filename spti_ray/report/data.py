@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import io
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,11 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-import yaml
 from PIL import Image
 
+from spti_ray.config.reading import parse_json, parse_yaml, read_text
 from spti_ray.dp import artifact
+from spti_ray.errors import RunDamaged
 from spti_ray.public.release import MODELS_KEY
 from spti_ray.types import Candidate, CountArray, NoisyHistogram
 
@@ -71,24 +71,32 @@ def read_run(folder: Path) -> RunData:
 
     Raises:
         FileNotFoundError: the folder holds no run, or its release is not written yet.
+        RunDamaged: one of its files can't be read.
     """
     folder = Path(folder)
     manifest = folder / "release" / "manifest.parquet"
     for path, what in ((folder / "run.yaml", "no run"), (manifest, "the release is not written yet")):
         if not path.exists():
             raise FileNotFoundError(f"{path}: {what}, so there is nothing to report")
-    run = yaml.safe_load((folder / "run.yaml").read_text(encoding="utf-8"))
-    config = publishable(run.pop("config", {}))
+    certificate_file = folder / "release" / "privacy.json"
     table = pq.read_table(manifest, columns=["file", "text", "label", "generation", "candidate_id"])
-    certificate = folder / "release" / "privacy.json"
+    try:
+        run = parse_yaml(read_text(folder / "run.yaml"))
+        models = parse_json((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
+        certificate = parse_json(certificate_file.read_bytes()) if certificate_file.exists() else None
+    except ValueError:
+        raise RunDamaged(
+            f"{folder}: run.yaml, or what the release says of its models and its privacy, can't be read; restore it"
+        ) from None
+    config = publishable(run.pop("config", {}))
     return RunData(
         folder=folder,
         run={key: run[key] for key in _RUN_KEYS if key in run},
         config=config,
         generations=tuple(_voted_generations(folder)),
         images=tuple(ReleasedImage(**row) for row in table.to_pylist()),
-        models=json.loads((table.schema.metadata or {}).get(MODELS_KEY, b"{}")),
-        certificate=json.loads(certificate.read_text(encoding="utf-8")) if certificate.exists() else None,
+        models=models,
+        certificate=certificate,
     )
 
 

@@ -327,7 +327,7 @@ def test_an_override_without_a_key_or_a_value_is_refused(file, override):
 
 
 def test_an_override_that_is_not_yaml_is_refused(file):
-    assert set_refusal(file, "prompts.examples=[a, b") == "--set prompts.examples: the value is not valid YAML"
+    assert set_refusal(file, "prompts.examples=[a, b").startswith("--set prompts.examples: not valid YAML at line 1: ")
 
 
 def test_an_override_inside_a_value_is_refused(file):
@@ -357,15 +357,16 @@ def test_a_file_that_is_no_configuration_is_refused_in_one_line_that_names_it(fi
 
 def test_a_file_that_can_not_be_read_is_refused_in_one_line(tmp_path):
     assert set_refusal(tmp_path / "none.yaml").endswith("no such configuration file")
-    assert "can't be read" in set_refusal(tmp_path)
+    assert set_refusal(tmp_path) == f"{tmp_path}: is a folder; give the file in it"
     (tmp_path / "latin.yaml").write_bytes(b"title: \xff\xfe")
-    assert "can't be read" in set_refusal(tmp_path / "latin.yaml")
+    assert set_refusal(tmp_path / "latin.yaml").endswith("latin.yaml: is no text in UTF-8; write it as such")
 
 
 PLACEMENT = {
     "dataset.registration": "required",
     "runtime.shards": 5,
     "runtime.address": "ray://head:10001",
+    "runtime.ray_start_timeout_s": 77.0,
     "runtime.node_labels": {"writer": {"zone": "a"}},
     "runtime.placement_timeout_s": 5.0,
     "runtime.autoscaling": False,
