@@ -48,7 +48,7 @@ def _private_folder() -> Path:
     """
     setting, base = _temporary_folder()
     try:
-        folder = Path(tempfile.mkdtemp(prefix="s", dir=base))
+        folder = Path(tempfile.mkdtemp(prefix="spti", dir=base))
     except OSError as error:
         raise RayUnavailable(
             f"{setting}: Ray's temporary folder can't be made in {base} ({error.strerror}); set RAY_TMPDIR to a folder "
@@ -68,7 +68,7 @@ def _temporary_folder() -> tuple[str, str]:
     if chosen := os.environ.get("RAY_TMPDIR"):
         return "RAY_TMPDIR", os.path.abspath(chosen)
     chosen = os.path.abspath(os.environ.get("TMPDIR") or "/tmp")
-    room = _LONGEST_SOCKET - len("/s12345678/") - len(_SOCKET)
+    room = _LONGEST_SOCKET - len("/spti12345678/") - len(_SOCKET)
     return "TMPDIR", chosen if len(os.fsencode(chosen)) <= room else "/tmp"
 
 
@@ -112,10 +112,11 @@ def _start(folder: Path, timeout_s: float, token: str, settings: Mapping[str, An
         ray.shutdown()
         _end(process for process in _ray_processes() if process not in others)
     assert failed is not None
+    more = ". More is in the run's internal/driver.log" if log.hasHandlers() else ""
     raise RayUnavailable(
         f"Ray could not be started in {_ATTEMPTS} attempts: {in_short(failed, token)}; look for free memory, and for "
         f"disk space in {folder.parent} and /dev/shm; on a busy machine raise runtime.ray_start_timeout_s (now "
-        f"{timeout_s:g}). More is in the run's internal/driver.log"
+        f"{timeout_s:g}){more}"
     ) from failed
 
 
