@@ -14,7 +14,7 @@ from typing import Any
 
 from spti_ray.config import Config
 from spti_ray.config_identity import as_stored, config_sha256, resolved
-from spti_ray.config_load import load_config, parse_config, with_overrides
+from spti_ray.config_load import check_settings, load_config, parse_config, with_overrides
 
 _SHOWN = 24
 """Images that a notebook shows of a release."""
@@ -100,5 +100,9 @@ def _default_folder(settings: Config) -> Path:
 def _settings(config: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str]) -> Config:
     if isinstance(config, (str, Path)):
         return load_config(Path(config), overrides)
-    raw = resolved(config) if isinstance(config, Config) else copy.deepcopy(dict(config))
+    if isinstance(config, Config):
+        return parse_config(with_overrides(resolved(config), overrides))
+    # Before it is copied: a copy of what is nested without end would not end in a line.
+    check_settings(config)
+    raw = copy.deepcopy(dict(config))
     return parse_config(with_overrides(raw, overrides))

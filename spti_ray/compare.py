@@ -167,7 +167,7 @@ def _json(path: Path) -> dict[str, Any]:
     except (OSError, ValueError):
         document = None
     if not isinstance(document, dict):
-        raise ConfigError(f"{path}: can't be read as JSON")
+        raise ConfigError(f"{path}: can't be read as JSON; restore it")
     return document
 
 

@@ -72,11 +72,17 @@ def parse_config(raw: Mapping[str, Any]) -> Config:
 
 def parse_section(section: type[_Section], raw: Mapping[str, Any]) -> _Section:
     """Validate a mapping as one section by itself. Raises ConfigError with the first problem in one line."""
+    check_settings(raw)
     try:
-        check_size(raw)
         return section.model_validate(raw)
     except ValidationError as error:
         raise ConfigError(one_line(error, section)) from None
+
+
+def check_settings(raw: Mapping[str, Any]) -> None:
+    """Raise ConfigError in one line for a tree that is nested too deeply, holds itself, or is too large."""
+    try:
+        check_size(raw)
     except Unreadable as error:
         raise ConfigError(f"the settings can't be used: {error}") from None
 

@@ -55,6 +55,11 @@ def _known(error: BaseException) -> str | None:
     return next((base.__name__ for base in type(error).__mro__ if base.__name__ in _CODES), None)
 
 
+def is_known(error: BaseException) -> bool:
+    """Whether it is one of ours, or of the file system: `one_line` then says what is wrong."""
+    return _known(error) is not None or (isinstance(error, OSError) and bool(error.strerror))
+
+
 def exit_code(error: BaseException) -> int:
     """The exit code of an error; 1 for anything unknown."""
     known = _known(error)

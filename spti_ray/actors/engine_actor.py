@@ -24,7 +24,6 @@ from spti_ray.actors.engine_metrics import EngineMetrics
 from spti_ray.actors.hush import hushed, keep_no_remains
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import VARY, build, method_of
-from spti_ray.models.home import settle
 from spti_ray.models.memory import within_memory
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
@@ -48,7 +47,6 @@ class _Hosted:
 
     def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
         """One that `takes_turns` must be woken first: the GPU may be another's now, after a crash as at the start."""
-        settle()
         self._role: Role = role
         self._config = config
         self._engine: Any = None if takes_turns else build(role, config)

@@ -6,10 +6,16 @@ import json
 import logging
 import signal
 import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
+
+from spti_ray.errors import is_known, one_line
+
+_log = logging.getLogger(__name__)
+_FRAMES = 8
 
 
 class JsonLines(logging.Formatter):
@@ -35,7 +41,10 @@ class JsonLines(logging.Formatter):
 
 @contextmanager
 def logged_to(path: Path, run: str) -> Iterator[None]:
-    """Our own warnings go to an internal file; nothing of them is printed over the progress display."""
+    """Our own warnings go to an internal file; nothing of them is printed over the progress display.
+
+    So does the error that ends the run: its line, and of one that is not ours where it came from, without its words.
+    """
     path.touch(mode=0o600)
     handler = logging.FileHandler(path, encoding="utf-8")
     handler.setFormatter(JsonLines(run))
@@ -44,9 +53,21 @@ def logged_to(path: Path, run: str) -> Iterator[None]:
     logger.addHandler(handler)
     try:
         yield
+    except KeyboardInterrupt:
+        _log.error("ended: interrupted")
+        raise
+    except BaseException as error:
+        _log.error("ended: %s%s", one_line(error), "" if is_known(error) else f" (at {_places(error)})")
+        raise
     finally:
         logger.removeHandler(handler)
         handler.close()
+
+
+def _places(error: BaseException) -> str:
+    """Where an error came from, innermost last. Of the code alone: its words may come from anywhere."""
+    frames = traceback.extract_tb(error.__traceback__)[-_FRAMES:]
+    return " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
 
 
 @contextmanager

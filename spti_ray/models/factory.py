@@ -17,6 +17,7 @@ from spti_ray.config.problems import one_line
 from spti_ray.endpoints import normal_endpoint
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
+from spti_ray.models.home import settle
 
 KINDS: dict[str, str] = {
     "vllm": "spti_ray.models.vllm_writer:VllmWriter",
@@ -217,6 +218,7 @@ def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
         ValueError: the kind can't be imported, is no engine of this role, or can't sleep though it `takes_turns`.
         ModelMissing: the model is not there.
     """
+    settle()
     where = f"runtime.engines.{role}.kind"
     module_name, _, class_name = KINDS.get(config.kind, config.kind).partition(":")
     try:

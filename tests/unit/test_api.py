@@ -46,6 +46,14 @@ def test_the_given_mapping_is_left_as_it_was(asked):
     assert given == MINIMAL and asked[-1][0].evolution.generations == 7
 
 
+def test_a_mapping_that_holds_itself_is_refused_in_one_line(asked):
+    loop: dict = {}
+    loop["a"] = loop
+    with pytest.raises(ConfigError, match=r"^the settings can't be used: it is nested more than 60 levels deep, or "):
+        spti_ray.run(MINIMAL | {"runtime": loop})
+    assert not asked
+
+
 def test_the_same_settings_find_the_same_run_and_others_do_not(asked):
     first = spti_ray.run(MINIMAL).run
     assert first.parent == Path("runs") and first.name.startswith("toys-")

@@ -7,7 +7,9 @@ import pytest
 
 from spti_ray.compare import INTERNAL, compared
 from spti_ray.config_load import ConfigError
+from spti_ray.errors import RunDamaged
 from spti_ray.evaluate.result import EvaluationResult, Metric
+from spti_ray.report.data import read_run as report_data
 from tests.unit.report.test_report import CERTIFICATE, make_run
 
 
@@ -97,3 +99,13 @@ def test_a_published_release_is_compared_without_settings_and_metrics(pair, tmp_
 def test_what_is_no_release_is_refused_in_one_line(pair, tmp_path):
     with pytest.raises(ConfigError, match="holds no finished run and no release"):
         compared(pair[0], tmp_path)
+
+
+@pytest.mark.parametrize("file", ["release/privacy.json", "run.yaml"])
+def test_what_is_nested_without_end_is_one_line(pair, file):
+    a, b = pair
+    (a / file).write_text('{"a":' * 20_000)
+    for error, use in ((ConfigError, lambda: compared(a, b)), (RunDamaged, lambda: report_data(a))):
+        with pytest.raises(error) as caught:
+            use()
+        assert str(caught.value).startswith(str(a)) and "\n" not in str(caught.value)

@@ -4,6 +4,7 @@ import sys
 import pytest
 
 from spti_ray import doctor
+from spti_ray.errors import RayUnavailable
 from spti_ray.installed import Misfit
 
 
@@ -84,3 +85,28 @@ def test_doctor_tells_all_of_it(monkeypatch):
         "devices",
         "C compiler",
     ]
+
+
+def test_a_token_of_rays_that_others_can_read_is_to_be_closed(tmp_path, monkeypatch):
+    monkeypatch.delenv("RAY_AUTH_TOKEN_PATH", raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert doctor._ray_token() == ("ray token", True, "none in a file; a local run has one of its own")
+    file = tmp_path / ".ray" / "auth_token"
+    file.parent.mkdir()
+    file.write_text("f" * 64)
+    file.chmod(0o644)
+    assert doctor._ray_token() == (
+        "ray token",
+        False,
+        f"{file} can be read by others; run `chmod 600 {file}`, or remove it if no Ray needs it",
+    )
+    file.chmod(0o600)
+    assert doctor._ray_token()[1]
+
+
+def test_a_ray_that_can_not_start_is_told_by_its_own_line(monkeypatch):
+    def probe():
+        raise RayUnavailable("RAY_TMPDIR: is too long")
+
+    monkeypatch.setattr("spti_ray.actors.cluster.probe", probe)
+    assert doctor._ray() == ("ray cluster", False, "RAY_TMPDIR: is too long")

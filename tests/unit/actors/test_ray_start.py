@@ -1,5 +1,6 @@
 """A local Ray that can't start is named, tried again, and told in the log; nothing of its token is."""
 
+import io
 import json
 import os
 import stat
@@ -13,9 +14,11 @@ from typing import Any
 
 import psutil
 import pytest
+from rich.console import Console
 
-from spti_ray.actors import ray_start
+from spti_ray.actors import ray_join, ray_start
 from spti_ray.actors.cluster import check_start
+from spti_ray.actors.driver import run_config
 from spti_ray.actors.process import logged_to
 from spti_ray.actors.ray_start import check_temporary_folder, local_ray
 from spti_ray.config import RuntimeConfig
@@ -168,3 +171,17 @@ def test_a_folder_with_too_long_a_path_for_sockets_is_named_and_a_long_tmpdir_gi
     monkeypatch.setenv("TMPDIR", str(long))
     check_temporary_folder()
     assert list(long.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "value"), [("RAY_TMPDIR", "/proc/nonexistent"), ("RAY_ADDRESS", "127.0.0.1:1")])
+def test_what_can_be_seen_before_ends_a_run_before_the_ledger_is_touched(
+    make_config: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str
+):
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(ray_join, "_ANSWERS_WITHIN_S", 0.3)
+    monkeypatch.setenv(name, value)
+    config = make_config(ledger__path=str(tmp_path / "ledger"))
+    with pytest.raises(RayUnavailable, match=value):
+        run_config(config, tmp_path / "run", Console(file=io.StringIO()))
+    assert not (tmp_path / "ledger").exists()
+    assert "ended: " in (tmp_path / "run" / "internal" / "driver.log").read_text()

@@ -7,8 +7,10 @@ from typing import Any
 
 import pytest
 
+from spti_ray.config import EngineConfig
 from spti_ray.models import home
 from spti_ray.models.bundled import ModelMissing, cache_folder, resolve
+from spti_ray.models.factory import build
 
 
 @pytest.fixture(autouse=True)
@@ -36,6 +38,11 @@ def test_one_that_can_not_be_gives_way_to_a_folder_of_the_users_own(monkeypatch:
     assert cache_folder() == place / ".cache" / "spti-ray"
     home.settle()
     assert os.environ["HOME"] == str(place)
+
+
+def test_an_engine_finds_such_a_home(tmp_path: Path):
+    build("writer", EngineConfig(kind="fake-writer"))
+    assert os.environ["HOME"] == str(tmp_path / f"spti-home-{os.getuid()}")
 
 
 def test_models_in_a_home_that_can_only_be_read_are_still_found(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
