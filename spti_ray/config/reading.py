@@ -23,6 +23,18 @@ class Unreadable(ValueError):
 class _Loader(yaml.SafeLoader):
     """YAML 1.1 in which no key is set twice in one mapping, and merges (`<<`) don't grow without bounds."""
 
+    _depth = 0
+
+    def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
+        self._depth += 1
+        if self._depth > DEEPEST + 1:
+            # Long before Python's own limit, which depends on who calls.
+            raise Unreadable(_TOO_DEEP)
+        try:
+            return super().compose_node(parent, index)
+        finally:
+            self._depth -= 1
+
     def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
         node = super().compose_mapping_node(anchor)
         seen: set[tuple[str, str]] = set()
