@@ -26,8 +26,8 @@ app = typer.Typer(
     add_completion=False,
     rich_markup_mode="markdown",
     help="Differentially private synthetic images: private images vote on public texts, a text-to-image model renders "
-    "the winners.\n\nExit codes: 0 done; 2 configuration or usage; 3 budget refused; 4 resources never arrived; "
-    "1 anything else.",
+    "the winners.\n\nExit codes: 0 done; 2 configuration or usage; 3 budget refused; 4 resources never arrived, or no "
+    "Ray; 1 anything else.",
 )
 app.add_typer(ledger_app, name="ledger")
 app.add_typer(manifest_app, name="manifest")

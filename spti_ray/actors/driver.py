@@ -61,8 +61,8 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
 
     `noise` replaces OpenDP's sampler in tests; anything but a private source marks the run as not private.
 
-    Raises: ConfigError, DataError (exit code 2), BudgetRefused (3), ResourcesNeverArrived (4), and the errors of
-    `spti_ray.errors`.
+    Raises: ConfigError, DataError (exit code 2), BudgetRefused (3), ResourcesNeverArrived, RayUnavailable (4), and
+    the errors of `spti_ray.errors`.
     """
     console = console or Console(file=sys.stdout)
     if not (out / "run.yaml").exists():
