@@ -22,18 +22,18 @@ def join(address: str, **settings: Any) -> None:
     """`ray.init` of a cluster that is there. Raises RayUnavailable in one line that names the address."""
     check_address(address)
     shown = without_credentials(address)
+    secret = "" if shown == address else address
     try:
         ray.init(address=address, **settings)
     except AuthenticationError as error:
-        tell(1, error)
+        tell(1, error, secret)
         raise RayUnavailable(
             f"{shown} wants another token: set RAY_AUTH_MODE=token and RAY_AUTH_TOKEN (or RAY_AUTH_TOKEN_PATH)"
         ) from None
     except Exception as error:  # noqa: BLE001 Ray has no class of its own for most of these
-        tell(1, error)
+        tell(1, error, secret)
         raise RayUnavailable(
-            f"{shown}: could not join Ray there: {in_short(error).replace(address, shown)}; check runtime.address and "
-            "RAY_ADDRESS"
+            f"{shown}: could not join Ray there: {in_short(error, secret)}; check runtime.address and RAY_ADDRESS"
         ) from None
 
 

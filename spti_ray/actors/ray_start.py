@@ -189,21 +189,21 @@ def _end(processes: Iterator[psutil.Process]) -> None:
     psutil.wait_procs(ended, timeout=5)
 
 
-def in_short(error: Exception, token: str = "") -> str:
+def in_short(error: Exception, secret: str = "") -> str:
     """The beginning of what Ray said, in one line. It has seen nothing that is private."""
-    text = " ".join(f"{type(error).__name__}: {error}".split())
-    return _hidden(text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}...", token)
+    text = " ".join(_hidden(f"{type(error).__name__}: {error}", secret).split())
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
 
 
-def _hidden(text: str, token: str) -> str:
-    return text.replace(token, "[token]") if token else text
+def _hidden(text: str, secret: str) -> str:
+    return text.replace(secret, "[hidden]") if secret else text
 
 
-def tell(attempt: int, error: Exception, token: str = "", folder: Path | None = None) -> None:
+def tell(attempt: int, error: Exception, secret: str = "", folder: Path | None = None) -> None:
     """What Ray said, and the ends of its error files, into the log of a run; without one nothing is printed."""
     if log.hasHandlers():
         text = "\n".join([f"{type(error).__name__}: {error}", *(_ends_of_error_files(folder) if folder else ())])
-        log.error("Ray did not start or could not be joined (attempt %d): %s", attempt, _hidden(text, token))
+        log.error("Ray did not start or could not be joined (attempt %d): %s", attempt, _hidden(text, secret))
 
 
 def _ends_of_error_files(folder: Path) -> Iterator[str]:

@@ -66,6 +66,19 @@ def test_what_is_no_address_is_told_in_one_line():
     )
 
 
+def test_credentials_are_neither_told_nor_logged(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    address = "auto?key=hush-hush"
+
+    def init(address: str, **_: object) -> None:
+        raise ConnectionError(f"{'nothing there ' * 9}at {address}")
+
+    monkeypatch.setattr(ray_join.ray, "init", init)
+    with pytest.raises(RayUnavailable) as caught:
+        join(address)
+    assert str(caught.value).startswith("auto: could not join Ray there: ConnectionError: nothing there")
+    assert "hush" not in str(caught.value) + caplog.text and "nothing there" in caplog.text
+
+
 def test_a_dashboards_address_is_recognised():
     with pytest.raises(RayUnavailable) as caught:
         check_address("http://me:secret@head:8265/?token=secret")

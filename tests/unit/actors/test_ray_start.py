@@ -83,7 +83,7 @@ def test_a_start_that_fails_once_is_tried_again_with_the_time_that_is_allowed(fa
     assert not psutil.pid_exists(fake_ray.left[0].pid) or fake_ray.left[0].poll() is not None
     (line,) = logged(tmp_path / "driver.log")
     assert "attempt 1" in line and SLOW in line and "raylet.err: no space left" in line
-    assert "t0ken" not in line and "[token]" in line
+    assert "t0ken" not in line and "[hidden]" in line
 
 
 def test_a_start_that_fails_twice_is_named_with_what_ray_said(fake_ray: Any, tmp_path: Path):
