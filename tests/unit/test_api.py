@@ -46,11 +46,12 @@ def test_the_given_mapping_is_left_as_it_was(asked):
     assert given == MINIMAL and asked[-1][0].evolution.generations == 7
 
 
-def test_a_mapping_that_holds_itself_is_refused_in_one_line(asked):
-    loop: dict = {}
-    loop["a"] = loop
+def test_a_mapping_that_is_nested_without_end_is_refused_in_one_line(asked):
+    deep: dict = {}
+    for _ in range(5_000):
+        deep = {"a": deep}
     with pytest.raises(ConfigError, match=r"^the settings can't be used: it is nested more than 60 levels deep, or "):
-        spti_ray.run(MINIMAL | {"runtime": loop})
+        spti_ray.run(MINIMAL | {"runtime": deep})
     assert not asked
 
 
