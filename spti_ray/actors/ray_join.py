@@ -48,7 +48,7 @@ def check_address(address: str) -> None:
     target = address.removeprefix("ray://")
     if scheme not in ("", "ray") or not re.search(r":\d+$", target):
         return  # `auto`, or a scheme of somebody else's: Ray knows, and says so at once
-    channel = init_grpc_channel(target, GLOBAL_GRPC_OPTIONS)
+    channel: Any = init_grpc_channel(target, GLOBAL_GRPC_OPTIONS)
     try:
         grpc.channel_ready_future(channel).result(timeout=_ANSWERS_WITHIN_S)
     except grpc.FutureTimeoutError:

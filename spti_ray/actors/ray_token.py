@@ -10,8 +10,9 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
-from ray._raylet import AuthenticationTokenLoader, Config
+from ray import _raylet
 
 MODE, TOKEN, TOKEN_PATH = "RAY_AUTH_MODE", "RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"
 
@@ -41,5 +42,6 @@ def _set(values: dict[str, str | None]) -> None:
         else:
             os.environ[name] = value
     # In this order: a thread of Ray's that still sends must not look for a token after the last one is forgotten.
-    Config.initialize("")
-    AuthenticationTokenLoader.instance().reset_cache()
+    compiled: Any = _raylet
+    compiled.Config.initialize("")
+    compiled.AuthenticationTokenLoader.instance().reset_cache()
