@@ -1,9 +1,12 @@
 import os
+import secrets
 
 import pytest
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
 os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+# Else Ray would write a token into the HOME of whoever runs the tests.
+os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
 # So that what Ray tells of a task can be looked at soon after it.
 os.environ.setdefault("RAY_task_events_report_interval_ms", "100")
 os.environ.setdefault("RAY_metrics_report_interval_ms", "1000")
