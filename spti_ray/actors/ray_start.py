@@ -158,9 +158,10 @@ def _patient(get_node: Callable[..., Any], deadline: float) -> Callable[..., Any
         while True:
             try:
                 return get_node(*arguments, **named)
-            except RuntimeError:
+            except RuntimeError as error:
                 if time.monotonic() > deadline:
-                    raise
+                    # Not a RuntimeError, at which Ray would go on asking for its own 30 s.
+                    raise TimeoutError(f"the node did not come up in time ({error})") from error
                 time.sleep(0.5)
 
     return asked_again
