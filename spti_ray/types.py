@@ -191,11 +191,12 @@ class WriteRequest:
 @dataclass(frozen=True)
 class Completions:
     """The writer's answer to one request: `n` raw texts, the number of output tokens of all of them, and what an
-    endpoint takes for them in US dollars."""
+    endpoint takes for them in US dollars. An empty text is none; `problem` then says why, in public words."""
 
     texts: tuple[str, ...]
     num_tokens: int = 0
     dollars: float = 0.0
+    problem: str = ""
 
 
 @dataclass(frozen=True)

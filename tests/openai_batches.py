@@ -19,6 +19,8 @@ class Batches:
         self.polls = 2
         self.ends: list[str] = []
         """How the next batches end, each once; else `completed`."""
+        self.why: dict[str, str] = {"code": "token_limit_exceeded", "message": "too many tokens"}
+        """Of batches that end `failed`."""
         self.fails: dict[str, tuple[int, dict[str, Any]]] = {}
         """custom_id: status and error of that request, in the next batch alone."""
         self.unanswered: set[str] = set()
@@ -62,7 +64,7 @@ class Batches:
         if batch["status"] == "failed":
             batch["errors"] = {
                 "object": "list",
-                "data": [{"code": "token_limit_exceeded", "message": "too many tokens"}],
+                "data": [self.why],
             }
             return
         done, failed = [], []

@@ -105,7 +105,7 @@ class RendererActor(_Hosted):
         """PNG images of one unit, and the seconds that the engine was busy with it."""
         loop = asyncio.get_running_loop()
         images, seconds = await loop.run_in_executor(self._rendering, self._render, arguments)
-        return await loop.run_in_executor(self._encoding, lambda: [to_png(image) for image in images]), seconds
+        return await loop.run_in_executor(self._encoding, lambda: _pngs(images)), seconds
 
     def _render(self, arguments: tuple[Any, ...]) -> tuple[Any, float]:
         start = time.perf_counter()
@@ -118,6 +118,10 @@ class RendererActor(_Hosted):
             self._leave()
             raise
         return images, time.perf_counter() - start
+
+
+def _pngs(images: list[Any]) -> list[bytes | None]:
+    return [None if image is None else to_png(image) for image in images]
 
 
 @ray.remote

@@ -112,6 +112,10 @@ class Place:
         return pa.ipc.open_stream(stored).read_all().column(0).to_pylist()
 
     def put(self, result: Any) -> None:
+        """Keep it, unless most of it is missing: when whatever failed is mended, a later attempt asks for it again."""
+        missing = sum(item is None or (self._role == "writer" and bool(item.problem)) for item in result)
+        if 2 * missing > len(result):
+            return
         if self._role == "writer":
             stored = json.dumps([[answer.texts, answer.num_tokens] for answer in result]).encode()
         else:

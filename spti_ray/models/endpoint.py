@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import re
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
@@ -23,11 +24,30 @@ from spti_ray.models.rate_limits import pause_after
 
 T = TypeVar("T")
 
-_REFUSED_CONTENT = {"content_filter", "content_policy_violation", "moderation_blocked"}
+_REFUSED_CONTENT = {
+    "content_filter",
+    "content_policy_violation",
+    "moderation_blocked",
+    "invalid_prompt",
+    "data_inspection_failed",
+    "inappropriate_content",
+    "prohibited_content",
+    "safety_violation",
+}
+"""Codes of errors, in small letters."""
+_MODERATED = re.compile(r"moderation|flagged|content[ _-]?(?:policy|filter)|usage (?:policy|guidelines)|safety", re.I)
+"""What the message of a 403 says that is about the request, and not about the key."""
+_TOO_MANY_ENQUEUED = {"token_limit_exceeded", "enqueued_token_limit_exceeded"}
+_SECRET = re.compile(r"\b(?:sk|pk|gsk|xai)-[\w*-]{4,}|\bBearer\s+\S+")
+"""Whatever looks like a key, or what is left of one."""
 
 
 class ContentRefused(RuntimeError):
     """The endpoint's own filter took offence at one request; others are not concerned."""
+
+
+class QueueFull(RuntimeError):
+    """The endpoint takes a batch once others are done."""
 
 
 class Endpoint:
@@ -81,11 +101,16 @@ class Endpoint:
     def refusal(self, event: str, body: Any) -> RuntimeError:
         """The error that an answer's `body` tells of, in one line without the key."""
         fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
-        said = str(fields.get("message") or "")
-        if self._key:
-            said = said.replace(self._key, "[key]")
-        line = " ".join(f"{self._options.base_url} {event}: {said}".split())[:300].rstrip(": ")
-        return ContentRefused(line) if fields.get("code") in _REFUSED_CONTENT else RuntimeError(line)
+        line = self.line(f"{event}: {fields.get('message') or ''}")
+        codes = {str(fields.get(name) or "").lower() for name in ("code", "type")}
+        if codes & _TOO_MANY_ENQUEUED:
+            return QueueFull(line)
+        return ContentRefused(line) if codes & _REFUSED_CONTENT else RuntimeError(line)
+
+    def line(self, event: str) -> str:
+        """What happened at this endpoint, in one line without the key."""
+        said = event.replace(self._key, "[key]") if self._key else event
+        return " ".join(f"{self._options.base_url} {_SECRET.sub('[key]', said)}".split())[:300].rstrip(": ")
 
     def _check(self, client: OpenAI) -> None:
         with client:
@@ -102,6 +127,8 @@ class Endpoint:
     def _in_words(self, error: openai.OpenAIError) -> RuntimeError:
         """The error in one line. Answers to a refused key quote parts of it, so nothing of them is repeated."""
         where = self._options.base_url
+        if isinstance(error, openai.PermissionDeniedError) and _is_about_content(error.body):
+            return ContentRefused(str(self.refusal(f"answered {error.status_code}", error.body)))
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             named = f"the key in ${self._options.api_key_env}" if self._key else "requests without a key (api_key_env)"
             return RuntimeError(f"{where} refuses {named} (status {error.status_code})")
@@ -124,6 +151,16 @@ class Endpoint:
     async def _after(self, response: Any) -> None:
         pause = pause_after(response.status_code, response.headers)
         self._resume_at = max(self._resume_at, time.monotonic() + pause)
+
+
+def _is_about_content(body: Any) -> bool:
+    """Whether an answer with status 403 is about what was asked: moderation uses the status of a refused key."""
+    if not isinstance(body, Mapping):
+        return False
+    metadata = body.get("metadata")
+    reasons = isinstance(metadata, Mapping) and bool(metadata.get("reasons") or metadata.get("flagged_input"))
+    codes = {str(body.get(name) or "").lower() for name in ("code", "type")}
+    return reasons or bool(codes & _REFUSED_CONTENT) or bool(_MODERATED.search(str(body.get("message") or "")))
 
 
 async def together(answers: Iterable[Coroutine[Any, Any, T]]) -> list[T]:

@@ -10,13 +10,15 @@ import asyncio
 import hashlib
 import json
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from openai import AsyncOpenAI
 from openai.types import Batch
 
-from spti_ray.models.endpoint import ContentRefused, Endpoint
+from spti_ray.models.endpoint import ContentRefused, Endpoint, QueueFull
+from spti_ray.models.endpoint_options import LONGEST_BATCH_S
 
 log = logging.getLogger(__name__)
 
@@ -29,6 +31,12 @@ ROUNDS = 3
 LOOKED_THROUGH = 1000
 """Of the newest batches of the account, when one is searched."""
 
+LONGEST_POLL_S = 600.0
+"""A batch for which there is no room yet is submitted again after one poll, then less and less often."""
+
+Found = dict[int, Mapping[str, Any] | RuntimeError]
+"""What is known of the requests of a batch, by number: the body of the answer, or why there is none."""
+
 _UNDER_WAY = {"validating", "in_progress", "finalizing", "cancelling"}
 _MAY_PASS = {408, 409, 429, *range(500, 600)}
 """Statuses of single requests that are asked again."""
@@ -39,30 +47,51 @@ class Batches:
         self._endpoint = endpoint
         self._poll_s = poll_s
 
-    async def answers(
-        self, where: str, bodies: Sequence[Mapping[str, Any]]
-    ) -> list[Mapping[str, Any] | ContentRefused]:
-        """The body of the answer to each of the request bodies, at the path `where`, in order.
+    async def answers(self, where: str, bodies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any] | RuntimeError]:
+        """The body of the answer to each of the request bodies, at the path `where`, in order, or why it has none.
 
         Raises:
-            RuntimeError: the batch failed, or some requests stayed without an answer; one line without the key.
+            RuntimeError: the whole batch failed; one line without the key.
         """
-        found: dict[int, Mapping[str, Any] | ContentRefused] = {}
+        found: Found = {}
         for number in range(ROUNDS):
             left = [at for at in range(len(bodies)) if at not in found]
             if not left:
                 break
             lines = [{"custom_id": str(at), "method": "POST", "url": where, "body": bodies[at]} for at in left]
-            found |= await self._round(where, "\n".join(json.dumps(line, sort_keys=True) for line in lines), number)
-        if len(found) < len(bodies):
-            raise self._endpoint.refusal(
-                f"left {len(bodies) - len(found)} requests unanswered in {ROUNDS} batches", None
-            )
-        return [found[at] for at in range(len(bodies))]
+            content = "\n".join(json.dumps(line, sort_keys=True) for line in lines)
+            answered = await self._round(where, content, number)
+            # A line may name a request that this batch did not have.
+            found |= {at: answer for at, answer in answered.items() if at in left}
+        unanswered = self._endpoint.refusal(
+            f"left {len(bodies) - len(found)} requests unanswered in {ROUNDS} batches", None
+        )
+        return [found.get(at, unanswered) for at in range(len(bodies))]
 
-    async def _round(self, where: str, content: str, number: int) -> dict[int, Mapping[str, Any] | ContentRefused]:
+    async def _round(self, where: str, content: str, number: int) -> Found:
         """What one batch answers. Those of its requests that failed, and may not the next time, are left out."""
-        mark = hashlib.sha256(f"{number}\n{content}".encode()).hexdigest()
+        batch = await self._done(where, content, hashlib.sha256(f"{number}\n{content}".encode()).hexdigest())
+        found: Found = {}
+        for file in filter(None, (batch.output_file_id, batch.error_file_id)):
+            text = await self._endpoint.ask(lambda client: _content(client, file))  # noqa: B023
+            for line in text.splitlines():
+                self._read(line, found)
+        return found
+
+    async def _done(self, where: str, content: str, mark: str) -> Batch:
+        """The batch of that mark when it has ended, submitted if there is none, and again while there is no room."""
+        started, pause = time.monotonic(), self._poll_s
+        while True:
+            try:
+                return await self._ended(where, content, mark)
+            except QueueFull as full:
+                if time.monotonic() - started + pause > LONGEST_BATCH_S:
+                    raise
+                log.info("%s; submitted again in %g s", full, pause)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, max(self._poll_s, LONGEST_POLL_S))
+
+    async def _ended(self, where: str, content: str, mark: str) -> Batch:
         batch = await self._endpoint.ask(lambda client: _find(client, mark))
         if batch is None:
             batch = await self._endpoint.ask(lambda client: _submit(client, where, content, mark))
@@ -78,31 +107,26 @@ class Batches:
         if batch.status == "failed":
             errors = (batch.errors.data if batch.errors else None) or []
             raise self._endpoint.refusal(f"failed batch {batch.id}", errors[0].to_dict() if errors else None)
-        found: dict[int, Mapping[str, Any] | ContentRefused] = {}
-        for file in filter(None, (batch.output_file_id, batch.error_file_id)):
-            text = await self._endpoint.ask(lambda client: _content(client, file))  # noqa: B023
-            for line in text.splitlines():
-                self._read(line, found)
-        return found
+        return batch
 
-    def _read(self, line: str, found: dict[int, Mapping[str, Any] | ContentRefused]) -> None:
-        """Enter one line of a batch's files into `found`. RuntimeError if its request failed and always would."""
+    def _read(self, line: str, found: Found) -> None:
+        """Enter one line of a batch's files into `found`, unless its request may be answered the next time."""
         try:
             answer = json.loads(line)
             at, response, error = int(answer["custom_id"]), answer.get("response"), answer.get("error")
-        except (ValueError, KeyError, TypeError):
-            raise self._endpoint.refusal("gave a line of a batch that can't be read", None) from None
-        if not response:
-            return  # Not asked, such as because the batch expired; `error` says so.
-        status, body = response.get("status_code"), response.get("body") or {}
-        if status == 200:
-            found[at] = body
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            log.warning("%s", self._endpoint.line("gave a line of a batch that can't be read"))
             return
-        failure = self._endpoint.refusal(f"answered {status} in a batch", body.get("error") or error)
-        if isinstance(failure, ContentRefused):
+        if not isinstance(response, Mapping):
+            return  # Not asked, such as because the batch expired; `error` says so.
+        status, body = response.get("status_code"), response.get("body")
+        if status == 200:
+            found[at] = body if isinstance(body, Mapping) else {}
+            return
+        said = body.get("error") if isinstance(body, Mapping) else None
+        failure = self._endpoint.refusal(f"answered {status} in a batch", said or error)
+        if isinstance(failure, ContentRefused) or status not in _MAY_PASS:
             found[at] = failure
-        elif status not in _MAY_PASS:
-            raise failure
 
 
 def in_json(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import json
 from collections.abc import Sequence
 from typing import Any
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.endpoint import Endpoint
+from spti_ray.models.answers import caption_of
+from spti_ray.models.endpoint import ContentRefused, Endpoint
+from spti_ray.models.endpoint_answers import read
 from spti_ray.models.endpoint_options import OpenAICaptionerOptions
 from spti_ray.models.pixels import at_most, to_png
 from spti_ray.types import ImageArray
@@ -38,7 +41,7 @@ class OpenAICaptioner:
         }
 
     def caption(self, images: Sequence[ImageArray]) -> list[str]:
-        """Return one caption per HWC uint8 RGB image of any size.
+        """Return one caption per HWC uint8 RGB image of any size; "" for one that the endpoint gives no caption of.
 
         Raises:
             RuntimeError: the endpoint failed one of them for good. Its text may quote the endpoint's.
@@ -65,8 +68,13 @@ class OpenAICaptioner:
         content = [{"type": "text", "text": options.prompt}, {"type": "image_url", "image_url": url}]
         messages: Any = [{"role": "user", "content": content}]
         body = self._endpoint.body(model=self.config.model, temperature=0.0, seed=0, max_tokens=options.max_tokens)
-        answer = await self._endpoint.ask(lambda client: client.chat.completions.create(messages=messages, **body))
-        text = (answer.choices[0].message.content or "") if answer.choices else ""
-        if not text.strip():
-            raise RuntimeError(f"{options.base_url} gave no caption")
-        return " ".join(text.split())
+        try:
+            raw = await self._endpoint.ask(
+                lambda client: client.chat.completions.with_raw_response.create(messages=messages, **body)
+            )
+            answer = json.loads(raw.content)
+        except ContentRefused:
+            return ""
+        except (ValueError, RecursionError):
+            raise RuntimeError(f"{options.base_url} gave an answer that is no JSON") from None
+        return caption_of(read(answer, 1).texts[0])

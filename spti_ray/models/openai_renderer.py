@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.endpoint import Endpoint, together
+from spti_ray.models.endpoint import ContentRefused, Endpoint, together
 from spti_ray.models.endpoint_options import OpenAIRendererOptions
 from spti_ray.types import ImageArray
 
@@ -35,14 +35,23 @@ class OpenAIRenderer:
     def identity(self) -> dict[str, str]:
         return {"kind": self.config.kind, "model": self.config.model, "revision": self.config.revision or "as served"}
 
-    def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
-        """Return one HWC uint8 RGB image per text.
+    def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray | None]:
+        """Return one HWC uint8 RGB image per text; None for one that the endpoint does not give.
 
         Raises:
-            RuntimeError: the endpoint failed, or refused, one of them for good: all of the unit is lost, whose size is
-                `batch_size`.
+            RuntimeError: the endpoint failed all of them, and not because of what they say.
         """
-        return self._runner.run(together(self._one(text, seed) for text, seed in zip(texts, seeds, strict=True)))
+        images = self._runner.run(together(self._tried(text, seed) for text, seed in zip(texts, seeds, strict=True)))
+        other = [image for image in images if isinstance(image, RuntimeError) and not isinstance(image, ContentRefused)]
+        if other and all(isinstance(image, RuntimeError) for image in images):
+            raise other[0]
+        return [None if isinstance(image, RuntimeError) else image for image in images]
+
+    async def _tried(self, text: str, seed: int) -> ImageArray | RuntimeError:
+        try:
+            return await self._one(text, seed)
+        except RuntimeError as failure:
+            return failure
 
     async def _one(self, text: str, seed: int) -> ImageArray:
         options = self._options

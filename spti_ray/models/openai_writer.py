@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
-
-from openai.types import Completion
-from openai.types.chat import ChatCompletion
-from pydantic import ValidationError
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.chat import few_shot_turns
 from spti_ray.models.endpoint import ContentRefused, Endpoint, together
+from spti_ray.models.endpoint_answers import Answer, read
 from spti_ray.models.endpoint_options import OpenAIWriterOptions, price
 from spti_ray.models.openai_batches import Batches, in_json
 from spti_ray.types import Completions, WriteRequest
@@ -23,7 +21,8 @@ SEED_LIMIT = 1 << 31
 class OpenAIWriter:
     """Public prompts only. Whether a repeated request gives the same text is the endpoint's affair.
 
-    A request that the endpoint's filter refuses gets empty texts, which are asked for again in other words.
+    A request that the endpoint refuses, or answers with no text, gets empty texts, which are asked for again in other
+    words. Whatever it answered is counted.
     """
 
     def __init__(self, config: EngineConfig):
@@ -43,40 +42,46 @@ class OpenAIWriter:
     async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:
         """Complete every request, as many at once as `max_concurrent` allows; with `batch` all in one batch.
 
+        A request without an answer costs its own texts, which are then empty.
+
         Raises:
-            RuntimeError: the endpoint failed one of them for good.
+            RuntimeError: the endpoint failed all of them, and not because of what they say.
         """
-        if self._batches is not None:
-            return await self._in_a_batch(self._batches, requests)
-        return await together(self._complete(request) for request in requests)
+        answers = await (self._in_a_batch(self._batches, requests) if self._batches else self._each(requests))
+        failures = [answer for answer in answers if isinstance(answer, Exception)]
+        if failures and len(failures) == len(answers):
+            other = [failure for failure in failures if not isinstance(failure, ContentRefused)]
+            if other:
+                raise other[0]
+        return [self._completed(request, answer) for request, answer in zip(requests, answers, strict=True)]
 
     def close(self) -> None:
         """Connections end with the process: there is nothing to stop."""
 
-    async def _complete(self, request: WriteRequest) -> Completions:
+    async def _each(self, requests: Sequence[WriteRequest]) -> list[Answer | RuntimeError]:
+        return await together(self._one(request) for request in requests)
+
+    async def _one(self, request: WriteRequest) -> Answer | RuntimeError:
         body = self._body(request)
         try:
             if self._is_chat:
-                answer = await self._endpoint.ask(lambda client: client.chat.completions.create(**body))
+                raw = await self._endpoint.ask(lambda client: client.chat.completions.with_raw_response.create(**body))
             else:
-                answer = await self._endpoint.ask(lambda client: client.completions.create(**body))
-        except ContentRefused:
-            return Completions(("",) * request.n)
-        return self._read(answer, request.n)
+                raw = await self._endpoint.ask(lambda client: client.completions.with_raw_response.create(**body))
+        except RuntimeError as failure:
+            return failure
+        try:
+            return read(json.loads(raw.content), request.n, runs_on=not self._is_chat)
+        except (ValueError, RecursionError):
+            return RuntimeError(self._endpoint.line("gave an answer that is no JSON"))
 
-    async def _in_a_batch(self, batches: Batches, requests: Sequence[WriteRequest]) -> list[Completions]:
-        where, kind = ("/v1/chat/completions", ChatCompletion) if self._is_chat else ("/v1/completions", Completion)
+    async def _in_a_batch(self, batches: Batches, requests: Sequence[WriteRequest]) -> list[Answer | RuntimeError]:
+        where = "/v1/chat/completions" if self._is_chat else "/v1/completions"
         answers = await batches.answers(where, [in_json(self._body(request)) for request in requests])
-        completions: list[Completions] = []
-        for request, answer in zip(requests, answers, strict=True):
-            if isinstance(answer, ContentRefused):
-                completions.append(Completions(("",) * request.n))
-                continue
-            try:
-                completions.append(self._read(kind.model_validate(answer), request.n))
-            except ValidationError:
-                raise RuntimeError(f"{self._options.base_url}: an answer of a batch can't be read") from None
-        return completions
+        return [
+            answer if isinstance(answer, RuntimeError) else read(answer, request.n, runs_on=not self._is_chat)
+            for request, answer in zip(requests, answers, strict=True)
+        ]
 
     @property
     def _is_chat(self) -> bool:
@@ -97,15 +102,13 @@ class OpenAIWriter:
             stop=list(request.stop) or None,
         )
 
-    def _read(self, answer: Any, n: int) -> Completions:
-        choices = sorted(answer.choices, key=lambda choice: choice.index)
-        texts = [choice.message.content if hasattr(choice, "message") else choice.text for choice in choices]
-        if len(texts) != n:
-            raise RuntimeError(f"{self._options.base_url} gave {len(texts)} texts where {n} were asked for")
-        usage = answer.usage
-        given, written = (usage.prompt_tokens, usage.completion_tokens) if usage else (0, 0)
-        cached = getattr(getattr(usage, "prompt_tokens_details", None), "cached_tokens", None) or 0
+    def _completed(self, request: WriteRequest, answer: Answer | RuntimeError) -> Completions:
+        """The texts, counted and priced, whether they are of use or not."""
+        if isinstance(answer, RuntimeError):
+            return Completions(("",) * request.n, problem=str(answer))
+        given, cached, written = answer.prompt_tokens, answer.cached_tokens, answer.written_tokens
         dollars = price(self._options.prices, given, cached, written) if self._options.prices else 0.0
         for name, value in zip(self._totals, (1, given, written, dollars), strict=True):
             self._totals[name] += value
-        return Completions(tuple(text or "" for text in texts), written, dollars)
+        problem = self._endpoint.line(answer.problem) if answer.problem else ""
+        return Completions(answer.texts, written, dollars, problem)

@@ -21,15 +21,15 @@ class Writer(Protocol):
     """An LLM. Async, so that many units share one continuous batch."""
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:
-        """Return one `Completions` per request, in order."""
+        """Return one `Completions` per request, in order; one that has no text costs its own texts alone."""
         ...
 
 
 class Renderer(Protocol):
     """A text-to-image model."""
 
-    def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
-        """Return one HWC uint8 RGB image per text, each from its own seed."""
+    def render(self, texts: Sequence[str], seeds: Sequence[int]) -> Sequence[ImageArray | None]:
+        """Return one HWC uint8 RGB image per text, each from its own seed; None for one that can't be had."""
         ...
 
 
@@ -50,7 +50,7 @@ class Captioner(Protocol):
     """An image-to-text model."""
 
     def caption(self, images: Sequence[ImageArray]) -> list[str]:
-        """Return one caption per HWC uint8 RGB image of any size."""
+        """Return one caption per HWC uint8 RGB image of any size; "" for an image that has none."""
         ...
 
 

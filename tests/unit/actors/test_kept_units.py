@@ -75,3 +75,15 @@ def test_variations_of_other_images_are_other_units(tmp_path):
     assert units.place("renderer", ([b"one png"], ["a cat"], [3], 0.5)).get() == DRAWN[1:]
     for other in (([b"another"], *unit[1:]), (*unit[:3], 0.6)):
         assert units.place("renderer", other).get() is None
+
+
+def test_a_unit_that_mostly_failed_is_asked_for_again_by_the_next_attempt(tmp_path):
+    units = kept(tmp_path)
+    refused = Completions(("",), problem="answered 400")
+    units.place("writer", ASKED).put([refused, refused])
+    units.place("renderer", JOBS).put([None, None])
+    assert units.place("writer", ASKED).get() is None and units.place("renderer", JOBS).get() is None
+    units.place("writer", ASKED).put([Completions(("an apple",)), refused])
+    units.place("renderer", JOBS).put([b"one", None])
+    assert [answer.texts for answer in units.place("writer", ASKED).get()] == [("an apple",), ("",)]
+    assert units.place("renderer", JOBS).get() == [b"one", None]

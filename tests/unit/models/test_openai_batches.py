@@ -5,6 +5,7 @@ import asyncio
 import pytest
 
 from spti_ray.config_load import ConfigError
+from spti_ray.models import openai_batches
 from spti_ray.planning import check_engines
 from tests.openai_server import KEY, openai_server
 from tests.unit.conftest import config_with
@@ -44,7 +45,7 @@ def test_a_batch_of_a_writer_that_was_killed_is_found_and_not_paid_twice(server)
     server.batches.polls = 10**9
 
     async def killed():
-        async with asyncio.timeout(0.3):
+        async with asyncio.timeout(1.0):
             await batch_writer(server).write(requests(4))
 
     with pytest.raises(TimeoutError):
@@ -86,19 +87,79 @@ def test_a_text_that_the_filter_refuses_is_empty_and_the_others_are_not(server):
     assert len(server.batches.all) == 1
 
 
-def test_a_request_that_is_wrong_ends_it_in_one_line(server):
-    server.batches.fails = {"1": (400, {"message": f"no such\nmodel {KEY}", "code": "model_not_found"})}
+def test_one_line_of_twenty_that_is_refused_costs_its_text_and_no_other(server):
+    server.batches.fails = {"7": (400, {"message": f"this\none {KEY}", "code": "invalid_value"})}
+    answers = written(batch_writer(server), requests(20, n=1))
+    assert [i for i, answer in enumerate(answers) if answer.texts == ("",)] == [7]
+    assert "answered 400 in a batch: this one [key]" in answers[7].problem and "\n" not in answers[7].problem
+    assert sum(answer.num_tokens for answer in answers) == 19 * 3 and len(server.batches.all) == 1
+
+
+@pytest.mark.parametrize("body", [None, {}, {"choices": None, "usage": {"completion_tokens": 5}}, "text", [1]])
+def test_an_answer_of_a_batch_that_can_not_be_read_costs_its_text_and_no_other(server, monkeypatch, body):
+    usual = server.batches._usual
+
+    def odd(path, asked):
+        return body if asked["messages"][-1]["content"].endswith("1") else usual(path, asked)
+
+    server.batches._usual = odd
+    answers = written(batch_writer(server), requests(3, n=1))
+    assert [bool(answer.texts[0]) for answer in answers] == [True, False, True] and answers[1].problem
+    assert answers[1].num_tokens == (5 if isinstance(body, dict) and body else 0)
+
+
+@pytest.mark.parametrize("line", ["no json", "[1]", '{"response": 3}', '{"custom_id": "x"}', '{"custom_id": "77"}'])
+def test_a_line_that_can_not_be_read_is_asked_again_alone(server, monkeypatch, line):
+    finish = type(server.batches)._finish
+
+    def spoil(batches, batch):
+        finish(batches, batch)
+        if len(batches.all) == 1:
+            lines = batches._files[batch["output_file_id"]].splitlines()
+            batches._files[batch["output_file_id"]] = "\n".join([line, *lines[1:]])
+
+    monkeypatch.setattr(type(server.batches), "_finish", spoil)
+    assert written(batch_writer(server), requests(3)) == written(writer_at(server), requests(3))
+    assert [line["custom_id"] for line in server.batches.requests(1)] == ["2"]
+
+
+def test_a_batch_of_which_all_requests_are_wrong_ends_in_one_line(server):
+    error = (400, {"message": f"no such\nmodel {KEY}", "code": "model_not_found"})
+    server.batches.fails = {str(at): error for at in range(3)}
     with pytest.raises(RuntimeError, match="answered 400 in a batch: no such model") as caught:
         written(batch_writer(server), requests(3))
     assert "\n" not in str(caught.value) and KEY not in str(caught.value)
 
 
 def test_a_failed_batch_says_why_and_is_submitted_anew_the_next_time(server):
-    server.batches.ends = ["failed"]
-    with pytest.raises(RuntimeError, match=r"failed batch batch-0: too many tokens"):
+    server.batches.ends, server.batches.why = ["failed"], {"code": "invalid_model", "message": "no such model"}
+    with pytest.raises(RuntimeError, match=r"failed batch batch-0: no such model"):
         written(batch_writer(server), requests(2))
     assert written(batch_writer(server), requests(2)) == written(writer_at(server), requests(2))
     assert len(server.batches.all) == 2
+
+
+def test_a_batch_for_which_there_is_no_room_waits_and_is_submitted_again(server):
+    server.batches.ends = ["failed", "failed"]
+    assert written(batch_writer(server), requests(2)) == written(writer_at(server), requests(2))
+    assert [batch["status"] for batch in server.batches.all] == ["failed", "failed", "completed"]
+
+
+def test_a_batch_that_is_refused_for_want_of_room_when_it_is_created_waits_too(server):
+    full = (400, {}, {"error": {"message": "Enqueued token limit reached", "code": "token_limit_exceeded"}})
+    nothing = (200, {}, {"object": "list", "data": [], "has_more": False})
+    file = {"id": "f", "object": "file", "bytes": 0, "created_at": 0, "filename": "f", "purpose": "batch"}
+    server.faults = [nothing, (200, {}, file), full]
+    assert written(batch_writer(server), requests(2)) == written(writer_at(server), requests(2))
+    assert len(server.batches.all) == 1
+
+
+def test_a_batch_for_which_there_never_is_room_ends_in_the_endpoints_words(server, monkeypatch):
+    monkeypatch.setattr(openai_batches, "LONGEST_BATCH_S", 0.8)
+    server.batches.ends = ["failed"] * 50
+    with pytest.raises(RuntimeError, match="failed batch batch-[0-9]+: too many tokens"):
+        written(batch_writer(server), requests(2))
+    assert 2 <= len(server.batches.all) < 50
 
 
 def test_a_batch_is_not_created_twice_if_the_answer_gets_lost(server):

@@ -50,11 +50,53 @@ def test_a_failure_is_an_error_and_no_request_is_left_behind(server):
     assert len(captioner.caption([image(1)])) == 1, "and it goes on"
 
 
-@pytest.mark.parametrize("content", ["", None, " \n"])
-def test_an_empty_caption_is_a_failure_and_not_a_caption(server, content):
-    server.faults = [(200, {}, {"choices": [{"index": 0, "message": {"role": "assistant", "content": content}}]})]
-    with pytest.raises(RuntimeError, match="gave no caption"):
-        captioner_at(server).caption([image(1)])
+def answer(content, finish_reason="stop", **message):
+    choice = {
+        "index": 0,
+        "finish_reason": finish_reason,
+        "message": {"role": "assistant", "content": content} | message,
+    }
+    return (200, {}, {"choices": [choice]})
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answer(""),
+        answer(None),
+        answer(" \n"),
+        answer(None, reasoning_content="The image shows"),
+        answer("I'm sorry, but I can't help with identifying people."),
+        answer("a picture", refusal="I can't"),
+        answer("Okay, the user wants a description of the image."),
+        answer("<think>The image shows a dog"),
+        answer("a picture of a", "length"),
+        answer("a picture of a man", "content_filter"),
+        (200, {}, {"choices": None}),
+        (200, {}, {"choices": []}),
+        (400, {}, {"error": {"message": "flagged", "code": "content_filter"}}),
+        (403, {}, {"error": {"message": "Your input was flagged by moderation", "code": 403}}),
+    ],
+)
+def test_an_answer_that_is_no_caption_costs_its_image_the_caption_and_no_other(server, fault):
+    server.faults = [fault]
+    captions = captioner_at(server, max_concurrent=1).caption([image(value) for value in (1, 2, 3)])
+    assert sorted(bool(caption) for caption in captions) == [False, True, True]
+    assert len(server.requests) == 3, "and nothing is asked again"
+
+
+@pytest.mark.parametrize(
+    ("fault", "caption"),
+    [
+        (answer("<think>The image shows a dog</think>\n\nA sorry-looking\n dog."), "A sorry-looking dog."),
+        (answer([{"type": "text", "text": "an okay sign"}, {"type": "text", "text": " with a hand"}]),
+         "an okay sign with a hand"),
+        (answer("A dog sits on a bench. Beside it st", "length"), "A dog sits on a bench."),
+    ],
+)  # fmt: skip
+def test_what_is_a_caption_is_taken_out_of_its_answer(server, fault, caption):
+    server.faults = [fault]
+    assert captioner_at(server).caption([image(1)]) == [caption]
 
 
 def test_images_go_to_the_endpoint_itself_by_no_proxy_and_no_redirect(server, monkeypatch):

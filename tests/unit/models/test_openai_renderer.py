@@ -77,12 +77,18 @@ def test_another_size_than_asked_for_is_told(server):
         renderer_at(server).render(["a"], [1])
 
 
-def test_a_prompt_that_is_refused_is_told_and_a_limit_is_waited_for(server):
+def test_an_image_that_is_refused_is_the_only_one_missing_and_a_limit_is_waited_for(server):
     server.faults = [(429, {"retry-after": "0.05"}, {"error": {"message": "slow down"}})]
     assert len(renderer_at(server).render(["a"], [1])) == 1
     server.faults = [(400, {}, {"error": {"message": "not that", "code": "moderation_blocked"}})]
-    with pytest.raises(RuntimeError, match="answered 400: not that"):
-        renderer_at(server).render(["a"], [1])
+    images = renderer_at(server, max_concurrent=1).render(["a", "b", "c"], [1, 2, 3])
+    assert sum(image is None for image in images) == 1 and len(images) == 3
+
+
+def test_an_endpoint_that_fails_all_images_is_told(server):
+    server.faults = [(400, {}, {"error": {"message": "no such size"}})] * 2
+    with pytest.raises(RuntimeError, match="answered 400: no such size"):
+        renderer_at(server).render(["a", "b"], [1, 2])
 
 
 def test_it_can_not_vary_images():

@@ -125,10 +125,88 @@ def test_a_wrong_request_is_not_repeated(server):
     assert len(server.requests) == 1
 
 
-def test_too_few_texts_are_an_error(server):
-    server.faults = [(200, {}, {"choices": []})]
-    with pytest.raises(RuntimeError, match="gave 0 texts where 2 were asked for"):
-        written(writer_at(server), requests(1))
+def choices(*contents, finish_reason="stop", **message):
+    return [
+        {"index": i, "finish_reason": finish_reason, "message": {"role": "assistant", "content": content} | message}
+        for i, content in enumerate(contents)
+    ]
+
+
+USAGE = {"prompt_tokens": 10, "completion_tokens": 7, "total_tokens": 17}
+PARTS = [{"type": "thinking", "thinking": "hm"}, {"type": "text", "text": "a red"}, {"type": "text", "text": " kite"}]
+
+
+@pytest.mark.parametrize(
+    ("body", "texts", "tokens", "problem"),
+    [
+        ({"choices": [], "usage": USAGE}, ("", ""), 7, "gave 0 texts where 2 were asked for"),
+        ({"choices": choices("a kite"), "usage": USAGE}, ("a kite", ""), 7, "gave 1 texts where 2 were asked for"),
+        ({"choices": None, "usage": USAGE}, ("", ""), 7, "gave 0 texts"),
+        ({"choices": choices(PARTS, "a dog"), "usage": None}, ("a red kite", "a dog"), 0, ""),
+        ({"choices": choices(None, "a dog"), "usage": USAGE}, ("", "a dog"), 7, "an empty answer (finish_reason stop)"),
+        ({"choices": [None, 3], "usage": USAGE}, ("", ""), 7, "gave a choice that can't be read"),
+        ({"choices": choices("a kite", "a dog"), "usage": dict.fromkeys(USAGE)}, ("a kite", "a dog"), 0, ""),
+        ({"choices": choices("a", "b"), "usage": {"completion_tokens": "3", "total_tokens": -4}}, ("a", "b"), 0, ""),
+        # Reasoning that the endpoint leaves out of completion_tokens.
+        ({"choices": choices("a", "b"), "usage": USAGE | {"total_tokens": 300}}, ("a", "b"), 290, ""),
+        ({"error": {"message": "upstream is down"}}, ("", ""), 0, "upstream is down"),
+        ({"choices": choices("I'm sorry, but I can't.", "a sorry-looking dog"), "usage": USAGE},
+         ("", "a sorry-looking dog"), 7, "gave no text (finish_reason stop) but: I'm sorry, but I can't."),
+        ({"choices": choices("a kite", "a dog", refusal="I won't"), "usage": USAGE}, ("", ""), 7, "refused: I won't"),
+        ({"choices": choices("a ki", "a red do", finish_reason="length"), "usage": USAGE}, ("", ""), 7, "length"),
+        ({"choices": choices("a kite\nNew: a do", "a dog\n", finish_reason="length"), "usage": USAGE},
+         ("a kite", "a dog"), 7, ""),
+        ({"choices": choices("a kite", "a dog", finish_reason="content_filter"), "usage": USAGE},
+         ("", ""), 7, "content_filter"),
+        ({"choices": choices(None, None, reasoning_content="The user", finish_reason="length"), "usage": USAGE},
+         ("", ""), 7, "gave nothing but reasoning (finish_reason length)"),
+        ({"choices": choices("<think>hm</think>\n\na kite", "Okay, the user wants a"), "usage": USAGE},
+         ("\n\na kite", ""), 7, "Okay, the user wants a"),
+        ([], ("", ""), 0, "gave 0 texts"),
+        (None, ("", ""), 0, "gave 0 texts"),
+    ],
+)  # fmt: skip
+def test_one_bad_answer_costs_its_own_texts_and_is_counted(server, body, texts, tokens, problem):
+    server.faults = [(200, {}, body)]
+    writer = writer_at(server, max_concurrent=1, prices={"output": 1e6})
+    answers = written(writer, requests(3))
+    odd = next(answer for answer in answers if "Thing" not in "".join(answer.texts))
+    assert odd.texts == texts and problem in odd.problem and bool(odd.problem) == bool(problem)
+    assert odd.num_tokens == odd.dollars == tokens
+    assert writer.usage()["generation_tokens"] == tokens + 2 * 6 == writer.usage()["dollars"]
+    assert len(server.requests) == 3, "nothing is asked again here"
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        (400, {}, {"error": {"message": "max_tokens is too small", "code": "invalid_value"}}),
+        (400, {}, {"error": {"message": "Invalid prompt: flagged", "code": "invalid_prompt"}}),
+        (403, {}, {"error": {"message": "Input flagged", "code": 403, "metadata": {"reasons": ["violence"]}}}),
+        (403, {}, {"error": {"message": "Content violates usage guidelines."}}),
+        (422, {}, {"error": {"message": "no"}}),
+        (200, {"content-type": "text/html"}, "<html>"),
+        (200, {}, "[" * 100_000),
+    ],
+)
+def test_one_request_of_twenty_that_fails_costs_its_own_text(server, fault):
+    server.faults = [fault]
+    answers = written(writer_at(server, max_concurrent=1), requests(20, n=1))
+    missing = [answer for answer in answers if not answer.texts[0]]
+    assert len(missing) == 1 and missing[0].problem.startswith("http://127") and "the key" not in missing[0].problem
+    assert sum(answer.num_tokens for answer in answers) == 19 * 3
+
+
+def test_requests_that_all_fail_for_what_they_say_are_no_failure_of_the_endpoint(server):
+    server.faults = [(403, {}, {"error": {"message": "blocked by moderation"}})] * 2
+    assert [answer.texts for answer in written(writer_at(server), requests(2, n=1))] == [("",), ("",)]
+
+
+def test_a_key_that_is_refused_in_between_is_told_as_that_and_not_repeated(server):
+    server.faults = [(403, {}, {"error": {"message": f"key {KEY} may not use this model"}})] * 2
+    with pytest.raises(RuntimeError, match=r"refuses the key in \$WRITER_KEY \(status 403\)") as caught:
+        written(writer_at(server), requests(2))
+    assert "canary" not in str(caught.value)
 
 
 def test_a_redirect_is_not_followed(server):

@@ -1,0 +1,95 @@
+"""What of a language model's answer is text: neither reasoning, nor a refusal, nor what was cut off. No heavy library.
+
+An answer of which nothing is text is empty: a text is then asked for again, and a record has no caption. Refusals and
+reasoning without marks are known by how they begin, in the usual models' own words: descriptions do not begin so.
+"""
+
+from __future__ import annotations
+
+import re
+
+from spti_ray.models.answer_openings import REASONING, REFUSAL
+
+_NAMES = "think|thinking|thought|thoughts|reasoning|reflection|scratchpad|antthinking|seed:think|analysis"
+_OPENS = re.compile(
+    rf"<\s*(?:{_NAMES})\s*>|\[THINK\]|◁think▷|<\|(?:begin_of_thought|START_THINKING|think)\|>|"
+    r"<\|channel\|>\s*(?:analysis|commentary)",
+    re.IGNORECASE,
+)
+_CLOSES = re.compile(
+    rf"<\s*/\s*(?:{_NAMES})\s*>|\[/THINK\]|◁/think▷|<\|(?:end_of_thought|END_THINKING|/think)\|>|"
+    r"<\|channel\|>\s*final\s*(?:<\|constrain\|>\w+\s*)?<\|message\|>",
+    re.IGNORECASE,
+)
+# The channels of gpt-oss, whose marks decoders leave out: "analysisWe need ...assistantfinalA red kite".
+_BARE_ANALYSIS = re.compile(r"^\s*(?:analysis|commentary)(?=[A-Z])")
+_BARE_FINAL = re.compile(r"^\s*(?:(?:analysis|commentary)(?=[A-Z]).*assistant)?final(?=[A-Z])", re.DOTALL)
+_WRAPPING = re.compile(
+    r"</?(?:answer|response|output)>|<\|(?:begin_of_solution|end_of_solution|START_RESPONSE|END_RESPONSE|"
+    r"return|end|message|start)\|>",
+    re.IGNORECASE,
+)
+_SENTENCE = re.compile(r".*[^\W\d_]{2}[.!?。।؟](?=\s)", re.DOTALL)
+
+
+def spoken(text: str, cut: bool = False, opened: bool = False) -> str:
+    """The part of an answer that is text, or "".
+
+    `cut`: its end was cut off by the limit of tokens: only whole lines count, or else whole sentences. `opened`: the
+    prompt itself ended in the mark that begins reasoning, so that what comes before its end is reasoning.
+    """
+    closed = list(_CLOSES.finditer(text))
+    if closed:
+        text = text[closed[-1].end() :]
+    elif bare := _BARE_FINAL.match(text):
+        text = text[bare.end() :]
+    elif opened or _BARE_ANALYSIS.match(text):
+        return ""
+    if _OPENS.search(text):
+        return ""
+    if closed:
+        text = _WRAPPING.sub("", text)
+    if cut:
+        text = _whole(text)
+    return "" if is_refusal(text) or is_reasoning(text) else text
+
+
+def caption_of(text: str, cut: bool = False, opened: bool = False) -> str:
+    """`spoken`, on one line: a caption, or "" where there is none."""
+    return " ".join(spoken(text, cut, opened).split())
+
+
+def is_refusal(text: str) -> bool:
+    """Whether a text begins as models' refusals do."""
+    return bool(REFUSAL.match(_plain(text)))
+
+
+def is_reasoning(text: str) -> bool:
+    """Whether a text begins as models' thinking aloud does."""
+    return bool(REASONING.match(_plain(text)))
+
+
+def opens_reasoning(prompt: str) -> bool:
+    """Whether a prompt ends in the mark that begins reasoning, so that any answer begins within it."""
+    opens = list(_OPENS.finditer(prompt))
+    return bool(opens) and not prompt[opens[-1].end() :].strip()
+
+
+def asked_plainly(template: str | None, given: dict[str, object]) -> dict[str, object]:
+    """Arguments for a chat template: what was `given`, and without thinking where the template knows of it."""
+    return ({"enable_thinking": False} if "enable_thinking" in (template or "") else {}) | given
+
+
+def _whole(text: str) -> str:
+    """What was not cut off: the lines before the last, or of a single one its whole sentences."""
+    lines = text.rstrip(" \t").split("\n")
+    if any(line.strip() for line in lines[:-1]):
+        return "\n".join(lines[:-1])
+    # The space stands for one that may have followed: a sentence that ends where the limit is was not cut off.
+    sentences = _SENTENCE.match(f"{text} ")
+    return sentences.group() if sentences else ""
+
+
+def _plain(text: str) -> str:
+    """The beginning, on one line, with plain apostrophes."""
+    return " ".join(text[:400].replace("’", "'").replace("‘", "'").replace("ʼ", "'").replace("*", "").split())

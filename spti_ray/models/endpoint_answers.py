@@ -1,0 +1,123 @@
+"""Reads the JSON of chat and text completions as endpoints really send it. Imports no heavy library.
+
+Whatever is not there, null or of another type than the protocol says costs the one text that it belongs to.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from spti_ray.models.answers import spoken
+
+_LONGEST_WORDS = 160
+_CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
+"""Values of `finish_reason`, in small letters: the limit of tokens ended it."""
+_FAILED = {"content_filter", "content-filter", "safety", "error", "prohibited_content", "recitation", "sensitive"}
+"""The endpoint's filter, or a failure of the endpoint, ended it."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """One text for each that was asked for, "" where there is none, and what all of it cost in tokens.
+
+    `problem` says why the first missing text is missing, in the endpoint's own words where it has any.
+    """
+
+    texts: tuple[str, ...]
+    problem: str = ""
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    written_tokens: int = 0
+
+
+def read(document: Any, n: int, runs_on: bool = False) -> Answer:
+    """The answer to a request for `n` texts, from its JSON. Never raises.
+
+    `runs_on`: the model continues a plain prompt and does not end by itself: where the limit of tokens ends it, nothing
+    that was wanted is missing.
+    """
+    body = document if isinstance(document, Mapping) else {}
+    given, cached, written = _usage(body.get("usage"))
+    found = [_text(choice, runs_on) for choice in _in_order(body.get("choices"))[:n]]
+    missing = _words(body.get("error")) or f"gave {len(found)} texts where {n} were asked for"
+    found += [("", missing)] * (n - len(found))
+    problem = next((problem for text, problem in found if not text), "")
+    return Answer(tuple(text for text, _ in found), problem, given, cached, written)
+
+
+def _in_order(choices: Any) -> list[Any]:
+    listed = list(choices) if isinstance(choices, Sequence) and not isinstance(choices, str) else []
+
+    def place(choice: Any) -> int:
+        index = choice.get("index") if isinstance(choice, Mapping) else None
+        return index if isinstance(index, int) else len(listed)
+
+    return sorted(listed, key=place)
+
+
+def _text(choice: Any, runs_on: bool) -> tuple[str, str]:
+    """The text of one choice, and why there is none if there is none."""
+    if not isinstance(choice, Mapping):
+        return "", "gave a choice that can't be read"
+    message = choice.get("message")
+    message = message if isinstance(message, Mapping) else {}
+    ended = str(choice.get("finish_reason") or "").lower()
+    refusal, content = message.get("refusal"), message.get("content", choice.get("text"))
+    if isinstance(content, Sequence) and not isinstance(content, str):
+        refusal = refusal or next((part.get("refusal") for part in content if _is(part, "refusal")), None)
+        content = "".join(_part(part) for part in content)
+    if refusal:
+        return "", f"refused: {_short(refusal)}"
+    if ended in _FAILED:
+        return "", f"ended an answer with finish_reason {ended}" + (f": {said}" if (said := _words(choice)) else "")
+    raw = content if isinstance(content, str) else ""
+    text = spoken(raw, cut=ended in _CUT and not runs_on)
+    if text.strip():
+        return text, ""
+    ending = f" (finish_reason {ended})" if ended else ""
+    if raw.strip():
+        return "", f"gave no text{ending} but: {_short(raw)}"
+    thought = any(message.get(name) for name in ("reasoning_content", "reasoning", "reasoning_details"))
+    return "", f"gave {'nothing but reasoning' if thought else 'an empty answer'}{ending}"
+
+
+def _is(part: Any, kind: str) -> bool:
+    return isinstance(part, Mapping) and part.get("type") == kind
+
+
+def _part(part: Any) -> str:
+    """The text of one part of a message; parts of other kinds, such as `thinking`, are none."""
+    if isinstance(part, str):
+        return part
+    text = part.get("text") if _is(part, "text") or _is(part, "output_text") else None
+    return text if isinstance(text, str) else ""
+
+
+def _usage(usage: Any) -> tuple[int, int, int]:
+    """Tokens of the prompt, of those the cached ones, and tokens written, reasoning included."""
+    fields = usage if isinstance(usage, Mapping) else {}
+    given, written = _count(fields.get("prompt_tokens")), _count(fields.get("completion_tokens"))
+    details = fields.get("prompt_tokens_details")
+    cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else 0
+    # Some endpoints leave reasoning out of completion_tokens, and charge for it: the total has it.
+    return given, min(cached, given), max(written, _count(fields.get("total_tokens")) - given)
+
+
+def _count(value: Any) -> int:
+    return int(value) if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e15 else 0
+
+
+def _words(holder: Any) -> str:
+    """What an error says: itself, its `message`, or that of its `error`."""
+    if isinstance(holder, str):
+        return _short(holder)
+    if not isinstance(holder, Mapping):
+        return ""
+    return _short(holder["message"]) if isinstance(holder.get("message"), str) else _words(holder.get("error"))
+
+
+def _short(said: Any) -> str:
+    line = " ".join(str(said).split())
+    return line if len(line) <= _LONGEST_WORDS else f"{line[:_LONGEST_WORDS]}..."
