@@ -29,6 +29,14 @@ class Population(Protocol):
 
     def next(self, generation: int, selected: Sequence[Selected]) -> Iterable[Candidate]: ...
 
+    def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
+        """Raises NothingMade if the first generation is not worth a vote."""
+        ...
+
+    def count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
+        """Note how many of the generation's texts nobody wrote; it was made of the survivors `parents`."""
+        ...
+
     def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
         """Hear how the generation was voted on, before the next is made of it."""
         ...
@@ -92,7 +100,8 @@ def evolve(
 
     `selected`: the survivors of the run that this one goes on from; without them generation 0 is RANDOM_API's.
 
-    Fewer generations than planned are measured if crashes burned slots. BudgetExhausted if none could be.
+    Fewer generations than planned are measured if crashes burned slots. BudgetExhausted if none could be. NothingMade,
+    before the first reservation, if next to nothing of the first generation could be written, or rendered and embedded.
     """
     k = config.privacy.votes_per_record
     measured = 0
@@ -107,6 +116,10 @@ def evolve(
             fresh = candidates or (population.next(generation, selected) if selected else population.initial())
             scored = scoring.embed(fresh, partial(voter.show, generation, votes_per_record=k))
             candidates = scored.candidates
+            if not measured:
+                # Before it is stored: when whatever failed is mended, the run makes its first generation anew.
+                population.check(candidates, selected)
+                scoring.check(scored)
             store.save(generation, scored)
             watch.generation(generation, "votes")
             voter.ready()
@@ -117,6 +130,7 @@ def evolve(
             histogram = gate.measure(reservation, votes, voter.num_shards)
         if candidates is None:
             raise RunDamaged(f"generation {generation} is committed, but its candidates are gone from the run")
+        population.count(generation, candidates, selected)
         selected = select(candidates, histogram, config.evolution, config.runtime.seed)
         store.save_selected(generation, selected)
         population.learn(candidates, histogram)

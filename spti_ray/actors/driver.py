@@ -47,6 +47,7 @@ from spti_ray.planning import check_engines, engines_outside, noise_plan, sgd_pl
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.progress import Progress
 from spti_ray.public.release import Models, write_release
+from spti_ray.public.written import Written
 from spti_ray.report.build import build_report
 from spti_ray.rundir import RunDir, continued
 from spti_ray.timeline import Timeline
@@ -108,6 +109,7 @@ class _Run:
         self._console = console
         self._timings = Timings()
         self._timeline = Timeline()
+        self._written = Written()
         self._ledger = Ledger(config.ledger.path, config.dataset.id)
         self._gate = self._gate_of(noise)
         self._attempt = 1
@@ -177,13 +179,15 @@ class _Run:
                         session.__exit__(*sys.exc_info())
                     self._timeline.lap(None)
                     self._timeline.write(run.internal / "timeline.json")
-            self._timings.write(run.internal / "timings.json", {"attempt": self._attempt})
+            self._timings.write(
+                run.internal / "timings.json", {"attempt": self._attempt, "texts": self._written.document()}
+            )
             self._kept.remove()
             run.staging.rename(run.release)
         if not config.stays_inside:
             # Last: a run counts as finished when its report is there.
             build_report(run.path)
-        for line in goodbye(config, run, self._gate, self._timings):
+        for line in goodbye(config, run, self._gate, self._timings, self._written):
             self._progress.note(line)
         return run.release
 
@@ -244,7 +248,7 @@ class _Run:
         run.staging.mkdir(parents=True, exist_ok=True)
         if config.rerenders:
             self._progress.expect(config.release.images)
-        items = make(Stage(config, run, streams, self._gate, voter, self, render_only, self._origin))
+        items = make(Stage(config, run, streams, self._gate, voter, self, render_only, self._origin, self._written))
         with self._timings.timed("release"):
             if config.stays_inside:
                 seal(run.staging, config, items, models)
@@ -252,7 +256,7 @@ class _Run:
                 if self._origin and config.rerenders:
                     # The texts are still those of its writer.
                     models = {**self._origin.models, **models}
-                write_release(run.staging, config, items or [], models, self._certificate())
+                write_release(run.staging, config, items or [], models, self._certificate(), self._written)
         log.info("units of an earlier attempt: %d", self._kept.found)
         for role, pool in pools.items():
             if pool.given_up:

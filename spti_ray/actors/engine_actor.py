@@ -41,6 +41,18 @@ class PrivateCallFailed(RuntimeError):
     """An engine failed on private input; says which role and the type of the error, and nothing else."""
 
 
+class PublicCallFailed(RuntimeError):
+    """An engine that has public input alone failed; one line with the type and the text of its error.
+
+    Raised by actors without `run_private` only, so that nothing that an engine says of private input comes by this way.
+    """
+
+    @classmethod
+    def of(cls, error: Exception) -> PublicCallFailed:
+        text = " ".join(str(error).split())[:300]
+        return cls(f"{type(error).__name__}: {text}" if text else type(error).__name__)
+
+
 class _Hosted:
     """What all of these actors share: the engine, and leaving the process when it is dead, so that Ray starts a new
     one."""
@@ -117,6 +129,8 @@ class RendererActor(_Hosted):
         except EngineDead:
             self._leave()
             raise
+        except Exception as error:
+            raise PublicCallFailed.of(error) from error
         return images, time.perf_counter() - start
 
 
@@ -213,6 +227,8 @@ class AsyncEngineActor(_Hosted):
         except EngineDead:
             self._leave()
             raise
+        except Exception as error:
+            raise PublicCallFailed.of(error) from error
         return result, time.perf_counter() - start
 
     async def wake(self) -> dict[str, str]:

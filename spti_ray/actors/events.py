@@ -28,7 +28,8 @@ class Finished:
 
 @dataclass(frozen=True)
 class Raised:
-    """The engine raised on this unit; `error` is the type's name alone, when it was woken or put to sleep a line."""
+    """The engine raised on this unit. `error` is the type's name alone, unless its actor has public input alone, or it
+    was woken or put to sleep: then it is a line."""
 
     error: str
 

@@ -108,7 +108,11 @@ class Place:
             return None
         self._units.found += 1
         if self._role == "writer":
-            return [Completions(tuple(texts), tokens) for texts, tokens in json.loads(stored)]
+            # Those of an earlier build end with the tokens.
+            return [
+                Completions(tuple(texts), tokens, cut=tuple(bool(one) for part in more for one in part))
+                for texts, tokens, *more in json.loads(stored)
+            ]
         return pa.ipc.open_stream(stored).read_all().column(0).to_pylist()
 
     def put(self, result: Any) -> None:
@@ -117,7 +121,7 @@ class Place:
         if 2 * missing > len(result):
             return
         if self._role == "writer":
-            stored = json.dumps([[answer.texts, answer.num_tokens] for answer in result]).encode()
+            stored = json.dumps([[answer.texts, answer.num_tokens, answer.cut] for answer in result]).encode()
         else:
             images = pa.record_batch([pa.array(result, pa.binary())], ["png"])
             buffer = pa.BufferOutputStream()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from spti_ray.actors.shard_actor import RayVoter
 from spti_ray.actors.streams import RayEngines
@@ -28,6 +28,7 @@ from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected, allot_images
 from spti_ray.public.spool import RenderSpool
+from spti_ray.public.written import Written
 from spti_ray.rundir import GenerationStore, RunDir
 from spti_ray.types import Candidate, ReleaseItem
 
@@ -49,6 +50,8 @@ class Stage:
     """From here on nothing but the renderer is needed. Says what each role runs."""
     origin: Origin | None = None
     """The finished run that this one starts from, if it does."""
+    written: Written = field(default_factory=Written)
+    """Is told how many texts are fallbacks."""
 
 
 def _evolved(stage: Stage) -> list[ReleaseItem]:
@@ -62,7 +65,7 @@ def _evolved(stage: Stage) -> list[ReleaseItem]:
         population = ImagePopulation(config)
         check_varies(stage.streams, config.evolution.image_variation.last_strength)
     else:
-        population = Population(config, stage.streams)
+        population = Population(config, stage.streams, stage.written)
     scoring = Scoring(config, stage.streams, population.variations, cache)
     store = GenerationStore(run, cache)
     start = stage.origin.survivors(config, cache, population.learn) if stage.origin else ()
@@ -74,8 +77,9 @@ def _evolved(stage: Stage) -> list[ReleaseItem]:
 def _unvoted(stage: Stage) -> list[ReleaseItem]:
     """Generation 0 as it comes, in the order of its slots. No shard is started and no private image is read."""
     stage.watch.generation(0, "candidates")
-    population = Population(stage.config, stage.streams)
+    population = Population(stage.config, stage.streams, stage.written)
     everyone = sorted(population.initial(), key=lambda candidate: candidate.id)
+    population.count(0, everyone, ())
     log.info("texts: %s", dict(population.outcomes))
     return _rendered(stage, tuple(Selected(candidate, count=0, share=1) for candidate in everyone), ScoreCache())
 

@@ -64,6 +64,8 @@ class Pool:
     ) -> None:
         self.role = role
         self.given_up = 0
+        self.problem = ""
+        """Why the last unit was given up: of an engine that serves shards too the type of its error, see `events`."""
         self._events = events
         self._limits = limits
         self._on_unit = on_unit
@@ -252,6 +254,7 @@ class Pool:
         self._meter.missed(given_up)
         if given_up:
             self.given_up += 1
+            self.problem = f"a unit {why}"
             self._warn(f"unit {unit.number} {why} and is skipped", unit)
             unit.owner.done[unit.number] = None
 

@@ -11,6 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
+from spti_ray.actors.engine_actor import PublicCallFailed
 from spti_ray.actors.events import Events, Finished, Lost, Outcome, Raised, Up
 
 _LOOK_UP_S = 1.0
@@ -101,6 +102,8 @@ def _outcome(future: Future[Any]) -> Outcome:
         result = future.result()
         return Finished(*result) if isinstance(result, tuple) else Finished(result, 0.0)
     if isinstance(error, RayTaskError):
+        if isinstance(getattr(error, "cause", None), PublicCallFailed):
+            return Raised(str(error.cause))
         return Raised(type(error.cause).__name__ if getattr(error, "cause", None) else "error")
     if isinstance(error, RayActorError):
         return _lost(error)

@@ -26,7 +26,9 @@ class RayEngines:
         self._engines = engines
 
     def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]:
-        return self._stream("writer", requests)
+        for answer in self._stream("writer", requests):
+            # The writer sees public prompts alone: why a unit was given up may be told.
+            yield Completions((), problem=self._pools["writer"].problem) if answer is None else answer
 
     def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
         return self._stream("renderer", jobs, units_of, arguments_of)

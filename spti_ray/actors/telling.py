@@ -10,6 +10,7 @@ from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.hints import hints
 from spti_ray.planning import engines_outside, sgd_plan
+from spti_ray.public.written import Written
 from spti_ray.rundir import RunDir
 from spti_ray.timings import Timings
 
@@ -58,13 +59,16 @@ def hello(
         yield f"going on with the run in {run.path} (attempt {attempt})"
 
 
-def goodbye(config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, timings: Timings) -> Iterator[str]:
+def goodbye(
+    config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, timings: Timings, written: Written
+) -> Iterator[str]:
     """How long it took, what was spent, and where everything is."""
     yield f"{'stage':<16}{'busy s':>9}{'units':>8}  rate"
     for name, busy, units, rate in timings.rows():
         yield f"{name:<16}{busy:>9}{units:>8}  {rate}"
     for name, seconds in timings.phases_s.items():
         yield f"{name:<16}{seconds:>9.1f}"
+    yield from written.lines()
     yield f"wall {timings.wall_s:.0f} s, peak memory {timings.peak_memory_bytes / 2**30:.2f} GiB"
     if isinstance(gate, Gate):
         spent = gate.spent()

@@ -7,6 +7,8 @@ reasoning without marks are known by how they begin, in the usual models' own wo
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from spti_ray.models.answer_openings import REASONING, REFUSAL
 
@@ -75,9 +77,21 @@ def opens_reasoning(prompt: str) -> bool:
     return bool(opens) and not prompt[opens[-1].end() :].strip()
 
 
-def asked_plainly(template: str | None, given: dict[str, object]) -> dict[str, object]:
-    """Arguments for a chat template: what was `given`, and without thinking where the template knows of it."""
-    return ({"enable_thinking": False} if "enable_thinking" in (template or "") else {}) | given
+def opened_reasoning(role: str, model: str) -> str:
+    """The error line about a model whose prompt, as its chat template makes it, `opens_reasoning`."""
+    return (
+        f"runtime.engines.{role}.model: the chat template of {model} begins each answer with reasoning, which leaves "
+        "no room for a text; use a model without it, or turn it off in options.chat_template_kwargs"
+    )
+
+
+def asked_plainly(template: Any, given: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments for a chat template: what was `given`, and without thinking where the template knows of it.
+
+    `template`: Jinja text, or by name for models that have several.
+    """
+    template = "\n".join(map(str, template.values())) if isinstance(template, Mapping) else template
+    return ({"enable_thinking": False} if "enable_thinking" in str(template or "") else {}) | dict(given)
 
 
 def _whole(text: str) -> str:

@@ -9,6 +9,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from spti_ray.config import EngineConfig
+from spti_ray.models.answers import asked_plainly, caption_of, opened_reasoning, opens_reasoning
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import identify, resolve
 from spti_ray.models.chat import about_an_image
@@ -39,15 +40,20 @@ class ChatCaptioner:
             model = whole(AutoModelForImageTextToText, source, self._dtype, revision)
         self._model = model.to(self._device).eval()
         self._prompt = self._processor.apply_chat_template(
-            about_an_image(self._options.prompt), add_generation_prompt=True, tokenize=False
+            about_an_image(self._options.prompt),
+            add_generation_prompt=True,
+            tokenize=False,
+            **asked_plainly(getattr(self._processor, "chat_template", None), self._options.chat_template_kwargs),
         )
+        if opens_reasoning(self._prompt):
+            raise ValueError(opened_reasoning("captioner", config.model))
 
     def identity(self) -> dict[str, str]:
         return identify(self.config.kind, self.config.model, self.config.revision)
 
     @torch.inference_mode()
     def caption(self, images: Sequence[ImageArray]) -> list[str]:
-        """Return one caption per HWC uint8 RGB image of any size."""
+        """Return one caption per HWC uint8 RGB image of any size; "" for one of which the model gives none."""
         alike: dict[tuple[torch.Size, ...], list[int]] = {}
         inputs = [self._inputs(image) for image in images]
         for at, one in enumerate(inputs):
@@ -57,7 +63,7 @@ class ChatCaptioner:
             for batch, num_real in padded_batches(group, self.config.batch_size):
                 texts = self._generated([inputs[at] for at in batch])
                 for at, text in zip(batch[:num_real], texts, strict=False):
-                    captions[at] = " ".join(text.split())
+                    captions[at] = text
         return captions
 
     def _inputs(self, image: ImageArray) -> Inputs:
@@ -74,4 +80,6 @@ class ChatCaptioner:
             do_sample=False,
             num_beams=1,
         )
-        return self._processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        texts = self._processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
+        # The limit of tokens is the user's: what it ends is a caption all the same.
+        return [caption_of(text) for text in texts]

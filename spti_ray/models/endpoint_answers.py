@@ -22,7 +22,8 @@ _FAILED = {"content_filter", "content-filter", "safety", "error", "prohibited_co
 class Answer:
     """One text for each that was asked for, "" where there is none, and what all of it cost in tokens.
 
-    `problem` says why the first missing text is missing, in the endpoint's own words where it has any.
+    `problem` says why the first missing text is missing, in the endpoint's own words where it has any. `cut` says of
+    each text whether the limit of tokens ended it, where those are kept.
     """
 
     texts: tuple[str, ...]
@@ -30,21 +31,25 @@ class Answer:
     prompt_tokens: int = 0
     cached_tokens: int = 0
     written_tokens: int = 0
+    cut: tuple[bool, ...] = ()
 
 
 def read(document: Any, n: int, runs_on: bool = False) -> Answer:
     """The answer to a request for `n` texts, from its JSON. Never raises.
 
-    `runs_on`: the model continues a plain prompt and does not end by itself: where the limit of tokens ends it, nothing
-    that was wanted is missing.
+    `runs_on`: the model continues a plain prompt and may not end by itself. What the limit of tokens ended is then
+    kept, and whether anything that was wanted is missing is for whoever uses the text.
     """
     body = document if isinstance(document, Mapping) else {}
     given, cached, written = _usage(body.get("usage"))
-    found = [_text(choice, runs_on) for choice in _in_order(body.get("choices"))[:n]]
+    choices = _in_order(body.get("choices"))[:n]
+    found = [_text(choice, runs_on) for choice in choices]
+    cut = [isinstance(choice, Mapping) and _ended(choice) in _CUT for choice in choices]
     missing = _words(body.get("error")) or f"gave {len(found)} texts where {n} were asked for"
     found += [("", missing)] * (n - len(found))
     problem = next((problem for text, problem in found if not text), "")
-    return Answer(tuple(text for text, _ in found), problem, given, cached, written)
+    kept = (*cut, *[False] * (n - len(cut))) if runs_on and any(cut) else ()
+    return Answer(tuple(text for text, _ in found), problem, given, cached, written, kept)
 
 
 def _in_order(choices: Any) -> list[Any]:
@@ -63,7 +68,7 @@ def _text(choice: Any, runs_on: bool) -> tuple[str, str]:
         return "", "gave a choice that can't be read"
     message = choice.get("message")
     message = message if isinstance(message, Mapping) else {}
-    ended = str(choice.get("finish_reason") or "").lower()
+    ended = _ended(choice)
     refusal, content = message.get("refusal"), message.get("content", choice.get("text"))
     if isinstance(content, Sequence) and not isinstance(content, str):
         refusal = refusal or next((part.get("refusal") for part in content if _is(part, "refusal")), None)
@@ -81,6 +86,10 @@ def _text(choice: Any, runs_on: bool) -> tuple[str, str]:
         return "", f"gave no text{ending} but: {_short(raw)}"
     thought = any(message.get(name) for name in ("reasoning_content", "reasoning", "reasoning_details"))
     return "", f"gave {'nothing but reasoning' if thought else 'an empty answer'}{ending}"
+
+
+def _ended(choice: Mapping[str, Any]) -> str:
+    return str(choice.get("finish_reason") or "").lower()
 
 
 def _is(part: Any, kind: str) -> bool:

@@ -111,4 +111,4 @@ class OpenAIWriter:
         for name, value in zip(self._totals, (1, given, written, dollars), strict=True):
             self._totals[name] += value
         problem = self._endpoint.line(answer.problem) if answer.problem else ""
-        return Completions(answer.texts, written, dollars, problem)
+        return Completions(answer.texts, written, dollars, problem, answer.cut)

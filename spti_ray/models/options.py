@@ -18,7 +18,9 @@ class VllmOptions(Section):
         description="chat: the prompt becomes a user message in the model's chat template. few-shot-chat: each example "
         "of it becomes a user message and the assistant's answer.",
     )
-    chat_template_kwargs: dict[str, Any] = Field(default={}, description="For chat, such as {enable_thinking: false}.")
+    chat_template_kwargs: dict[str, Any] = Field(
+        default={}, description="For chat, such as {enable_thinking: false}, which it is where the template knows it."
+    )
     max_model_len: int | None = Field(2048, ge=16, description="Tokens of prompt and output together.")
     max_num_seqs: int = Field(64, ge=1, description="Sequences that decode together.")
     enforce_eager: bool | None = Field(None, description="By default on CPU only: compiling takes minutes there.")
@@ -102,6 +104,9 @@ class ChatCaptionerOptions(Section):
     prompt: str = Field("Describe this image in one short sentence.", min_length=1)
     max_tokens: int = Field(64, ge=1)
     max_side: int | None = Field(1024, ge=16, description="Larger images are made smaller first.")
+    chat_template_kwargs: dict[str, Any] = Field(
+        default={}, description="Such as {enable_thinking: false}, which it is where the template knows it."
+    )
     processor: dict[str, Any] = Field(
         default={}, description="Arguments of its processor's call, such as {do_image_splitting: false}: fewer tokens."
     )

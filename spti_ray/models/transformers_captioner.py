@@ -10,6 +10,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from spti_ray.config import EngineConfig
+from spti_ray.models.answers import caption_of
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import identify, resolve
 from spti_ray.models.checkpoints import image_processor, on_device, processor, whole
@@ -51,8 +52,8 @@ class TransformersCaptioner:
         return captions
 
     def _clean(self, text: str) -> str:
-        """Decoders repeat the prompt before the caption."""
-        return " ".join(text.strip().removeprefix(self._options.prompt or "").split())
+        """Decoders repeat the prompt before the caption. They run on: that the limit of tokens ends one is usual."""
+        return caption_of(text.strip().removeprefix(self._options.prompt or ""))
 
     def _inputs(self, images: list[Image.Image]) -> dict[str, torch.Tensor]:
         if self._processor is not None:

@@ -14,6 +14,7 @@ from vllm.platforms import current_platform
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from spti_ray.config import EngineConfig
+from spti_ray.models.answers import asked_plainly, caption_of, opened_reasoning, opens_reasoning
 from spti_ray.models.bundled import identify
 from spti_ray.models.chat import about_an_image
 from spti_ray.models.checkpoints import importable
@@ -39,13 +40,18 @@ class VllmCaptioner:
         self._options = VllmVisionOptions.model_validate(config.options)
         arguments = vision_arguments(config, current_platform.is_cpu())
         self._engine: Any = importable(arguments["model"], lambda: LLM(**arguments))
+        tokenizer = self._engine.get_tokenizer()
+        self._template_arguments = asked_plainly(
+            getattr(tokenizer, "chat_template", None), self._options.chat_template_kwargs
+        )
+        self._must_not_open_reasoning(tokenizer)
         self._sampling = SamplingParams(temperature=0.0, max_tokens=self._options.max_tokens)
 
     def identity(self) -> dict[str, str]:
         return identify(self.config.kind, self.config.model, self.config.revision)
 
     def caption(self, images: Sequence[ImageArray]) -> list[str]:
-        """Return one caption per HWC uint8 RGB image of any size.
+        """Return one caption per HWC uint8 RGB image of any size; "" for one of which the model gives none.
 
         Raises:
             EngineDead: the process must be replaced.
@@ -58,14 +64,29 @@ class VllmCaptioner:
                 [self._messages(image) for image in images],
                 self._sampling,
                 use_tqdm=False,
-                chat_template_kwargs=self._options.chat_template_kwargs or None,
+                chat_template_kwargs=self._template_arguments or None,
             )
         except Exception as error:
             # A step that fails in this process leaves its requests behind, and the next call would get their answers.
             if isinstance(error, EngineDeadError) or self._engine.llm_engine.has_unfinished_requests():
                 raise EngineDead("vLLM's engine died") from error
             raise RuntimeError(f"vLLM refused an image ({type(error).__name__})") from None
-        return [" ".join(answer.outputs[0].text.split()) for answer in answers]
+        # The limit of tokens is the user's: what it ends is a caption all the same.
+        return [caption_of(answer.outputs[0].text) for answer in answers]
+
+    def _must_not_open_reasoning(self, tokenizer: Any) -> None:
+        """Raises ValueError where the chat template begins each answer with reasoning."""
+        try:
+            prompt: Any = tokenizer.apply_chat_template(
+                about_an_image(self._options.prompt),
+                add_generation_prompt=True,
+                tokenize=False,
+                **self._template_arguments,
+            )
+        except Exception:  # noqa: BLE001 the template is the processor's, or wants text alone: vLLM finds that out
+            return
+        if opens_reasoning(prompt):
+            raise ValueError(opened_reasoning("captioner", self.config.model))
 
     def _messages(self, image: ImageArray) -> list[dict[str, Any]]:
         picture = Image.fromarray(at_most(image, self._options.max_side))

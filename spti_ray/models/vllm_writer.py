@@ -21,6 +21,7 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from spti_ray.config import EngineConfig
+from spti_ray.models.answers import asked_plainly, opened_reasoning, opens_reasoning, spoken
 from spti_ray.models.bundled import identify
 from spti_ray.models.chat import few_shot_turns
 from spti_ray.models.options import VllmOptions
@@ -56,6 +57,11 @@ class VllmWriter:
             stat_loggers=[lambda config, index: self._stats] if self._options.stats else None,
         )
         self._tokenizer = self._engine.get_tokenizer()
+        self._template_arguments = asked_plainly(
+            getattr(self._tokenizer, "chat_template", None), self._options.chat_template_kwargs
+        )
+        if self._options.prompt_format != "completion":
+            self._must_not_open_reasoning()
 
     @property
     def output_tokens(self) -> int:
@@ -109,9 +115,21 @@ class VllmWriter:
             add_generation_prompt=True,
             tokenize=True,
             return_dict=False,
-            **self._options.chat_template_kwargs,
+            **self._template_arguments,
         )
         return encoded
+
+    def _must_not_open_reasoning(self) -> None:
+        """Raises ValueError where the chat template begins each answer with reasoning."""
+        prompt: Any = self._tokenizer.apply_chat_template(
+            [{"role": "user", "content": "a kite"}],
+            add_generation_prompt=True,
+            tokenize=False,
+            **self._template_arguments,
+        )
+        if opens_reasoning(prompt):
+            self.close()
+            raise ValueError(opened_reasoning("writer", self.config.model))
 
     async def _warm(self, prefix: tuple[int, ...]) -> None:
         """Put the batch's common prefix into vLLM's cache, once.
@@ -164,7 +182,14 @@ class VllmWriter:
         tokens = sum(len(completion.token_ids) for completion in output.outputs)
         self._output_tokens += tokens
         ordered = sorted(output.outputs, key=lambda completion: completion.index)
-        return Completions(tuple(completion.text for completion in ordered), tokens)
+        cut = tuple(completion.finish_reason == "length" for completion in ordered)
+        if self._options.prompt_format == "completion":
+            # Such models run on: what is cut off may be nothing that was wanted.
+            return Completions(tuple(completion.text for completion in ordered), tokens, cut=cut if any(cut) else ())
+        texts = tuple(spoken(one.text, cut=off) for one, off in zip(ordered, cut, strict=True))
+        missing = next((one for one, text in zip(ordered, texts, strict=True) if not text.strip()), None)
+        problem = f"no text (finish_reason {missing.finish_reason}) but: {missing.text[:160]!r}" if missing else ""
+        return Completions(texts, tokens, problem=problem)
 
     async def _generate(self, prompt: list[int], sampling: SamplingParams) -> Any:
         final = None

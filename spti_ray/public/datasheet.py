@@ -16,6 +16,7 @@ import jinja2
 from PIL import Image
 
 from spti_ray.config import Config
+from spti_ray.public.written import Written
 from spti_ray.types import ReleaseItem
 
 _TEMPLATE = "datasheet.md.j2"
@@ -35,6 +36,7 @@ def datasheet(
     items: Sequence[ReleaseItem],
     models: Mapping[str, Mapping[str, str]],
     certificate: Mapping[str, Any] | None,
+    written: Written | None = None,
 ) -> str:
     """Return the datasheet as Markdown. `folder` is the release folder (the image size is read from one image)."""
     counts = Counter(item.label for item in items)
@@ -58,6 +60,7 @@ def datasheet(
         voting=_VOTING_IN_WORDS[config.evolution.voting],
         models=models,
         certificate=certificate,
+        written=list(written.lines()) if written else [],
     )
 
 

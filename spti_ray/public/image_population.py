@@ -47,6 +47,12 @@ class ImagePopulation:
     def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
         """Nothing: there are no prompts that could show winners and losers."""
 
+    def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
+        """Nothing: no text is asked for."""
+
+    def count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
+        """Nothing: no text is asked for."""
+
     def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
         """One fresh variation of each of the voted images, in their order, to be released instead of them."""
         generation = self._config.generation_numbers.stop

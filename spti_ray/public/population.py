@@ -7,18 +7,23 @@ the slot falls back to its parent's text (or to its attribute values).
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spti_ray.config import Config, LabelConfig
+from spti_ray.models.answers import spoken
 from spti_ray.public import prompts as build
 from spti_ray.public.cleaning import clean, normal_form
 from spti_ray.public.engines import Engines
 from spti_ray.public.selection import Selected
 from spti_ray.public.succession import succession
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, Operator, WriteRequest, derive_seed
+from spti_ray.public.written import RELEASE, Count, Troubles, Written, must_be_written
+from spti_ray.types import Candidate, Candidates, Completions, NoisyHistogram, Operator, WriteRequest, derive_seed
+
+log = logging.getLogger(__name__)
 
 _BOLDER = 0.15
 """Added to temperature and share of masked words each time that a text is asked for again."""
@@ -40,28 +45,37 @@ class _Slot:
 class Population:
     """Makes candidates from public prompts and from selected candidates; sees no private value."""
 
-    def __init__(self, config: Config, engines: Engines) -> None:
+    def __init__(self, config: Config, engines: Engines, written: Written | None = None) -> None:
+        """`written` is told how many texts are fallbacks, by generation."""
         self._config = config
         self._engines = engines
+        self._written = Written() if written is None else written
+        self._troubles = Troubles()
         self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
+        self._labels: dict[str, LabelConfig] = {label.name: label for label in config.evolution.labels}
         self._contrast: dict[str, build.Contrast] = {}
         self.outcomes: Counter[str] = Counter()
         """How slots ended: accepted, asked again, fallback. Public; goes to the log and internal/timings.json."""
 
     def initial(self) -> Iterator[Candidate]:
-        """RANDOM_API: generation 0, `evolution.candidates` texts split over the labels by quota."""
+        """RANDOM_API: generation 0, `evolution.candidates` texts split over the labels by quota.
+
+        Raises, when the writer was asked for all of them: NothingMade, if nine tenths of them are fallbacks.
+        """
         evolution = self._config.evolution
-        by_name = {label.name: label for label in evolution.labels}
         labels = [name for name, count in evolution.quota(evolution.candidates).items() for _ in range(count)]
-        slots = [self._random_slot(f"g00-{i:06d}", name, by_name.get(name)) for i, name in enumerate(labels)]
-        return self._write(slots, generation=0, taken=())
+        slots = [self._random_slot(f"g00-{i:06d}", name) for i, name in enumerate(labels)]
+        return self._write(slots, generation=0, taken=(), first=True)
 
     def next(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
-        """VARIATION_API: the population of `generation`: survivors, if kept, then their children, up to the quota."""
+        """VARIATION_API: the population of `generation`: survivors, if kept, then their children, up to the quota.
+
+        Raises as `initial`, in the first generation of a run that goes on from another one.
+        """
         kept, children = succession(self._config.evolution, generation, selected)
         yield from kept
         slots = [self._variation_slot(child.id, child.parent) for child in children]
-        yield from self._write(slots, generation, taken=kept)
+        yield from self._write(slots, generation, kept, first=generation == self._config.generation_numbers.start)
 
     def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
         """Take the last generation's winners and losers from its noised histogram, for prompts that show them."""
@@ -74,11 +88,41 @@ class Population:
             num = min(wanted, len(texts) // 2)
             self._contrast[label] = build.Contrast(tuple(texts[:num]), tuple(texts[len(texts) - num :]))
 
+    def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
+        """What `initial` and `next` raise, of the first generation as it lies on disk."""
+        must_be_written(self._count(self._config.generation_numbers.start, candidates, parents), self._troubles.most())
+
+    def count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
+        """Tell `written` how many of a generation's own texts are fallbacks, whichever attempt at the run made them.
+
+        `parents`: the survivors that the generation was made of.
+        """
+        count = self._count(generation, candidates, parents)
+        self._written.add(str(generation), count.asked, count.fallbacks)
+
+    def _count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> Count:
+        """Told by the texts: none that the writer wrote is its parent's, and hardly one its bare attribute values."""
+        texts = {item.candidate.id: item.candidate.text for item in parents}
+        own = [candidate for candidate in candidates if candidate.generation == generation]
+        fallbacks = sum(
+            candidate.text
+            == (
+                self._random_slot(candidate.id, candidate.label).fallback
+                if candidate.parent_id is None
+                else texts.get(candidate.parent_id)
+            )
+            for candidate in own
+        )
+        return Count(len(own), fallbacks)
+
     def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
         """One fresh variation of each of the voted texts, in their order, to be released instead of them."""
         generation = self._config.generation_numbers.stop
         slots = [self._variation_slot(f"g{generation:02d}-{i:06d}", parent) for i, parent in enumerate(parents)]
-        return sorted(self._write(slots, generation, taken=parents), key=lambda candidate: candidate.id)
+        varied = sorted(self._write(slots, generation, taken=parents), key=lambda candidate: candidate.id)
+        same = sum(child.text == parent.text for child, parent in zip(varied, parents, strict=True))
+        self._written.add(RELEASE, len(varied), same)
+        return varied
 
     def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:
         """`count` throw-away variations of each candidate, for lookahead; `parent_id` names the candidate."""
@@ -87,32 +131,50 @@ class Population:
         )
         return self._write(slots, generation=0, taken=())
 
-    def _write(self, slots: Iterable[_Slot], generation: int, taken: Sequence[Candidate]) -> Iterator[Candidate]:
+    def _write(
+        self, slots: Iterable[_Slot], generation: int, taken: Sequence[Candidate], first: bool = False
+    ) -> Iterator[Candidate]:
+        """Candidates as they are written. Those of the `first` generation must not all be fallbacks."""
         seen = {normal_form(candidate.text) for candidate in taken}
         limits = self._config.prompts
+        accepted, self._troubles = 0, Troubles()
         for attempt in range(limits.attempts):
             asked: list[_Slot] = []
             failed: list[_Slot] = []
             for i, completions in enumerate(self._engines.write(self._requests(slots, attempt, asked))):
                 slot = asked[i]
-                text = self._first_usable(completions.texts if completions else (), slot, seen)
+                text = self._first_usable(completions, slot, seen)
                 if text is None:
                     failed.append(slot)
                     continue
                 seen.add(normal_form(text))
+                accepted += 1
                 self.outcomes["accepted" if attempt == 0 else "accepted when asked again"] += 1
                 yield self._candidate(slot, text, generation)
             slots = failed
             if not slots:
-                return
-        for slot in slots:
+                break
+        fallbacks = list(slots)
+        for problem, times in self._troubles.counts():
+            log.warning("writer, generation %d: %d time(s): %s", generation, times, problem)
+        if first:
+            must_be_written(Count(accepted + len(fallbacks), len(fallbacks)), self._troubles.most())
+        for slot in fallbacks:
             self.outcomes["fallback"] += 1
             yield self._candidate(slot, slot.fallback, generation)
 
-    def _first_usable(self, raw: Sequence[str], slot: _Slot, seen: set[str]) -> str | None:
+    def _first_usable(self, answer: Completions | None, slot: _Slot, seen: set[str]) -> str | None:
         limits = self._config.prompts
-        for completion in raw:
+        if answer is None or answer.problem:
+            self._troubles.failed(answer.problem if answer else "a unit of its requests failed")
+        texts = answer.texts if answer else ()
+        cuts = answer.cut if answer and answer.cut else (False,) * len(texts)
+        for raw, cut in zip(texts, cuts, strict=False):
+            # What the limit of tokens cut off within what would be used is no text.
+            completion = spoken(raw, cut=cut)
             text = clean(completion, limits.min_words, limits.max_words, limits.sentences)
+            if text is None:
+                self._troubles.unusable(raw)
             if text is None or normal_form(text) in seen:
                 continue
             if any(word in f" {normal_form(text)} " for word in self._excluded):
@@ -139,8 +201,8 @@ class Population:
                 top_p=variation.top_p,
             )
 
-    def _random_slot(self, slot_id: str, label: str, label_config: LabelConfig | None) -> _Slot:
-        limits = self._config.prompts
+    def _random_slot(self, slot_id: str, label: str) -> _Slot:
+        limits, label_config = self._config.prompts, self._labels.get(label)
         # The attributes belong to the slot and not to the attempt: asking again must not favour easy subjects.
         values = build.draw_attributes(
             limits, label_config, random.Random(derive_seed(self._config.runtime.seed, slot_id, "attributes"))

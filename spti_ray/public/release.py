@@ -21,6 +21,7 @@ from spti_ray.config import ROLES, Config, Method
 from spti_ray.config.reading import parse_json
 from spti_ray.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
+from spti_ray.public.written import Written
 from spti_ray.types import ReleaseItem
 
 MANIFEST, DATASHEET, CERTIFICATE = "manifest.parquet", "datasheet.md", "privacy.json"
@@ -35,11 +36,19 @@ METHOD_KEY = b"spti_ray.method"
 RERENDERING_KEY = b"spti_ray.rerendering_of"
 """Key of the manifest's Parquet metadata that holds, of a re-rendering, the run whose texts were rendered."""
 
+WRITTEN_KEY = b"spti_ray.texts_written"
+"""Key of the manifest's Parquet metadata that holds how many texts were asked for and are fallbacks, as JSON."""
+
 Models = Mapping[str, Mapping[str, str]]
 
 
 def write_release(
-    folder: Path, config: Config, items: Sequence[ReleaseItem], models: Models, certificate: dict[str, Any] | None
+    folder: Path,
+    config: Config,
+    items: Sequence[ReleaseItem],
+    models: Models,
+    certificate: dict[str, Any] | None,
+    written: Written | None = None,
 ) -> None:
     """Write manifest.parquet, metadata.jsonl, datasheet.md and, with a certificate, privacy.json into `folder`.
 
@@ -54,13 +63,17 @@ def write_release(
     _check_files(folder, items)
     hashes = [sha256_of(folder / item.file) for item in items]
     of = config.certified_run("")
-    write_table_atomic(folder / MANIFEST, manifest(items, models, hashes, config.method, of))
+    table = manifest(items, models, hashes, config.method, of)
+    if written and written.counts:
+        told = json.dumps(written.document(), sort_keys=True).encode()
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), WRITTEN_KEY: told})
+    write_table_atomic(folder / MANIFEST, table)
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
             row = {"file_name": item.file, "text": item.text, "label": item.label}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    _certify(folder, config, items, models, certificate)
+    _certify(folder, config, items, models, certificate, written)
 
 
 def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
@@ -68,8 +81,10 @@ def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) ->
     table = pq.read_table(folder / MANIFEST)
     names = [field.name for field in fields(ReleaseItem)]
     items = [ReleaseItem(**row) for row in table.select(names).to_pylist()]
-    models: Models = parse_json((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
-    _certify(folder, config, items, models, certificate)
+    metadata = table.schema.metadata or {}
+    models: Models = parse_json(metadata.get(MODELS_KEY, b"{}"))
+    written = Written.of(parse_json(metadata.get(WRITTEN_KEY, b"{}")))
+    _certify(folder, config, items, models, certificate, written)
 
 
 def facts(folder: Path) -> dict[str, Any]:
@@ -84,7 +99,12 @@ def facts(folder: Path) -> dict[str, Any]:
 
 
 def _certify(
-    folder: Path, config: Config, items: Sequence[ReleaseItem], models: Models, certificate: dict[str, Any] | None
+    folder: Path,
+    config: Config,
+    items: Sequence[ReleaseItem],
+    models: Models,
+    certificate: dict[str, Any] | None,
+    written: Written | None,
 ) -> None:
     if certificate is None:
         # A guarantee left over from an earlier write would be a false claim.
@@ -94,7 +114,7 @@ def _certify(
         certificate = certificate | {"release": facts(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / CERTIFICATE, text + "\n")
-    write_atomic(folder / DATASHEET, datasheet(folder, config, items, models, certificate))
+    write_atomic(folder / DATASHEET, datasheet(folder, config, items, models, certificate, written))
 
 
 def manifest(

@@ -21,6 +21,9 @@ from spti_ray.types import Candidate, Candidates, FloatArray, RenderedImage, Sco
 Show = Callable[[ScoredCandidates], None]
 """Takes a block of candidates that are embedded while others are not made yet."""
 
+_MOST_MISSING = 0.9
+"""Share of the candidates without an embedding from which on a vote is worth nothing."""
+
 _LEAST_BLOCK = 256
 _MOST_BLOCKS = 8
 """Of a generation. Each makes every shard read its records once more, so they are large and few."""
@@ -109,6 +112,17 @@ class Scoring:
             stream = self._embed_space(space, stream, embedded)
         self.cache.keep_only(set(everyone))
         return self._scored(everyone.values())
+
+    def check(self, scored: ScoredCandidates) -> None:
+        """Raises NothingMade if nine tenths of the candidates have no embedding, and so could get no vote."""
+        for space, matrix_KE in scored.embeddings_KE.items():
+            missing = int(np.isnan(matrix_KE).any(axis=1).sum())
+            if missing >= _MOST_MISSING * len(matrix_KE):
+                role = "renderer or image_embedder" if space == "image" else "text_embedder"
+                raise NothingMade(
+                    f"runtime.engines: {role}: {missing} of the {len(matrix_KE)} candidates could not be rendered or "
+                    f"embedded, so the run ends before anything of the generation is charged; see internal/driver.log"
+                )
 
     def _embed_space(
         self, space: Space, stream: Iterable[Candidate], embedded: Callable[[str], None]

@@ -7,13 +7,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from spti_ray.errors import RunDamaged
+from spti_ray.errors import NothingMade, RunDamaged
 from spti_ray.evolve import BudgetExhausted, evolve
 from spti_ray.public import scoring as scoring_module
 from spti_ray.public.population import Population
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, NoisyHistogram
+from spti_ray.public.written import Written
+from spti_ray.types import Candidate, Candidates, NoisyHistogram
 
 
 class Recorder:
@@ -140,3 +141,55 @@ def test_survivors_alone_are_no_result(make_config, local_engines):
     start = (Selected(Candidate("g04-000000", "a red thing", "all", 4), 9, 1),)
     with pytest.raises(BudgetExhausted):
         _evolve(make_config(), local_engines(), Recorder(slots=0), start)
+
+
+def test_a_writer_or_renderer_that_fails_ends_the_run_before_anything_is_stored_or_charged(make_config, local_engines):
+    config = make_config(evolution__candidates=20)
+    for engines in (local_engines(answer=lambda request: ""), local_engines(unrenderable=_all_but(2))):
+        recorder = Recorder()
+        with pytest.raises(NothingMade):
+            _evolve(config, engines, recorder)
+        assert not {"reserve", "vote", "save"} & set(recorder.events)
+    recorder = Recorder()
+    _evolve(
+        make_config(evolution__candidates=20, evolution__generations=1),
+        local_engines(unrenderable=_all_but(3)),
+        recorder,
+    )
+    assert "reserve" in recorder.events
+
+
+def _all_but(good):
+    """Renders of all texts fail but of the first few."""
+    seen = []
+    return lambda job: seen.append(job) or len(seen) > good
+
+
+def test_a_first_generation_of_fallbacks_that_an_earlier_attempt_stored_is_charged_no_more(make_config, local_engines):
+    config = make_config()
+    population = Population(config, local_engines())
+    slots = [population._random_slot(f"g00-{i:06d}", "all") for i in range(12)]
+    again = Recorder()
+    again.saved = {0: Candidates(tuple(Candidate(slot.id, slot.fallback, "all", 0) for slot in slots))}
+    with pytest.raises(NothingMade, match="12 of the 12"):
+        _evolve(config, local_engines(), again)
+    assert "reserve" not in again.events
+    # Once it is charged and committed, the run goes on: what was spent is spent.
+    ids = tuple(candidate.id for candidate in again.saved[0])
+    paid = Recorder(committed={0: NoisyHistogram(0, ids, np.arange(len(ids)), 1.0, "")})
+    paid.saved = dict(again.saved)
+    assert _evolve(config, local_engines(), paid)
+
+
+def test_a_writer_that_fails_later_is_told_and_ends_nothing(make_config, local_engines):
+    written, asked = Written(), []
+    engines = local_engines()
+    good = engines._write
+    engines._write = lambda batch: good(batch) if asked.append(1) or len(asked) < 9 else [None for _ in batch]
+    config = make_config(evolution__generations=3)
+    population = Population(config, engines, written)
+    scoring = Scoring(config, engines, population.variations, ScoreCache())
+    recorder = Recorder()
+    evolve(config, population, scoring, recorder, recorder, recorder, recorder)
+    assert recorder.events.count("reserve") == 3
+    assert written.counts["2"].share == 1.0 and written.counts["0"].share < 0.5

@@ -1,7 +1,9 @@
-"""What a run says at its beginning."""
+"""What a run says at its beginning and at its end."""
 
-from spti_ray.actors.telling import hello
+from spti_ray.actors.telling import goodbye, hello
+from spti_ray.public.written import Count, Written
 from spti_ray.rundir import RunDir
+from spti_ray.timings import Timings
 
 
 def test_a_warning_about_the_data_is_said_at_the_beginning(tmp_path, make_config):
@@ -11,3 +13,11 @@ def test_a_warning_about_the_data_is_said_at_the_beginning(tmp_path, make_config
         *plain,
         "warning: each value is a record",
     ]
+
+
+def test_the_share_of_texts_that_nobody_wrote_is_told_at_the_end(make_config, tmp_path):
+    config = make_config(method="random")
+    run = RunDir(tmp_path, "r", config)
+    written = Written({"0": Count(12, 3)})
+    lines = list(goodbye(config, run, None, Timings(), written))
+    assert [line for line in lines if "fallback" in line] == list(written.lines()) != []

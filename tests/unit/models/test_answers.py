@@ -136,7 +136,12 @@ the prompt box on a screen
 
 @pytest.mark.parametrize("text", [*REFUSALS, *THOUGHTS])
 def test_a_refusal_or_thinking_aloud_is_no_text(text):
-    assert spoken(text) == spoken(f"\n {text}") == caption_of(text.upper() if text.isascii() and " " in text[:9] else text) == ""
+    assert (
+        spoken(text)
+        == spoken(f"\n {text}")
+        == caption_of(text.upper() if text.isascii() and " " in text[:9] else text)
+        == ""
+    )
 
 
 @pytest.mark.parametrize("text", DESCRIPTIONS)

@@ -83,22 +83,27 @@ def test_a_bad_answer_is_asked_again_with_another_seed_and_the_same_attributes(m
     assert population.outcomes == {"accepted": 2, "accepted when asked again": 1}
 
 
+ONCE = "a fine kite"
+"""Whoever gives this text again and again has written one."""
+
+
 def test_after_the_last_attempt_a_new_text_falls_back_to_its_attributes(make_config, local_engines):
-    config = make_config(evolution__candidates=2, prompts__attempts=3)
-    engines = local_engines(answer=lambda request: "")
+    config = make_config(evolution__candidates=3, prompts__attempts=3)
+    engines = local_engines(answer=lambda request: ONCE)
     population = Population(config, engines)
-    candidates = list(population.initial())
-    assert len(engines.requests) == 6 and len({request.seed for request in engines.requests}) == 6
-    for candidate, request in zip(candidates, engines.requests, strict=False):
+    first, *candidates = population.initial()
+    assert first.text == ONCE
+    assert len(engines.requests) == 7 and len({request.seed for request in engines.requests}) == 7
+    for candidate, request in zip(candidates, engines.requests[1:], strict=False):
         subject, color = candidate.text.split()
         assert f"Subject: {subject}. Color: {color}." in request.prompt.splitlines()[-1]
-    assert population.outcomes == {"fallback": 2}
+    assert population.outcomes == {"accepted": 1, "fallback": 2}
 
 
 def test_without_attributes_the_fallback_is_the_domain(make_config, local_engines):
-    config = make_config(evolution__candidates=1)
+    config = make_config(evolution__candidates=2)
     config = config.model_copy(update={"prompts": config.prompts.model_copy(update={"attributes": {}})})
-    (candidate,) = Population(config, local_engines(answer=lambda request: None)).initial()
+    _, candidate = Population(config, local_engines(answer=lambda request: ONCE)).initial()
     assert candidate.text == "toys"
 
 
@@ -110,7 +115,7 @@ def test_after_the_last_attempt_a_variation_falls_back_to_its_parents_text(make_
 
 
 def test_the_number_of_attempts_is_configured(make_config, local_engines):
-    engines = local_engines(answer=lambda request: "")
+    engines = local_engines(answer=lambda request: ONCE)
     list(Population(make_config(evolution__candidates=2, prompts__attempts=1), engines).initial())
     assert len(engines.requests) == 2
 

@@ -6,7 +6,8 @@ import pytest
 from PIL import Image
 
 from spti_ray.config import Config
-from spti_ray.public.release import MODELS_KEY, write_release
+from spti_ray.public.release import MODELS_KEY, reissue, write_release
+from spti_ray.public.written import Count, Written
 from spti_ray.types import ReleaseItem
 
 MODELS = {
@@ -175,3 +176,14 @@ def test_a_missing_image_and_a_repeated_file_are_refused(release):
     with pytest.raises(FileNotFoundError, match=r"00002\.png"):
         write_release(folder, config(), items, MODELS, CERTIFICATE)
     assert not (folder / "manifest.parquet").exists()
+
+
+def test_the_share_of_texts_that_nobody_wrote_is_in_the_datasheet_also_when_it_is_written_anew(release):
+    folder, items = release
+    write_release(folder, config(), items, MODELS, CERTIFICATE, Written({"0": Count(20, 7), "release": Count(4, 0)}))
+    said = "7 of 24 (29.2 %) are fallbacks"
+    assert said in (folder / "datasheet.md").read_text()
+    reissue(folder, config(), CERTIFICATE)
+    assert said in (folder / "datasheet.md").read_text()
+    write_release(folder, config(), items, MODELS, CERTIFICATE)
+    assert "fallback" not in (folder / "datasheet.md").read_text()

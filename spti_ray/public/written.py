@@ -1,0 +1,115 @@
+"""How many texts the writer wrote, and how many are fallbacks: what stands in where it wrote none that is of use.
+
+Public, or computed from public values and noised counts: it is told at the end of a run and in its datasheet.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from spti_ray.errors import NothingMade
+
+MOST_FALLBACKS = 0.9
+"""Share of the first generation from which on nothing is worth a vote."""
+
+RELEASE = "release"
+"""Name of the texts that are varied once more to be released."""
+
+
+@dataclass(frozen=True)
+class Count:
+    """Texts that were asked for, and how many of them are fallbacks."""
+
+    asked: int = 0
+    fallbacks: int = 0
+
+    @property
+    def share(self) -> float:
+        return self.fallbacks / self.asked if self.asked else 0.0
+
+    @property
+    def mostly_fallbacks(self) -> bool:
+        return self.asked > 0 and self.fallbacks >= MOST_FALLBACKS * self.asked
+
+
+@dataclass
+class Written:
+    """Collects during one run: a count for each generation by its number, and for `RELEASE`."""
+
+    counts: dict[str, Count] = field(default_factory=dict)
+
+    def add(self, name: str, asked: int, fallbacks: int) -> None:
+        """Of a generation that is counted again the last count holds."""
+        if asked:
+            self.counts[name] = Count(asked, fallbacks)
+
+    @property
+    def total(self) -> Count:
+        counts = self.counts.values()
+        return Count(sum(count.asked for count in counts), sum(count.fallbacks for count in counts))
+
+    def document(self) -> dict[str, Any]:
+        """As JSON; empty if no text was asked for."""
+        return {name: {"asked": count.asked, "fallbacks": count.fallbacks} for name, count in self.counts.items()}
+
+    @classmethod
+    def of(cls, document: dict[str, Any]) -> Written:
+        """What `document` gave."""
+        return cls({name: Count(**counts) for name, counts in document.items()})
+
+    def lines(self) -> Iterator[str]:
+        """For people: the share over the whole run, and where it was largest."""
+        total = self.total
+        if not total.asked:
+            return
+        line = f"texts: {total.fallbacks} of {total.asked} ({100 * total.share:.1f} %) are fallbacks"
+        if not total.fallbacks:
+            yield line
+            return
+        worst = max(self.counts, key=lambda name: self.counts[name].share)
+        where = "the release" if worst == RELEASE else f"generation {worst}"
+        yield (
+            f"{line}, attribute values or the parent's text where the writer gave no usable one; most in {where}: "
+            f"{self.counts[worst].fallbacks} of {self.counts[worst].asked}"
+        )
+
+
+class Troubles:
+    """Why texts were not of use, most of all; public words of the writer and its endpoint."""
+
+    def __init__(self) -> None:
+        self._engine: Counter[str] = Counter()
+        self._unusable = ""
+        self._empty = False
+
+    def failed(self, problem: str) -> None:
+        self._engine[problem] += 1
+
+    def unusable(self, text: str) -> None:
+        """The writer wrote something that is no text to vote on."""
+        line = " ".join(text.split())
+        self._unusable = self._unusable or line[:80]
+        self._empty = self._empty or not line
+
+    def most(self) -> str:
+        if self._engine:
+            return self._engine.most_common(1)[0][0]
+        if self._unusable:
+            return f"none of its answers is of use, such as {self._unusable!r}"
+        return "its answers are empty" if self._empty else "see the log"
+
+    def counts(self) -> list[tuple[str, int]]:
+        """The engine's troubles and how often, the most frequent first."""
+        return self._engine.most_common(5)
+
+
+def must_be_written(count: Count, why: str) -> None:
+    """Raises NothingMade if the first generation has next to no text of the writer's."""
+    if count.mostly_fallbacks:
+        raise NothingMade(
+            f"runtime.engines.writer: no usable text for {count.fallbacks} of the {count.asked} of the first "
+            f"generation, so the run ends before anything of it is charged: {why}"
+        )
