@@ -60,8 +60,8 @@ class CaptionActor:
         ask_captioner = Serving(self._engines["captioner"], self.shard_id)
         ask_renderer = Serving(self._engines["renderer"], self.shard_id)
 
-        def caption(images: list[ImageArray]) -> list[PrivateText]:
-            return [PrivateText(text) for text in ask_captioner(images)]
+        def caption(images: list[ImageArray]) -> list[PrivateText | None]:
+            return [PrivateText(text) if text else None for text in ask_captioner(images)]
 
         def render(captions: Sequence[PrivateText], seeds: list[int]) -> list[ImageArray]:
             return ask_renderer([caption.reveal() for caption in captions], seeds)

@@ -23,6 +23,7 @@ import ray
 from spti_ray.actors.engine_metrics import EngineMetrics
 from spti_ray.actors.hush import hushed, keep_no_remains
 from spti_ray.config import EngineConfig, Role
+from spti_ray.models.answers import caption_of
 from spti_ray.models.factory import VARY, build, method_of
 from spti_ray.models.memory import within_memory
 from spti_ray.models.pixels import from_png, to_png
@@ -189,7 +190,8 @@ class PrivateEngineActor(_Hosted):
     def _plain(self, result: Any) -> Any:
         """The result as plain values: Ray's own error about one that it can't send would quote it."""
         if self._role == "captioner":
-            return [str(text) for text in result]
+            # A refusal or reasoning is no caption, also not of an engine of the user's own.
+            return [caption_of(str(text)) for text in result]
         if self._role == "renderer":
             return [np.asarray(image, dtype=np.uint8) for image in result]
         return np.asarray(result, dtype=np.float32)

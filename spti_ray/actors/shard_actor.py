@@ -149,9 +149,9 @@ class ShardActor:
     def _embed_images(self) -> Callable[[list[ImageArray]], FloatArray] | None:
         return self._engine("image_embedder")
 
-    def _caption(self) -> Callable[[list[ImageArray]], list[PrivateText]] | None:
+    def _caption(self) -> Callable[[list[ImageArray]], list[PrivateText | None]] | None:
         ask = self._engine("captioner")
-        return ask and (lambda images: [PrivateText(text) for text in ask(images)])
+        return ask and (lambda images: [PrivateText(text) if text else None for text in ask(images)])
 
     def _embed_texts(self) -> Callable[[list[PrivateText]], FloatArray] | None:
         ask = self._engine("text_embedder")

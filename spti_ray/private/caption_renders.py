@@ -21,13 +21,14 @@ from PIL import Image
 from spti_ray.config import DataConfig
 from spti_ray.files import private_folder, write_atomic
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private.captions import PrivateText
+from spti_ray.private.captions import NO_CAPTION, PrivateText
 from spti_ray.private.content_free import ShardError, content_free
 from spti_ray.private.dataset import Record, load_shard
 from spti_ray.private.source import Unit
 from spti_ray.types import ImageArray, derive_seed, split_by_share
 
-Caption = Callable[[list[ImageArray]], Sequence[PrivateText]]
+Caption = Callable[[list[ImageArray]], Sequence[PrivateText | None]]
+"""None for an image of which the captioner has no caption."""
 Render = Callable[[Sequence[PrivateText], list[int]], Sequence[ImageArray]]
 
 CAPTION_FAILED = "caption or its render failed"
@@ -149,28 +150,30 @@ class CaptionedShard:
         caption: Caption,
         render: Render,
     ) -> list[Record]:
-        """Make the records' images; those that could not be made, which are all or none."""
+        """Make the records' images; those that could not be made: all, or those without a caption."""
         images = [record.image for record in records if record.image is not None]
         try:
             captions = list(caption(images + [_BLANK] * (self._batch_size - len(images))))[: len(images)]
             jobs = [
                 (path, seed, text)
                 for record, text in zip(records, captions, strict=True)
+                if text is not None
                 for path, seed in files[record.index]
             ]
-            made = list(render([text for _, _, text in jobs], [seed for _, seed, _ in jobs]))
+            made = list(render([text for _, _, text in jobs], [seed for _, seed, _ in jobs])) if jobs else []
             for (path, _, _), image_HWC in zip(jobs, made, strict=True):
                 write_atomic(path, _png(image_HWC), mode=0o600)
         except (EngineDead, OSError):
             raise
         except Exception:  # noqa: BLE001 an engine may fail in any way, and its text may be private
             return list(records)
-        return []
+        return [record for record, text in zip(records, captions, strict=True) if text is None]
 
     def _works(self, caption: Caption, render: Render) -> bool:
         try:
-            texts = list(caption([_BLANK] * self._batch_size))
-            return len(list(render(texts[:1], [0]))) == 1
+            # Whether a blank has a caption says nothing of whether the engines work.
+            text = next(iter(caption([_BLANK] * self._batch_size))) or PrivateText(NO_CAPTION)
+            return len(list(render([text], [0]))) == 1
         except EngineDead:
             raise
         except Exception:  # noqa: BLE001

@@ -7,6 +7,9 @@ from typing import Any, NoReturn, final
 
 _REFUSED = "captions are private"
 
+NO_CAPTION = "an image"
+"""Public text that takes the place of a caption that there is none of, so that a batch keeps its shape."""
+
 
 @final
 class PrivateText:

@@ -25,7 +25,7 @@ import numpy as np
 
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private.captions import PrivateText
+from spti_ray.private.captions import NO_CAPTION, PrivateText
 from spti_ray.private.content_free import ShardError, content_free
 from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.source import Unit
@@ -35,7 +35,8 @@ from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_
 from spti_ray.types import CountArray, FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
 
 EmbedImages = Callable[[list[ImageArray]], FloatArray]
-Caption = Callable[[list[ImageArray]], Sequence[PrivateText]]
+Caption = Callable[[list[ImageArray]], Sequence[PrivateText | None]]
+"""None for an image of which the captioner has no caption, such as because it declined."""
 EmbedTexts = Callable[[list[PrivateText]], FloatArray]
 
 VIEW_FAILED: Mapping[Space, str] = {"image": "image embedding failed", "text": "caption or its embedding failed"}
@@ -239,7 +240,14 @@ class Shard:
                 raise ShardError(f"shard {self.shard_id}: caption voting needs caption and embed_texts")
 
             def embed_captions(images: list[ImageArray]) -> FloatArray:
-                return embed_texts(list(caption(images)))
+                captions = list(caption(images))
+                told = [PrivateText(NO_CAPTION) if text is None else text for text in captions]
+                rows = np.array(embed_texts(told), dtype=np.float32)
+                for at, (image, text) in enumerate(zip(images, captions, strict=True)):
+                    # Whether a blank has a caption says nothing of whether the engines work.
+                    if text is None and image is not _BLANK:
+                        rows[at] = np.nan
+                return rows
 
             engines["text"] = embed_captions
         return engines

@@ -76,6 +76,12 @@ def test_of_an_engine_that_serves_shards_too_only_the_type_is_told_also_on_publi
     assert raised_by(lambda: actor_of(PrivateEngineActor, role).run_private(["a"])).error == "PrivateCallFailed"
 
 
+def test_a_refusal_is_no_caption_whichever_engine_says_it(monkeypatch):
+    said = ["I'm sorry, but I can't help with that.", "Okay, the user wants", "a sorry-looking\n dog", "<think>a"]
+    monkeypatch.setattr(Failing, "caption", lambda self, images: said)
+    assert actor_of(PrivateEngineActor, "captioner").run_private([1])[0] == ["", "", "a sorry-looking dog", ""]
+
+
 def test_only_actors_without_private_calls_can_tell():
     for remote in (AsyncEngineActor, RendererActor):
         assert not hasattr(remote.__ray_metadata__.modified_class, "run_private")

@@ -136,3 +136,24 @@ def test_engines_that_fail_on_a_blank_image_too_end_it_in_one_content_free_line(
     with pytest.raises(EngineDead) as died:
         shard(data, tmp_path, {"cats": 2}).make(dead, engines.render)
     assert SECRET not in str(died.value)
+
+
+def test_a_record_without_a_caption_has_no_image_and_ends_nothing(data, tmp_path):
+    engines = Engines()
+
+    def caption(images):
+        captions = engines.caption(images)
+        return [None if image[0, 0, 0] in (25, 255) else text for image, text in zip(images, captions, strict=True)]
+
+    def render(captions, seeds):
+        told = [
+            text if SECRET in text.reveal() else PrivateText(f"{text.reveal().split()[0]} 9 9") for text in captions
+        ]
+        return engines.render(told, seeds)
+
+    of = shard(data, tmp_path, {"cats": 20, "dogs": 20})
+    of.make(caption, render)
+    reasons = [reason for _, reason in of.problems()]
+    assert reasons.count(CAPTION_FAILED) == 2, "one cat, one dog; blanks, which are 255, have none either"
+    reds = {int(np.asarray(Image.open(path))[0, 0, 0]) for path in (tmp_path / "internal" / "images").glob("*.png")}
+    assert 25 not in reds and len(reds) == 8

@@ -408,3 +408,26 @@ def test_nothing_private_is_printed_raised_or_pickled(data, capfd, caplog, monke
             assert CANARY not in "".join(traceback.format_exception(error))
     assert not caplog.records
     assert capfd.readouterr() == ("", "")
+
+
+def test_a_record_without_a_caption_loses_its_own_vote_alone_and_ends_nothing(data):
+    """Also where the captioner has none of a blank image, as one that asks for a picture has."""
+    for declined in ({100}, {100, 255}):
+        engines = Engines()
+
+        def caption(images, engines=engines, declined=declined):
+            values = [int(image[0, 0, 0]) for image in images]
+            return [
+                None if value in declined else text for value, text in zip(values, engines.caption(images), strict=True)
+            ]
+
+        def embed_texts(captions, engines=engines):
+            told = [text if CANARY in text.reveal() else PrivateText("no 7") for text in captions]
+            return engines.embed_texts(told)
+
+        whole = shard(data, spaces=["text"])
+        whole.prepare(caption=engines.caption, embed_texts=engines.embed_texts)
+        before = whole.problems()
+        private = shard(data, spaces=["text"])
+        private.prepare(caption=caption, embed_texts=embed_texts)
+        assert sorted(set(private.problems()) - set(before)) == [(5, "caption or its embedding failed")]
