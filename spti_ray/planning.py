@@ -19,6 +19,7 @@ from spti_ray.hints import check_new, hints
 from spti_ray.models.consistency import check_patience, check_turns
 from spti_ray.models.factory import check_varies, endpoint_of, engines_config
 from spti_ray.public.prompts import preview
+from spti_ray.public.words import shown_to_the_writer, unspaced
 from spti_ray.types import Space
 from spti_ray.workload import varied_texts, work_of
 
@@ -111,10 +112,23 @@ def check_engines(config: Config) -> None:
         raise ConfigError(str(error)) from None
 
 
+def check_prompts(config: Config) -> None:
+    """Raise ConfigError where the writer's texts would be in a script whose words can't be counted by spaces."""
+    if config.method not in ("spti", "random") or config.rerenders:
+        return
+    for setting, text in shown_to_the_writer(config):
+        if script := unspaced(text):
+            raise ConfigError(
+                f"{setting}: is in {script}, a script without spaces between words, where lengths, blanks and "
+                "duplicates can't be counted yet; write the prompts in a language with spaces (a label can have a hint)"
+            )
+
+
 def plan_summary(config: Config, private_records: int | None = None) -> dict[str, Any]:
     """One flat-ish object for `--json`. `private_records` is a publicly stated order of magnitude, never counted."""
     check_engines(config)
     check_new(config)
+    check_prompts(config)
     evolution = config.evolution
     texts, renders = work_of(config)
     summary: dict[str, Any] = {

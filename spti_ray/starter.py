@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import textwrap
 from collections.abc import Mapping, Sequence
@@ -14,6 +15,7 @@ import yaml
 from spti_ray.config import Config
 from spti_ray.config_load import ConfigError, parse_config
 from spti_ray.public.drafting import MAX_WORDS, MIN_WORDS, Draft
+from spti_ray.public.words import unspaced
 from spti_ray.recommend import recommend
 
 _PLACEHOLDER = "images"
@@ -38,6 +40,13 @@ class Wish:
             raise ConfigError("DOMAIN: say in a few words what the images are, such as 'X-ray images of hands'")
         if len(self.domain.split()) > 12 or not self.domain.isprintable():
             raise ConfigError("DOMAIN: one line of at most 12 words, such as 'X-ray images of hands'")
+        for text in (self.domain, *self.labels):
+            if script := unspaced(text):
+                where = "DOMAIN" if text == self.domain else "--labels"
+                raise ConfigError(
+                    f"{where}: is in {script}, a script without spaces between words, which can't be counted yet; say "
+                    "it in a language with spaces"
+                )
         if not all(label.strip() and label.isprintable() for label in self.labels):
             raise ConfigError("--labels: give names separated by commas, such as tumour,normal")
 
@@ -140,7 +149,8 @@ def _marked(draft: Draft, name: str) -> str:
 
 def _id_of(domain: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", domain.lower()).strip("-")[:60].strip("-")
-    return slug or "images"
+    # Two subjects in other letters are two datasets, with a budget each.
+    return slug or f"images-{hashlib.sha256(domain.encode()).hexdigest()[:8]}"
 
 
 def _float(value: float) -> str:

@@ -43,7 +43,7 @@ from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.hints import check_new
 from spti_ray.models.factory import engines_config
 from spti_ray.origin import Origin
-from spti_ray.planning import check_engines, engines_outside, noise_plan, sgd_plan
+from spti_ray.planning import check_engines, check_prompts, engines_outside, noise_plan, sgd_plan
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.progress import Progress
 from spti_ray.public.release import Models, write_release
@@ -70,6 +70,7 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
         check_new(config)
     config = continued(out, config)
     check_engines(config)
+    check_prompts(config)
     if config.is_charged:
         noise_plan(config)
     if config.method in TRAIN:

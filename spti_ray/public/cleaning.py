@@ -7,6 +7,14 @@ is repaired; what can't is dropped, and the population asks again.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+
+import regex
+
+from spti_ray.models.answers import spoken
+from spti_ray.public.words import letters, normal_form, plain, without_joiners
+
+__all__ = ["clean", "normal_form"]
 
 _PREAMBLE = re.compile(
     r"^(?:sure|okay|ok|certainly|of course|here(?: is| are|'s)?|the (?:new |rewritten )?(?:text|caption) is|"
@@ -17,37 +25,45 @@ _PREAMBLE = re.compile(
 _ECHO = re.compile(r"^.*\b(?:text|new|filled)\s*\(\d+ words?\)\s*:\s*", re.IGNORECASE)
 _COUNT = re.compile(r"\s*\(\d+ words?\)", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[-*•>#]+|\d{1,2}[.)])\s+")
-_QUOTES = "\"'`“”‘’«»*_ "
+_QUOTES = "\"'`“”„‘’‚«»‹›*_ "
+_ENDS = ".,;:!?-–— ،؛؟।॥۔։።፣"
+"""What a text does not end on: also Arabic, Indian, Armenian and Ethiopic."""
 _MARKUP = re.compile(r"https?://|www\.|[<>]|\{|\}|\||\\|\[|\]|=>|@|#")
-_SENTENCE_END = re.compile(r"(?<=[a-z]{2})[.!?;](?:\s|$)")
+# Letters with upper case end a sentence in lower case; scripts without it, and their marks, count as that.
+_SENTENCE_END = regex.compile(r"(?<=[\p{Ll}\p{Lo}\p{M}]{2})[.!?;؟।॥۔։።](?:\s|$)")
 # A text that ends on one of these was cut off.
 _DANGLING = frozenset(
     "a an the of with and or in on at to for from by its their his her is are that which into".split()
 )
 
 
-def clean(raw: str, min_words: int, max_words: int, sentences: int = 1) -> str | None:
+def clean(
+    raw: str, min_words: int, max_words: int, sentences: int = 1, scripts: Sequence[str] = ("Latin",)
+) -> str | None:
     """Return the first usable line of `raw` as a plain phrase of `min_words` to `max_words` words, or None.
 
     Of at most `sentences` sentences. Where more than one is wanted, the last keeps its full stop, and one that was cut
-    off is dropped.
+    off is dropped. Most of it must be letters of `scripts`, see `words.scripts_of`: those of the prompts. What a model
+    says instead of an answer (`models.answers`) is none.
     """
+    raw = plain(spoken(raw))
     line = next((part.strip() for part in raw.splitlines() if part.strip()), "")
     line = _BULLET.sub("", line)
     line = _COUNT.sub("", _PREAMBLE.sub("", _ECHO.sub("", line)))
     line, ended = _first_sentences(line, sentences)
-    line = " ".join(line.replace('"', "").split()).strip(_QUOTES).rstrip(".,;:!?-–— ").strip(_QUOTES)
-    if not line or _MARKUP.search(line) or "_" in line or not line.isprintable():
+    line = " ".join(line.replace('"', "").split()).strip(_QUOTES).rstrip(_ENDS).strip(_QUOTES)
+    if not line or _MARKUP.search(line) or "_" in line or not without_joiners(line).isprintable():
         return None
     words = _without_repeats(line.split(" "))
     while words and not ended and _dangles(words[-1]):
         words.pop()
     if not min_words <= len(words) <= max_words:
         return None
-    letters = sum(character.isalpha() and character.isascii() for word in words for character in word)
-    if letters < 0.7 * sum(len(word) for word in words) or _stutters(words):
+    if letters(" ".join(words), scripts) < 0.7 * sum(len(word) for word in words) or _stutters(words):
         return None
-    return " ".join(words).rstrip(",;: ") + ("." if ended else "")
+    text = " ".join(words).rstrip(",;: ")
+    # A preamble may stand before a refusal.
+    return text + ("." if ended else "") if spoken(text) else None
 
 
 def _first_sentences(line: str, count: int) -> tuple[str, bool]:
@@ -56,11 +72,6 @@ def _first_sentences(line: str, count: int) -> tuple[str, bool]:
     if not ends:
         return line, False
     return line[: ends[min(count, len(ends)) - 1]], count > 1
-
-
-def normal_form(text: str) -> str:
-    """Two texts with the same normal form count as duplicates."""
-    return " ".join(re.findall(r"[a-z0-9]+", text.lower()))
 
 
 def _dangles(word: str) -> bool:

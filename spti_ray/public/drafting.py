@@ -13,9 +13,12 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import regex
+
 from spti_ray.public.cleaning import clean, normal_form
 from spti_ray.public.drafting_shown import SHOWN, SHOWN_CHANGES, SHOWN_TEXTS, TEMPLATES
 from spti_ray.public.prompts import mask, max_tokens
+from spti_ray.public.words import scripts_of
 from spti_ray.types import Completions, WriteRequest, derive_seed
 
 Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]
@@ -36,7 +39,7 @@ _MASKED = 0.4
 _SMALL_WORDS = frozenset(
     "a an the of with and or in on at to for from by its their is are image images photo photos".split()
 )
-_VALUE = re.compile(r"[a-z][a-z' -]*[a-z]", re.IGNORECASE)
+_VALUE = regex.compile(r"\p{L}[\p{L}\p{M}\u200c\u200d' -]*[\p{L}\p{M}]")
 
 
 @dataclass(frozen=True)
@@ -153,7 +156,7 @@ def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]
     spelled: dict[str, str] = {}
     for answer in answers:
         first = next((line for line in answer.splitlines() if line.strip()), "")
-        parts = re.split(r"[,;.]|\band\b", first)
+        parts = re.split(r"[,;.،؛]|\band\b", first)
         # The last one may have been cut off by the limit of tokens.
         named = {_key(part): part.strip() for part in reversed(parts[:-1] if len(parts) > 2 else parts)}
         for key, value in reversed(named.items()):
@@ -200,7 +203,7 @@ def _texts(
 
 
 def _cleaned(answer: str, domain: str) -> str | None:
-    text = clean(re.sub(r"\ba (?=[aeio])", "an ", answer), MIN_WORDS, MAX_WORDS)
+    text = clean(re.sub(r"\ba (?=[aeio])", "an ", answer), MIN_WORDS, MAX_WORDS, scripts=scripts_of([domain]))
     # "a histology slides of": the domain is mostly a plural, and is taken up as it is.
     return re.sub(rf"^an? (?={re.escape(' '.join(domain.split()[:2]))})", "", text, flags=re.I) if text else None
 

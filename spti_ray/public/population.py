@@ -20,6 +20,7 @@ from spti_ray.public.cleaning import clean, normal_form
 from spti_ray.public.engines import Engines
 from spti_ray.public.selection import Selected
 from spti_ray.public.succession import succession
+from spti_ray.public.words import scripts_of, shown_to_the_writer, tokens_per_word
 from spti_ray.public.written import RELEASE, Count, Troubles, Written, must_be_written
 from spti_ray.types import Candidate, Candidates, Completions, NoisyHistogram, Operator, WriteRequest, derive_seed
 
@@ -53,6 +54,9 @@ class Population:
         self._troubles = Troubles()
         self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
         self._labels: dict[str, LabelConfig] = {label.name: label for label in config.evolution.labels}
+        shown = [text for _, text in shown_to_the_writer(config)]
+        self._scripts = scripts_of(shown)
+        self._tokens_per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
         self._contrast: dict[str, build.Contrast] = {}
         self.outcomes: Counter[str] = Counter()
         """How slots ended: accepted, asked again, fallback. Public; goes to the log and internal/timings.json."""
@@ -172,7 +176,7 @@ class Population:
         for raw, cut in zip(texts, cuts, strict=False):
             # What the limit of tokens cut off within what would be used is no text.
             completion = spoken(raw, cut=cut)
-            text = clean(completion, limits.min_words, limits.max_words, limits.sentences)
+            text = clean(completion, limits.min_words, limits.max_words, limits.sentences, self._scripts)
             if text is None:
                 self._troubles.unusable(raw)
             if text is None or normal_form(text) in seen:
@@ -195,7 +199,7 @@ class Population:
                 prompt=prompt,
                 n=1,
                 seed=seed,
-                max_tokens=build.max_tokens(num_words, self._config.prompts.max_tokens),
+                max_tokens=build.max_tokens(num_words, self._config.prompts.max_tokens, self._tokens_per_word),
                 # What could not be used was a copy more often than nonsense: be bolder each time.
                 temperature=variation.temperature + _BOLDER * attempt,
                 top_p=variation.top_p,

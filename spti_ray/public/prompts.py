@@ -90,9 +90,9 @@ def target_length(prompts: PromptsConfig, parent_words: int | None, rng: random.
     return min(prompts.max_words, max(least, parent_words + change))
 
 
-def max_tokens(num_words: int, most: int | None = None) -> int:
-    """Room for `num_words` English words (about 1.4 tokens each) and some slack; the newline stops earlier."""
-    enough = int(num_words * 2) + 6
+def max_tokens(num_words: int, most: int | None = None, per_word: float = 2.0) -> int:
+    """Room for `num_words` words (English ones are about 1.4 tokens each) and some slack; the newline stops earlier."""
+    enough = int(num_words * per_word) + 6
     return enough if most is None else min(enough, most)
 
 

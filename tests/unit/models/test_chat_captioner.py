@@ -91,6 +91,34 @@ def test_what_is_not_installed_is_told_in_one_line(error, words):
         importable("some/model", lambda: int("bad file"))
 
 
+def template_of(folder, ending):
+    """The model in that folder with another end of its prompts."""
+    save_idefics3(folder)
+    template = AutoProcessor.from_pretrained(folder).chat_template
+    (folder / "chat_template.json").unlink(missing_ok=True)
+    (folder / "chat_template.jinja").write_text(template + ending)
+    return folder
+
+
+def test_a_prompt_that_begins_the_reasoning_is_refused_or_asked_without(tmp_path):
+    with pytest.raises(ValueError, match=r"engines\.captioner\.model: .* begins each answer with reasoning") as caught:
+        captioner(template_of(tmp_path / "always", "<think>\n"))
+    assert "\n" not in str(caught.value)
+    ending = "{% if enable_thinking is not defined or enable_thinking %}<think>\n{% endif %}"
+    knows = template_of(tmp_path / "knows", ending)
+    assert captioner(knows)._prompt.count("<think>") == 0
+    with pytest.raises(ValueError, match="begins each answer"):
+        captioner(knows, chat_template_kwargs={"enable_thinking": True})
+
+
+def test_a_refusal_or_reasoning_is_no_caption(idefics, monkeypatch):
+    engine = captioner(idefics)
+    said = ["I'm sorry, but I can't help", "<think>a dog", "Okay, the user wants", "a sorry-looking\n dog"]
+    decode = lambda self, tokens, **more: [said.pop(0) for _ in tokens]  # noqa: E731
+    monkeypatch.setattr(type(engine._processor), "batch_decode", decode, raising=False)
+    assert engine.caption([some_images()[1]] * 4) == ["", "", "", "a sorry-looking dog"]
+
+
 def test_its_options_are_checked_when_the_configuration_is_read():
     with pytest.raises(ValueError, match=r"runtime\.engines\.captioner\.options\.beams"):
         engines_config({"captioner": {"kind": "chat-vision", "model": "a/b", "options": {"beams": 3}}})
