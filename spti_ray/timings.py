@@ -39,6 +39,9 @@ class Timings:
     phases_s: dict[str, float] = field(default_factory=dict)
     started: float = field(default_factory=time.perf_counter)
     peak_memory_bytes: int = 0
+    tokens_in_all: int = 0
+    dollars_in_all: float = 0.0
+    """What the writer wrote and cost over all attempts at the run, answers that were of no use included."""
     _lap: tuple[str, float] | None = field(default=None, repr=False)
 
     def add(self, stage: str, busy_s: float, units: int = 0, tokens: int = 0, dollars: float = 0.0) -> None:
@@ -89,6 +92,7 @@ class Timings:
         document = {
             "wall_s": round(self.wall_s, 2),
             "peak_memory_bytes": self.peak_memory_bytes,
+            "writer_in_all": {"output_tokens": self.tokens_in_all, "dollars": round(self.dollars_in_all, 6)},
             "phases_s": {name: round(value, 2) for name, value in self.phases_s.items()},
             "stages": {
                 name: {

@@ -79,6 +79,7 @@ class Batches:
             else:
                 answer = self._usual(line["url"], line["body"])
                 done.append(common | {"response": {"status_code": 200, "body": answer}})
+        batch["request_counts"] = {"total": len(done) + len(failed), "completed": len(done), "failed": len(failed)}
         self.fails, self.unanswered = {}, set()
         for key, lines in (("output_file_id", done), ("error_file_id", failed)):
             if lines:

@@ -54,11 +54,25 @@ class KeptUnits:
             "CREATE TABLE IF NOT EXISTS units (key TEXT PRIMARY KEY, generation INTEGER NOT NULL, result BLOB NOT NULL)"
         )
         self._database.execute("SELECT count(*) FROM units").fetchone()
+        self._database.execute("CREATE TABLE IF NOT EXISTS paid (tokens INTEGER NOT NULL, dollars REAL NOT NULL)")
 
     def begin(self, generation: int) -> None:
         """Units of earlier generations are not asked for any more."""
         self._generation = generation
         self._database.execute("DELETE FROM units WHERE generation < ?", (generation,))
+
+    def pay(self, tokens: int, dollars: float) -> None:
+        """Note what a unit of the writer cost, whether it is kept or not."""
+        with suppress(sqlite3.DatabaseError):
+            self._database.execute("INSERT INTO paid VALUES (?, ?)", (tokens, dollars))
+
+    def paid(self) -> tuple[int, float]:
+        """Output tokens and US dollars of all of the writer's units, over all attempts at the run."""
+        with suppress(sqlite3.DatabaseError):
+            rows = self._database.execute("SELECT coalesce(sum(tokens), 0), coalesce(sum(dollars), 0.0) FROM paid")
+            tokens, dollars = rows.fetchone()
+            return int(tokens), float(dollars)
+        return 0, 0.0
 
     def close(self) -> None:
         self._database.close()
@@ -110,18 +124,20 @@ class Place:
         if self._role == "writer":
             # Those of an earlier build end with the tokens.
             return [
-                Completions(tuple(texts), tokens, cut=tuple(bool(one) for part in more for one in part))
+                Completions(tuple(texts), tokens, *(more[:1] or (0.0,)), cut=tuple(map(bool, *more[1:2] or ((),))))
                 for texts, tokens, *more in json.loads(stored)
             ]
         return pa.ipc.open_stream(stored).read_all().column(0).to_pylist()
 
     def put(self, result: Any) -> None:
-        """Keep it, unless most of it is missing: when whatever failed is mended, a later attempt asks for it again."""
+        """Keep it and what it cost. A unit most of which is missing is asked for again by a later attempt."""
+        if self._role == "writer":
+            self._units.pay(sum(answer.num_tokens for answer in result), sum(answer.dollars for answer in result))
         missing = sum(item is None or (self._role == "writer" and bool(item.problem)) for item in result)
         if 2 * missing > len(result):
             return
         if self._role == "writer":
-            stored = json.dumps([[answer.texts, answer.num_tokens, answer.cut] for answer in result]).encode()
+            stored = json.dumps([[one.texts, one.num_tokens, one.dollars, one.cut] for one in result]).encode()
         else:
             images = pa.record_batch([pa.array(result, pa.binary())], ["png"])
             buffer = pa.BufferOutputStream()

@@ -69,6 +69,9 @@ def goodbye(
     for name, seconds in timings.phases_s.items():
         yield f"{name:<16}{seconds:>9.1f}"
     yield from written.lines()
+    if (writer := timings.stages.get("writer")) and timings.tokens_in_all != writer.tokens:
+        dollars = f", ${timings.dollars_in_all:.4g}" if timings.dollars_in_all else ""
+        yield f"writer, over all attempts: {timings.tokens_in_all} output tokens{dollars}"
     yield f"wall {timings.wall_s:.0f} s, peak memory {timings.peak_memory_bytes / 2**30:.2f} GiB"
     if isinstance(gate, Gate):
         spent = gate.spent()

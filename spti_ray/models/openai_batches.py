@@ -139,7 +139,10 @@ async def _find(client: AsyncOpenAI, mark: str) -> Batch | None:
     """The newest batch of that mark that is, or will be, of use."""
     seen = 0
     async for batch in client.batches.list(limit=100):
-        if (batch.metadata or {}).get(MARK) == mark and batch.status not in ("failed", "cancelled"):
+        counts = batch.request_counts
+        # One of which every request failed costs nothing to ask again, and may go well once its cause is mended.
+        useless = batch.status == "completed" and counts is not None and counts.completed == 0
+        if (batch.metadata or {}).get(MARK) == mark and batch.status not in ("failed", "cancelled") and not useless:
             return batch
         seen += 1
         if seen >= LOOKED_THROUGH:

@@ -209,3 +209,75 @@ def test_vllm_writer_reproduces_varies_and_survives_long_prompts(tmp_path):
     assert said["stats"]["prompt_tokens"] > said["stats"]["prefix_cache_hits"] > 0
     assert said["stats"]["requests_running"] == said["stats"]["requests_waiting"] == 0
     assert "Traceback" not in done.stderr
+
+
+TEMPLATES_PROGRAM = """
+import asyncio, json
+from types import SimpleNamespace
+
+from spti_ray.config import EngineConfig
+from spti_ray.models import vllm_writer
+from spti_ray.types import WriteRequest
+
+END = "{% for message in messages %}{{ message.content }}{% endfor %}<|assistant|>"
+KNOWS = END + "{% if enable_thinking is not defined or enable_thinking %}<think>{% endif %}"
+
+
+class Engine:
+    # As vLLM's, with the answers below.
+    def __init__(self, template):
+        from transformers import AutoTokenizer
+        from spti_ray.models.bundled import resolve
+        self.tokenizer = AutoTokenizer.from_pretrained(resolve("bundled:smollm2"))
+        self.tokenizer.chat_template = template
+
+    def get_tokenizer(self):
+        return self.tokenizer
+
+    def shutdown(self, timeout=None):
+        pass
+
+    async def generate(self, prompt, sampling, request_id):
+        self.prompt = self.tokenizer.decode(prompt["prompt_token_ids"])
+        said = [("a red kite", "stop"), ("a red ki", "length"), ("<think>hm</think> a dog", "stop")]
+        said.append(("Okay, the user wants", "stop"))
+        outputs = [SimpleNamespace(index=i, text=t, finish_reason=r, token_ids=[1, 2]) for i, (t, r) in enumerate(said)]
+        yield SimpleNamespace(outputs=outputs)
+
+
+def writer(template, **options):
+    vllm_writer.AsyncLLM.from_engine_args = lambda *arguments, **more: Engine(template)
+    return vllm_writer.VllmWriter(EngineConfig(kind="vllm", model="bundled:smollm2", options=options))
+
+
+said = {}
+for name, template, options in [
+    ("always", END + "<think>\\n", {"prompt_format": "chat"}),
+    ("asked for", KNOWS, {"prompt_format": "few-shot-chat", "chat_template_kwargs": {"enable_thinking": True}}),
+]:
+    try:
+        writer(template, **options)
+    except ValueError as error:
+        said[name] = str(error)
+asked = [WriteRequest("a thing", 4, 1, 8)]
+for name, options in [("plain", {}), ("chat", {"prompt_format": "chat"})]:
+    engine = writer(KNOWS, **options)
+    (answer,) = asyncio.run(engine.write(asked))
+    said[name] = [engine._engine.prompt, answer.texts, answer.cut, answer.problem, answer.num_tokens]
+print(json.dumps(said))
+"""
+
+
+def test_a_chat_template_that_begins_the_reasoning_is_refused_or_asked_without_and_what_is_no_text_is_none():
+    environment = os.environ | engine_environment("writer", EMBEDDED.writer)
+    command = [sys.executable, "-c", TEMPLATES_PROGRAM]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=240)
+    assert done.returncode == 0, done.stderr[-3000:]
+    said = json.loads(done.stdout.splitlines()[-1])
+    for name in ("always", "asked for"):
+        assert "runtime.engines.writer.model: the chat template of bundled:smollm2 begins each answer" in said[name]
+    prompt, texts, cut, problem, tokens = said["chat"]
+    assert prompt == "a thing<|assistant|>", "asked without thinking"
+    assert texts == ["a red kite", "", " a dog", ""] and "finish_reason length" in problem and tokens == 8 and cut == []
+    _, texts, cut, problem, _ = said["plain"]
+    assert texts[1] == "a red ki" and cut == [False, True, False, False], "whether it is of use is for the population"

@@ -87,3 +87,22 @@ def test_a_unit_that_mostly_failed_is_asked_for_again_by_the_next_attempt(tmp_pa
     units.place("renderer", JOBS).put([b"one", None])
     assert [answer.texts for answer in units.place("writer", ASKED).get()] == [("an apple",), ("",)]
     assert units.place("renderer", JOBS).get() == [b"one", None]
+
+
+def test_what_the_writer_cost_is_added_up_over_generations_attempts_and_answers_of_no_use(tmp_path):
+    priced = [Completions(("apple", "pear"), 5, 0.25, cut=(True, False)), Completions(("",), 2, 0.5, "refused")]
+    units = kept(tmp_path)
+    units.place("writer", ASKED).put(priced)
+    units.place("renderer", JOBS).put(DRAWN)
+    assert units.place("writer", ASKED).get() == [priced[0], Completions(("",), 2, 0.5)]
+    units.begin(1)
+    again = kept(tmp_path)
+    again.place("writer", ASKED).put([Completions(("",), 30, 1.0, "refused")])
+    assert again.place("writer", ASKED).get() is None and again.paid() == (37, 1.75)
+
+
+def test_a_unit_that_an_earlier_build_kept_is_read(tmp_path):
+    units = kept(tmp_path)
+    place = units.place("writer", ASKED)
+    units.write(place._key, b'[[["a kite"], 4]]')
+    assert place.get() == [Completions(("a kite",), 4)]

@@ -129,6 +129,8 @@ def test_a_batch_of_which_all_requests_are_wrong_ends_in_one_line(server):
     with pytest.raises(RuntimeError, match="answered 400 in a batch: no such model") as caught:
         written(batch_writer(server), requests(3))
     assert "\n" not in str(caught.value) and KEY not in str(caught.value)
+    # When its cause is mended, the same requests are asked anew.
+    assert written(batch_writer(server), requests(3)) == written(writer_at(server), requests(3))
 
 
 def test_a_failed_batch_says_why_and_is_submitted_anew_the_next_time(server):
