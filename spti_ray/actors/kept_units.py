@@ -102,6 +102,13 @@ class KeptUnits:
             self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?, ?)", (key, self._generation, result))
 
 
+def _completions(
+    texts: list[str], num_tokens: int, dollars: float = 0.0, cut: tuple[bool, ...] | list[bool] = ()
+) -> Completions:
+    """As `Place.put` stores them; those of an earlier build end with the tokens."""
+    return Completions(tuple(texts), num_tokens, dollars, cut=tuple(cut))
+
+
 def _fingerprint(png: bytes) -> str:
     """What stands for an image among a unit's arguments."""
     return hashlib.sha256(png).hexdigest()
@@ -122,11 +129,7 @@ class Place:
             return None
         self._units.found += 1
         if self._role == "writer":
-            # Those of an earlier build end with the tokens.
-            return [
-                Completions(tuple(texts), tokens, *(more[:1] or (0.0,)), cut=tuple(map(bool, *more[1:2] or ((),))))
-                for texts, tokens, *more in json.loads(stored)
-            ]
+            return [_completions(*fields) for fields in json.loads(stored)]
         return pa.ipc.open_stream(stored).read_all().column(0).to_pylist()
 
     def put(self, result: Any) -> None:

@@ -9,6 +9,7 @@ from statistics import fmean
 
 from spti_ray.config import Config
 from spti_ray.public import prompts as build
+from spti_ray.public.words import tokens_per_word
 from spti_ray.workload import evolves, phases
 
 CHARACTERS_PER_TOKEN = 4.0
@@ -38,6 +39,7 @@ def tokens_by_phase(config: Config) -> tuple[Tokens, ...]:
     a first text's at random, a child's from its parent's, as if the writer kept to what it is asked for.
     """
     rng = random.Random(0)
+    per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
     lengths = [build.target_length(config.prompts, None, rng) for _ in range(_DRAWS)]
     per_new, per_varied = _prompt_tokens(config, varies=False), _prompt_tokens(config, varies=True)
     found: list[Tokens] = []
@@ -51,7 +53,7 @@ def tokens_by_phase(config: Config) -> tuple[Tokens, ...]:
             of_phase += Tokens(
                 requests * (per_varied if varies else per_new),
                 requests * fmean(words / WORDS_PER_TOKEN + 1 for words in asked),
-                requests * fmean(build.max_tokens(words, config.prompts.max_tokens) for words in asked),
+                requests * fmean(build.max_tokens(words, config.prompts.max_tokens, per_word) for words in asked),
             )
         found.append(of_phase)
     return tuple(found)

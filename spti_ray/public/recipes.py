@@ -27,7 +27,7 @@ def check_varies(engines: Engines, strength: float) -> None:
     for png in list(engines.render([plain])):
         varied = [] if png is None else engines.render([RenderJob("an image", 0, png, strength)])
         if not any(image is not None for image in list(varied)):
-            raise NothingMade("the renderer can't vary an image, which method: pe-image needs; see its errors above")
+            raise NothingMade("the renderer can't vary an image, which method: pe-image needs; see internal/driver.log")
 
 
 def units_of(jobs: Iterator[RenderJob], size: int) -> Iterator[list[RenderJob]]:

@@ -53,7 +53,7 @@ def render_release(
     if failed:
         log.warning("%d of %d images could not be rendered and are left out", len(failed), len(items))
     if len(failed) == len(items):
-        raise NothingMade("no image of the release could be rendered; see the renderer's errors above")
+        raise NothingMade("no image of the release could be rendered; see internal/driver.log")
     return [item for item in items if item.file not in failed]
 
 

@@ -205,7 +205,7 @@ class Scoring:
         rows = self.cache.rows[space]
         width = next((len(rows[c.id]) for c in candidates if c.id in rows), None)
         if width is None:
-            raise NothingMade(f"no candidate could be embedded in the {space} space; see the engine's errors above")
+            raise NothingMade(f"no candidate could be embedded in the {space} space; see internal/driver.log")
         missing = np.full(width, np.nan, dtype=np.float32)
         return np.stack([rows.get(candidate.id, missing) for candidate in candidates]).astype(np.float32)
 

@@ -5,13 +5,15 @@ from typing import get_args
 import pytest
 
 from spti_ray.actors.engine_actor import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineActor
-from spti_ray.actors.making import MAKE, TRAIN
+from spti_ray.actors.making import MAKE, TRAIN, Stage, make
 from spti_ray.actors.placement import plan, roles_needed
 from spti_ray.actors.roles import serving_roles
 from spti_ray.config import Method
 from spti_ray.config_load import ConfigError
 from spti_ray.models.factory import FAKE
 from spti_ray.planning import check_engines
+from spti_ray.public.written import Written
+from spti_ray.rundir import RunDir
 from tests.unit.conftest import config_with
 
 OPEN = {"epsilon": 2.0, "delta": 1e-5, "allow_not_private": True}
@@ -66,3 +68,17 @@ def test_generation_0_alone_has_no_shards():
     assert [bundle.role for bundle in plan(config_with(method="random"), FAKE)] == ["writer", "renderer"]
     bundles = plan(config_with(method="captions", privacy=OPEN), FAKE)
     assert [bundle.role for bundle in bundles] == ["captioner", "renderer", "shard", "shard"]
+
+
+def test_without_votes_too_texts_that_nobody_wrote_are_counted(local_engines, tmp_path):
+    config, written = config_with(method="random"), Written()
+    said = iter(f"a fine {word} kite" for word in ("red", "blue", "pink"))
+    engines = local_engines(answer=lambda request: next(said, None))
+
+    class Watch:
+        def generation(self, number, stage):
+            pass
+
+    stage = Stage(config, RunDir(tmp_path, "r", config), engines, None, None, Watch(), dict, None, written)
+    make(stage)
+    assert (written.counts["0"].asked, written.counts["0"].fallbacks) == (12, 9)

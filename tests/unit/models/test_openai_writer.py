@@ -197,9 +197,19 @@ def test_one_request_of_twenty_that_fails_costs_its_own_text(server, fault):
     assert sum(answer.num_tokens for answer in answers) == 19 * 3
 
 
-def test_requests_that_all_fail_for_what_they_say_are_no_failure_of_the_endpoint(server):
-    server.faults = [(403, {}, {"error": {"message": "blocked by moderation"}})] * 2
-    assert [answer.texts for answer in written(writer_at(server), requests(2, n=1))] == [("",), ("",)]
+@pytest.mark.parametrize(
+    ("status", "error"),
+    [
+        (403, {"message": "blocked by moderation"}),
+        (400, {"message": "flagged", "code": "invalid_prompt"}),
+        (400, {"message": "no", "code": "content_filter"}),
+        (400, {"message": "no", "type": "data_inspection_failed"}),
+    ],
+)
+def test_requests_that_all_fail_for_what_they_say_are_no_failure_of_the_endpoint(server, status, error):
+    server.faults = [(status, {}, {"error": error})] * 2
+    answers = written(writer_at(server), requests(2, n=1))
+    assert [answer.texts for answer in answers] == [("",), ("",)] and error["message"] in answers[0].problem
 
 
 def test_a_key_that_is_refused_in_between_is_told_as_that_and_not_repeated(server):

@@ -29,6 +29,8 @@ from spti_ray.public.cleaning import clean, normal_form
         ("Filled (5 words): a red dog", "a red dog"),
         ("Color: red. Text (4 words): a red dog", "a red dog"),
         ("a red dog (5 words)", "a red dog"),
+        ("<think>\nThe user wants a dog.\n</think>\n\na red dog", "a red dog"),
+        ("a blue cat</think>a red dog", "a red dog"),
     ],
 )
 def test_what_wraps_an_answer_is_taken_off(raw, text):
@@ -75,6 +77,11 @@ def test_a_good_text_is_left_as_it_is(text):
         "the of and with",
         "Sure! Here is a caption:",
         "New (5 words):",
+        "I'm sorry, but I can't help with that",
+        "Sure! Here is a caption: I'm sorry, but I can't help",
+        "Okay, the user wants a red dog",
+        "<think>a red dog",
+        "a red dog</think>I cannot describe this",
     ],
 )
 def test_what_can_not_be_repaired_is_dropped(raw):
