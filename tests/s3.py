@@ -8,6 +8,7 @@ Run as a script it serves until its standard input closes. Faults are asked for 
 
 from __future__ import annotations
 
+import io
 import os
 import subprocess
 import sys
@@ -55,6 +56,7 @@ class S3Server:
     def new_url(self) -> str:
         """A folder in a bucket of its own, on a server without faults."""
         self.lose_answers(0)
+        self.arrive_late(0)
         self.ignore_conditions(False)
         bucket = f"bucket-{next(self._buckets)}"
         self.request("PUT", f"/{bucket}")
@@ -75,6 +77,12 @@ class S3Server:
         """The next `num` PUTs are carried out, but answered with an error."""
         self.request("PUT", f"/-/lose?{num}")
 
+    def arrive_late(self, num: int, with_the_next: str = "list") -> None:
+        """The next `num` PUTs are answered with an error and carried out only with the next LIST or, `put`, the next
+        PUT but one of that object. PUTs before are answered as S3 does while another is under way: 409, and nothing is
+        there yet."""
+        self.request("PUT", f"/-/late?{num}-{with_the_next}")
+
     def ignore_conditions(self, ignore: bool) -> None:
         """Whether to carry out PUTs whatever their `If-None-Match` says, as old servers do."""
         self.request("PUT", f"/-/ignore?{int(ignore)}")
@@ -87,12 +95,18 @@ class _Faulty:
         self.application = application
         self.seen: list[str] = []
         self.answers_to_lose, self.ignore = 0, False
+        self.num_late, self.late_until = 0, "list"
+        self.under_way: dict[str, dict[str, Any]] = {}
 
     def __call__(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
         method, path, query = environ["REQUEST_METHOD"], environ["PATH_INFO"], environ["QUERY_STRING"]
         if path.startswith("/-/"):
             return self._control(path.removeprefix("/-/"), query, start)
         self.seen.append(f"{method} {path}")
+        if method == "PUT" and (self.num_late or path in self.under_way):
+            return self._held_up(environ, start)
+        if method == "GET" and "list-type" in query and self.late_until == "list":
+            self._arrive(list(self.under_way))
         if self.ignore:
             environ.pop("HTTP_IF_NONE_MATCH", None)
         if method == "PUT" and self.answers_to_lose:
@@ -102,12 +116,34 @@ class _Faulty:
             return [b""]
         return self.application(environ, start)
 
+    def _held_up(self, environ: dict[str, Any], start: Callable[..., Any]) -> Iterable[bytes]:
+        path, body = environ["PATH_INFO"], environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+        again = environ | {"wsgi.input": io.BytesIO(body)}
+        if path not in self.under_way:
+            self.num_late -= 1
+            self.under_way[path], self.conflicts = again, 0
+            start("500 Internal Server Error", [])
+            return [b""]
+        self.conflicts += 1
+        if self.late_until == "put" and self.conflicts > 1:
+            self._arrive([path])
+            return self.application(again, start)
+        start("409 Conflict", [("Content-Type", "application/xml")])
+        return [b"<Error><Code>ConditionalRequestConflict</Code></Error>"]
+
+    def _arrive(self, paths: list[str]) -> None:
+        for path in paths:
+            list(self.application(self.under_way.pop(path), lambda *_: None))
+
     def _control(self, what: str, query: str, start: Callable[..., Any]) -> Iterable[bytes]:
         body = b""
         if what == "seen":
             body, self.seen = "\n".join(self.seen).encode(), []
         elif what == "lose":
             self.answers_to_lose = int(query)
+        elif what == "late":
+            num, _, self.late_until = query.partition("-")
+            self.num_late = int(num)
         elif what == "ignore":
             self.ignore = query == "1"
         start("200 OK", [("Content-Length", str(len(body)))])

@@ -16,7 +16,7 @@ import random
 import re
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING
 
@@ -68,19 +68,33 @@ class ObjectChain:
             return Reading(list(self._refresh()))
 
     def append(self, decide: Decide) -> list[Entry]:
+        # What was sent in vain so far, by number. A request that was given up may still be carried out, after others.
+        sent: dict[int, list[bytes]] = {}
         with self._alone():
             for retry in range(_TRIES):
                 entries = self._refresh()
+                if (ours := _first_of(sent, entries)) is not None:
+                    return list(entries[: ours + 1])
                 event = decide(tuple(entries))
                 if event is None:
                     return list(entries)
-                line = next_line(entries, event)
-                tag = self._create(len(entries), line)
-                if tag is not None:
+                lines = sent.setdefault(len(entries), [])
+                lines.append(next_line(entries, event))
+                made = self._create(len(entries), lines)
+                if made is not None:
+                    line, tag = made
                     self._entries, self._tags = [*entries, decode(line)], [*self._tags, tag]
                     self._check_store(line)
                     return list(self._entries)
                 time.sleep(random.uniform(0, 2 * _PAUSE_S * 2 ** min(retry, 6)))
+            entries = self._refresh()
+        if (ours := _first_of(sent, entries)) is not None:
+            return list(entries[: ours + 1])
+        if any(seq >= len(entries) for seq in sent):  # refused as taken, but by nothing that is there
+            raise LedgerError(
+                f"can't write ledger {self._location}: the store answered {_TRIES} times that another write is under "
+                "way; whether the entry was recorded is unknown, and running again settles it"
+            )
         raise LedgerError(
             f"can't write ledger {self._location}: others were quicker {_TRIES} times; nothing was recorded, run again"
         )
@@ -137,16 +151,21 @@ class ObjectChain:
         except FAILURES as error:
             raise LedgerError(f"can't read ledger {self._path(seq)}: {why(error)}") from None
 
-    def _create(self, seq: int, line: bytes) -> str | None:
-        """Make the object of entry `seq`; None if that number is another writer's. Returns its tag, once durable."""
+    def _create(self, seq: int, lines: Sequence[bytes]) -> tuple[bytes, str] | None:
+        """Make the object of entry `seq` from the last of `lines`, of which the others were sent before.
+
+        Returns which of them it holds, and its tag, once durable; None if the number is another writer's, or if the
+        store says that it is taken and does not show by what.
+        """
         reason = ""
         for again in range(_PUTS):
             try:
                 try:
                     # Sending the same bytes again can't record them twice: the name is taken after the first time.
-                    return create(self._store, self._name(seq), line)
+                    return lines[-1], create(self._store, self._name(seq), lines[-1])
                 except AlreadyExistsError:
-                    return "" if self._holds(seq, line) else None
+                    held = self._held(seq)
+                    return (held, "") if held is not None and held in lines else None
             except FAILURES as error:
                 reason = why(error)
             if again + 1 < _PUTS:
@@ -156,18 +175,21 @@ class ObjectChain:
             "again settles it"
         )
 
-    def _holds(self, seq: int, line: bytes) -> bool:
-        """Whether the object that is already there is this very entry: an answer was lost, and the request repeated.
+    def _held(self, seq: int) -> bytes | None:
+        """What the object holds that is already there: perhaps our very entry, whose answer was lost.
 
         Equal bytes are nobody else's. OPENED carries a random token. What a driver appends for its run names a slot
         or generation of that run, and decisions let only the attempt with the latest OPENED append it, from one chain
         object, one entry at a time. Two REGISTERED or EVALUATED may be equal, of two people in one millisecond: both
         said the same, it is recorded once, and it is true for both.
+
+        None if there is none: S3 also refuses with "conflict" while another create is under way. That may be our own of
+        before, and be done later, or fail.
         """
         try:
-            return get(self._store, self._name(seq)) == line
+            return get(self._store, self._name(seq))
         except FileNotFoundError:
-            return False  # S3 also refuses with "conflict" while another create is under way, which may then fail
+            return None
 
     def _check_store(self, line: bytes) -> None:
         """Once, after the first append: LedgerError if this store lets a second object take a name that is taken.
@@ -195,6 +217,11 @@ class ObjectChain:
 
     def _path(self, seq: int) -> str:
         return f"{self._location}/{seq:012d}.json"
+
+
+def _first_of(sent: Mapping[int, Sequence[bytes]], entries: Sequence[Entry]) -> int | None:
+    """The number of the entry that is one of those `sent` under it: ours, and decided on what is before it."""
+    return next((seq for seq, lines in sent.items() if seq < len(entries) and entries[seq] in map(decode, lines)), None)
 
 
 def chains_under(url: str) -> list[ObjectChain]:

@@ -11,9 +11,9 @@ from __future__ import annotations
 import re
 from datetime import timedelta
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 from spti_ray.dp.chain import LedgerError
+from spti_ray.urls import problem_of_ledger
 
 try:
     import obstore
@@ -25,9 +25,6 @@ except ImportError:
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
-
-SCHEMES = ("s3", "gs", "az")
-"""Those with an atomic create and durable writes. obstore's file:// is not fsynced, and http:// can't refuse."""
 
 FAILURES = (BaseError, OSError, ValueError)
 """What obstore raises. Some of its messages hold signed URLs and account names: show `why`, never `str`."""
@@ -55,16 +52,8 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 
 def open_store(url: str) -> ObjectStore:
     """The store of `url`, to which all names are relative. LedgerError if it is no bucket's; nothing is asked yet."""
-    parts = urlsplit(url)
-    if parts.scheme not in SCHEMES or not parts.netloc:
-        raise LedgerError(
-            f"ledger.path must be a folder or a URL like s3://bucket/folder (also gs, az), not {_bare(url)}"
-        )
-    if "@" in parts.netloc or parts.query or parts.fragment:
-        # obstore would ignore them silently; and ledger.path is shown in reports and certificates.
-        raise LedgerError(
-            f"ledger.path {_bare(url)}: credentials and options go into the environment, not into the URL"
-        )
+    if problem := problem_of_ledger(url):
+        raise LedgerError(problem)
     try:
         return from_url(url, retry_config=_RETRY)
     except FAILURES as error:
@@ -110,12 +99,6 @@ def why(error: BaseException) -> str:
         if re.search(pattern, text):
             return cause
     return type(error).__name__
-
-
-def _bare(url: str) -> str:
-    """`url` without what may be secret."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
 
 
 def _tag(version: str | None, size: int) -> str:

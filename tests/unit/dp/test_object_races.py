@@ -9,9 +9,11 @@ from obstore.store import ObjectStore
 from spti_ray.dp import object_chain, object_store
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry, Event
+from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.storage import open_chain
 from tests.s3 import S3Server
 from tests.unit.dp.books import EVENTS, OURS, THEIRS, ObjectBook, append_all, chain_of
+from tests.unit.dp.plans import PLAN
 
 pytestmark = pytest.mark.usefixtures("hurry")
 
@@ -143,3 +145,77 @@ def test_an_entry_that_arrives_late_loses_its_number(memory: ObjectStore, monkey
         with pytest.raises(AlreadyExistsError):
             create(memory, name, data)
     assert [entry.event for entry in chain_of(memory).read().entries] == [*EVENTS, THEIRS]
+
+
+@pytest.mark.parametrize("with_the_next", ["list", "put"])
+def test_an_entry_that_is_carried_out_after_a_conflict_is_known_as_ones_own(
+    s3: S3Server, bucket: ObjectBook, with_the_next: str
+):
+    """500 and still under way, then 409 and 404, then it is there: it is neither another writer's nor sent again."""
+    append_all(chain := open_chain(bucket.location, "ds"), EVENTS)
+    s3.arrive_late(1, with_the_next)
+    seen: list[int] = []
+
+    def decide(entries: Sequence[Entry]) -> Event:
+        seen.append(len(entries))
+        return OURS
+
+    assert chain.append(decide)[-1].event == OURS
+    assert set(seen) == {len(EVENTS)}, "it never decides on its own entry"
+    assert [entry.event for entry in open_chain(bucket.location, "ds").read().entries] == [*EVENTS, OURS]
+    assert [entry.event for entry in chain.append(lambda _: THEIRS)] == [*EVENTS, OURS, THEIRS]
+
+
+@pytest.mark.parametrize("with_the_next", ["list", "put"])
+def test_a_driver_whose_reservation_comes_late_goes_on_with_it(s3: S3Server, with_the_next: str):
+    ledger = Ledger(s3.new_url(), "ds")
+    ledger.register(10.0, 1e-5)
+    s3.arrive_late(1, with_the_next)
+    lease = ledger.open_run("run", PLAN, "c", "n", True)
+    assert lease.attempt == 1
+    s3.arrive_late(1, with_the_next)
+    reserved = lease.reserve(0, "ab", 2, "v")
+    s3.arrive_late(1, with_the_next)
+    lease.commit(reserved, "cd")
+    s3.arrive_late(1, with_the_next)
+    lease.release(reserved)
+    assert [entry.kind for entry in ledger.entries()] == ["REGISTERED", "OPENED", "RESERVED", "COMMITTED", "RELEASED"]
+
+
+def test_ones_own_late_entry_is_the_last_of_what_is_returned_also_when_others_followed_it(
+    memory: ObjectStore, monkeypatch: pytest.MonkeyPatch
+):
+    chain, create = chain_of(memory), object_store.create
+    append_all(chain, EVENTS)
+    held = []
+
+    def conflict(store: ObjectStore, name: str, data: bytes) -> str:
+        held.append((name, data))
+        raise AlreadyExistsError("409 ConditionalRequestConflict")
+
+    def pause(_: float) -> None:
+        monkeypatch.setattr(object_chain, "create", create)
+        if held:
+            create(memory, *held.pop())
+            chain_of(memory).append(lambda _: THEIRS)
+
+    monkeypatch.setattr(object_chain, "create", conflict)
+    monkeypatch.setattr(object_chain.time, "sleep", pause)
+    assert [entry.event for entry in chain.append(lambda _: OURS)] == [*EVENTS, OURS]
+    assert [entry.event for entry in chain_of(memory).read().entries] == [*EVENTS, OURS, THEIRS]
+
+
+def test_a_store_that_says_taken_and_shows_nothing_leaves_the_outcome_unknown(
+    memory: ObjectStore, monkeypatch: pytest.MonkeyPatch
+):
+    chain = chain_of(memory)
+    append_all(chain, EVENTS)
+
+    def conflict(store: ObjectStore, name: str, data: bytes) -> str:
+        raise AlreadyExistsError("409 ConditionalRequestConflict")
+
+    monkeypatch.setattr(object_chain, "create", conflict)
+    with pytest.raises(
+        LedgerError, match="30 times that another write is under way; whether the entry was recorded is"
+    ):
+        chain.append(lambda _: OURS)

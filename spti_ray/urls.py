@@ -1,0 +1,96 @@
+"""URLs of data and ledgers as they are configured: which stores there are, and what must not stand in one.
+
+`data.path` and `ledger.path` are written into `run.yaml`, which is public on its machine: no credential belongs there.
+"""
+
+from __future__ import annotations
+
+import re
+
+DATA_SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az")
+"""Those that PyArrow reads."""
+
+LEDGER_SCHEMES = ("s3", "gs", "az")
+"""Those with an atomic create and durable writes. obstore's file:// is not fsynced, and http:// can't refuse."""
+
+_AZURE = ("abfs", "abfss", "az")
+# Two letters at least, and one slash: `s3:/bucket` is a URL with a slash too few, and no folder of that name.
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+_SECRET = re.compile(r"key|token|secret|pass|sig|cred|auth", re.IGNORECASE)
+
+
+def scheme_of(location: str) -> str:
+    """The scheme of a URL in lower case, also of one that lacks a slash; "" of a path."""
+    found = _SCHEME.match(location)
+    return found.group(1).lower() if found else ""
+
+
+def shown(location: str) -> str:
+    """A path, or a URL without what may be a credential: for messages and files."""
+    scheme = scheme_of(location)
+    if not scheme or not has_credentials(location):
+        return location
+    address = location.partition("://")[2].partition("?")[0].partition("#")[0]
+    before, at, host = address.partition("/")[0].rpartition("@")
+    if ":" in host and scheme in DATA_SCHEMES:
+        return f"{scheme}://(not shown)"
+    container = f"{before.partition(':')[0]}@" if at and scheme in _AZURE else ""
+    return f"{scheme}://{container}{address.removeprefix(f'{before}{at}')}"
+
+
+def has_credentials(url: str) -> bool:
+    """Whether a URL has a user, a password or a key in it. A container of Azure's stands where a user would."""
+    address, _, query = url.partition("://")[2].partition("?")
+    before, at, host = address.partition("/")[0].rpartition("@")
+    scheme = scheme_of(url)
+    if any(_SECRET.search(part.partition("=")[0]) for part in query.partition("#")[0].split("&")):
+        return True
+    if scheme in _AZURE:
+        return ":" in before or (bool(at) and not before) or (not at and ":" in host)
+    # A secret may have a slash in it: what follows that is then taken for a path. No bucket has a colon.
+    cut = ":" in host and scheme in DATA_SCHEMES
+    return cut or (bool(at) and not (scheme in ("gs", "gcs") and before == "anonymous"))
+
+
+def problem_of_data(path: str, setting: str = "data.path") -> str:
+    """The error line if `path` can't be a `data.path`, without a credential; "" if it can as far as it says itself."""
+    scheme = scheme_of(path)
+    if scheme and scheme not in DATA_SCHEMES:
+        meant = {"s3a": "s3", "s3n": "s3", "wasb": "abfs", "wasbs": "abfs", "azure": "abfs"}
+        return f"{setting} {shown(path)}: {scheme}:// is none of s3://, gs://, abfs://{_hint(scheme, meant)}"
+    return _problem(path, scheme, setting) if scheme else ""
+
+
+def problem_of_ledger(path: str) -> str:
+    """The error line if `path` can't be a `ledger.path`, as above."""
+    if path.startswith("bundled:"):
+        return f"ledger.path must be a folder or a URL like s3://bucket/folder (also gs, az), not {path}"
+    scheme = scheme_of(path)
+    if (scheme and scheme not in LEDGER_SCHEMES) or path.startswith("://"):
+        meant = {"gcs": "gs", "s3a": "s3", "s3n": "s3"} | dict.fromkeys(
+            ("abfs", "abfss", "wasb", "wasbs", "azure"), "az"
+        )
+        return (
+            f"ledger.path must be a folder or a URL like s3://bucket/folder (also gs, az), not {shown(path)}"
+            f"{_hint(scheme, meant)}"
+        )
+    if scheme and (problem := _problem(path, scheme, "ledger.path")):
+        return problem
+    if scheme and any(sign in path for sign in "?#@"):
+        # What obstore would ignore silently.
+        return f"ledger.path {shown(path)}: credentials and options go into the environment, not into the URL"
+    return ""
+
+
+def _problem(path: str, scheme: str, setting: str) -> str:
+    if has_credentials(path):
+        return f"{setting} {shown(path)}: credentials and options go into the environment, not into the URL"
+    if "://" not in path or not path.partition("://")[2].partition("/")[0]:
+        return f"{setting} {path}: must be a folder or a URL like {scheme}://bucket/folder; this names no bucket"
+    return ""
+
+
+def _hint(scheme: str, meant: dict[str, str]) -> str:
+    if scheme == "file":
+        return "; write the path without file://"
+    return f"; write {meant[scheme]}://" if scheme in meant else ""
