@@ -13,8 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from spti_ray.config import Config
-from spti_ray.config_identity import as_stored, config_sha256, resolved
-from spti_ray.config_load import check_settings, load_config, parse_config, with_overrides
+from spti_ray.config_identity import as_stored, changed_keys, config_sha256, resolved
+from spti_ray.config_load import check_settings, load_config, parse_config, with_ledger_in, with_overrides
+from spti_ray.rundir import read_run
+
+_HASH = 12 * "?"
+"""The end of a run's default name, as a pattern."""
 
 _SHOWN = 24
 """Images that a notebook shows of a release."""
@@ -72,6 +76,7 @@ def run(
 
     Args:
         config: a YAML file, `bundled:stickers`, a mapping of sections as the file has them, or a validated `Config`.
+            Without a file, a relative `ledger.path` is in the user's folder: `~/.local/share/spti-ray`.
         out: the run's folder. By default `runs/` and a name made of dataset and configuration: the same settings
             find the same run, so that a cell that is run twice is not charged twice.
         overrides: settings such as `privacy.epsilon=1`, as `spti run --set` takes them.
@@ -89,20 +94,30 @@ def run(
 
 def _default_folder(settings: Config) -> Path:
     """The folder that the settings name; or the one that they named before the settings that came since, if it is
-    there: a run that an earlier build began must not be charged again."""
+    there: a run that an earlier build began must not be charged again. Or any that was named after another place of the
+    ledger, and holds the same settings."""
+    runs, resolved_now = Path("runs"), resolved(settings)
     now, before = (
-        Path("runs") / f"{settings.dataset.id}-{config_sha256(known)[:12]}"
+        runs / f"{settings.dataset.id}-{config_sha256(known)[: len(_HASH)]}"
         for known in (settings, as_stored(settings, {}))
     )
-    return before if before.exists() and not now.exists() else now
+    if now.exists() or before.exists():
+        return now if now.exists() else before
+    for folder in sorted(runs.glob(f"{settings.dataset.id}-{_HASH}")):
+        known = (folder / "run.yaml").is_file() and read_run(folder)["config"]
+        if known and set(changed_keys(known, resolved_now)) <= {"ledger.path"}:
+            return folder
+    return now
 
 
 def _settings(config: str | Path | Mapping[str, Any] | Config, overrides: Sequence[str]) -> Config:
     if isinstance(config, (str, Path)):
         return load_config(Path(config), overrides)
     if isinstance(config, Config):
-        return parse_config(with_overrides(resolved(config), overrides))
-    # Before it is copied: a copy of what is nested without end would not end in a line.
-    check_settings(config)
-    raw = copy.deepcopy(dict(config))
-    return parse_config(with_overrides(raw, overrides))
+        raw = resolved(config)
+    else:
+        # Before it is copied: a copy of what is nested without end would not end in a line.
+        check_settings(config)
+        raw = copy.deepcopy(dict(config))
+    # There is no file whose folder a relative ledger.path could be in.
+    return parse_config(with_ledger_in(None, with_overrides(raw, overrides)))

@@ -25,11 +25,9 @@ class Certifiable:
         self._release = directory / "release"
         if not (self._release / "manifest.parquet").is_file():
             raise ConfigError(f"{directory}: the run is not finished; run the same command again first")
-        self._ledger = Ledger(self._config.ledger.path, self._config.dataset.id)
+        self._ledger = Ledger(self._config.ledger.location, self._config.dataset.id)
         if not openings(self._ledger.entries(), self._run):
-            raise ConfigError(
-                f"{self._ledger.location} does not know this run; go to the folder in which it was started"
-            )
+            raise ConfigError(f"{self._ledger.location} does not know this run; {self._config.ledger.if_missing}")
 
     def reissue(self, audits: Mapping[str, Any]) -> str:
         """Write privacy.json, the datasheet and the report anew; one line for people."""

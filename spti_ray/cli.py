@@ -79,6 +79,9 @@ def run(
         from spti_ray.config_load import load_config
 
         settings = load_config(config, overrides or ())
+        from spti_ray.job_paths import check_here
+
+        check_here(settings, out)  # at once: the driver's libraries take seconds to load
         from spti_ray.actors.driver import run_config
 
         run_config(settings, out)

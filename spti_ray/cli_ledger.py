@@ -13,8 +13,42 @@ from spti_ray.cli_common import USAGE, fail, one_line_errors
 ledger_app = typer.Typer(no_args_is_help=True, help="Register a dataset, and look into its privacy ledger.")
 
 LedgerPath = Annotated[
-    str, typer.Argument(help="A folder of ledgers, a ledger file, or a URL (s3://bucket/ledgers).", metavar="LEDGER")
+    str,
+    typer.Argument(
+        help="A folder of ledgers, a ledger file, or a URL (s3://bucket/ledgers); or the configuration or the run's "
+        "folder whose ledger is meant.",
+        metavar="LEDGER",
+    ),
 ]
+
+
+def _named(ledger: str) -> tuple[str, str]:
+    """The folder or URL of ledgers that an argument names, and the dataset where it does so by a configuration or run.
+
+    Whatever it is: in full, so that people see where they are.
+    """
+    from spti_ray.config_load import load_config, parse_config
+    from spti_ray.ledger_location import location_of
+    from spti_ray.rundir import read_run
+
+    path = Path(ledger)
+    if ledger.startswith("bundled:") or (path.suffix in (".yaml", ".yml") and path.is_file()):
+        config = load_config(path)
+    elif (path / "run.yaml").is_file():
+        config = parse_config(read_run(path)["config"])
+    else:
+        return location_of(ledger, None), ""
+    return config.ledger.location, config.dataset.id
+
+
+def _one(ledger: str) -> str:
+    """The same, and of a configuration or run the ledger of its dataset alone."""
+    from spti_ray.files import is_url
+
+    where, dataset = _named(ledger)
+    if not dataset:
+        return where
+    return f"{where}/{dataset}" if is_url(where) else f"{where}/{dataset}.jsonl"
 
 
 @ledger_app.command(
@@ -25,7 +59,10 @@ LedgerPath = Annotated[
 def register(
     dataset: Annotated[str, typer.Argument(help="The id that configurations name as dataset.id.", metavar="ID")],
     delta: Annotated[float, typer.Option(help="The delta at which the budget holds, from policy.")],
-    ledger: Annotated[str, typer.Option(help="ledger.path of the configurations.", metavar="LEDGER")] = "ledger",
+    ledger: Annotated[
+        str,
+        typer.Option(help="Where the configurations look for it, as ledger.path or by one of them.", metavar="LEDGER"),
+    ] = "ledger",
     lifetime_epsilon: Annotated[
         float | None, typer.Option(help="What all runs together may spend; without it there is no limit.")
     ] = None,
@@ -42,7 +79,10 @@ def register(
         parse_section(DatasetConfig, {"id": dataset, "lifetime_epsilon": lifetime_epsilon})
         if not 0 < delta < 0.5:
             fail(f"--delta must be in (0, 0.5), not {delta}", USAGE)
-        typer.echo(register_line(ledger, dataset, lifetime_epsilon, delta))
+        where, of_config = _named(ledger)
+        if of_config not in ("", dataset):
+            fail(f"--ledger {ledger}: is a configuration of dataset {of_config}, not {dataset}", USAGE)
+        typer.echo(register_line(where, dataset, lifetime_epsilon, delta))
 
 
 @ledger_app.command("show", epilog="Examples: `spti ledger show runs/ledger` · `spti ledger show s3://privacy/ledgers`")
@@ -51,7 +91,7 @@ def show(path: LedgerPath) -> None:
     with one_line_errors():
         from spti_ray.ledger_view import chains_at, show_lines
 
-        for chain in chains_at(path):
+        for chain in chains_at(_one(path)):
             for line in show_lines(chain):
                 typer.echo(line)
 
@@ -62,7 +102,7 @@ def history(path: LedgerPath) -> None:
     with one_line_errors():
         from spti_ray.ledger_view import chains_at, history_lines
 
-        for chain in chains_at(path):
+        for chain in chains_at(_one(path)):
             for line in history_lines(chain):
                 typer.echo(line)
 
@@ -86,7 +126,7 @@ def verify(
     with one_line_errors():
         from spti_ray.ledger_view import chains_at, verify_line
 
-        for chain in chains_at(path):
+        for chain in chains_at(_one(path)):
             typer.echo(verify_line(chain, head, anchor))
 
 
@@ -101,7 +141,7 @@ def anchor(
     with one_line_errors():
         from spti_ray.ledger_view import anchor_of, the_chain, write_anchor
 
-        chain = the_chain(path)
+        chain = the_chain(_one(path))
         typer.echo(write_anchor(chain, out) if out else json.dumps(anchor_of(chain), indent=2))
 
 
@@ -117,4 +157,4 @@ def evaluated(
     with one_line_errors():
         from spti_ray.ledger_view import evaluated_line
 
-        typer.echo(evaluated_line(path, run, metric))
+        typer.echo(evaluated_line(_one(path), run, metric))

@@ -29,6 +29,7 @@ Whoever adds a setting adds it here by its flat name, in its JSON form; or, if a
 # What may change between two starts of one run: where and how it runs, not what it computes or what it costs.
 _FREE_TO_CHANGE = (
     "dataset.registration",
+    "ledger.relative_to",
     "origin.path",
     "runtime.address",
     "runtime.node_labels",

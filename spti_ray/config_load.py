@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from spti_ray.config import Config
 from spti_ray.config.problems import one_line
 from spti_ray.config.reading import DEEPEST, Unreadable, check_size, parse_yaml, read_text
+from spti_ray.ledger_location import anchored
 
 
 class ConfigError(ValueError):
@@ -29,11 +30,27 @@ _Section = TypeVar("_Section", bound=BaseModel)
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
     """Read `path`, or `bundled:NAME` of the package, apply `a.b=value` overrides (values are YAML) and validate.
 
+    A relative `ledger.path`, also of an override, is in the folder of the file, or in the user's for a bundled one.
+
     Raises:
         ConfigError: one line that names the file or field.
     """
-    raw = read_mapping(_file_of(path), "configuration file", "a mapping of sections, such as `privacy:`")
-    return parse_config(with_overrides(raw, overrides))
+    file = _file_of(path)
+    raw = read_mapping(file, "configuration file", "a mapping of sections, such as `privacy:`")
+    # One file under two links has one ledger.
+    folder = file.resolve().parent if file == path else None
+    return parse_config(with_ledger_in(folder, with_overrides(raw, overrides)))
+
+
+def with_ledger_in(folder: Path | None, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections whose relative `ledger.path` is in `folder`; None: the user's, for what has no file of its own.
+
+    Raises ConfigError in one line if the user has none.
+    """
+    try:
+        return anchored(raw, folder)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def _file_of(path: Path) -> Path:

@@ -14,6 +14,7 @@ _CODES = {
     "BudgetRefused": BUDGET,
     "SlotsExhausted": BUDGET,
     "BudgetExhausted": BUDGET,
+    "LedgerElsewhere": BUDGET,
     "ResourcesNeverArrived": RESOURCES,
     "RayUnavailable": RESOURCES,
     "NotRegistered": USAGE,

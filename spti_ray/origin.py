@@ -195,12 +195,10 @@ class Origin:
         """
         if not self.config.is_charged:
             return None
-        ledger = Ledger(self.config.ledger.path, self.config.dataset.id)
+        ledger = Ledger(self.config.ledger.location, self.config.dataset.id)
         entries = ledger.entries()
         if not openings(entries, self.run_id):
-            raise ConfigError(
-                f"{ledger.location} does not know run {self.run_id}; go to the folder in which it was started"
-            )
+            raise ConfigError(f"{ledger.location} does not know run {self.run_id}; {self.config.ledger.if_missing}")
         path = self._run.release / "privacy.json"
         try:
             audits = parse_json(path.read_text(encoding="utf-8")).get("audits") if path.is_file() else None

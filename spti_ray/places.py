@@ -19,12 +19,12 @@ import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.fs as _fs_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.files import is_url
+from spti_ray.urls import problem_of_data
 
 # PyArrow ships no types.
 arrow: Any = _arrow_untyped
 fs: Any = _fs_untyped
 
-SCHEMES = ("s3", "gs", "gcs", "abfs", "abfss", "az")
 _AZURE = ("abfs", "abfss", "az")
 
 
@@ -231,14 +231,14 @@ def place(path: str) -> Place:
     account of a container, with its `AZURE_STORAGE_ACCOUNT_KEY` unless the machine has a role.
 
     Raises:
-        ValueError: a scheme that PyArrow has no file system for.
+        ValueError: a scheme that PyArrow has no file system for, or a URL with credentials; the line repeats none.
         OSError: the bucket's region can't be found.
     """
+    if problem := problem_of_data(path, "the place"):
+        raise ValueError(problem)
     if not is_url(path):
         return Place(fs.LocalFileSystem(), absolute(path), remote=False)
     url = urlsplit(path)
-    if url.scheme not in SCHEMES:
-        raise ValueError(f"is no path or URL: {url.scheme}:// is none of {', '.join(f'{s}://' for s in SCHEMES)}")
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if url.scheme == "s3" and endpoint:
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"

@@ -16,6 +16,8 @@ from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
 from spti_ray.endpoints import is_sent_in_clear
 from spti_ray.files import is_url
 from spti_ray.hints import check_new, hints
+from spti_ray.job_paths import check_places
+from spti_ray.ledger_place import check_ledger, place_of
 from spti_ray.models.consistency import check_patience, check_turns
 from spti_ray.models.factory import check_varies, endpoint_of, engines_config
 from spti_ray.public.prompts import preview
@@ -126,9 +128,11 @@ def check_prompts(config: Config) -> None:
 
 def plan_summary(config: Config, private_records: int | None = None) -> dict[str, Any]:
     """One flat-ish object for `--json`. `private_records` is a publicly stated order of magnitude, never counted."""
+    check_places(config)
     check_engines(config)
     check_new(config)
     check_prompts(config)
+    check_ledger(config)
     evolution = config.evolution
     texts, renders = work_of(config)
     summary: dict[str, Any] = {
@@ -144,6 +148,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "candidate_renders": renders,
         "release_images": config.release.images,
         "dataset": config.dataset.id,
+        "ledger": place_of(config) if config.uses_private_data else None,
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
         "engines_outside": engines_outside(config),
         "hints": list(hints(config, private_records)),
@@ -183,7 +188,8 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         "spare_slots": noise.spare_slots,
         "private_records_for_signal": round(WORKABLE_SIGNAL * candidates * noise.sigma / noise.votes_per_record),
     }
-    forecast = None if is_url(config.ledger.path) else Ledger(config.ledger.path, config.dataset.id).forecast(noise)
+    where = config.ledger.location
+    forecast = None if is_url(where) else Ledger(where, config.dataset.id).forecast(noise)
     if forecast:
         summary["lifetime_epsilon"] = forecast.budget
         summary["lifetime_epsilon_spent"] = forecast.spent
@@ -237,7 +243,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
             f"; {summary['lifetime_epsilon_spent']:.4g} spent so far, {summary['lifetime_epsilon_after']:.4g} after "
             f"this run, at delta {summary['lifetime_delta']:g}"
         )
-    lines.append(f"dataset     {summary['dataset']}: {line}")
+    lines += [f"dataset     {summary['dataset']}: {line}", f"ledger      {summary['ledger']}"]
     lines += _outside_lines(summary)
     if summary.get("affordable"):
         lines.append(f"REFUSED     the budget does not cover this run; the most that fits: {summary['affordable']}")
@@ -262,11 +268,15 @@ def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
     elif summary["method"] != "captions":
         lines.append(f"{_candidates_line(summary)}, {summary['generations']} generations")
     lines.append(f"work        {work}")
-    return [*lines, f"dataset     {summary['dataset']}", *_outside_lines(summary)] if why else lines
+    return [*lines, *_dataset_lines(summary), *_outside_lines(summary)] if why else lines
 
 
 def _outside_lines(summary: dict[str, Any]) -> list[str]:
     return [f"OUTSIDE     private images are sent to the {engine}" for engine in summary["engines_outside"]]
+
+
+def _dataset_lines(summary: dict[str, Any]) -> list[str]:
+    return [f"dataset     {summary['dataset']}", f"ledger      {summary['ledger']}"]
 
 
 def _finetune_lines(summary: dict[str, Any]) -> list[str]:
@@ -283,7 +293,7 @@ def _finetune_lines(summary: dict[str, Any]) -> list[str]:
         f"{summary['spare_steps']} spare ones, sampling rate {summary['sample_rate']:.4f}",
         f"work        {summary['steps']} steps of about {summary['batch_size']} {summary['unit']}s, "
         f"{summary['draws']} draw(s) of each; {summary['release_images']} images in internal/{where}",
-        f"dataset     {summary['dataset']}",
+        *_dataset_lines(summary),
     ]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from spti_ray.config import ROLES, Config, Role
 from spti_ray.config_identity import changed_keys, resolved
-from spti_ray.config_load import ConfigError, parse_config, with_overrides
+from spti_ray.config_load import ConfigError, parse_config, with_ledger_in, with_overrides
 from spti_ray.models.factory import FAKE, engines_config
 from spti_ray.origin import WHICH, Origin
 
@@ -35,21 +35,26 @@ def refined(
     wanted = {"run": origin.run_id, "path": str(directory)}
     if generations is None:
         # Nobody is there to take turns with.
-        config = parse_config(with_overrides(raw, [*overrides, *short, "runtime.take_turns=[]"]))
+        config = _parsed(with_overrides(raw, [*overrides, *short, "runtime.take_turns=[]"]))
         changed = changed_keys(resolved(origin.config), resolved(config))
         if not changed:
             raise ConfigError(
                 "nothing to do: say --generations N, --images N, or --set what is to be rendered differently"
             )
         _check_rendering_alone(changed, origin.config, config)
-        return parse_config(raw | {"origin": wanted | {"rerender": True}})
+        return _parsed(raw | {"origin": wanted | {"rerender": True}})
     if origin.last_generation is None:
         raise ConfigError(f"{directory}: nobody voted in it, so there is nothing to go on from; start a run of its own")
     # Images stay as near to their parents as they had come.
     nearest = f"evolution.image_variation.first_strength={origin.config.evolution.image_variation.last_strength}"
-    config = parse_config(with_overrides(raw, [nearest, *overrides, *short, f"evolution.generations={generations}"]))
+    config = _parsed(with_overrides(raw, [nearest, *overrides, *short, f"evolution.generations={generations}"]))
     _check_goes_on(origin, config)
-    return parse_config(raw | {"origin": wanted | {"generation": origin.last_generation + 1}})
+    return _parsed(raw | {"origin": wanted | {"generation": origin.last_generation + 1}})
+
+
+def _parsed(raw: dict[str, Any]) -> Config:
+    """The configuration. Its ledger is that of the run it starts from, which an earlier build looked for from here."""
+    return parse_config(with_ledger_in(Path.cwd(), raw))
 
 
 def _check_goes_on(origin: Origin, config: Config) -> None:

@@ -37,6 +37,7 @@ from spti_ray.files import atomic_file, private_folder, write_atomic, write_tabl
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.selection import Selected
 from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Space
+from spti_ray.urls import shown
 
 _CANDIDATE_SCHEMA = pa.schema(
     [
@@ -95,7 +96,8 @@ class RunDir:
         """Take the identity of the run that is there, or give it one."""
         if run_file.exists():
             known = read_run(self.path)
-            changed = changed_keys(known["config"], resolved(self.config))
+            # `ledger_place.check_ledger` has found that the ledger is the one that the run was started with.
+            changed = [key for key in changed_keys(known["config"], resolved(self.config)) if key != "ledger.path"]
             if changed:
                 before, after = _shown(known["config"], changed[0]), _shown(resolved(self.config), changed[0])
                 more = f" (and {len(changed) - 1} more)" if len(changed) > 1 else ""
@@ -319,5 +321,6 @@ def _shown(tree: dict[str, Any], key: str) -> str:
     value: Any = tree
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
-    text = repr(value)
+    # Earlier versions took credentials in a URL.
+    text = repr(shown(value) if isinstance(value, str) else value)
     return text if len(text) <= 60 else text[:57] + "..."

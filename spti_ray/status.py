@@ -33,6 +33,10 @@ class Status:
     release: str | None
     rerendering_of: str | None
     """The run whose texts it renders, if it only does that."""
+    ledger: str | None
+    """Of its dataset; None if no private data are used."""
+    in_ledger: bool
+    """Whether that knows the run: not if it was never opened, or if the ledger is elsewhere."""
     steps_begun: int = 0
     """Of a fine-tuning, those that a crash lost included."""
 
@@ -62,12 +66,17 @@ class Status:
                 f"{self.steps_begun} steps of fine-tuning were begun" if self.steps_begun else made,
                 "nothing is charged: no private data are used, or the run is not private or has no certificate",
             ]
+        spent = [
+            f"epsilon {self.epsilon_spent:.4f} of {self.epsilon:g} spent; "
+            f"by all runs on its dataset {self.lifetime_epsilon_spent:.4f} of {budget}",
+        ]
+        if not self.in_ledger:
+            spent = [f"{self.ledger} does not know this run: it was not opened yet, or its ledger is not there"]
         return [
             f"{directory}: {self.title}, run {self.run}, attempt {self.attempts}",
             f"{self.state}: {then[self.state]}",
             f"{self.measured} of {self.generations} generations measured{burned}; texts of {self.generation} are there",
-            f"epsilon {self.epsilon_spent:.4f} of {self.epsilon:g} spent; "
-            f"by all runs on its dataset {self.lifetime_epsilon_spent:.4f} of {budget}",
+            *spent,
         ]
 
 
@@ -76,7 +85,8 @@ def status_of(directory: Path) -> Status:
     known = read_run(directory)
     config = parse_config(known["config"])
     run = RunDir(directory, str(known["run"]), config)
-    spend = _spend(Ledger(config.ledger.path, config.dataset.id), run.run_id)
+    ledger = Ledger(config.ledger.location, config.dataset.id)
+    spend = _spend(ledger, run.run_id)
     return Status(
         title=config.title,
         run=run.run_id,
@@ -93,6 +103,8 @@ def status_of(directory: Path) -> Status:
         release=str(run.release) if run.finished else None,
         steps_begun=run.steps_charged,
         rerendering_of=config.certified_run("") or None,
+        ledger=ledger.location if config.uses_private_data else None,
+        in_ledger=spend is not None,
     )
 
 

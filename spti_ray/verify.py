@@ -78,17 +78,19 @@ def release_and_chain(directory: Path, ledger: str | None) -> tuple[Path, Chain]
     """
     release = directory / "release" if (directory / "release").is_dir() else directory
     dataset = str(_at(read_certificate(release), "dataset.id"))
+    missing = "name it with --ledger"
     if ledger is None:
         if not (directory / "run.yaml").is_file():
             raise NotVerified(f"{directory} is no run folder, so name the dataset's ledger: --ledger LEDGER")
-        ledger = parse_config(read_run(directory)["config"]).ledger.path
-        chain = open_chain(ledger, dataset)
+        section = parse_config(read_run(directory)["config"]).ledger
+        missing += f", or {section.if_missing}"
+        chain = open_chain(section.location, dataset)
     else:
         chain = open_chain(ledger, dataset)
         if Path(ledger).is_file() or not chain.read().entries:
             chain = chains_at(ledger)[0]  # it names the dataset's own file or URL
     if not chain.read().entries:
-        raise NotVerified(f"{chain.location}: no ledger here; name it with --ledger, or go where the run was started")
+        raise NotVerified(f"{chain.location}: no ledger here; {missing}")
     return release, chain
 
 

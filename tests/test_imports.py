@@ -11,12 +11,14 @@ import pytest
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "spti_ray"
 
-BASE = {"types", "config", "config_identity", "endpoints", "errors", "files", "places"}
+BASE = {
+    "types", "config", "config_identity", "endpoints", "errors", "files", "ledger_location", "places", "urls",
+}  # fmt: skip
 """May be imported by all, and import nothing but one another."""
 
 MAY_IMPORT: dict[str, set[str]] = {
     "__init__": {"api"},
-    "api": {"actors", "config_load"},
+    "api": {"actors", "config_load", "rundir"},
     **{name: set() for name in BASE},
     "models": set(),
     "private": {"models"},
@@ -27,7 +29,10 @@ MAY_IMPORT: dict[str, set[str]] = {
     "config_load": set(),
     "workload": set(),
     "hints": {"config_load", "models"},
-    "planning": {"config_load", "hints", "models", "dp", "public", "workload"},
+    "planning": {"config_load", "hints", "job_paths", "ledger_place", "models", "dp", "public", "workload"},
+    # Whether places are where they may be, before anything is in them; and whether charges are in the named ledger.
+    "job_paths": {"config_load"},
+    "ledger_place": {"dp", "rundir"},
     "starter": {"config_load", "public", "recommend"},
     "recommend": {"config_load", "dp", "planning", "workload"},
     # What a run would cost: counts from settings, rates from files; of the actors, which roles there are.
@@ -51,8 +56,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "rundir": {"config_load", "public"},
     "ledger_view": {"dp"},
     "actors": {
-        "baselines", "config_load", "dp", "evolve", "hints", "models", "origin", "planning", "private", "progress",
-        "public", "report", "rundir", "timeline", "timings", "workload",
+        "baselines", "config_load", "dp", "evolve", "hints", "job_paths", "ledger_place", "models", "origin",
+        "planning", "private", "progress", "public", "report", "rundir", "timeline", "timings", "workload",
     },
     # DP fine-tuning: beside the votes and the gate, of which it knows only what a step of DP-SGD costs.
     "baselines": {"config_load", "dp.subsampled", "models", "private"},
@@ -67,11 +72,11 @@ MAY_IMPORT: dict[str, set[str]] = {
     # How much of the machines' time reaches the engines; votes on random vectors.
     "bench": {"actors", "config_load", "models", "plotting", "private", "public", "timeline"},
     # What Kubernetes is told; of the actors, how a run is split into bundles.
-    "manifest": {"actors.placement", "config_load", "models"},
+    "manifest": {"actors.placement", "config_load", "job_paths", "models"},
     "cli": {
         "actors", "audit", "certify", "cli_bench", "cli_common", "cli_evaluate", "cli_export", "cli_init", "cli_ledger",
-        "cli_manifest", "cli_refine", "cli_submit", "config_load", "costs", "doctor", "planning", "recommend", "report",
-        "rundir", "status", "verify",
+        "cli_manifest", "cli_refine", "cli_submit", "config_load", "costs", "doctor", "job_paths", "planning",
+        "recommend", "report", "rundir", "status", "verify",
     },
     "cli_bench": {"bench", "cli_common", "config_load", "models"},
     "cli_common": set(),
@@ -80,7 +85,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "cli_refine": {"actors", "cli_common", "compare", "refine"},
     # Before there is a run: nothing of it may reach the private side.
     "cli_init": {"cli_common", "config_load", "models", "public", "starter"},
-    "cli_ledger": {"cli_common", "config_load", "ledger_view"},
+    "cli_ledger": {"cli_common", "config_load", "ledger_view", "rundir"},
     "cli_manifest": {"cli_common", "config_load", "manifest"},
     "cli_submit": {"actors", "cli_common", "config_load"},
 }  # fmt: skip

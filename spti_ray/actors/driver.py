@@ -41,6 +41,8 @@ from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.hints import check_new
+from spti_ray.job_paths import check_here
+from spti_ray.ledger_place import check_ledger
 from spti_ray.models.factory import engines_config
 from spti_ray.origin import Origin
 from spti_ray.planning import check_engines, check_prompts, engines_outside, noise_plan, sgd_plan
@@ -62,15 +64,16 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
 
     `noise` replaces OpenDP's sampler in tests; anything but a private source marks the run as not private.
 
-    Raises: ConfigError, DataError (exit code 2), BudgetRefused (3), ResourcesNeverArrived, RayUnavailable (4), and
-    the errors of `spti_ray.errors`.
+    Raises: ConfigError, DataError (exit code 2), BudgetRefused and LedgerElsewhere (3), ResourcesNeverArrived and
+    RayUnavailable (4), and the errors of `spti_ray.errors`.
     """
     console = console or Console(file=sys.stdout)
+    check_here(config, out)
     if not (out / "run.yaml").exists():
         check_new(config)
+        check_prompts(config)
     config = continued(out, config)
     check_engines(config)
-    check_prompts(config)
     if config.is_charged:
         noise_plan(config)
     if config.method in TRAIN:
@@ -80,6 +83,7 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
     if config.uses_private_data:
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
     origin = Origin.of(config.origin) if config.origin else None
+    check_ledger(config, out)
     run = RunDir.open(out, config)
     try:
         if run.finished:
@@ -111,7 +115,7 @@ class _Run:
         self._timings = Timings()
         self._timeline = Timeline()
         self._written = Written()
-        self._ledger = Ledger(config.ledger.path, config.dataset.id)
+        self._ledger = Ledger(config.ledger.location, config.dataset.id)
         self._gate = self._gate_of(noise)
         self._attempt = 1
         self._progress = Progress(console, config.generation_numbers.stop)

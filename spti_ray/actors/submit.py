@@ -14,7 +14,7 @@ import tempfile
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -24,8 +24,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from spti_ray.actors.ray_join import without_credentials
 from spti_ray.config import Config
 from spti_ray.config_identity import config_sha256, resolved
-from spti_ray.config_load import ConfigError
-from spti_ray.files import is_everywhere
+from spti_ray.job_paths import check_shared
 
 _ANSWERS_WITHIN_S = 25.0
 _UNDER_WAY = (JobStatus.PENDING, JobStatus.RUNNING)
@@ -74,17 +73,6 @@ def connect(address: str) -> JobSubmissionClient:
     return client
 
 
-def check_paths(config: Config, out: str) -> None:
-    """Refuse what the cluster's nodes would not find, or would throw away with the job. Raises ConfigError."""
-    for name, path in {"--out": out, "data.path": config.data.path, "ledger.path": config.ledger.path}.items():
-        # A run folder is on a disk; data and ledger need not be.
-        if not PurePosixPath(path).is_absolute() and (name == "--out" or not is_everywhere(path)):
-            raise ConfigError(
-                f"{name} {path} is relative: on the cluster it would be in a folder that goes with the job; "
-                "give an absolute path that all nodes share"
-            )
-
-
 def submit(client: Any, config: Config, out: str) -> Attempt:
     """Start the run on the cluster, or join the attempt at it that is under way.
 
@@ -92,7 +80,7 @@ def submit(client: Any, config: Config, out: str) -> Attempt:
 
     Raises: ConfigError (paths), NotSubmitted.
     """
-    check_paths(config, out)
+    check_shared(config, out)
     prefix = f"spti-{hashlib.sha256(f'{out} {config_sha256(config)}'.encode()).hexdigest()[:16]}-"
     numbers = [0]
     for job in client.list_jobs():

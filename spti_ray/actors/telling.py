@@ -45,6 +45,8 @@ def hello(
         )
     else:
         yield f"{config.title}: no private data are used; generation 0 of {config.evolution.candidates} {what}"
+    if config.uses_private_data:
+        yield f"ledger: {ledger}"
     if config.origin and not config.rerenders:
         yield (
             f"goes on from run {config.origin.run} at generation {config.origin.generation}, with a charge of its own; "

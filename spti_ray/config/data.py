@@ -9,6 +9,7 @@ from pydantic import Field, field_serializer, field_validator
 
 from spti_ray.config.section import Section
 from spti_ray.endpoints import normal_endpoint
+from spti_ray.ledger_location import DEFAULT, is_fixed, location_of
 
 
 class DataConfig(Section):
@@ -96,6 +97,30 @@ class PrivacyConfig(Section):
 
 class LedgerConfig(Section):
     path: str = Field(
-        default="ledger",
-        description="Folder of the ledgers, one <dataset id>.jsonl each, or a URL such as s3://bucket/ledgers.",
+        default=DEFAULT,
+        description="Folder of the ledgers, one <dataset id>.jsonl each, or a URL such as s3://bucket/ledgers. A "
+        "relative one is in the folder of the configuration file.",
     )
+    relative_to: str | None = Field(
+        default=None,
+        description="Folder that a relative `path` is in. Filled in when a configuration is read; leave it out.",
+    )
+
+    @field_validator("relative_to")
+    @classmethod
+    def _is_absolute(cls, folder: str | None) -> str | None:
+        if folder is not None and not folder.startswith("/"):
+            raise ValueError("is no absolute path; leave it out, and ledger.path is in the configuration file's folder")
+        return folder
+
+    @property
+    def location(self) -> str:
+        """Where the ledgers are: an absolute path, or a URL."""
+        return location_of(self.path, self.relative_to)
+
+    @property
+    def if_missing(self) -> str:
+        """What to do about a run whose ledger is not there."""
+        if self.relative_to is None and not is_fixed(self.path):
+            return "go to the folder in which it was started"
+        return "restore it there, or, if it was moved, correct `ledger` in the run.yaml of the run's folder"

@@ -101,7 +101,7 @@ class FileChain:
             # A descriptor of its own for each use: flock then also keeps out other threads of this process.
             fd = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600)
         except OSError as error:
-            raise LedgerError(f"can't open ledger {self.path}: {error.strerror}") from None
+            raise LedgerError(f"can't open ledger {self.path}: {error.strerror}; ledger.path says where") from None
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             entries, length, tail = _parse(_read(fd), self.path)

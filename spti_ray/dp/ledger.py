@@ -38,7 +38,7 @@ class Ledger:
     """The ledger of `dataset` in a folder, or under a URL such as `s3://bucket/ledgers`."""
 
     def __init__(self, location: str | Path, dataset: str) -> None:
-        self.dataset = dataset
+        self.dataset, self._folder = dataset, str(location)
         self._chain = open_chain(location, dataset)
 
     @property
@@ -60,7 +60,8 @@ class Ledger:
             if must_exist:
                 raise NotRegistered(
                     f"dataset {self.dataset!r} is not registered in {self.location}; check dataset.id, or have its "
-                    f"administrator run: spti ledger register {self.dataset} --lifetime-epsilon E --delta D"
+                    f"administrator run: spti ledger register {self.dataset} --lifetime-epsilon E --delta D --ledger "
+                    f"{self._folder}"
                 )
             return Registered(self.dataset, budget, delta)
 

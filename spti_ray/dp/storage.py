@@ -7,6 +7,7 @@ from pathlib import Path
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.file_chain import FileChain
 from spti_ray.files import is_url
+from spti_ray.urls import problem_of_ledger
 
 _SUFFIX = ".jsonl"
 
@@ -16,7 +17,12 @@ class NoSuchLedger(LedgerError):
 
 
 def open_chain(location: str | Path, dataset: str) -> Chain:
-    """The chain of `dataset` in a folder or under a URL; there may be nothing in it yet."""
+    """The chain of `dataset` in a folder or under a URL; there may be nothing in it yet.
+
+    LedgerError for a URL that can't keep a ledger, also one that lacks a slash and would be a folder of that name.
+    """
+    if problem := problem_of_ledger(str(location)):
+        raise LedgerError(problem)
     if is_url(location):
         from spti_ray.dp.object_chain import ObjectChain
 
@@ -29,6 +35,8 @@ def chains_at(location: str | Path) -> list[Chain]:
 
     NoSuchLedger if there is none.
     """
+    if problem := problem_of_ledger(str(location)):
+        raise LedgerError(problem)
     chains: list[Chain]
     if is_url(location):
         from spti_ray.dp.object_chain import chains_under

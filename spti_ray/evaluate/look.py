@@ -17,7 +17,7 @@ def record_look(run: Path, run_id: str, config: Config, metric: str) -> str:
     A run that never asked the private images anything (a baseline without votes) is in no ledger: nothing to record.
     ConfigError if the run has noised histograms and its ledger is not here: the look would go untold.
     """
-    chain = open_chain(config.ledger.path, config.dataset.id)
+    chain = open_chain(config.ledger.location, config.dataset.id)
     entries = chain.read().entries
     if openings(entries, run_id) or run_id in {look.run for look in looks(entries)}:
         note_evaluation(chain, run_id, metric)
@@ -26,7 +26,6 @@ def record_look(run: Path, run_id: str, config: Config, metric: str) -> str:
     voted = config.rerenders and config.method != "random"
     if voted or next((run / "generations").glob("*/histogram-*"), None):
         raise ConfigError(
-            f"{chain.location} does not know this run, so the look can't be recorded; go to the folder in which the "
-            "run was started"
+            f"{chain.location} does not know this run, so the look can't be recorded; {config.ledger.if_missing}"
         )
     return "this run is in no ledger (it charged nothing): no look was recorded"

@@ -14,6 +14,7 @@ from spti_ray.export.released import NotExported, Released, read_release
 from spti_ray.files import atomic_folder, is_url
 from spti_ray.places import Place, place
 from spti_ray.public.release import CERTIFICATE
+from spti_ray.urls import problem_of_data
 
 _UPLOADS = 8
 _BUFFER = 8 * 2**20
@@ -34,6 +35,9 @@ def export_release(directory: Path, format: str, out: str, bucket: str | None = 
         DiskFull: no space left; nothing is there.
     """
     released = read_release(directory)
+    for option, where in (("--out", out), ("--bucket", bucket)):
+        if problem := problem_of_data(where or "", option):
+            raise NotExported(problem)
     urls = [url for url in (out, bucket) if url is not None and is_url(url)]
     if bucket is not None and not is_url(bucket):
         raise NotExported(f"--bucket {bucket}: give a URL like s3://bucket/folder; a folder is --out")

@@ -16,6 +16,7 @@ from spti_ray.config import Config
 from spti_ray.config_identity import resolved
 from spti_ray.config_load import ConfigError
 from spti_ray.files import is_everywhere, is_url, write_atomic
+from spti_ray.job_paths import check_places
 from spti_ray.manifest.groups import ROLE_LABEL, WorkerGroup, worker_groups
 from spti_ray.manifest.network import network_policies
 from spti_ray.manifest.pods import CONFIG_FOLDER, Tree, head_pod, labels_of, restricted, submitter_pod, worker_pod
@@ -75,9 +76,10 @@ def to_yaml(document: Tree) -> str:
 
 
 def _check_paths(config: Config, cluster: Cluster) -> None:
+    check_places(config, cluster.out)
     volumes = {"data.path": (cluster.data, cluster.runs), "ledger.path": (cluster.runs,)}
     for name, path in {"data.path": config.data.path, "ledger.path": config.ledger.path}.items():
-        if is_everywhere(path):
+        if is_url(path) or (name == "data.path" and is_everywhere(path)):
             continue
         if not any(volume and volume.holds(path) for volume in volumes[name]):
             kept = " or ".join(volume.path for volume in volumes[name] if volume)

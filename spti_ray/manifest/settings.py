@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from posixpath import normpath
 from typing import Any
 
 from pydantic import Field, field_validator
@@ -23,7 +24,8 @@ class Volume(Section):
     path: str = Field(pattern=r"^/[^\s]+$")
 
     def holds(self, path: str) -> bool:
-        return Path(path).is_relative_to(self.path)
+        """Whether an absolute path, `..` followed, is on the volume."""
+        return Path(normpath(path)).is_relative_to(self.path)
 
 
 class Nodes(Section):

@@ -17,6 +17,7 @@ from spti_ray.private.checks import check
 from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind, Unit
 from spti_ray.private.listing import Listing, list_files
 from spti_ray.types import SINGLE_LABEL
+from spti_ray.urls import problem_of_data
 
 __all__ = ["IMAGE_SUFFIXES", "DataError", "Source", "Unit", "describe", "fingerprint", "locate", "resolve_path"]
 
@@ -54,6 +55,8 @@ def resolve_path(path: str) -> str:
         if name not in BUNDLED_DATA:
             raise DataError(f"data.path: {path!r} is unknown; bundled data: {', '.join(sorted(BUNDLED_DATA))}")
         return str(resources.files("spti_ray") / "package_data" / "data" / BUNDLED_DATA[name])
+    if problem := problem_of_data(path):
+        raise DataError(problem)
     return path if is_url(path) else absolute(path)
 
 

@@ -208,7 +208,7 @@ def publishable(config: Any, path: Sequence[str] = ()) -> Any:
     if isinstance(config, list):
         return [publishable(value, path) for value in config]
     where = tuple(path)
-    local = where in {("data", "path"), ("ledger", "path"), ("runtime", "address"), ("origin", "path")}
+    local = where[:1] == ("ledger",) or where in {("data", "path"), ("runtime", "address"), ("origin", "path")}
     secret = "options" in where and any(word in where[-1].lower() for word in _SECRET_WORDS) and isinstance(config, str)
     if config is None or not (local or secret) or str(config).startswith("bundled:"):
         return config

@@ -44,8 +44,9 @@ class Cli:
     def environment(self) -> dict[str, str]:
         return {key: value for key, value in os.environ.items() if key != "RAY_ADDRESS"} | {"HF_HUB_OFFLINE": "1"}
 
-    def run_arguments(self, out: str, *settings: str, ledger: str = "ledger") -> list[str]:
-        chosen = [f"--set={setting}" for setting in (*SMALL, f"ledger.path={ledger}", *settings)]
+    def run_arguments(self, out: str, *settings: str, ledger: str = "") -> list[str]:
+        where = ledger or self.folder / "ledger"  # not in the folder of the configuration, which all tests share
+        chosen = [f"--set={setting}" for setting in (*SMALL, f"ledger.path={where}", *settings)]
         return ["run", str(ROOT / "jobs" / "stickers.yaml"), "--out", out, *chosen]
 
 

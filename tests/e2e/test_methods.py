@@ -26,7 +26,12 @@ def cli(tmp_path_factory):
 
 
 def test_images_evolve_under_the_same_gate_and_the_release_is_proved_and_honest(cli):
-    settings = ("method=pe-image", "evolution.voting=image", "evolution.lookahead=2", "ledger.path=images")
+    settings = (
+        "method=pe-image",
+        "evolution.voting=image",
+        "evolution.lookahead=2",
+        f"ledger.path={cli.folder}/images",
+    )
     _ok(cli(*cli.run_arguments("images", *settings)))
     out = cli.folder / "images"
     rows = pq.read_table(out / "release" / "manifest.parquet").to_pylist()
@@ -41,7 +46,7 @@ def test_images_evolve_under_the_same_gate_and_the_release_is_proved_and_honest(
 
 
 def test_generation_0_uses_no_private_data_and_no_ledger(cli):
-    nowhere = ("data.path=/there/is/nothing", "ledger.path=never")
+    nowhere = ("data.path=/there/is/nothing", f"ledger.path={cli.folder}/never")
     _ok(cli(*cli.run_arguments("random", "method=random", *nowhere)))
     release = cli.folder / "random" / "release"
     assert not (cli.folder / "never").exists() and not (release / "privacy.json").exists()

@@ -32,7 +32,7 @@ def test_the_real_engines_run_end_to_end_under_joint_voting(cli):
         STICKERS,
         "--out=run",
         "--set=data.path=images",
-        "--set=ledger.path=ledger",
+        f"--set=ledger.path={cli.folder}/ledger",
         "--set=evolution.voting=joint",
         "--set=evolution.generations=2",
         "--set=evolution.candidates=8",

@@ -89,7 +89,7 @@ class Run:
                 "fill_examples": [{"blanks": "a _ dog", "filled": "a small dog"}],
             },
             "release": {"images": 4},
-            "ledger": {"path": "ledger"},
+            "ledger": {"path": str(self.folder / "left" / "ledger")},
             "runtime": {
                 "engines": {role: {"kind": f"tests.taint.engines:{ENGINES[role]}", **common} for role in ENGINES}
             },

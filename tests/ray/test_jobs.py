@@ -102,3 +102,38 @@ def test_a_submitted_run_leaves_a_release_that_verifies_and_its_log(cluster):
 def test_the_exit_code_of_a_refused_run_is_that_of_the_command(cluster):
     result = cluster.submit(cluster.folder / "greedy", "privacy.epsilon=50")
     assert result.returncode == 3, result.stdout + result.stderr
+
+
+def by_ray(cluster, package, *arguments):
+    """`ray job submit` of jobs/synthesize.py, as the README has it; what the job wrote, and whether it succeeded."""
+    command = ["ray", "job", "submit", "--address", cluster.address, "--working-dir", str(package), "--"]
+    # The job runs in a node's process, which finds this checkout as a cluster finds an installed spti-ray.
+    entry = ["python", str(ROOT / "jobs" / "synthesize.py"), "--config", "my.yaml", *arguments]
+    done = subprocess.run(
+        [*command, *entry], env=cluster.environment(), cwd=package, text=True, capture_output=True, timeout=300
+    )
+    return done.stdout + done.stderr, done.returncode == 0
+
+
+def test_a_job_with_its_ledger_or_private_images_in_its_package_is_refused(cluster, tmp_path):
+    package = tmp_path / "project"
+    (package / "scans").mkdir(parents=True)
+    (package / "scans" / "smith.png").write_bytes(b"private")
+    stickers = (ROOT / "jobs" / "stickers.yaml").read_text()
+    (package / "my.yaml").write_text(stickers.replace("path: ../runs/ledger", "path: books"))
+    out, ledger = f"--out={cluster.folder}/job", f"--set=ledger.path={cluster.folder}/job-ledger"
+    told, well = by_ray(cluster, package, out)
+    assert not well and "ledger.path books is relative: on the cluster it would be in a folder that goes with" in told
+    told, well = by_ray(cluster, package, out, ledger, f"--set=data.path={package}/scans")
+    assert not well and "private images were uploaded with this job's working directory" in told and "smith" not in told
+    assert not (cluster.folder / "job").exists() and not (cluster.folder / "job-ledger").exists()
+
+
+def test_two_jobs_with_one_ledger_share_one_budget(cluster, tmp_path):
+    (tmp_path / "my.yaml").write_text((ROOT / "jobs" / "stickers.yaml").read_text())
+    settings = [f"--set={setting}" for setting in (*SMALL, "privacy.epsilon=4", "dataset.lifetime_epsilon=5")]
+    settings.append(f"--set=ledger.path={cluster.folder}/shared-ledger")
+    told, well = by_ray(cluster, tmp_path, f"--out={cluster.folder}/first", *settings)
+    assert well, told
+    told, well = by_ray(cluster, tmp_path, f"--out={cluster.folder}/second", *settings)
+    assert not well and "lifetime" in told and not (cluster.folder / "second" / "release").exists()

@@ -7,11 +7,13 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml
 from PIL import Image
 
 import spti_ray
 from spti_ray.actors import driver
 from spti_ray.config import Config
+from spti_ray.config_identity import config_sha256, resolved
 from spti_ray.config_load import ConfigError, parse_config
 from tests.unit.test_config import MINIMAL
 
@@ -31,10 +33,11 @@ def asked(monkeypatch) -> list[tuple[Config, Path]]:
 
 def test_a_mapping_a_file_a_bundled_name_and_a_config_are_taken(asked, tmp_path):
     file = tmp_path / "run.yaml"
+    wanted = parse_config(MINIMAL | {"privacy": {"epsilon": 3.0, "delta": 1e-5}})
     file.write_text(json.dumps(MINIMAL))
     for config in (MINIMAL, file, str(file), parse_config(MINIMAL)):
         release = spti_ray.run(config, tmp_path / "out", ["privacy.epsilon=3"])
-        assert asked[-1][0] == parse_config(MINIMAL | {"privacy": {"epsilon": 3.0, "delta": 1e-5}})
+        assert config_sha256(asked[-1][0]) == config_sha256(wanted)
         assert (release.folder, release.run, release.stays_inside) == (tmp_path / "out/release", tmp_path / "out", "")
     spti_ray.run("bundled:stickers")
     assert asked[-1][0].title == "Stickers"
@@ -100,3 +103,14 @@ def test_what_is_not_private_is_shown_with_a_warning(tmp_path):
 def test_the_package_has_no_other_names_by_surprise():
     with pytest.raises(AttributeError, match="no attribute 'ran'"):
         spti_ray.ran  # noqa: B018
+
+
+def test_a_run_that_was_named_after_another_place_of_its_ledger_is_found(asked, tmp_path, monkeypatch):
+    """The bundled configurations said `runs/ledger` before: a cell that is run after an update is not charged again."""
+    monkeypatch.chdir(tmp_path)
+    then = parse_config(MINIMAL | {"ledger": {"path": "runs/ledger"}})
+    folder = Path("runs") / f"toys-{config_sha256(then)[:12]}"
+    folder.mkdir(parents=True)
+    (folder / "run.yaml").write_text(yaml.safe_dump({"run": "r", "config": resolved(then)}))
+    assert spti_ray.run(MINIMAL).run == folder
+    assert spti_ray.run(MINIMAL, overrides=["privacy.epsilon=2"]).run != folder

@@ -364,6 +364,7 @@ def test_a_file_that_can_not_be_read_is_refused_in_one_line(tmp_path):
 
 PLACEMENT = {
     "dataset.registration": "required",
+    "ledger.relative_to": "/elsewhere",
     "runtime.shards": 5,
     "runtime.address": "ray://head:10001",
     "runtime.ray_start_timeout_s": 77.0,

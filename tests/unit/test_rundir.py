@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spti_ray import rundir
+from spti_ray.config_load import ConfigError
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.spool import RenderSpool
 from spti_ray.rundir import GenerationStore, RunDir
@@ -28,3 +29,10 @@ def test_a_generation_is_read_back_as_it_was_saved_however_few_renders_are_in_me
     assert GenerationStore(run, again).load(0) == saved.candidates
     assert dict(again.renders) == dict(cache.renders) and len(again.renders) == 4
     np.testing.assert_array_equal(np.stack([again.rows["image"][item.id] for item in items]), rows)
+
+
+def test_a_changed_setting_is_told_without_the_credentials_that_its_old_value_had(tmp_path, make_config):
+    RunDir.open(tmp_path / "run", make_config(data__path="s3://key:sEcReT@bucket/x")).unlock()
+    with pytest.raises(ConfigError, match=r"data\.path was 's3://bucket/x', now 's3://bucket/y'") as error:
+        RunDir.open(tmp_path / "run", make_config(data__path="s3://bucket/y"))
+    assert "sEcReT" not in str(error.value)

@@ -5,8 +5,9 @@ from types import SimpleNamespace
 import pytest
 from ray.job_submission import JobStatus
 
-from spti_ray.actors.submit import NotSubmitted, check_paths, follow, submit
+from spti_ray.actors.submit import NotSubmitted, connect, follow, submit
 from spti_ray.config_load import ConfigError
+from spti_ray.job_paths import check_shared
 from tests.unit.conftest import config_with
 
 
@@ -42,7 +43,7 @@ class Client:
     ("out", "path", "ledger", "named"),
     [
         ("runs/a", "bundled:stickers", "/l", "--out runs/a"),
-        ("s3://bucket/runs", "bundled:stickers", "/l", "--out s3"),
+        ("s3://bucket/runs", "bundled:stickers", "/l", "--out: is a folder"),
         ("/runs/a", "images", "/l", "data.path images"),
         ("/runs/a", "/data", "ledger", "ledger.path ledger"),
     ],
@@ -54,7 +55,7 @@ def test_what_the_nodes_would_not_find_or_would_lose_is_refused(out, path, ledge
 
 @pytest.mark.parametrize("path", ["/data", "s3://bucket/data", "bundled:stickers"])
 def test_what_all_nodes_can_reach_is_accepted(path):
-    check_paths(config(path, "s3://bucket/ledgers"), "/runs/a")
+    check_shared(config(path, "s3://bucket/ledgers"), "/runs/a")
 
 
 def test_a_run_that_is_under_way_is_joined_and_one_that_ended_is_tried_again():
@@ -107,3 +108,9 @@ def test_the_log_is_followed_to_its_end_and_the_exit_code_is_the_runs(status, dr
     lines = []
     assert follow(client, attempt.submission_id, lines.append) == code
     assert lines == ["one\n", "two\n"]
+
+
+def test_an_address_is_told_without_the_password_in_it():
+    with pytest.raises(NotSubmitted, match="does not answer") as caught:
+        connect("http://me:sEcReT@127.0.0.1:1")
+    assert "sEcReT" not in str(caught.value)

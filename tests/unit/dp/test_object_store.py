@@ -106,6 +106,7 @@ def test_refusals_of_a_store_are_told_without_what_else_it_said():
         ("abfs://container@account/x", "must be a folder or a URL"),
         ("file:///tmp/x", "must be a folder or a URL"),
         ("s3:///x", "must be a folder or a URL"),
+        ("s3:/bucket/x", "must be a folder or a URL"),
     ],
 )
 def test_other_urls_are_refused_before_anything_is_asked(url: str, told: str):

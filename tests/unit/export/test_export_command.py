@@ -138,6 +138,12 @@ def test_a_bucket_that_is_not_there_is_told_in_a_line(run, s3_url):
     ("arguments", "told"),
     [
         (("--out", "ftp://host/x"), "ftp:// is none of s3://"),
+        (("--out", "s3:/bucket/x"), "this names no bucket"),
+        (("--out", "s3://key:secret@bucket/x"), "--out s3://bucket/x: credentials and options go"),
+        (
+            ("--out", "out", "--bucket", "s3://key:secret@bucket/x"),
+            "--bucket s3://bucket/x: credentials",
+        ),
         (("--out", "out", "--bucket", "folder"), "give a URL like s3://bucket/folder"),
         (("--out", "az://container/x"), "set AZURE_STORAGE_ACCOUNT_NAME"),
     ],

@@ -100,6 +100,9 @@ def test_workers_reach_the_internet_only_where_that_is_switched_on(run_config, c
         ("data.path=images", "data.path images"),
         ("ledger.path=ledger", "ledger.path ledger is not under /runs"),
         ("ledger.path=/data/ledger", "ledger.path /data/ledger is not under /runs"),
+        ("ledger.path=/runs/../home/ledger", "is not under /runs"),
+        ("ledger.path=bundled:stickers", "ledger.path must be a folder or a URL"),
+        ("data.path=s3://key:secret@bucket/x", "data.path s3://bucket/x: credentials"),
     ],
 )
 def test_a_path_that_pods_cannot_see_is_refused(setting, part, cluster):

@@ -224,6 +224,8 @@ def test_planning_errors_name_the_field_and_the_remedy(tmp_path, folder):
     assert "data.path" in error_of(DataConfig(path=str(tmp_path / "nowhere")))
     assert "bundled data: stickers" in error_of(DataConfig(path="bundled:sticker"))
     assert "ftp:// is none of s3://" in error_of(DataConfig(path="ftp://host/x"))
+    message = error_of(DataConfig(path=f"s3://key:{CANARY}@bucket/x"))
+    assert message.startswith("data.path s3://bucket/x: credentials") and CANARY not in message
     mixed = tmp_path / "mixed"
     mixed.mkdir()
     (mixed / "a.png").write_bytes(png(0))
