@@ -19,6 +19,7 @@ from spti_ray.config import Config
 BEFORE: dict[str, Any] = {
     "data.follow_links": True,
     "data.format": None,
+    "data.window": None,
 }
 """Settings that came after build ab5e8e4 and may not change within a run: what builds without them did.
 

@@ -39,6 +39,18 @@ class DataConfig(Section):
     label_column: str | None = Field(default=None, description="Column with the label; needed with evolution.labels.")
     group_column: str | None = Field(default=None, description="Column that names the group (privacy.unit: group).")
     max_pixels: int = Field(default=64_000_000, ge=1, description="Larger images are refused (decompression bombs).")
+    window: tuple[float, float] | None = Field(
+        default=None,
+        description="Grey samples of more than 8 bits: those that become black and white, such as [-160, 240] for soft "
+        "tissue in Hounsfield units or [0, 4095]. A public setting. By default each image's own tags or extremes.",
+    )
+
+    @field_validator("window")
+    @classmethod
+    def _from_low_to_high(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:
+        if window is not None and not window[0] < window[1]:
+            raise ValueError("input should be [lowest, highest] sample, the first below the second")
+        return window
 
 
 class DatasetConfig(Section):

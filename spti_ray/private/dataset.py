@@ -140,7 +140,7 @@ def _load_folder(
             continue
         if table is None or label_column is None:
             label = first_folder(relative)
-        yield _record(index, label, group, unit, label_names, files[index], data.max_pixels)
+        yield _record(index, label, group, unit, label_names, files[index], data)
 
 
 def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, range]]:
@@ -168,7 +168,7 @@ def _load_zips(
         for position, member, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
             labels = zips.labels_of(member, outer)
             label = next((label for label in labels if label in known), labels[0])
-            yield _record(start + position, label, None, "record", label_names, encoded, data.max_pixels)
+            yield _record(start + position, label, None, "record", label_names, encoded, data)
 
 
 def _load_lmdbs(
@@ -184,7 +184,7 @@ def _load_lmdbs(
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
         label = first_folder(files[number].relative_to(root))
         for position, encoded in lmdbs.values(files[number], here, limit):
-            yield _record(start + position, label, None, "record", label_names, encoded, data.max_pixels)
+            yield _record(start + position, label, None, "record", label_names, encoded, data)
 
 
 def _load_tars(
@@ -209,7 +209,7 @@ def _load_tars(
                 continue
             label = field(sample, label_column) if label_column else None
             index = number * _RECORDS_PER_FILE + position
-            yield _record(index, label, group, unit, label_names, _image_of(sample, data), data.max_pixels)
+            yield _record(index, label, group, unit, label_names, _image_of(sample, data), data)
 
 
 def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
@@ -245,7 +245,7 @@ def _load_parquet(
                 continue
             label = tables.cell(batch, label_column, i) if label_column in there else in_path.get(label_column or "")
             encoded = tables.image(batch, data.image_column, i, files[number], data.follow_links)
-            yield _record(start + row, label, group, unit, label_names, encoded, data.max_pixels)
+            yield _record(start + row, label, group, unit, label_names, encoded, data)
 
 
 def _load_arrow(
@@ -266,7 +266,7 @@ def _load_arrow(
             label = tables.cell(batch, label_column, i)
             encoded = tables.image(batch, data.image_column, i, file, data.follow_links)
             index = number * _RECORDS_PER_FILE + row
-            yield _record(index, label, group, unit, label_names, encoded, data.max_pixels)
+            yield _record(index, label, group, unit, label_names, encoded, data)
 
 
 def _columns(
@@ -286,7 +286,7 @@ def _record(
     unit: Unit,
     label_names: tuple[str, ...],
     encoded: Encoded,
-    max_pixels: int,
+    data: DataConfig,
 ) -> Record:
     """`label` and `group` are in their canonical form; the record's label is the configured one with that form."""
     if label_names == (SINGLE_LABEL,):
@@ -298,10 +298,10 @@ def _record(
     if unit == "group" and group is None:
         return Record(index, label, None, None, MISSING_GROUP)
     if isinstance(encoded, Place):
-        encoded = read(encoded, largest(max_pixels))
+        encoded = read(encoded, largest(data.max_pixels))
     if isinstance(encoded, str):
         return Record(index, label, group, None, encoded)
     try:
-        return Record(index, label, group, decode(encoded, max_pixels))
+        return Record(index, label, group, decode(encoded, data.max_pixels, data.window))
     except Undecodable as error:
         return Record(index, label, group, None, error.reason)

@@ -19,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
+from spti_ray.private.depth import Window, deep_samples, to_8_bits
 from spti_ray.types import ImageArray
 
 Reason = Literal["empty file", "not an image", "too many pixels", "truncated or corrupt", "unsupported pixel format"]
@@ -35,8 +36,6 @@ _TURNS: dict[int, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_INTEGER_SCALES = (65535.0, 2.0**32 - 1)
-_FLOAT_SCALES = (1.0, 255.0, *_INTEGER_SCALES)
 _pillow_lock = threading.Lock()
 
 # Pillow's debug lines print TIFF tags and PNG chunks, which are private.
@@ -51,10 +50,11 @@ class Undecodable(ValueError):
         self.reason: Reason = reason
 
 
-def decode(data: bytes, max_pixels: int) -> ImageArray:
+def decode(data: bytes, max_pixels: int, window: Window | None = None) -> ImageArray:
     """Return the [H, W, 3] uint8 RGB pixels of an encoded image (the first frame of an animated one).
 
-    Transparency is composited on white, EXIF orientation is applied, deeper samples are scaled to 8 bits.
+    Transparency is composited on white, EXIF orientation is applied, deeper grey samples are scaled to 8 bits: from
+    `window`, a public setting, or else by the image itself (`depth`).
     Raises `Undecodable`, and nothing else, for bytes that are no usable image or hold more than `max_pixels`.
     """
     # The reason is raised outside of the `except` blocks, so that no Pillow exception hangs on it as context.
@@ -63,7 +63,7 @@ def decode(data: bytes, max_pixels: int) -> ImageArray:
         reason = "empty file"
     else:
         try:
-            return _decode(data, max_pixels)
+            return _decode(data, max_pixels, window)
         except Undecodable as error:
             reason = error.reason
         except (Image.DecompressionBombWarning, Image.DecompressionBombError, MemoryError):
@@ -73,7 +73,7 @@ def decode(data: bytes, max_pixels: int) -> ImageArray:
     raise Undecodable(reason)
 
 
-def _decode(data: bytes, max_pixels: int) -> ImageArray:
+def _decode(data: bytes, max_pixels: int, window: Window | None) -> ImageArray:
     if _webp_pixels(data) > max_pixels:
         raise Undecodable("too many pixels")
     with _strict_pillow(max_pixels):
@@ -87,7 +87,7 @@ def _decode(data: bytes, max_pixels: int) -> ImageArray:
             if image.width * image.height > max_pixels:
                 raise Undecodable("too many pixels")
             image.load()
-            rgb = _to_rgb(image)
+            rgb = _to_rgb(image, data, window)
             turn = _TURNS.get(_orientation(image))
             if turn is not None:
                 rgb = rgb.transpose(turn)
@@ -131,12 +131,12 @@ def _orientation(image: Image.Image) -> int:
         return 1
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode.startswith("I"):
-        return _grey(_rescale(np.asarray(image), _INTEGER_SCALES), image.info.get("transparency"), np.asarray(image))
-    if image.mode == "F":
-        return _grey(_rescale(np.asarray(image), _FLOAT_SCALES), None, np.asarray(image))
+def _to_rgb(image: Image.Image, data: bytes, window: Window | None) -> Image.Image:
+    samples_HW = deep_samples(image)
     try:
+        if samples_HW is not None:
+            grey_HW = to_8_bits(image, samples_HW, data, window)
+            return _grey(grey_HW, image.info.get("transparency"), samples_HW)
         if image.has_transparency_data:
             rgba = image.convert("RGBA")
             white = Image.new("RGBA", rgba.size, (255, 255, 255, 255))
@@ -144,16 +144,6 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGB")
     except ValueError:
         raise Undecodable("unsupported pixel format") from None
-
-
-def _rescale(samples_HW: npt.NDArray[Any], scales: tuple[float, ...]) -> ImageArray:
-    """Scale to 8 bits by the smallest full scale that holds the image's brightest sample; a clip would burn it out."""
-    values_HW = samples_HW.astype(np.float64)
-    top = float(values_HW.max())
-    if not np.isfinite(values_HW).all() or top > scales[-1]:
-        raise Undecodable("unsupported pixel format")
-    full = next(scale for scale in scales if top <= scale)
-    return np.rint(np.clip(values_HW, 0, full) * (255.0 / full)).astype(np.uint8)
 
 
 def _grey(grey_HW: ImageArray, transparency: Any, samples_HW: npt.NDArray[Any]) -> Image.Image:
