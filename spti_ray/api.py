@@ -14,7 +14,15 @@ from typing import Any
 
 from spti_ray.config import Config
 from spti_ray.config_identity import as_stored, changed_keys, config_sha256, resolved
-from spti_ray.config_load import check_settings, load_config, parse_config, with_ledger_in, with_overrides
+from spti_ray.config_load import (
+    ConfigError,
+    check_settings,
+    load_config,
+    parse_config,
+    with_ledger_in,
+    with_overrides,
+)
+from spti_ray.figures import at_least, release_epsilon
 from spti_ray.rundir import read_run
 
 _HASH = 12 * "?"
@@ -41,13 +49,20 @@ class Release:
         """The image files, in the order of the manifest where there is one."""
         rows = self.folder / "metadata.jsonl"
         if rows.is_file():
-            lines = rows.read_text(encoding="utf-8").splitlines()
-            return tuple(self.folder / json.loads(line)["file_name"] for line in lines)
+            # Lines end at "\n" alone: a text may hold other line separators.
+            lines = [line for line in rows.read_text(encoding="utf-8").split("\n") if line]
+            found = tuple(self.folder / json.loads(line)["file_name"] for line in lines)
+            if not all(path.resolve().is_relative_to(self.folder.resolve()) for path in found):
+                raise ConfigError(f"{rows}: names a file outside of the release; run spti verify")
+            return found
         return tuple(sorted(self.folder.rglob("*.png")))
 
     @cached_property
     def certificate(self) -> dict[str, Any] | None:
-        """privacy.json: epsilon, delta, mechanism, what the dataset has spent. None if there is none."""
+        """privacy.json: epsilon, delta, mechanism, what the dataset has spent. None if there is none.
+
+        Of a run that goes on from another its epsilon is that of both together, and `parts` has what each spent.
+        """
         path = self.folder / "privacy.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
@@ -59,7 +74,8 @@ class Release:
     def _repr_html_(self) -> str:
         """What a notebook shows: what is promised, and the first images."""
         if self.certificate:
-            said = f"epsilon {self.certificate['epsilon']:g}, delta {self.certificate['delta']:g}"
+            epsilon = at_least(release_epsilon(self.certificate), 6)
+            said = f"epsilon {epsilon}, delta {at_least(self.certificate['delta'], 6)}"
         else:
             said = f"NOT PRIVATE OR NOT CERTIFIED, do not share: {self.stays_inside or 'no certificate'}"
         data = (b64encode(path.read_bytes()).decode() for path in self.images[:_SHOWN])

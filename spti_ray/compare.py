@@ -11,13 +11,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
 from spti_ray.config.reading import parse_json
 from spti_ray.config_identity import flatten
 from spti_ray.config_load import ConfigError
+from spti_ray.figures import release_epsilon, release_replace_one_epsilon, rounded_up
 from spti_ray.public.cleaning import normal_form
-from spti_ray.public.release import MODELS_KEY
+from spti_ray.public.released_files import models_in, read_manifest
 from spti_ray.rundir import read_run
 
 INTERNAL = (
@@ -27,13 +26,14 @@ INTERNAL = (
 
 _FIGURES = (
     *("unit", "epsilon", "delta", "achieved_epsilon", "replace_one_epsilon", "attacker.advantage"),
-    *("origin.epsilon_together", "origin.runs"),
+    "origin.runs",
     *("mechanism.sigma", "mechanism.votes_per_record", "mechanism.generations", "mechanism.candidates"),
     *("mechanism.queries_charged", "mechanism.queries_planned", "mechanism.burned_slots", "dataset.id"),
     *("dataset.lifetime_epsilon", "dataset.lifetime_epsilon_spent", "noise.source", "run.id"),
     *("release.rerendering_of", "audits.passed"),
 )
-"""Fields of the certificate that are set side by side, where one of the two has them."""
+"""Fields of the certificate that are set side by side, where one of the two has them. epsilon, achieved_epsilon and
+replace_one_epsilon are those of the whole release, also by a certificate that has them elsewhere (format 2)."""
 
 _WIDTH = 44
 """Of a column. Longer values are cut; `--json` has all of them."""
@@ -86,7 +86,8 @@ class Comparison:
         none = [("none", "", "")]
         blocks = {
             "settings that differ": unknown if self.settings is None else self.settings or none,
-            "certificate": self.certificate or none,
+            "certificate": [(field, rounded_up(a, field), rounded_up(b, field)) for field, a, b in self.certificate]
+            or none,
             "release": self.release,
         }
         yield f"A  {self.names[0]}"
@@ -110,11 +111,11 @@ def compared(a: Path, b: Path) -> Comparison:
     """Set two runs, or releases, side by side. ConfigError, in one line, if one of the folders holds neither."""
     sides = _read(a), _read(b)
     one, two = sides
-    fields = [field for field in _FIGURES if any(_at(side.certificate, field) is not None for side in sides)]
+    fields = [field for field in _FIGURES if any(_of(side.certificate, field) is not None for side in sides)]
     return Comparison(
         names=(one.name, two.name),
         settings=_differing(one.settings, two.settings) if one.settings and two.settings else None,
-        certificate=[(field, _at(one.certificate, field), _at(two.certificate, field)) for field in fields],
+        certificate=[(field, _of(one.certificate, field), _of(two.certificate, field)) for field in fields],
         release=[
             ("images", one.num_images, two.num_images),
             ("texts", len(one.texts), len(two.texts)),
@@ -128,17 +129,13 @@ def compared(a: Path, b: Path) -> Comparison:
 
 def _read(folder: Path) -> _Side:
     release = folder / "release" if (folder / "release").is_dir() else folder
-    try:
-        table = pq.read_table(release / "manifest.parquet", columns=["text", "sha256"])
-    except (OSError, ValueError):
-        raise ConfigError(f"{folder}: holds no finished run and no release (no manifest.parquet)") from None
+    if not (release / "manifest.parquet").is_file():
+        raise ConfigError(f"{folder}: holds no finished run and no release (no manifest.parquet)")
+    table = read_manifest(release)
     run = read_run(folder) if (folder / "run.yaml").is_file() else {}
     certificate = release / "privacy.json"
     images = table["sha256"].to_pylist()
-    try:
-        models = parse_json((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
-    except ValueError:
-        raise ConfigError(f"{folder}: what manifest.parquet says of the models can't be read; restore it") from None
+    models = models_in(table)
     return _Side(
         name=str(folder),
         settings=flatten(run.get("config", {})),
@@ -196,6 +193,15 @@ def _figure(metric: Mapping[str, Any]) -> dict[str, Any]:
 def _differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     fields = sorted({*one, *two})
     return [(field, one.get(field), two.get(field)) for field in fields if one.get(field) != two.get(field)]
+
+
+def _of(certificate: Mapping[str, Any], field: str) -> Any:
+    """A figure of the release, whatever the certificate's format; None if it has none."""
+    if field not in certificate or not isinstance(certificate.get("origin"), Mapping):
+        return _at(certificate, field)
+    if field in ("epsilon", "achieved_epsilon"):
+        return release_epsilon(certificate)
+    return release_replace_one_epsilon(certificate) if field == "replace_one_epsilon" else certificate[field]
 
 
 def _at(document: Mapping[str, Any], field: str) -> Any:

@@ -16,6 +16,8 @@ from spti_ray.dp.history import history, looks, openings, registration, slots_of
 from spti_ray.dp.ledger import Ledger, note_evaluation
 from spti_ray.dp.spend import lifetime_spent
 from spti_ray.dp.storage import chains_at
+from spti_ray.dp.together import plan_of, together
+from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.files import write_atomic
 
 ANCHOR_FORMAT = "spti-ray ledger anchor 1"
@@ -64,14 +66,18 @@ def history_lines(chain: Chain) -> Iterator[str]:
     """One line per run, then the spend."""
     entries = chain.read().entries
     yield chain.location
+    # Of each run's own queries: what one that goes on from another released depends on both.
     yield f"{'run':<18}{'opened (UTC)':<21}{'epsilon':>8}{'delta':>9}{'sigma':>9}{'k':>3}  {'queries':<22}{'spent':>8}"
     for run in history(entries):
         queries = f"{run.queries_charged} of {run.queries_planned}" + (f", {run.burned} burned" if run.burned else "")
         marks = ["NOT PRIVATE: simulated noise"] if not run.private else []
+        if run.origin and (both := together(entries, run.run, plan_of(openings(entries, run.run)[0]))):
+            marks.append(f"goes on from {run.origin}: its release has epsilon {at_least(both.epsilon)}")
         marks += [f"looked at: {', '.join(run.evaluated_by)}"] if run.evaluated_by else []
         yield (
-            f"{run.run:<18}{run.first_opened[:19]:<21}{run.epsilon:>8.4g}{run.delta:>9.2g}{run.sigma:>9.4g}"
-            f"{run.votes_per_record:>3}  {queries:<22}{run.epsilon_spent:>8.4f}  {'; '.join(marks)}".rstrip()
+            f"{run.run:<18}{run.first_opened[:19]:<21}{at_least(run.epsilon):>8}{at_least(run.delta, 2):>9}"
+            f"{run.sigma:>9.4g}{run.votes_per_record:>3}  {queries:<22}{decimals_at_least(run.epsilon_spent):>8}  "
+            f"{'; '.join(marks)}".rstrip()
         )
     for look in looks(entries):
         yield f"{look.run:<18}charged nothing, not released  {look.metric}"
@@ -144,7 +150,7 @@ def spend_line(entries: list[Entry]) -> str:
         return "spent: nothing (no dataset is registered)"
     runs = [run for run in history(entries) if run.queries_charged]
     limit = f"of {registered.lifetime_epsilon:g}" if registered.lifetime_epsilon else "(no lifetime budget)"
-    spent = f"epsilon {lifetime_spent(entries):.4f} {limit} at delta {registered.delta:g}"
+    spent = f"epsilon {decimals_at_least(lifetime_spent(entries))} {limit} at delta {at_least(registered.delta, 6)}"
     queries, burned = sum(run.queries_charged for run in runs), sum(run.burned for run in runs)
     return (
         f"spent: {spent}, {queries} queries, {burned} of them burned, by {len(runs)} run(s) on dataset "

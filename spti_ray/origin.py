@@ -25,6 +25,7 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.errors import RunDamaged
 from spti_ray.files import sha256_of
 from spti_ray.public.release import MODELS_KEY, Models
+from spti_ray.public.released_files import read_certificate, read_manifest
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.selection import Selected
 from spti_ray.rundir import GenerationStore, RunDir, read_run
@@ -40,6 +41,7 @@ _NOT_OF_CANDIDATES = (
 )
 """Settings that change nothing about how a candidate is rendered and embedded."""
 
+_MAY_BE_NULL = {"parent_id"}
 _IMAGE_COLUMNS = ["file", "sha256", "text", "label", "generation", "candidate_id", "parent_id", "variant", "seed"]
 
 
@@ -199,12 +201,9 @@ class Origin:
         entries = ledger.entries()
         if not openings(entries, self.run_id):
             raise ConfigError(f"{ledger.location} does not know run {self.run_id}; {self.config.ledger.if_missing}")
-        path = self._run.release / "privacy.json"
-        try:
-            audits = parse_json(path.read_text(encoding="utf-8")).get("audits") if path.is_file() else None
-        except (ValueError, AttributeError):
-            raise ConfigError(f"{path}: is no certificate; restore the run's folder") from None
+        audits = (read_certificate(self._run.release) or {}).get("audits")
         return certificate(entries, self.run_id, audits if isinstance(audits, dict) else None)
 
     def _image_rows(self) -> list[dict[str, Any]]:
-        return pq.read_table(self._run.release / "manifest.parquet", columns=_IMAGE_COLUMNS).to_pylist()
+        known = [name for name in _IMAGE_COLUMNS if name not in _MAY_BE_NULL]
+        return read_manifest(self._run.release, known).select(_IMAGE_COLUMNS).to_pylist()

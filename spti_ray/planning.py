@@ -13,7 +13,9 @@ from spti_ray.config_load import ConfigError
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
+from spti_ray.dp.together import together_with
 from spti_ray.endpoints import is_sent_in_clear
+from spti_ray.figures import at_least, decimals_at_least, percent_at_least
 from spti_ray.files import is_url
 from spti_ray.hints import check_new, hints
 from spti_ray.job_paths import check_places
@@ -189,6 +191,15 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         "private_records_for_signal": round(WORKABLE_SIGNAL * candidates * noise.sigma / noise.votes_per_record),
     }
     where = config.ledger.location
+    if config.origin:
+        summary["goes_on_from"] = config.origin.run
+        both = None
+        if not is_url(where):
+            both = together_with(Ledger(where, config.dataset.id).entries(), config.origin.run, noise)
+        if both:
+            summary["release_epsilon"] = both.epsilon
+            summary["release_replace_one_epsilon"] = both.replace_one_epsilon
+            summary["release_attacker_advantage"] = both.advantage
     forecast = None if is_url(where) else Ledger(where, config.dataset.id).forecast(noise)
     if forecast:
         summary["lifetime_epsilon"] = forecast.budget
@@ -213,11 +224,15 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         return _finetune_lines(summary)
     if "sigma" not in summary:
         return _unprotected_lines(summary)
+    advantage = summary.get("release_attacker_advantage", summary["attacker_advantage"])
+    own = " by its own queries alone" if "goes_on_from" in summary else ""
     lines = [
-        f"privacy     epsilon {summary['epsilon']:g} at delta {summary['delta']:g} per {summary['unit']} "
-        f"(certified {summary['achieved_epsilon']:.4f}; replace-one {summary['replace_one_epsilon']:.4f})",
-        f"attacker    at most {100 * summary['attacker_advantage']:.1f} % advantage in telling whether one "
-        f"{summary['unit']} was used",
+        *_release_lines(summary),
+        f"privacy     epsilon {at_least(summary['epsilon'], 6)} at delta {at_least(summary['delta'], 6)} per "
+        f"{summary['unit']}{own} (certified {decimals_at_least(summary['achieved_epsilon'])}; replace-one "
+        f"{decimals_at_least(summary['replace_one_epsilon'])})",
+        f"attacker    at most {percent_at_least(advantage)} % advantage in telling whether one {summary['unit']} was "
+        "used",
         f"noise       discrete Gaussian, sigma {summary['sigma']:.4f} votes, {summary['generations']} generations"
         + (f" and {summary['spare_slots']} spare slots" if summary["spare_slots"] else "")
         + f", {summary['votes_per_record']} vote(s) per {summary['unit']}",
@@ -240,14 +255,31 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     line = f"lifetime epsilon {budget:g}" if budget else "no lifetime budget set (dataset.lifetime_epsilon)"
     if "lifetime_epsilon_spent" in summary:
         line += (
-            f"; {summary['lifetime_epsilon_spent']:.4g} spent so far, {summary['lifetime_epsilon_after']:.4g} after "
-            f"this run, at delta {summary['lifetime_delta']:g}"
+            f"; {at_least(summary['lifetime_epsilon_spent'])} spent so far, "
+            f"{at_least(summary['lifetime_epsilon_after'])} after this run, at delta "
+            f"{at_least(summary['lifetime_delta'], 6)}"
         )
     lines += [f"dataset     {summary['dataset']}: {line}", f"ledger      {summary['ledger']}"]
     lines += _outside_lines(summary)
     if summary.get("affordable"):
         lines.append(f"REFUSED     the budget does not cover this run; the most that fits: {summary['affordable']}")
     return lines
+
+
+def _release_lines(summary: dict[str, Any]) -> list[str]:
+    """What holds for the release of a run that goes on from another one; nothing for any other run."""
+    if "goes_on_from" not in summary:
+        return []
+    head = f"release     goes on from run {summary['goes_on_from']}: "
+    if "release_epsilon" not in summary:
+        return [f"{head}its epsilon is that of both together, which the ledger tells when the run starts"]
+    epsilon, replace_one = (
+        decimals_at_least(summary[f"release_{name}"]) for name in ("epsilon", "replace_one_epsilon")
+    )
+    return [
+        f"{head}epsilon {epsilon} at delta {at_least(summary['delta'], 6)} of all runs together that it depends on "
+        f"(replace-one {replace_one})"
+    ]
 
 
 def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
@@ -281,8 +313,8 @@ def _dataset_lines(summary: dict[str, Any]) -> list[str]:
 
 def _finetune_lines(summary: dict[str, Any]) -> list[str]:
     privacy = (
-        f"NOT CERTIFIED: epsilon {summary['epsilon']:g} at delta {summary['delta']:g} per {summary['unit']} "
-        f"({summary['achieved_epsilon']:.4f} in exact arithmetic)"
+        f"NOT CERTIFIED: epsilon {at_least(summary['epsilon'], 6)} at delta {at_least(summary['delta'], 6)} per "
+        f"{summary['unit']} ({decimals_at_least(summary['achieved_epsilon'])} in exact arithmetic)"
         if "epsilon" in summary
         else f"NOT PRIVATE: {summary['not_private']}"
     )

@@ -15,6 +15,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from spti_ray.figures import at_least, decimals_at_least
+
 _PLAIN_EVERY_S = 10.0
 _WIDE = 128
 """Columns from which on the live line says all of it in words."""
@@ -54,7 +56,7 @@ class Progress:
         self._show(force=True)
 
     def spent(self, epsilon: float, of: float) -> None:
-        """The odometer: what the run's charged queries cost so far, of what it was planned for."""
+        """The odometer: what the charged queries that the release depends on cost so far, of what was planned."""
         self._epsilon = (epsilon, of)
         self._show()
 
@@ -96,7 +98,9 @@ class Progress:
 
     def _figures(self) -> str:
         total = max(self.done, self._total)
-        spent = ", epsilon {:.3f} of {:g} spent".format(*self._epsilon) if self._epsilon else ""
+        spent = ""
+        if self._epsilon:
+            spent = f", epsilon {decimals_at_least(self._epsilon[0], 3)} of {at_least(self._epsilon[1], 6)} spent"
         return f"{self.done}/{total} texts and images, {self.rate:.1f}/s, ETA {self._left()}{spent}"
 
     def _line(self) -> Table:
@@ -113,7 +117,7 @@ class Progress:
         return grid
 
     def _short_figures(self) -> str:
-        spent = " ε {:.2f}/{:g}".format(*self._epsilon) if self._epsilon else ""
+        spent = f" ε {decimals_at_least(self._epsilon[0], 2)}/{at_least(self._epsilon[1], 6)}" if self._epsilon else ""
         return f"{self.done}/{max(self.done, self._total)} {self.rate:.1f}/s ETA {self._left()}{spent}"
 
     def _show(self, force: bool = False) -> None:

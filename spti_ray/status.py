@@ -9,7 +9,9 @@ from typing import Any
 from spti_ray.config_load import parse_config
 from spti_ray.dp.history import openings
 from spti_ray.dp.ledger import Ledger
-from spti_ray.dp.spend import Spend, spend_of
+from spti_ray.dp.spend import spend_of
+from spti_ray.dp.together import plan_of, together
+from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.rundir import RunDir, read_run
 
 
@@ -39,6 +41,8 @@ class Status:
     """Whether that knows the run: not if it was never opened, or if the ledger is elsewhere."""
     steps_begun: int = 0
     """Of a fine-tuning, those that a crash lost included."""
+    release_epsilon: float | None = None
+    """Of a run that goes on from another: of all planned queries of both, on which its release depends."""
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -67,9 +71,14 @@ class Status:
                 "nothing is charged: no private data are used, or the run is not private or has no certificate",
             ]
         spent = [
-            f"epsilon {self.epsilon_spent:.4f} of {self.epsilon:g} spent; "
-            f"by all runs on its dataset {self.lifetime_epsilon_spent:.4f} of {budget}",
+            f"epsilon {decimals_at_least(self.epsilon_spent)} of {at_least(self.epsilon, 6)} spent"
+            + ("" if self.release_epsilon is None else " by its own queries, a part")
+            + f"; by all runs on its dataset {decimals_at_least(self.lifetime_epsilon_spent)} of {budget}"
         ]
+        if self.release_epsilon is not None:
+            spent.append(
+                f"its release has epsilon {at_least(self.release_epsilon, 6)}, of all runs together that it depends on"
+            )
         if not self.in_ledger:
             spent = [f"{self.ledger} does not know this run: it was not opened yet, or its ledger is not there"]
         return [
@@ -86,7 +95,10 @@ def status_of(directory: Path) -> Status:
     config = parse_config(known["config"])
     run = RunDir(directory, str(known["run"]), config)
     ledger = Ledger(config.ledger.location, config.dataset.id)
-    spend = _spend(ledger, run.run_id)
+    entries = ledger.entries()
+    opened = openings(entries, run.run_id)
+    spend = spend_of(entries, run.run_id) if opened else None
+    both = together(entries, run.run_id, plan_of(opened[0])) if opened else None
     return Status(
         title=config.title,
         run=run.run_id,
@@ -105,10 +117,5 @@ def status_of(directory: Path) -> Status:
         rerendering_of=config.certified_run("") or None,
         ledger=ledger.location if config.uses_private_data else None,
         in_ledger=spend is not None,
+        release_epsilon=both.epsilon if both else None,
     )
-
-
-def _spend(ledger: Ledger, run: str) -> Spend | None:
-    """None if the ledger knows nothing of the run: it was refused, or stopped, before it was opened."""
-    entries = ledger.entries()
-    return spend_of(entries, run) if openings(entries, run) else None

@@ -7,29 +7,40 @@ images nor any model.
 
 from __future__ import annotations
 
-import json
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow.parquet as pq
-
+from spti_ray.config.reading import parse_json
 from spti_ray.config_load import parse_config
 from spti_ray.dp import artifact
+from spti_ray.dp.accounting import ACCOUNTANT
 from spti_ray.dp.build import code_version
 from spti_ray.dp.certificate import FORMAT, WORDS, certificate
+from spti_ray.dp.certificate_2 import FORMAT_2, certificate_2
 from spti_ray.dp.chain import Chain, LedgerError
-from spti_ray.dp.entries import Entry
+from spti_ray.dp.entries import Entry, Opened
 from spti_ray.dp.history import registration, slots_of
 from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.files import sha256_of
 from spti_ray.public.release import facts
+from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.rundir import read_run
+
+_DATASET_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+"""As `dataset.id`; it becomes the name of a file."""
 
 _TOLERANCE = 1e-6
 """Relative. Other versions of the accountants' libraries may differ in the last digits."""
+
+_FIRST_OF_FORMAT = 2
+"""The accountant whose figures format 3 began with."""
+
+_DEEPEST = 50
+"""A certificate has five levels."""
 
 _ELSEWHERE = {"release", "audits"}
 """Top fields that are not a function of the ledger, and have checks of their own."""
@@ -60,8 +71,7 @@ def verify_release(release: Path, chain: Chain) -> Iterator[Check]:
         "ledger", True, f"{chain.location}: {len(entries)} entries up to the certificate's head, all hashes hold"
     )
     run = str(_at(document, "run.id"))
-    audits = document.get("audits")
-    expected = certificate(entries, run, audits if isinstance(audits, Mapping) else None)
+    expected = _made_again(document, entries, run)
     if expected is None:
         yield Check("noise", False, "an attempt of this run simulated its noise: there is no guarantee")
         return
@@ -76,8 +86,12 @@ def release_and_chain(directory: Path, ledger: str | None) -> tuple[Path, Chain]
 
     NotVerified if one of them can't be found.
     """
+    if not directory.is_dir():
+        raise NotVerified(f"{directory}: no such folder")
     release = directory / "release" if (directory / "release").is_dir() else directory
     dataset = str(_at(read_certificate(release), "dataset.id"))
+    if not re.fullmatch(_DATASET_ID, dataset):
+        raise NotVerified(f"{release / 'privacy.json'}: its dataset.id is none")
     missing = "name it with --ledger"
     if ledger is None:
         if not (directory / "run.yaml").is_file():
@@ -98,14 +112,30 @@ def read_certificate(release: Path) -> dict[str, Any]:
     """The release's privacy.json. NotVerified if there is none that this version can check."""
     path = release / "privacy.json"
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise NotVerified(f"{path}: there is no certificate, so nothing is guaranteed for this release") from None
     except (OSError, ValueError):
         raise NotVerified(f"{path}: can't be read as JSON") from None
-    if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise NotVerified(f"{path}: not a certificate of the format that this version checks ({FORMAT})")
+    if isinstance(document, dict) and _depth(document) > _DEEPEST:
+        raise NotVerified(f"{path}: nested more deeply than any certificate")
+    if not isinstance(document, dict) or document.get("format") not in (FORMAT, FORMAT_2):
+        raise NotVerified(f"{path}: not a certificate of a format that this version checks ({FORMAT_2}, {FORMAT})")
     return document
+
+
+def _made_again(document: Mapping[str, Any], entries: Sequence[Entry], run: str) -> dict[str, Any] | None:
+    """The certificate as the build that wrote it would have: of its format, with the figures of its accountant."""
+    told = document.get("audits")
+    audits = told if isinstance(told, Mapping) else None
+    # A ledger that a later build has written to is not one of which an earlier one made a certificate.
+    newest = max((entry.event.accountant for entry in entries if isinstance(entry.event, Opened)), default=1)
+    if document["format"] == FORMAT_2 and newest == 1:
+        return certificate_2(entries, run, audits)
+    named = document.get("accountant")
+    if isinstance(named, int) and max(_FIRST_OF_FORMAT, newest) <= named <= ACCOUNTANT:
+        return certificate(entries, run, audits, named)
+    return certificate(entries, run, audits)
 
 
 def _entries_until(chain: Chain, head: str) -> list[Entry]:
@@ -148,7 +178,9 @@ def _check_audits(document: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("audits", isinstance(audits, str), "none were run for this release")
         return
     passed, build = audits.get("passed") is True, audits.get("build")
-    same = build in (document.get("noise") or {}).get("builds", [])
+    noise = document.get("noise")
+    builds = noise.get("builds") if isinstance(noise, Mapping) else None
+    same = isinstance(builds, list) and build in builds
     yield Check("audits", passed, "passed" if passed else "an audit found a fault: do not rely on this release")
     # Not a proof: results are what the auditor's machine said. Running them again is the check.
     yield Check(
@@ -158,9 +190,14 @@ def _check_audits(document: Mapping[str, Any]) -> Iterator[Check]:
 
 def _check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
     named = document.get("release")
-    found = facts(release) if (release / "manifest.parquet").is_file() else None
-    if not isinstance(named, Mapping) or found is None:
-        yield Check("release", False, "the certificate names no manifest, or there is none")
+    if not isinstance(named, Mapping):
+        yield Check("release", False, "the certificate names no manifest")
+        return
+    try:
+        rows = read_manifest(release).select(["file", "sha256", "text", "label"]).to_pylist()
+        found = facts(release)
+    except ManifestDamaged as error:
+        yield Check("release", False, str(error))
         return
     for field in sorted({*named, *found}):
         equal = named.get(field) == found.get(field)
@@ -170,17 +207,53 @@ def _check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
     if of := found.get("rerendering_of"):
         run = str(_at(document, "run.id"))
         yield Check("run.id of a re-rendering", of == run, f"the manifest says the texts are those of run {of}")
-    rows = pq.read_table(release / "manifest.parquet", columns=["file", "sha256"]).to_pylist()
-    wrong: list[str] = []
-    for row in rows:
-        file = release / row["file"]
-        if not file.is_file() or sha256_of(file) != row["sha256"]:
-            wrong.append(row["file"])
-    extra = sorted({f"images/{path.name}" for path in (release / "images").iterdir()} - {row["file"] for row in rows})
+    wrong = [row["file"] for row in rows if _hash_of(release / row["file"]) != row["sha256"]]
+    images = release / "images"
+    there = {f"images/{path.name}" for path in images.iterdir()} if images.is_dir() else set[str]()
+    extra = sorted(there - {row["file"] for row in rows})
     detail = f"{len(rows)} images as named by the manifest"
     if wrong or extra:
         detail = f"altered or missing: {wrong[:3]}, not in the manifest: {extra[:3]}"
     yield Check("release.images on disk", not wrong and not extra, detail)
+    yield from _check_metadata(release / "metadata.jsonl", rows)
+
+
+def _check_metadata(path: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
+    """What loaders read beside the images says what the manifest says, which the certificate names by its hash."""
+    if not path.is_file():
+        return
+    known = {row["file"]: (row["text"], row["label"]) for row in rows}
+    wrong = 0
+    try:
+        lines = path.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        yield Check("release.metadata.jsonl", False, "can't be read")
+        return
+    for line in lines:
+        if line.strip():
+            row = _row_of(line)
+            said = known.pop(str(row.get("file_name")), None)
+            wrong += said is None or said != (row.get("text"), row.get("label"))
+    holds = not wrong and not known
+    detail = f"{wrong} line(s) that are none of an image of the manifest, {len(known)} image(s) without a line"
+    yield Check("release.metadata.jsonl", holds, "says what the manifest says" if holds else detail)
+
+
+def _row_of(line: str) -> Mapping[str, Any]:
+    """Empty for what is no JSON object."""
+    try:
+        row = parse_json(line)
+    except ValueError:
+        return {}
+    return row if isinstance(row, Mapping) else {}
+
+
+def _hash_of(file: Path) -> str | None:
+    """None for what is no file that can be read."""
+    try:
+        return sha256_of(file) if file.is_file() else None
+    except OSError:
+        return None
 
 
 def _check_histograms(folder: Path, entries: Sequence[Entry], run: str) -> Iterator[Check]:
@@ -215,7 +288,10 @@ def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
 def _same(theirs: Any, ours: Any) -> bool:
     if isinstance(theirs, bool) or isinstance(ours, bool) or type(theirs) not in (int, float):
         return type(theirs) is type(ours) and theirs == ours
-    return type(ours) in (int, float) and math.isclose(theirs, ours, rel_tol=_TOLERANCE)
+    try:
+        return type(ours) in (int, float) and math.isclose(theirs, ours, rel_tol=_TOLERANCE)
+    except OverflowError:  # a whole number that no float holds
+        return False
 
 
 def _at(document: Mapping[str, Any], field: str) -> Any:
@@ -225,6 +301,17 @@ def _at(document: Mapping[str, Any], field: str) -> Any:
     if value is None:
         raise NotVerified(f"privacy.json has no field {field}")
     return value
+
+
+def _depth(value: Any) -> int:
+    """Of nested objects and lists; by a list of its own, since recursion is what is to be avoided."""
+    deepest, todo = 0, [(value, 1)]
+    while todo:
+        item, depth = todo.pop()
+        deepest = max(deepest, depth)
+        parts = item.values() if isinstance(item, dict) else item if isinstance(item, list) else ()
+        todo += [(part, depth + 1) for part in parts]
+    return deepest
 
 
 def _shown(value: Any) -> str:

@@ -12,7 +12,8 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "spti_ray"
 
 BASE = {
-    "types", "config", "config_identity", "endpoints", "errors", "files", "ledger_location", "places", "urls",
+    "types", "config", "config_identity", "endpoints", "errors", "figures", "files", "ledger_location", "places",
+    "urls",
 }  # fmt: skip
 """May be imported by all, and import nothing but one another."""
 

@@ -307,7 +307,8 @@ class _Run:
     def charged(self, spend: Spend | None) -> None:
         """Watcher of the evolution loop: the odometer, where there is one."""
         if spend is not None:
-            self._progress.spent(spend.epsilon, self._config.privacy.epsilon)
+            assert isinstance(self._gate, Gate)
+            self._progress.spent(*self._gate.odometer())
             self._metrics.spent(spend.epsilon)
 
 

@@ -8,6 +8,7 @@ from spti_ray.config import Config
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
+from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.hints import hints
 from spti_ray.planning import engines_outside, sgd_plan
 from spti_ray.public.written import Written
@@ -21,11 +22,20 @@ def hello(
     """What is promised, or that nothing is; and `warning`, about the data."""
     what = "images" if config.are_images else "texts"
     if isinstance(gate, Gate):
-        noise, privacy = gate.plan, config.privacy
+        noise, unit, both = gate.plan, config.privacy.unit, gate.together()
+        delta = f"delta {at_least(noise.delta, 6)} per {unit}"
+        held = f"epsilon {at_least(gate.odometer()[1], 6)}, {delta}"
+        if both:
+            held += (
+                f", of the {len(both.runs) + 1} runs together that the release depends on (this one goes on from "
+                f"{both.runs[0]}; of its own queries epsilon {at_least(noise.epsilon, 6)})"
+            )
         yield (
-            f"{config.title}: epsilon {privacy.epsilon:g}, delta {privacy.delta:g} per {privacy.unit}; "
+            f"{config.title}: {held}; "
             f"{noise.generations} generations of {config.evolution.candidates} {what}, sigma {noise.sigma:.3f}"
         )
+        if gate.note:
+            yield gate.note
     elif config.rerenders:
         yield (
             f"{config.title}: a re-rendering of run {config.certified_run('')}: {config.release.images} images. "
@@ -39,7 +49,7 @@ def hello(
         sgd = sgd_plan(config)
         assert sgd is not None
         yield (
-            f"{config.title}: NOT CERTIFIED: DP-SGD at epsilon {sgd.epsilon:g}, delta {sgd.delta:g} per "
+            f"{config.title}: NOT CERTIFIED: DP-SGD at epsilon {at_least(sgd.epsilon, 6)}, delta {sgd.delta:g} per "
             f"{config.privacy.unit}; {sgd.steps} steps, noise multiplier {sgd.noise_multiplier:.3f}. No release; "
             f"recorded in {ledger}"
         )
@@ -48,10 +58,7 @@ def hello(
     if config.uses_private_data:
         yield f"ledger: {ledger}"
     if config.origin and not config.rerenders:
-        yield (
-            f"goes on from run {config.origin.run} at generation {config.origin.generation}, with a charge of its own; "
-            "what holds for both together is in the certificate"
-        )
+        yield f"goes on from run {config.origin.run} at generation {config.origin.generation}, with a charge of its own"
     for engine in engines_outside(config):
         yield f"private images are sent outside the cluster, to the {engine} (privacy.trusted_endpoints)"
     if warning:
@@ -76,10 +83,12 @@ def goodbye(
         yield f"writer, over all attempts: {timings.tokens_in_all} output tokens{dollars}"
     yield f"wall {timings.wall_s:.0f} s, peak memory {timings.peak_memory_bytes / 2**30:.2f} GiB"
     if isinstance(gate, Gate):
-        spent = gate.spent()
+        spent, both = gate.spent(), gate.together()
+        ours = "" if both is None else f" by the {len(both.runs) + 1} runs that the release depends on"
         yield (
-            f"spent epsilon {spent.epsilon:.4f} at delta {gate.plan.delta:g}, dataset {spent.dataset} "
-            f"{spent.lifetime_epsilon:.4f} of {_budget(spent)}; see {run.release / 'privacy.json'}"
+            f"spent epsilon {decimals_at_least(gate.odometer()[0])} at delta {at_least(gate.plan.delta, 6)}{ours}, "
+            f"dataset {spent.dataset} {decimals_at_least(spent.lifetime_epsilon)} of {_budget(spent)}; "
+            f"see {run.release / 'privacy.json'}"
         )
         yield f"prove it: spti verify {run.path}   audit this build: spti audit {run.path}"
     if config.rerenders and (run.release / "privacy.json").is_file():

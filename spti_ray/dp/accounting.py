@@ -3,8 +3,12 @@
 One query (a generation's histogram) with k votes per record is, coordinate by coordinate, at most k adaptively
 composed discrete Gaussian mechanisms of sensitivity 1: adding or removing a record changes k distinct counts by 1.
 T queries compose k*T of them. All figures are upper bounds from privacy loss distributions (dp-accounting, with
-connect-the-dots discretisation: Doroshenko et al. 2022, arXiv 2207.04380); nothing is rounded towards less privacy.
+connect-the-dots discretisation: Doroshenko et al. 2022, arXiv 2207.04380), raised to what `exact` finds without a
+transform wherever the library's rounding errors make its figure too small. Nothing is rounded towards less privacy.
 For all runs on a dataset see `lifetime`.
+
+Figures have a version, `ACCOUNTANT`, which ledger and certificates name, so that what an earlier one certified can be
+computed again as it did.
 """
 
 from __future__ import annotations
@@ -14,6 +18,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Protocol, cast
+
+from spti_ray.dp.exact import exact_delta, exact_epsilon
+
+ACCOUNTANT = 2
+"""Version of all figures. 1: dp-accounting's alone. 2: never below what `exact` computes without a transform."""
+
+SMALLEST_DELTA = 1e-14
+"""What a dataset may be registered with: the library takes 1e-15 of every composition for a certain loss."""
 
 RAISE = 1.001
 """Calibration raises sigma in steps of 0.1 %."""
@@ -114,9 +126,15 @@ def calibrate(epsilon: float, delta: float, votes_per_record: int, generations: 
 
 
 def plan_at(
-    sigma: float, epsilon: float, delta: float, votes_per_record: int, generations: int, spare_slots: int
+    sigma: float,
+    epsilon: float,
+    delta: float,
+    votes_per_record: int,
+    generations: int,
+    spare_slots: int,
+    accountant: int = ACCOUNTANT,
 ) -> NoisePlan:
-    """The plan of a run whose sigma is given, such as one that a ledger tells of, with what the accountant certifies.
+    """The plan of a run whose sigma is given, such as one that a ledger tells of, with what `accountant` certifies.
 
     `epsilon` is what was asked for, and is only repeated; `achieved_epsilon` says whether sigma keeps it.
     """
@@ -125,12 +143,12 @@ def plan_at(
         sigma=sigma,
         epsilon=epsilon,
         delta=delta,
-        achieved_epsilon=_epsilon(((sigma, count),), delta),
-        replace_one_epsilon=_epsilon(((sigma, 2 * count),), delta),
+        achieved_epsilon=_epsilon(((sigma, count),), delta, accountant),
+        replace_one_epsilon=_epsilon(((sigma, 2 * count),), delta, accountant),
         votes_per_record=votes_per_record,
         generations=generations,
         spare_slots=spare_slots,
-        attacker_advantage=advantage(((sigma, count),)),
+        attacker_advantage=advantage(((sigma, count),), accountant),
     )
 
 
@@ -150,7 +168,23 @@ def _fewest(certifies: Callable[[int], bool]) -> int | None:
     return passed
 
 
-def pld_epsilon(terms: Sequence[tuple[float, int]], delta: float) -> float:
+def check_registrable(lifetime_epsilon: float | None, delta: float) -> None:
+    """ValueError, in one line, for a lifetime budget under which no run could ever be planned."""
+    if not SMALLEST_DELTA <= delta < 0.5:
+        raise ValueError(f"delta must be in [{SMALLEST_DELTA:g}, 0.5), which is what can be certified, not {delta:g}")
+    if lifetime_epsilon is None:
+        return
+    if not math.isfinite(lifetime_epsilon):
+        raise ValueError("lifetime epsilon must be a number; leave it out for no limit")
+    least = exact_epsilon(_MAX_SIGMA, 1, delta)
+    if lifetime_epsilon < least:
+        raise ValueError(
+            f"a lifetime epsilon of {lifetime_epsilon:g} at delta {delta:g} is out of reach: a single query with the "
+            f"most noise that can be planned costs {least:.3g}"
+        )
+
+
+def pld_epsilon(terms: Sequence[tuple[float, int]], delta: float, accountant: int = ACCOUNTANT) -> float:
     """Certified epsilon at `delta` of composed discrete Gaussians: (sigma, count) means `count` of sensitivity 1.
 
     A query with k votes per record counts k times; no terms cost nothing. ValueError when `delta` is below what the
@@ -162,7 +196,7 @@ def pld_epsilon(terms: Sequence[tuple[float, int]], delta: float) -> float:
     merged = tuple(sorted((sigma, count) for sigma, count in counts.items() if count))
     if not merged:
         return 0.0
-    epsilon = _epsilon(merged, delta)
+    epsilon = _epsilon(merged, delta, accountant)
     if not math.isfinite(epsilon):
         raise ValueError(f"delta {delta} is too small for the privacy accountant: use a larger delta")
     return epsilon
@@ -182,14 +216,46 @@ _Terms = tuple[tuple[float, int], ...]
 
 
 @lru_cache(maxsize=4096)
-def _epsilon(terms: _Terms, delta: float) -> float:
-    return float(_pld(terms).get_epsilon_for_delta(delta)) if _in_reach(terms) else zcdp_epsilon(_rho(terms), delta)
+def _epsilon(terms: _Terms, delta: float, accountant: int = ACCOUNTANT) -> float:
+    """Infinite where `delta` is below what the accountant resolves."""
+    if not _in_reach(terms):
+        return zcdp_epsilon(_rho(terms), delta)
+    if accountant > 1 and len(terms) > 1:
+        count = sum(count for _, count in terms)
+        return min(epsilon_less_errors(_pld(terms), count, delta), zcdp_epsilon(_rho(terms), delta))
+    found = float(_pld(terms).get_epsilon_for_delta(delta))
+    if accountant == 1 or not math.isfinite(found):
+        return found
+    sigma, count = next(iter(terms))
+    return max(found, exact_epsilon(sigma, count, delta)) if delta >= SMALLEST_DELTA / 10 else math.inf
 
 
-def advantage(terms: _Terms) -> float:
+def advantage(terms: _Terms, accountant: int = ACCOUNTANT) -> float:
     """Upper bound on the total variation distance: the delta at epsilon 0, or the bound of Bretagnolle and Huber."""
-    exact = _in_reach(terms)
-    return min(1.0, float(_pld(terms).get_delta_for_epsilon(0.0)) if exact else math.sqrt(-math.expm1(-_rho(terms))))
+    if not _in_reach(terms):
+        return min(1.0, math.sqrt(-math.expm1(-_rho(terms))))
+    found = float(_pld(terms).get_delta_for_epsilon(0.0))
+    if accountant > 1 and len(terms) == 1:
+        sigma, count = next(iter(terms))
+        found = max(found, exact_delta(sigma, count, 0.0))
+    return min(1.0, found)
+
+
+def epsilon_less_errors(composed: Any, count: int, delta: float) -> float:
+    """Epsilon of a library's distribution that `count` transformed ones were composed to, less what they may err by.
+
+    A transform of N values errs by at most 6 u log2(N) of their Euclidean norm (u = 2^-53; Higham 2002, theorem 24.2),
+    its n-th power n times as much, and a sum of N errors sqrt(N) times that. The values are differences of numbers
+    known to u, each of which errs by up to 3 u of the mass above it: 3 u N / 2 for a distribution about the middle of
+    its cells. Infinite where that is all of `delta`.
+    """
+
+    def one_way(part: Any) -> float:
+        cells = int(part.size)
+        rest = delta - count * 2.0**-53 * (6 * math.sqrt(cells) * math.log2(cells + 1) + 1.5 * cells)
+        return float(part.get_epsilon_for_delta(rest)) if rest > 0 else math.inf
+
+    return max(one_way(composed._pmf_remove), one_way(composed._pmf_add))
 
 
 def _in_reach(terms: _Terms) -> bool:

@@ -9,7 +9,9 @@ from spti_ray.dp.accounting import NoisePlan
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import charges, registered_in, slots_of
+from spti_ray.dp.kept import tolerance
 from spti_ray.dp.lifetime import largest_that_fits, lifetime_epsilon
+from spti_ray.figures import at_least
 
 
 class BudgetRefused(LedgerError):
@@ -41,27 +43,30 @@ def check_rest_of_run(entries: Sequence[Entry], run: str, plan: NoisePlan) -> No
     """BudgetRefused, with the largest settings that would fit, if what is left of the run's plan can't be paid."""
     registered, used = registered_in(entries), len(slots_of(entries, run))
     left, budget = max(0, plan.slots - used), registered.lifetime_epsilon
-    if budget is None or not left or (after := epsilon_with(entries, plan, left)) <= budget:
+    if budget is None or not left:
+        return
+    if (after := epsilon_with(entries, plan, left)) <= budget + tolerance(entries, run):
         return
     told = (
         f"dataset {registered.dataset!r}: lifetime epsilon {budget:g} (delta {registered.delta:g}), of which "
-        f"{epsilon_with(entries, plan, 0):.4g} is spent, does not cover "
+        f"{at_least(epsilon_with(entries, plan, 0))} is spent, does not cover "
     )
     if used:
         raise BudgetRefused(f"{told}the {left} queries that run {run!r} has left: other runs spent in between")
     raise BudgetRefused(
-        f"{told}this run, which would make it {after:.4g}; the most that fits: {_affordable(entries, plan)}"
+        f"{told}this run, which would make it {at_least(after)}; the most that fits: {_affordable(entries, plan)}"
     )
 
 
-def charge(entries: Sequence[Entry], plan: NoisePlan) -> float:
-    """The lifetime epsilon after one more of the plan's queries; BudgetRefused if that is over the budget."""
+def charge(entries: Sequence[Entry], run: str, plan: NoisePlan) -> float:
+    """The lifetime epsilon after one more of the run's queries; BudgetRefused if that is over the budget."""
     registered, after = registered_in(entries), epsilon_with(entries, plan, 1)
-    if registered.lifetime_epsilon is not None and after > registered.lifetime_epsilon:
+    budget = registered.lifetime_epsilon
+    if budget is not None and after > budget + tolerance(entries, run):
         raise BudgetRefused(
-            f"dataset {registered.dataset!r}: lifetime epsilon {registered.lifetime_epsilon:g} (delta "
+            f"dataset {registered.dataset!r}: lifetime epsilon {budget:g} (delta "
             f"{registered.delta:g}) does not cover one more query at sigma {plan.sigma:.4g}, which would make it "
-            f"{after:.4g}: other runs spent in between"
+            f"{at_least(after)}: other runs spent in between"
         )
     return after
 

@@ -1,7 +1,8 @@
 """The certificate of a release (`privacy.json`): what is guaranteed, by what, and how to check it.
 
 A function of the ledger's entries alone (and of audit results, which it repeats): whoever has the ledger can make it
-again and compare, field by field. `spti verify` does.
+again and compare, field by field. `spti verify` does. The figures on top are those of everything that the release
+depends on; what a run spent of it is under `parts`.
 """
 
 from __future__ import annotations
@@ -11,19 +12,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from spti_ray.dp.accounting import NoisePlan, plan_at
+from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan
 from spti_ray.dp.build import code_version
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import UNCERTIFIED, openings, slots_of
 from spti_ray.dp.spend import Spend, spend_of
-from spti_ray.dp.together import Together, together
+from spti_ray.dp.together import Together, charged_together, plan_of, together
+from spti_ray.figures import at_least, percent_at_least
 
-FORMAT = "spti-ray privacy certificate 2"
+FORMAT = "spti-ray privacy certificate 3"
 
 WORDS = frozenset(
     {"statement", "in_words", "name", "composition", "assumptions", "not_protected", "trust", "foundation_models"}
-    | {"lifetime_rule", "verify", "written_by"}
+    | {"lifetime_rule", "verify", "written_by", "exactness"}
 )
 """Fields that are prose of the code that wrote them; all others are facts that any version must agree on."""
 
@@ -42,6 +44,10 @@ _ASSUMPTIONS = (
     "the ledger is kept: a copy of its head hash, such as this certificate's, shows a ledger that was cut back",
     "prompts, labels and settings were written without looking at the private images",
 )
+_EXACTNESS = (
+    "counts, similarities and noise are exact integers; a similarity is that of embeddings rounded to int16, so what "
+    "precedes the rounding, the network's floating-point arithmetic, is not"
+)
 _FOUNDATION_MODELS = (
     "The guarantee covers the private set of this run. A foundation model that was itself trained on some of these "
     "images or texts may reproduce them without this release's help; choose models whose training data are known."
@@ -54,23 +60,24 @@ _LIFETIME_RULE = (
 NOT_AUDITED = "not run for this release: spti audit DIR runs them on the installed build and puts the results here"
 
 
-def certificate(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
+def certificate(
+    entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | None = None, accountant: int = ACCOUNTANT
+) -> dict[str, Any] | None:
     """The certificate of `run` as plain JSON values, as of the last of `entries`.
 
-    None when any attempt of the run used simulated noise. LedgerError if the entries know no such run.
+    `accountant`: the version of the accounting whose figures it has; an earlier one only to check an earlier
+    certificate. None when any attempt of the run used simulated noise. LedgerError if the entries know no such run.
     """
     attempts = openings(entries, run)
     if not attempts:
         raise LedgerError(f"the ledger knows no run {run!r}")
-    spend = spend_of(entries, run)
+    spend = spend_of(entries, run, accountant)
     if not spend.private:
         return None
     first = attempts[0]
     unit = first.unit
-    plan = plan_at(
-        first.sigma, first.epsilon, first.delta, first.votes_per_record, first.generations, first.spare_slots
-    )
-    both = together(entries, run, plan)
+    plan = plan_of(first, accountant)
+    both = together(entries, run, plan, accountant)
     if both and not both.private:
         return None
     # A run that goes on from another was shown what that one's captions made of the images.
@@ -81,16 +88,22 @@ def certificate(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | 
     return ({"engines_outside": outside} if outside else {}) | {
         "format": FORMAT,
         "written_by": f"spti-ray {code_version()}",
+        "accountant": accountant,
         "statement": _statement(plan, unit, both),
         "unit": unit,
         "relation": f"add/remove one {unit}",
-        "epsilon": plan.epsilon,
+        "epsilon": both.epsilon if both else _promise(plan),
         "delta": plan.delta,
-        "achieved_epsilon": plan.achieved_epsilon,
-        "replace_one_epsilon": plan.replace_one_epsilon,
-        **({"origin": _origin(both)} if both else {}),
+        "achieved_epsilon": both.epsilon if both else plan.achieved_epsilon,
+        "replace_one_epsilon": both.replace_one_epsilon if both else plan.replace_one_epsilon,
+        **(
+            {"origin": _origin(plan, both), "parts": _parts(entries, (*reversed(both.runs), run), accountant)}
+            if both
+            else {}
+        ),
         "mechanism": {
             "name": "discrete Gaussian on int64 vote counts",
+            "exactness": _EXACTNESS,
             "sigma": plan.sigma,
             "votes_per_record": plan.votes_per_record,
             "l2_sensitivity": math.sqrt(plan.votes_per_record),
@@ -102,11 +115,12 @@ def certificate(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | 
             "queries_planned": plan.slots,
             "burned_slots": spend.burned,
             "composition": (
-                f"privacy loss distributions (connect the dots), {plan.votes_per_record * plan.slots} adaptive "
-                "compositions of one discrete Gaussian of sensitivity 1"
+                f"privacy loss distributions (connect the dots), never below the sum of the noises convolved without "
+                f"a transform, {plan.votes_per_record * plan.slots} adaptive compositions of one discrete Gaussian of "
+                "sensitivity 1"
             ),
-            "epsilon_of_charged_queries": spend.epsilon,
-            "replace_one_epsilon_of_charged_queries": spend.replace_one_epsilon,
+            "epsilon_of_charged_queries": charged_together(entries, run, plan.delta, 1, accountant),
+            "replace_one_epsilon_of_charged_queries": charged_together(entries, run, plan.delta, 2, accountant),
         },
         "dataset": _dataset(spend),
         "noise": {"source": spend.noise, "builds": list(dict.fromkeys(attempt.build for attempt in attempts))},
@@ -158,21 +172,25 @@ def _dataset(spend: Spend) -> dict[str, Any]:
     }
 
 
+def _promise(plan: NoisePlan) -> float:
+    """What was configured; of a run that an earlier accountant planned, what holds if that is more."""
+    return max(plan.epsilon, plan.achieved_epsilon)
+
+
 def _statement(plan: NoisePlan, unit: str, both: Together | None) -> str:
     of_whom = f"for adding or removing any one {unit} of the private set"
     if both is None:
         return (
-            f"This release is ({plan.epsilon:g}, {plan.delta:g})-differentially private {of_whom}, against anybody who "
-            "sees all of it."
+            f"This release is ({at_least(_promise(plan), 6)}, {at_least(plan.delta, 6)})-differentially private "
+            f"{of_whom}, against anybody who sees all of it."
         )
     return (
-        f"This release is ({_at_least(both.epsilon)}, {both.delta:g})-differentially private {of_whom}, against "
-        f"anybody who sees all of it and of what the {len(both.runs)} run(s) that it goes on from released; "
-        f"the queries of this run alone are ({plan.epsilon:g}, {plan.delta:g})-differentially private."
+        f"This release is ({at_least(both.epsilon)}, {at_least(both.delta, 6)})-differentially private {of_whom}, "
+        f"against anybody who sees all of it and of what the {len(both.runs)} run(s) that it goes on from released."
     )
 
 
-def _origin(both: Together) -> dict[str, Any]:
+def _origin(plan: NoisePlan, both: Together) -> dict[str, Any]:
     return {
         "runs": list(both.runs),
         "epsilon_together": both.epsilon,
@@ -180,18 +198,33 @@ def _origin(both: Together) -> dict[str, Any]:
         "replace_one_epsilon_together": both.replace_one_epsilon,
         "in_words": (
             f"This run goes on from the release of run {both.runs[0]}, so that its own release depends on the votes of "
-            f"{len(both.runs) + 1} runs. epsilon accounts for the queries of this run alone; for all of them together, "
-            f"and so for this release, it is {_at_least(both.epsilon)} at delta {both.delta:g}, provided that neither "
-            "length nor noise of this run was chosen by what the earlier showed. The dataset's lifetime budget, where "
-            "it has one, holds however they were chosen."
+            f"{len(both.runs) + 1} runs: epsilon, {at_least(both.epsilon)} at delta {at_least(both.delta, 6)}, is that "
+            f"of all of them together, of which the queries of this run alone have {at_least(_promise(plan), 6)} "
+            "(parts). It holds provided that neither length nor noise of this run was chosen by what the earlier "
+            "showed. The dataset's lifetime budget, where it has one, holds however they were chosen."
         ),
     }
 
 
-def _at_least(epsilon: float) -> str:
-    """Four digits, never rounded towards more privacy."""
-    digits = 3 - math.floor(math.log10(epsilon)) if epsilon > 0 else 0
-    return f"{math.ceil(epsilon * 10**digits) / 10**digits:.4g}"
+def _parts(entries: Sequence[Entry], runs: Sequence[str], accountant: int) -> list[dict[str, Any]]:
+    """What each run alone spent of the release's epsilon, the earliest first. No part holds for the release."""
+    parts: list[dict[str, Any]] = []
+    for run in runs:
+        first = openings(entries, run)[0]
+        plan = plan_of(first, accountant)
+        parts.append(
+            {
+                "run": run,
+                "epsilon": _promise(plan),
+                "delta": plan.delta,
+                "achieved_epsilon": plan.achieved_epsilon,
+                "replace_one_epsilon": plan.replace_one_epsilon,
+                "sigma": plan.sigma,
+                "votes_per_record": plan.votes_per_record,
+                "queries_planned": plan.slots,
+            }
+        )
+    return parts
 
 
 def _attacker(advantage: float, mu: float, unit: str) -> dict[str, Any]:
@@ -200,8 +233,8 @@ def _attacker(advantage: float, mu: float, unit: str) -> dict[str, Any]:
         "advantage": advantage,
         "in_words": (
             f"Somebody who knows everything but whether one {unit} was used, and bets on it after seeing the release, "
-            f"has true and false positive rates that differ by at most {100 * advantage:.1f} percentage "
-            "points; 0 is a coin toss, 100 is certainty."
+            f"has true and false positive rates that differ by at most {percent_at_least(advantage)} "
+            "percentage points; 0 is a coin toss, 100 is certainty."
         ),
     }
 
@@ -211,7 +244,7 @@ def _tuning(spend: Spend) -> dict[str, Any]:
     looked_at = [past for past in spend.runs if past.evaluated_by]
     metrics = sorted({metric for past in looked_at for metric in past.evaluated_by})
     cost = (
-        f"together they cost epsilon {spend.lifetime_epsilon:.4g} at delta {spend.lifetime_delta:g}"
+        f"together they cost epsilon {at_least(spend.lifetime_epsilon)} at delta {at_least(spend.lifetime_delta, 6)}"
         if spend.lifetime_private
         else "some of them simulated their noise, so nothing is guaranteed for all of them together"
     )

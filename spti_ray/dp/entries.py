@@ -51,6 +51,8 @@ class Opened:
     """The run whose release this one goes on from, if it does."""
     outside: str = ""
     """Engines outside the cluster that are shown private images, a line each."""
+    accountant: int = 1
+    """Version of the accounting by which this attempt's figures were certified (`accounting.ACCOUNTANT`)."""
 
 
 @dataclass(frozen=True)

@@ -29,6 +29,7 @@ from spti_ray.dp.ledger import Lease, Ledger
 from spti_ray.dp.mechanism import NoiseSource
 from spti_ray.dp.spend import Spend, spend_of
 from spti_ray.dp.tally import GateError, tally
+from spti_ray.dp.together import Together, charged_together, together
 from spti_ray.types import NoisyHistogram, Query, Votes
 
 
@@ -99,6 +100,7 @@ class Gate:
             origin=self._origin,
             outside=self._outside,
         )
+        self.plan = self._lease.plan  # a run that was started before keeps its sigma
         self._fault("opened")
         artifact.remove_temporary(self.folder)
         for slot in slots_of(self.ledger.entries(), self.run):
@@ -116,6 +118,11 @@ class Gate:
                 self._load(slot)
                 if not slot.released:
                     self._lease.release(slot.reserved)
+
+    @property
+    def note(self) -> str:
+        """A line for people about the noise of a run that was started before; empty if there is nothing to say."""
+        return self._lease.note if self._lease else ""
 
     def committed(self, generation: int) -> NoisyHistogram | None:
         """The generation's histogram if it has one, read back and checked; None otherwise."""
@@ -187,6 +194,17 @@ class Gate:
     def spent(self) -> Spend:
         """The odometer: what the run and its dataset have spent so far, from the verified ledger."""
         return spend_of(self.ledger.entries(), self.run)
+
+    def together(self) -> Together | None:
+        """What holds for the release of a run that goes on from another one; None for any other run."""
+        return together(self.ledger.entries(), self.run, self.plan)
+
+    def odometer(self) -> tuple[float, float]:
+        """Epsilon of the charged queries that the release depends on, and of the planned ones: of this run, and of
+        those that it goes on from."""
+        both = self.together()
+        promised = both.epsilon if both else max(self.plan.epsilon, self.plan.achieved_epsilon)
+        return charged_together(self.ledger.entries(), self.run, self.plan.delta), promised
 
     def _open_lease(self) -> Lease:
         if self._lease is None:

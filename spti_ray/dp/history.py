@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spti_ray.dp.accounting import pld_epsilon
+from spti_ray.dp.accounting import ACCOUNTANT, pld_epsilon
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Burned, Entry, Evaluated, Opened, Registered, Released, Reserved
 
@@ -117,18 +117,20 @@ class RunHistory:
     """False if any attempt simulated its noise."""
     evaluated_by: tuple[str, ...]
     """Metrics on the private set that somebody looked at."""
+    origin: str = ""
+    """The run whose release it goes on from, if it does: its own release then depends on the queries of both."""
 
 
-def history(entries: Sequence[Entry]) -> list[RunHistory]:
+def history(entries: Sequence[Entry], accountant: int = ACCOUNTANT) -> list[RunHistory]:
     """All runs on the dataset, in the order in which they were first opened."""
     first: dict[str, str] = {}
     for entry in entries:
         if isinstance(entry.event, Opened):
             first.setdefault(entry.event.run, entry.time)
-    return [_history_of(entries, run, time) for run, time in first.items()]
+    return [_history_of(entries, run, time, accountant) for run, time in first.items()]
 
 
-def _history_of(entries: Sequence[Entry], run: str, first_opened: str) -> RunHistory:
+def _history_of(entries: Sequence[Entry], run: str, first_opened: str, accountant: int) -> RunHistory:
     attempts, slots = openings(entries, run), slots_of(entries, run)
     plan = attempts[0]
     return RunHistory(
@@ -143,9 +145,10 @@ def _history_of(entries: Sequence[Entry], run: str, first_opened: str) -> RunHis
         queries_charged=len(slots),
         committed=sum(slot.artifact_sha256 is not None for slot in slots),
         burned=sum(slot.burned for slot in slots),
-        epsilon_spent=pld_epsilon(charges(entries, run), plan.delta),
+        epsilon_spent=pld_epsilon(charges(entries, run), plan.delta, accountant),
         private=all(attempt.private for attempt in attempts),
         evaluated_by=tuple(
             entry.event.metric for entry in entries if isinstance(entry.event, Evaluated) and entry.event.run == run
         ),
+        origin=plan.origin,
     )

@@ -25,8 +25,9 @@ class SlotsExhausted(LedgerError):
 class Lease:
     """One attempt's right to append for its run. Each method is one durable entry, or FencedOut."""
 
-    def __init__(self, chain: Chain, run: str, plan: NoisePlan, attempt: int) -> None:
-        self.chain, self.run, self.plan, self.attempt = chain, run, plan, attempt
+    def __init__(self, chain: Chain, run: str, plan: NoisePlan, attempt: int, note: str = "") -> None:
+        """`note`: a line for people about the plan of a run that was started before; empty if there is nothing."""
+        self.chain, self.run, self.plan, self.attempt, self.note = chain, run, plan, attempt, note
 
     def reserve(self, generation: int, candidates_sha256: str, num_candidates: int, code_version: str) -> Reserved:
         """Charge one query. SlotsExhausted or BudgetRefused charge nothing."""
@@ -48,7 +49,7 @@ class Lease:
                 candidates_sha256=candidates_sha256,
                 num_candidates=num_candidates,
                 code_version=code_version,
-                epsilon_after=charge(entries, plan),
+                epsilon_after=charge(entries, self.run, plan),
             )
 
         reserved = self.chain.append(decide)[-1].event

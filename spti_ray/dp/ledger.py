@@ -12,22 +12,18 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from spti_ray.dp.accounting import NoisePlan
+from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, check_registrable
 from spti_ray.dp.budget import Forecast, check_rest_of_run, forecast
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry, Evaluated, Event, Opened, Registered
 from spti_ray.dp.history import looks, openings, registration
+from spti_ray.dp.kept import kept_plan
 from spti_ray.dp.lease import Lease
 from spti_ray.dp.storage import open_chain
 
-_SETTINGS = {  # what a resumed run may not change, by the name the user knows
-    "epsilon": "privacy.epsilon",
-    "delta": "privacy.delta",
-    "votes_per_record": "privacy.votes_per_record",
-    "generations": "evolution.generations",
-    "spare_slots": "privacy.spare_slots",
-    "sigma": "sigma, from another version of the accounting code,",
-}
+
+class NotRegistrable(LedgerError):
+    """A budget that is fixed for good must be one under which a run can be planned."""
 
 
 class NotRegistered(LedgerError):
@@ -52,6 +48,7 @@ class Ledger:
         A configuration that names no budget (None) is held to the registered one, whatever it is.
         `delta` counts only the first time: afterwards the registered one rules, whatever the runs' own delta.
         With `must_exist`, NotRegistered instead of a first registration: a mistyped id must not open a new budget.
+        NotRegistrable, and nothing written, for a budget under which the accountant could plan no run.
         """
 
         def decide(entries: Sequence[Entry]) -> Event | None:
@@ -63,11 +60,15 @@ class Ledger:
                     f"administrator run: spti ledger register {self.dataset} --lifetime-epsilon E --delta D --ledger "
                     f"{self._folder}"
                 )
+            try:
+                check_registrable(budget, delta)
+            except ValueError as error:
+                raise NotRegistrable(f"dataset {self.dataset!r} can't be registered: {error}") from None
             return Registered(self.dataset, budget, delta)
 
         # Read first, and only then appended to: a mistyped id leaves not even an empty file behind.
         entries = self.entries()
-        if must_exist:
+        if not entries:
             decide(entries)
         registered = self._registered(entries or self._chain.append(decide))
         if budget is not None and registered.lifetime_epsilon != budget:
@@ -95,29 +96,24 @@ class Ledger:
     ) -> Lease:
         """Take the run: number this attempt, fence out the earlier ones, and hand over the right to append.
 
-        LedgerError if the run was started with another plan or origin, or if the run `origin` that it goes on from is
-        in no entry; BudgetRefused if what is left of it can't be paid.
+        A run that was started before keeps its sigma (`kept`): the lease has the plan by which it goes on. LedgerError
+        if the run was started with another plan or origin, or if the run `origin` that it goes on from is in no entry;
+        BudgetRefused if what is left of it can't be paid.
         """
         token = secrets.token_hex(8)
 
         def decide(entries: Sequence[Entry]) -> Event:
             self._registered(entries)
             self._check_unit(entries, unit)
-            before = openings(entries, run)
-            for field, name in _SETTINGS.items():
-                if before and getattr(before[0], field) != getattr(plan, field):
-                    raise LedgerError(
-                        f"run {run!r} was started with {name} {getattr(before[0], field)}, not {getattr(plan, field)}: "
-                        "change it back or start a new run"
-                    )
+            kept, _ = kept_plan(entries, run, plan)
             _check_origin(entries, run, origin, self.location)
-            check_rest_of_run(entries, run, plan)
+            check_rest_of_run(entries, run, kept)
             return Opened(
                 run=run,
-                attempt=len(before) + 1,
+                attempt=len(openings(entries, run)) + 1,
                 host=socket.gethostname(),
                 pid=os.getpid(),
-                sigma=plan.sigma,
+                sigma=kept.sigma,
                 votes_per_record=plan.votes_per_record,
                 generations=plan.generations,
                 spare_slots=plan.spare_slots,
@@ -131,11 +127,14 @@ class Ledger:
                 token=token,
                 origin=origin,
                 outside=outside,
+                accountant=ACCOUNTANT,
             )
 
-        opened = self._chain.append(decide)[-1].event
+        entries = self._chain.append(decide)
+        opened = entries[-1].event
         assert isinstance(opened, Opened)
-        return Lease(self._chain, run, plan, opened.attempt)
+        kept, note = kept_plan(entries[:-1], run, plan)
+        return Lease(self._chain, run, kept, opened.attempt, note)
 
     def _registered(self, entries: Sequence[Entry]) -> Registered:
         registered = registration(entries)

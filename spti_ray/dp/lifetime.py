@@ -26,7 +26,7 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spti_ray.dp.accounting import NoisePlan, advantage, calibrate, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, advantage, calibrate, pld_epsilon, zcdp_epsilon
 
 _EPSILONS = tuple(float(f"{digits}e{power}") for power in (-4, -3, -2, -1) for digits in range(100, 1000)) + (100.0,)
 """Every epsilon from 0.01 to 100 that has three significant digits."""
@@ -46,7 +46,7 @@ class Affordable:
     generations_epsilon: float | None
 
 
-def lifetime_epsilon(terms: Sequence[tuple[float, int]], delta: float) -> float:
+def lifetime_epsilon(terms: Sequence[tuple[float, int]], delta: float, accountant: int = ACCOUNTANT) -> float:
     """Epsilon at `delta` of all queries of a dataset: (sigma, count) means `count` of sensitivity 1.
 
     More terms never lower it, in whatever order they come, and it is never below the privacy loss distribution's
@@ -57,15 +57,15 @@ def lifetime_epsilon(terms: Sequence[tuple[float, int]], delta: float) -> float:
         if count:
             counts[sigma] = counts.get(sigma, 0) + count
     if len(counts) < 2:
-        return pld_epsilon(terms, delta)
+        return pld_epsilon(terms, delta, accountant)
     rho = math.fsum(count / (2 * sigma * sigma) for sigma, count in counts.items())
     # zCDP's figure exceeds the distribution's at the same rho (by 0.5 % at the closest we found, where sigma is 0.3),
     # so the second sigma makes it jump up. That it does is no theorem, since both are upper bounds: hence the maximum,
     # without which a query could lower the figure and so widen what the filter lets through.
-    return max(zcdp_epsilon(rho, delta), *(pld_epsilon([term], delta) for term in counts.items()))
+    return max(zcdp_epsilon(rho, delta), *(pld_epsilon([term], delta, accountant) for term in counts.items()))
 
 
-def lifetime_advantage(terms: Sequence[tuple[float, int]]) -> float:
+def lifetime_advantage(terms: Sequence[tuple[float, int]], accountant: int = ACCOUNTANT) -> float:
     """Upper bound on the total variation distance, for terms as in `lifetime_epsilon`.
 
     Of one sigma the certified delta at epsilon 0. Of several, whose sum rho bounds the Kullback-Leibler divergence
@@ -75,7 +75,7 @@ def lifetime_advantage(terms: Sequence[tuple[float, int]]) -> float:
     for sigma, count in terms:
         counts[sigma] = counts.get(sigma, 0) + count
     if len(counts) < 2:
-        return advantage(tuple(counts.items()))
+        return advantage(tuple(counts.items()), accountant)
     return math.sqrt(-math.expm1(-math.fsum(count / (2 * sigma * sigma) for sigma, count in counts.items())))
 
 

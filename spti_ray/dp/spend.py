@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spti_ray.dp.accounting import pld_epsilon
+from spti_ray.dp.accounting import ACCOUNTANT, pld_epsilon
 from spti_ray.dp.chain import LedgerError, head_of
 from spti_ray.dp.entries import Entry, Evaluated
 from spti_ray.dp.history import RunHistory, charges, history, looks, openings, registered_in
@@ -51,10 +51,10 @@ class Spend:
         return sum(run.burned for run in self.runs)
 
 
-def spend_of(entries: Sequence[Entry], run: str) -> Spend:
+def spend_of(entries: Sequence[Entry], run: str, accountant: int = ACCOUNTANT) -> Spend:
     """What `run` and its dataset have spent by the last of `entries`. LedgerError if the dataset is not registered."""
     registered, attempts = registered_in(entries), openings(entries, run)
-    runs = history(entries)
+    runs = history(entries, accountant)
     ours = next((past for past in runs if past.run == run), None)
     if ours is None:
         raise LedgerError(f"dataset {registered.dataset!r}: its ledger knows no run {run!r}")
@@ -65,7 +65,7 @@ def spend_of(entries: Sequence[Entry], run: str) -> Spend:
         private=ours.private,
         noise="; ".join(dict.fromkeys(attempt.noise for attempt in attempts)),
         epsilon=ours.epsilon_spent,
-        replace_one_epsilon=pld_epsilon([(sigma, 2 * votes) for sigma, votes in terms], ours.delta),
+        replace_one_epsilon=pld_epsilon([(sigma, 2 * votes) for sigma, votes in terms], ours.delta, accountant),
         queries=ours.queries_charged,
         committed=ours.committed,
         burned=ours.burned,
@@ -73,13 +73,13 @@ def spend_of(entries: Sequence[Entry], run: str) -> Spend:
         runs=tuple(runs),
         lifetime_budget=registered.lifetime_epsilon,
         lifetime_delta=registered.delta,
-        lifetime_epsilon=lifetime_spent(entries),
+        lifetime_epsilon=lifetime_spent(entries, accountant),
         lifetime_private=all(past.private for past in runs),
         ledger_head=head_of(entries),
         looks=tuple(looks(entries)),
     )
 
 
-def lifetime_spent(entries: Sequence[Entry]) -> float:
+def lifetime_spent(entries: Sequence[Entry], accountant: int = ACCOUNTANT) -> float:
     """The lifetime epsilon of all charged queries, at the registered delta. LedgerError before registration."""
-    return lifetime_epsilon(charges(entries), registered_in(entries).delta)
+    return lifetime_epsilon(charges(entries), registered_in(entries).delta, accountant)

@@ -2,9 +2,9 @@
 
 In a step each unit takes part with probability q, by itself, and gives a vector of length C at most; the sum gets
 Gaussian noise of standard deviation C * noise_multiplier. Adding or removing one unit is the relation, as for votes.
-Figures are upper bounds from privacy loss distributions (dp-accounting, connect-the-dots); nothing is rounded towards
-less privacy. They hold for exact real arithmetic; see `baselines` for what the floating-point noise of a
-trainer leaves of them.
+Figures are upper bounds from privacy loss distributions (dp-accounting, connect-the-dots), at a delta less what its
+transforms may err by; where that is too much of delta, from Renyi DP. Nothing is rounded towards less privacy. They
+hold for exact real arithmetic; see `baselines` for what the floating-point noise of a trainer leaves of them.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from spti_ray.dp.accounting import RAISE, analytic_gaussian_sigma
+from spti_ray.dp.accounting import RAISE, analytic_gaussian_sigma, epsilon_less_errors
 
 _LEAST_NOISE = 0.3
 """Smaller multipliers cost the accountant gigabytes. Who asks for an epsilon that allows them gets this much noise."""
@@ -112,8 +112,21 @@ def sgd_epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) 
     """Certified epsilon at `delta` of `steps` steps; 0 of none, infinite without noise."""
     if steps == 0:
         return 0.0
-    accountant = _accountant(_grid(noise_multiplier, rate))
-    accountant.compose(_event(noise_multiplier, rate, steps))
+    accountant, event = _accountant(_grid(noise_multiplier, rate)), _event(noise_multiplier, rate, steps)
+    accountant.compose(event)
+    if noise_multiplier == 0:
+        return float(accountant.get_epsilon(delta))
+    found = epsilon_less_errors(accountant._pld, steps, delta)
+    return found if math.isfinite(found) and delta > 1e-7 else min(found, _renyi_epsilon(event, delta))
+
+
+def _renyi_epsilon(event: Any, delta: float) -> float:
+    """A larger figure, without transforms: all of it is computed in logarithms."""
+    from dp_accounting.rdp import rdp_privacy_accountant  # pyright: ignore[reportMissingTypeStubs]
+
+    untyped: Any = rdp_privacy_accountant
+    accountant = untyped.RdpAccountant()
+    accountant.compose(event)
     return float(accountant.get_epsilon(delta))
 
 

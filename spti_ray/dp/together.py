@@ -11,9 +11,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spti_ray.dp.accounting import NoisePlan
-from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import ancestry, openings
+from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, plan_at
+from spti_ray.dp.entries import Entry, Opened
+from spti_ray.dp.history import ancestry, charges, openings
 from spti_ray.dp.lifetime import lifetime_advantage, lifetime_epsilon
 
 
@@ -32,9 +32,39 @@ class Together:
     """Of continuous Gaussians of the same scales."""
 
 
-def together(entries: Sequence[Entry], run: str, plan: NoisePlan) -> Together | None:
+def plan_of(opened: Opened, accountant: int = ACCOUNTANT) -> NoisePlan:
+    """What a run in the ledger was planned for, with what `accountant` certifies for it."""
+    return plan_at(
+        opened.sigma,
+        opened.epsilon,
+        opened.delta,
+        opened.votes_per_record,
+        opened.generations,
+        opened.spare_slots,
+        accountant,
+    )
+
+
+def together(entries: Sequence[Entry], run: str, plan: NoisePlan, accountant: int = ACCOUNTANT) -> Together | None:
     """The figures at the run's own delta; None for a run that goes on from no other."""
-    runs = ancestry(entries, run)
+    return _of(entries, ancestry(entries, run), plan, accountant)
+
+
+def charged_together(
+    entries: Sequence[Entry], run: str, delta: float, times: int = 1, accountant: int = ACCOUNTANT
+) -> float:
+    """Epsilon of the charged queries of a run and of those that it goes on from, of which each counts `times`."""
+    asked = [run, *ancestry(entries, run)]
+    terms = [(sigma, times * votes) for past in asked for sigma, votes in charges(entries, past)]
+    return lifetime_epsilon(terms, delta, accountant)
+
+
+def together_with(entries: Sequence[Entry], origin: str, plan: NoisePlan) -> Together | None:
+    """The same for a run of this plan that is not in the ledger yet and would go on from `origin`, which is."""
+    return _of(entries, [origin, *ancestry(entries, origin)] if openings(entries, origin) else [], plan, ACCOUNTANT)
+
+
+def _of(entries: Sequence[Entry], runs: list[str], plan: NoisePlan, accountant: int) -> Together | None:
     if not runs:
         return None
     attempts = [openings(entries, past) for past in runs]
@@ -44,9 +74,9 @@ def together(entries: Sequence[Entry], run: str, plan: NoisePlan) -> Together | 
     return Together(
         runs=tuple(runs),
         private=all(attempt.private for of_run in attempts for attempt in of_run),
-        epsilon=lifetime_epsilon(terms, plan.delta),
+        epsilon=lifetime_epsilon(terms, plan.delta, accountant),
         delta=plan.delta,
-        replace_one_epsilon=lifetime_epsilon([(sigma, 2 * count) for sigma, count in terms], plan.delta),
-        advantage=lifetime_advantage(terms),
+        replace_one_epsilon=lifetime_epsilon([(sigma, 2 * count) for sigma, count in terms], plan.delta, accountant),
+        advantage=lifetime_advantage(terms, accountant),
         mu=math.sqrt(sum(count / sigma**2 for sigma, count in terms)),
     )

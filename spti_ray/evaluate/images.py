@@ -63,8 +63,14 @@ def of_release(release: Path) -> ImageSet:
     file = release / "manifest.parquet"
     if not file.is_file():
         raise ConfigError(f"{release}: the run has no release yet; finish it, or give --generation")
-    has_texts = "text" in pq.read_schema(file).names
+    try:
+        has_texts = "text" in pq.read_schema(file).names
+    except (OSError, pa.ArrowException):
+        raise ConfigError(f"{file}: can't be read as Parquet; restore the release") from None
     rows = _rows(file, ["file", "label", *(["text"] if has_texts else [])])
+    outside = next((row["file"] for row in rows if not _is_inside(release, row["file"])), None)
+    if outside is not None:
+        raise ConfigError(f"{file}: it names {str(outside)[:80]!r}, which is none of the release's images")
     images = Images([release / row["file"] for row in rows])
     texts = tuple(row["text"] for row in rows) if has_texts else None
     return ImageSet("release", images, texts, _labels([row["label"] for row in rows]))
@@ -122,8 +128,17 @@ def of_folder(folder: Path) -> ImageSet:
     return ImageSet(folder.resolve().name, Images(paths), _all_or_none(texts), _labels(labels))
 
 
+def _is_inside(release: Path, file: object) -> bool:
+    """Whether a manifest's file is in the folder of the release itself, also behind links."""
+    return isinstance(file, str) and "\0" not in file and (release / file).resolve().is_relative_to(release.resolve())
+
+
 def _metadata(file: Path) -> Iterator[dict[str, Any]]:
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), 1):
+    try:
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"{file}: can't be read as text in UTF-8") from None
+    for number, line in enumerate(lines, 1):
         if line.strip():
             try:
                 row = parse_json(line)
@@ -136,8 +151,8 @@ def _metadata(file: Path) -> Iterator[dict[str, Any]]:
 
 def _rows(file: Path, columns: list[str]) -> list[dict[str, Any]]:
     try:
-        return pq.read_table(file, columns=columns).to_pylist()
-    except (OSError, pa.ArrowException):
+        return pq.read_table(file).select(columns).to_pylist()
+    except (OSError, KeyError, pa.ArrowException):
         raise ConfigError(f"{file}: can't be read; the run's folder is damaged or incomplete") from None
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from spti_ray.config.reading import parse_json
 from spti_ray.files import sha256_of
-from spti_ray.public.release import CERTIFICATE, DATASHEET, MANIFEST, is_release_file
+from spti_ray.public.release import CERTIFICATE, DATASHEET, MANIFEST
+from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.rundir import NOT_CERTIFIED, NOT_PRIVATE
 
 _DOCUMENTS = (MANIFEST, "report.html", DATASHEET, CERTIFICATE)
@@ -69,14 +69,12 @@ def read_release(directory: Path) -> Released:
     folder = (directory / "release" if (directory / "release").is_dir() else directory).resolve()
     if _is_internal(folder) or any((folder / mark).exists() for mark in (NOT_PRIVATE, NOT_CERTIFIED)):
         raise NotExported(f"{directory}: internal, and never exported; only a release is")
+    if not (folder / MANIFEST).is_file():
+        raise NotExported(f"{directory}: holds no finished run and no release (no {MANIFEST})")
     try:
-        table = pq.read_table(folder / MANIFEST)
-        files = table["file"].to_pylist()
-        names = {"sha256", "text", "label"} - set(table.column_names)
-    except (OSError, ValueError, KeyError):
-        raise NotExported(f"{directory}: holds no finished run and no release (no {MANIFEST})") from None
-    if names or not all(map(is_release_file, files)) or len(set(files)) != len(files):
-        raise NotExported(f"{directory}: its {MANIFEST} is none of a release; run spti verify")
+        table = read_manifest(folder)
+    except ManifestDamaged as error:
+        raise NotExported(f"{directory}: its {MANIFEST} is none of a release ({error}); run spti verify") from None
     documents = tuple(name for name in _DOCUMENTS if (folder / name).is_file())
     if DATASHEET not in documents:
         raise NotExported(f"{directory}: no {DATASHEET}, the release is not finished; run the same spti run again")

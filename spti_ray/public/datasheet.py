@@ -16,6 +16,7 @@ import jinja2
 from PIL import Image
 
 from spti_ray.config import Config
+from spti_ray.figures import rounded_up
 from spti_ray.public.written import Written
 from spti_ray.types import ReleaseItem
 
@@ -51,6 +52,7 @@ def datasheet(
     )
     environment.filters["inline"] = inline
     environment.filters["number"] = number
+    environment.filters["up"] = rounded_up
     return environment.get_template(_TEMPLATE).render(
         config=config,
         num_images=len(items),

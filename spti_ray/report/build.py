@@ -18,6 +18,7 @@ import jinja2
 import numpy as np
 import yaml
 
+from spti_ray.figures import release_epsilon, rounded_up
 from spti_ray.files import sha256_of, write_atomic
 from spti_ray.report import plots
 from spti_ray.report.data import GenerationData, Pictures, ReleasedImage, RunData, lineages, read_generation, read_run
@@ -208,7 +209,8 @@ def attacker_in_words(certificate: Mapping[str, Any]) -> str:
     advantage = attacker.get("advantage")
     if advantage is None:
         # What (epsilon, delta) alone implies for telling two neighbouring data sets apart (Kairouz et al. 2015).
-        epsilon, delta = float(certificate.get("epsilon", math.inf)), float(certificate.get("delta", 0.0))
+        epsilon = release_epsilon(certificate) if "epsilon" in certificate else math.inf
+        delta = float(certificate.get("delta", 0.0))
         advantage = 1.0 if epsilon > 50 else (math.exp(epsilon) - 1 + 2 * delta) / (math.exp(epsilon) + 1)
     return (
         f"Whoever tries to tell from this release whether one {certificate.get('unit', 'record')} was among the "
@@ -291,6 +293,7 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters["number"] = readable
+    environment.filters["up"] = rounded_up
     environment.filters["heading"] = lambda key: str(key).replace("_", " ").strip().capitalize()
     return environment
 

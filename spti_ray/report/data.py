@@ -17,10 +17,10 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from spti_ray.config.reading import parse_json, parse_yaml, read_text
+from spti_ray.config.reading import parse_yaml, read_text
 from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
-from spti_ray.public.release import MODELS_KEY
+from spti_ray.public.released_files import models_in, read_certificate, read_manifest
 from spti_ray.types import Candidate, CountArray, NoisyHistogram
 
 _CANDIDATE_COLUMNS = ["id", "text", "label", "generation", "parent_id", "operator"]
@@ -78,25 +78,22 @@ def read_run(folder: Path) -> RunData:
     for path, what in ((folder / "run.yaml", "no run"), (manifest, "the release is not written yet")):
         if not path.exists():
             raise FileNotFoundError(f"{path}: {what}, so there is nothing to report")
-    certificate_file = folder / "release" / "privacy.json"
-    table = pq.read_table(manifest, columns=["file", "text", "label", "generation", "candidate_id"])
     try:
         run = parse_yaml(read_text(folder / "run.yaml"))
-        models = parse_json((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
-        certificate = parse_json(certificate_file.read_bytes()) if certificate_file.exists() else None
     except ValueError:
-        raise RunDamaged(
-            f"{folder}: run.yaml, or what the release says of its models and its privacy, can't be read; restore it"
-        ) from None
+        raise RunDamaged(f"{folder}: run.yaml can't be read; restore it") from None
     config = publishable(run.pop("config", {}))
+    columns = ["file", "text", "label", "generation", "candidate_id"]
+    # Pictures are taken from what it names: never from outside of the release.
+    table = read_manifest(folder / "release", columns)
     return RunData(
         folder=folder,
         run={key: run[key] for key in _RUN_KEYS if key in run},
         config=config,
         generations=tuple(_voted_generations(folder)),
-        images=tuple(ReleasedImage(**row) for row in table.to_pylist()),
-        models=models,
-        certificate=certificate,
+        images=tuple(ReleasedImage(**row) for row in table.select(columns).to_pylist()),
+        models=models_in(table),
+        certificate=read_certificate(folder / "release"),
     )
 
 

@@ -164,8 +164,10 @@ def test_its_certificate_names_the_run_it_started_from_and_holds_for_both(longer
     first, second = (
         json.loads((cli.folder / run / "release" / "privacy.json").read_text()) for run in ("first", "second")
     )
-    assert second["origin"]["runs"] == [first["run"]["id"]] and second["epsilon"] == 1.5
-    assert 2.0 < second["origin"]["epsilon_together"] <= second["dataset"]["lifetime_epsilon_spent"] <= 3.5
+    assert second["origin"]["runs"] == [first["run"]["id"]]
+    assert [part["epsilon"] for part in second["parts"]] == [2.0, 1.5]
+    assert 2.0 < second["epsilon"] <= second["dataset"]["lifetime_epsilon_spent"] <= 3.5
+    assert second["epsilon"] == second["origin"]["epsilon_together"]
     assert " checks hold" in _ok(cli("verify", "second")).stdout
     release = cli.folder / "second" / "release"
     assert "Goes on from run" in (release / "datasheet.md").read_text()

@@ -114,3 +114,25 @@ def test_a_run_that_was_named_after_another_place_of_its_ledger_is_found(asked, 
     (folder / "run.yaml").write_text(yaml.safe_dump({"run": "r", "config": resolved(then)}))
     assert spti_ray.run(MINIMAL).run == folder
     assert spti_ray.run(MINIMAL, overrides=["privacy.epsilon=2"]).run != folder
+
+
+@pytest.mark.parametrize(
+    "certificate",
+    [
+        {"epsilon": 6.4581234, "delta": 1e-5, "parts": [{"epsilon": 4.0}]},
+        {"epsilon": 4.0, "delta": 1e-5, "origin": {"epsilon_together": 6.4581234}},
+    ],
+    ids=["format 3", "format 2"],
+)
+def test_a_notebook_shows_the_releases_figure_rounded_upwards(tmp_path, certificate):
+    release_at(tmp_path / "release", certificate)
+    shown = spti_ray.Release(tmp_path / "release", tmp_path)._repr_html_()
+    assert "epsilon 6.45813," in shown and "epsilon 4" not in shown
+
+
+def test_a_notebook_shows_no_file_outside_of_the_release(tmp_path):
+    release_at(tmp_path / "release", {"epsilon": 2.0, "delta": 1e-5})
+    Image.new("RGB", (8, 8)).save(tmp_path / "secret.png")
+    (tmp_path / "release" / "metadata.jsonl").write_text('{"file_name": "../secret.png", "text": "x"}\n')
+    with pytest.raises(ConfigError, match="outside of the release"):
+        spti_ray.Release(tmp_path / "release", tmp_path)._repr_html_()

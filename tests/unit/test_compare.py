@@ -9,6 +9,7 @@ from spti_ray.compare import INTERNAL, compared
 from spti_ray.config_load import ConfigError
 from spti_ray.errors import RunDamaged
 from spti_ray.evaluate.result import EvaluationResult, Metric
+from spti_ray.public.released_files import ManifestDamaged
 from spti_ray.report.data import read_run as report_data
 from tests.unit.report.test_report import CERTIFICATE, make_run
 
@@ -105,7 +106,19 @@ def test_what_is_no_release_is_refused_in_one_line(pair, tmp_path):
 def test_what_is_nested_without_end_is_one_line(pair, file):
     a, b = pair
     (a / file).write_text('{"a":' * 20_000)
-    for error, use in ((ConfigError, lambda: compared(a, b)), (RunDamaged, lambda: report_data(a))):
+    for error, use in ((ConfigError, lambda: compared(a, b)), ((RunDamaged, ManifestDamaged), lambda: report_data(a))):
         with pytest.raises(error) as caught:
             use()
         assert str(caught.value).startswith(str(a)) and "\n" not in str(caught.value)
+
+
+def test_epsilon_is_the_releases_in_every_format(pair):
+    a, b = pair
+    for folder, told in (
+        (a, {"epsilon": 4.0, "achieved_epsilon": 3.99, "origin": {"epsilon_together": 6.458}}),
+        (b, {"epsilon": 6.458, "achieved_epsilon": 6.458, "origin": {"epsilon_together": 6.458}, "parts": []}),
+    ):
+        path = folder / "release" / "privacy.json"
+        path.write_text(json.dumps(json.loads(path.read_text()) | told))
+    found = compared(a, b).to_json()["certificate"]
+    assert found["epsilon"] == found["achieved_epsilon"] == {"a": 6.458, "b": 6.458}

@@ -4,24 +4,34 @@ from __future__ import annotations
 
 import copy
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from spti_ray.config_load import load_config
+from spti_ray.compare import compared
+from spti_ray.config_load import ConfigError, load_config
 from spti_ray.dp.accounting import calibrate
 from spti_ray.dp.build import build
 from spti_ray.dp.certificate import certificate
+from spti_ray.dp.certificate_2 import certificate_2
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
 from spti_ray.dp.storage import open_chain
+from spti_ray.evaluate.images import of_release
+from spti_ray.export.released import NotExported, read_release
+from spti_ray.files import sha256_of
 from spti_ray.public.release import write_release
+from spti_ray.public.released_files import ManifestDamaged
+from spti_ray.report.data import read_run as read_run_data
 from spti_ray.types import Query, ReleaseItem, Votes
 from spti_ray.verify import NotVerified, release_and_chain, verify_release
 
@@ -189,3 +199,145 @@ def test_an_audit_that_failed_or_was_of_another_build_is_told(tmp_path: Path):
     document = json.loads(path.read_text())
     path.write_text(json.dumps(document | {"audits": {"passed": False, "build": "spti-ray 0"}}))
     assert failures(release) == ["audits", "audits.build"]
+
+
+def test_a_certificate_of_format_2_is_proved_by_its_own_rules_and_by_no_other_ledger(tmp_path: Path, monkeypatch):
+    """The ledger that an earlier build wrote names no accountant; one that this build writes can have no format 2."""
+    release = finished(tmp_path)
+    entries = Ledger(tmp_path / "ledger", "stickers").entries()
+    document = certificate_2(entries, "run-1", AUDITS)
+    assert document is not None
+    rewrite(release, document)
+    assert "format" in failures(release), "a figure of accountant 1 would pass"
+    monkeypatch.setattr("spti_ray.dp.ledger.ACCOUNTANT", 1)
+    old = finished(tmp_path / "old")
+    document = certificate_2(Ledger(tmp_path / "old" / "ledger", "stickers").entries(), "run-1", AUDITS)
+    assert document is not None and document["format"].endswith("2")
+    rewrite(old, document)
+    assert failures(old) == []
+    rewrite(old, document | {"epsilon": 1.9})
+    assert failures(old) == ["epsilon"]
+
+
+def rewrite(release: Path, document: dict[str, Any]) -> None:
+    known = json.loads((release / "privacy.json").read_text())
+    (release / "privacy.json").write_text(json.dumps(document | {"release": known["release"]}))
+
+
+def test_an_accountant_that_the_ledger_is_ahead_of_is_not_believed(honest: Path, tmp_path: Path):
+    release = copied(honest, tmp_path)
+    for named in (1, 0, -3, 99, "2", None, 2.5, True):
+        known = json.loads((release / "privacy.json").read_text())
+        rewrite(release, known | {"accountant": named})
+        assert "accountant" in failures(release)
+        rewrite(release, known)
+
+
+JUNK = [b"", b"no parquet", b"PAR1" + bytes(40) + b"PAR1", b"\xff" * 100]
+
+
+@pytest.mark.parametrize("content", JUNK)
+def test_a_junk_manifest_is_one_line(honest: Path, tmp_path: Path, content: bytes):
+    release = copied(honest, tmp_path)
+    (release / "manifest.parquet").write_bytes(content)
+    found = junk_lines(release)
+    assert len(found) == 1 and "manifest.parquet: can't be read as Parquet" in found[0]
+
+
+def copied(honest: Path, root: Path) -> Path:
+    shutil.copytree(honest.parents[1], root, dirs_exist_ok=True)
+    return root / "run" / "release"
+
+
+def junk_lines(release: Path) -> list[str]:
+    chain = open_chain(release.parents[1] / "ledger", "stickers")
+    found = [check for check in verify_release(release, chain) if not check.holds]
+    assert all("\n" not in check.detail for check in found)
+    return [f"{check.field}: {check.detail}" for check in found]
+
+
+@pytest.mark.parametrize("column", ["file", "sha256", "text", "label"])
+@pytest.mark.parametrize("change", ["missing", "null", "numbers"])
+def test_a_manifest_without_a_column_is_one_line(honest: Path, tmp_path: Path, column: str, change: str):
+    release = copied(honest, tmp_path)
+    table = pq.read_table(release / "manifest.parquet")
+    other = {"null": pa.nulls(len(table), pa.string()), "numbers": pa.array(range(len(table)))}
+    at = table.column_names.index(column)
+    table = table.remove_column(at) if change == "missing" else table.set_column(at, column, other[change])
+    pq.write_table(table, release / "manifest.parquet")
+    assert len([line for line in junk_lines(release) if f"column {column}" in line]) == 1
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret.png", "images/../../secret.png", "{root}/secret.png", "images/link.png"]
+)
+def test_images_outside_of_the_release_are_refused_unread(honest: Path, tmp_path: Path, name: str, monkeypatch):
+    release = copied(honest, tmp_path)
+    secret = tmp_path / "secret.png"
+    secret.write_bytes((release / "images" / "0.png").read_bytes())
+    (release / "images" / "link.png").symlink_to(secret)
+    table = pq.read_table(release / "manifest.parquet")
+    files = [name.replace("{root}", str(tmp_path)), *table["file"].to_pylist()[1:]]
+    pq.write_table(table.set_column(0, "file", pa.array(files)), release / "manifest.parquet")
+
+    def never(path: Path) -> str:
+        assert path.resolve() != secret, "read from outside of the release"
+        return sha256_of(path)
+
+    monkeypatch.setattr("spti_ray.verify.sha256_of", never)
+    assert any("is none of the release's images" in line for line in junk_lines(release))
+    # The same in all others that read what a manifest names.
+    with pytest.raises(NotExported, match="none of a release"):
+        read_release(release)
+    with pytest.raises(ManifestDamaged, match="none of the release's images"):
+        compared(release, release)
+    (release.parent / "run.yaml").write_text("run: x\nconfig: {}\n")
+    with pytest.raises(ManifestDamaged, match="none of the release's images"):
+        read_run_data(release.parent)
+    if name != "images/../../secret.png":
+        with pytest.raises(ConfigError, match="none of the release's images"):
+            of_release(release)
+
+
+def test_metadata_that_name_other_files_or_texts_are_noticed(honest: Path, tmp_path: Path):
+    release = copied(honest, tmp_path)
+    path = release / "metadata.jsonl"
+    lines = path.read_text().splitlines()
+    assert junk_lines(release) == []
+    for altered_lines in (
+        [lines[0].replace("images/0.png", "../../secret.png"), lines[1]],
+        [lines[0].replace("a cat", "a dog"), lines[1]],
+        lines[:1],
+        [*lines, lines[0]],
+        [*lines, "[" * 100_000],
+        [*lines, "no json"],
+    ):
+        path.write_text("\n".join(altered_lines))
+        assert [line.split(":")[0] for line in junk_lines(release)] == ["release.metadata.jsonl"]
+    path.write_bytes(b"\xff\xfe")
+    assert junk_lines(release) == ["release.metadata.jsonl: can't be read"]
+    path.unlink()
+    assert junk_lines(release) == []
+
+
+def test_missing_folders_and_junk_certificates_are_one_line(honest: Path, tmp_path: Path):
+    release = copied(honest, tmp_path)
+    shutil.rmtree(release / "images")
+    assert [line.split(":")[0] for line in junk_lines(release)] == ["release.images on disk"]
+    with pytest.raises(NotVerified, match="no such folder"):
+        release_and_chain(tmp_path / "nothing", None)
+    for content in (b"\xff", b"[]", b"{}", b"[" * 100_000, b'{"format": ' + b"[" * 300 + b"]" * 300 + b"}"):
+        (release / "privacy.json").write_bytes(content)
+        with pytest.raises(NotVerified, match=r"^[^\n]+$"):
+            release_and_chain(release.parent, str(tmp_path / "ledger"))
+
+
+@pytest.mark.parametrize("field", ["noise", "release", "audits", "mechanism", "dataset", "tuning"])
+@pytest.mark.parametrize("junk", [None, [], "x", 10**400, {"builds": 5}])
+def test_a_field_of_another_kind_fails_its_check_and_nothing_else(honest: Path, tmp_path: Path, field: str, junk: Any):
+    release = copied(honest, tmp_path)
+    document = json.loads((release / "privacy.json").read_text())
+    if field == "audits" and junk == "x":
+        return  # in words: none were run
+    (release / "privacy.json").write_text(json.dumps(document | {field: junk}))
+    assert any(line.startswith(field) for line in junk_lines(release))

@@ -1,11 +1,82 @@
-"""What a run says at its beginning and at its end."""
+"""What a run says at its beginning and at its end; and that every place that shows a figure of a run that goes on from
+another shows the release's, and its own as a part."""
+
+from __future__ import annotations
 
 import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import yaml
 
 from spti_ray.actors.telling import goodbye, hello
+from spti_ray.config_identity import resolved
+from spti_ray.config_load import parse_config
+from spti_ray.dp.accounting import pld_epsilon
+from spti_ray.dp.gate import Gate
+from spti_ray.dp.ledger import Ledger
+from spti_ray.dp.mechanism import SeededNoise
+from spti_ray.figures import decimals_at_least
+from spti_ray.ledger_view import history_lines
+from spti_ray.planning import noise_plan, plan_lines, plan_summary
 from spti_ray.public.written import Count, Written
 from spti_ray.rundir import RunDir
+from spti_ray.status import status_of
 from spti_ray.timings import Timings
+
+
+@pytest.fixture
+def continued(tmp_path: Path, make_config):
+    """(config, gate, plan) of a run `b` that goes on from `a` with the same noise; each has made one query."""
+    raw = resolved(make_config(ledger__path=str(tmp_path / "ledger")))
+    config = parse_config(raw | {"origin": {"run": "a", "path": str(tmp_path / "a"), "generation": 2}})
+    ledger, plan = Ledger(tmp_path / "ledger", config.dataset.id), noise_plan(config)
+    ledger.register(20.0, 1e-5)
+    for run, origin in (("a", ""), ("b", "a")):
+        gate = Gate(ledger, plan, run, tmp_path / run / "generations", SeededNoise(0), "c", origin=origin)
+        gate.open()
+        gate.reserve(0, "ab", ("x", "y"))
+    return config, gate, plan
+
+
+def test_the_release_is_told_with_the_figure_of_both_runs(continued, tmp_path):
+    config, gate, plan = continued
+    both, charged = (pld_epsilon([(plan.sigma, count)], 1e-5) for count in (2 * plan.slots, 2))
+    run = SimpleNamespace(path=tmp_path, release=tmp_path / "release", internal=tmp_path / "internal")
+    first = next(hello(config, run, gate, "ledger", 1))
+    assert f"epsilon {both:.3f}"[:-1] in first and "2 runs together" in first
+    assert "of its own queries epsilon 2" in first
+    spent = next(line for line in goodbye(config, run, gate, Timings(), Written()) if line.startswith("spent"))
+    assert f"epsilon {charged:.3f}"[:-1] in spent and "by the 2 runs that the release depends on" in spent
+    assert gate.odometer() == (charged, both), "the progress line"
+
+
+def test_status_history_and_plan_tell_it_too(continued, tmp_path):
+    config, gate, plan = continued
+    both = pld_epsilon([(plan.sigma, 2 * plan.slots)], 1e-5)
+    (tmp_path / "b").mkdir(exist_ok=True)
+    (tmp_path / "b" / "run.yaml").write_text(yaml.safe_dump({"run": "b", "config": resolved(config)}))
+    status = status_of(tmp_path / "b")
+    assert status.release_epsilon == both > 2.0
+    shown = status.lines(tmp_path / "b")
+    assert "by its own queries, a part" in shown[3] and f"epsilon {both:.3f}"[:-1] in shown[4]
+
+    (line,) = [line for line in history_lines(gate.ledger._chain) if line.startswith("b ")]
+    assert f"goes on from a: its release has epsilon {both:.2f}"[:-1] in line
+
+    summary = plan_summary(config)
+    assert summary["release_epsilon"] == both and summary["goes_on_from"] == "a"
+    assert summary["release_attacker_advantage"] > summary["attacker_advantage"]
+    lines = plan_lines(summary)
+    assert lines[0].startswith(f"release     goes on from run a: epsilon {decimals_at_least(both)} at delta 1e-05")
+    assert "by its own queries alone" in lines[1]
+
+
+def test_a_plan_whose_ledger_is_elsewhere_says_that_the_figure_is_not_known(continued):
+    config, _, _ = continued
+    elsewhere = config.model_copy(update={"origin": config.origin.model_copy(update={"run": "nobody"})})
+    assert "which the ledger tells when the run starts" in plan_lines(plan_summary(elsewhere))[0]
 
 
 def test_a_warning_about_the_data_is_said_at_the_beginning(tmp_path, make_config):

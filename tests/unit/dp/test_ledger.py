@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from spti_ray.dp.accounting import NoisePlan
+from spti_ray.dp.accounting import SMALLEST_DELTA, NoisePlan, calibrate
 from spti_ray.dp.budget import BudgetRefused
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Committed, Evaluated, Opened, Released, Reserved
 from spti_ray.dp.history import charges, slots_of
 from spti_ray.dp.lease import FencedOut, Lease, SlotsExhausted
-from spti_ray.dp.ledger import Ledger, NotRegistered, note_evaluation
+from spti_ray.dp.ledger import Ledger, NotRegistered, NotRegistrable, note_evaluation
 from spti_ray.dp.lifetime import lifetime_epsilon
 from spti_ray.dp.storage import open_chain
 from tests.unit.dp.books import Book, FileBook, ObjectBook, lines_of
@@ -261,3 +261,25 @@ def _opened_entries(book: Book):
     made = ledger(book.location)
     opened(made)
     return made.entries()
+
+
+@pytest.mark.parametrize("delta", [1e-300, 1e-20, 9.9e-15, 0.0, -1e-5, 0.5, 1.0, float("inf"), float("nan")])
+@pytest.mark.parametrize("budget", [None, 4.0])
+def test_a_delta_at_which_nothing_can_be_certified_is_never_registered(book: Book, delta: float, budget: float | None):
+    with pytest.raises(NotRegistrable, match=r"^dataset 'ds' can't be registered: delta must be in \[1e-14, 0\.5\)"):
+        Ledger(book.location, "ds").register(budget, delta)
+    assert Ledger(book.location, "ds").entries() == []
+
+
+@pytest.mark.parametrize("budget", [1e-9, 1e-300, float("inf"), float("nan")])
+def test_a_budget_that_no_query_fits_is_never_registered(book: Book, budget: float):
+    with pytest.raises(NotRegistrable, match="lifetime epsilon"):
+        Ledger(book.location, "ds").register(budget, 1e-5)
+    assert Ledger(book.location, "ds").entries() == []
+
+
+def test_whatever_can_be_registered_can_be_planned_for(book: Book):
+    made = Ledger(book.location, "ds")
+    made.register(1.0, SMALLEST_DELTA)
+    plan = calibrate(0.3, SMALLEST_DELTA, 1, 2)
+    assert made.open_run("r", plan, "c", "n", True).plan == plan

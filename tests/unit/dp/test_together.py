@@ -6,10 +6,13 @@ import pytest
 
 from spti_ray.dp.accounting import calibrate, pld_epsilon, zcdp_epsilon
 from spti_ray.dp.certificate import certificate
+from spti_ray.dp.certificate_2 import certificate_2
 from spti_ray.dp.chain import LedgerError
+from spti_ray.dp.exact import exact_delta, exact_epsilon
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.lifetime import lifetime_advantage
-from spti_ray.dp.together import together
+from spti_ray.dp.together import together, together_with
+from spti_ray.figures import release_epsilon, release_replace_one_epsilon
 
 PLAN = calibrate(1.0, 1e-5, 1, 2)
 OTHER = calibrate(0.5, 1e-5, 1, 3, 1)
@@ -29,9 +32,15 @@ def ledger_of(folder, *runs, private=True):
 def test_runs_of_one_sigma_are_composed_exactly_and_the_attacker_sees_both(tmp_path):
     ledger = ledger_of(tmp_path, ("a", PLAN, ""), ("b", PLAN, "a"))
     document = certificate(ledger.entries(), "b")
-    assert document["epsilon"] == 1.0 and document["achieved_epsilon"] <= 1.0, "its own queries"
     expected = pld_epsilon([(PLAN.sigma, 4)], 1e-5)
-    assert document["origin"]["epsilon_together"] == expected > 1.0
+    assert document["epsilon"] == document["achieved_epsilon"] == expected > 1.0, "of all that the release depends on"
+    assert document["replace_one_epsilon"] == pld_epsilon([(PLAN.sigma, 8)], 1e-5)
+    assert [(part["run"], part["epsilon"]) for part in document["parts"]] == [("a", 1.0), ("b", 1.0)]
+    assert document["parts"][1]["achieved_epsilon"] == PLAN.achieved_epsilon <= 1.0
+    mechanism = document["mechanism"]
+    assert mechanism["epsilon_of_charged_queries"] == expected
+    assert mechanism["replace_one_epsilon_of_charged_queries"] == document["replace_one_epsilon"]
+    assert document["origin"]["epsilon_together"] == expected
     assert document["origin"]["runs"] == ["a"] and document["origin"]["delta_together"] == 1e-5
     assert document["dataset"]["lifetime_epsilon_spent"] == expected
     assert document["attacker"]["advantage"] > certificate(ledger.entries(), "a")["attacker"]["advantage"]
@@ -64,6 +73,37 @@ def test_a_run_from_prompts_is_certified_as_before(tmp_path):
     document = certificate(ledger.entries(), "a")
     assert "origin" not in document and together(ledger.entries(), "a", PLAN) is None
     assert document["statement"].startswith("This release is (1, 1e-05)-differentially private")
+
+
+def test_a_certificate_of_format_2_had_the_parts_figure_on_top(tmp_path):
+    ledger = ledger_of(tmp_path, ("a", PLAN, ""), ("b", PLAN, "a"))
+    old, new = certificate_2(ledger.entries(), "b"), certificate(ledger.entries(), "b")
+    assert old["epsilon"] == 1.0 and "parts" not in old and "accountant" not in old
+    # Whoever shows a certificate shows the release's figure, whatever the format.
+    for document in (old, new):
+        assert release_epsilon(document) == pytest.approx(new["epsilon"])
+        assert release_replace_one_epsilon(document) == pytest.approx(new["replace_one_epsilon"])
+
+
+def test_a_run_that_is_not_in_the_ledger_yet_is_told_what_its_release_would_have(tmp_path):
+    ledger = ledger_of(tmp_path, ("a", PLAN, ""))
+    found = together_with(ledger.entries(), "a", PLAN)
+    assert found is not None and found.epsilon == pld_epsilon([(PLAN.sigma, 4)], 1e-5) and found.runs == ("a",)
+    assert together_with(ledger.entries(), "nobody", PLAN) is None
+
+
+@pytest.mark.parametrize("delta", [1e-9, 1e-12])
+def test_at_a_small_delta_both_together_are_never_below_their_exact_figure(tmp_path, delta):
+    plan = calibrate(1.0, delta, 3, 4)
+    ledger = Ledger(tmp_path, "ds")
+    ledger.register(None, delta)
+    for name, origin in (("a", ""), ("b", "a")):
+        ledger.open_run(name, plan, "c", "n", True, origin=origin)
+    found = together(ledger.entries(), "b", plan)
+    assert found is not None
+    assert found.epsilon >= exact_epsilon(plan.sigma, 24, delta)
+    assert found.replace_one_epsilon >= exact_epsilon(plan.sigma, 48, delta)
+    assert found.advantage >= exact_delta(plan.sigma, 24, 0.0)
 
 
 def test_nothing_holds_for_what_goes_on_from_simulated_noise(tmp_path):

@@ -6,6 +6,7 @@ import pytest
 from PIL import Image
 
 from spti_ray.config import Config
+from spti_ray.public.datasheet import datasheet
 from spti_ray.public.release import MODELS_KEY, reissue, write_release
 from spti_ray.public.written import Count, Written
 from spti_ray.types import ReleaseItem
@@ -187,3 +188,16 @@ def test_the_share_of_texts_that_nobody_wrote_is_in_the_datasheet_also_when_it_i
     assert said in (folder / "datasheet.md").read_text()
     write_release(folder, config(), items, MODELS, CERTIFICATE)
     assert "fallback" not in (folder / "datasheet.md").read_text()
+
+
+@pytest.mark.parametrize("format_3", [True, False])
+def test_the_datasheet_has_the_figure_of_the_whole_release_rounded_upwards(tmp_path, make_config, format_3):
+    both, replaced = 6.4581234, 9.7654321
+    told = {
+        "epsilon": both if format_3 else 4.0,
+        "replace_one_epsilon": replaced if format_3 else 5.0,
+        "delta": 1e-5,
+        "origin": {"epsilon_together": both, "replace_one_epsilon_together": replaced},
+    }
+    sheet = datasheet(tmp_path, make_config(), [], {}, told)
+    assert "epsilon 6.45813 at delta 1e-05" in sheet and "epsilon 9.76544 at the same delta" in sheet

@@ -359,3 +359,15 @@ def test_plots_follow_the_page_and_stay_small(num):
 def test_words_in_plots_are_escaped():
     svg = plots.word_plot([("<b>&", 0.1, 0.4), ("$x_1$", 0.5, 0.1)], "w")
     assert "&lt;b&gt;&amp;" in svg and "$x_1$" in svg and "<b>" not in svg
+
+
+@pytest.mark.parametrize("format_3", [True, False])
+def test_the_figure_of_a_continued_run_is_the_releases_rounded_upwards(tmp_path, format_3):
+    own, both = 4.0, 6.4581234
+    parts = {"parts": [{"run": "a", "epsilon": own}, {"run": "b", "epsilon": own}]} if format_3 else {}
+    origin = {"runs": ["a"], "epsilon_together": both, "replace_one_epsilon_together": 9.7654321}
+    told = CERTIFICATE | {"epsilon": both if format_3 else own, "origin": origin} | parts
+    make_run(tmp_path, certificate=told)
+    page = build_report(tmp_path).read_text()
+    assert "ε = 6.45813 at δ" in page and "<dt>epsilon (ε)</dt><dd>6.45813</dd>" in page
+    assert "the queries of this run alone have ε = 4." in page
