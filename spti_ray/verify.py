@@ -42,6 +42,9 @@ _FIRST_OF_FORMAT = 2
 _DEEPEST = 50
 """A certificate has five levels."""
 
+_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
+"""Endings of what loaders of folders take for images."""
+
 _ELSEWHERE = {"release", "audits"}
 """Top fields that are not a function of the ledger, and have checks of their own."""
 
@@ -112,7 +115,7 @@ def read_certificate(release: Path) -> dict[str, Any]:
     """The release's privacy.json. NotVerified if there is none that this version can check."""
     path = release / "privacy.json"
     try:
-        document = parse_json(path.read_text(encoding="utf-8"))
+        document = parse_json(path.read_text(encoding="utf-8"), twice=False)
     except FileNotFoundError:
         raise NotVerified(f"{path}: there is no certificate, so nothing is guaranteed for this release") from None
     except (OSError, ValueError):
@@ -151,24 +154,24 @@ def _entries_until(chain: Chain, head: str) -> list[Entry]:
 
 def _compare(document: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[Check]:
     theirs, ours = dict(_leaves(document)), dict(_leaves(expected))
-    for field in [*ours, *(field for field in theirs if field not in ours)]:
-        top, name = field.split(".")[0], field.split(".")[-1]
-        if top in _ELSEWHERE or field == "written_by":
+    for path in [*ours, *(path for path in theirs if path not in ours)]:
+        top, name, field = path[0], path[-1], ".".join(str(key) or repr("") for key in path)
+        if top in _ELSEWHERE or path == ("written_by",):
             continue
-        if field not in theirs:
+        if path not in theirs:
             yield Check(field, False, "missing")
-        elif field not in ours:
+        elif path not in ours:
             yield Check(field, False, "unknown field, which nothing proves")
         elif top in WORDS or name in WORDS:
-            equal = theirs[field] == ours[field]
+            equal = theirs[path] == ours[path]
             other = f"not what this version writes; made by {document.get('written_by')}, this is {code_version()}"
             yield Check(field, equal, "as this version words it" if equal else other)
         else:
-            equal = _same(theirs[field], ours[field])
+            equal = _same(theirs[path], ours[path])
             yield Check(
                 field,
                 equal,
-                _shown(theirs[field]) if equal else f"says {theirs[field]}, but the ledger says {ours[field]}",
+                _shown(theirs[path]) if equal else f"says {theirs[path]}, but the ledger says {ours[path]}",
             )
 
 
@@ -210,6 +213,8 @@ def _check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
     wrong = [row["file"] for row in rows if _hash_of(release / row["file"]) != row["sha256"]]
     images = release / "images"
     there = {f"images/{path.name}" for path in images.iterdir()} if images.is_dir() else set[str]()
+    # Loaders of folders take images from wherever they are.
+    there |= {path.relative_to(release).as_posix() for path in release.rglob("*") if path.suffix.lower() in _IMAGES}
     extra = sorted(there - {row["file"] for row in rows})
     detail = f"{len(rows)} images as named by the manifest"
     if wrong or extra:
@@ -242,7 +247,7 @@ def _check_metadata(path: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[C
 def _row_of(line: str) -> Mapping[str, Any]:
     """Empty for what is no JSON object."""
     try:
-        row = parse_json(line)
+        row = parse_json(line, twice=False)
     except ValueError:
         return {}
     return row if isinstance(row, Mapping) else {}
@@ -273,14 +278,14 @@ def _check_histograms(folder: Path, entries: Sequence[Entry], run: str) -> Itera
         yield Check(field, holds, f"slot {label.slot}, sigma {label.sigma:.4g}, as committed in the ledger")
 
 
-def _leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
-    """(dotted field, scalar) of all scalars; an empty list or object counts as one."""
+def _leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[tuple[str | int, ...], Any]]:
+    """(keys and places, scalar) of all scalars; an empty list or object counts as one. No two values have one path."""
     if isinstance(value, Mapping) and value:
         for key, part in value.items():
-            yield from _leaves(part, f"{path}.{key}" if path else str(key))
+            yield from _leaves(part, (*path, str(key)))
     elif isinstance(value, list) and value:
         for index, part in enumerate(value):
-            yield from _leaves(part, f"{path}.{index}")
+            yield from _leaves(part, (*path, index))
     else:
         yield path, value
 

@@ -118,12 +118,22 @@ def read_text(path: Path) -> str:
         raise Unreadable("is no text in UTF-8; write it as such") from None
 
 
-def parse_json(text: str | bytes) -> Any:
-    """`json.loads`, to which text that is nested too deeply is no valid JSON either. Raises json.JSONDecodeError."""
+def parse_json(text: str | bytes, twice: bool = True) -> Any:
+    """`json.loads`, to which text that is nested too deeply is no valid JSON either. Raises json.JSONDecodeError.
+
+    `twice`: whether a key may be there twice in an object, of which readers then take different ones.
+    """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=None if twice else _each_once)
     except RecursionError:
         raise json.JSONDecodeError("nested too deeply", "", 0) from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise json.JSONDecodeError("a key is there twice", "", 0)
+    return found
 
 
 _TOO_DEEP = f"it is nested more than {DEEPEST} levels deep, or holds itself; make it flatter"

@@ -47,11 +47,6 @@ def check(
             "privacy.unit: group needs data.group_column of Parquet, tar or Arrow files, or of a folder's "
             f"metadata.jsonl or metadata.csv, but data.path is {_NO_COLUMNS[kind]}"
         )
-    if kind in _NO_COLUMNS and label_names and needs_labels and data.label_column is not None and table is None:
-        raise DataError(
-            f"data.label_column: data.path is {_NO_COLUMNS[kind]}, which has no columns (a folder's metadata.jsonl or "
-            "metadata.csv lies in the folder itself); unset it, and labels are the names of first folders"
-        )
     if kind not in _NO_COLUMNS:
         _check_columns_are_set(data, unit, needs_labels)
     if table is not None:
@@ -75,9 +70,12 @@ def _check_names(data: DataConfig, names: Iterable[str | None], label_names: tup
     wanted = {canonical(label) for label in label_names}
     if not label_names or label_names == (SINGLE_LABEL,) or any(name in wanted for name in names if name is not None):
         return
+    column = data.label_column
+    unread = "" if column is None else f", and no metadata.jsonl or .csv with data.label_column {column!r} is in it"
     raise DataError(
-        f"evolution.labels: no label is the name of a first folder in data.path, {data.path!r}, so that no record "
-        "could vote; let data.path be the folder whose folders are the labels (in a zip file: no folder around them)"
+        f"evolution.labels: no label is the name of a first folder in data.path, {data.path!r}{unread}, so that no "
+        "record could vote; let data.path be the folder whose folders are the labels (in a zip file: no "
+        "folder around them)"
     )
 
 

@@ -7,7 +7,8 @@ Error texts name configuration fields, the configured path, columns of schemas a
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
@@ -47,13 +48,25 @@ def check_parquet(
     for (schema, num_rows), in_path in zip(heads, in_paths, strict=True):
         if num_rows or empty:  # what has no rows may have lost its types
             _check_columns(data, "Parquet file", schema, unit, label_names, in_path)
-    _check_one_type(data, [schema for schema, _ in heads], unit, label_names)
+    _check_one_type(
+        data,
+        [_with_paths(schema, in_path) for (schema, _), in_path in zip(heads, in_paths, strict=True)],
+        unit,
+        label_names,
+    )
     column, wanted = data.label_column, {canonical(label) for label in label_names} - {SINGLE_LABEL}
     in_paths_alone = column is not None and not any(column in schema.names for schema, _ in heads)
     if wanted and in_paths_alone and not any(in_path.get(str(column)) in wanted for in_path in in_paths):
         raise DataError(f"evolution.labels: no label is a folder `{column}=LABEL` of data.path, {data.path!r}")
     if empty:
         raise DataError(f"data.path: the Parquet file {data.path!r} has no rows")
+
+
+def _with_paths(schema: Any, in_path: Mapping[str, str | None]) -> Any:
+    """The schema, and columns of text that are in the file's path alone."""
+    for column in in_path.keys() - set(schema.names):
+        schema = schema.append(arrow.field(column, arrow.string()))
+    return schema
 
 
 def _parquet_head(file: Place) -> tuple[Any, int]:
@@ -132,10 +145,11 @@ def _check_label_kind(column: str, schema: Any, label_names: tuple[str, ...]) ->
                 f"evolution.labels: {label_names[0]!r} is no class of column {column!r}, nor is another label; give "
                 "the names of its classes, not their numbers"
             )
-    elif arrow_types.is_integer(_plain(schema.field(column).type)) and not any(map(_is_whole, label_names)):
-        raise DataError(
-            f"evolution.labels: column {column!r} holds whole numbers, and no label is one; give numbers as labels"
-        )
+        return
+    kind = _plain(schema.field(column).type)
+    for is_kind, holds, could_be in _LABEL_KINDS:
+        if is_kind(kind) and not any(map(could_be, label_names)):
+            raise DataError(f"evolution.labels: column {column!r} holds {holds}, and no label is such a one")
 
 
 def _is_whole(label: str) -> bool:
@@ -143,6 +157,23 @@ def _is_whole(label: str) -> bool:
         return float(label).is_integer()
     except ValueError:
         return False
+
+
+def _is_number(label: str) -> bool:
+    try:
+        return math.isfinite(float(label))
+    except ValueError:
+        return False
+
+
+_LABEL_KINDS: tuple[tuple[Callable[[Any], bool], str, Callable[[str], bool]], ...] = (
+    (arrow_types.is_integer, "whole numbers", _is_whole),
+    (arrow_types.is_floating, "numbers", _is_number),
+    (arrow_types.is_decimal, "numbers", _is_number),
+    (arrow_types.is_boolean, "True and False", lambda label: canonical(label) in ("True", "False")),
+    (arrow_types.is_null, "nothing", lambda label: False),
+)
+"""Of a kind of column: what it holds in words, and whether a configured label could be in it."""
 
 
 def _suggest(column: str, names: list[str]) -> str:

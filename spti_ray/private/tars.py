@@ -125,6 +125,9 @@ def next_member(tar: Any) -> tarfile.TarInfo | None:
         if count < _BLOCK:
             raise _damaged()
         return None
+    if set(tar.pax_headers) - {"comment"}:
+        # A header for all members that follow: damage to one record's could change all later ones.
+        raise _damaged()
     if "size" in member.pax_headers and member.size < _SUMMED_LIMIT and member.size != member.summed_size:
         raise _damaged()
     return member

@@ -36,10 +36,10 @@ def image_members(archive: zipfile.ZipFile, suffixes: frozenset[str]) -> list[zi
     """
     named: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
-        name = member.filename
+        name = _slashed(member.filename)
         if member.is_dir() or os.path.splitext(name)[1].lower() not in suffixes:
             continue
-        if any(part.startswith(".") for part in _slashed(name).split("/")):
+        if any(part.startswith(".") for part in name.split("/")):
             continue
         if named.setdefault(name, member) is not member:
             raise Damaged("two members of a zip file have one name; make it again")
@@ -90,7 +90,8 @@ def _spellings(member: zipfile.ZipInfo) -> list[str]:
 
 
 def _slashed(name: str) -> str:
-    return name.replace("\\", "/")
+    """With slashes between its parts alone: some tools begin each name with `./` or `/`."""
+    return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
 def num_images(file: Place, suffixes: frozenset[str]) -> int:

@@ -19,6 +19,9 @@ def looked_at(finished: Finished, tmp_path_factory: pytest.TempPathFactory) -> C
     """A copy of the finished run and its ledger, so that the look is not in the original's."""
     folder = tmp_path_factory.mktemp("evaluate") / "work"
     shutil.copytree(finished.cli.folder, folder)
+    # The copied run's ledger is the copied one: looks are recorded in it.
+    run = folder / "run" / "run.yaml"
+    run.write_text(run.read_text().replace(str(finished.cli.folder), str(folder)))
     return Cli(folder)
 
 

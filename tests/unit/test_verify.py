@@ -114,6 +114,48 @@ def test_no_field_of_the_certificate_can_be_altered_unnoticed(honest: Path):
     assert unnoticed == [("written_by",)]
 
 
+def forged(honest: Path, root: Path, text: str) -> Path:
+    """A copy of the release whose certificate is `text`, with the same ledger."""
+    shutil.copytree(honest.parents[1], root, dirs_exist_ok=True)
+    release = root / "run" / "release"
+    (release / "privacy.json").write_text(text)
+    return release
+
+
+@pytest.mark.parametrize("other", ["", "mechanism.sigma", "dataset.lifetime_epsilon_spent"])
+def test_a_true_figure_under_another_spelling_of_a_field_hides_no_false_one(honest: Path, tmp_path: Path, other: str):
+    document = json.loads((honest / "privacy.json").read_text())
+    if other:
+        top, name = other.split(".")
+        document[other], document[top][name] = document[top][name], 0.001
+        false = other
+    else:
+        document[""], document["epsilon"] = {"epsilon": document["epsilon"]}, 0.1
+        false = "epsilon"
+    assert false in failures(forged(honest, tmp_path, json.dumps(document)))
+
+
+def test_a_list_is_not_proved_by_an_object_of_its_numbers(honest: Path, tmp_path: Path):
+    document = json.loads((honest / "privacy.json").read_text())
+    document["noise"]["builds"] = {str(i): build for i, build in enumerate(document["noise"]["builds"])}
+    assert failures(forged(honest, tmp_path, json.dumps(document)))
+
+
+def test_a_certificate_that_has_a_field_twice_is_not_read(honest: Path, tmp_path: Path):
+    text = (honest / "privacy.json").read_text().replace("{", '{"epsilon": 0.1,', 1)
+    assert json.loads(text)["epsilon"] == 2.0
+    with pytest.raises(NotVerified, match="can't be read as JSON"):
+        failures(forged(honest, tmp_path, text))
+
+
+def test_an_image_beside_those_of_the_manifest_is_noticed(honest: Path, tmp_path: Path):
+    for name in ("extra.png", "more/extra.JPG"):
+        release = forged(honest, tmp_path / name[:4], (honest / "privacy.json").read_text())
+        (release / name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (4, 4)).save(release / name)
+        assert failures(release) == ["release.images on disk"]
+
+
 def test_a_field_that_was_added_or_removed_is_noticed(honest: Path):
     path = honest / "privacy.json"
     text = path.read_text()

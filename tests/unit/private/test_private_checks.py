@@ -101,19 +101,31 @@ def test_names_in_zip_files_of_old_tools_are_labels_too(tmp_path, encoding):
     assert labels_of(DataConfig(path=str(tmp_path / "a.zip"))) == [CAFE]
 
 
+@pytest.mark.parametrize("begin", ["./", "/", ".\\"])
+def test_names_in_a_zip_file_may_begin_as_paths_do(tmp_path, begin):
+    (tmp_path / "a.zip").write_bytes(zip_bytes(f"{begin}dog/1.png", f"{begin}dog/.hidden/2.png"))
+    assert labels_of(DataConfig(path=str(tmp_path / "a.zip"))) == ["dog"]
+    (tmp_path / "a.zip").write_bytes(zip_bytes(f"{begin}dog/1.png", "dog/1.png"))
+    assert "failed" in refusal(DataConfig(path=str(tmp_path / "a.zip")))
+
+
 def test_a_folder_in_a_zip_file_may_be_written_with_a_backslash(tmp_path):
     (tmp_path / "a.zip").write_bytes(zip_bytes("dog\\1.png", "dog\\.hidden\\2.png"))
     assert labels_of(DataConfig(path=str(tmp_path / "a.zip"))) == ["dog"]
 
 
 @pytest.mark.parametrize("name", ["folder", "zip", "lmdb"])
-def test_a_label_column_of_what_has_no_columns_is_refused(tmp_path, name):
+def test_a_label_column_of_what_has_no_columns_is_refused_unless_folders_are_the_labels(tmp_path, name):
     from tests.unit.private.formats import WRITERS
 
     (tmp_path / "data").mkdir()
     path = WRITERS[name](tmp_path / "data", [("dog", png(10), "u")])
-    assert labels_of(DataConfig(path=path)) == ["dog"]
-    assert refusal(DataConfig(path=path, label_column="label")).startswith("data.label_column: data.path is")
+    # What `spti init` writes for a folder whose folders are the labels.
+    assert labels_of(DataConfig(path=path, label_column="label")) == ["dog"]
+    (tmp_path / "other").mkdir()
+    path = WRITERS[name](tmp_path / "other", [("none of them", png(10), "u")])
+    message = refusal(DataConfig(path=path, label_column="label"))
+    assert message.startswith("evolution.labels") and "with data.label_column 'label' is in it" in message
 
 
 def test_metadata_one_level_down_is_no_metadata(place):
@@ -121,7 +133,7 @@ def test_metadata_one_level_down_is_no_metadata(place):
     write("train/1.png", png(10))
     write("train/metadata.jsonl", jsonl({"file_name": "1.png", "label": "dog"}))
     message = refusal(DataConfig(path=path, label_column="label"))
-    assert message.startswith("data.label_column") and "in the folder itself" in message
+    assert message.startswith("evolution.labels") and "with data.label_column 'label' is in it" in message
     assert labels_of(DataConfig(path=f"{path}/train", label_column="label")) == ["dog"]
 
 
@@ -210,8 +222,35 @@ def test_words_are_no_labels_of_a_column_of_numbers(place):
     path, write = place
     write("p.parquet", table_bytes(image=[png(10), png(20)], label=[1, 2]))
     data = DataConfig(path=path, label_column="label")
-    assert "holds whole numbers, and no label is one" in refusal(data)
+    assert "holds whole numbers, and no label is such a one" in refusal(data)
     assert labels_of(data, ("1", "dog")) == ["1", None]
+
+
+@pytest.mark.parametrize(
+    ("values", "fits"),
+    [([1.5, 2.0], "1.50"), ([True, False], "True"), (pa.array([None, None]), None)],
+    ids=["floats", "booleans", "nulls"],
+)
+def test_labels_that_no_cell_of_a_columns_kind_can_be_are_refused(place, values, fits):
+    path, write = place
+    write("p.parquet", table_bytes(image=[png(10), png(20)], label=values))
+    data = DataConfig(path=path, label_column="label")
+    for labels in (("dog", "cat"), ("true", "false")):
+        assert "no label is such a one" in refusal(data, labels=labels)
+    if fits is not None:
+        describe(data, "record", ("dog", fits))
+
+
+@pytest.mark.parametrize("values", [[1], [1.5], [True]])
+def test_one_column_is_not_both_a_folder_and_numbers(place, values):
+    """`01` of a folder and 1 of a column would be two names of one unit."""
+    path, write = place
+    write("user=01/0.parquet", table_bytes(image=[png(10)]))
+    write("1.parquet", table_bytes(image=[png(20)], user=values))
+    data = DataConfig(path=path, group_column="user")
+    assert "has not the same type in all files" in refusal(data, "group", ("all",))
+    write("1.parquet", table_bytes(image=[png(20)], user=["01"]))
+    assert {record.group for record in load_shard(data, "group", 0, 1, ("all",))} == {"01"}
 
 
 def test_hive_partitions_are_columns(place):

@@ -236,6 +236,29 @@ def test_a_size_that_no_check_sum_covers_is_no_size(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        ({"GNU.sparse.size": "5"}, None),
+        ({"size": "0"}, None),
+        ({"comment": "what git archive writes"}, [0, 10, 20, 30, 40]),
+    ],
+)
+def test_one_header_decides_about_no_later_member(tmp_path, headers, expected):
+    """A header of the kind that holds for all that follow may be a record's own, of which one letter was damaged."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+        for number, (name, content) in enumerate(member for members in SAMPLES for member in members):
+            if number == 3:
+                buffer.write(tarfile.TarInfo.create_pax_global_header(headers))
+                tar.offset = buffer.tell()
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    found = outcome(tmp_path, buffer.getvalue())
+    assert found == expected or (expected is None and "is damaged or lacks its end" in found)
+
+
+@pytest.mark.parametrize(
     "bad", [b"[" * 100_000, b'{"user":' * 100_000, b"9" * 5_000, b'{"user": ' + b"9" * 5_000 + b"}", b"\xff"]
 )
 def test_no_json_of_a_sample_ends_the_run(tmp_path, bad):
