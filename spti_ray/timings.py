@@ -51,6 +51,12 @@ class Timings:
         total.tokens += tokens
         total.dollars += dollars
 
+    def in_all(self, tokens: int, dollars: float) -> None:
+        """What is on record of the writer over all attempts; if records were lost, at least what this one saw."""
+        writer = self.stages.get("writer", StageTime())
+        self.tokens_in_all = max(tokens, writer.tokens)
+        self.dollars_in_all = max(dollars, writer.dollars)
+
     def phase(self, name: str, seconds: float) -> None:
         """Wall seconds of a phase of the run."""
         self.phases_s[name] = self.phases_s.get(name, 0.0) + seconds

@@ -184,10 +184,8 @@ class _Run:
                         session.__exit__(*sys.exc_info())
                     self._timeline.lap(None)
                     self._timeline.write(run.internal / "timeline.json")
-            self._timings.write(
-                run.internal / "timings.json", {"attempt": self._attempt, "texts": self._written.document()}
-            )
-            self._kept.remove()
+            extra = {"attempt": self._attempt, "texts": self._written.document()}
+            self._kept.settle(self._timings, run.internal / "timings.json", extra)
             run.staging.rename(run.release)
         if not config.stays_inside:
             # Last: a run counts as finished when its report is there.

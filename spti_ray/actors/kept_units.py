@@ -17,6 +17,7 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
+from spti_ray.timings import Timings
 from spti_ray.types import Completions
 
 KeptRole = Literal["writer", "renderer"]
@@ -73,6 +74,12 @@ class KeptUnits:
             tokens, dollars = rows.fetchone()
             return int(tokens), float(dollars)
         return 0, 0.0
+
+    def settle(self, timings: Timings, path: Path, extra: dict[str, Any]) -> None:
+        """Write a run's timings to `path`, with what the writer cost over all attempts, and remove the file."""
+        timings.in_all(*self.paid())
+        timings.write(path, extra)
+        self.remove()
 
     def close(self) -> None:
         self._database.close()

@@ -13,7 +13,7 @@ from spti_ray.hints import hints
 from spti_ray.planning import engines_outside, sgd_plan
 from spti_ray.public.written import Written
 from spti_ray.rundir import RunDir
-from spti_ray.timings import Timings
+from spti_ray.timings import StageTime, Timings
 
 
 def hello(
@@ -78,7 +78,8 @@ def goodbye(
     for name, seconds in timings.phases_s.items():
         yield f"{name:<16}{seconds:>9.1f}"
     yield from written.lines()
-    if (writer := timings.stages.get("writer")) and timings.tokens_in_all != writer.tokens:
+    writer = timings.stages.get("writer", StageTime())
+    if timings.tokens_in_all > writer.tokens or timings.dollars_in_all > writer.dollars + 1e-6:
         dollars = f", ${timings.dollars_in_all:.4g}" if timings.dollars_in_all else ""
         yield f"writer, over all attempts: {timings.tokens_in_all} output tokens{dollars}"
     yield f"wall {timings.wall_s:.0f} s, peak memory {timings.peak_memory_bytes / 2**30:.2f} GiB"

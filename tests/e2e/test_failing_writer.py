@@ -45,7 +45,10 @@ def test_a_writer_that_refuses_everything_costs_no_epsilon_and_is_told_in_the_en
 
 def test_the_share_of_texts_that_nobody_wrote_is_told_at_the_end(finished):
     (line,) = [line for line in finished.stdout.splitlines() if line.startswith("texts: ")]
-    told = json.loads((finished.out / "internal" / "timings.json").read_text())["texts"]
+    timings = json.loads((finished.out / "internal" / "timings.json").read_text())
+    assert timings["writer_in_all"]["output_tokens"] == timings["stages"]["writer"]["output_tokens"] > 0
+    assert "writer, over all attempts" not in finished.stdout, "there was but one"
+    told = timings["texts"]
     assert set(told) == {"0", "1", "2"} and told["0"]["asked"] == 24
     share = f"{sum(one['fallbacks'] for one in told.values())} of {sum(one['asked'] for one in told.values())}"
     assert share in line and share in (finished.out / "release" / "datasheet.md").read_text()

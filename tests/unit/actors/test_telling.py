@@ -107,3 +107,20 @@ def test_what_the_writer_cost_in_earlier_attempts_is_told_too(make_config, tmp_p
         "output_tokens": 380,
         "dollars": 3.8,
     }
+
+
+@pytest.mark.parametrize("writes_now", [True, False])
+def test_the_line_over_all_attempts_is_there_only_where_it_adds_something(make_config, tmp_path, writes_now):
+    config, run = make_config(method="random"), RunDir(tmp_path, "r", make_config(method="random"))
+
+    def told(tokens: int) -> list[str]:
+        timings = Timings()
+        if writes_now:
+            timings.add("writer", 1.0, 5, tokens=10, dollars=0.1)
+        timings.in_all(tokens, 0.0)
+        return [line for line in goodbye(config, run, None, timings, Written()) if "over all attempts" in line]
+
+    # An attempt that finds all texts written by an earlier one tells of them as well.
+    dollars = ", $0.1" if writes_now else ""
+    assert told(380) == [f"writer, over all attempts: 380 output tokens{dollars}"]
+    assert told(10 if writes_now else 0) == told(0) == []
