@@ -40,6 +40,7 @@ def spoken(text: str, cut: bool = False, opened: bool = False) -> str:
     `cut`: its end was cut off by the limit of tokens: only whole lines count, or else whole sentences. `opened`: the
     prompt itself ended in the mark that begins reasoning, so that what comes before its end is reasoning.
     """
+    text = encodable(text)
     closed = list(_CLOSES.finditer(text))
     if closed:
         text = text[closed[-1].end() :]
@@ -54,6 +55,11 @@ def spoken(text: str, cut: bool = False, opened: bool = False) -> str:
     if cut:
         text = _whole(text)
     return "" if is_refusal(text) or is_reasoning(text) else text
+
+
+def encodable(text: str) -> str:
+    """`text` with a question mark for each half of a surrogate pair, of which JSON may have one, and UTF-8 none."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def caption_of(text: str, cut: bool = False, opened: bool = False) -> str:

@@ -108,7 +108,8 @@ class Endpoint:
         return ContentRefused(line) if codes & _REFUSED_CONTENT else RuntimeError(line)
 
     def line(self, event: str) -> str:
-        """What happened at this endpoint, in one line without the key."""
+        """What happened at this endpoint, in one line without the key. Only what can be printed and encoded is kept."""
+        event = printable(event)
         said = event.replace(self._key, "[key]") if self._key else event
         return " ".join(f"{self._options.base_url} {_SECRET.sub('[key]', said)}".split())[:300].rstrip(": ")
 
@@ -151,6 +152,11 @@ class Endpoint:
     async def _after(self, response: Any) -> None:
         pause = pause_after(response.status_code, response.headers)
         self._resume_at = max(self._resume_at, time.monotonic() + pause)
+
+
+def printable(said: str) -> str:
+    """An endpoint's words without what would steer a terminal, and without halves of surrogate pairs."""
+    return "".join(sign for sign in said if sign.isprintable() or sign.isspace())
 
 
 def _is_about_content(body: Any) -> bool:

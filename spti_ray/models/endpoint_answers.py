@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from spti_ray.models.answers import spoken
+from spti_ray.models.answers import encodable, spoken
 
 _LONGEST_WORDS = 160
 _CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
@@ -128,5 +128,5 @@ def _words(holder: Any) -> str:
 
 
 def _short(said: Any) -> str:
-    line = " ".join(str(said).split())
+    line = " ".join(encodable(str(said)).split())
     return line if len(line) <= _LONGEST_WORDS else f"{line[:_LONGEST_WORDS]}..."

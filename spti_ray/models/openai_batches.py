@@ -17,7 +17,7 @@ from typing import Any
 from openai import AsyncOpenAI
 from openai.types import Batch
 
-from spti_ray.models.endpoint import ContentRefused, Endpoint, QueueFull
+from spti_ray.models.endpoint import ContentRefused, Endpoint, QueueFull, printable
 from spti_ray.models.endpoint_options import LONGEST_BATCH_S
 
 log = logging.getLogger(__name__)
@@ -98,12 +98,12 @@ class Batches:
         said = ""
         while batch.status in _UNDER_WAY:
             if (now := _progress(batch)) != said:
-                log.info("batch %s: %s", batch.id, now)
+                log.info("batch %s: %s", printable(batch.id), now)
                 said = now
             await asyncio.sleep(self._poll_s)
             batch_id = batch.id
             batch = await self._endpoint.ask(lambda client: client.batches.retrieve(batch_id))  # noqa: B023
-        log.info("batch %s: %s", batch.id, _progress(batch))
+        log.info("batch %s: %s", printable(batch.id), _progress(batch))
         if batch.status == "failed":
             errors = (batch.errors.data if batch.errors else None) or []
             raise self._endpoint.refusal(f"failed batch {batch.id}", errors[0].to_dict() if errors else None)
@@ -164,4 +164,4 @@ async def _content(client: AsyncOpenAI, file: str) -> str:
 
 def _progress(batch: Batch) -> str:
     counts = batch.request_counts
-    return f"{batch.status}, {counts.completed} of {counts.total} done" if counts else batch.status
+    return printable(f"{batch.status}, {counts.completed} of {counts.total} done" if counts else batch.status)

@@ -166,6 +166,11 @@ def test_nothing_that_follows_makes_a_refusal_a_text(refusal, rest):
     assert spoken(f"{refusal} {rest}").strip() in ("", rest.split("</think>")[-1].strip())
 
 
+def test_every_text_and_caption_can_be_encoded():
+    assert spoken("a red \ud83d kite") == caption_of("a red \ud83d\nkite") == "a red ? kite"
+    assert spoken("an \U0001f34e") == "an \U0001f34e"
+
+
 MARKS = [
     ("<think>", "</think>"), ("<thinking>", "</thinking>"), ("<reasoning>", "</reasoning>"), ("[THINK]", "[/THINK]"),
     ("◁think▷", "◁/think▷"), ("<|channel|>analysis<|message|>", "<|end|><|start|>assistant<|channel|>final<|message|>"),

@@ -185,6 +185,9 @@ def test_one_bad_answer_costs_its_own_texts_and_is_counted(server, body, texts, 
         (403, {}, {"error": {"message": "Input flagged", "code": 403, "metadata": {"reasons": ["violence"]}}}),
         (403, {}, {"error": {"message": "Content violates usage guidelines."}}),
         (422, {}, {"error": {"message": "no"}}),
+        (400, {}, {"error": {"message": "bad \ud800 \x1b]0;title\x07 \x1b[31mred \u202ekite"}}),
+        (200, {}, {"error": {"message": "bad \ud800 \x1b[31mred"}}),
+        (200, {}, {"choices": [{"finish_reason": "content_filter \x1b[1m\udfff", "message": {"content": ""}}]}),
         (200, {"content-type": "text/html"}, "<html>"),
         (200, {}, "[" * 100_000),
     ],
@@ -194,6 +197,7 @@ def test_one_request_of_twenty_that_fails_costs_its_own_text(server, fault):
     answers = written(writer_at(server, max_concurrent=1), requests(20, n=1))
     missing = [answer for answer in answers if not answer.texts[0]]
     assert len(missing) == 1 and missing[0].problem.startswith("http://127") and "the key" not in missing[0].problem
+    assert missing[0].problem.isprintable() and missing[0].problem.encode()
     assert sum(answer.num_tokens for answer in answers) == 19 * 3
 
 
@@ -210,6 +214,18 @@ def test_requests_that_all_fail_for_what_they_say_are_no_failure_of_the_endpoint
     server.faults = [(status, {}, {"error": error})] * 2
     answers = written(writer_at(server), requests(2, n=1))
     assert [answer.texts for answer in answers] == [("",), ("",)] and error["message"] in answers[0].problem
+
+
+def test_a_key_with_signs_in_between_that_are_not_shown_is_not_repeated_either(server):
+    server.faults = [(400, {}, {"error": {"message": f"bad {KEY[:9]}\x07{KEY[9:]}"}})]
+    with pytest.raises(RuntimeError, match=r"answered 400: bad \[key\]$"):
+        written(writer_at(server), requests(1))
+
+
+def test_half_of_a_surrogate_pair_in_a_text_is_a_question_mark(server):
+    server.faults = [(200, {}, {"choices": choices("a \ud800 kite", "I'm sorry, but I can't \udfff"), "usage": USAGE})]
+    (answer,) = written(writer_at(server), requests(1))
+    assert answer.texts == ("a ? kite", "") and answer.problem.endswith("I can't ?")
 
 
 def test_a_key_that_is_refused_in_between_is_told_as_that_and_not_repeated(server):
