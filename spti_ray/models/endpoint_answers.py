@@ -14,8 +14,25 @@ from spti_ray.models.answers import encodable, spoken
 _LONGEST_WORDS = 160
 _CUT = {"length", "max_tokens", "max_output_tokens", "model_length"}
 """Values of `finish_reason`, in small letters: the limit of tokens ended it."""
-_FAILED = {"content_filter", "content-filter", "safety", "error", "prohibited_content", "recitation", "sensitive"}
-"""The endpoint's filter, or a failure of the endpoint, ended it."""
+_FAILED = {
+    "content_filter",
+    "content-filter",
+    "content_filtered",
+    "refusal",
+    "safety",
+    "image_safety",
+    "error",
+    "blocklist",
+    "prohibited_content",
+    "image_prohibited_content",
+    "recitation",
+    "image_recitation",
+    "sensitive",
+    "spii",
+    "model_armor",
+    "guardrail_intervened",
+}
+"""Likewise: the endpoint's filter, or a failure of the endpoint, ended it."""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import traceback
 import pytest
 
 from spti_ray.config import EngineConfig
+from spti_ray.models.endpoint_answers import read
 from spti_ray.models.endpoint_options import Prices, price
 from spti_ray.models.factory import build, engine_environment, engines_config
 from spti_ray.models.openai_writer import SEED_LIMIT
@@ -220,6 +221,20 @@ def test_a_key_with_signs_in_between_that_are_not_shown_is_not_repeated_either(s
     server.faults = [(400, {}, {"error": {"message": f"bad {KEY[:9]}\x07{KEY[9:]}"}})]
     with pytest.raises(RuntimeError, match=r"answered 400: bad \[key\]$"):
         written(writer_at(server), requests(1))
+
+
+FILTERED = (
+    "refusal blocklist content_filtered spii image_safety safety prohibited_content recitation content_filter error "
+    "image_prohibited_content image_recitation model_armor guardrail_intervened"
+)
+
+
+@pytest.mark.parametrize("reason", FILTERED.split())
+def test_what_a_filter_ended_is_no_text_however_its_reason_is_written(reason):
+    for written_as in (reason, reason.upper()):
+        answer = read({"choices": choices("a red kite", finish_reason=written_as)}, 1)
+        assert answer.texts == ("",) and f"finish_reason {reason}" in answer.problem
+    assert read({"choices": choices("a red kite", finish_reason="STOP")}, 1).texts == ("a red kite",)
 
 
 def test_half_of_a_surrogate_pair_in_a_text_is_a_question_mark(server):
