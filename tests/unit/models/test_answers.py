@@ -44,6 +44,25 @@ Please provide the image
 It seems you forgot the image
 This request violates our policy
 Okay. I'm sorry, but I can't
+(I'm sorry, but I can't)
+[I'm sorry, but I can't]
+Sorry about that, I can't
+Due to safety guidelines I can't create
+Due to our content policy, I am unable to write
+I understand, but I can't do that
+I understand your request, but unfortunately, I'm unable to
+I cannot in good conscience
+Unable to describe this image
+I don't have access to the image
+I do not currently have access to images
+There's no image here
+There is no image attached
+It seems the image was not uploaded
+It looks like the image you sent didn't load
+It looks like you haven't attached an image
+It seems that no image
+It appears there is no image
+This content is against our usage policy
 Es tut mir leid, aber das kann ich nicht
 Lo siento, pero no puedo ayudar con eso
 Je suis désolé, mais je ne peux pas
@@ -69,6 +88,14 @@ First, I need to identify
 Let me think about this
 We are given a text
 The prompt asks for
+Let me draft a caption
+Thinking: the user asks
+Hmm, the user
+User wants a short caption
+We need a 5-word text about
+Need to produce a caption
+Here's a thinking process that leads to the caption:
+(We need to write a caption)
 analysisWe need to write a caption
 <think>
 <think>Okay
@@ -131,6 +158,29 @@ analysis of a chart
 your image here placeholder
 content cat on a sofa
 the prompt box on a screen
+It looks like your typical kitchen with a table
+It seems the image shows a fractured left wrist
+The image is against a white backdrop
+It looks like the picture of a lake
+It looks like you and me
+It seems the image does not show a fracture
+the image is not in focus
+(a red kite)
+[a red kite]
+there is no picture in the frame
+unable to stop sign
+due to rain we are closed sign
+I understand poster
+I don't have a plan poster
+sorry about the mess sign
+draft beer sign
+let me draft horse
+need to know sign
+we need a plan poster
+user guide on a table
+hmm face emoji
+thinking cap
+here is a red kite
 """.strip().splitlines()
 
 
