@@ -21,7 +21,7 @@ from spti_ray.public.engines import Engines
 from spti_ray.public.selection import Selected
 from spti_ray.public.succession import succession
 from spti_ray.public.words import scripts_of, shown_to_the_writer, tokens_per_word
-from spti_ray.public.written import RELEASE, Count, Troubles, Written, must_be_written
+from spti_ray.public.written import EXCLUDED, RELEASE, SAME, UNVARIED, Count, Troubles, Written, must_be_written
 from spti_ray.types import Candidate, Candidates, Completions, NoisyHistogram, Operator, WriteRequest, derive_seed
 
 log = logging.getLogger(__name__)
@@ -171,6 +171,8 @@ class Population:
         limits = self._config.prompts
         if answer is None or answer.problem:
             self._troubles.failed(answer.problem if answer else "a unit of its requests failed")
+        elif not answer.texts:
+            self._troubles.unusable("")
         texts = answer.texts if answer else ()
         cuts = answer.cut if answer and answer.cut else (False,) * len(texts)
         for raw, cut in zip(texts, cuts, strict=False):
@@ -178,15 +180,22 @@ class Population:
             completion = spoken(raw, cut=cut)
             text = clean(completion, limits.min_words, limits.max_words, limits.sentences, self._scripts)
             if text is None:
-                self._troubles.unusable(raw)
-            if text is None or normal_form(text) in seen:
-                continue
-            if any(word in f" {normal_form(text)} " for word in self._excluded):
-                continue
-            if slot.parent is not None and normal_form(text) == normal_form(slot.parent.text):
-                continue
-            return text
+                # Of an answer with a problem what is empty is told by that.
+                if raw.strip() or not (answer and answer.problem):
+                    self._troubles.unusable(raw)
+            elif why := self._unwanted(normal_form(text), slot, seen):
+                self._troubles.dropped(why)
+            else:
+                return text
         return None
+
+    def _unwanted(self, form: str, slot: _Slot, seen: set[str]) -> str:
+        """Why a text, given by its normal form, is not taken; "" if it is."""
+        if slot.parent is not None and form == normal_form(slot.parent.text):
+            return UNVARIED
+        if form in seen:
+            return SAME
+        return EXCLUDED if any(word in f" {form} " for word in self._excluded) else ""
 
     def _requests(self, slots: Iterable[_Slot], attempt: int, asked: list[_Slot]) -> Iterator[WriteRequest]:
         """One request per slot; `asked` records them in the order in which they were handed out."""

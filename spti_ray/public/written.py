@@ -77,13 +77,20 @@ class Written:
         )
 
 
+SAME = "its answers were the same as earlier ones"
+EXCLUDED = "its answers held words of prompts.exclude_words"
+UNVARIED = "its answers were the texts that they were to vary"
+_EMPTY = "its answers are empty"
+_UNUSABLE = "its answers are of no use"
+
+
 class Troubles:
     """Why texts were not of use, most of all; public words of the writer and its endpoint."""
 
     def __init__(self) -> None:
         self._engine: Counter[str] = Counter()
+        self._answers: Counter[str] = Counter()
         self._unusable = ""
-        self._empty = False
 
     def failed(self, problem: str) -> None:
         self._engine[problem] += 1
@@ -92,18 +99,22 @@ class Troubles:
         """The writer wrote something that is no text to vote on."""
         line = " ".join(text.split())
         self._unusable = self._unusable or line[:80]
-        self._empty = self._empty or not line
+        self._answers[_UNUSABLE if line else _EMPTY] += 1
+
+    def dropped(self, why: str) -> None:
+        """The writer wrote a text that is not wanted: `SAME`, `EXCLUDED` or `UNVARIED`."""
+        self._answers[why] += 1
 
     def most(self) -> str:
-        if self._engine:
-            return self._engine.most_common(1)[0][0]
-        if self._unusable:
-            return f"none of its answers is of use, such as {self._unusable!r}"
-        return "its answers are empty" if self._empty else "see the log"
+        return next((why for why, _ in self.counts()), "see the log")
 
     def counts(self) -> list[tuple[str, int]]:
-        """The engine's troubles and how often, the most frequent first."""
-        return self._engine.most_common(5)
+        """Troubles and how often: the engine's, then those with answers; of both the most frequent first."""
+        answers = self._answers.most_common()
+        return self._engine.most_common(5) + [(self._in_words(why), times) for why, times in answers]
+
+    def _in_words(self, why: str) -> str:
+        return f"{why}, such as {self._unusable!r}" if why == _UNUSABLE else why
 
 
 def must_be_written(count: Count, why: str) -> None:

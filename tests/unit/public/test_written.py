@@ -46,12 +46,17 @@ def good_until(most, otherwise=refused):
         (lambda n: Completions(("",)), "its answers are empty"),
         (lambda n: Completions(("I'm sorry, but I can't\nhelp.",)), "such as \"I'm sorry, but I can't help.\""),
         (lambda n: Completions(("Okay, the user wants a toy",)), "Okay, the user wants a toy"),
+        (lambda n: Completions(()), "its answers are empty"),
+        (lambda n: Completions(("a toy aaaa",)), "its answers were the same as earlier ones"),
+        (lambda n: Completions((f"a secret {numbered(n).texts[0]}",)), "held words of prompts.exclude_words"),
+        # What most answers are, and not what one is.
+        (lambda n: Completions(("a toy aaaa" if n % 9 else "I'm sorry, but I can't",)), "the same as earlier ones"),
         (lambda n: Completions((f"a red toy number {n} over the",), cut=(True,)), "a red toy number"),
     ],
 )
 def test_a_first_generation_that_nobody_wrote_ends_in_the_writers_own_words(make_config, otherwise, words):
-    config = make_config(evolution__candidates=20)
-    for good in (0, 2):
+    config = make_config(evolution__candidates=20, prompts__exclude_words=["secret"])
+    for good in (1, 2) if "same" in words else (0, 2):
         candidates = Population(config, Answers(good_until(good, otherwise))).initial()
         kept = [next(candidates) for _ in range(good)]
         with pytest.raises(NothingMade) as caught:
@@ -116,3 +121,17 @@ def test_a_run_without_fallbacks_says_so_and_one_without_texts_nothing():
 def test_why_answers_were_of_no_use_is_logged(make_config, caplog):
     list(Population(make_config(evolution__candidates=20), Answers(good_until(5))).initial())
     assert [record.getMessage() for record in caplog.records] == [f"writer, generation 0: 45 time(s): {REFUSED}"]
+
+
+def test_answers_that_are_not_wanted_are_counted_by_why_and_logged(make_config, caplog):
+    parent = Candidate("g00-000000", "a red toy", "all", 0)
+    config = make_config(prompts__exclude_words=["secret"], prompts__attempts=3)
+    said = ["A red toy.", "a secret toy", "a green toy", "a green toy", "a red toy"]
+    population = Population(config, Answers(lambda n: Completions((said[n],))))
+    # Two are asked for, then both again, then the one that is missing still.
+    assert [child.text for child in population.variations([parent], 2)] == ["a green toy", "a red toy"]
+    assert [record.getMessage() for record in caplog.records] == [
+        "writer, generation 0: 2 time(s): its answers were the texts that they were to vary",
+        "writer, generation 0: 1 time(s): its answers held words of prompts.exclude_words",
+        "writer, generation 0: 1 time(s): its answers were the same as earlier ones",
+    ]
