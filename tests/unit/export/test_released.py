@@ -1,5 +1,6 @@
 """What is a release, and what is never exported."""
 
+import os
 import shutil
 
 import pyarrow as pa
@@ -45,8 +46,9 @@ def test_the_internal_folder_is_refused_also_behind_a_link_and_without_a_mark(ru
         assert "internal, and never exported" in refusal(directory)
 
 
+@pytest.mark.timeout(20)
 def test_an_image_that_is_not_the_manifests_stops_the_export_and_nothing_is_left(run, tmp_path):
-    for spoil in (lambda file: file.write_bytes(b"another"), lambda file: file.unlink()):
+    for spoil in (lambda file: file.write_bytes(b"another"), lambda file: file.unlink(), os.mkfifo):
         spoil(run / "release" / "images" / "00003.png")
         for format in ("imagefolder", "parquet", "webdataset", "datasets"):
             with pytest.raises(NotExported, match=r"images/00003.png: missing, or not the image") as caught:
