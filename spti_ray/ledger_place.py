@@ -16,8 +16,11 @@ from spti_ray.dp.entries import GENESIS, Entry
 from spti_ray.dp.history import looks, openings
 from spti_ray.dp.storage import open_chain
 from spti_ray.files import is_url
-from spti_ray.ledger_location import DEFAULT, earlier_locations, location_of, same_ledger
-from spti_ray.rundir import read_run
+from spti_ray.ledger_location import DEFAULT, earlier_locations, is_fixed, location_of, same_ledger
+from spti_ray.rundir import RunDir, read_run
+
+_OF_A_START = {"run.yaml", "driver.lock", "driver.log"}
+"""Files of a run folder that a start leaves which ended before it asked the ledger."""
 
 
 class LedgerElsewhere(LedgerError):
@@ -53,20 +56,59 @@ def check_ledger(config: Config, out: Path | None = None) -> None:
 
 
 def _check_resumed(config: Config, out: Path) -> None:
-    """LedgerElsewhere if the run in `out` was started with another ledger, unless that was moved to where it is now."""
+    """LedgerElsewhere if the run in `out` was started with another ledger, unless that was moved to where it is now, or
+    none has heard of the run and nothing was made in it: its first start failed, such as by a mistyped ledger."""
     known = read_run(out)
     stored = known["config"].get("ledger") or {}
     if same_ledger(stored, config.ledger.model_dump()):
         return
-    where = location_of(str(stored.get("path", DEFAULT)), stored.get("relative_to"))
+    path, folder = str(stored.get("path", DEFAULT)), stored.get("relative_to")
+    where = location_of(path, folder)
     before, now = open_chain(where, config.dataset.id), open_chain(config.ledger.location, config.dataset.id)
     run, entries = str(known["run"]), now.read().entries
-    knows = bool(openings(entries, run)) or run in {look.run for look in looks(entries)}
-    if not knows or not _is_contained(before, now):
+    if _knows(entries, run):
+        fits = _is_contained(before, now)
+    else:
+        # Without its folder, nobody can tell where the ledger of an earlier build was.
+        fits = (folder is not None or is_fixed(path)) and _never_asked(out) and _knows_nothing(before, run)
+    if not fits:
         raise LedgerElsewhere(
             f"{out} holds a run that was started with the ledger {before.location}; now it would be {now.location}, "
-            "which lacks charges of it: set ledger.path (and --set) as they were, or move that ledger there as a whole"
+            "which may lack charges of it: set ledger.path (and --set) as they were, or move that ledger there as a "
+            "whole"
         )
+
+
+def keep_ledger(config: Config, run: RunDir) -> None:
+    """Write down which ledger a run goes on with, before anything is charged there. Whoever calls holds `run`'s lock.
+
+    Raises: LedgerElsewhere, as `check_ledger`: another driver may have charged the run since that looked.
+    """
+    if not config.uses_private_data:
+        return
+    _check_resumed(config, run.path)
+    stored, now = read_run(run.path)["config"].get("ledger") or {}, config.ledger.model_dump(mode="json")
+    if not same_ledger(stored, now):
+        run.note_ledger(now)
+
+
+def _never_asked(out: Path) -> bool:
+    """Whether a run has only been started: what a ledger may be charged for is on disk before."""
+    internal = out / "internal"
+    found = [path for path in (*out.iterdir(), *(internal.iterdir() if internal.is_dir() else ())) if path != internal]
+    return all(path.name in _OF_A_START or path.name[0] == "." for path in found)
+
+
+def _knows(entries: Sequence[Entry], run: str) -> bool:
+    return bool(openings(entries, run)) or run in {look.run for look in looks(entries)}
+
+
+def _knows_nothing(chain: Chain, run: str) -> bool:
+    """Whether a ledger has no entry of a run. One that can't be read is taken to have some."""
+    try:
+        return not _knows(chain.read().entries, run)
+    except (LedgerError, OSError):
+        return False
 
 
 def _is_contained(before: Chain, now: Chain) -> bool:

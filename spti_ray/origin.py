@@ -20,6 +20,7 @@ from spti_ray.config_identity import changed_keys, resolved
 from spti_ray.config_load import ConfigError, parse_config
 from spti_ray.dp import artifact
 from spti_ray.dp.certificate import certificate
+from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import openings
 from spti_ray.dp.ledger import Ledger
 from spti_ray.errors import RunDamaged
@@ -189,18 +190,25 @@ class Origin:
             and self.models.get("renderer") == models.get("renderer")
         )
 
-    def certificate(self) -> dict[str, Any] | None:
-        """The run's certificate as of now, with the audit results that it has. None if it has none: it used no private
-        data, or simulated its noise.
-
-        ConfigError if its ledger is not here.
-        """
+    def entries(self) -> list[Entry] | None:
+        """Those of the run's ledger; None if it has no certificate. ConfigError if its ledger is not here."""
         if not self.config.is_charged:
             return None
         ledger = Ledger(self.config.ledger.location, self.config.dataset.id)
         entries = ledger.entries()
         if not openings(entries, self.run_id):
             raise ConfigError(f"{ledger.location} does not know run {self.run_id}; {self.config.ledger.if_missing}")
+        return entries
+
+    def certificate(self) -> dict[str, Any] | None:
+        """The run's certificate as of now, with the audit results that it has. None if it has none: it used no private
+        data, or simulated its noise.
+
+        ConfigError if its ledger is not here.
+        """
+        entries = self.entries()
+        if entries is None:
+            return None
         audits = (read_certificate(self._run.release) or {}).get("audits")
         return certificate(entries, self.run_id, audits if isinstance(audits, dict) else None)
 

@@ -19,6 +19,7 @@ import os
 import secrets
 import time
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +116,16 @@ class RunDir:
             "code_version": __version__,
             "config": resolved(self.config),
         }
-        write_atomic(run_file, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+        _write_document(self.path, document)
+
+    def note_ledger(self, section: Mapping[str, Any]) -> None:
+        """Store `section` as the run's `ledger`, and leave all else of `run.yaml` as it is, its hash too.
+
+        Raises ConfigError as `read_run`.
+        """
+        document = _document(self.path)
+        document["config"] = document["config"] | {"ledger": dict(section)}
+        _write_document(self.path, document)
 
     @property
     def generations(self) -> Path:
@@ -310,6 +320,10 @@ def _document(path: Path) -> dict[str, Any]:
         why = error if isinstance(error, Unreadable) else error.strerror
         raise ConfigError(f"{path / 'run.yaml'}: {why}; restore the run's folder, or use another") from None
     return run
+
+
+def _write_document(path: Path, document: Mapping[str, Any]) -> None:
+    write_atomic(path / "run.yaml", yaml.safe_dump(dict(document), sort_keys=False, allow_unicode=True))
 
 
 def _is_vacant(path: Path) -> bool:

@@ -42,7 +42,7 @@ from spti_ray.dp.spend import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.hints import check_new
 from spti_ray.job_paths import check_here
-from spti_ray.ledger_place import check_ledger
+from spti_ray.ledger_place import check_ledger, keep_ledger
 from spti_ray.models.factory import engines_config
 from spti_ray.origin import Origin
 from spti_ray.planning import check_engines, check_prompts, engines_outside, noise_plan, sgd_plan
@@ -83,9 +83,12 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
     if config.uses_private_data:
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
     origin = Origin.of(config.origin) if config.origin else None
+    if origin and not (out / "run.yaml").exists():
+        origin.entries()  # a ledger that is not here leaves no folder behind
     check_ledger(config, out)
     run = RunDir.open(out, config)
     try:
+        keep_ledger(config, run)
         if run.finished:
             console.print(f"{out} is finished: {run.release}. Nothing to do.", highlight=False, soft_wrap=True)
             return run.release

@@ -5,16 +5,22 @@ from pathlib import Path
 
 import pytest
 import yaml
+from rich.console import Console
 
+from spti_ray.actors.driver import run_config
 from spti_ray.config import Config
 from spti_ray.config_identity import resolved
-from spti_ray.config_load import load_config
-from spti_ray.dp.ledger import Ledger
+from spti_ray.config_load import ConfigError, load_config
+from spti_ray.dp.ledger import Ledger, NotRegistered
 from spti_ray.errors import BUDGET, exit_code, one_line
-from spti_ray.ledger_place import LedgerElsewhere, check_ledger, place_of
+from spti_ray.ledger_place import LedgerElsewhere, check_ledger, keep_ledger, place_of
 from spti_ray.planning import plan_lines, plan_summary
+from spti_ray.refine import refined
+from spti_ray.rundir import RunDir, read_run
 from tests.unit.conftest import BASE
 from tests.unit.dp.plans import PLAN
+
+OLD = Path(__file__).parents[1] / "old_runs" / "ab5e8e4"
 
 
 def config_in(folder: Path, ledger: str = "books", **changes: object) -> Config:
@@ -153,3 +159,83 @@ def test_the_ledger_is_shown_in_full_by_plan(tmp_path, here):
     assert place_of(config_in(tmp_path / "configs", "s3://bucket/books")) == "s3://bucket/books/toys"
     not_private = config_in(tmp_path / "configs", privacy={"epsilon": "inf", "delta": 1e-5, "allow_not_private": True})
     assert f"ledger      {tmp_path}/configs/books/toys.jsonl" in plan_lines(plan_summary(not_private))
+
+
+def failed_start(tmp_path: Path) -> Path:
+    """A run folder whose first start had a file for its folder of ledgers."""
+    mistyped = config_in(tmp_path / "configs", "my.yaml")
+    out = tmp_path / "out"
+    check_ledger(mistyped, out)
+    RunDir.open(out, mistyped).unlock()
+    (out / "internal" / "driver.log").write_text("can't open ledger\n")
+    return out
+
+
+def test_a_first_start_that_failed_by_its_ledger_goes_on_with_another_which_is_stored(tmp_path, here):
+    out = failed_start(tmp_path)
+    before = yaml.safe_load((out / "run.yaml").read_text())
+    config = config_in(tmp_path / "configs")
+    check_ledger(config, out)
+    run = RunDir.open(out, config)
+    keep_ledger(config, run)
+    run.unlock()
+    after = yaml.safe_load((out / "run.yaml").read_text())
+    assert after["config"].pop("ledger") == resolved(config)["ledger"] != before["config"].pop("ledger")
+    assert after == before
+    # From now on that one is the run's.
+    charge(tmp_path / "configs" / "books", str(after["run"]))
+    check_ledger(config, out)
+    with pytest.raises(LedgerElsewhere):
+        check_ledger(config_in(tmp_path / "configs", "others"), out)
+
+
+@pytest.mark.parametrize(
+    "made",
+    ["generations/00/candidates.parquet", "release/report.html", "internal/generations/00/x", "internal/finetune/x"],
+)
+def test_a_run_that_made_anything_is_not_taken_for_a_failed_start(tmp_path, here, made):
+    out = failed_start(tmp_path)
+    (out / made).parent.mkdir(parents=True)
+    (out / made).touch()
+    with pytest.raises(LedgerElsewhere):
+        check_ledger(config_in(tmp_path / "configs"), out)
+
+
+@pytest.mark.parametrize("books", ["not a ledger\nat all\n", None], ids=["damaged", "knows the run"])
+def test_a_first_ledger_that_knows_the_run_or_can_not_be_read_is_kept(tmp_path, here, books):
+    config = config_in(tmp_path / "configs")
+    out = stored_run(tmp_path / "out", config)
+    if books is None:
+        charge(tmp_path / "configs" / "books")
+    else:
+        (tmp_path / "configs" / "books").mkdir()
+        (tmp_path / "configs" / "books" / "toys.jsonl").write_text(books)
+    with pytest.raises(LedgerElsewhere):
+        check_ledger(config_in(tmp_path / "configs", "others"), out)
+
+
+def test_a_charge_that_was_made_since_the_first_look_is_seen_under_the_lock(tmp_path, here):
+    out, config = failed_start(tmp_path), config_in(tmp_path / "configs")
+    check_ledger(config, out)
+    run = RunDir.open(out, config)
+    (out / "generations").mkdir()
+    with pytest.raises(LedgerElsewhere):
+        keep_ledger(config, run)
+    run.unlock()
+
+
+def test_the_driver_stores_the_ledger_before_it_asks_it(tmp_path, here):
+    out, config = (
+        failed_start(tmp_path),
+        config_in(tmp_path / "configs", dataset={"id": "toys", "registration": "required"}),
+    )
+    with pytest.raises(NotRegistered):
+        run_config(config, out, Console(quiet=True))
+    assert read_run(out)["config"]["ledger"] == resolved(config)["ledger"]
+
+
+def test_a_refinement_from_where_the_ledger_is_not_leaves_no_folder(tmp_path, here):
+    shutil.copytree(OLD, tmp_path / "project")
+    with pytest.raises(ConfigError, match="does not know run"):
+        run_config(refined(tmp_path / "project" / "finished", images=5), tmp_path / "new", Console(quiet=True))
+    assert not (tmp_path / "new").exists()
