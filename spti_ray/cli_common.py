@@ -21,7 +21,9 @@ DONE, FAILED, USAGE, BUDGET, RESOURCES = 0, 1, 2, 3, 4
 
 
 def fail(message: object, code: int) -> NoReturn:
-    typer.echo(f"spti: {' '.join(str(message).split())}", err=True)
+    from spti_ray.urls import shown_in
+
+    typer.echo(f"spti: {shown_in(' '.join(str(message).split()))}", err=True)
     raise typer.Exit(code)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from spti_ray.config import Config
 from spti_ray.config_load import ConfigError
 from spti_ray.files import is_everywhere, is_url
-from spti_ray.urls import problem_of_data, problem_of_ledger, scheme_of
+from spti_ray.urls import problem_of_address, problem_of_data, problem_of_ledger, scheme_of
 
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray for the entry point of a job: JSON with its runtime environment."""
@@ -29,7 +29,8 @@ _COMPARED = 64
 
 def check_places(config: Config, out: str | None = None) -> None:
     """Refuse places that no run could use, and URLs that hold what must not be written down. Raises ConfigError."""
-    for problem in (problem_of_data(config.data.path), problem_of_ledger(config.ledger.path)):
+    problems = problem_of_data(config.data.path), problem_of_ledger(config.ledger.path)
+    for problem in (*problems, problem_of_address(config.runtime.address or "")):
         if problem:
             raise ConfigError(problem)
     if out is not None and scheme_of(out):

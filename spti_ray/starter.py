@@ -17,6 +17,7 @@ from spti_ray.config_load import ConfigError, parse_config
 from spti_ray.public.drafting import MAX_WORDS, MIN_WORDS, Draft
 from spti_ray.public.words import unspaced
 from spti_ray.recommend import recommend
+from spti_ray.urls import problem_of_address, problem_of_data
 
 _PLACEHOLDER = "images"
 _RUNTIME = {"engines": "embedded"}
@@ -47,6 +48,11 @@ class Wish:
                     f"{where}: is in {script}, a script without spaces between words, which can't be counted yet; say "
                     "it in a language with spaces"
                 )
+        # It is written down, and the configuration is public.
+        address = (self.runtime or {}).get("address")
+        for problem in (problem_of_data(self.data or "", "--data"), problem_of_address(str(address or ""))):
+            if problem:
+                raise ConfigError(problem)
         if not all(label.strip() and label.isprintable() for label in self.labels):
             raise ConfigError("--labels: give names separated by commas, such as tumour,normal")
 

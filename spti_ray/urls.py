@@ -16,6 +16,8 @@ LEDGER_SCHEMES = ("s3", "gs", "az")
 _AZURE = ("abfs", "abfss", "az")
 # Two letters at least, and one slash: `s3:/bucket` is a URL with a slash too few, and no folder of that name.
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/")
+# Not what ends the sentence: a colon after a bucket would look like that before a password.
+_URL_IN_TEXT = re.compile(r"\b[A-Za-z][A-Za-z0-9+.-]+:/[^\s'\"]*[^\s'\":;,.)]")
 _SECRET = re.compile(r"key|token|secret|pass|sig|cred|auth", re.IGNORECASE)
 
 
@@ -30,7 +32,7 @@ def shown(location: str) -> str:
     scheme = scheme_of(location)
     if not scheme or not has_credentials(location):
         return location
-    address = location.partition("://")[2].partition("?")[0].partition("#")[0]
+    address = _after_scheme(location).partition("?")[0].partition("#")[0]
     before, at, host = address.partition("/")[0].rpartition("@")
     if ":" in host and scheme in DATA_SCHEMES:
         return f"{scheme}://(not shown)"
@@ -38,9 +40,14 @@ def shown(location: str) -> str:
     return f"{scheme}://{container}{address.removeprefix(f'{before}{at}')}"
 
 
+def shown_in(text: str) -> str:
+    """A message, each URL in it as `shown`: one may have been given where a path belongs."""
+    return _URL_IN_TEXT.sub(lambda found: shown(found[0]), text)
+
+
 def has_credentials(url: str) -> bool:
     """Whether a URL has a user, a password or a key in it. A container of Azure's stands where a user would."""
-    address, _, query = url.partition("://")[2].partition("?")
+    address, _, query = _after_scheme(url).partition("?")
     before, at, host = address.partition("/")[0].rpartition("@")
     scheme = scheme_of(url)
     if any(_SECRET.search(part.partition("=")[0]) for part in query.partition("#")[0].split("&")):
@@ -80,6 +87,21 @@ def problem_of_ledger(path: str) -> str:
         # What obstore would ignore silently.
         return f"ledger.path {shown(path)}: credentials and options go into the environment, not into the URL"
     return ""
+
+
+def problem_of_address(address: str) -> str:
+    """The error line if `address` can't be a `runtime.address`, which it does not repeat; "" if it can."""
+    if "@" not in address and not has_credentials(address):
+        return ""
+    return (
+        "runtime.address: has a user, a password or a key in it; credentials go into the environment "
+        "(RAY_AUTH_TOKEN), and the address is only ray://HOST:PORT or HOST:PORT"
+    )
+
+
+def _after_scheme(url: str) -> str:
+    """What follows the scheme; also of a URL that lacks a slash, as `pathlib` leaves it. "" of a path."""
+    return url[len(scheme_of(url)) + 1 :].lstrip("/") if scheme_of(url) else ""
 
 
 def _problem(path: str, scheme: str, setting: str) -> str:

@@ -167,6 +167,35 @@ def test_credentials_are_refused_before_anything_is_written_down(tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("address", ["ray://me:sEcReT@host:1", "http://me:sEcReT@host:1"])
+def test_credentials_in_the_address_of_ray_are_refused_too(tmp_path, address):
+    file = write(tmp_path)
+    for arguments in (("run", str(file), "--out", str(tmp_path / "out")), ("plan", str(file))):
+        result = CliRunner().invoke(app, [*arguments, "--set", f"runtime.address={address}"])
+        assert result.exit_code == 2 and result.stderr.startswith("spti: runtime.address: ")
+        assert "sEcReT" not in result.output + result.stderr
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("compare", "{}", "b"),
+        ("plan", "my.yaml", "--rates", "{}"),
+        ("status", "{}"),
+        ("verify", "{}"),
+        ("run", "{}", "--out", "a"),
+        ("refine", "{}", "--out", "a"),
+    ],
+    ids=lambda arguments: arguments[0],
+)
+def test_a_url_where_a_path_belongs_is_told_without_credentials(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    write(tmp_path)
+    result = CliRunner().invoke(app, [part.format("s3://AKIA:sEcReT@bucket/x") for part in arguments])
+    assert result.exit_code and "s3:" in result.stderr and "sEcReT" not in result.output + result.stderr
+
+
 def job_commands() -> list[tuple[str, list[str]]]:
     """The commands in the documents by which `jobs/synthesize.py` and `spti submit` are started."""
     found = []

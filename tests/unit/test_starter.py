@@ -127,3 +127,16 @@ def test_whatever_the_words_the_file_is_read_back_as_they_were(domain, labels, d
 
 def test_the_draft_is_the_same_each_time():
     assert draft("signs", ("a", "b"), None) == draft("signs", ("a", "b"), None)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--data", "s3://AKIA:sEcReT@bucket/x"), "--data s3://bucket/x"),
+        (("--set", "runtime.address=ray://me:sEcReT@host:1"), "runtime.address"),
+    ],
+)
+def test_credentials_are_not_written_down(tmp_path, given, told):
+    out = tmp_path / "my.yaml"
+    done = init("street signs", "--template", *given, out=out)
+    assert done.exit_code == 2 and told in done.output and "sEcReT" not in done.output and not out.exists()

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.urls import problem_of_data, problem_of_ledger, scheme_of, shown
+from spti_ray.urls import problem_of_address, problem_of_data, problem_of_ledger, scheme_of, shown, shown_in
 
 SECRET = "sEcReT"
 WITH_A_SECRET = [
@@ -76,3 +76,31 @@ def test_what_can_not_be_used_is_told_with_what_to_write(url, data, ledger):
 def test_whatever_is_written_is_judged_without_an_error(text):
     for url in (text, f"s3://{text}", f"abfs://{text}"):
         assert isinstance(problem_of_data(url) + problem_of_ledger(url) + shown(url) + scheme_of(url), str)
+
+
+@pytest.mark.parametrize("url", WITH_A_SECRET)
+def test_a_url_in_a_message_is_shown_without_its_credentials(url):
+    for written in (url, url.replace("://", ":/")):  # as pathlib leaves it
+        assert SECRET not in shown_in(f"{written}: holds no run (no {written}/run.yaml); use '{written}', or another")
+        assert problem_of_data(written) and SECRET not in problem_of_data(written)
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["s3://bucket/x: gone; or gs://bucket, abfs://a@b/c.", "see http://head:8265: x", "s3:/bucket: y", "C:/x: a@b:c"],
+)
+def test_a_message_without_credentials_stays_as_it_is(text):
+    assert shown_in(text) == text
+
+
+@pytest.mark.parametrize(
+    "address", ["ray://me:{}@host:1", "http://me:a/{}@host:1", "{}@host:6379", "ray://h:1?token={}"]
+)
+def test_credentials_in_the_address_of_ray_are_refused_and_not_repeated(address):
+    problem = problem_of_address(address.format(SECRET))
+    assert "RAY_AUTH_TOKEN" in problem and SECRET not in problem
+
+
+@pytest.mark.parametrize("address", ["", "auto", "local", "10.0.0.1:6379", "ray://head.example:10001", "[::1]:6379"])
+def test_an_address_of_ray_without_credentials_is_taken(address):
+    assert not problem_of_address(address)
