@@ -90,6 +90,9 @@ def keep_ledger(config: Config, run: RunDir) -> None:
     stored, now = read_run(run.path)["config"].get("ledger") or {}, config.ledger.model_dump(mode="json")
     if not same_ledger(stored, now):
         run.note_ledger(now)
+    elif stored.get("relative_to") is None and not is_fixed(str(stored.get("path", DEFAULT))):
+        # Of an earlier build: it is in the folder that we are in, as the configuration says too.
+        run.note_ledger({**stored, "relative_to": str(Path.cwd())})
 
 
 def _never_asked(out: Path) -> bool:

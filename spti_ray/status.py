@@ -38,9 +38,12 @@ class Status:
     ledger: str | None
     """Of its dataset; None if no private data are used."""
     in_ledger: bool
-    """Whether that knows the run: not if it was never opened, or if the ledger is elsewhere."""
+    """Whether that knows the run: not if it was never opened, or if the ledger is elsewhere. What was measured and
+    spent is 0 then, and not known."""
     steps_begun: int = 0
     """Of a fine-tuning, those that a crash lost included."""
+    if_missing: str = ""
+    """What to do if the ledger is elsewhere."""
     release_epsilon: float | None = None
     """Of a run that goes on from another: of all planned queries of both, on which its release depends."""
 
@@ -80,7 +83,14 @@ class Status:
                 f"its release has epsilon {at_least(self.release_epsilon, 6)}, of all runs together that it depends on"
             )
         if not self.in_ledger:
-            spent = [f"{self.ledger} does not know this run: it was not opened yet, or its ledger is not there"]
+            return [
+                f"{directory}: {self.title}, run {self.run}",
+                f"{self.state}: {then[self.state]}",
+                f"how many of {self.generations} generations were measured is unknown; texts of {self.generation} are "
+                "there",
+                f"{self.ledger} does not know this run: it was not opened yet, or its ledger is not there; if so, "
+                f"{self.if_missing}",
+            ]
         return [
             f"{directory}: {self.title}, run {self.run}, attempt {self.attempts}",
             f"{self.state}: {then[self.state]}",
@@ -117,5 +127,6 @@ def status_of(directory: Path) -> Status:
         rerendering_of=config.certified_run("") or None,
         ledger=ledger.location if config.uses_private_data else None,
         in_ledger=spend is not None,
+        if_missing="" if spend or not config.uses_private_data else config.ledger.if_missing,
         release_epsilon=both.epsilon if both else None,
     )

@@ -9,11 +9,12 @@ from typer.testing import CliRunner
 
 from spti_ray.certify import Certifiable
 from spti_ray.cli import app
-from spti_ray.config_load import ConfigError
+from spti_ray.config_load import ConfigError, load_config
 from spti_ray.evaluate.look import record_look
+from spti_ray.ledger_place import check_ledger, keep_ledger
 from spti_ray.origin import Origin
 from spti_ray.report.data import publishable
-from spti_ray.rundir import read_run
+from spti_ray.rundir import RunDir, continued, read_run
 from spti_ray.status import status_of
 from spti_ray.verify import NotVerified, release_and_chain
 
@@ -59,7 +60,8 @@ def test_where_the_ledger_is_not_all_say_so_and_what_to_do(new):
     (new / "ledger").rename(new / "moved")
     lines = status_of(new / "finished").lines(new / "finished")
     assert any(f"{new}/ledger/icons.jsonl does not know this run" in line for line in lines)
-    assert not any("spent" in line for line in lines), "it is not known, and not nothing"
+    assert not any("spent" in line or "0 of" in line for line in lines), "it is not known, and not nothing"
+    assert any("generations were measured is unknown" in line for line in lines)
     correct = "correct `ledger` in the run.yaml"
     origin = Origin(new / "finished")
     for use in (lambda: Certifiable(new / "finished"), lambda: origin.certificate()):
@@ -78,6 +80,7 @@ def test_a_run_of_an_earlier_build_says_to_go_where_it_was_started(old, monkeypa
     with pytest.raises(NotVerified, match="go to the folder in which it was started"):
         release_and_chain(old / "finished", None)
     assert not status_of(old / "finished").in_ledger
+    assert "go to the folder in which it was started" in status_of(old / "finished").lines(old / "finished")[-1]
     monkeypatch.chdir(old)
     assert status_of(old / "finished").in_ledger and release_and_chain(old / "finished", None)
 
@@ -105,3 +108,30 @@ def test_a_data_set_is_registered_where_its_configurations_look_for_it(new):
 def test_no_folder_of_this_machine_is_in_a_report():
     section = {"path": "books", "relative_to": "/home/me/project"}
     assert "/home/me" not in str(publishable({"ledger": section}))
+
+
+@pytest.mark.parametrize("again", [False, True], ids=["by its relative path", "by its absolute path"])
+def test_a_run_of_an_earlier_build_that_goes_on_is_told_where_its_ledger_is(old, monkeypatch, again):
+    file = old / "interrupted" / "run.yaml"
+    before = yaml.safe_load(file.read_text())
+    elsewhere = Path.cwd()
+    monkeypatch.chdir(old)
+    overrides = [f"ledger.path={old}/ledger"] if again else []
+    config = continued(Path("interrupted"), load_config(Path("interrupted.yaml"), overrides))
+    check_ledger(config, Path("interrupted"))
+    run = RunDir.open(Path("interrupted"), config)
+    keep_ledger(config, run)
+    run.unlock()
+    monkeypatch.chdir(elsewhere)
+    after = yaml.safe_load(file.read_text())
+    assert after["config"]["ledger"].pop("relative_to") == str(old)
+    assert after == before, "nothing else, its hash included"
+    status = status_of(old / "interrupted")
+    assert status.in_ledger and status.measured == 2
+    monkeypatch.chdir(old)
+    check_ledger(config, Path("interrupted"))
+    known = file.read_text()
+    run = RunDir.open(Path("interrupted"), config)
+    keep_ledger(config, run)
+    run.unlock()
+    assert file.read_text() == known
