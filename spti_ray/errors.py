@@ -41,6 +41,16 @@ _CODES = {
     "PartialRelease": FAILED,
 }
 
+_OF_RAY = {
+    "RuntimeEnvSetupError": (
+        RESOURCES,
+        "Ray could not make the runtime environment of this job on a node (RuntimeEnvSetupError); check its "
+        "working_dir, pip and env_vars; runtime_env_setup-*.log in that node's Ray logs says why",
+    ),
+}
+"""Errors of Ray's own, each with its exit code and line. Its text is not shown: it repeats the environment's settings,
+and keys of package indexes."""
+
 
 class RunDamaged(RuntimeError):
     """A run folder lacks something that it must have; says which file and what to do."""
@@ -58,21 +68,29 @@ def _known(error: BaseException) -> str | None:
     return next((base.__name__ for base in type(error).__mro__ if base.__name__ in _CODES), None)
 
 
+def _of_ray(error: BaseException) -> tuple[int, str] | None:
+    bases = (base for base in type(error).__mro__ if base.__module__.partition(".")[0] == "ray")
+    return next((_OF_RAY[base.__name__] for base in bases if base.__name__ in _OF_RAY), None)
+
+
 def is_known(error: BaseException) -> bool:
-    """Whether it is one of ours, or of the file system: `one_line` then says what is wrong."""
-    return _known(error) is not None or (isinstance(error, OSError) and bool(error.strerror))
+    """Whether it is one of ours, of Ray's, or of the file system: `one_line` then says what is wrong."""
+    return bool(_known(error) or _of_ray(error)) or (isinstance(error, OSError) and bool(error.strerror))
 
 
 def exit_code(error: BaseException) -> int:
     """The exit code of an error; 1 for anything unknown."""
-    known = _known(error)
-    return _CODES[known] if known else FAILED
+    if known := _known(error):
+        return _CODES[known]
+    return found[0] if (found := _of_ray(error)) else FAILED
 
 
 def one_line(error: BaseException) -> str:
     """One line for the user. Text of unknown errors is not shown: it may come from anywhere."""
     if _known(error):
         return str(error)
+    if found := _of_ray(error):
+        return found[1]
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
         return f"{where}{error.strerror}"

@@ -2,6 +2,7 @@
 
 import pytest
 import typer
+from ray.exceptions import RuntimeEnvSetupError
 
 from spti_ray.cli_common import one_line_errors
 from spti_ray.config_load import ConfigError
@@ -17,6 +18,8 @@ class Panic(BaseException):
         (ConfigError("privacy.epsilon: wrong"), 2, "privacy.epsilon: wrong"),
         (ValueError("canary"), 1, "unexpected ValueError"),
         (Panic("canary"), 1, "unexpected Panic"),
+        (RuntimeEnvSetupError("canary"), 4, "Ray could not make the runtime environment"),
+        (type("RuntimeEnvSetupError", (Exception,), {})("canary"), 1, "unexpected RuntimeEnvSetupError"),
         (KeyboardInterrupt(), 1, "run the same command again"),
     ],
 )
