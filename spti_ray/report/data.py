@@ -181,7 +181,10 @@ class Pictures:
 
     def of_file(self, file: str, max_side: int) -> str | None:
         """URI of a file of the release folder; None when there is no room left."""
-        return self._uri((self._folder / "release" / file).read_bytes(), max_side)
+        path = self._folder / "release" / file
+        if not path.is_file():  # also a pipe, which would be waited for
+            raise RunDamaged(f"{path}: is no file; restore the release")
+        return self._uri(path.read_bytes(), max_side)
 
     def _uri(self, png: bytes, max_side: int) -> str | None:
         kind, data = "png", png
