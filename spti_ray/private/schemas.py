@@ -48,12 +48,9 @@ def check_parquet(
     for (schema, num_rows), in_path in zip(heads, in_paths, strict=True):
         if num_rows or empty:  # what has no rows may have lost its types
             _check_columns(data, "Parquet file", schema, unit, label_names, in_path)
-    _check_one_type(
-        data,
-        [_with_paths(schema, in_path) for (schema, _), in_path in zip(heads, in_paths, strict=True)],
-        unit,
-        label_names,
-    )
+    schemas = [_with_paths(schema, in_path) for (schema, _), in_path in zip(heads, in_paths, strict=True)]
+    _check_one_type(data, schemas, unit, label_names)
+    _check_label_kind(data, [schema for schema, _ in heads], label_names)
     column, wanted = data.label_column, {canonical(label) for label in label_names} - {SINGLE_LABEL}
     in_paths_alone = column is not None and not any(column in schema.names for schema, _ in heads)
     if wanted and in_paths_alone and not any(in_path.get(str(column)) in wanted for in_path in in_paths):
@@ -88,6 +85,7 @@ def check_datasets(data: DataConfig, files: Sequence[Place], unit: Unit, label_n
     for schema in schemas:
         _check_columns(data, "data set", schema, unit, label_names, {})
     _check_one_type(data, schemas, unit, label_names)
+    _check_label_kind(data, schemas, label_names)
     if not there:
         raise DataError(f"data.path: the data set {data.path!r} has no rows")
 
@@ -132,24 +130,28 @@ def _check_columns(
             f"data.image_column: column {data.image_column!r} must hold encoded bytes, paths, or a struct of bytes "
             "and path"
         )
-    if label_column is not None and label_column in names and label_names:
-        _check_label_kind(label_column, schema, label_names)
 
 
-def _check_label_kind(column: str, schema: Any, label_names: tuple[str, ...]) -> None:
-    """Refuse labels none of which such a column can hold, whatever is in it."""
-    classes = class_names(schema, column)
-    if classes is not None:
-        if not set(map(canonical, label_names)) & set(map(canonical, classes)):
+def _check_label_kind(data: DataConfig, schemas: Sequence[Any], label_names: tuple[str, ...]) -> None:
+    """Refuse labels none of which such a column can hold, whatever is in it. Its types are known to be one."""
+    column = data.label_column
+    if column is None or label_names in ((), (SINGLE_LABEL,)):
+        return
+    there = [schema for schema in schemas if column in schema.names]
+    # In a file without any label the column may have no type.
+    typed = [schema for schema in there if not arrow_types.is_null(_plain(schema.field(column).type))]
+    classes = [names for schema in typed if (names := class_names(schema, column)) is not None]
+    if classes:
+        if not set(map(canonical, label_names)) & {canonical(name) for names in classes for name in names}:
             raise DataError(
                 f"evolution.labels: {label_names[0]!r} is no class of column {column!r}, nor is another label; give "
                 "the names of its classes, not their numbers"
             )
         return
-    kind = _plain(schema.field(column).type)
-    for is_kind, holds, could_be in _LABEL_KINDS:
-        if is_kind(kind) and not any(map(could_be, label_names)):
-            raise DataError(f"evolution.labels: column {column!r} holds {holds}, and no label is such a one")
+    for kind in (_plain(schema.field(column).type) for schema in (typed or there)[:1]):
+        for is_kind, holds, could_be in _LABEL_KINDS:
+            if is_kind(kind) and not any(map(could_be, label_names)):
+                raise DataError(f"evolution.labels: column {column!r} holds {holds}, and no label is such a one")
 
 
 def _is_whole(label: str) -> bool:

@@ -239,6 +239,9 @@ def test_labels_that_no_cell_of_a_columns_kind_can_be_are_refused(place, values,
         assert "no label is such a one" in refusal(data, labels=labels)
     if fits is not None:
         describe(data, "record", ("dog", fits))
+    else:
+        write("q.parquet", table_bytes(image=[png(30)], label=["dog"]))
+        describe(data, "record", ("dog", "cat"))
 
 
 @pytest.mark.parametrize("values", [[1], [1.5], [True]])
