@@ -19,6 +19,9 @@ from typing import BinaryIO
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
+"""Endings of images, in data as in releases."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 

@@ -25,7 +25,7 @@ from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry, Opened
 from spti_ray.dp.history import registration, slots_of
 from spti_ray.dp.storage import chains_at, open_chain
-from spti_ray.files import sha256_of
+from spti_ray.files import IMAGE_SUFFIXES, sha256_of
 from spti_ray.public.release import facts
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.rundir import read_run
@@ -41,9 +41,6 @@ _FIRST_OF_FORMAT = 2
 
 _DEEPEST = 50
 """A certificate has five levels."""
-
-_IMAGES = {".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"}
-"""Endings of what loaders of folders take for images."""
 
 _ELSEWHERE = {"release", "audits"}
 """Top fields that are not a function of the ledger, and have checks of their own."""
@@ -214,7 +211,9 @@ def _check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
     images = release / "images"
     there = {f"images/{path.name}" for path in images.iterdir()} if images.is_dir() else set[str]()
     # Loaders of folders take images from wherever they are.
-    there |= {path.relative_to(release).as_posix() for path in release.rglob("*") if path.suffix.lower() in _IMAGES}
+    there |= {
+        path.relative_to(release).as_posix() for path in release.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES
+    }
     extra = sorted(there - {row["file"] for row in rows})
     detail = f"{len(rows)} images as named by the manifest"
     if wrong or extra:

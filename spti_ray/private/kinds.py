@@ -5,10 +5,10 @@ from __future__ import annotations
 
 from typing import Literal
 
+from spti_ray.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES  # also for who asks here
+
 Unit = Literal["record", "group"]
 Kind = Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"]
-
-IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 
 
 class DataError(ValueError):
