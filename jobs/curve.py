@@ -27,8 +27,8 @@ from jobs.sweep.recorded import Entry, entry, figures_of, read_recorded
 from jobs.sweep.run import CellFailed, Figures, configured, measure, there
 from jobs.sweep.study import Cell, Study, as_document, cells, read_study
 from jobs.sweep.tables import judges_of, report
-from spti_ray.config_load import ConfigError
-from spti_ray.files import private_folder, write_atomic
+from spti_ray.config.loading import ConfigError
+from spti_ray.io.files import private_folder, write_atomic
 
 _FIGURES = "figures.json"
 

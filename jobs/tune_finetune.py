@@ -24,10 +24,10 @@ import numpy as np
 from PIL import Image
 
 from jobs.embedded.icons import fetch, rasterise, read_icons
-from spti_ray.baselines.dp_finetune import finetune_run
-from spti_ray.baselines.held_out import held_out_loss
 from spti_ray.config import Config
-from spti_ray.config_load import load_config
+from spti_ray.config.loading import load_config
+from spti_ray.finetuning.dp_finetune import finetune_run
+from spti_ray.finetuning.held_out import held_out_loss
 
 VENDOR, TRAINED, SEED = "openmoji", 1232, 0
 

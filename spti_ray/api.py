@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from spti_ray.config import Config
-from spti_ray.config_identity import as_stored, changed_keys, config_sha256, resolved
-from spti_ray.config_load import (
+from spti_ray.config.identity import as_stored, changed_keys, config_sha256, resolved
+from spti_ray.config.loading import (
     ConfigError,
     check_settings,
     load_config,
@@ -23,7 +23,7 @@ from spti_ray.config_load import (
     with_overrides,
 )
 from spti_ray.figures import at_least, release_epsilon
-from spti_ray.rundir import read_run
+from spti_ray.run.folder import read_run
 
 _HASH = 12 * "?"
 """The end of a run's default name, as a pattern."""
@@ -103,7 +103,7 @@ def run(
     """
     settings = _settings(config, overrides)
     where = Path(out) if out else _default_folder(settings)
-    from spti_ray.actors.driver import run_config
+    from spti_ray.driver.driver import run_config
 
     return Release(run_config(settings, where), where, settings.not_private or settings.uncertified)
 

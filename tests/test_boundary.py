@@ -9,25 +9,34 @@ from tests.test_imports import modules
 
 CONFINED: dict[str, set[str]] = {
     # A caption's text, on its way to the text embedder.
-    "reveal": {"actors.shard_actor", "actors.captions"},
-    "PrivateText": {"private", "actors.shard_actor", "actors.captions"},
+    "reveal": {"runtime.ray.shard_actor", "runtime.ray.caption_actors"},
+    "PrivateText": {"private", "runtime.ray.shard_actor", "runtime.ray.caption_actors"},
     # Private input for an engine.
-    "run_private": {"actors.engine_actor", "actors.shard_actor"},
+    "run_private": {"runtime.ray.engine_actor", "runtime.ray.shard_actor"},
     # Clean votes on their way from a shard's actor to the driver's voter.
-    "to_wire": {"types", "actors.shard_actor"},
-    "from_wire": {"types", "actors.shard_actor"},
-    "VotesWire": {"types", "actors.shard_actor"},
+    "to_wire": {"types", "runtime.ray.shard_actor"},
+    "from_wire": {"types", "runtime.ray.shard_actor"},
+    "VotesWire": {"types", "runtime.ray.shard_actor"},
     # The evolution loop passes votes to the gate unread. The canary audit makes up votes of its own.
-    "Votes": {"types", "private", "dp.tally", "dp.gate", "dp.unnoised", "evolve", "actors.shard_actor", "audit"},
+    "Votes": {
+        "types",
+        "private",
+        "dp.aggregation",
+        "dp.gate",
+        "dp.unnoised",
+        "evolution.private_evolution",
+        "runtime.ray.shard_actor",
+        "audit",
+    },
     # Whether any record can vote, and why others can't: a shard's answer to the driver, for its memory alone.
-    "Prepared": {"private", "actors.shard_actor", "actors.captions"},
-    "can_vote": {"private", "actors.shard_actor"},
+    "Prepared": {"private", "runtime.ray.shard_actor", "runtime.ray.caption_actors"},
+    "can_vote": {"private", "runtime.ray.shard_actor"},
     # How many units a shard has, which is as private as the counts.
-    "max_total": {"types", "private", "dp.tally", "audit"},
+    "max_total": {"types", "private", "dp.aggregation", "audit"},
 }
 """Name: the only packages or modules of spti_ray that may use it, as a variable, an attribute, an import or a text."""
 
-READERS = {"types", "private", "dp.tally", "dp.gate", "dp.unnoised", "audit"}
+READERS = {"types", "private", "dp.aggregation", "dp.gate", "dp.unnoised", "audit"}
 """Of the modules that know `Votes`, those that may read `counts_K`; elsewhere that is a noised histogram's."""
 
 
@@ -74,18 +83,21 @@ def test_every_module_leaves_alone_what_is_private():
         ("spti_ray.public.prompts", "read = caption.reveal"),
         ("spti_ray.public.prompts", "text = getattr(caption, 'reveal')()"),
         ("spti_ray.private.shard", "texts = [text.reveal() for text in captions]"),
-        ("spti_ray.actors.driver", "from spti_ray.private.captions import PrivateText"),
-        ("spti_ray.actors.streams", "actor.run_private.remote(unit)"),
-        ("spti_ray.actors.driver", "wire = votes.to_wire()"),
+        ("spti_ray.driver.driver", "from spti_ray.private.captions import PrivateText"),
+        ("spti_ray.runtime.scheduling.engine_streams", "actor.run_private.remote(unit)"),
+        ("spti_ray.driver.driver", "wire = votes.to_wire()"),
         ("spti_ray.dp.gate", "Votes.from_wire(wire)\nfrom spti_ray.types import Votes"),
-        ("spti_ray.rundir", "from spti_ray.types import VotesWire"),
+        ("spti_ray.run.folder", "from spti_ray.types import VotesWire"),
         ("spti_ray.public.selection", "from spti_ray.types import Votes"),
-        ("spti_ray.report.data", "import spti_ray.types as t\nx: t.Votes"),
-        ("spti_ray.evolve", "from spti_ray.types import Votes\ndef f(v: Votes): print(v.counts_K)"),
-        ("spti_ray.actors.shard_actor", "from spti_ray.types import Votes\nvotes.counts_K"),
-        ("spti_ray.actors.shard_actor", "from spti_ray.types import Votes\ngetattr(votes, 'counts_K')"),
+        ("spti_ray.release.report.data", "import spti_ray.types as t\nx: t.Votes"),
+        (
+            "spti_ray.evolution.private_evolution",
+            "from spti_ray.types import Votes\ndef f(v: Votes): print(v.counts_K)",
+        ),
+        ("spti_ray.runtime.ray.shard_actor", "from spti_ray.types import Votes\nvotes.counts_K"),
+        ("spti_ray.runtime.ray.shard_actor", "from spti_ray.types import Votes\ngetattr(votes, 'counts_K')"),
         ("spti_ray.dp.artifact", "def f(total): return total.max_total"),
-        ("spti_ray.actors.driver", "def f(shard): return shard.can_vote"),
+        ("spti_ray.driver.driver", "def f(shard): return shard.can_vote"),
     ],
 )
 def test_a_planted_touch_is_found(name, source):
@@ -97,8 +109,8 @@ def test_a_planted_touch_is_found(name, source):
     [
         ("spti_ray.public.selection", "from spti_ray.types import NoisyHistogram\nhistogram.counts_K"),
         ("spti_ray.dp.gate", "from spti_ray.types import Votes\nself._noise.add_noise(total.counts_K)"),
-        ("spti_ray.evolve", "from spti_ray.types import Votes\ngate.measure(voter.vote(scored))"),
-        ("spti_ray.actors.shard_actor", "[caption.reveal() for caption in captions]\nshard.vote().to_wire()"),
+        ("spti_ray.evolution.private_evolution", "from spti_ray.types import Votes\ngate.measure(voter.vote(scored))"),
+        ("spti_ray.runtime.ray.shard_actor", "[caption.reveal() for caption in captions]\nshard.vote().to_wire()"),
         ("spti_ray.public.prompts", "'''Nothing here may reveal() a caption or see Votes.'''"),
     ],
 )

@@ -18,7 +18,7 @@ from typer.testing import CliRunner
 
 from spti_ray.cli import app
 from spti_ray.config import Config
-from spti_ray.config_load import parse_config
+from spti_ray.config.loading import parse_config
 from spti_ray.models.factory import engines_config
 from tests.snippets import DOCUMENTS, ROOT, blocks, command_lines, mentions
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from spti_ray.config import Config
-from spti_ray.config_identity import flatten
+from spti_ray.config.identity import flatten
 from tests.snippets import DOCUMENTS, ROOT, tokens
 
 

@@ -17,11 +17,11 @@ from mkdocs.structure.files import File, Files
 from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
-from spti_ray.actors.fit import Topology
 from spti_ray.cli import app
 from spti_ray.config import Config, EngineConfig
-from spti_ray.manifest.settings import Cluster
+from spti_ray.kubernetes.settings import Cluster
 from spti_ray.models.factory import EMBEDDED, KINDS, OPTIONS
+from spti_ray.runtime.placement.fit import Topology
 
 ROOT = Path(__file__).parents[2]
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.sweep.run import Figures
 from jobs.sweep.study import Cell, Study
-from spti_ray.config_load import ConfigError
+from spti_ray.config.loading import ConfigError
 
 Entry = dict[str, Any]
 """One cell's part of the file."""

@@ -13,9 +13,9 @@ from typing import Any
 
 from jobs.sweep.study import Cell, Study
 from spti_ray.config import Config
-from spti_ray.config_load import load_config
-from spti_ray.files import write_atomic
-from spti_ray.planning import check_engines
+from spti_ray.config.loading import load_config
+from spti_ray.io.files import write_atomic
+from spti_ray.planning.plan import check_engines
 
 _CLI = (sys.executable, "-c", "from spti_ray.cli import main; main()")
 

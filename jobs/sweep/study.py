@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from spti_ray.config_load import ConfigError, read_mapping
+from spti_ray.config.loading import ConfigError, read_mapping
 
 Settings = tuple[str, ...]
 """Overrides of the configuration, `a.b=value`, as for `spti run --set`."""

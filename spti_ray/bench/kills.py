@@ -8,12 +8,12 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from spti_ray.actors.events import Finished, Outcome
-from spti_ray.actors.meter import NoMetrics
-from spti_ray.actors.ray_events import RayEvents
 from spti_ray.bench.latency import latency
 from spti_ray.bench.pools import LIMITS, on_ray, pool_of
 from spti_ray.config import RuntimeConfig
+from spti_ray.runtime.ray.events import RayEvents
+from spti_ray.runtime.scheduling.events import Finished, Outcome
+from spti_ray.runtime.scheduling.meter import NoMetrics
 
 
 class _Tries(NoMetrics):

@@ -9,9 +9,9 @@ import random
 import time
 from typing import Any
 
-from spti_ray.actors.pool import Pool
-from spti_ray.actors.simulated import SimulatedActor, SimulatedEvents
 from spti_ray.bench.pools import LIMITS
+from spti_ray.runtime.scheduling.pool import Pool
+from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
 
 UNITS_PER_ACTOR = 6
 

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-from spti_ray.actors.streams import RayEngines
 from spti_ray.bench.bare import bare
 from spti_ray.bench.pools import engines_of, on_ray, pool_of
 from spti_ray.bench.work import produced, work
 from spti_ray.config import EngineConfig, Role, RuntimeConfig
 from spti_ray.models.pixels import to_png
+from spti_ray.runtime.scheduling.engine_streams import RayEngines
 
 Round = Callable[[int], tuple[int, float]]
 """From a seed to what was made and the seconds that it took."""

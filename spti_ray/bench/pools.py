@@ -7,15 +7,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spti_ray.actors.cluster import cluster
-from spti_ray.actors.events import Events
-from spti_ray.actors.placement import Bundle
-from spti_ray.actors.pool import Pool
-from spti_ray.actors.ray_events import RayEvents
-from spti_ray.actors.roles import start_engines, until_ready
-from spti_ray.actors.scheduler import Limits
 from spti_ray.config import EngineConfig, EnginesConfig, Role, RuntimeConfig
 from spti_ray.models.factory import FAKE
+from spti_ray.runtime.placement.bundles import Bundle
+from spti_ray.runtime.ray.cluster import cluster
+from spti_ray.runtime.ray.events import RayEvents
+from spti_ray.runtime.ray.launch import start_engines, until_ready
+from spti_ray.runtime.scheduling.events import Events
+from spti_ray.runtime.scheduling.pool import Pool
+from spti_ray.runtime.scheduling.scheduler import Limits
 
 LIMITS = Limits(slots=RuntimeConfig().in_flight_per_actor)
 """As in a run."""

@@ -6,13 +6,13 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from spti_ray.actors.ray_events import RayEvents
-from spti_ray.actors.streams import RayEngines
 from spti_ray.bench.latency import latency
 from spti_ray.bench.pools import engines_of, on_ray, pool_of
 from spti_ray.config import EngineConfig, Role, RuntimeConfig
+from spti_ray.observability.timeline import Timeline
 from spti_ray.public.engines import RenderJob
-from spti_ray.timeline import Timeline
+from spti_ray.runtime.ray.events import RayEvents
+from spti_ray.runtime.scheduling.engine_streams import RayEngines
 
 STAGES: tuple[Role, ...] = ("writer", "renderer", "image_embedder")
 

@@ -22,8 +22,8 @@ from spti_ray.bench.streaming import streaming
 from spti_ray.bench.votes import votes
 from spti_ray.bench.work import ROLES
 from spti_ray.config import EnginesConfig, Role, RuntimeConfig
-from spti_ray.config_load import ConfigError
-from spti_ray.files import write_atomic
+from spti_ray.config.loading import ConfigError
+from spti_ray.io.files import write_atomic
 from spti_ray.models.factory import EMBEDDED
 
 UNITS: dict[Role, int] = {"writer": 6, "renderer": 12, "image_embedder": 60, "text_embedder": 60}

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from spti_ray.private.stored import ViewRow, read_views, writing
+from spti_ray.private.view_store import ViewRow, read_views, writing
 from spti_ray.private.voting import NO_GROUP, cast_votes, quantise
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 

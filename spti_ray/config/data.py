@@ -7,9 +7,9 @@ from typing import Literal
 
 from pydantic import Field, field_serializer, field_validator
 
+from spti_ray.config.endpoints import normal_endpoint
+from spti_ray.config.ledger_location import DEFAULT, is_fixed, location_of
 from spti_ray.config.section import Section
-from spti_ray.endpoints import normal_endpoint
-from spti_ray.ledger_location import DEFAULT, is_fixed, location_of
 
 
 class DataConfig(Section):

@@ -19,7 +19,7 @@ import numpy as np
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 from pyarrow import ipc  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from spti_ray.files import atomic_file, fsync_folder
+from spti_ray.io.files import atomic_file, fsync_folder
 from spti_ray.types import CountArray, NoisyHistogram
 
 pa: Any = pyarrow  # ships no types

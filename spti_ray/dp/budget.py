@@ -9,8 +9,8 @@ from spti_ray.dp.accounting import NoisePlan
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import charges, registered_in, slots_of
-from spti_ray.dp.kept import tolerance
 from spti_ray.dp.lifetime import largest_that_fits, lifetime_epsilon
+from spti_ray.dp.recorded_noise import tolerance
 from spti_ray.figures import at_least
 
 

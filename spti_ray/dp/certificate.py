@@ -17,8 +17,8 @@ from spti_ray.dp.build import code_version
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import UNCERTIFIED, openings, slots_of
-from spti_ray.dp.spend import Spend, spend_of
-from spti_ray.dp.together import Together, charged_together, plan_of, together
+from spti_ray.dp.joint_guarantee import Together, charged_together, plan_of, together
+from spti_ray.dp.odometer import Spend, spend_of
 from spti_ray.figures import at_least, percent_at_least
 
 FORMAT = "spti-ray privacy certificate 3"

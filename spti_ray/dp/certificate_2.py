@@ -17,8 +17,8 @@ from spti_ray.dp.build import code_version
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import UNCERTIFIED, RunHistory, openings, slots_of
-from spti_ray.dp.spend import Spend, spend_of
-from spti_ray.dp.together import Together, together
+from spti_ray.dp.joint_guarantee import Together, together
+from spti_ray.dp.odometer import Spend, spend_of
 
 FORMAT_2 = "spti-ray privacy certificate 2"
 

@@ -21,7 +21,7 @@ from spti_ray.dp.chain import (
     next_line,
 )
 from spti_ray.dp.entries import GENESIS, Entry, Event, decode
-from spti_ray.files import fsync_folder
+from spti_ray.io.files import fsync_folder
 
 Tail = Literal["whole", "no newline", "torn"]
 

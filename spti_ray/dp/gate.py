@@ -20,16 +20,16 @@ from pathlib import Path
 
 from spti_ray.dp import artifact
 from spti_ray.dp.accounting import NoisePlan
+from spti_ray.dp.aggregation import GateError, tally
 from spti_ray.dp.artifact import ArtifactError
 from spti_ray.dp.build import build, code_version
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.history import Slot, slots_of
+from spti_ray.dp.joint_guarantee import Together, charged_together, together
 from spti_ray.dp.ledger import Lease, Ledger
 from spti_ray.dp.mechanism import NoiseSource
-from spti_ray.dp.spend import Spend, spend_of
-from spti_ray.dp.tally import GateError, tally
-from spti_ray.dp.together import Together, charged_together, together
+from spti_ray.dp.odometer import Spend, spend_of
 from spti_ray.types import NoisyHistogram, Query, Votes
 
 

@@ -17,8 +17,8 @@ from spti_ray.dp.budget import Forecast, check_rest_of_run, forecast
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry, Evaluated, Event, Opened, Registered
 from spti_ray.dp.history import looks, openings, registration
-from spti_ray.dp.kept import kept_plan
 from spti_ray.dp.lease import Lease
+from spti_ray.dp.recorded_noise import kept_plan
 from spti_ray.dp.storage import open_chain
 
 

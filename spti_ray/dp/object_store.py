@@ -13,7 +13,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from spti_ray.dp.chain import LedgerError
-from spti_ray.urls import problem_of_ledger
+from spti_ray.io.urls import problem_of_ledger
 
 try:
     import obstore

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.file_chain import FileChain
-from spti_ray.files import is_url
-from spti_ray.urls import problem_of_ledger
+from spti_ray.io.files import is_url
+from spti_ray.io.urls import problem_of_ledger
 
 _SUFFIX = ".jsonl"
 

@@ -11,11 +11,11 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spti_ray.dp import artifact
+from spti_ray.dp.aggregation import tally
 from spti_ray.dp.build import code_version
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.gate import Reservation
 from spti_ray.dp.ledger import Ledger
-from spti_ray.dp.tally import tally
 from spti_ray.types import NoisyHistogram, Votes
 
 _NO_NOISE = "NONE: clean counts, NOT private"

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from spti_ray.config import Config, DataConfig, Role
-from spti_ray.config_load import ConfigError, parse_config
+from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.evaluate import images as image_sets
 from spti_ray.evaluate import reference as references
 from spti_ray.evaluate import voters as who
@@ -17,10 +17,10 @@ from spti_ray.evaluate.evaluation import RESAMPLES, evaluate
 from spti_ray.evaluate.images import ImageSet
 from spti_ray.evaluate.look import record_look
 from spti_ray.evaluate.result import STATEMENT, EvaluationResult
-from spti_ray.files import private_folder, write_atomic
+from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.bundled import BUNDLED_PAIR
 from spti_ray.private.source import Unit, describe
-from spti_ray.rundir import RunDir, read_run
+from spti_ray.run.folder import RunDir, read_run
 from spti_ray.types import SINGLE_LABEL
 
 _OF_A_RELEASE = ("privacy.json", "manifest.parquet", "datasheet.md")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from spti_ray.config import Config
-from spti_ray.config_load import ConfigError
+from spti_ray.config.loading import ConfigError
 from spti_ray.dp.history import looks, openings
 from spti_ray.dp.ledger import note_evaluation
 from spti_ray.dp.storage import open_chain

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 
 from spti_ray.config import DataConfig
 from spti_ray.evaluate.bootstrap import Floats, Integers
-from spti_ray.files import private_folder, write_table_atomic
+from spti_ray.io.files import private_folder, write_table_atomic
 from spti_ray.models.protocols import Judge
 from spti_ray.private.dataset import READER_VERSION, Record, load_shard
 from spti_ray.private.source import DataError, Unit, describe, fingerprint

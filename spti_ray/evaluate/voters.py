@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from spti_ray.config import Config, EngineConfig, Role
-from spti_ray.config_load import ConfigError
+from spti_ray.config.loading import ConfigError
 from spti_ray.models.bundled import BUNDLED_PAIR, SHORT_NAMES, ModelMissing, identify, is_inception
 from spti_ray.models.factory import engines_config
 from spti_ray.types import Space

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field, field_validator
 
 from spti_ray.config import Section
-from spti_ray.endpoints import normal_endpoint
+from spti_ray.config.endpoints import normal_endpoint
 
 LONGEST_BATCH_S = 90_000.0
 """24 hours, the only window that there is, and an hour for what comes before and after."""

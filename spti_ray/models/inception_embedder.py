@@ -17,7 +17,7 @@ import torch
 from PIL import Image, ImageOps
 
 from spti_ray.config import EngineConfig
-from spti_ray.files import sha256_of
+from spti_ray.io.files import sha256_of
 from spti_ray.models.batching import device_of, padded_batches
 from spti_ray.models.bundled import ModelMissing
 from spti_ray.models.options import InceptionOptions

@@ -19,11 +19,11 @@ import numpy as np
 from PIL import Image
 
 from spti_ray.config import DataConfig
-from spti_ray.files import private_folder, write_atomic
+from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import NO_CAPTION, PrivateText
-from spti_ray.private.content_free import ShardError, content_free
 from spti_ray.private.dataset import Record, load_shard
+from spti_ray.private.safe_errors import ShardError, content_free
 from spti_ray.private.source import Unit
 from spti_ray.types import ImageArray, derive_seed, split_by_share
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from spti_ray.config import DataConfig
-from spti_ray.places import Place
+from spti_ray.io.object_storage import Place
 from spti_ray.private import metadata, zips
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, one_of_two

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from spti_ray.config import DataConfig
-from spti_ray.places import Place
+from spti_ray.io.object_storage import Place
 from spti_ray.private import lmdbs, metadata, tables, zips
 from spti_ray.private.damage import Damaged
 from spti_ray.private.decode import Undecodable, decode

@@ -10,7 +10,7 @@ import os
 from pathlib import PurePosixPath
 from typing import Any
 
-from spti_ray.places import Place, within
+from spti_ray.io.object_storage import Place, within
 
 MISSING_IMAGE = "no image"
 UNREADABLE_FILE = "unreadable file"

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from spti_ray.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES  # also for who asks here
+from spti_ray.io.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES  # also for who asks here
 
 Unit = Literal["record", "group"]
 Kind = Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"]

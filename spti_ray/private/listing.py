@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 from spti_ray.config import DataConfig
-from spti_ray.places import LEAVES, LinkError, Place, absolute, place, within
+from spti_ray.io.object_storage import LEAVES, LinkError, Place, absolute, place, within
 from spti_ray.private import metadata
 from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind
 from spti_ray.private.lmdbs import LMDB_SUFFIXES, LOCK

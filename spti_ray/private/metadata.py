@@ -15,7 +15,7 @@ import io
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from spti_ray.places import Place
+from spti_ray.io.object_storage import Place
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, json_object
 from spti_ray.private.names import file_key

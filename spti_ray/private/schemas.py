@@ -18,7 +18,7 @@ import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeS
 import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.config import DataConfig
-from spti_ray.places import Place
+from spti_ray.io.object_storage import Place
 from spti_ray.private.column_types import one_type
 from spti_ray.private.ids import canonical
 from spti_ray.private.kinds import DataError, Unit

@@ -26,11 +26,11 @@ import numpy as np
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import NO_CAPTION, PrivateText
-from spti_ray.private.content_free import ShardError, content_free
 from spti_ray.private.dataset import READER_VERSION, load_shard
+from spti_ray.private.safe_errors import ShardError, content_free
 from spti_ray.private.source import Unit
-from spti_ray.private.standings import Standings
-from spti_ray.private.stored import ViewRow, read_views, writing
+from spti_ray.private.top_k import Standings
+from spti_ray.private.view_store import ViewRow, read_views, writing
 from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes, quantise, usable_rows
 from spti_ray.types import CountArray, FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
 

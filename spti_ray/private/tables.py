@@ -19,7 +19,7 @@ import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
-from spti_ray.places import Place
+from spti_ray.io.object_storage import Place
 from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import UNREADABLE_FILE, Encoded, from_value
 from spti_ray.private.ids import canonical, json_object

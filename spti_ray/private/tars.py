@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from tarfile import HeaderError
 from typing import Any, Final
 
-from spti_ray.places import Place
+from spti_ray.io.object_storage import Place
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, json_object
 

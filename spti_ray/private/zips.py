@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 
-from spti_ray.places import Place
+from spti_ray.io.object_storage import Place
 from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import FILE_TOO_LARGE, UNREADABLE_FILE
 from spti_ray.private.ids import canonical

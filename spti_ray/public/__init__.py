@@ -1,0 +1,1 @@
+"""Which candidates are there, how are they made and chosen, and what is a release? Sees no private value."""

@@ -17,7 +17,7 @@ from PIL import Image
 
 from spti_ray.config import Config
 from spti_ray.figures import rounded_up
-from spti_ray.public.written import Written
+from spti_ray.public.fallbacks import Written
 from spti_ray.types import ReleaseItem
 
 _TEMPLATE = "datasheet.md.j2"

@@ -12,9 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from spti_ray.config import Config
+from spti_ray.public.offspring import succession
 from spti_ray.public.prompts import draw_attributes
 from spti_ray.public.selection import Selected
-from spti_ray.public.succession import succession
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed
 
 

@@ -18,10 +18,10 @@ from spti_ray.models.answers import spoken
 from spti_ray.public import prompts as build
 from spti_ray.public.cleaning import clean, normal_form
 from spti_ray.public.engines import Engines
+from spti_ray.public.fallbacks import EXCLUDED, RELEASE, SAME, UNVARIED, Count, Troubles, Written, must_be_written
+from spti_ray.public.offspring import succession
 from spti_ray.public.selection import Selected
-from spti_ray.public.succession import succession
 from spti_ray.public.words import scripts_of, shown_to_the_writer, tokens_per_word
-from spti_ray.public.written import EXCLUDED, RELEASE, SAME, UNVARIED, Count, Troubles, Written, must_be_written
 from spti_ray.types import Candidate, Candidates, Completions, NoisyHistogram, Operator, WriteRequest, derive_seed
 
 log = logging.getLogger(__name__)

@@ -19,9 +19,9 @@ import pyarrow.parquet as pq
 
 from spti_ray.config import ROLES, Config, Method
 from spti_ray.config.reading import parse_json
-from spti_ray.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
+from spti_ray.io.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
-from spti_ray.public.written import Written
+from spti_ray.public.fallbacks import Written
 from spti_ray.types import ReleaseItem
 
 MANIFEST, DATASHEET, CERTIFICATE = "manifest.parquet", "datasheet.md", "privacy.json"

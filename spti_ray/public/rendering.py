@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from spti_ray.errors import NothingMade
-from spti_ray.files import write_atomic
+from spti_ray.io.files import write_atomic
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.public.recipes import Recipes
+from spti_ray.public.render_jobs import Recipes
 from spti_ray.types import Candidate, ReleaseItem, RenderedImage
 
 log = logging.getLogger(__name__)

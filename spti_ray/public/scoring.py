@@ -15,7 +15,7 @@ import numpy as np
 from spti_ray.config import Config
 from spti_ray.errors import NothingMade
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.public.recipes import Recipes
+from spti_ray.public.render_jobs import Recipes
 from spti_ray.types import Candidate, Candidates, FloatArray, RenderedImage, ScoredCandidates, Space
 
 Show = Callable[[ScoredCandidates], None]

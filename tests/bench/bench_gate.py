@@ -9,10 +9,10 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from spti_ray.dp.accounting import plan_at
+from spti_ray.dp.aggregation import tally
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise
-from spti_ray.dp.tally import tally
 from spti_ray.types import CountArray, NoisyHistogram, Query, Votes
 
 CANDIDATES = 100_000

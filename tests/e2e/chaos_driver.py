@@ -13,10 +13,10 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-from spti_ray.actors import driver
-from spti_ray.config_load import load_config
+from spti_ray.config.loading import load_config
 from spti_ray.dp.mechanism import SeededNoise
-from spti_ray.timeline import Timeline
+from spti_ray.driver import driver
+from spti_ray.observability.timeline import Timeline
 from spti_ray.types import CountArray
 
 

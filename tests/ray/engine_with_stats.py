@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from spti_ray.actors.engine_metrics import COUNTERS, GAUGES
 from spti_ray.models import fakes
+from spti_ray.runtime.ray.engine_metrics import COUNTERS, GAUGES
 
 
 class Writer(fakes.FakeWriter):

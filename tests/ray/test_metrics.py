@@ -7,11 +7,11 @@ from urllib.request import urlopen
 import pytest
 import ray
 
-from spti_ray.actors.events import Finished, Raised
-from spti_ray.actors.meter import Load
-from spti_ray.actors.metrics import Metrics
-from spti_ray.actors.roles import actor_class
 from spti_ray.config import ROLES, EngineConfig
+from spti_ray.runtime.ray.launch import actor_class
+from spti_ray.runtime.ray.metrics import Metrics
+from spti_ray.runtime.scheduling.events import Finished, Raised
+from spti_ray.runtime.scheduling.meter import Load
 from spti_ray.types import Completions, WriteRequest
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

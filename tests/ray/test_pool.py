@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 import ray
 
-from spti_ray.actors.events import Events
-from spti_ray.actors.pool import EngineFailed, Pool
-from spti_ray.actors.ray_events import RayEvents
-from spti_ray.actors.scheduler import Limits
-from spti_ray.actors.streams import RayEngines
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig
 from spti_ray.errors import one_line
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
+from spti_ray.runtime.ray.events import RayEvents
+from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.events import Events
+from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
+from spti_ray.runtime.scheduling.scheduler import Limits
 from spti_ray.types import Completions, WriteRequest
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -221,7 +221,7 @@ def test_an_engine_that_hangs_is_killed_and_its_unit_runs_on_another_try(workers
 
 
 def test_a_pool_grows_while_the_run_waits_for_it_and_gives_back_what_it_took(monkeypatch):
-    monkeypatch.setattr("spti_ray.actors.pool._LOOK_S", 0.2)
+    monkeypatch.setattr("spti_ray.runtime.scheduling.pool._LOOK_S", 0.2)
     made = [Worker.remote()]
 
     def grow():

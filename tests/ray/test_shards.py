@@ -11,16 +11,16 @@ import pytest
 import ray
 from PIL import Image
 
-from spti_ray.actors import shard_actor
-from spti_ray.actors.engine_actor import PrivateEngineActor
-from spti_ray.actors.placement import Bundle
-from spti_ray.actors.roles import actor_name
-from spti_ray.actors.shard_actor import RayVoter, ShardActor, ShardFailed
 from spti_ray.config import Config
 from spti_ray.models.factory import FAKE
 from spti_ray.models.fakes import FakeImageEmbedder
 from spti_ray.private.shard import Prepared, Shard
 from spti_ray.private.source import describe, fingerprint
+from spti_ray.runtime.placement.bundles import Bundle
+from spti_ray.runtime.ray import shard_actor
+from spti_ray.runtime.ray.engine_actor import PrivateEngineActor
+from spti_ray.runtime.ray.launch import actor_name
+from spti_ray.runtime.ray.shard_actor import RayVoter, ShardActor, ShardFailed
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

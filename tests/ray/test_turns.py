@@ -4,11 +4,11 @@ import pytest
 import ray
 from rich.console import Console
 
-from spti_ray.actors.cluster import Reserved
-from spti_ray.actors.driver import run_config
-from spti_ray.actors.placement import plan
 from spti_ray.config import ROLES
+from spti_ray.driver.driver import run_config
 from spti_ray.models.factory import engines_config
+from spti_ray.runtime.placement.bundles import plan
+from spti_ray.runtime.ray.cluster import Reserved
 from tests.unit.conftest import BASE, config_with
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spti_ray.config_load import load_config
+from spti_ray.config.loading import load_config
 from spti_ray.dp.accounting import calibrate
-from spti_ray.recommend import POPULAR, recommend, selection_under_noise
+from spti_ray.planning.recommend import POPULAR, recommend, selection_under_noise
 
 STICKERS = Path(__file__).parents[2] / "jobs" / "stickers.yaml"
 DIMENSIONS, CLUSTERS, WIDE, SPREAD, STEP, SURVIVORS = 4, 8, 3.0, 0.4, 0.7, 0.3

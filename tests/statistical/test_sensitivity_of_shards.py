@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spti_ray.config import DataConfig
-from spti_ray.dp.tally import GateError, tally
+from spti_ray.dp.aggregation import GateError, tally
 from spti_ray.private.shard import Shard
 from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates, Votes

@@ -10,7 +10,7 @@ from spti_ray.config import Config, EngineConfig
 from spti_ray.models import fakes
 from spti_ray.models.factory import VARY, method_of
 from spti_ray.models.pixels import from_png, to_png
-from spti_ray.public.recipes import arguments_of, units_of
+from spti_ray.public.render_jobs import arguments_of, units_of
 from spti_ray.types import Completions
 
 BASE = {

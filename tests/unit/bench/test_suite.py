@@ -12,7 +12,7 @@ from spti_ray.bench.votes import votes
 from spti_ray.bench.work import ROLES, arguments_of, produced, work
 from spti_ray.cli import app
 from spti_ray.models.factory import FAKE
-from spti_ray.timeline import Timeline
+from spti_ray.observability.timeline import Timeline
 
 DOCUMENT = {
     "engines": {

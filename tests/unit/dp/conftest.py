@@ -59,7 +59,7 @@ def cheap(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
     def cost(terms: Sequence[tuple[float, int]], delta: float) -> float:
         return float(sum(count for _, count in terms))
 
-    for module in ("spti_ray.dp.budget", "spti_ray.dp.spend"):
+    for module in ("spti_ray.dp.budget", "spti_ray.dp.odometer"):
         monkeypatch.setattr(f"{module}.lifetime_epsilon", cost)
     monkeypatch.setattr("spti_ray.dp.gate.build", lambda: "")
     monkeypatch.setattr("spti_ray.dp.object_chain._PAUSE_S", 0.0)

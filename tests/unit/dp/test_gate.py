@@ -10,13 +10,13 @@ from hypothesis import strategies as st
 
 from spti_ray.dp import artifact
 from spti_ray.dp.accounting import pld_epsilon
+from spti_ray.dp.aggregation import GateError, tally
 from spti_ray.dp.artifact import ArtifactError
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.gate import Gate, Reservation
 from spti_ray.dp.lease import FencedOut, SlotsExhausted
 from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
-from spti_ray.dp.tally import GateError, tally
 from spti_ray.types import Query, Votes
 from tests.unit.dp.bench import IDS, PLAN, QUERY, Bench, NoNoise, shard
 from tests.unit.dp.books import Book

@@ -9,7 +9,7 @@ from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Burned, Entry, Reserved
 from spti_ray.dp.history import charges, history, registration, slots_of
 from spti_ray.dp.ledger import Ledger
-from spti_ray.dp.spend import spend_of
+from spti_ray.dp.odometer import spend_of
 from tests.unit.dp.plans import PLAN
 
 

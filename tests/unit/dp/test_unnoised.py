@@ -5,16 +5,16 @@ import json
 import numpy as np
 import pytest
 
+from spti_ray.cli.ledger_view import history_lines, verify_line
 from spti_ray.dp.accounting import calibrate
+from spti_ray.dp.aggregation import GateError
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.history import UNCERTIFIED
 from spti_ray.dp.ledger import Ledger, note_evaluation
-from spti_ray.dp.spend import lifetime_spent, spend_of
+from spti_ray.dp.odometer import lifetime_spent, spend_of
 from spti_ray.dp.storage import open_chain
-from spti_ray.dp.tally import GateError
 from spti_ray.dp.unnoised import UnnoisedGate
-from spti_ray.ledger_view import history_lines, verify_line
 from spti_ray.types import Votes
 
 DELTA = 1e-5

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spti_ray.config_load import ConfigError
+from spti_ray.config.loading import ConfigError
 from spti_ray.dp.accounting import plan_at
 from spti_ray.dp.history import history
 from spti_ray.dp.ledger import Ledger

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from spti_ray.config_load import ConfigError
+from spti_ray.config.loading import ConfigError
 from spti_ray.evaluate.voters import choose_judges, in_words, scorer_voted, voters_of
 from spti_ray.models.bundled import package_file
 

@@ -12,7 +12,7 @@ from jobs import curve
 from jobs.sweep import run
 from jobs.sweep.study import cells, read_study
 from jobs.sweep.tables import by_group, ratio_of, report, summarise
-from spti_ray.config_load import ConfigError
+from spti_ray.config.loading import ConfigError
 
 ROOT = Path(__file__).parents[3]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from spti_ray.config_load import load_config
+from spti_ray.config.loading import load_config
 from spti_ray.models.chat import few_shot_turns
 from spti_ray.models.factory import engines_config
-from spti_ray.planning import plan_lines, plan_summary, prompt_previews
+from spti_ray.planning.plan import plan_lines, plan_summary, prompt_previews
 from spti_ray.public.cleaning import clean
 from spti_ray.public.prompts import draw_attributes, random_prompt
 

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from spti_ray.places import place as place_of
+from spti_ray.io.object_storage import place as place_of
 
 
 def png(value):

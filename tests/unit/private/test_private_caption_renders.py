@@ -11,7 +11,7 @@ from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.caption_renders import CAPTION_FAILED, CaptionedShard
 from spti_ray.private.captions import PrivateText
-from spti_ray.private.content_free import ShardError
+from spti_ray.private.safe_errors import ShardError
 from tests.taint.scan import find_in_files
 
 SECRET = "zq7canary"

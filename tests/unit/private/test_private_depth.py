@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spti_ray.config import DataConfig
-from spti_ray.config_load import ConfigError, parse_section
+from spti_ray.config.loading import ConfigError, parse_section
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.decode import Undecodable, decode
 

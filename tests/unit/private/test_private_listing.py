@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.places import place as place_of
+from spti_ray.io.object_storage import place as place_of
 from spti_ray.private import listing
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.source import DataError, describe, fingerprint

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from spti_ray.config import DataConfig
-from spti_ray.places import place as place_of
+from spti_ray.io.object_storage import place as place_of
 from spti_ray.private import metadata
 from spti_ray.private.dataset import MISSING_GROUP, UNLISTED_LABEL, load_shard, shard_of_group
 from spti_ray.private.source import DataError, describe, fingerprint

@@ -19,9 +19,9 @@ from PIL import Image
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private import shard as shard_module
-from spti_ray.private import standings
+from spti_ray.private import top_k as standings
 from spti_ray.private.captions import PrivateText
-from spti_ray.private.content_free import ShardError
+from spti_ray.private.safe_errors import ShardError
 from spti_ray.private.shard import VIEW_FAILED, Shard
 from spti_ray.private.source import DataError, describe, fingerprint
 from spti_ray.private.voting import VotingError
@@ -394,7 +394,7 @@ def test_nothing_private_is_printed_raised_or_pickled(data, capfd, caplog, monke
             pickle.dumps(private)
         monkeypatch.setattr("spti_ray.private.shard.cast_votes", unexpected)
         monkeypatch.setattr("spti_ray.private.shard.writing", unexpected)
-        monkeypatch.setattr("spti_ray.private.standings.comparisons", unexpected)
+        monkeypatch.setattr("spti_ray.private.top_k.comparisons", unexpected)
         for call in (
             lambda: private.vote(*ASKED, scored(ONE), 1),
             lambda: private.look_at(0, scored(ONE), 1),

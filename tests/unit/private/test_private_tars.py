@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config import DataConfig
-from spti_ray.places import place as place_of
+from spti_ray.io.object_storage import place as place_of
 from spti_ray.private import dataset
 from spti_ray.private.damage import Damaged
 from spti_ray.private.dataset import UNLISTED_LABEL, load_shard, shard_of_group

@@ -6,7 +6,7 @@ import zipfile
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.places import place as place_of
+from spti_ray.io.object_storage import place as place_of
 from spti_ray.private import zips
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import FILE_TOO_LARGE, UNREADABLE_FILE

@@ -9,7 +9,7 @@ from spti_ray.errors import NothingMade
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
 from spti_ray.public.image_population import ImagePopulation
-from spti_ray.public.recipes import Recipes, arguments_of, check_varies, units_of
+from spti_ray.public.render_jobs import Recipes, arguments_of, check_varies, units_of
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected
 from spti_ray.types import Candidate, RenderedImage

@@ -7,8 +7,8 @@ from PIL import Image
 
 from spti_ray.config import Config
 from spti_ray.public.datasheet import datasheet
+from spti_ray.public.fallbacks import Count, Written
 from spti_ray.public.release import MODELS_KEY, reissue, write_release
-from spti_ray.public.written import Count, Written
 from spti_ray.types import ReleaseItem
 
 MODELS = {

@@ -4,7 +4,7 @@ from PIL import Image
 
 from spti_ray.errors import NothingMade
 from spti_ray.models.pixels import from_png, to_png
-from spti_ray.public.recipes import Recipes, render_seed
+from spti_ray.public.render_jobs import Recipes, render_seed
 from spti_ray.public.rendering import render_release
 from spti_ray.types import Candidate, RenderedImage
 from tests.unit.conftest import config_with

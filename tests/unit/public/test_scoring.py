@@ -10,7 +10,7 @@ from PIL import Image
 from spti_ray.errors import NothingMade
 from spti_ray.public import scoring as module
 from spti_ray.public.population import Population
-from spti_ray.public.recipes import render_seed
+from spti_ray.public.render_jobs import render_seed
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected
 from spti_ray.types import Candidate

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.config_load import ConfigError
+from spti_ray.config.loading import ConfigError
 from spti_ray.models.answers import spoken
-from spti_ray.planning import check_prompts
+from spti_ray.planning.plan import check_prompts
 from spti_ray.public import cleaning
 from spti_ray.public.cleaning import clean
 from spti_ray.public.population import Population

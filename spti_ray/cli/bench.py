@@ -1,0 +1,63 @@
+"""`spti bench`: how much of the machines' time reaches the engines."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from spti_ray.cli.common import Overrides, one_line_errors
+
+
+def bench(
+    out: Annotated[Path, typer.Option(help="Folder for the figures.", metavar="DIR")],
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            help="Measure this run's engines on its cluster, instead of the bundled ones here.", metavar="CONFIG"
+        ),
+    ] = None,
+    overrides: Overrides = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help="engines, scaling, driver, streaming, model, kills or votes. Repeatable.", metavar="PART"),
+    ] = None,
+    actors: Annotated[str, typer.Option(help="Sizes for scaling.", metavar="N,N,...")] = "1,4,16,64",
+    price: Annotated[
+        float | None, typer.Option("--price-per-gpu-hour", min=0.0, help="In dollars: adds figures per dollar.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole JSON at the end.")] = False,
+) -> None:
+    """Measure engines in their pools against bare ones, scaling, streaming, the driver's cost, kills and votes.
+
+    Writes `throughput.json` with all ratios, `throughput.png`, and `timeline.json` for ui.perfetto.dev. Touches no
+    private data. Nothing else should run on the machine meanwhile.
+    """
+    with one_line_errors():
+        from spti_ray.bench.suite import PARTS, Settings, run
+        from spti_ray.config.loading import ConfigError, load_config
+        from spti_ray.models.factory import engines_config
+
+        if overrides and config is None:
+            raise ConfigError("--set needs --config")
+        sizes = tuple(int(size) if size.strip().isdigit() else 0 for size in actors.split(","))
+        if 0 in sizes:
+            raise ConfigError(f"--actors {actors!r}: give numbers from 1, such as 1,4,16")
+        loaded = None if config is None else load_config(config, overrides or ())
+        settings = Settings(actors=sizes, price_per_gpu_hour=price)
+        if loaded is not None:
+            settings = replace(settings, engines=engines_config(loaded.runtime.engines), runtime=loaded.runtime)
+        document = {}
+        for name, document in run(out, settings, tuple(only or PARTS)):  # noqa: B007 the last one is printed
+            if not as_json:
+                typer.echo(f"{name}: done")
+        if as_json:
+            typer.echo(json.dumps(document))
+            return
+        for name, ratio in document["ratios"].items():
+            bound = f"at most {ratio['at_most']:g}" if "at_most" in ratio else f"at least {ratio['at_least']:g}"
+            typer.echo(f"{name:<42}{ratio['value']:>9.3f}  {bound:<14}{'' if ratio['reached'] else 'NOT REACHED'}")
+        typer.echo(f"written: {out / 'throughput.json'}, {out / 'throughput.png'}")

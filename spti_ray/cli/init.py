@@ -1,0 +1,134 @@
+"""`spti init`: a starter configuration from one line about the domain. Never opens data."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from spti_ray.cli.common import USAGE, fail, one_line_errors
+
+if TYPE_CHECKING:
+    from spti_ray.config import EnginesConfig
+    from spti_ray.public.drafting import Alike, Write
+
+
+def init(
+    domain: Annotated[str, typer.Argument(help="What the images are, in one line: 'X-ray images of hands'.")],
+    out: Annotated[Path, typer.Option("--out", help="The YAML file; must not exist yet.", metavar="FILE")],
+    labels: Annotated[str | None, typer.Option(help="Public label names: tumour,normal.", metavar="A,B")] = None,
+    data: Annotated[
+        str | None, typer.Option(help="Written down as data.path; never opened here.", metavar="PATH")
+    ] = None,
+    epsilon: Annotated[float, typer.Option(help="privacy.epsilon.")] = 1.0,
+    delta: Annotated[float, typer.Option(help="privacy.delta, from policy.")] = 1e-6,
+    private_records: Annotated[
+        int | None,
+        typer.Option("--private-records", min=1, help="A *publicly stated* order of magnitude, for the schedule."),
+    ] = None,
+    template: Annotated[bool, typer.Option("--template", help="Use no language model: templates to fill in.")] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="A runtime setting, such as the writer that drafts.", metavar="RUNTIME.A=VALUE"),
+    ] = None,
+) -> None:
+    """Write a starter configuration: prompts for any domain, drafted by the writer from that line alone.
+
+    The file can be planned and run as it is, and is meant to be edited. The data are not opened.
+    """
+    with one_line_errors():
+        from spti_ray.config.loading import with_overrides
+        from spti_ray.io.files import write_new
+        from spti_ray.models.factory import engines_config
+        from spti_ray.planning.starter import Wish, starter
+        from spti_ray.public.drafting import draft
+
+        if out.exists():
+            fail(f"{out}: is there already, and is not overwritten; give another --out", USAGE)
+        if not out.parent.is_dir():
+            fail(f"{out}: there is no folder {out.parent}", USAGE)
+        for override in overrides or ():
+            if not override.startswith("runtime."):
+                fail(f"--set {override}: only runtime.* can be set here; edit the file for the rest", USAGE)
+        runtime: dict[str, Any] = {"engines": "embedded"}
+        if overrides:
+            runtime = with_overrides({"runtime": runtime}, overrides)["runtime"]
+        try:
+            engines = engines_config(runtime["engines"])
+        except ValueError as error:
+            fail(error, USAGE)
+        writer = engines.writer
+        names = tuple(label.strip() for label in labels.split(",")) if labels else ()
+        wish = Wish(" ".join(domain.split()), names, data, epsilon, delta, private_records, runtime)
+        made, drafted_by = draft(wish.domain, names, None), None
+        starter(wish, made, None)  # What is wrong with the settings is said before a model loads.
+        if not template:
+            typer.echo(f"drafting with {writer.model} (--template does without)", err=True)
+            with _silence(), _opened(engines) as (write, alike):
+                made, drafted_by = draft(wish.domain, names, write, alike), writer.model
+        try:
+            write_new(out, starter(wish, made, drafted_by))
+        except FileExistsError:
+            fail(f"{out}: is there already, and is not overwritten; give another --out", USAGE)
+        typer.echo(f"wrote {out}: read it, then spti plan {out} --prompts")
+        if made.templates:
+            typer.echo(f"from templates, to be replaced by your own words: {', '.join(sorted(made.templates))}")
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing of what the engine's libraries print, also from processes of their own; SPTI_DEBUG=1 shows it."""
+    if os.environ.get("SPTI_DEBUG"):
+        yield
+        return
+    kept = [os.dup(1), os.dup(2)]
+    try:
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
+            os.dup2(nowhere.fileno(), 2)
+        yield
+    finally:
+        for descriptor, copy in zip((1, 2), kept, strict=True):
+            os.dup2(copy, descriptor)
+            os.close(copy)
+
+
+@contextmanager
+def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Alike]]:
+    """The writer and the text embedder in this process, loaded."""
+    from spti_ray.errors import NothingMade
+    from spti_ray.models.bundled import ModelMissing
+    from spti_ray.models.factory import build, engine_environment
+    from spti_ray.types import Completions, WriteRequest
+
+    # Before the engine's libraries are imported: they read it once.
+    os.environ.update(engine_environment("text_embedder", engines.text_embedder))
+    os.environ.update(engine_environment("writer", engines.writer))
+    try:
+        engine = build("writer", engines.writer)
+        embedder = build("text_embedder", engines.text_embedder)
+    except ModelMissing:
+        raise
+    except Exception as error:
+        what = f"the writer {engines.writer.model} or the text embedder {engines.text_embedder.model}"
+        # Raised and not printed: the caller has closed the terminal to what engines print.
+        raise NothingMade(f"{what} could not be started ({type(error).__name__}); --template needs none") from error
+
+    loop = asyncio.new_event_loop()
+
+    def write(requests: Sequence[WriteRequest]) -> Sequence[Completions]:
+        return loop.run_until_complete(engine.write(requests))
+
+    def alike(texts: Sequence[str], others: Sequence[str]) -> Sequence[Sequence[float]]:
+        return (embedder.embed_texts(texts) @ embedder.embed_texts(others).T).tolist()
+
+    try:
+        yield write, alike
+    finally:
+        engine.close()
+        loop.close()

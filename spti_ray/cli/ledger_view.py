@@ -1,0 +1,163 @@
+"""`spti ledger`: a ledger for people, and its head for keeping elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from spti_ray.config.reading import parse_json
+from spti_ray.dp.chain import Chain, LedgerError, Reading, check_contains
+from spti_ray.dp.entries import Entry
+from spti_ray.dp.history import history, looks, openings, registration, slots_of
+from spti_ray.dp.joint_guarantee import plan_of, together
+from spti_ray.dp.ledger import Ledger, note_evaluation
+from spti_ray.dp.odometer import lifetime_spent
+from spti_ray.dp.storage import chains_at
+from spti_ray.figures import at_least, decimals_at_least
+from spti_ray.io.files import write_atomic
+
+ANCHOR_FORMAT = "spti-ray ledger anchor 1"
+_SHORT = 12
+_LONG_HEX = 40
+
+
+def the_chain(location: str) -> Chain:
+    """The one ledger at a path or URL; LedgerError if there are several."""
+    found = chains_at(location)
+    if len(found) > 1:
+        raise LedgerError(f"{location} holds {len(found)} ledgers; name one: {found[0].location}, ...")
+    return found[0]
+
+
+def register_line(location: str, dataset: str, budget: float | None, delta: float) -> str:
+    """Register the dataset, or find it registered alike; one line that says which."""
+    ledger = Ledger(location, dataset)
+    known = bool(ledger.entries())
+    registered = ledger.register(budget, delta)
+    limit = "no limit" if registered.lifetime_epsilon is None else f"epsilon {registered.lifetime_epsilon:g}"
+    was = "was registered already" if known else "is registered"
+    return f"dataset {dataset} {was} in {ledger.location}: {limit} at delta {registered.delta:g} over all runs"
+
+
+def evaluated_line(location: str, run: str, metric: str) -> str:
+    """Record a look with a private metric; one line."""
+    chain = the_chain(location)
+    note_evaluation(chain, run, metric)
+    return f"recorded in {chain.location}; spti audit DIR writes it into a finished run's certificate"
+
+
+def show_lines(chain: Chain) -> Iterator[str]:
+    """The entries, one line each, then the spend. Raises LedgerError if the chain is broken."""
+    reading = chain.read()
+    yield chain.location
+    for entry in reading.entries:
+        details = ", ".join(f"{key} {_shown(value)}" for key, value in asdict(entry.event).items())
+        yield f"{entry.seq:>5}  {entry.time}  {entry.kind:<10}  {details}"
+    yield spend_line(reading.entries)
+    if reading.note:
+        yield f"note: {reading.note}"
+
+
+def history_lines(chain: Chain) -> Iterator[str]:
+    """One line per run, then the spend."""
+    entries = chain.read().entries
+    yield chain.location
+    # Of each run's own queries: what one that goes on from another released depends on both.
+    yield f"{'run':<18}{'opened (UTC)':<21}{'epsilon':>8}{'delta':>9}{'sigma':>9}{'k':>3}  {'queries':<22}{'spent':>8}"
+    for run in history(entries):
+        queries = f"{run.queries_charged} of {run.queries_planned}" + (f", {run.burned} burned" if run.burned else "")
+        marks = ["NOT PRIVATE: simulated noise"] if not run.private else []
+        if run.origin and (both := together(entries, run.run, plan_of(openings(entries, run.run)[0]))):
+            marks.append(f"goes on from {run.origin}: its release has epsilon {at_least(both.epsilon)}")
+        marks += [f"looked at: {', '.join(run.evaluated_by)}"] if run.evaluated_by else []
+        yield (
+            f"{run.run:<18}{run.first_opened[:19]:<21}{at_least(run.epsilon):>8}{at_least(run.delta, 2):>9}"
+            f"{run.sigma:>9.4g}{run.votes_per_record:>3}  {queries:<22}{decimals_at_least(run.epsilon_spent):>8}  "
+            f"{'; '.join(marks)}".rstrip()
+        )
+    for look in looks(entries):
+        yield f"{look.run:<18}charged nothing, not released  {look.metric}"
+    yield spend_line(entries)
+
+
+def verify_line(chain: Chain, head: str | None = None, anchor: Path | None = None) -> str:
+    """One line that says that the chain is whole. Raises LedgerError if it is not.
+
+    Checks every hash, that each run's slots are in order, and that it contains `head` or the head in the file `anchor`.
+    """
+    reading = chain.read()
+    unopened = {look.run for look in looks(reading.entries)}
+    runs = {entry.event.run for entry in reading.entries if hasattr(entry.event, "run")}  # type: ignore[union-attr]
+    for run in runs - unopened:
+        if not openings(reading.entries, run):
+            raise LedgerError(f"ledger {chain.location}: run {run!r} was never opened")
+        slots_of(reading.entries, run)
+    if head:
+        check_contains(reading.entries, head, chain.location)
+    if anchor:
+        _check_anchor(reading, anchor, chain.location)
+    note = f"; {reading.note}" if reading.note else ""
+    return f"{chain.location}: ok, {len(reading.entries)} entries, head {reading.head}{note}"
+
+
+def anchor_of(chain: Chain) -> dict[str, Any]:
+    """What to keep elsewhere, so that a ledger that is cut back or replaced later is found out. All of it public."""
+    reading = chain.read()
+    registered = registration(reading.entries)
+    if registered is None:
+        raise LedgerError(f"ledger {chain.location} has no entries yet")
+    return {
+        "format": ANCHOR_FORMAT,
+        "dataset": registered.dataset,
+        "entries": len(reading.entries),
+        "head": reading.head,
+        "epsilon_spent": lifetime_spent(reading.entries),
+        "lifetime_epsilon": registered.lifetime_epsilon,
+        "delta": registered.delta,
+        "written": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def write_anchor(chain: Chain, path: Path) -> str:
+    """Write the anchor as JSON, atomically; return one line for people."""
+    anchor = anchor_of(chain)
+    write_atomic(path, json.dumps(anchor, indent=2) + "\n")
+    place = f"head {anchor['head'][:_SHORT]}… after {anchor['entries']} entries"
+    return f"wrote {path}: {place}; keep it apart from the ledger"
+
+
+def _check_anchor(reading: Reading, path: Path, location: str) -> None:
+    try:
+        anchor = parse_json(path.read_text(encoding="utf-8"))
+        head, entries, form = anchor["head"], anchor["entries"], anchor["format"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise LedgerError(f"{path}: not a ledger anchor; write one with spti ledger anchor") from None
+    if form != ANCHOR_FORMAT:
+        raise LedgerError(f"{path}: an anchor of another format ({form}); this version reads {ANCHOR_FORMAT}")
+    check_contains(reading.entries, head, location)
+    if reading.entries[entries - 1].hash != head:
+        raise LedgerError(f"ledger {location} has the anchor's head {head[:_SHORT]} in another place: it was rewritten")
+
+
+def spend_line(entries: list[Entry]) -> str:
+    """What the dataset has spent over all runs."""
+    registered = registration(entries)
+    if registered is None:
+        return "spent: nothing (no dataset is registered)"
+    runs = [run for run in history(entries) if run.queries_charged]
+    limit = f"of {registered.lifetime_epsilon:g}" if registered.lifetime_epsilon else "(no lifetime budget)"
+    spent = f"epsilon {decimals_at_least(lifetime_spent(entries))} {limit} at delta {at_least(registered.delta, 6)}"
+    queries, burned = sum(run.queries_charged for run in runs), sum(run.burned for run in runs)
+    return (
+        f"spent: {spent}, {queries} queries, {burned} of them burned, by {len(runs)} run(s) on dataset "
+        f"{registered.dataset}"
+    )
+
+
+def _shown(value: object) -> str:
+    text = f"{value:.6g}" if isinstance(value, float) else str(value)
+    return text[:_SHORT] + "…" if len(text) >= _LONG_HEX and " " not in text else text

@@ -1,0 +1,131 @@
+"""Where a run's folder, data and ledger are, checked on every route by which a run starts.
+
+A Ray job works in an uploaded package, a folder that goes with the cluster: a ledger in it would be gone with what it
+counted, and private images in it were copied into the cluster's control store.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path, PurePosixPath
+
+from spti_ray.config import Config
+from spti_ray.config.loading import ConfigError
+from spti_ray.io.files import is_everywhere, is_url
+from spti_ray.io.urls import problem_of_address, problem_of_data, problem_of_ledger, scheme_of
+
+_JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
+"""Set by Ray for the entry point of a job: JSON with its runtime environment."""
+
+_PACKAGES = ("runtime_resources", "working_dir_files")
+"""The last parts of the folder in which a node unpacks uploaded working directories, in the session's."""
+
+_COMPARED = 64
+"""Files of the package that are compared with those of `data.path`."""
+
+
+def check_places(config: Config, out: str | None = None) -> None:
+    """Refuse places that no run could use, and URLs that hold what must not be written down. Raises ConfigError."""
+    problems = problem_of_data(config.data.path), problem_of_ledger(config.ledger.path)
+    for problem in (*problems, problem_of_address(config.runtime.address or "")):
+        if problem:
+            raise ConfigError(problem)
+    if out is not None and scheme_of(out):
+        raise ConfigError(
+            f"--out: is a folder on a disk, or on a volume that all nodes share, and no URL ({scheme_of(out)}://); "
+            "spti export writes a release into a bucket"
+        )
+
+
+def check_shared(config: Config, out: str) -> None:
+    """Refuse what a job's nodes would not find, or would throw away with the job. Raises ConfigError."""
+    check_places(config, out)
+    places = {"--out": out, "data.path": config.data.path, "ledger.path": config.ledger.path}
+    if config.origin:
+        places["origin.path"] = config.origin.path
+    for name, path in places.items():
+        # A run folder is on a disk; data and ledger need not be. What comes with the package are data.
+        anywhere = {"data.path": is_everywhere, "ledger.path": is_url}.get(name, lambda _: False)
+        if not PurePosixPath(path).is_absolute() and not anywhere(path):
+            raise ConfigError(
+                f"{name} {path} is relative: on the cluster it would be in a folder that goes with the job; "
+                f"give an absolute path that all nodes share{'' if name == '--out' else ', or a bucket'}"
+            )
+
+
+def check_here(config: Config, out: Path) -> None:
+    """Before a run starts in this process: its places, and, where it is a job, that it leaves and brings nothing in the
+    uploaded package. Raises ConfigError."""
+    check_places(config, str(out))
+    package = uploaded_package()
+    if package is None and _JOB not in os.environ:
+        return
+    check_shared(config, str(out))
+    if package is None:
+        return
+    places = {"--out": str(out), "data.path": config.data.path, "ledger.path": config.ledger.location}
+    for name, path in places.items():
+        if not is_everywhere(path) and Path(path).resolve().is_relative_to(package):
+            raise ConfigError(
+                f"{name} {path} is in the working directory that was uploaded with this job, and would go with it; "
+                "give an absolute path that all nodes share"
+            )
+    if not is_everywhere(config.data.path) and _holds_files_of(package, Path(config.data.path)):
+        raise ConfigError(
+            "data.path: private images were uploaded with this job's working directory, and are in the cluster's "
+            "control store now; leave them out of it (.gitignore, or excludes of the runtime environment), and start "
+            "the cluster anew"
+        )
+    if any(_private_folders(package)):
+        raise ConfigError(
+            "the working directory that was uploaded with this job holds the internal folder of a run, which is "
+            "private; leave run folders out of it (.gitignore, or excludes of the runtime environment), and start the "
+            "cluster anew"
+        )
+
+
+def uploaded_package() -> Path | None:
+    """The unpacked working directory that this job came with; None if there is none."""
+    here = Path.cwd().resolve()
+    for folder in (here, *here.parents):
+        if folder.parts[-3:-1] == _PACKAGES:
+            return folder
+    try:
+        runtime_env = json.loads(os.environ.get(_JOB, "{}")).get("runtime_env") or {}
+        return here if runtime_env.get("working_dir") else None
+    except (ValueError, AttributeError):
+        return here  # not as this version of Ray writes it: the strict reading
+
+
+def _private_folders(package: Path) -> Iterator[Path]:
+    """The internal folders of runs in the package."""
+    for folder, names, files in os.walk(package):
+        if "run.yaml" in files and "internal" in names:
+            yield Path(folder, "internal")
+
+
+def _holds_files_of(package: Path, data: Path) -> bool:
+    """Whether the package has a copy of some of the data, where an upload of a folder above them would put it."""
+    parts = data.resolve().parts[1:]
+    for first in range(len(parts)):
+        copy = package.joinpath(*parts[first:])
+        if copy.is_file() and data.is_file():
+            return copy.stat().st_size == data.stat().st_size
+        if copy.is_dir() and any(_same_size(file, data / file.relative_to(copy)) for file in _some_files(copy)):
+            return True
+    return False
+
+
+def _some_files(folder: Path) -> Iterator[Path]:
+    found = (Path(root, name) for root, _, names in os.walk(folder) for name in names)
+    return islice(found, _COMPARED)
+
+
+def _same_size(file: Path, other: Path) -> bool:
+    try:
+        return other.is_file() and file.stat().st_size == other.stat().st_size
+    except OSError:
+        return False

@@ -1,0 +1,146 @@
+"""Reads a configuration: YAML, `--set a.b=c` overrides, one-line errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, ValidationError
+
+from spti_ray.config import Config
+from spti_ray.config.ledger_location import anchored
+from spti_ray.config.problems import one_line
+from spti_ray.config.reading import DEEPEST, Unreadable, check_size, parse_yaml, read_text
+
+
+class ConfigError(ValueError):
+    """A configuration that can't be used; the message is one line: what, where, what to do."""
+
+    def __init__(self, message: str) -> None:
+        # Keys and values of a YAML file may hold line breaks of their own.
+        super().__init__(" ".join(message.split()))
+
+
+_SHOWN = 100
+_Section = TypeVar("_Section", bound=BaseModel)
+
+
+def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
+    """Read `path`, or `bundled:NAME` of the package, apply `a.b=value` overrides (values are YAML) and validate.
+
+    A relative `ledger.path`, also of an override, is in the folder of the file, or in the user's for a bundled one.
+
+    Raises:
+        ConfigError: one line that names the file or field.
+    """
+    file = _file_of(path)
+    raw = read_mapping(file, "configuration file", "a mapping of sections, such as `privacy:`")
+    # One file under two links has one ledger.
+    folder = file.resolve().parent if file == path else None
+    return parse_config(with_ledger_in(folder, with_overrides(raw, overrides)))
+
+
+def with_ledger_in(folder: Path | None, raw: Mapping[str, Any]) -> dict[str, Any]:
+    """Sections whose relative `ledger.path` is in `folder`; None: the user's, for what has no file of its own.
+
+    Raises ConfigError in one line if the user has none.
+    """
+    try:
+        return anchored(raw, folder)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def _file_of(path: Path) -> Path:
+    """The file of a configuration, which may be one that comes with the package."""
+    prefix, _, name = str(path).partition(":")
+    if prefix != "bundled" or path.exists():
+        return path
+    folder = Path(str(resources.files("spti_ray"))) / "package_data" / "configs"
+    known = sorted(file.stem for file in folder.glob("*.yaml"))
+    if name not in known:
+        raise ConfigError(f"{path}: no such bundled configuration; there are: {', '.join(known)}")
+    return folder / f"{name}.yaml"
+
+
+def read_mapping(path: Path, what: str, expected: str) -> dict[str, Any]:
+    """The YAML mapping in a file of settings; `what` it is and what is `expected` in it are for the error line.
+
+    Raises:
+        ConfigError: one line that names the file.
+    """
+    try:
+        raw = parse_yaml(read_text(path))
+    except FileNotFoundError:
+        raise ConfigError(f"{path}: no such {what}") from None
+    except Unreadable as error:
+        raise ConfigError(f"{path}: {error}") from None
+    if not isinstance(raw, dict):
+        raise ConfigError(f"{path}: expected {expected}")
+    return raw
+
+
+def parse_config(raw: Mapping[str, Any]) -> Config:
+    """Validate a mapping. Raises ConfigError with the first problem in one line."""
+    return parse_section(Config, raw)
+
+
+def parse_section(section: type[_Section], raw: Mapping[str, Any]) -> _Section:
+    """Validate a mapping as one section by itself. Raises ConfigError with the first problem in one line."""
+    check_settings(raw)
+    try:
+        return section.model_validate(raw)
+    except ValidationError as error:
+        raise ConfigError(one_line(error, section)) from None
+
+
+def check_settings(raw: Mapping[str, Any]) -> None:
+    """Raise ConfigError in one line for a tree that is nested too deeply, holds itself, or is too large."""
+    try:
+        check_size(raw)
+    except Unreadable as error:
+        raise ConfigError(f"the settings can't be used: {error}") from None
+
+
+def with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
+    """`raw`, changed in place by `a.b=value` overrides. Raises ConfigError in one line."""
+    for override in overrides:
+        key, separator, text = override.partition("=")
+        *parents, leaf = key.strip().split(".")
+        if not separator or not leaf or not all(parents) or len(parents) > DEEPEST:
+            raise ConfigError(f"--set {_clipped(override)}: write it as section.key=value")
+        try:
+            value = parse_yaml(text)
+        except Unreadable as error:
+            raise ConfigError(f"--set {key}: {error}") from None
+        node = raw
+        for parent in parents:
+            child = node.get(parent)
+            if child is None:
+                child = node[parent] = {}
+            if not isinstance(child, dict):
+                # `runtime.engines: embedded` becomes a mapping when one of its roles is set.
+                if parent == "engines" and child == "embedded":
+                    child = node[parent] = {}
+                elif parent == "engines" and child == "fake":
+                    raise ConfigError(f"--set {key}: the fake engines take no settings")
+                else:
+                    raise ConfigError(f"--set {key}: {parent} is not a section")
+            node = child
+        node[leaf] = float(value) if isinstance(value, str) and _is_float(value) else value
+    return raw
+
+
+def _is_float(text: str) -> bool:
+    """YAML 1.1 reads `1e-5` as a string; users mean a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

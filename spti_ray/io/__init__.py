@@ -1,0 +1,1 @@
+"""How are files, folders and objects read and written?"""

@@ -1,0 +1,1 @@
+"""What is Kubernetes told about a run?"""

@@ -1,0 +1,91 @@
+"""What a run on private images needs of its manifests, beyond what Kubernetes and KubeRay accept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from spti_ray.kubernetes.controller import Tree, cluster_spec, groups
+from spti_ray.kubernetes.settings import says_which
+
+
+def pods(document: Tree) -> dict[str, Tree]:
+    """Where -> pod specification, of all pods that a RayCluster or RayJob makes."""
+    spec = cluster_spec(document)
+    if spec is None:
+        return {}
+    found = {"headGroupSpec": spec["headGroupSpec"]["template"]["spec"]}
+    found |= {f"worker group {group['groupName']}": group["template"]["spec"] for group in groups(spec)}
+    if document["kind"] == "RayJob" and document["spec"].get("submitterPodTemplate"):
+        found["submitterPodTemplate"] = document["spec"]["submitterPodTemplate"]["spec"]
+    return found
+
+
+def token(document: Tree) -> Iterator[str]:
+    spec = cluster_spec(document)
+    if spec is not None and (spec.get("authOptions") or {}).get("mode") != "token":
+        yield "authOptions.mode is not token: whoever reaches the head could run code that sees private images"
+
+
+def idle_head(document: Tree) -> Iterator[str]:
+    spec = cluster_spec(document)
+    if spec is not None and (spec["headGroupSpec"].get("rayStartParams") or {}).get("num-cpus") != "0":
+        yield 'headGroupSpec.rayStartParams.num-cpus is not "0": an engine on the head could take the driver down'
+
+
+def closed_head(document: Tree) -> Iterator[str]:
+    spec = cluster_spec(document)
+    if spec is not None and spec["headGroupSpec"].get("serviceType", "ClusterIP") != "ClusterIP":
+        yield "headGroupSpec.serviceType must be ClusterIP: the head is not for the outside"
+
+
+def unprivileged(document: Tree) -> Iterator[str]:
+    for where, pod in pods(document).items():
+        if not (pod.get("securityContext") or {}).get("runAsNonRoot"):
+            yield f"{where}: securityContext.runAsNonRoot must be true"
+        for container in pod.get("containers") or []:
+            context = container.get("securityContext") or {}
+            if context.get("privileged") or context.get("allowPrivilegeEscalation", True):
+                yield f"{where}: container {container.get('name')} must not allow privilege escalation"
+        for volume in pod.get("volumes") or []:
+            if "hostPath" in volume:
+                yield f"{where}: volume {volume['name']} is a hostPath: pods must not see a node's disk"
+
+
+def in_memory(document: Tree) -> Iterator[str]:
+    for where, pod in pods(document).items():
+        if where == "submitterPodTemplate":
+            continue
+        memory = {
+            volume["name"]
+            for volume in pod.get("volumes") or []
+            if (volume.get("emptyDir") or {}).get("medium") == "Memory"
+        }
+        container = (pod.get("containers") or [{}])[0]
+        mounts = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts") or []}
+        if mounts.get("/tmp") not in memory:
+            yield f"{where}: /tmp must be an emptyDir in memory: Ray spills private pixels there"
+
+
+def one_version(document: Tree) -> Iterator[str]:
+    images = {container["image"] for pod in pods(document).values() for container in pod.get("containers") or []}
+    if len(images) > 1:
+        yield f"pods run different images: {', '.join(sorted(images))}"
+    for image in sorted(images):
+        if not says_which(image):
+            yield f"image {image} has no tag of its own: attempts could run different versions"
+
+
+def bounded(document: Tree) -> Iterator[str]:
+    if document.get("kind") == "RayJob":
+        for name in ("activeDeadlineSeconds", "preRunningDeadlineSeconds"):
+            if not document["spec"].get(name):
+                yield f"{name} is not set: a job that gets no nodes would hold what it has for ever"
+        if not document["spec"].get("shutdownAfterJobFinishes") and not document["spec"].get("deletionStrategy"):
+            yield "neither shutdownAfterJobFinishes nor deletionStrategy: the cluster would outlive its job"
+    for where, pod in pods(document).items():
+        for container in pod.get("containers") or []:
+            if "memory" not in ((container.get("resources") or {}).get("limits") or {}):
+                yield f"{where}: container {container.get('name')} has no memory limit; Ray needs to know it"
+
+
+RULES = (token, idle_head, closed_head, unprivileged, in_memory, one_version, bounded)

@@ -1,0 +1,193 @@
+"""Manifests for one configuration on one cluster: a folder that `kubectl apply -k` takes.
+
+What a RayCluster and a RayJob may say is KubeRay's (1.7); the lint checks what is written here against its rules.
+"""
+
+from __future__ import annotations
+
+import shlex
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from spti_ray.config import Config
+from spti_ray.config.identity import resolved
+from spti_ray.config.job_paths import check_places
+from spti_ray.config.loading import ConfigError
+from spti_ray.io.files import is_everywhere, is_url, write_atomic
+from spti_ray.kubernetes.groups import ROLE_LABEL, WorkerGroup, worker_groups
+from spti_ray.kubernetes.network import network_policies
+from spti_ray.kubernetes.pods import CONFIG_FOLDER, Tree, head_pod, labels_of, restricted, submitter_pod, worker_pod
+from spti_ray.kubernetes.settings import Cluster
+from spti_ray.models.consistency import check_turns
+from spti_ray.models.factory import engines_config
+
+Kind = Literal["job", "cluster"]
+
+KEPT_AFTER_SUCCESS_S, KEPT_AFTER_FAILURE_S, FORGOTTEN_AFTER_S = 60, 1800, 7 * 24 * 3600
+
+
+def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tree]:
+    """File name -> document, in the order in which they are to be applied.
+
+    `job`: a RayJob that runs the configuration. `cluster`: a RayCluster of the same size, for `spti submit`.
+
+    Raises:
+        ConfigError: a path of the configuration that would be lost with its pod; engines that cannot be read.
+    """
+    _check_paths(config, cluster)
+    try:
+        engines = engines_config(config.runtime.engines)
+        # The cluster gives all roles labels of its own.
+        check_turns(config.runtime.model_copy(update={"node_labels": {}}), engines)
+        groups = worker_groups(config, engines, cluster)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+    ray_cluster = _ray_cluster(cluster, groups)
+    workload = {
+        "apiVersion": "ray.io/v1",
+        "kind": "RayJob" if kind == "job" else "RayCluster",
+        "metadata": {"name": cluster.name, "namespace": cluster.namespace, "labels": labels_of(cluster)},
+        "spec": _job(cluster, ray_cluster) if kind == "job" else ray_cluster,
+    }
+    documents = {
+        "namespace.yaml": _namespace(cluster),
+        "config.yaml": _config_map(at_home(config, cluster, groups), cluster),
+        **network_policies(cluster, remote_data=is_url(config.data.path)),
+        f"ray{kind}.yaml": workload,
+    }
+    resources = {"resources": list(documents)}
+    return documents | {
+        "kustomization.yaml": {"apiVersion": "kustomize.config.k8s.io/v1beta1", "kind": "Kustomization", **resources}
+    }
+
+
+def write(folder: Path, documents: dict[str, Tree]) -> None:
+    """Write each document as a file of `folder`, each atomically."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, document in documents.items():
+        write_atomic(folder / name, to_yaml(document).encode())
+
+
+def to_yaml(document: Tree) -> str:
+    return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
+
+
+def _check_paths(config: Config, cluster: Cluster) -> None:
+    check_places(config, cluster.out)
+    volumes = {"data.path": (cluster.data, cluster.runs), "ledger.path": (cluster.runs,)}
+    for name, path in {"data.path": config.data.path, "ledger.path": config.ledger.path}.items():
+        if is_url(path) or (name == "data.path" and is_everywhere(path)):
+            continue
+        if not any(volume and volume.holds(path) for volume in volumes[name]):
+            kept = " or ".join(volume.path for volume in volumes[name] if volume)
+            raise ConfigError(f"{name} {path} is not under {kept}: the driver can't see it there, or would lose it")
+
+
+def _ray_cluster(cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Tree:
+    return {
+        "rayVersion": version("ray"),
+        # Whoever reaches the head can run code that sees private images: only those with the token may.
+        "authOptions": {"mode": "token"},
+        **(_autoscaler(cluster) if cluster.autoscaling else {}),
+        "headGroupSpec": {
+            # The head schedules; no engine or shard may take it down with itself.
+            "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},
+            "serviceType": "ClusterIP",
+            "template": head_pod(cluster),
+        },
+        "workerGroupSpecs": [_group(cluster, group) for group in groups],
+    }
+
+
+def _autoscaler(cluster: Cluster) -> Tree:
+    return {
+        "enableInTreeAutoscaling": True,
+        "autoscalerOptions": {
+            "version": "v2",
+            "idleTimeoutSeconds": cluster.idle_s,
+            "securityContext": restricted(),
+        },
+    }
+
+
+def _group(cluster: Cluster, group: WorkerGroup) -> Tree:
+    elastic = {"idleTimeoutSeconds": cluster.idle_s, "priority": group.priority} if cluster.autoscaling else {}
+    return {
+        "groupName": group.name,
+        "replicas": group.replicas,
+        "minReplicas": 0 if cluster.autoscaling else group.replicas,
+        "maxReplicas": group.most,
+        **elastic,
+        "labels": group.labels,
+        "rayStartParams": {},
+        "template": worker_pod(cluster, group),
+    }
+
+
+def _job(cluster: Cluster, ray_cluster: Tree) -> Tree:
+    succeeded, failed = {"jobStatus": "SUCCEEDED"}, {"jobStatus": "FAILED"}
+    rules = [
+        ("DeleteCluster", succeeded, KEPT_AFTER_SUCCESS_S),
+        ("DeleteCluster", failed, KEPT_AFTER_FAILURE_S),
+        ("DeleteSelf", succeeded, FORGOTTEN_AFTER_S),
+        ("DeleteSelf", failed, FORGOTTEN_AFTER_S),
+    ]
+    return {
+        "submissionMode": "K8sJobMode",
+        "entrypoint": shlex.join(["spti", "run", f"{CONFIG_FOLDER}/run.yaml", "--out", cluster.out]),
+        # Each attempt gets a new cluster and goes on where the last one stopped: it pays for nothing twice.
+        "backoffLimit": cluster.attempts - 1,
+        "preRunningDeadlineSeconds": cluster.node_wait_s,
+        "activeDeadlineSeconds": cluster.deadline_s,
+        "deletionStrategy": {
+            "deletionRules": [
+                {"policy": policy, "condition": condition | {"ttlSeconds": ttl}} for policy, condition, ttl in rules
+            ]
+        },
+        "submitterPodTemplate": submitter_pod(cluster),
+        "rayClusterSpec": ray_cluster,
+    }
+
+
+def at_home(config: Config, cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Config:
+    """The configuration with what this cluster adds: where its roles run, and how long nodes take to come. Neither is
+    pinned: a run may be begun here and finished elsewhere."""
+    labels = {role: {ROLE_LABEL: group.role} for group in groups for role in group.roles}
+    here = {"node_labels": labels, "placement_timeout_s": float(cluster.node_wait_s), "address": None}
+    return config.model_copy(update={"runtime": config.runtime.model_copy(update=here)})
+
+
+def _namespace(cluster: Cluster) -> Tree:
+    # Enforced by the API server: what runs here is non-root and without privileges, whoever wrote it.
+    labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
+    return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": cluster.namespace, "labels": labels}}
+
+
+def _config_map(config: Config, cluster: Cluster) -> Tree:
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {
+            "name": f"{cluster.name}-config",
+            "namespace": cluster.namespace,
+            "labels": labels_of(cluster),
+        },
+        "data": {"run.yaml": to_yaml(resolved(config))},
+    }
+
+
+class _Dumper(yaml.SafeDumper):
+    """Plain YAML for people: no anchors, and texts of many lines as blocks."""
+
+    def ignore_aliases(self, data: Any) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style="|" if "\n" in text else None)
+
+
+_Dumper.add_representer(str, _text)

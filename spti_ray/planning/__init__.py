@@ -1,0 +1,1 @@
+"""What would a configuration make, cost and promise? From settings alone."""

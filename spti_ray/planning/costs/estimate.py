@@ -1,0 +1,203 @@
+"""Hours of engines, GPU-hours, and how long a run takes at least, from counts and rates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
+from spti_ray.models.factory import endpoint_of, engines_config
+from spti_ray.planning.costs.rates import EngineRate, Rates
+from spti_ray.planning.costs.tokens import Tokens, tokens_by_phase
+from spti_ray.planning.workload import Phase, evolves, in_whole_batches, phases, shown_by_shards
+from spti_ray.runtime.placement.bundles import roles_needed
+
+
+@dataclass(frozen=True)
+class RoleWork:
+    """What a role's engines do in all. `private_items` is None where nobody said how many records there are.
+
+    `engine_h` is the work of one engine that is never idle; None without a rate. Only a writer's last unit of a stream
+    is cheaper than a whole one: the others fill their batches up.
+    """
+
+    role: Role
+    engine: EngineConfig
+    items: int
+    units: int
+    private_items: int | None
+    engine_h: float | None
+    rate: EngineRate | None
+    assumed: tuple[str, ...] = ()
+
+    @property
+    def gpu_h(self) -> float | None:
+        return None if self.engine_h is None else self.engine_h * self.engine.num_gpus
+
+    @property
+    def name(self) -> str:
+        return f"{self.engine.kind} {self.engine.model}"
+
+
+@dataclass(frozen=True)
+class Pools:
+    """The run on pools of a size: how long it takes at least, and what its actors hold for so long.
+
+    `waits_for` are the roles that most of it waits for. Roles whose rate is unknown are as if they took no time.
+    """
+
+    name: str
+    engines: Mapping[Role, int]
+    wall_h: float
+    waits_for: tuple[Role, ...]
+    held_gpu_h: Mapping[Role, float]
+    held_cpu_h: float
+
+
+@dataclass(frozen=True)
+class Estimate:
+    config: Config
+    engines: EnginesConfig
+    private_records: int | None
+    phases: tuple[Phase, ...]
+    roles: tuple[RoleWork, ...]
+    tokens: Tokens
+    pools: tuple[Pools, ...]
+    rates: Rates = field(repr=False)
+
+    @property
+    def unknown(self) -> tuple[RoleWork, ...]:
+        """Roles that have work but no rate."""
+        return tuple(work for work in self.roles if work.rate is None and (work.items or work.private_items != 0))
+
+    @property
+    def per_second(self) -> dict[Role, float]:
+        """Items a second of one engine of each role whose rate is known; texts are of the length asked for."""
+        found: dict[Role, float] = {}
+        for work in self.roles:
+            if work.rate is None or not work.items:
+                continue
+            each = work.rate.seconds(work.engine)[0]
+            found[work.role] = 1 / (each * self.tokens.output / work.items if work.rate.of == "tokens" else each)
+        return found
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the hours are of all the work."""
+        return not self.unknown and all(work.private_items is not None for work in self.roles)
+
+
+def estimate(config: Config, rates: Rates, private_records: int | None = None) -> Estimate:
+    """What the run of `config` would take. `private_records`: as stated publicly; never counted."""
+    clock = _Clock(config, rates, private_records)
+    engines, needed = clock.engines, roles_needed(config)
+    sizes: dict[str, dict[Role, int]] = {
+        "as configured": {role: engines.of(role).replicas for role in needed},
+        "fully grown": {role: engines.of(role).max_replicas or engines.of(role).replicas for role in needed},
+    }
+    if sizes["fully grown"] == sizes["as configured"]:
+        del sizes["fully grown"]
+    return Estimate(
+        config,
+        engines,
+        private_records,
+        clock.phases,
+        tuple(clock.role(role) for role in needed),
+        sum(clock.tokens, Tokens()),
+        tuple(clock.pools(name, size) for name, size in sizes.items()),
+        rates,
+    )
+
+
+class _Clock:
+    """Seconds of engines on the parts of a run."""
+
+    def __init__(self, config: Config, rates: Rates, private_records: int | None) -> None:
+        self.engines = engines_config(config.runtime.engines)
+        self.phases, self.tokens = phases(config), tokens_by_phase(config)
+        self._config = config
+        self._rates = {role: rates.of(role, self.engines.of(role)) for role in roles_needed(config)}
+        self._records = private_records
+        self._shown = shown_by_shards(config, private_records or 0)
+
+    def role(self, role: Role) -> RoleWork:
+        engine, rate = self.engines.of(role), self._rates[role]
+        seconds = [self._seconds(role, index) for index in range(len(self.phases))]
+        known = [s for s in seconds if s is not None]
+        return RoleWork(
+            role,
+            engine,
+            items=sum(phase.items(role) for phase in self.phases),
+            units=sum(phase.units(role, engine.batch_size) for phase in self.phases),
+            private_items=None if role in self._shown and self._records is None else self._shown.get(role, 0),
+            engine_h=None if len(known) < len(seconds) else sum(known) / 3600,
+            rate=rate,
+            assumed=rate.seconds(engine)[1] if rate else (),
+        )
+
+    def pools(self, name: str, size: dict[Role, int]) -> Pools:
+        wall_s = cpu_s = 0.0
+        waited = dict.fromkeys(size, 0.0)
+        gpu_s = dict.fromkeys(size, 0.0)
+        for index, phase in enumerate(self.phases):
+            # Side by side, but for those who share cores or take turns on a GPU: these one after the other.
+            groups: dict[str, dict[Role, float]] = {}
+            for role, replicas in size.items():
+                groups.setdefault(self._shares(role), {})[role] = self._wall(role, index, replicas)
+            slowest = max(groups.values(), key=lambda group: sum(group.values()))
+            phase_s = sum(slowest.values())
+            wall_s += phase_s
+            for role, seconds in slowest.items():
+                waited[role] += seconds
+            # For the release of what evolved all but the renderers are given back.
+            is_last = phase.name == "release" and evolves(self._config)
+            for role in size:
+                if role == "renderer" or not is_last:
+                    gpu_s[role] += phase_s * self.engines.of(role).num_gpus * size[role]
+                    cpu_s += phase_s * self.engines.of(role).num_cpus * size[role]
+        most = max(waited.values())
+        return Pools(
+            name,
+            size,
+            wall_s / 3600,
+            tuple(role for role, seconds in waited.items() if seconds and seconds >= most / 2),
+            {role: seconds / 3600 for role, seconds in gpu_s.items() if seconds},
+            cpu_s / 3600,
+        )
+
+    def _seconds(self, role: Role, index: int) -> float | None:
+        """Of one engine that does all of the role's work in a phase; None if it has work but no rate."""
+        engine, rate, phase = self.engines.of(role), self._rates[role], self.phases[index]
+        public, private = phase.items(role), self._private(role, index)
+        if not public and not private:
+            return 0.0
+        if rate is None:
+            return None
+        each = rate.seconds(engine)[0]
+        if rate.of == "tokens":
+            return each * self.tokens[index].output
+        # A writer takes as many texts as there are; the others fill their batches up.
+        whole = public if role == "writer" else phase.units(role, engine.batch_size) * engine.batch_size
+        return each * (whole + private)
+
+    def _wall(self, role: Role, index: int, replicas: int) -> float:
+        """The least seconds of so many engines; what has no rate counts as nothing."""
+        total = self._seconds(role, index) or 0.0
+        units = self.phases[index].units(role, self.engines.of(role).batch_size)
+        if self._private(role, index) or role == "writer" or not units:
+            return total / replicas
+        # Units are not split, and alike in time.
+        return total * -(-units // replicas) / units
+
+    def _private(self, role: Role, index: int) -> int:
+        """Items that shards show in a phase: views are made beside the first, batches filled up with blanks."""
+        items = self._shown.get(role, 0) if index == 0 else 0
+        first: Role = "image_embedder" if "image" in self._config.evolution.spaces else "captioner"
+        return in_whole_batches(items, self._config.runtime.shards, self.engines.of(first).batch_size)
+
+    def _shares(self, role: Role) -> str:
+        engine, runtime = self.engines.of(role), self._config.runtime
+        if role in runtime.take_turns:
+            return "turns"
+        shares_cores = runtime.address is None and not engine.num_gpus and endpoint_of(engine) is None
+        return "cores" if shares_cores else role

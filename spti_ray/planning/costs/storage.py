@@ -1,0 +1,76 @@
+"""Bytes that a run leaves, by what they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from spti_ray.config import Role
+from spti_ray.planning.costs.estimate import Estimate
+from spti_ray.planning.costs.rates import pixels_of
+from spti_ray.planning.workload import evolves, kept_renders
+from spti_ray.types import Space
+
+_BYTES_PER_PIXEL = 3
+_EMBEDDER: dict[Space, Role] = {"image": "image_embedder", "text": "text_embedder"}
+_VIEW_BYTES = 2
+"""Private views are int16, candidates' embeddings float32 (`private.stored`, `rundir`)."""
+_EMBEDDING_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Stored:
+    """`bytes` is None where something is not known; `how` says how it is reckoned, or what would be needed."""
+
+    what: str
+    where: str
+    bytes: int | None
+    how: str
+
+
+def storage_of(found: Estimate) -> tuple[Stored, ...]:
+    """Of the release, the candidates and the private views. Logs, tables of texts and models are left out."""
+    config = found.config
+    where = "release/" if not config.stays_inside else "internal/"
+    stored = [_images(found, "release", where, config.release.images)]
+    if not evolves(config):
+        return tuple(stored)
+    inside = "internal/" if config.not_private else ""
+    if renders := kept_renders(config):
+        stored.append(_images(found, "candidates' renders", f"{inside}generations/", renders))
+    for space in config.evolution.spaces:
+        role = _EMBEDDER[space]
+        width = found.rates.width_of(role, found.engines.of(role))
+        missing = f"the width of {found.engines.of(role).model}'s embeddings is not known (width: of a file of rates)"
+        rows = config.evolution.candidates * config.evolution.generations
+        stored.append(
+            Stored(
+                f"candidates' {space} embeddings",
+                f"{inside}generations/",
+                rows * width * _EMBEDDING_BYTES if width else None,
+                f"{rows} rows of {width} float32" if width else missing,
+            )
+        )
+        records = found.private_records
+        stored.append(
+            Stored(
+                f"private {space} embeddings",
+                "internal/views/",
+                records * width * _VIEW_BYTES if width and records else None,
+                (f"{records} rows of {width} int16" if records else "give --private-records") if width else missing,
+            )
+        )
+    return tuple(stored)
+
+
+def _images(found: Estimate, what: str, where: str, count: int) -> Stored:
+    pixels = pixels_of(found.engines.renderer)
+    if pixels is None:
+        return Stored(what, where, None, "give options.height and width of the renderer")
+    if found.rates.png_bytes:
+        each, measured = found.rates.png_bytes
+        return Stored(
+            what, where, round(count * each * pixels / measured), f"{count} PNG files of the mean size of that run's"
+        )
+    return Stored(
+        what, where, count * pixels * _BYTES_PER_PIXEL, f"at most: {count} images, as if PNG compressed nothing"
+    )

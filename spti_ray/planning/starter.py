@@ -1,0 +1,172 @@
+"""`spti init`: the text of a starter configuration, from a draft of its prompts and a few settings. Opens no data."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import yaml
+
+from spti_ray.config import Config
+from spti_ray.config.loading import ConfigError, parse_config
+from spti_ray.io.urls import problem_of_address, problem_of_data
+from spti_ray.planning.recommend import recommend
+from spti_ray.public.drafting import MAX_WORDS, MIN_WORDS, Draft
+from spti_ray.public.words import unspaced
+
+_PLACEHOLDER = "images"
+_RUNTIME = {"engines": "embedded"}
+_TEMPLATE = "TEMPLATE, written by no model: replace it by your own"
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What the user asked for. All of it is public; `data` is a path that is written down and never opened."""
+
+    domain: str
+    labels: tuple[str, ...] = ()
+    data: str | None = None
+    epsilon: float = 1.0
+    delta: float = 1e-6
+    private_records: int | None = None
+    runtime: Mapping[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.domain.split()) < 1 or not any(character.isalpha() for character in self.domain):
+            raise ConfigError("DOMAIN: say in a few words what the images are, such as 'X-ray images of hands'")
+        if len(self.domain.split()) > 12 or not self.domain.isprintable():
+            raise ConfigError("DOMAIN: one line of at most 12 words, such as 'X-ray images of hands'")
+        for text in (self.domain, *self.labels):
+            if script := unspaced(text):
+                where = "DOMAIN" if text == self.domain else "--labels"
+                raise ConfigError(
+                    f"{where}: is in {script}, a script without spaces between words, which can't be counted yet; say "
+                    "it in a language with spaces"
+                )
+        # It is written down, and the configuration is public.
+        address = (self.runtime or {}).get("address")
+        for problem in (problem_of_data(self.data or "", "--data"), problem_of_address(str(address or ""))):
+            if problem:
+                raise ConfigError(problem)
+        if not all(label.strip() and label.isprintable() for label in self.labels):
+            raise ConfigError("--labels: give names separated by commas, such as tumour,normal")
+
+
+def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
+    """The YAML file, with comments. `drafted_by` names the language model; None if there was none.
+
+    Raises:
+        ConfigError: the settings do not go together, such as labels that are named twice.
+    """
+    candidates, generations, votes = _schedule(wish, draft)
+    who = f"and by {drafted_by}, which was shown that line and nothing else" if drafted_by else "and from templates"
+    head = (
+        f"A starter configuration, written by `spti init` from one line ({wish.domain}) {who}. Read it, and change "
+        "what you know better."
+    )
+    known = f"for about {wish.private_records} records" if wish.private_records else "see `spti plan --recommend`"
+    text = _template().render(
+        wish=wish,
+        draft=draft,
+        head=textwrap.wrap(head, 116, break_on_hyphens=False),
+        path=wish.data or _PLACEHOLDER,
+        dataset=_id_of(wish.domain),
+        delta=_float(wish.delta),
+        candidates=candidates,
+        generations=generations,
+        votes=votes,
+        schedule=known,
+        min_words=MIN_WORDS,
+        max_words=MAX_WORDS,
+        runtime=textwrap.indent(yaml.safe_dump(dict(wish.runtime or _RUNTIME), sort_keys=False).strip(), "  "),
+    )
+    parse_config(yaml.safe_load(text))
+    return text
+
+
+def _template() -> jinja2.Template:
+    # YAML, not HTML: `_scalar` quotes what needs it.
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {
+        "scalar": _scalar,
+        "listed": _listed,
+        "mapping": lambda values: "{" + ", ".join(f"{name}: {_scalar(value)}" for name, value in values.items()) + "}",
+        "note": lambda line, note: f"{line:<28}  # {note}" if note else line,
+        "mark": lambda _: _TEMPLATE,
+        "marked": _marked,
+    }
+    return environment.get_template("starter.yaml.j2")
+
+
+def _schedule(wish: Wish, draft: Draft) -> tuple[int, int, int]:
+    """Candidates, generations, votes per record."""
+    default = (max(150, 50 * len(wish.labels)), 8, 1)
+    if wish.private_records is None:
+        return default
+    best = recommend(_bare(wish, draft, *default), wish.private_records).best
+    return best.candidates, best.generations, best.votes_per_record
+
+
+def _bare(wish: Wish, draft: Draft, candidates: int, generations: int, votes: int) -> Config:
+    """The configuration without its prompts' details, for the recommendation."""
+    return parse_config(
+        {
+            "data": {"path": _PLACEHOLDER},
+            "dataset": {"id": _id_of(wish.domain)},
+            "privacy": {"epsilon": wish.epsilon, "delta": wish.delta, "votes_per_record": votes},
+            "evolution": {
+                "candidates": candidates,
+                "generations": generations,
+                "labels": [{"name": label} for label in wish.labels],
+            },
+            "prompts": {"domain": wish.domain, "examples": draft.examples},
+            "release": {"images": 1},
+        }
+    )
+
+
+def _listed(values: Sequence[str]) -> str:
+    """A flow sequence over as many lines as it needs, none of which breaks a value apart."""
+    lines, line = [], "      ["
+    for i, value in enumerate(values):
+        item = _scalar(value) + ("]" if i == len(values) - 1 else ", ")
+        if len(line) + len(item.rstrip()) > 118:
+            lines.append(line.rstrip())
+            line = "       "
+        line += item
+    return "\n".join([*lines, line])
+
+
+def _marked(draft: Draft, name: str) -> str:
+    if name in draft.templates:
+        return _TEMPLATE
+    return "some are TEMPLATES, written by no model: replace them" if f"some {name}" in draft.templates else ""
+
+
+def _id_of(domain: str) -> str:
+    slug = re.sub(r"[^a-z0-9]+", "-", domain.lower()).strip("-")[:60].strip("-")
+    # Two subjects in other letters are two datasets, with a budget each.
+    return slug or f"images-{hashlib.sha256(domain.encode()).hexdigest()[:8]}"
+
+
+def _float(value: float) -> str:
+    """As YAML 1.1 reads it as a number: with a point before the exponent."""
+    text = f"{value:g}"
+    return text if "." in text or "e" not in text else text.replace("e", ".0e")
+
+
+def _scalar(value: str) -> str:
+    """The value as a YAML scalar on one line, that can stand in a flow sequence too."""
+    dumped = yaml.safe_dump([value], default_flow_style=True, width=10_000, allow_unicode=True).strip()
+    return dumped[1:-1]

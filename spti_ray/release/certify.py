@@ -1,0 +1,43 @@
+"""Makes the certificate of a finished run anew, with audit results and with what the ledger has recorded since."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from spti_ray.config.loading import ConfigError, parse_config
+from spti_ray.dp.certificate import certificate
+from spti_ray.dp.history import openings
+from spti_ray.dp.ledger import Ledger
+from spti_ray.public.release import reissue
+from spti_ray.release.report.build import build_report
+from spti_ray.run.folder import read_run
+
+
+class Certifiable:
+    """A finished run and its ledger. ConfigError, before anything long is done, if there is not both."""
+
+    def __init__(self, directory: Path) -> None:
+        known = read_run(directory)
+        self._directory, self._config = directory, parse_config(known["config"])
+        self._run = self._config.certified_run(str(known["run"]))
+        self._release = directory / "release"
+        if not (self._release / "manifest.parquet").is_file():
+            raise ConfigError(f"{directory}: the run is not finished; run the same command again first")
+        self._ledger = Ledger(self._config.ledger.location, self._config.dataset.id)
+        if not openings(self._ledger.entries(), self._run):
+            raise ConfigError(f"{self._ledger.location} does not know this run; {self._config.ledger.if_missing}")
+
+    def reissue(self, audits: Mapping[str, Any]) -> str:
+        """Write privacy.json, the datasheet and the report anew; one line for people."""
+        document = certificate(self._ledger.entries(), self._run, audits)
+        reissue(self._release, self._config, document)
+        build_report(self._directory)
+        if document is None:
+            return "no certificate: an attempt of this run simulated its noise"
+        head = document["ledger"]["head"][:12]
+        line = f"wrote {self._release / 'privacy.json'} with these results, as of ledger head {head}"
+        if audits["build"] not in document["noise"]["builds"]:
+            line += "; note: the run was made by another build than the one that was audited, and spti verify says so"
+        return line

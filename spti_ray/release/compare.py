@@ -1,0 +1,229 @@
+"""`spti compare`: two runs or releases side by side. Reads their files; starts nothing, and writes nothing.
+
+Settings, certificates and texts are public. Metrics that `spti evaluate` left in both runs' `internal/evaluation/` are
+not: they are shown apart, and marked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spti_ray.config.identity import flatten
+from spti_ray.config.loading import ConfigError
+from spti_ray.config.reading import parse_json
+from spti_ray.figures import release_epsilon, release_replace_one_epsilon, rounded_up
+from spti_ray.public.cleaning import normal_form
+from spti_ray.public.released_files import models_in, read_manifest
+from spti_ray.run.folder import read_run
+
+INTERNAL = (
+    "internal: not differentially private. Computed from the private images without noise; never publish it, and what "
+    "is chosen by it is covered by no epsilon"
+)
+
+_FIGURES = (
+    *("unit", "epsilon", "delta", "achieved_epsilon", "replace_one_epsilon", "attacker.advantage"),
+    "origin.runs",
+    *("mechanism.sigma", "mechanism.votes_per_record", "mechanism.generations", "mechanism.candidates"),
+    *("mechanism.queries_charged", "mechanism.queries_planned", "mechanism.burned_slots", "dataset.id"),
+    *("dataset.lifetime_epsilon", "dataset.lifetime_epsilon_spent", "noise.source", "run.id"),
+    *("release.rerendering_of", "audits.passed"),
+)
+"""Fields of the certificate that are set side by side, where one of the two has them. epsilon, achieved_epsilon and
+replace_one_epsilon are those of the whole release, also by a certificate that has them elsewhere (format 2)."""
+
+_WIDTH = 44
+"""Of a column. Longer values are cut; `--json` has all of them."""
+
+
+@dataclass(frozen=True)
+class _Side:
+    """One of the two. `settings` and `evaluations` are empty for a published release, which comes without them."""
+
+    name: str
+    settings: Mapping[str, Any]
+    certificate: Mapping[str, Any]
+    texts: frozenset[str]
+    images: frozenset[str]
+    num_images: int
+    models: Mapping[str, str]
+    evaluations: Mapping[tuple[str, str], Mapping[str, Any]]
+    """By (what was evaluated, judge)."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `--json` prints. A row is (field, of A, of B); a value that is not there is None."""
+
+    names: tuple[str, str]
+    settings: list[tuple[str, Any, Any]] | None
+    """Those that differ; None if one of the two has no run.yaml."""
+    certificate: list[tuple[str, Any, Any]]
+    release: list[tuple[str, Any, Any]]
+    common_texts: int
+    common_images: int
+    metrics: list[dict[str, Any]]
+    """INTERNAL. Of whatever was evaluated in both by one judge."""
+
+    def to_json(self) -> dict[str, Any]:
+        def sided(rows: list[tuple[str, Any, Any]]) -> dict[str, Any]:
+            return {field: {"a": a, "b": b} for field, a, b in rows}
+
+        return {
+            "a": self.names[0],
+            "b": self.names[1],
+            "settings": None if self.settings is None else sided(self.settings),
+            "certificate": sided(self.certificate),
+            "release": sided(self.release) | {"common_texts": self.common_texts, "common_images": self.common_images},
+        } | ({"internal": {"statement": INTERNAL, "metrics": self.metrics}} if self.metrics else {})
+
+    def lines(self) -> Iterator[str]:
+        """For people."""
+        unknown = [("not known: a published release has no run.yaml", "", "")]
+        none = [("none", "", "")]
+        blocks = {
+            "settings that differ": unknown if self.settings is None else self.settings or none,
+            "certificate": [(field, rounded_up(a, field), rounded_up(b, field)) for field, a, b in self.certificate]
+            or none,
+            "release": self.release,
+        }
+        yield f"A  {self.names[0]}"
+        yield f"B  {self.names[1]}"
+        for title, rows in blocks.items():
+            yield from ("", title, *_table(rows))
+        yield f"  in common: {self.common_texts} texts, {self.common_images} images"
+        if self.metrics:
+            yield from ("", f"metrics, {INTERNAL}")
+        for group in self.metrics:
+            sizes = group["images"]
+            yield f"  {group['evaluated']}, judged by {group['judge']}, of {sizes['a']} and {sizes['b']} images"
+            yield from (f"  NOTE: {doubt}" for doubt in group["doubts"])
+            better = [
+                (f"{row['name']} ({row['better']})", _interval(row["a"]), _interval(row["b"])) for row in group["rows"]
+            ]
+            yield from _table(better)
+
+
+def compared(a: Path, b: Path) -> Comparison:
+    """Set two runs, or releases, side by side. ConfigError, in one line, if one of the folders holds neither."""
+    sides = _read(a), _read(b)
+    one, two = sides
+    fields = [field for field in _FIGURES if any(_of(side.certificate, field) is not None for side in sides)]
+    return Comparison(
+        names=(one.name, two.name),
+        settings=_differing(one.settings, two.settings) if one.settings and two.settings else None,
+        certificate=[(field, _of(one.certificate, field), _of(two.certificate, field)) for field in fields],
+        release=[
+            ("images", one.num_images, two.num_images),
+            ("texts", len(one.texts), len(two.texts)),
+            *((role, one.models.get(role), two.models.get(role)) for role in sorted({*one.models, *two.models})),
+        ],
+        common_texts=len(one.texts & two.texts),
+        common_images=len(one.images & two.images),
+        metrics=[_metrics(key, one, two) for key in sorted(one.evaluations.keys() & two.evaluations.keys())],
+    )
+
+
+def _read(folder: Path) -> _Side:
+    release = folder / "release" if (folder / "release").is_dir() else folder
+    if not (release / "manifest.parquet").is_file():
+        raise ConfigError(f"{folder}: holds no finished run and no release (no manifest.parquet)")
+    table = read_manifest(release)
+    run = read_run(folder) if (folder / "run.yaml").is_file() else {}
+    certificate = release / "privacy.json"
+    images = table["sha256"].to_pylist()
+    models = models_in(table)
+    return _Side(
+        name=str(folder),
+        settings=flatten(run.get("config", {})),
+        certificate=_json(certificate) if certificate.is_file() else {},
+        texts=frozenset(normal_form(text) for text in table["text"].to_pylist()),
+        images=frozenset(images),
+        num_images=len(images),
+        models={role: f"{of.get('model') or of.get('kind')} ({of.get('revision')})" for role, of in models.items()},
+        evaluations=_evaluations(folder / "internal" / "evaluation"),
+    )
+
+
+def _evaluations(folder: Path) -> dict[tuple[str, str], Mapping[str, Any]]:
+    """What `spti evaluate` left. Of several looks at one thing by one judge, the newest."""
+    files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
+    return {
+        (str(result["name"]), str(result["judge"].get("model") or result["judge"].get("kind"))): result
+        for file in files
+        for result in _json(file).get("results", [])
+    }
+
+
+def _json(path: Path) -> dict[str, Any]:
+    try:
+        document = parse_json(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        document = None
+    if not isinstance(document, dict):
+        raise ConfigError(f"{path}: can't be read as JSON; restore it")
+    return document
+
+
+def _metrics(key: tuple[str, str], one: _Side, two: _Side) -> dict[str, Any]:
+    a, b = one.evaluations[key], two.evaluations[key]
+    figures = [{metric["name"]: metric for metric in side["metrics"]} for side in (a, b)]
+    # Most figures depend on how many images there are, and on which of the real ones they are held against.
+    settings = {"num_generated": "numbers of images", "num_reference": "reference sets", "seed": "halves of the data"}
+    return {
+        "evaluated": key[0],
+        "judge": key[1],
+        "images": {"a": a["num_generated"], "b": b["num_generated"]},
+        "doubts": [f"of different {what}: not comparable" for name, what in settings.items() if a[name] != b[name]],
+        "rows": [
+            {"name": name, "better": metric["better"], "a": _figure(metric), "b": _figure(figures[1][name])}
+            for name, metric in figures[0].items()
+            if name in figures[1]
+        ],
+    }
+
+
+def _figure(metric: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: metric.get(name) for name in ("value", "low", "high")}
+
+
+def _differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
+    fields = sorted({*one, *two})
+    return [(field, one.get(field), two.get(field)) for field in fields if one.get(field) != two.get(field)]
+
+
+def _of(certificate: Mapping[str, Any], field: str) -> Any:
+    """A figure of the release, whatever the certificate's format; None if it has none."""
+    if field not in certificate or not isinstance(certificate.get("origin"), Mapping):
+        return _at(certificate, field)
+    if field in ("epsilon", "achieved_epsilon"):
+        return release_epsilon(certificate)
+    return release_replace_one_epsilon(certificate) if field == "replace_one_epsilon" else certificate[field]
+
+
+def _at(document: Mapping[str, Any], field: str) -> Any:
+    value: Any = document
+    for part in field.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
+def _interval(metric: Mapping[str, Any]) -> str:
+    low, high = metric["low"], metric["high"]
+    return f"{metric['value']:.4g}" + ("" if low is None else f" [{low:.4g}, {high:.4g}]")
+
+
+def _table(rows: Sequence[tuple[str, Any, Any]]) -> list[str]:
+    shown = [(field, _shown(a), _shown(b)) for field, a, b in rows]
+    widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
+    return [f"  {field:<{widths[0]}}  {a:<{widths[1]}}  {b}".rstrip() for field, a, b in shown]
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = " ".join((f"{value:.6g}" if isinstance(value, float) else str(value)).split())
+    return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."

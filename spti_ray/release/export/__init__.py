@@ -1,0 +1,1 @@
+"""How does a release get into the formats that other tools read?"""

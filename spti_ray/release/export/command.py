@@ -1,0 +1,118 @@
+"""`spti export`: where a release is written to, whole or not at all, and copied to."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from shutil import copyfileobj
+
+from spti_ray.io.files import atomic_folder, is_url
+from spti_ray.io.object_storage import Place, place
+from spti_ray.io.urls import problem_of_data
+from spti_ray.public.release import CERTIFICATE
+from spti_ray.release.export.formats import WRITERS, add_documents
+from spti_ray.release.export.released import NotExported, Released, read_release
+
+_UPLOADS = 8
+_BUFFER = 8 * 2**20
+
+
+class NotPushed(RuntimeError):
+    """A bucket did not take all of an export; one line says what to do. No certificate is there."""
+
+
+def export_release(directory: Path, format: str, out: str, bucket: str | None = None) -> Iterator[str]:
+    """Write the release that `directory` is or holds in a format of `WRITERS` to `out`, and copy it to `bucket`.
+
+    Yields a line for people per place, when it is done. An export to a URL is made in a temporary folder first.
+
+    Raises:
+        NotExported: no release, a place that is not empty or can't be asked, a library that is missing.
+        NotPushed: an upload failed; what was written to a local `out` stays there.
+        DiskFull: no space left; nothing is there.
+    """
+    released = read_release(directory)
+    for option, where in (("--out", out), ("--bucket", bucket)):
+        if problem := problem_of_data(where or "", option):
+            raise NotExported(problem)
+    urls = [url for url in (out, bucket) if url is not None and is_url(url)]
+    if bucket is not None and not is_url(bucket):
+        raise NotExported(f"--bucket {bucket}: give a URL like s3://bucket/folder; a folder is --out")
+    targets = [_empty(url) for url in urls]
+    with _local(out, released) as folder:
+        WRITERS[format](released, folder)
+        add_documents(released, folder)
+        if is_url(out):
+            yield from _push(folder, released, targets, urls)
+    if not is_url(out):
+        yield _told(released, out)
+        yield from _push(Path(out), released, targets, urls)
+
+
+@contextmanager
+def _local(out: str, released: Released) -> Iterator[Path]:
+    """The folder to write into: one that becomes `out`, or a temporary one for a URL."""
+    if is_url(out):
+        with tempfile.TemporaryDirectory(prefix="spti-export-") as temporary:
+            folder = Path(temporary, "export")
+            folder.mkdir()
+            yield folder
+        return
+    path = Path(out).expanduser().resolve()
+    if path.is_relative_to(released.folder):
+        raise NotExported(f"--out {out}: in the release itself, which an export would alter; give another folder")
+    if path.is_dir() and any(path.iterdir()):
+        raise NotExported(f"--out {out}: the folder is not empty; give a new one, or remove what is there")
+    if path.exists() and not path.is_dir():
+        raise NotExported(f"--out {out}: there is a file; give a new folder")
+    with atomic_folder(path) as folder:
+        yield folder
+
+
+def _empty(url: str) -> Place:
+    """The place of a URL, where nothing may be yet."""
+    try:
+        target = place(url)
+        is_empty = target.is_empty()
+    except ValueError as error:
+        raise NotExported(f"{url} {error}") from None
+    except Exception as error:  # noqa: BLE001 PyArrow's texts may quote requests
+        raise NotExported(
+            f"{url} can't be reached ({type(error).__name__}); check it and the credentials in the environment"
+        ) from None
+    if not is_empty:
+        raise NotExported(f"{url}: something is there; give a new folder, or remove it")
+    return target
+
+
+def _push(folder: Path, released: Released, targets: list[Place], urls: list[str]) -> Iterator[str]:
+    """Copy the export to each place. Its last document, the certificate where there is one, comes after all others."""
+    last = folder / released.documents[-1]
+    files = sorted(file for file in folder.rglob("*") if file.is_file() and file != last)
+    for target, url in zip(targets, urls, strict=True):
+        try:
+            with ThreadPoolExecutor(_UPLOADS) as threads:
+                for _ in threads.map(lambda file, target=target: _upload(file, folder, target), files):
+                    pass
+            _upload(last, folder, target)
+        except Exception as error:  # noqa: BLE001 as above
+            raise NotPushed(
+                f"{url}: not all of it was taken ({type(error).__name__}), {last.name} is not there; check that the "
+                "bucket is there and may be written, remove what was, and export again"
+            ) from None
+        yield _told(released, url)
+
+
+def _upload(file: Path, folder: Path, target: Place) -> None:
+    with file.open("rb") as source, target.file(file.relative_to(folder).as_posix()).create() as sink:
+        copyfileobj(source, sink, _BUFFER)
+
+
+def _told(released: Released, where: str) -> str:
+    certificate = (
+        "with its certificate" if CERTIFICATE in released.documents else "WITHOUT certificate, see datasheet.md"
+    )
+    return f"{where}: {released.table.num_rows} images, {certificate}"

@@ -1,0 +1,96 @@
+"""What of a run may leave, read for export: the files of its release that the manifest names, and its documents.
+
+Nothing else in the folder is looked at. What is not private or not certified is refused by its mark and its place.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+
+from spti_ray.config.reading import parse_json
+from spti_ray.io.files import sha256_of
+from spti_ray.public.release import CERTIFICATE, DATASHEET, MANIFEST
+from spti_ray.public.released_files import ManifestDamaged, read_manifest
+from spti_ray.run.folder import NOT_CERTIFIED, NOT_PRIVATE
+
+_DOCUMENTS = (MANIFEST, "report.html", DATASHEET, CERTIFICATE)
+"""In the order in which they are written: what vouches for the rest is last."""
+
+Row = Mapping[str, Any]
+
+
+class NotExported(ValueError):
+    """There is nothing that can be exported, or no place for it; one line says why. Nothing was written."""
+
+
+@dataclass(frozen=True)
+class Released:
+    """A release on disk. `table`: its manifest, one row per image."""
+
+    folder: Path
+    table: pa.Table
+    documents: tuple[str, ...]
+
+    def rows(self) -> list[Row]:
+        """The manifest's rows, in its order."""
+        return self.table.to_pylist()
+
+    def images(self) -> Iterator[tuple[Row, bytes]]:
+        """Each row and its image's file as it is, one by one. Raises NotExported if it is not what the row names."""
+        for row in self.rows():
+            yield row, self.image(row)
+
+    def image(self, row: Row) -> bytes:
+        """The image's file. Raises NotExported if it is not what the row names."""
+        path = self.folder / row["file"]
+        try:
+            # Another kind of file, such as a FIFO, may never end.
+            content = path.read_bytes() if path.is_file() else b""
+        except OSError:
+            content = b""
+        if hashlib.sha256(content).hexdigest() != row["sha256"]:
+            raise NotExported(f"{path}: missing, or not the image of the manifest; run spti verify")
+        return content
+
+    def size(self, row: Row) -> int:
+        """Of the image's file, in bytes; 0 if it is missing."""
+        path = self.folder / row["file"]
+        return path.stat().st_size if path.is_file() else 0
+
+
+def read_release(directory: Path) -> Released:
+    """The release that a folder is or holds. Raises NotExported with one line."""
+    folder = (directory / "release" if (directory / "release").is_dir() else directory).resolve()
+    if _is_internal(folder) or any((folder / mark).exists() for mark in (NOT_PRIVATE, NOT_CERTIFIED)):
+        raise NotExported(f"{directory}: internal, and never exported; only a release is")
+    if not (folder / MANIFEST).is_file():
+        raise NotExported(f"{directory}: holds no finished run and no release (no {MANIFEST})")
+    try:
+        table = read_manifest(folder)
+    except ManifestDamaged as error:
+        raise NotExported(f"{directory}: its {MANIFEST} is none of a release ({error}); run spti verify") from None
+    documents = tuple(name for name in _DOCUMENTS if (folder / name).is_file())
+    if DATASHEET not in documents:
+        raise NotExported(f"{directory}: no {DATASHEET}, the release is not finished; run the same spti run again")
+    if CERTIFICATE in documents and not _is_certificate_of(folder):
+        raise NotExported(f"{directory}: {CERTIFICATE} is not that of the {MANIFEST} beside it; run spti verify")
+    return Released(folder, table, documents)
+
+
+def _is_internal(folder: Path) -> bool:
+    """Whether a folder is in the internal folder of a run, by whatever name it is reached."""
+    return any(path.name == "internal" and (path.parent / "run.yaml").exists() for path in (folder, *folder.parents))
+
+
+def _is_certificate_of(folder: Path) -> bool:
+    try:
+        named = parse_json((folder / CERTIFICATE).read_bytes())["release"]["manifest_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+    return named == sha256_of(folder / MANIFEST)

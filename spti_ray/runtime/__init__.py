@@ -1,0 +1,1 @@
+"""Where and when does the work run?"""

@@ -1,0 +1,1 @@
+"""How does the work get onto Ray? The only package that imports it."""

@@ -1,0 +1,168 @@
+"""Starts or joins Ray and reserves the resources of a run."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import ray
+from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+from spti_ray.config import RuntimeConfig
+from spti_ray.runtime.placement.bundles import Bundle, describe, local_cpus, reservations
+from spti_ray.runtime.placement.fit import fit, fit_lines, kinds_of, why_never
+from spti_ray.runtime.ray.join import check_address, join, without_credentials
+from spti_ray.runtime.ray.start import check_temporary_folder, local_ray
+from spti_ray.runtime.ray.token import own_token
+
+_OBJECT_STORE_BYTES = 512 * 1024 * 1024
+"""Enough for the units in flight of a local run; on a cluster the nodes decide."""
+
+
+class ResourcesNeverArrived(RuntimeError):
+    """The cluster did not offer the run's resources within `runtime.placement_timeout_s`."""
+
+
+class Reserved:
+    """The resources that a run holds: a placement group per role, with a bundle for each actor by its index. Roles that
+    take turns on their GPUs share a group, and actors of one index a bundle."""
+
+    def __init__(self, bundles: tuple[Bundle, ...]) -> None:
+        self._groups: dict[str, PlacementGroup] = {}
+        self._holds = {str(bundle.role): bundle.group or str(bundle.role) for bundle in bundles}
+        asked = reservations(bundles)
+        for name in dict.fromkeys(str(bundle.role) for bundle in asked):
+            of_group = [bundle for bundle in asked if bundle.role == name]
+            self._groups[name] = placement_group(
+                [bundle.resources() for bundle in of_group],
+                strategy="PACK",
+                bundle_label_selector=[bundle.any_node() for bundle in of_group],
+            )
+
+    def of(self, bundle: Bundle) -> PlacementGroupSchedulingStrategy:
+        """Where the bundle's actor is to be created."""
+        return PlacementGroupSchedulingStrategy(
+            placement_group=self._groups[self._holds[bundle.role]], placement_group_bundle_index=bundle.index
+        )
+
+    def wait(self, seconds: float) -> bool:
+        """Whether all of it has arrived in time."""
+        deadline = time.monotonic() + seconds
+        return all(group.wait(max(0.0, deadline - time.monotonic())) for group in self._groups.values())
+
+    def give_back(self, role: str) -> None:
+        """Free what the actors of a role held; they must be gone, or they go with it."""
+        name = self._holds.pop(role, None)
+        if name is not None and name not in self._holds.values():
+            remove_placement_group(self._groups.pop(name))
+
+    def give_back_all(self) -> None:
+        for role in tuple(self._holds):
+            self.give_back(role)
+
+
+def address_of(runtime: RuntimeConfig) -> str | None:
+    """The cluster to join: `runtime.address` or RAY_ADDRESS; None starts a local one."""
+    address = runtime.address or os.environ.get("RAY_ADDRESS")
+    return None if address in ("", "local") else address
+
+
+def check_start(runtime: RuntimeConfig) -> None:
+    """Refuse, cheaply and before anything is recorded, a Ray that can't be started or joined. Raises RayUnavailable."""
+    if ray.is_initialized():
+        return
+    address = address_of(runtime)
+    if address:
+        check_address(address)
+    else:
+        check_temporary_folder()
+
+
+@contextmanager
+def _session(address: str | None, timeout_s: float, **local: Any) -> Iterator[None]:
+    """Ray for this process until the end: the cluster at `address`, or one of its own with the `local` settings."""
+    # Set before Ray starts its processes: workers would otherwise print their own banners and send usage reports.
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # Zero-GPU actors keep CUDA_VISIBLE_DEVICES as it is; Ray warns about the coming change at each start.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    # Ray starts workers at niceness 15: whatever else runs on the machine then takes an engine's cores from it.
+    os.environ.setdefault("RAY_worker_niceness", "0")
+    common = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "spti"}
+    if address:
+        join(address, **common)
+        try:
+            yield
+        finally:
+            ray.shutdown()
+        return
+    with own_token() as token, local_ray(timeout_s, token, include_dashboard=False, **local, **common):
+        yield
+
+
+@contextmanager
+def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Reserved]:
+    """A Ray connection and the resources of the bundles, given back at the end, come what may.
+
+    Joins `runtime.address` (or RAY_ADDRESS); else starts a local cluster that ends with this process.
+
+    Raises:
+        RayUnavailable: Ray could not be started or joined; one line.
+        ResourcesNeverArrived: one line with what was asked for and what there is.
+    """
+    address = address_of(runtime)
+    local = {"num_cpus": local_cpus(bundles, os.cpu_count() or 1), "object_store_memory": _OBJECT_STORE_BYTES}
+    with nullcontext() if ray.is_initialized() else _session(address, runtime.ray_start_timeout_s, **local):
+        reserved: Reserved | None = None
+        try:
+            if not address or not runtime.autoscaling:
+                _refuse_what_can_never_fit(bundles)
+            reserved = Reserved(bundles)
+            if not reserved.wait(runtime.placement_timeout_s):
+                raise ResourcesNeverArrived(
+                    f"resources did not arrive within {runtime.placement_timeout_s:g} s: the run needs "
+                    f"{describe(bundles)}; the cluster has {_offered()}: {_why_not(bundles)}; lower runtime.engines "
+                    "or add nodes"
+                )
+            yield reserved
+        finally:
+            if reserved is not None and ray.is_initialized():
+                reserved.give_back_all()
+
+
+def _refuse_what_can_never_fit(bundles: tuple[Bundle, ...]) -> None:
+    kinds = kinds_of(ray.nodes())
+    for bundle in reservations(bundles):
+        reason = why_never(bundle, kinds)
+        if reason:
+            raise ResourcesNeverArrived(
+                f"no node could ever hold a {bundle.role}: it {reason}; the run needs {describe(bundles)}, the cluster "
+                f"has {_offered()}, and no nodes join it; lower runtime.engines or use other nodes"
+            )
+
+
+def _why_not(bundles: tuple[Bundle, ...]) -> str:
+    asked = reservations(bundles)
+    found = fit(asked, kinds_of(ray.nodes()))
+    if found.left:
+        return "; ".join(fit_lines(asked, found)[1:])
+    return "they would do, but others use them"
+
+
+def _offered() -> str:
+    there = ray.cluster_resources()
+    return f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+
+
+def probe() -> str:
+    """Start or join Ray as a run would, and say what it offers (for `spti doctor`). Raises RayUnavailable."""
+    runtime = RuntimeConfig()
+    address = address_of(runtime)
+    with _session(address, runtime.ray_start_timeout_s, num_cpus=1):
+        there = ray.cluster_resources()
+        where = f"joined {without_credentials(address)}" if address else "a local cluster starts"
+        return f"{where}: {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs (ray {ray.__version__})"

@@ -1,0 +1,181 @@
+"""Creates the actors of a run: those it starts with in its reserved resources, and more while it waits for them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ray
+from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
+
+from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.models.factory import engine_environment, hosted
+from spti_ray.runtime.placement.bundles import Bundle, bundle_of
+from spti_ray.runtime.ray.cluster import Reserved
+from spti_ray.runtime.ray.engine_actor import (
+    PRIVATE_ROLES,
+    UNPROTECTED_ROLES,
+    AsyncEngineActor,
+    PrivateEngineActor,
+    RendererActor,
+)
+from spti_ray.runtime.ray.events import creation_failure
+from spti_ray.runtime.ray.shard_actor import ShardActor
+from spti_ray.runtime.scheduling.pool import EngineFailed
+
+
+def _options(bundle: Bundle) -> dict[str, Any]:
+    # Restarts are free and unlimited, task retries are ours: Ray's would run a unit twice without our knowing.
+    return {
+        "num_cpus": bundle.resources().get("CPU", 0),
+        "num_gpus": bundle.num_gpus,
+        "max_restarts": -1,
+        "max_task_retries": 0,
+    }
+
+
+def actor_class(role: Role, serving: tuple[Role, ...] = PRIVATE_ROLES) -> Any:
+    """The actor of an engine: only those of `serving` have a method for private input."""
+    if role in serving:
+        return PrivateEngineActor
+    return AsyncEngineActor if role == "writer" else RendererActor
+
+
+def actor_name(session: str, bundle: Bundle) -> str:
+    return f"{session}-{bundle.role}-{bundle.index}"
+
+
+def start_engines(
+    reserved: Reserved,
+    bundles: tuple[Bundle, ...],
+    engines: EnginesConfig,
+    session: str,
+    metrics_of: str = "",
+    serving: tuple[Role, ...] = PRIVATE_ROLES,
+) -> dict[Role, list[Any]]:
+    """Create the engine actors of all roles, named `session`-role-index; they load their models at the same time.
+
+    `metrics_of` names the run for the figures that a writer's engine publishes; empty: it publishes none. `serving`:
+    see `serving_roles`.
+    """
+    actors: dict[Role, list[Any]] = {}
+    for bundle in bundles:
+        if bundle.role == "shard":
+            continue
+        role: Role = bundle.role  # type: ignore[assignment]
+        options = {"name": actor_name(session, bundle), "scheduling_strategy": reserved.of(bundle)}
+        actors.setdefault(role, []).append(_engine(role, bundle, engines, options, metrics_of, serving))
+    return actors
+
+
+def serving_roles(config: Config) -> tuple[Role, ...]:
+    """The roles whose engines shards may call in a run."""
+    return UNPROTECTED_ROLES if config.method == "captions" else PRIVATE_ROLES
+
+
+def another_engine(
+    role: Role, index: int, session: str, config: Config, engines: EnginesConfig, metrics_of: str = ""
+) -> Any:
+    """Create one more actor of a role, wherever there is or will be room: this is what makes a cluster grow.
+
+    Named as those of `start_engines` are, it serves shards too; `index` must be new in the session.
+    """
+    bundle = bundle_of(role, index, config, engines)
+    options = {"name": actor_name(session, bundle)} | bundle.by_preference()
+    return _engine(role, bundle, engines, options, metrics_of, serving_roles(config))
+
+
+def _engine(
+    role: Role,
+    bundle: Bundle,
+    engines: EnginesConfig,
+    options: dict[str, Any],
+    metrics_of: str,
+    serving: tuple[Role, ...],
+) -> Any:
+    settings = engines.of(role)
+    more: dict[str, Any] = {}
+    # An engine that sees private input neither takes turns nor tells its figures.
+    if role in serving:
+        more["serving"] = serving
+    else:
+        more["takes_turns"] = bool(bundle.group)
+        settings = hosted(settings, takes_turns=bool(bundle.group), tells=bool(metrics_of))
+    if role == "writer":
+        more["metrics_of"] = metrics_of
+    environment = {"runtime_env": {"env_vars": engine_environment(role, settings)}}
+    actor = actor_class(role, serving).options(**_options(bundle), **environment, **options)
+    return actor.remote(role, settings, **more)
+
+
+def start_shards(
+    reserved: Reserved,
+    bundles: tuple[Bundle, ...],
+    config: Config,
+    engines: EnginesConfig,
+    session: str,
+    cache: str,
+    fingerprint: str,
+    listing: str,
+) -> list[Any]:
+    """Create the shard actors. They hold private images: their exceptions and logs are content-free.
+
+    `cache`, `fingerprint` and `listing`: see `Shard`.
+    """
+    # By name: handles among the arguments would sit in the object store, and a restart after their loss would fail.
+    serving = {
+        role: [actor_name(session, bundle) for bundle in bundles if bundle.role == role] for role in PRIVATE_ROLES
+    }
+    first: Role = "image_embedder" if "image" in config.evolution.spaces else "captioner"
+    return [
+        ShardActor.options(**options).remote(
+            config, index, serving, engines.of(first).batch_size, cache, fingerprint, listing
+        )
+        for index, options in shard_options(reserved, bundles)
+    ]
+
+
+def shard_options(reserved: Reserved, bundles: tuple[Bundle, ...]) -> list[tuple[int, dict[str, Any]]]:
+    """(index, options) of the actor of each shard."""
+    environment = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    return [
+        (
+            bundle.index,
+            _options(bundle) | {"scheduling_strategy": reserved.of(bundle), "runtime_env": {"env_vars": environment}},
+        )
+        for bundle in bundles
+        if bundle.role == "shard"
+    ]
+
+
+def options_in_place_of(
+    role: Role, reserved: Reserved, bundles: tuple[Bundle, ...], engines: EnginesConfig
+) -> dict[str, Any]:
+    """Options of an actor that has the resources of a role's first engine before that starts, and its environment."""
+    bundle = next(bundle for bundle in bundles if bundle.role == role)
+    environment = {"runtime_env": {"env_vars": engine_environment(role, engines.of(role))}}
+    return _options(bundle) | environment | {"scheduling_strategy": reserved.of(bundle)}
+
+
+def until_ready(actors: dict[Role, list[Any]]) -> None:
+    """Wait until all of them have loaded their models."""
+    ray.get([actor.ready.remote() for of_role in actors.values() for actor in of_role])
+
+
+def identities(actors: dict[Role, list[Any]], roles: tuple[Role, ...]) -> dict[str, dict[str, str]]:
+    """What each role runs; waits for the models to be loaded. Raises EngineFailed in one line."""
+    return {role: _identity(role, actors[role]) for role in roles}
+
+
+def _identity(role: Role, actors: list[Any]) -> dict[str, str]:
+    """By the first actor that answers: another may be gone with its node, or on its way back."""
+    reason = "it has no actors"
+    for actor in actors:
+        try:
+            return ray.get(actor.ready.remote())
+        except ActorDiedError as error:
+            reason = creation_failure(error) or "its process died"
+        except RayActorError:
+            reason = "its actor is away"
+        except RayTaskError as error:
+            raise EngineFailed(f"the {role} could not be started: {type(error.cause).__name__}") from None
+    raise EngineFailed(f"the {role} could not be started: {reason}")

@@ -1,0 +1,1 @@
+"""Which actor does which batch, and when? Pure: no Ray."""

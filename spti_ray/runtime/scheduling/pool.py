@@ -1,0 +1,350 @@
+"""The actors of one role, and streams of units through them, with results in order.
+
+Units are pulled from a stream's source as slots come free, and at most so many ahead of the oldest missing one. Several
+streams may be open at a time, one feeding the other. The first result of a unit counts. Knows nothing of Ray: see
+`events`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import Any
+
+from spti_ray.runtime.scheduling.autoscaler import Growth
+from spti_ray.runtime.scheduling.coroutine import Coroutine
+from spti_ray.runtime.scheduling.engine_info import Identity
+from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, Raised, Up
+from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter, cause_of
+from spti_ray.runtime.scheduling.ordered_stream import UnitStream
+from spti_ray.runtime.scheduling.result_cache import Kept
+from spti_ray.runtime.scheduling.scheduler import DEFAULTS, Limits, Scheduler, Unit
+from spti_ray.runtime.scheduling.utilization import Use
+
+log = logging.getLogger(__name__)
+
+_AHEAD_PER_SLOT = 8
+"""Units per slot that a stream may be ahead of its oldest missing one: their results wait in memory."""
+
+_FETCHED = 1024
+"""Units that a stream fetches from its source while its pool sleeps: so many are there when it has the device."""
+
+_ASK_AGAIN_S = (0.2, 5.0)
+"""How soon a lost actor is asked whether it is back: at first, and at most; each time twice as late."""
+
+_LOOK_S = 2.0
+"""How often a working pool looks for hung engines, and whether it should grow."""
+
+_FULL = 0.9
+"""Mean share of slots in use above which a pool is what the run waits for."""
+
+
+class EngineFailed(RuntimeError):
+    """An engine could not be started; the message is one line."""
+
+
+class Pool:
+    """`actors` are there from the start; for `grow`, `most` and `others` see `Growth`. A pool that `takes_turns` on a
+    device has the `events` of its role's turns, and pulls units while it sleeps."""
+
+    def __init__(
+        self,
+        role: str,
+        actors: list[Any],
+        events: Events,
+        limits: Limits = DEFAULTS,
+        on_unit: Callable[[Any, float], None] = lambda result, seconds: None,
+        grow: Callable[[], Any] | None = None,
+        most: int = 0,
+        kept: Callable[[tuple[Any, ...]], Kept] | None = None,
+        meter: Meter = NO_METRICS,
+        others: Callable[[], int] = lambda: 0,
+        takes_turns: bool = False,
+    ) -> None:
+        self.role = role
+        self.given_up = 0
+        self.problem = ""
+        """Why the last unit was given up: of an engine that serves shards too the type of its error, see `events`."""
+        self._events = events
+        self._limits = limits
+        self._on_unit = on_unit
+        self._kept = kept
+        self._meter = meter
+        self._takes_turns = takes_turns
+        self._scheduler: Scheduler[Any] = Scheduler(limits)
+        self._streams: dict[UnitStream, Coroutine] = {}
+        # Every actor, up or not, those that leave included, with its units at work and since when.
+        self._at_work: dict[Any, dict[Unit, float]] = {}
+        self._leaving: set[Any] = set()
+        self._killed_for: dict[Any, Unit] = {}
+        self._blamed: dict[Any, list[Unit]] = {}
+        self._use = Use(events.now())
+        self._looking = False
+        self._reason = "it has no actors"
+        self._identity = Identity(events, self._away)
+        events.afterwards(self._fill)
+        self._growth = Growth(self, events, len(actors), most, grow, others)
+        for actor in actors:
+            self.add(actor)
+        meter.watch(lambda: Load.of(self._scheduler, self.num_actors))
+
+    @property
+    def num_actors(self) -> int:
+        """Actors, whether they are up or not, without those that leave."""
+        return len(self._at_work) - len(self._leaving)
+
+    @property
+    def num_up(self) -> int:
+        """Actors that are given units."""
+        return self._scheduler.actors
+
+    @property
+    def has_work(self) -> bool:
+        """Whether units wait or are at work."""
+        return bool(
+            self._scheduler.in_flight or self._scheduler.waiting or any(stream.fetched for stream in self._streams)
+        )
+
+    def must_have_actors(self) -> None:
+        """Raises EngineFailed if none is left."""
+        if not self.num_actors:
+            raise EngineFailed(f"the {self.role} could not be started: {self._reason}")
+
+    def identity(self) -> dict[str, str]:
+        """What its engines run, as one of them said: it may be gone since. Raises EngineFailed in one line."""
+        while self._identity.known is None:
+            if self._identity.error:
+                raise EngineFailed(f"the {self.role} could not say what it runs: {self._identity.error}")
+            self.must_have_actors()
+            for actor in self._at_work:
+                if self._scheduler.load(actor) is not None:
+                    self._identity.ask(actor)
+            self._events.wait()
+        return self._identity.known
+
+    def map(self, units: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
+        """Results of `units` in order, None for a unit that was given up. Pulls from `units` as slots come free.
+
+        `total`, if known, keeps the pool from growing beyond what is left to do. Raises EngineFailed if no actor can
+        be started, and what the source raises.
+        """
+        stream = UnitStream(iter(units), total)
+        puller = Coroutine(partial(self._pull, stream))
+        self._streams[stream] = puller
+        try:
+            while True:
+                yield from stream.results()
+                puller.resume()
+                if stream.ready:
+                    continue
+                if stream.error:
+                    raise stream.error
+                if stream.exhausted and not stream.ahead:
+                    return
+                self.must_have_actors()
+                self._events.wait()
+        finally:
+            del self._streams[stream]
+            puller.end()
+            self._scheduler.forget(stream)
+
+    def add(self, actor: Any) -> None:
+        """One more, which gets units once it is up."""
+        self._at_work[actor] = {}
+        self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
+
+    def shrink(self, keep: int = 0) -> None:
+        """Give back all actors but `keep`, those with work; who is at work finishes its units first."""
+        staying = [actor for actor in self._at_work if actor not in self._leaving]
+        for actor in sorted(staying, key=lambda actor: -len(self._at_work[actor]))[keep:]:
+            self._leaving.add(actor)
+            self._scheduler.remove_actor(actor)
+            self._leave_if_idle(actor)
+
+    def rest(self) -> None:
+        """Give no more units to actors, and ask of each whether it is up once its units are done: see `turns`."""
+        for actor, units in self._at_work.items():
+            if self._scheduler.load(actor) is not None:
+                self._scheduler.remove_actor(actor)
+                if not units:
+                    self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
+
+    def _fill(self) -> None:
+        """Give what came free to units that wait, and to new ones."""
+        self._dispatch()
+        for stream in self._streams:
+            # Not by its puller, which may be waiting for the next.
+            while stream.fetched and self._has_room(stream):
+                self._put(stream.pull())
+        for puller in tuple(self._streams.values()):
+            puller.resume()
+
+    def _pull(self, stream: UnitStream) -> None:
+        """Pull units whenever there is room. A coroutine: where the source waits, whoever reads the stream goes on."""
+        try:
+            while not (stream.dry and not stream.fetched):
+                if stream.fetched and self._has_room(stream):
+                    self._put(stream.pull())
+                elif not stream.dry and (self._has_room(stream) or self._fetches(stream)):
+                    stream.fetch()
+                else:
+                    self._events.wait()
+            stream.exhausted = True
+        except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
+            stream.error = error
+
+    def _put(self, unit: Unit) -> None:
+        unit.kept = None if self._kept is None else self._kept(unit.arguments)
+        result = None if unit.kept is None else unit.kept.get()
+        if result is not None:
+            self._meter.kept()
+            self._done(unit, result, 0.0)
+        else:
+            self._scheduler.put(unit)
+            self._dispatch()
+
+    def _fetches(self, stream: UnitStream) -> bool:
+        return self._takes_turns and not self._scheduler.actors and len(stream.fetched) < _FETCHED
+
+    def _has_room(self, stream: UnitStream) -> bool:
+        ahead = _AHEAD_PER_SLOT * self._limits.slots * max(1, self.num_actors)
+        return self._scheduler.wants_more and stream.ahead < ahead
+
+    def _dispatch(self) -> None:
+        while assigned := self._scheduler.assign():
+            actor, unit = assigned
+            self._use.change(self._events.now(), 1)
+            self._at_work[actor][unit] = self._events.now()
+            self._events.call(actor, unit.arguments, partial(self._back, actor, unit))
+            self._growth.dispatched()
+            if not self._looking:
+                self._looking = True
+                self._use.begin(self._events.now())
+                self._events.after(_LOOK_S, self._look)
+
+    def _back(self, actor: Any, unit: Unit, outcome: Outcome) -> None:
+        """Book what became of a unit."""
+        self._use.change(self._events.now(), -1)
+        del self._at_work[actor][unit]
+        self._meter.back(outcome, abreast=1 + len(self._at_work[actor]))
+        if isinstance(outcome, Finished):
+            self._scheduler.finished(actor, unit)
+            if unit.kept is not None:
+                unit.kept.put(outcome.result)
+            self._done(unit, outcome.result, outcome.seconds)
+        elif isinstance(outcome, Raised):
+            given_up = self._scheduler.failed(actor, unit)
+            self._missed(unit, given_up, f"failed {unit.failures} times ({outcome.error})")
+        else:
+            self._lost(actor, unit, outcome)
+        self._leave_if_idle(actor)
+        if not self._scheduler.in_flight:
+            self._growth.idle()
+        if self._scheduler.load(actor) is None and not self._at_work.get(actor, True):
+            self._ask(actor, _ASK_AGAIN_S[0])
+
+    def _done(self, unit: Unit, result: Any, seconds: float) -> None:
+        if unit.owner in self._streams:
+            unit.owner.done[unit.number] = result
+            self._on_unit(result, seconds)
+
+    def _missed(self, unit: Unit, given_up: bool, why: str) -> None:
+        """A unit came back without a result; unless it is given up it waits again."""
+        self._meter.missed(given_up)
+        if given_up:
+            self.given_up += 1
+            self.problem = f"a unit {why}"
+            self._warn(f"unit {unit.number} {why} and is skipped", unit)
+            unit.owner.done[unit.number] = None
+
+    def _lost(self, actor: Any, unit: Unit, outcome: Lost) -> None:
+        if self._scheduler.load(actor) is not None:
+            self._scheduler.remove_actor(actor)
+            self._meter.lost(cause_of(outcome, hung=actor in self._killed_for))
+        # If its engine hung and was killed, only the unit that hung is to blame.
+        blamed = self._killed_for[actor] is unit if actor in self._killed_for else not outcome.preempted
+        if blamed:
+            self._blamed.setdefault(actor, []).append(unit)
+        given_up = self._scheduler.lost(actor, unit, blamed)
+        self._missed(unit, given_up, f"lost its actor {unit.crashes} times")
+        if outcome.gone is not None:
+            self._drop(actor, outcome.gone)
+
+    def _ask(self, actor: Any, wait_s: float) -> None:
+        again = partial(self._answered, actor, min(2 * wait_s, _ASK_AGAIN_S[1]))
+        self._events.after(wait_s, lambda: self._events.ready(actor, again))
+
+    def _answered(self, actor: Any, wait_s: float, answer: Up | Lost) -> None:
+        if actor not in self._at_work or actor in self._leaving:
+            return
+        if isinstance(answer, Up):
+            self._growth.up()
+            self._killed_for.pop(actor, None)
+            blamed = self._blamed.pop(actor, [])
+            for unit in blamed if answer.lost_its_node else ():
+                self._scheduler.forgive(unit)
+            self._scheduler.add_actor(actor)
+            self._identity.ask(actor)
+        elif answer.gone is not None:
+            self._meter.lost("not_started")
+            self._drop(actor, answer.gone)
+        else:
+            self._ask(actor, wait_s)
+
+    def _away(self, actor: Any, outcome: Lost) -> None:
+        """An idle actor turned out to be lost; if it has units at work, these come back."""
+        if self._scheduler.load(actor) is None or self._at_work[actor]:
+            return
+        self._scheduler.remove_actor(actor)
+        self._meter.lost(cause_of(outcome, hung=False))
+        if outcome.gone is None:
+            self._ask(actor, _ASK_AGAIN_S[0])
+        else:
+            self._drop(actor, outcome.gone)
+
+    def _drop(self, actor: Any, reason: str) -> None:
+        """An actor that will not come back."""
+        if actor in self._leaving:
+            return
+        self._reason = reason
+        self._leaving.add(actor)
+        self._leave_if_idle(actor)
+        self._warn(f"an actor could not be started, or not again: {reason}")
+        self._growth.replace()
+
+    def _leave_if_idle(self, actor: Any) -> None:
+        if actor in self._leaving and not self._at_work[actor]:
+            self._leaving.remove(actor)
+            del self._at_work[actor]
+            self._killed_for.pop(actor, None)
+            self._blamed.pop(actor, None)
+            self._events.kill(actor, for_good=True)
+
+    def _look(self) -> None:
+        """While units are at work: end engines that hang, and grow if the run waits for this pool."""
+        now = self._events.now()
+        self._looking = bool(self._scheduler.in_flight)
+        if not self._looking:
+            return
+        self._events.after(_LOOK_S, self._look)
+        for actor, units in self._at_work.items():
+            oldest = next(iter(units), None)
+            if oldest and actor not in self._killed_for and now - units[oldest] > self._limits.unit_timeout_s:
+                self._warn(f"unit {oldest.number} hangs; its engine is started anew", oldest)
+                self._killed_for[actor] = oldest
+                self._events.kill(actor, for_good=False)
+        if self._use.share(now, self._scheduler.actors * self._limits.slots) > _FULL:
+            self._growth.grow(self._useful())
+
+    def _useful(self) -> int | None:
+        """How many actors the work that is left would keep busy; None where its amount is unknown."""
+        left = self._scheduler.in_flight + self._scheduler.waiting
+        for stream in self._streams:
+            if stream.left is None:
+                return None
+            left += stream.left
+        return -(-left // self._limits.slots)
+
+    def _warn(self, message: str, unit: Unit | None = None) -> None:
+        log.warning("%s: %s", self.role, message, extra={"role": self.role} | ({"unit": unit.number} if unit else {}))

@@ -1,0 +1,170 @@
+"""Which unit goes to which actor, and when a unit is given up. Pure: no Ray, no clock, no thread.
+
+A unit is the arguments of one call. Rules, pinned by tests/unit/runtime/scheduling/test_scheduler.py:
+
+- An actor has at most `slots` units in flight; a unit goes to the actor with the fewest.
+- A unit that raises goes back to the front and is given up after `attempts` failures.
+- A unit whose actor crashed under it is a suspect: from then on it runs alone on its actor, so that a unit that kills
+  actors takes no other with it twice, and is given up after `crashes` of them.
+- A unit whose actor was taken away (preempted, or killed for another's sake) goes back to the front, at no cost.
+
+Each step costs the same however many actors and units there are.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+Actor = TypeVar("Actor", bound=Hashable)
+
+
+@dataclass(eq=False)
+class Unit:
+    """`owner`, `number` and `kept` mean nothing here: they are for the pool. `slots`: those that
+    the unit takes now."""
+
+    arguments: tuple[Any, ...]
+    owner: Any = None
+    number: int = 0
+    kept: Any = None
+    failures: int = 0
+    crashes: int = 0
+    slots: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """`slots`: units in flight per actor. `attempts`: how often a unit may raise. `crashes`: how often its actor may
+    crash under it. `unit_timeout_s`: after which an engine counts as hung."""
+
+    slots: int = 2
+    attempts: int = 3
+    crashes: int = 3
+    unit_timeout_s: float = 3600.0
+
+
+DEFAULTS = Limits()
+
+
+class Scheduler(Generic[Actor]):
+    """Units that wait and actors with room, of one role."""
+
+    def __init__(self, limits: Limits) -> None:
+        self._slots = limits.slots
+        self._limits = limits
+        self._fresh: deque[Unit] = deque()
+        self._suspects: deque[Unit] = deque()
+        self._load: dict[Actor, int] = {}
+        # Actors by load, in the order in which they got there; full ones are in none.
+        self._with_load: list[dict[Actor, None]] = [{} for _ in range(limits.slots)]
+        self._in_flight = 0
+
+    @property
+    def actors(self) -> int:
+        """Actors that may be given units."""
+        return len(self._load)
+
+    @property
+    def in_flight(self) -> int:
+        """Units that were assigned and have not come back."""
+        return self._in_flight
+
+    @property
+    def waiting(self) -> int:
+        return len(self._fresh) + len(self._suspects)
+
+    @property
+    def wants_more(self) -> bool:
+        """Whether a new unit would be assigned at once."""
+        return not self._fresh and self._for_fresh() is not None
+
+    def load(self, actor: Actor) -> int | None:
+        """Slots in use of an actor, or None if it gets no units."""
+        return self._load.get(actor)
+
+    def add_actor(self, actor: Actor) -> None:
+        """An actor is up, with nothing in flight."""
+        if actor in self._load:
+            raise ValueError("the actor is there already")
+        self._load[actor] = 0
+        self._with_load[0][actor] = None
+
+    def remove_actor(self, actor: Actor) -> None:
+        """An actor gets nothing from now on; what it has in flight still comes back, by `finished`, ... or `lost`."""
+        load = self._load.pop(actor, self._slots)
+        if load < self._slots:
+            del self._with_load[load][actor]
+
+    def put(self, unit: Unit) -> None:
+        self._fresh.append(unit)
+
+    def forget(self, owner: Any) -> None:
+        """Drop an owner's units that wait."""
+        self._fresh = deque(unit for unit in self._fresh if unit.owner is not owner)
+        self._suspects = deque(unit for unit in self._suspects if unit.owner is not owner)
+
+    def assign(self) -> tuple[Actor, Unit] | None:
+        """Take the next unit and the actor that shall run it; None if nothing waits or nobody has room."""
+        idle = next(iter(self._with_load[0]), None)
+        if self._suspects and idle is not None:
+            return self._assign(idle, self._suspects.popleft(), self._slots)
+        actor = self._for_fresh() if self._fresh else None
+        return None if actor is None else self._assign(actor, self._fresh.popleft(), 1)
+
+    def _for_fresh(self) -> Actor | None:
+        """The actor with the fewest units, but that one is left to run empty while a suspect waits."""
+        by_load = (actor for bucket in self._with_load for actor in bucket)
+        if self._suspects:
+            next(by_load, None)
+        return next(by_load, None)
+
+    def _assign(self, actor: Actor, unit: Unit, slots: int) -> tuple[Actor, Unit]:
+        self._in_flight += 1
+        unit.slots = slots
+        self._change(actor, slots)
+        return actor, unit
+
+    def finished(self, actor: Actor, unit: Unit) -> None:
+        """The unit's result is there."""
+        self._returned(actor, unit)
+
+    def failed(self, actor: Actor, unit: Unit) -> bool:
+        """The unit raised. Returns whether it is given up; else it waits again."""
+        self._returned(actor, unit)
+        unit.failures += 1
+        if unit.failures >= self._limits.attempts:
+            return True
+        self._again(unit)
+        return False
+
+    def lost(self, actor: Actor, unit: Unit, blamed: bool) -> bool:
+        """The actor is gone, and if `blamed`, perhaps because of the unit. Returns whether the unit is given up."""
+        self._returned(actor, unit)
+        unit.crashes += blamed
+        if unit.crashes >= self._limits.crashes:
+            return True
+        self._again(unit)
+        return False
+
+    def forgive(self, unit: Unit) -> None:
+        """A crash that the unit was blamed for turned out to be its node's."""
+        unit.crashes -= 1
+
+    def _again(self, unit: Unit) -> None:
+        (self._suspects if unit.crashes else self._fresh).appendleft(unit)
+
+    def _returned(self, actor: Actor, unit: Unit) -> None:
+        self._in_flight -= 1
+        if actor in self._load:
+            self._change(actor, -unit.slots)
+
+    def _change(self, actor: Actor, by: int) -> None:
+        before = self._load[actor]
+        if before < self._slots:
+            del self._with_load[before][actor]
+        self._load[actor] = before + by
+        if before + by < self._slots:
+            self._with_load[before + by][actor] = None

@@ -1,0 +1,91 @@
+"""Who may import whom: the table that `test_imports.py` holds the code to and that the documents show."""
+
+SUBPACKAGES = (
+    "planning.costs",
+    "release.export",
+    "release.report",
+    "runtime.placement",
+    "runtime.ray",
+    "runtime.scheduling",
+)
+"""Packages within packages that have a row of their own."""
+
+BASE = ("types", "errors", "figures", "io", "config")
+"""May be imported by all, and import nothing but those before them."""
+
+MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    # The security boundary: the public side and the private side know nothing of each other, the gate of neither.
+    "models": (),
+    "private": ("models",),
+    "public": ("models",),
+    "dp": (),
+    # The paper's loop: what is asked of the private side goes through a protocol, what comes back through the gate.
+    "evolution": ("dp", "public"),
+    # DP fine-tuning of a renderer. Of the gate's package only what a step of DP-SGD costs.
+    "finetuning": ("dp.subsampled", "models", "private"),
+    # The gate and the votes, attacked with canaries instead of images.
+    "audit": ("dp", "private"),
+    # A run's folder holds public values and noised counts.
+    "run": ("dp", "models", "public"),
+    # What settings ask for, from settings alone.
+    "runtime.placement": ("models",),
+    "planning": ("dp", "models", "public", "run"),
+    "planning.costs": ("models", "planning", "public", "run", "runtime.placement"),
+    "kubernetes": ("models", "runtime.placement"),
+    # How it goes, for people and machines: public values only.
+    "plotting": (),
+    "observability": (),
+    # Engines at work.
+    "runtime": (),
+    "runtime.scheduling": ("observability", "public"),
+    "runtime.ray": (
+        "finetuning", "models", "observability", "private", "run", "runtime.placement", "runtime.scheduling",
+    ),
+    # What a run leaves for others. A report reads the gate's noised artifacts and nothing else of it.
+    "release.report": ("dp.artifact", "plotting", "public"),
+    "release.export": ("public", "run"),
+    "release": ("dp", "public", "release.report", "run"),
+    # One run from checks to report: the one place where all of it meets.
+    "driver": (
+        "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "public", "release.report",
+        "run", "runtime.placement", "runtime.ray", "runtime.scheduling",
+    ),
+    # Measures images against the private ones, and tells the ledger so; no run and no release can reach it.
+    "evaluate": ("dp", "models", "private", "run"),
+    # How much of the machines' time reaches the engines; votes on random vectors.
+    "bench": (
+        "models", "observability", "plotting", "private", "public", "runtime.placement", "runtime.ray",
+        "runtime.scheduling",
+    ),
+    "api": ("driver", "run"),
+    "cli": (
+        "audit", "bench", "dp", "driver", "evaluate", "kubernetes", "models", "planning", "planning.costs", "public",
+        "release", "release.export", "release.report", "run", "runtime.placement", "runtime.ray",
+    ),
+    "__init__": ("api",),
+}  # fmt: skip
+"""Package or module of spti_ray: which others it may import beside itself and BASE. A dotted name is a part alone."""
+
+ONLY_IN: dict[str, tuple[str, ...]] = {
+    "ray": ("runtime.ray",),
+    "torch": ("cli.doctor", "finetuning", "models"),  # doctor asks it which devices there are
+    "vllm": ("models",),
+    "transformers": ("models",),
+    "diffusers": ("finetuning", "models"),
+    "openai": ("models",),
+    "opacus": ("finetuning",),
+    "peft": ("finetuning",),
+    "opendp": ("dp",),
+    "dp_accounting": ("dp",),
+    "obstore": ("dp",),
+    "lmdb": ("private",),
+    "datasets": ("release.export",),
+    "sklearn": ("evaluate",),
+    "jsonschema": ("kubernetes",),
+    "matplotlib": ("plotting",),
+    "typer": ("cli",),
+}
+"""Library: the only packages or modules that may import it."""
+
+NOWHERE = ("pickle", "cloudpickle", "dill", "joblib", "shelve", "marshal")
+"""Artifacts are Arrow, JSON, PNG or safetensors: never pickle."""

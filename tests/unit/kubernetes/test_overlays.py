@@ -1,0 +1,74 @@
+"""The kustomize components, applied as kustomize does: JSON patches onto the documents they are for."""
+
+import re
+
+import jsonpatch
+import pytest
+import yaml
+from tests.unit.manifest.conftest import ROOT
+
+from spti_ray.kubernetes.lint import lint
+from spti_ray.kubernetes.render import render, write
+
+OVERLAYS = sorted(path.parent for path in (ROOT / "cluster" / "overlays").glob("*/kustomization.yaml"))
+
+
+def patched(document, overlay):
+    """`document` after the component's patches for its kind."""
+    component = yaml.safe_load((overlay / "kustomization.yaml").read_text())
+    for patch in component.get("patches", ()):
+        target = patch["target"]
+        if (f"{target['group']}/{target['version']}", target["kind"]) == (document["apiVersion"], document["kind"]):
+            document = jsonpatch.apply_patch(document, yaml.safe_load(patch["patch"]))
+    return document
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS, ids=lambda path: path.name)
+@pytest.mark.parametrize("kind", ["job", "cluster"])
+def test_a_component_leaves_manifests_that_kuberay_accepts(overlay, kind, run_config, cluster, tmp_path, crds):
+    settings = cluster.model_copy(update={"autoscaling": overlay.name != "kueue"})
+    documents = {name: patched(document, overlay) for name, document in render(run_config, settings, kind).items()}
+    write(tmp_path, documents)
+    assert lint(sorted(tmp_path.glob("*.yaml")), crds) == []
+
+
+def test_there_is_a_component_for_each_promised_system():
+    assert {path.name for path in OVERLAYS} == {"kueue", "volcano", "tls", "prometheus"}
+
+
+def test_a_job_under_kueue_waits_suspended_and_has_a_fixed_size(run_config, cluster):
+    fixed = cluster.model_copy(update={"autoscaling": False})
+    job = patched(render(run_config, fixed)["rayjob.yaml"], ROOT / "cluster" / "overlays" / "kueue")
+    assert job["spec"]["suspend"] and job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]
+    spec = job["spec"]["rayClusterSpec"]
+    assert "enableInTreeAutoscaling" not in spec
+    assert all(group["replicas"] == group["minReplicas"] == group["maxReplicas"] for group in spec["workerGroupSpecs"])
+    assert all(group["replicas"] > 0 for group in spec["workerGroupSpecs"])
+
+
+def test_tls_and_volcano_change_what_they_are_named_for(job):
+    secured = patched(job, ROOT / "cluster" / "overlays" / "tls")
+    assert secured["spec"]["rayClusterSpec"]["tlsOptions"] == {"enabled": True}
+    queued = patched(job, ROOT / "cluster" / "overlays" / "volcano")
+    assert queued["metadata"]["labels"]["volcano.sh/queue-name"] == "spti"
+
+
+def test_prometheus_keeps_no_metric_of_rays_which_count_private_calls():
+    monitor = yaml.safe_load((ROOT / "cluster" / "overlays" / "prometheus" / "pod-monitor.yaml").read_text())
+    (endpoint,) = monitor["spec"]["podMetricsEndpoints"]
+    (rule,) = endpoint["metricRelabelings"]
+    assert (rule["action"], rule["sourceLabels"]) == ("keep", ["__name__"])
+    # Prometheus matches whole names.
+    ours = ["ray_spti_generation", "ray_spti_vllm_kv_cache_usage"]
+    # vLLM's own names too: an engine that serves shards could export them, and would not know whose requests it had.
+    names = ["ray_tasks", "ray_actors", "ray_vllm_num_requests_running", "vllm:prompt_tokens_total", *ours]
+    assert [name for name in names if re.fullmatch(rule["regex"], name)] == ours
+
+
+def test_prometheus_scrapes_the_port_that_every_pod_names(job):
+    monitor = yaml.safe_load((ROOT / "cluster" / "overlays" / "prometheus" / "pod-monitor.yaml").read_text())
+    port = monitor["spec"]["podMetricsEndpoints"][0]["port"]
+    spec = job["spec"]["rayClusterSpec"]
+    for group in (spec["headGroupSpec"], *spec["workerGroupSpecs"]):
+        assert port in {entry["name"] for entry in group["template"]["spec"]["containers"][0]["ports"]}
+        assert monitor["spec"]["selector"]["matchLabels"].items() <= group["template"]["metadata"]["labels"].items()

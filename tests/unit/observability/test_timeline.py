@@ -1,0 +1,63 @@
+"""The trace of a run: every unit once, and units at the same time in rows of their own."""
+
+import json
+import stat
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from spti_ray.observability import timeline as module
+from spti_ray.observability.timeline import Timeline
+
+
+class Clock:
+    def __init__(self, monkeypatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
+
+
+def test_phases_and_units_are_where_they_were(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    timeline = Timeline()
+    clock.now = 1.0
+    timeline.lap("candidates 0")
+    clock.now = 4.0
+    timeline.add("writer", 64, busy_s=2.5)
+    clock.now = 4.5
+    timeline.add("writer", 1, busy_s=2.0)
+    timeline.add("renderer", 16, busy_s=0.0)  # kept by an earlier attempt
+    timeline.lap(None)
+    timeline.write(tmp_path / "timeline.json")
+    document = json.loads((tmp_path / "timeline.json").read_text())
+    names = {event["tid"]: event["args"]["name"] for event in document["traceEvents"] if event["ph"] == "M"}
+    spans = [event for event in document["traceEvents"] if event["ph"] == "X"]
+    assert [(names[e["tid"]], e["name"], e["ts"], e["dur"]) for e in spans] == [
+        ("driver", "candidates 0", 1_000_000, 3_500_000),
+        ("writer 1", "64 items", 1_500_000, 2_500_000),
+        ("writer 2", "1 item", 2_500_000, 2_000_000),
+    ]
+    assert stat.S_IMODE((tmp_path / "timeline.json").stat().st_mode) == 0o600
+
+
+@given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.01, 30)), max_size=40))
+def test_no_two_units_of_a_row_overlap_and_none_is_lost(units):
+    timeline = Timeline()
+    zero = timeline._zero
+    real = module.time.monotonic
+    try:
+        for end, busy_s in units:
+            module.time.monotonic = lambda end=end: zero + 100 + end
+            timeline.add("renderer", 1, busy_s)
+    finally:
+        module.time.monotonic = real
+    rows = timeline.spans()
+    assert sum(len(row) for row in rows.values()) == len(units)
+    for row in rows.values():
+        assert all(before.end <= after.begin for before, after in zip(row, row[1:], strict=False))
+
+
+def test_of_very_many_units_the_latest_are_kept():
+    timeline = Timeline(most=3)
+    for number in range(10):
+        timeline.add("writer", number, 1e-9)
+    assert [span.name for row in timeline.spans().values() for span in row] == ["7 items", "8 items", "9 items"]

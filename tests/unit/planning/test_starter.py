@@ -1,0 +1,142 @@
+"""`spti init`: the file that it writes can be read, planned and run; what no model wrote says so; nothing is opened."""
+
+import json
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+from typer.testing import CliRunner
+
+from spti_ray.cli import app
+from spti_ray.config.loading import ConfigError, load_config, parse_config
+from spti_ray.planning.plan import plan_summary, prompt_previews
+from spti_ray.planning.starter import Wish, starter
+from spti_ray.public.drafting import draft
+from spti_ray.public.drafting_shown import TEMPLATES
+
+FAKE = ("--set", "runtime.engines=fake")
+
+
+def init(*arguments, out):
+    return CliRunner().invoke(app, ["init", *map(str, arguments), "--out", str(out)])
+
+
+@pytest.mark.parametrize("how", [["--template"], FAKE])
+@pytest.mark.parametrize("labels", [[], ["--labels", "tumour, normal"]])
+def test_what_is_written_can_be_planned_and_shown_as_it_is(tmp_path, how, labels):
+    out = tmp_path / "my.yaml"
+    done = init("slides of lymph nodes", *labels, *how, "--epsilon", "2", "--data", "no/such/folder", out=out)
+    assert done.exit_code == 0, done.output
+    config = load_config(out)
+    assert config.privacy.epsilon == 2 and config.data.path == "no/such/folder"
+    assert [label.name for label in config.evolution.labels] == (["tumour", "normal"] if labels else [])
+    assert plan_summary(config)["dataset"] == "slides-of-lymph-nodes"
+    assert all("slides of lymph nodes" in prompt for prompt in prompt_previews(config))
+    assert len(config.prompts.examples) == len(config.prompts.rephrase_examples) == 8
+
+
+def test_the_file_says_that_it_is_public_and_must_not_come_from_the_images(tmp_path):
+    out = tmp_path / "my.yaml"
+    init("street signs", "--template", out=out)
+    head = out.read_text().split("\ntitle:")[0]
+    assert "EVERYTHING IN THIS FILE IS PUBLIC" in head and "looking at the private images" in head
+
+
+def test_every_template_is_marked_and_nothing_else(tmp_path):
+    made = draft("street signs", (), None)
+    marked = [line for line in starter(Wish("street signs"), made, None).splitlines() if "TEMPLATE" in line]
+    assert len(marked) == len(TEMPLATES) + 2
+    whole = made.__class__(**{**made.__dict__, "templates": frozenset()})
+    assert "TEMPLATE" not in starter(Wish("street signs"), whole, "a model")
+    some = made.__class__(**{**made.__dict__, "templates": frozenset({"some examples"})})
+    assert starter(Wish("street signs"), some, "a model").count("some are TEMPLATES") == 1
+
+
+def test_an_existing_file_is_never_overwritten(tmp_path):
+    out = tmp_path / "my.yaml"
+    out.write_text("mine")
+    done = init("street signs", "--template", out=out)
+    assert done.exit_code == 2 and "not overwritten" in done.output and out.read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["   "], "DOMAIN: say in a few words"),
+        (["signs " * 30], "at most 12 words"),
+        (["street signs", "--labels", "a,,b"], "--labels: give names"),
+        (["street signs", "--labels", "a,a"], "evolution.labels: label names must differ"),
+        (["street signs", "--epsilon", "0"], "privacy.epsilon: "),
+        (["street signs", "--delta", "2"], "privacy.delta: "),
+        (["street signs", "--set", "privacy.epsilon=2"], "only runtime.* can be set here"),
+        (["street signs", "--set", "runtime.engines.writer.modle=x"], "runtime.engines.writer.modle: "),
+    ],
+)
+def test_what_can_not_be_written_is_one_line_and_leaves_nothing(tmp_path, arguments, message):
+    done = init(*arguments, "--template", out=tmp_path / "my.yaml")
+    assert done.exit_code == 2 and message in done.output and done.output.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_not_there_is_one_line(tmp_path):
+    done = init("street signs", "--template", out=tmp_path / "no" / "my.yaml")
+    assert done.exit_code == 2 and "there is no folder" in done.output
+
+
+def test_a_stated_number_of_records_sets_the_schedule(tmp_path):
+    few, many = (
+        yaml.safe_load(starter(Wish("signs", private_records=records), draft("signs", (), None), None))["evolution"]
+        for records in (2_000, 50_000)
+    )
+    assert few["candidates"] < many["candidates"] == 7400
+
+
+def test_engines_that_draft_are_written_down(tmp_path):
+    out = tmp_path / "my.yaml"
+    assert init("street signs", "--template", "--set", "runtime.engines.writer.batch_size=8", out=out).exit_code == 0
+    assert yaml.safe_load(out.read_text())["runtime"] == {"engines": {"writer": {"batch_size": 8}}}
+
+
+def test_a_writer_that_is_not_there_is_one_line(tmp_path):
+    writer = "runtime.engines.writer.kind=spti_ray.models.fakes:Nothing"
+    done = init("street signs", "--set", writer, "--set", "runtime.engines.writer.model=x", out=tmp_path / "my.yaml")
+    assert (
+        done.exit_code != 0
+        and done.output.splitlines()[-1].startswith("spti: ")
+        and not (tmp_path / "my.yaml").exists()
+    )
+
+
+@given(
+    domain=st.text(st.characters(codec="utf-8"), min_size=1, max_size=60),
+    labels=st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=20), max_size=3, unique=True),
+    data=st.text(st.characters(codec="utf-8"), min_size=1, max_size=30),
+)
+def test_whatever_the_words_the_file_is_read_back_as_they_were(domain, labels, data):
+    domain, labels = " ".join(domain.split()), tuple(label.strip() for label in labels)
+    try:
+        text = starter(Wish(domain, labels, data), draft(domain, labels, None), None)
+    except ConfigError:
+        return
+    config = parse_config(yaml.safe_load(text))
+    assert config.prompts.domain == domain and config.data.path == data
+    assert tuple(label.name for label in config.evolution.labels) == labels
+    json.dumps(config.model_dump(mode="json"))
+
+
+def test_the_draft_is_the_same_each_time():
+    assert draft("signs", ("a", "b"), None) == draft("signs", ("a", "b"), None)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (("--data", "s3://AKIA:sEcReT@bucket/x"), "--data s3://bucket/x"),
+        (("--set", "runtime.address=ray://me:sEcReT@host:1"), "runtime.address"),
+    ],
+)
+def test_credentials_are_not_written_down(tmp_path, given, told):
+    out = tmp_path / "my.yaml"
+    done = init("street signs", "--template", *given, out=out)
+    assert done.exit_code == 2 and told in done.output and "sEcReT" not in done.output and not out.exists()

@@ -1,0 +1,144 @@
+"""Each format, read back by its own reader: every image with its bytes, its text and its label."""
+
+import json
+import tarfile
+from pathlib import Path
+
+import datasets
+import pyarrow.parquet as pq
+import pytest
+
+from spti_ray.config import DataConfig
+from spti_ray.private.dataset import load_shard
+from spti_ray.public.release import MODELS_KEY
+from spti_ray.release.export import formats
+from spti_ray.release.export.command import export_release
+
+DOCUMENTS = {"manifest.parquet", "report.html", "datasheet.md", "privacy.json"}
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch):
+    monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
+    datasets.disable_progress_bars()
+
+
+@pytest.fixture
+def exported(run, tmp_path):
+    def export(format: str) -> Path:
+        list(export_release(run, format, str(tmp_path / "out")))
+        return tmp_path / "out"
+
+    return export
+
+
+def read(rows) -> list[tuple[bytes, str, str]]:
+    return [(row["image"]["bytes"], row["text"], row["label"]) for row in rows]
+
+
+def as_bytes(data_set: datasets.Dataset) -> datasets.Dataset:
+    return data_set.cast_column("image", datasets.Image(decode=False))
+
+
+@pytest.mark.parametrize("format", formats.WRITERS)
+def test_certificate_and_datasheet_are_beside_the_data_unaltered(format, run, exported):
+    out = exported(format)
+    for name in DOCUMENTS:
+        assert (out / name).read_bytes() == (run / "release" / name).read_bytes()
+
+
+@pytest.mark.parametrize("format", formats.WRITERS)
+def test_nothing_of_the_run_but_its_release_is_in_an_export(format, run, exported, tmp_path):
+    files = [file for file in exported(format).rglob("*") if file.is_file()]
+    assert not any("internal" in file.name or "run.yaml" in file.name for file in files)
+    for file in files:
+        content = file.read_bytes()
+        for canary in (b"canary-of-internal", b"canary-host", b"sk-canary", b"/hospital", str(tmp_path).encode()):
+            assert canary not in content, file.name
+
+
+def test_an_imagefolder_is_read_by_its_loader(exported, expected, tmp_path):
+    out = exported("imagefolder")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(out), cache_dir=str(tmp_path / "cache"))["train"]
+    assert set(loaded.column_names) == {"image", "text", "label"}
+    found = [(Path(row["image"]["path"]).read_bytes(), row["text"], row["label"]) for row in as_bytes(loaded)]
+    assert found == expected
+
+
+def test_an_imagefolder_is_a_release_that_can_be_exported_again(run, exported, tmp_path):
+    list(export_release(exported("imagefolder"), "imagefolder", str(tmp_path / "again")))
+    for file in (run / "release").rglob("*"):
+        if file.is_file():
+            assert (tmp_path / "again" / file.relative_to(run / "release")).read_bytes() == file.read_bytes()
+
+
+def test_parquet_is_read_by_pyarrow_with_all_of_the_manifest(run, exported, expected):
+    table = pq.read_table(exported("parquet") / "data")
+    manifest = pq.read_table(run / "release" / "manifest.parquet")
+    assert read(table.to_pylist()) == expected
+    assert table.drop_columns("image").to_pylist() == manifest.to_pylist()
+    assert table.schema.metadata[MODELS_KEY] == manifest.schema.metadata[MODELS_KEY]
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_parquet_is_read_by_datasets_as_images(exported, expected, tmp_path, named):
+    out = exported("parquet")
+    where = {"path": "parquet", "data_dir": str(out / "data")} if named else {"path": str(out)}
+    loaded = datasets.load_dataset(**where, cache_dir=str(tmp_path / "cache"))
+    assert list(loaded) == ["train"] and isinstance(loaded["train"].features["image"], datasets.Image)
+    assert loaded["train"][0]["image"].size == (24, 24)
+    assert read(as_bytes(loaded["train"])) == expected
+
+
+def test_webdataset_is_read_by_its_loader(exported, expected, tmp_path):
+    loaded = datasets.load_dataset(str(exported("webdataset")), cache_dir=str(tmp_path / "cache"))["train"]
+    loaded = loaded.cast_column("png", datasets.Image(decode=False))
+    found = [(row["png"]["bytes"], row["txt"], row["json"]["label"]) for row in loaded]
+    assert found == expected
+
+
+def test_tar_files_say_nothing_of_the_machine(exported):
+    (path,) = (exported("webdataset") / "data").iterdir()
+    with tarfile.open(path) as tar:
+        members = tar.getmembers()
+        assert {(m.uid, m.gid, m.uname, m.gname, m.mtime) for m in members} == {(0, 0, "", "", 0)}
+        assert [m.name for m in members[:3]] == ["00000.png", "00000.txt", "00000.json"]
+        assert json.loads(tar.extractfile(members[2]).read())["file"] == "images/00000.png"
+
+
+def test_what_datasets_saves_is_read_by_datasets(exported, expected):
+    loaded = datasets.load_from_disk(exported("datasets") / "data")
+    assert isinstance(loaded.features["image"], datasets.Image) and loaded[0]["image"].size == (24, 24)
+    assert read(as_bytes(loaded)) == expected
+
+
+@pytest.mark.parametrize("format", formats.WRITERS)
+def test_an_export_can_be_the_data_of_a_run(format, exported, expected):
+    """Whose private images somebody's synthetic ones are, is theirs to decide."""
+    out = exported(format)
+    data = DataConfig(path=str(out / ("images" if format == "imagefolder" else "data")), label_column="label")
+    records = list(load_shard(data, "record", 0, 1, ()))
+    assert len(records) == len(expected) and all(record.image.shape == (24, 24, 3) for record in records)
+    if format != "imagefolder":
+        assert [record.label for record in records] == [label for _, _, label in expected]
+
+
+@pytest.mark.parametrize("format", ["parquet", "webdataset", "datasets"])
+def test_many_images_are_split_into_files_in_order(format, exported, expected, monkeypatch):
+    monkeypatch.setattr(formats, "_FILE_BYTES", 200)
+    monkeypatch.setattr(formats, "_ROW_GROUP", 2)
+    out = exported(format)
+    files = sorted(file for file in (out / "data").iterdir() if file.suffix != ".json")
+    assert len(files) > 1 and files[-1].name.endswith(f"{len(files) - 1:05d}-of-{len(files):05d}{files[0].suffix}")
+    data = DataConfig(path=str(out / "data"), label_column="label")
+    records = list(load_shard(data, "record", 0, 1, ()))
+    assert [record.label for record in records] == [label for _, _, label in expected]
+
+
+def test_two_exports_of_a_release_are_the_same_bytes(run, tmp_path):
+    for format in ("imagefolder", "parquet", "webdataset"):
+        one, two = (tmp_path / format / name for name in ("one", "two"))
+        for out in (one, two):
+            list(export_release(run, format, str(out)))
+        for file in (file for file in one.rglob("*") if file.is_file()):
+            assert (two / file.relative_to(one)).read_bytes() == file.read_bytes()

@@ -1,0 +1,99 @@
+"""Which actor hosts which engine."""
+
+import asyncio
+
+import pytest
+
+from spti_ray.config import ROLES, EngineConfig, EnginesConfig
+from spti_ray.models.factory import FAKE, build
+from spti_ray.runtime.ray import launch as module
+from spti_ray.runtime.ray.engine_actor import (
+    PRIVATE_ROLES,
+    UNPROTECTED_ROLES,
+    AsyncEngineActor,
+    PrivateEngineActor,
+    RendererActor,
+)
+from spti_ray.runtime.ray.launch import actor_class, another_engine
+from tests.unit.conftest import config_with
+
+
+def _methods(role) -> set[str]:
+    """Methods of the class that Ray makes the actor of."""
+    return set(dir(actor_class(role).__ray_metadata__.modified_class))
+
+
+def test_only_engines_that_serve_shards_take_private_input():
+    assert {role for role in ROLES if "run_private" in _methods(role)} == set(PRIVATE_ROLES)
+    assert set(PRIVATE_ROLES) == {"image_embedder", "captioner", "text_embedder"}
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_engine_serves_the_public_side(role):
+    assert {"run", "ready"} <= _methods(role)
+
+
+@pytest.mark.parametrize("role", ["writer", "renderer"])
+def test_an_actor_for_private_input_hosts_no_writer_or_renderer(role):
+    with pytest.raises(ValueError, match="must not see private input"):
+        PrivateEngineActor.__ray_metadata__.modified_class(role, FAKE.of(role))
+
+
+class Started:
+    """What an actor would be started with."""
+
+    def __init__(self):
+        self.given = []
+
+    def options(self, **options):
+        return self
+
+    def remote(self, role, settings, **more):
+        self.given.append((role, settings.options, more))
+
+
+def test_no_engine_that_serves_shards_publishes_its_figures_or_takes_turns(monkeypatch):
+    """Whatever it is: here vLLM everywhere."""
+    started = Started()
+    monkeypatch.setattr(module, "actor_class", lambda role, serving: started)
+    engines = EnginesConfig(**{role: EngineConfig(kind="vllm", model="m", num_gpus=0.5) for role in ROLES})
+    for role in ROLES:
+        another_engine(role, 1, "s", config_with(), engines, metrics_of="r1")
+    given = {role: (options, more) for role, options, more in started.given}
+    assert {role for role, (options, _) in given.items() if options.get("stats")} == {"writer", "renderer"}
+    assert {role for role, (_, more) in given.items() if more.get("metrics_of")} == {"writer"}
+    assert all(given[role] == ({}, {"serving": PRIVATE_ROLES}) for role in PRIVATE_ROLES)
+    started.given.clear()
+    open_to_the_owner = config_with(method="captions", privacy__allow_not_private=True)
+    another_engine("renderer", 1, "session", open_to_the_owner, engines, metrics_of="r1")
+    assert started.given == [("renderer", {}, {"serving": UNPROTECTED_ROLES})]
+
+
+@pytest.mark.parametrize("role", PRIVATE_ROLES)
+def test_the_actor_that_publishes_hosts_no_engine_that_serves_shards(role):
+    assert not hasattr(PrivateEngineActor.__ray_metadata__.modified_class, "_publish")
+    with pytest.raises(ValueError, match="sees private input"):
+        AsyncEngineActor.__ray_metadata__.modified_class(role, FAKE.of(role), metrics_of="r1")
+
+
+def test_who_takes_turns_loads_nothing_before_it_is_woken_and_is_asked_for_nothing_while_it_sleeps():
+    hosting = RendererActor.__ray_metadata__.modified_class("renderer", FAKE.renderer, takes_turns=True)
+
+    async def turns():
+        await hosting.sleep()
+        with pytest.raises(RuntimeError, match="the renderer sleeps"):
+            await hosting.run(["a red cat"], [1])
+        for _ in range(2):
+            assert await hosting.wake() == {"kind": "fake-renderer", "model": "SIMULATED", "revision": "1"}
+        assert len((await hosting.run(["a red cat"], [1]))[0]) == 1
+        await hosting.sleep()
+        with pytest.raises(RuntimeError, match="the renderer sleeps"):
+            await hosting.run(["a red cat"], [1])
+
+    asyncio.run(turns())
+
+
+def test_an_engine_that_can_not_sleep_is_refused_by_name():
+    config = EngineConfig(kind="tests.taint.engines:ImageEmbedder", model="SIMULATED")
+    with pytest.raises(ValueError, match=r"image_embedder.kind: .* has no methods sleep\(\) and wake\(\)"):
+        build("image_embedder", config, takes_turns=True)
