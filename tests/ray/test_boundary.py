@@ -190,8 +190,8 @@ IN_PREPARE = (
     "private.dataset.decode",
     "private.shard.quantise",
     "private.shard._seen",
-    "private.stored.private_folder",
-    "private.stored.atomic_file",
+    "private.view_store.private_folder",
+    "private.view_store.atomic_file",
 )
 
 
