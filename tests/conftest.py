@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests import distribution
 from tests.clouds import azure_server, gcs_server
 from tests.s3 import S3Server
 from tests.taint.faults import plant_in
@@ -17,6 +18,15 @@ from tests.taint.faults import plant_in
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: distribution.place_of(item.nodeid))
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> distribution.ByFile:
+    return distribution.ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)

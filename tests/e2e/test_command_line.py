@@ -12,7 +12,7 @@ STICKERS = str(Path(__file__).parents[2] / "jobs" / "stickers.yaml")
 
 
 def test_plan_prints_one_json_object_with_the_promised_keys(cli):
-    done = cli("plan", STICKERS, "--json", "--set", "privacy.epsilon=1", "--set", "evolution.generations=10")
+    done = cli.anew("plan", STICKERS, "--json", "--set", "privacy.epsilon=1", "--set", "evolution.generations=10")
     planned = json.loads(done.stdout)
     for key in ("sigma", "epsilon", "delta", "replace_one_epsilon", "votes_per_record", "generations", "candidates"):
         assert key in planned
@@ -130,6 +130,6 @@ def test_a_run_that_is_not_there_is_not_audited(cli):
 
 
 def test_a_usage_error_exits_with_2(cli):
-    assert cli("run").returncode == 2
+    assert cli.anew("run").returncode == 2
     assert cli("ledger", "verify", "nothing-here").returncode == 2
     assert cli("report", "nothing-here").returncode == 2

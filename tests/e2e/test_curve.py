@@ -10,7 +10,8 @@ ROOT = Path(__file__).parents[2]
 
 STUDY = """
 config: {config}
-set: [runtime.engines=fake, evolution.candidates=12, evolution.generations=2, release.images=12, ledger.path={ledger}]
+set: [runtime.engines=fake, runtime.executor=local, evolution.candidates=12, evolution.generations=2, release.images=12,
+      ledger.path={ledger}]
 seeds: [0]
 size: 12
 epsilons: [1]

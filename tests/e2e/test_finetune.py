@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
 import time
 
 import pyarrow.parquet as pq
@@ -39,15 +38,13 @@ def test_a_killed_training_goes_on_and_its_images_stay_inside_and_are_told_in_th
         for index in range(3):
             Image.new("RGB", (64, 64), (80 * index, 90, 200)).save(cli.folder / "images" / label / f"{index}.png")
     (cli.folder / "images" / "food" / "torn.png").write_bytes(b"torn")
-    arguments = cli.run_arguments("run", *SETTINGS)
+    arguments = cli.run_arguments("run", *SETTINGS, on_ray=True)
     planned = cli("plan", arguments[1], *arguments[4:])
     assert planned.returncode == 0 and "NOT CERTIFIED: epsilon 2 at delta 1e-05" in planned.stdout, planned.stderr
 
     inside = cli.folder / "run" / "internal"
     steps = inside / "finetune" / "steps.log"
-    process = subprocess.Popen(
-        cli.command(*arguments), cwd=cli.folder, env=cli.environment(), stdout=subprocess.DEVNULL
-    )
+    process = cli.start(*arguments)
     deadline = time.monotonic() + 180
     while not (steps.exists() and steps.stat().st_size):
         assert process.poll() is None and time.monotonic() < deadline

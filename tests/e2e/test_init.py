@@ -20,7 +20,12 @@ def test_a_starter_of_a_folder_with_labels_runs_as_it_is(cli):
     fakes = "--set=runtime.engines=fake"
     done = cli("init", "photos of signs", "--labels=round,square", "--data=photos", "--out=my.yaml", fakes)
     assert done.returncode == 0, done.stdout + done.stderr
-    sizes = ("--set=evolution.generations=2", "--set=evolution.candidates=20", "--set=release.images=4")
+    sizes = (
+        "--set=runtime.executor=local",
+        "--set=evolution.generations=2",
+        "--set=evolution.candidates=20",
+        "--set=release.images=4",
+    )
     done = cli("run", "my.yaml", "--out=run", *sizes)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(list((cli.folder / "run" / "release" / "images").iterdir())) == 4

@@ -116,7 +116,7 @@ def test_a_run_writes_through_the_endpoint_and_the_key_is_nowhere(vllm_server, c
     )
     with tempfile.TemporaryDirectory(prefix="spti") as ray:  # Ray's sockets need a short path.
         monkeypatch.setenv("RAY_TMPDIR", ray)
-        done = cli(
+        done = cli.anew(
             "run",
             STICKERS,
             "--out=run",

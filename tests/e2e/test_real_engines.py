@@ -27,7 +27,7 @@ def _some_private_images(folder: Path) -> None:
 
 def test_the_real_engines_run_end_to_end_under_joint_voting(cli):
     _some_private_images(cli.folder / "images")
-    done = cli(
+    done = cli.anew(
         "run",
         STICKERS,
         "--out=run",
