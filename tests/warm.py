@@ -30,6 +30,7 @@ PRELOADED = (
     "matplotlib.figure",
     "obstore.store",
     "opendp.prelude",
+    "ray.scripts.scripts",
     "spti_ray.cli",
     "spti_ray.driver.driver",
     "spti_ray.planning.plan",

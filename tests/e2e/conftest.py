@@ -6,14 +6,18 @@ on Ray, and so are those of the tests about processes that die, of clusters and 
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow.parquet as pq
 import pytest
 
+from spti_ray.models.bundled import package_file
 from tests import warm
 
 ROOT = Path(__file__).parents[2]
@@ -27,6 +31,18 @@ SMALL = (
 )
 LOCAL = ("runtime.executor=local",)
 """All of a run in one process and a child of it."""
+FEW = 103
+"""Private images of a run that is not on Ray."""
+_DATA = tempfile.TemporaryDirectory(prefix="spti-")  # which is gone when this process ends
+
+
+@functools.cache
+def few_stickers() -> Path:
+    """A data set of so many of the bundled stickers."""
+    table = pq.read_table(package_file("data/stickers.parquet"))
+    path = Path(_DATA.name) / "few.parquet"
+    pq.write_table(table.take(list(range(0, table.num_rows, table.num_rows // FEW))[:FEW]), path)
+    return path
 
 
 @dataclass(frozen=True)
@@ -67,8 +83,8 @@ class Cli:
 
     def run_arguments(self, out: str, *settings: str, ledger: str = "", on_ray: bool = False) -> list[str]:
         where = ledger or self.folder / "ledger"  # not in the folder of the configuration, which all tests share
-        executor = () if on_ray else LOCAL
-        chosen = [f"--set={setting}" for setting in (*SMALL, *executor, f"ledger.path={where}", *settings)]
+        kind = () if on_ray else (*LOCAL, f"data.path={few_stickers()}")
+        chosen = [f"--set={setting}" for setting in (*SMALL, *kind, f"ledger.path={where}", *settings)]
         return ["run", str(ROOT / "jobs" / "stickers.yaml"), "--out", out, *chosen]
 
 

@@ -33,6 +33,7 @@ def test_the_real_engines_run_end_to_end_under_joint_voting(cli):
         "--out=run",
         "--set=data.path=images",
         f"--set=ledger.path={cli.folder}/ledger",
+        "--set=runtime.engines={renderer: {dtype: float32, batch_size: 8}}",  # bfloat16: tests/e2e/test_engines.py
         "--set=evolution.voting=joint",
         "--set=evolution.generations=2",
         "--set=evolution.candidates=8",
