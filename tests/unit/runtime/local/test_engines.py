@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import threading
 
 import pytest
 
@@ -20,7 +19,6 @@ from spti_ray.types import WriteRequest
 
 HERE = "tests.unit.runtime.local.test_engines"
 REQUEST = [WriteRequest("a red cat", 1, 0, 8)]
-_GO_ON = threading.Event()
 
 
 class Writer:
@@ -28,7 +26,6 @@ class Writer:
 
     def __init__(self, config):
         self._error = {"EngineDead": EngineDead, "SystemExit": SystemExit, "OSError": OSError}[config.options["error"]]
-        self.closed = False
 
     def identity(self):
         return {"kind": "test", "model": "SIMULATED", "revision": "1"}
@@ -71,13 +68,16 @@ def test_results_come_in_the_order_of_the_units_and_with_their_seconds():
     engine = EngineHere("renderer", FAKE.renderer)
     try:
         assert engine.ready().result(30)["model"] == "SIMULATED"
-        came = [
-            outcome_of(future)
-            for future in [engine.run((["a red cat"], [seed])) for seed in range(4)]
-            if future.result(30)
-        ]
-        assert all(isinstance(outcome, Finished) and outcome.seconds >= 0 for outcome in came)
-        assert all(outcome.result[0].startswith(b"\x89PNG") for outcome in came)
+        came: list[int] = []
+        futures = [engine.run((["a red cat"], [seed])) for seed in range(4)]
+        for number, future in enumerate(futures):
+            future.add_done_callback(lambda _, number=number: came.append(number))
+        for future in futures:
+            future.result(30)
+            outcome = outcome_of(future)
+            assert isinstance(outcome, Finished) and outcome.seconds >= 0
+            assert outcome.result[0].startswith(b"\x89PNG")
+        assert came == list(range(4))
     finally:
         engine.close()
 
