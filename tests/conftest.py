@@ -20,8 +20,17 @@ settings.register_profile("search", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
+MARKED = {"tests/e2e/": "e2e", "tests/ray/": "ray"}
+"""Folders whose tests all have a marker."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: distribution.place_of(item.nodeid))
+    for item in items:
+        for folder, marker in MARKED.items():
+            if item.nodeid.startswith(folder):
+                item.add_marker(marker)
 
 
 @pytest.hookimpl(optionalhook=True)

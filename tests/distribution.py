@@ -7,6 +7,9 @@ What takes longest begins first, so that no process is left with it in the end.
 
 from __future__ import annotations
 
+from typing import Any
+
+import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = {
@@ -51,7 +54,11 @@ def place_of(nodeid: str) -> int:
 
 
 class ByFile(LoadScopeScheduling):
-    """Gives a process that is free the next unit, in the order of the collected tests (`--no-loadscope-reorder`)."""
+    """Gives a process that is free the next unit, in the order of the collected tests."""
+
+    def __init__(self, config: pytest.Config, log: Any = None) -> None:
+        super().__init__(config, log)
+        config.option.loadscopereorder = False  # by which units of most tests would come first
 
     def _split_scope(self, nodeid: str) -> str:
         return unit_of(nodeid)

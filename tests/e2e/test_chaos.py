@@ -24,8 +24,6 @@ import pytest
 
 from spti_ray.dp.storage import open_chain
 
-pytestmark = pytest.mark.e2e
-
 ROOT = Path(__file__).parents[2]
 SEEDS = [int(seed) for seed in os.environ.get("SPTI_CHAOS_SEEDS", "").split()]
 kills = pytest.mark.skipif(not SEEDS, reason="minutes of kills: make test-chaos")

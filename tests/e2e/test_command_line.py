@@ -6,8 +6,6 @@ import json
 import shutil
 from pathlib import Path
 
-import pytest
-
 STICKERS = str(Path(__file__).parents[2] / "jobs" / "stickers.yaml")
 
 
@@ -89,7 +87,6 @@ def test_an_administrator_registers_a_dataset_once_and_for_good(cli):
     assert cli("ledger", "register", "xrays", "--delta", "1").returncode == 2
 
 
-@pytest.mark.e2e
 def test_an_audit_puts_its_result_and_later_looks_into_the_certificate(finished, cli):
     shutil.copytree(finished.out, cli.folder / "run")
     shutil.copytree(finished.ledger.parent, cli.folder / "ledger")

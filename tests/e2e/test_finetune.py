@@ -7,12 +7,9 @@ import stat
 import time
 
 import pyarrow.parquet as pq
-import pytest
 from PIL import Image
 
 from spti_ray.dp.file_chain import verify
-
-pytestmark = pytest.mark.e2e
 
 SETTINGS = (
     "method=dp-finetune",

@@ -14,8 +14,6 @@ import pytest
 
 from spti_ray.dp.storage import open_chain
 
-pytestmark = pytest.mark.e2e
-
 
 def _entries(ledger: Path | str):
     return open_chain(ledger, "stickers").read().entries

@@ -10,8 +10,6 @@ import pytest
 from spti_ray.dp.storage import open_chain
 from tests.e2e.conftest import LOCAL
 
-pytestmark = pytest.mark.e2e
-
 OLD = Path(__file__).parents[1] / "old_runs"
 
 

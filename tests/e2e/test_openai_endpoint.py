@@ -23,8 +23,6 @@ from spti_ray.models.factory import EMBEDDED, build, engine_environment
 from spti_ray.types import WriteRequest
 from tests.taint.scan import CORE, find_in_files
 
-pytestmark = pytest.mark.e2e
-
 STICKERS = str(Path(__file__).parents[2] / "jobs" / "stickers.yaml")
 KEY = f"sk-{CORE}-0123456789"
 FEW_SHOT = "Stickers.\n" + "".join(f"Thing {i}. Text: a small red thing with number {i}\n" for i in range(8))

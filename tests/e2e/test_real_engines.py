@@ -8,12 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 from PIL import Image
 
 STICKERS = str(Path(__file__).parents[2] / "jobs" / "stickers.yaml")
-
-pytestmark = pytest.mark.e2e
 
 
 def _some_private_images(folder: Path) -> None:

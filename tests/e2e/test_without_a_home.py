@@ -14,7 +14,6 @@ import pytest
 
 from spti_ray.dp.file_chain import verify
 
-pytestmark = pytest.mark.e2e
 TOKEN = "f" * 64
 """Of a cluster of the user's, in a file that a local run neither needs nor touches."""
 
