@@ -39,6 +39,14 @@ PRELOADED = (
     "tests.unit.dp.bench",
     "tests.unit.dp.crash_driver",
 )
+MODELS = (
+    "spti_ray.evaluate.command",
+    "spti_ray.models.judges",
+    "transformers.models.auto.modeling_auto",
+    "transformers.models.blip.modeling_blip",
+    "transformers.models.clip.modeling_clip",
+)
+"""For commands that load models: another nine seconds."""
 _MOST = 2**20
 """Bytes of a request."""
 
@@ -78,24 +86,36 @@ class Process:
 
 
 def start(
-    module: str, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, stdout: int, stderr: int
+    module: str,
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    stdout: int,
+    stderr: int,
+    models: bool = False,
 ) -> Process:
-    """`python -m module arguments`; `stdout` and `stderr` are descriptors of open files."""
+    """`python -m module arguments`; `stdout` and `stderr` are descriptors of open files, `models`: what is loaded."""
     environment = dict(os.environ if env is None else env)
     request = json.dumps({"module": module, "arguments": arguments, "cwd": str(cwd), "environment": environment})
     connection = socket.socket(socket.AF_UNIX)
     with connection:
-        connection.connect(_server()[0])
+        connection.connect(_server(models)[0])
         socket.send_fds(connection, [request.encode() + b"\n"], [stdout, stderr])
         return Process(connection, (module, *arguments))
 
 
 def run(
-    module: str, *arguments: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 240
+    module: str,
+    *arguments: str,
+    cwd: Path,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 240,
+    models: bool = False,
 ) -> subprocess.CompletedProcess[str]:
     """The same, waited for: its exit code and what it wrote. It is killed where it takes longer than `timeout`."""
     with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as errors:
-        process = start(module, *arguments, cwd=cwd, env=env, stdout=out.fileno(), stderr=errors.fileno())
+        outputs = {"stdout": out.fileno(), "stderr": errors.fileno()}
+        process = start(module, *arguments, cwd=cwd, env=env, models=models, **outputs)
         try:
             code = process.wait(timeout)
         finally:
@@ -105,13 +125,14 @@ def run(
 
 
 @functools.cache
-def _server() -> tuple[bytes, subprocess.Popen[bytes]]:
-    """The address of this process's server; it ends with the pipe that is kept here."""
+def _server(models: bool) -> tuple[bytes, subprocess.Popen[bytes]]:
+    """The address of this process's server of a kind; it ends with the pipe that is kept here."""
+    modules = (*PRELOADED, *(MODELS if models else ()))
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("")  # the kernel finds a name
         listener.listen()
         server = subprocess.Popen(
-            [sys.executable, "-m", "tests.warm", str(listener.fileno())],
+            [sys.executable, "-m", "tests.warm", str(listener.fileno()), *modules],
             cwd=ROOT,
             env=os.environ | {"HF_HUB_OFFLINE": "1"},
             stdin=subprocess.PIPE,
@@ -120,9 +141,9 @@ def _server() -> tuple[bytes, subprocess.Popen[bytes]]:
         return listener.getsockname(), server
 
 
-def _serve(listener: socket.socket) -> socket.socket | None:
+def _serve(listener: socket.socket, modules: list[str]) -> socket.socket | None:
     """Wait for requests and fork: returns in each fork with its connection, and at the end without one."""
-    for module in PRELOADED:
+    for module in modules:
         importlib.import_module(module)
     gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -168,6 +189,6 @@ def _become(asked: dict[str, Any]) -> None:
 
 
 if __name__ == "__main__":
-    connected = _serve(socket.socket(fileno=int(sys.argv[1])))
+    connected = _serve(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
     if connected is not None:
         _become(_attend(connected))

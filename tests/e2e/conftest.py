@@ -53,7 +53,9 @@ class Cli:
 
     def __call__(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """Start `spti` in a process that has imported it already, and wait for it."""
-        return warm.run("spti_ray.cli", *arguments, cwd=self.folder, env=self.environment(), timeout=timeout)
+        models = arguments[:1] == ("evaluate",)
+        environment = self.environment()
+        return warm.run("spti_ray.cli", *arguments, cwd=self.folder, env=environment, timeout=timeout, models=models)
 
     def anew(self, *arguments: str, timeout: float = 240) -> subprocess.CompletedProcess[str]:
         """The same in a Python that starts anew, as a user's does."""

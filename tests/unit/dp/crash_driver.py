@@ -77,9 +77,11 @@ def kill_in_append(killer: Killer) -> None:
 def main(root: str, place: str, where: str) -> None:
     from spti_ray.dp import budget
     from tests.unit.dp.bench import Bench, run_generations
+    from tests.unit.dp.buckets import use_buckets
 
     # What a charge costs is not at issue here.
     budget.lifetime_epsilon = lambda terms, delta: float(sum(count for _, count in terms))
+    use_buckets()
     killer = Killer(where)
     bench = Bench(Path(root), place)
     kill_in_append(killer)
