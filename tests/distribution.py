@@ -27,15 +27,16 @@ TOGETHER = {
         "tests/e2e/test_vllm_captioner.py",
         "tests/e2e/test_init.py",
     ),
-    "a finished run": (
+    "a finished run, and one of all audits": (
         "tests/e2e/test_command_line.py",
         "tests/e2e/test_evaluate.py",
         "tests/e2e/test_failing_writer.py",
         "tests/e2e/test_refine.py",
         "tests/e2e/test_refusals.py",
         "tests/e2e/test_what_a_run_leaves.py",
+        "tests/statistical/test_canary.py",
+        "tests/statistical/test_sampler.py",
     ),
-    "audits": ("tests/statistical/test_canary.py", "tests/statistical/test_sampler.py"),
 }
 """Files, and folders that end in a slash, in the order in which they begin."""
 
