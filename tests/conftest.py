@@ -19,7 +19,7 @@ from tests.taint.faults import plant_in
 if TYPE_CHECKING:
     from spti_ray.audit.suite import AuditReport
 
-# The models of tests are tiny, and two processes run them: threads would mostly wait for each other. Engines that run in
+# The models of tests are tiny, and two processes run them: threads would mostly wait for each other. Engines in
 # processes of their own have other settings.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
