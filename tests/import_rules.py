@@ -10,7 +10,7 @@ SUBPACKAGES = (
 )
 """Packages within packages that have a row of their own."""
 
-BASE = ("types", "errors", "figures", "io", "config")
+BASE = ("types", "errors", "figures", "io", "methods", "config")
 """May be imported by all, and import nothing but those before them."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -30,7 +30,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # What settings ask for, from settings alone.
     "runtime.placement": ("models",),
     "planning": ("dp", "models", "public", "run"),
-    "planning.costs": ("models", "planning", "public", "run", "runtime.placement"),
+    "planning.costs": ("models", "planning", "public", "run"),
     "kubernetes": ("models", "runtime.placement"),
     # How it goes, for people and machines: public values only.
     "plotting": (),

@@ -19,16 +19,27 @@ from rich.console import Console
 from spti_ray import __version__
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.job_paths import check_here
+from spti_ray.config.method_traits import (
+    has_shards,
+    is_charged,
+    roles_needed,
+    shards_caption,
+    stays_inside,
+    trains,
+    uses_private_data,
+    why_not_certified,
+    why_not_private,
+)
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.dp.odometer import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
-from spti_ray.driver.console_summary import goodbye, hello
-from spti_ray.driver.making import TRAIN, Stage, make
+from spti_ray.driver.console_summary import closing_lines, opening_lines
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
-from spti_ray.driver.unprotected import seal
+from spti_ray.driver.studio import Stage, make
+from spti_ray.driver.unreleased import write_unreleased
 from spti_ray.finetuning.public_side import require_trainer
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
@@ -44,7 +55,7 @@ from spti_ray.release.report.build import build_report
 from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import RunDir, continued
 from spti_ray.run.ledger_place import check_ledger, keep_ledger
-from spti_ray.runtime.placement.bundles import plan, roles_needed
+from spti_ray.runtime.placement.bundles import plan
 from spti_ray.runtime.ray.caption_actors import start_caption_shards
 from spti_ray.runtime.ray.cluster import Reserved, check_start, cluster
 from spti_ray.runtime.ray.events import RayEvents
@@ -52,6 +63,7 @@ from spti_ray.runtime.ray.launch import identities, serving_roles, start_engines
 from spti_ray.runtime.ray.metrics import Metrics
 from spti_ray.runtime.ray.pools import Pools, Told
 from spti_ray.runtime.ray.shard_actor import RayVoter
+from spti_ray.runtime.ray.trainer_actor import fine_tune
 from spti_ray.runtime.scheduling.engine_streams import RayEngines
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import KeptUnits
@@ -74,13 +86,13 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
         check_prompts(config)
     config = continued(out, config)
     check_engines(config)
-    if config.is_charged:
+    if is_charged(config):
         noise_plan(config)
-    if config.method in TRAIN:
+    if trains(config):
         require_trainer()
         sgd_plan(config)
     source = None
-    if config.uses_private_data:
+    if uses_private_data(config):
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
     origin = Origin.of(config.origin) if config.origin else None
     if origin and not (out / "run.yaml").exists():
@@ -126,11 +138,11 @@ class _Run:
     def _gate_of(self, noise: NoiseSource) -> Gate | UnnoisedGate | None:
         """Where shards are asked: with noise and a charge, or with neither in a run that is not private."""
         config, run = self._config, self._run
-        if not config.has_shards:
+        if not has_shards(config):
             return None
         outside = engines_outside(config)
-        if config.not_private:
-            votes, what = config.privacy.votes_per_record, "; sent to ".join([config.not_private, *outside])
+        if why_not_private(config):
+            votes, what = config.privacy.votes_per_record, "; sent to ".join([why_not_private(config), *outside])
             return UnnoisedGate(self._ledger, run.run_id, run.generations, votes, what)
         return Gate(
             ledger=self._ledger,
@@ -152,19 +164,19 @@ class _Run:
         if self._origin:
             # A ledger that is not here is told now, and not after everything was made.
             self._origin.certificate()
-        if config.uses_private_data:
+        if uses_private_data(config):
             dataset = config.dataset
             # The run that this one goes on from has registered it, if anybody has.
             must_exist = dataset.registration == "required" or self._origin is not None
             self._ledger.register(dataset.lifetime_epsilon, config.privacy.delta, must_exist=must_exist)
         if self._gate is not None:
             self._gate.open()
-        elif config.stays_inside:
-            self._ledger.note_look(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
+        elif stays_inside(config):
+            self._ledger.note_look(run.run_id, why_not_certified(config) or f"NOT PRIVATE: {why_not_private(config)}")
         if isinstance(self._gate, Gate):
             self._attempt = self._gate.spent().attempts
         warning = self._source.warning if self._source else ""
-        for line in hello(config, run, self._gate, self._ledger.location, self._attempt, warning):
+        for line in opening_lines(config, run, self._gate, self._ledger.location, self._attempt, warning):
             self._progress.note(line)
         if not run.release.is_dir():
             engines = engines_config(config.runtime.engines)
@@ -179,7 +191,7 @@ class _Run:
                     with Metrics(run.run_id, config.privacy.epsilon if self._gate else 0.0) as self._metrics:
                         if isinstance(self._gate, Gate):
                             self._metrics.spent(self._gate.spent().epsilon)
-                        if config.method in TRAIN:
+                        if trains(config):
                             engines = self._trained(reserved, bundles, engines)
                         self._with_cluster(reserved, bundles, engines)
                 finally:
@@ -190,10 +202,10 @@ class _Run:
             extra = {"attempt": self._attempt, "texts": self._written.document()}
             self._kept.settle(self._timings, run.internal / "timings.json", extra)
             run.staging.rename(run.release)
-        if not config.stays_inside:
+        if not stays_inside(config):
             # Last: a run counts as finished when its report is there.
             build_report(run.path)
-        for line in goodbye(config, run, self._gate, self._timings, self._written):
+        for line in closing_lines(config, run, self._gate, self._timings, self._written):
             self._progress.note(line)
         return run.release
 
@@ -207,7 +219,7 @@ class _Run:
 
         self._progress.stage("fine-tuning")
         with self._timings.timed("fine-tuning"):
-            return TRAIN[self._config.method](self._at_workers(), run, reserved, bundles, engines, show)
+            return fine_tune(self._at_workers(), run, reserved, bundles, engines, show)
 
     def _at_workers(self) -> Config:
         """Workers may run in another folder than the driver."""
@@ -256,8 +268,8 @@ class _Run:
             self._progress.expect(config.release.images)
         items = make(Stage(config, run, streams, self._gate, voter, self, render_only, self._origin, self._written))
         with self._timings.timed("release"):
-            if config.stays_inside:
-                seal(run.staging, config, items, models)
+            if stays_inside(config):
+                write_unreleased(run.staging, config, items, models)
             else:
                 if self._origin and config.rerenders:
                     # The texts are still those of its writer.
@@ -274,17 +286,17 @@ class _Run:
         """As of now: this run's, or of a re-rendering that of the run whose texts it renders; None if there is none."""
         if self._origin and self._config.rerenders:
             return self._origin.certificate()
-        return certificate(self._ledger.entries(), self._run.run_id) if self._config.is_charged else None
+        return certificate(self._ledger.entries(), self._run.run_id) if is_charged(self._config) else None
 
     def _start_shards(
         self, reserved: Reserved, bundles: Any, engines: EnginesConfig, session: str, models: dict[str, Any]
     ) -> list[Any]:
         """The shards of the method: those that vote, those that have captions rendered, or none."""
         run, source = self._run, self._source
-        if source is None or not self._config.has_shards:
+        if source is None or not has_shards(self._config):
             return []
         at_workers = self._at_workers()
-        if self._config.method == "captions":
+        if shards_caption(self._config):
             self._progress.stage("captioning and rendering")
             images = str((run.staging / "images").resolve())
             return start_caption_shards(reserved, bundles, at_workers, engines, session, images)

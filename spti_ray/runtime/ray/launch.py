@@ -8,6 +8,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.config.method_traits import shards_caption
 from spti_ray.models.factory import engine_environment, hosted
 from spti_ray.runtime.placement.bundles import Bundle, bundle_of
 from spti_ray.runtime.ray.cluster import Reserved
@@ -69,7 +70,7 @@ def start_engines(
 
 def serving_roles(config: Config) -> tuple[Role, ...]:
     """The roles whose engines shards may call in a run."""
-    return UNPROTECTED_ROLES if config.method == "captions" else PRIVATE_ROLES
+    return UNPROTECTED_ROLES if shards_caption(config) else PRIVATE_ROLES
 
 
 def another_engine(
