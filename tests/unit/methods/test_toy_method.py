@@ -1,4 +1,4 @@
-"""A method is one file (`toy.py`) and one line in the registry: with these it is planned, run, certified and verified."""
+"""A method is one file (`toy.py`) and one line in the registry: so it is planned, run, certified and verified."""
 
 import io
 import math
