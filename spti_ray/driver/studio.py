@@ -27,8 +27,8 @@ from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
 from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import GenerationStore, RunDir
-from spti_ray.runtime.ray.shard_actor import RayVoter
 from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.voter import ShardVoter
 from spti_ray.types import ReleaseItem, Selected
 
 log = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Stage:
     run: RunDir
     streams: RayEngines
     gate: Gate | UnnoisedGate | None
-    voter: RayVoter
+    voter: ShardVoter
     """The shards, which are at work already; none where no private data are used."""
     watch: Watcher
     render_only: Callable[[], Models]

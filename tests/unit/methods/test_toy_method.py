@@ -6,7 +6,6 @@ import math
 import pytest
 from rich.console import Console
 
-from spti_ray.config import RuntimeConfig
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.driver.driver import run_config
 from spti_ray.methods import METHODS
@@ -17,16 +16,13 @@ from spti_ray.run.status import status_of
 from tests.unit.conftest import BASE
 from tests.unit.methods.toy import TOY
 
-RUNTIME = {"engines": "fake"} | ({"executor": "local"} if "executor" in RuntimeConfig.model_fields else {})
-
-
 def settings(folder, **privacy):
     return BASE | {
         "method": TOY.name,
         "privacy": BASE["privacy"] | privacy,
         "evolution": BASE["evolution"] | {"labels": ["cat", "car"]},
         "ledger": {"path": str(folder / "ledger")},
-        "runtime": RUNTIME,
+        "runtime": {"engines": "fake", "executor": "local"},
     }
 
 
