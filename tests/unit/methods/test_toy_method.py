@@ -16,6 +16,7 @@ from spti_ray.run.status import status_of
 from tests.unit.conftest import BASE
 from tests.unit.methods.toy import TOY
 
+
 def settings(folder, **privacy):
     return BASE | {
         "method": TOY.name,
