@@ -20,8 +20,9 @@ from tests.unit.methods.toy import TOY
 def settings(folder, **privacy):
     return BASE | {
         "method": TOY.name,
+        "data": BASE["data"] | {"label_column": "label"},
         "privacy": BASE["privacy"] | privacy,
-        "evolution": BASE["evolution"] | {"labels": ["cat", "car"]},
+        "evolution": BASE["evolution"] | {"labels": ["animals-nature", "travel-places"]},
         "ledger": {"path": str(folder / "ledger")},
         "runtime": {"engines": "fake", "executor": "local"},
     }
@@ -43,7 +44,9 @@ def test_it_is_planned_as_it_declares_itself(tmp_path):
     summary = plan_summary(parse_config(settings(tmp_path)))
     assert summary["method"] == "toy" and summary["sigma"] > 0
     assert summary["texts_to_write"] == summary["candidate_renders"] > BASE["evolution"]["candidates"]
-    assert any("texts per generation, image voting: cat 6, car 6" in line for line in plan_lines(summary))
+    assert any(
+        "texts per generation, image voting: animals-nature 6, travel-places 6" in line for line in plan_lines(summary)
+    )
     with pytest.raises(ConfigError, match="images by toy without noise .* NOT private"):
         parse_config(settings(tmp_path, epsilon=math.inf))
 
@@ -55,7 +58,9 @@ def test_it_runs_to_a_release_with_a_certificate_that_verifies(tmp_path):
     assert release == tmp_path / "run" / "release" and (release / "report.html").is_file()
     rows = read_manifest(release).to_pylist()
     assert len(rows) == BASE["release"]["images"] and all((release / row["file"]).is_file() for row in rows)
-    assert {row["label"] for row in rows} == {"cat", "car"} and len({row["text"] for row in rows}) == 2, "the best ones"
+    assert {row["label"] for row in rows} == {"animals-nature", "travel-places"} and len(
+        {row["text"] for row in rows}
+    ) == 2, "the best ones"
     document = read_certificate(release)
     assert document["release"]["method"] == "toy" and document["epsilon"] == BASE["privacy"]["epsilon"]
     assert all(check.holds for check in verify_release(*release_and_chain(tmp_path / "run", None)))
