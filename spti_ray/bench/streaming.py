@@ -28,7 +28,7 @@ def streaming(
 
         def pool(role: Role) -> Any:
             return pool_of(
-                role, actors[role], events, on_unit=lambda result, busy: timeline.add(role, len(result), busy)
+                role, actors[role], events, on_batch=lambda result, busy: timeline.add(role, len(result), busy)
             )
 
         engines = RayEngines({role: pool(role) for role in STAGES}, engines_of(settings))

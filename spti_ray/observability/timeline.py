@@ -1,6 +1,6 @@
 """What a run did when, as a Chrome trace: open the file in ui.perfetto.dev or chrome://tracing.
 
-Public units only. Still internal: engines that serve shards have gaps in it whose length depends on private records.
+Public batches only. Still internal: engines that serve shards have gaps in it whose length depends on private records.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class Timeline:
         self._lap: tuple[str, float] | None = None
 
     def add(self, role: str, items: int, busy_s: float) -> None:
-        """A unit of a role has just come back, after so many seconds in its engine; 0: it was not run."""
+        """A batch of a role has just come back, after so many seconds in its engine; 0: it was not run."""
         if busy_s > 0:
             now = time.monotonic() - self._zero
             self._spans.append(Span(role, f"{items} item{'s' if items != 1 else ''}", now - busy_s, now))
@@ -51,7 +51,7 @@ class Timeline:
         self._lap = None if name is None else (name, now)
 
     def spans(self) -> dict[str, list[Span]]:
-        """By row: the driver's phases, and for each role as many rows as it had units at the same time."""
+        """By row: the driver's phases, and for each role as many rows as it had batches at the same time."""
         rows: dict[str, list[Span]] = {"driver": list(self._phases)} if self._phases else {}
         for span in sorted(self._spans, key=lambda span: (span.begin, span.end)):
             for number in itertools.count(1):

@@ -30,21 +30,21 @@ def check_varies(engines: Engines, strength: float) -> None:
             raise NothingMade("the renderer can't vary an image, which method: pe-image needs; see internal/driver.log")
 
 
-def units_of(jobs: Iterator[RenderJob], size: int) -> Iterator[list[RenderJob]]:
-    """The jobs in order, in units of at most `size` of one kind: texts, or variations of one strength.
+def batches_of(jobs: Iterator[RenderJob], size: int) -> Iterator[list[RenderJob]]:
+    """The jobs in order, in batches of at most `size` of one kind: texts, or variations of one strength.
 
-    What is in a unit depends on the stream alone.
+    What is in a batch depends on the stream alone.
     """
     for _, alike in groupby(jobs, key=lambda job: (job.image is None, job.strength)):
-        while unit := list(islice(alike, size)):
-            yield unit
+        while batch := list(islice(alike, size)):
+            yield batch
 
 
-def arguments_of(unit: Sequence[RenderJob]) -> tuple[Any, ...]:
-    """A unit on its way to a renderer: (texts, seeds), or (PNG images, texts, seeds, strength)."""
-    texts, seeds = [job.text for job in unit], [job.seed for job in unit]
-    images = [job.image for job in unit if job.image is not None]
-    return (images, texts, seeds, unit[0].strength) if images else (texts, seeds)
+def arguments_of(batch: Sequence[RenderJob]) -> tuple[Any, ...]:
+    """A batch on its way to a renderer: (texts, seeds), or (PNG images, texts, seeds, strength)."""
+    texts, seeds = [job.text for job in batch], [job.seed for job in batch]
+    images = [job.image for job in batch if job.image is not None]
+    return (images, texts, seeds, batch[0].strength) if images else (texts, seeds)
 
 
 class Recipes:

@@ -10,7 +10,7 @@ from spti_ray.config import Config, EngineConfig
 from spti_ray.models import fakes
 from spti_ray.models.factory import VARY, method_of
 from spti_ray.models.pixels import from_png, to_png
-from spti_ray.public.render_jobs import arguments_of, units_of
+from spti_ray.public.render_jobs import arguments_of, batches_of
 from spti_ray.types import Completions
 
 BASE = {
@@ -68,7 +68,7 @@ class LocalEngines:
         return self._stream(requests, self.requests, self._write)
 
     def render(self, jobs):
-        return self._stream(jobs, self.render_jobs, self._render, units_of)
+        return self._stream(jobs, self.render_jobs, self._render, batches_of)
 
     def embed_images(self, images):
         return self._stream(images, self.images, self._embed_images)

@@ -21,7 +21,7 @@ from spti_ray.runtime.ray.start import check_temporary_folder, local_ray
 from spti_ray.runtime.ray.token import own_token
 
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
-"""Enough for the units in flight of a local run; on a cluster the nodes decide."""
+"""Enough for the batches in flight of a local run; on a cluster the nodes decide."""
 
 
 class ResourcesNeverArrived(RuntimeError):

@@ -81,7 +81,7 @@ class _Hosted:
 
 @ray.remote
 class RendererActor(_Hosted):
-    """Hosts a renderer: public input only. While a unit's images are made into PNG, the next unit is rendered."""
+    """Hosts a renderer: public input only. While a batch's images are made into PNG, the next batch is rendered."""
 
     def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
         # The engine keeps to one thread: each thread that calls OpenMP would have a team of its own.
@@ -98,7 +98,7 @@ class RendererActor(_Hosted):
         return await asyncio.get_running_loop().run_in_executor(self._rendering, self._wake)
 
     async def sleep(self) -> None:
-        """Free the GPU; nothing if it is not in use. No unit is at work then."""
+        """Free the GPU; nothing if it is not in use. No batch is at work then."""
         await asyncio.get_running_loop().run_in_executor(self._rendering, self._sleep)
 
     def _wake(self) -> dict[str, str]:
@@ -115,7 +115,7 @@ class RendererActor(_Hosted):
             self._awake = False
 
     async def run(self, *arguments: Any) -> tuple[Any, float]:
-        """PNG images of one unit, and the seconds that the engine was busy with it."""
+        """PNG images of one batch, and the seconds that the engine was busy with it."""
         loop = asyncio.get_running_loop()
         images, seconds = await loop.run_in_executor(self._rendering, self._render, arguments)
         return await loop.run_in_executor(self._encoding, lambda: _pngs(images)), seconds
@@ -154,7 +154,7 @@ class PrivateEngineActor(_Hosted):
         return self.identity()
 
     def run(self, items: list[Any]) -> tuple[Any, float]:
-        """The engine's method on one public unit; returns its result and the busy seconds."""
+        """The engine's method on one public batch; returns its result and the busy seconds."""
         start = time.perf_counter()
         try:
             given = [from_png(png) for png in items] if self._role == "image_embedder" else items
@@ -199,7 +199,7 @@ class PrivateEngineActor(_Hosted):
 
 @ray.remote
 class AsyncEngineActor(_Hosted):
-    """Hosts an asynchronous engine, so that the units in flight share its continuous batch. Public input only.
+    """Hosts an asynchronous engine, so that the batches in flight share its continuous batch. Public input only.
 
     Publishes the engine's own figures, if it has any, as `metrics_of` that run.
     """
@@ -212,7 +212,7 @@ class AsyncEngineActor(_Hosted):
         self._publishing: asyncio.Task[None] | None = None
 
     def _publish(self) -> None:
-        """From the first unit on, when there is a loop to do it in."""
+        """From the first batch on, when there is a loop to do it in."""
         if self._metrics_of and self._publishing is None and hasattr(self._engine, "stats"):
             self._publishing = asyncio.create_task(EngineMetrics(self._metrics_of, self._engine).repeat())
 

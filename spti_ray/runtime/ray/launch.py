@@ -24,7 +24,7 @@ from spti_ray.runtime.scheduling.pool import EngineFailed
 
 
 def _options(bundle: Bundle) -> dict[str, Any]:
-    # Restarts are free and unlimited, task retries are ours: Ray's would run a unit twice without our knowing.
+    # Restarts are free and unlimited, task retries are ours: Ray's would run a batch twice without our knowing.
     return {
         "num_cpus": bundle.resources().get("CPU", 0),
         "num_gpus": bundle.num_gpus,

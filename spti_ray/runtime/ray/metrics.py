@@ -1,9 +1,9 @@
 """What a run tells Prometheus through Ray's metrics, while it runs. The driver's process alone publishes.
 
 Metrics are read by people who may not know how many private records there are. So only pools tell of their work, which
-is on public units; shards tell nothing. Engines of PRIVATE_ROLES work for shards between two public units: how
+is on public batches; shards tell nothing. Engines of PRIVATE_ROLES work for shards between two public batches: how
 long one of those waits, and whether its actor dies, depends on private records. Of these roles only what was done is
-published, with the seconds measured inside the actor, and no load, unit duration, failure or loss.
+published, with the seconds measured inside the actor, and no load, batch duration, failure or loss.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ class Metrics:
             self._counters[name].inc(by, tags=tags)
 
     def took(self, role: str, seconds: float) -> None:
-        """A unit's duration."""
+        """A batch's duration."""
         self._histograms["unit_seconds"].observe(seconds, tags={"role": role})
 
     def publish_gauges(self) -> None:

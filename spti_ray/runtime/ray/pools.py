@@ -1,4 +1,4 @@
-"""The pools of a run: each role's actors, what is kept of their units, and who is told of them."""
+"""The pools of a run: each role's actors, what is kept of their batches, and who is told of them."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from spti_ray.runtime.scheduling.scheduler import Limits
 
 @dataclass(frozen=True)
 class Told:
-    """Who hears of each unit. All of it is public: units of private work go through no pool."""
+    """Who hears of each batch. All of it is public: batches of private work go through no pool."""
 
     timings: Timings
     timeline: Timeline
     progress: Progress
     metrics: Metrics
 
-    def unit(self, role: Role, result: Any, seconds: float) -> None:
-        """A unit is done, and kept its engine busy for so many seconds."""
+    def batch(self, role: Role, result: Any, seconds: float) -> None:
+        """A batch is done, and kept its engine busy for so many seconds."""
         tokens = sum(answer.num_tokens for answer in result) if role == "writer" else 0
         dollars = sum(answer.dollars for answer in result) if role == "writer" else 0.0
         self.timings.add(role, seconds, len(result), tokens, dollars)
@@ -66,7 +66,7 @@ class Pools:
             actors,
             self._turns.of(role) if in_turn else self._events,
             self._limits,
-            partial(self._told.unit, role),
+            partial(self._told.batch, role),
             # Outside the resources that it shares there is no GPU to take turns on.
             grow=None if in_turn else lambda: self._another(role, next(numbers)),
             most=engine.max_replicas or engine.replicas,
@@ -96,5 +96,5 @@ class Pools:
             slots=runtime.in_flight_per_actor,
             attempts=runtime.unit_attempts,
             crashes=runtime.unit_crashes,
-            unit_timeout_s=runtime.unit_timeout_s,
+            batch_timeout_s=runtime.unit_timeout_s,
         )

@@ -18,7 +18,7 @@ _OTHERS_S = 10.0
 """How often a pool looks whether others than its streams keep its actors busy: if they still do, it grows."""
 
 _IDLE_S = 60.0
-"""After so long without a unit, or others' work, a pool gives back what it has grown by."""
+"""After so long without a batch, or others' work, a pool gives back what it has grown by."""
 
 
 class Grows(Protocol):
@@ -62,7 +62,7 @@ class Growth:
             events.after(_OTHERS_S, self._look_at_others)
 
     def dispatched(self) -> None:
-        """A unit was handed out."""
+        """A batch was handed out."""
         self._num_dispatched += 1
 
     def idle(self) -> None:
@@ -96,7 +96,7 @@ class Growth:
             self._events.after(_OTHERS_S, self._look_at_others)
 
     def _give_back(self, num_dispatched: int) -> None:
-        """What the pool has grown by, if it had nothing to do since so many units had been handed out."""
+        """What the pool has grown by, if it had nothing to do since so many batches had been handed out."""
         if self._others():
             self._events.after(_IDLE_S, partial(self._give_back, num_dispatched))
         elif num_dispatched == self._num_dispatched:

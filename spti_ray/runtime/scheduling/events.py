@@ -28,7 +28,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Raised:
-    """The engine raised on this unit. `error` is the type's name alone, unless its actor has public input alone, or it
+    """The engine raised on this batch. `error` is the type's name alone, unless its actor has public input alone, or it
     was woken or put to sleep: then it is a line."""
 
     error: str
@@ -66,7 +66,7 @@ class Events(ABC):
 
     @abstractmethod
     def call(self, actor: Any, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
-        """Have the actor run one unit; `done` is called during a later `wait`."""
+        """Have the actor run one batch; `done` is called during a later `wait`."""
 
     @abstractmethod
     def ready(self, actor: Any, done: Callable[[Up | Lost], None]) -> None:

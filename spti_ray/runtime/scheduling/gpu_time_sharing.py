@@ -6,8 +6,8 @@ tests/unit/runtime/scheduling/test_gpu_time_sharing.py:
 
 - At most one role has actors that are awake. One that is lost counts as awake until it answers again and sleeps, or is
   gone for good: what its process held may not be free yet.
-- A role keeps its turn while it has units at work or waiting, and a moment longer; then the next one gets it that has
-  units waiting. A sleeping pool goes on pulling units (`Pool.rest`), so there are many when its turn comes.
+- A role keeps its turn while it has batches at work or waiting, and a moment longer; then the next one gets it that has
+  batches waiting. A sleeping pool goes on pulling batches (`Pool.rest`), so there are many when its turn comes.
 - An actor starts asleep, also after a crash: its process loads no model before it is woken.
 """
 
@@ -24,7 +24,7 @@ from spti_ray.runtime.scheduling.events import Act, Events, Finished, Lost, Outc
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5
-"""For so long a role must have had nothing to do before it loses its turn: units may be on their way to it."""
+"""For so long a role must have had nothing to do before it loses its turn: batches may be on their way to it."""
 
 _TRIES = 2
 """So often an actor may fail to wake up, or to fall asleep, before it is given up."""
@@ -41,11 +41,11 @@ class Rests(Protocol):
 
     @property
     def has_work(self) -> bool:
-        """Whether units wait or are at work."""
+        """Whether batches wait or are at work."""
         ...
 
     def rest(self) -> None:
-        """Give no more units to actors, and ask of each whether it is up once its units are done."""
+        """Give no more batches to actors, and ask of each whether it is up once its batches are done."""
         ...
 
 

@@ -15,7 +15,7 @@ Cause = Literal["preempted", "hung", "died", "unavailable", "not_started"]
 
 @dataclass(frozen=True)
 class Load:
-    """What a pool has in hand. `up`: actors that may be given units; `asked`: those that it wants, up or not."""
+    """What a pool has in hand. `up`: actors that may be given batches; `asked`: those that it wants, up or not."""
 
     queue: int
     in_flight: int
@@ -35,19 +35,19 @@ class Meter(Protocol):
         ...
 
     def kept(self) -> None:
-        """A unit's result is there from an earlier attempt at the run."""
+        """A batch's result is there from an earlier attempt at the run."""
         ...
 
     def back(self, outcome: Outcome, abreast: int) -> None:
-        """A call came back from an actor that had `abreast` units in hand, this one included."""
+        """A call came back from an actor that had `abreast` batches in hand, this one included."""
         ...
 
     def missed(self, given_up: bool) -> None:
-        """A unit came back without a result: it is tried again, or given up."""
+        """A batch came back without a result: it is tried again, or given up."""
         ...
 
     def lost(self, cause: Cause) -> None:
-        """An actor is lost, however many units it had."""
+        """An actor is lost, however many batches it had."""
         ...
 
 
@@ -132,7 +132,7 @@ class RoleMeter:
             count("output_tokens_total", sum(answer.num_tokens for answer in result), role=role)
         if not self._serves_shards:
             self._sink.took(role, seconds)
-        # Units share a writer's engine, and each counts for its share; elsewhere they wait for one another.
+        # Batches share a writer's engine, and each counts for its share; elsewhere they wait for one another.
         busy = seconds / abreast if role == "writer" else seconds
         count("actor_seconds_total", busy, role=role)
         count("gpu_seconds_total", busy * self._num_gpus, role=role)

@@ -1,4 +1,4 @@
-"""One pass over a pool: units from its source in order, and their results in the same order."""
+"""One pass over a pool: batches from its source in order, and their results in the same order."""
 
 from __future__ import annotations
 
@@ -7,19 +7,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from spti_ray.runtime.scheduling.scheduler import Unit
+from spti_ray.runtime.scheduling.scheduler import Batch
 
 
 @dataclass(eq=False)
 class UnitStream:
-    """`source` gives the arguments of each unit; `total`: how many there are, if that is known."""
+    """`source` gives the arguments of each batch; `total`: how many there are, if that is known."""
 
     source: Iterator[tuple[Any, ...]]
     total: int | None
     fetched: deque[tuple[Any, ...]] = field(default_factory=deque)
-    """From the source, and not yet units."""
+    """From the source, and not yet batches."""
     done: dict[int, Any] = field(default_factory=dict)
-    """Results by the number of their unit, from `emitted` on."""
+    """Results by the number of their batch, from `emitted` on."""
     pulled: int = 0
     emitted: int = 0
     dry: bool = False
@@ -59,8 +59,8 @@ class UnitStream:
         else:
             self.fetched.append(arguments)
 
-    def pull(self) -> Unit:
+    def pull(self) -> Batch:
         """The oldest that was fetched."""
-        unit = Unit(self.fetched.popleft(), self, self.pulled)
+        batch = Batch(self.fetched.popleft(), self, self.pulled)
         self.pulled += 1
-        return unit
+        return batch

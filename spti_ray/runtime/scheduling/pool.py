@@ -1,7 +1,8 @@
-"""The actors of one role, and streams of units through them, with results in order.
+"""The actors of one role, and streams of batches through them, with results in order.
 
-Units are pulled from a stream's source as slots come free, and at most so many ahead of the oldest missing one. Several
-streams may be open at a time, one feeding the other. The first result of a unit counts. Knows nothing of Ray: see
+Batches are pulled from a stream's source as slots come free, and at most so many ahead of the oldest missing one.
+Several
+streams may be open at a time, one feeding the other. The first result of a batch counts. Knows nothing of Ray: see
 `events`.
 """
 
@@ -19,7 +20,7 @@ from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, 
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter, cause_of
 from spti_ray.runtime.scheduling.ordered_stream import UnitStream
 from spti_ray.runtime.scheduling.result_cache import Kept
-from spti_ray.runtime.scheduling.scheduler import DEFAULTS, Limits, Scheduler, Unit
+from spti_ray.runtime.scheduling.scheduler import DEFAULTS, Batch, Limits, Scheduler
 from spti_ray.runtime.scheduling.utilization import Use
 
 log = logging.getLogger(__name__)
@@ -46,7 +47,7 @@ class EngineFailed(RuntimeError):
 
 class Pool:
     """`actors` are there from the start; for `grow`, `most` and `others` see `Growth`. A pool that `takes_turns` on a
-    device has the `events` of its role's turns, and pulls units while it sleeps."""
+    device has the `events` of its role's turns, and pulls batches while it sleeps."""
 
     def __init__(
         self,
@@ -54,7 +55,7 @@ class Pool:
         actors: list[Any],
         events: Events,
         limits: Limits = DEFAULTS,
-        on_unit: Callable[[Any, float], None] = lambda result, seconds: None,
+        on_batch: Callable[[Any, float], None] = lambda result, seconds: None,
         grow: Callable[[], Any] | None = None,
         most: int = 0,
         kept: Callable[[tuple[Any, ...]], Kept] | None = None,
@@ -65,20 +66,20 @@ class Pool:
         self.role = role
         self.given_up = 0
         self.problem = ""
-        """Why the last unit was given up: of an engine that serves shards too the type of its error, see `events`."""
+        """Why the last batch was given up: of an engine that serves shards too the type of its error, see `events`."""
         self._events = events
         self._limits = limits
-        self._on_unit = on_unit
+        self._on_batch = on_batch
         self._kept = kept
         self._meter = meter
         self._takes_turns = takes_turns
         self._scheduler: Scheduler[Any] = Scheduler(limits)
         self._streams: dict[UnitStream, Coroutine] = {}
-        # Every actor, up or not, those that leave included, with its units at work and since when.
-        self._at_work: dict[Any, dict[Unit, float]] = {}
+        # Every actor, up or not, those that leave included, with its batches at work and since when.
+        self._at_work: dict[Any, dict[Batch, float]] = {}
         self._leaving: set[Any] = set()
-        self._killed_for: dict[Any, Unit] = {}
-        self._blamed: dict[Any, list[Unit]] = {}
+        self._killed_for: dict[Any, Batch] = {}
+        self._blamed: dict[Any, list[Batch]] = {}
         self._use = Use(events.now())
         self._looking = False
         self._reason = "it has no actors"
@@ -96,12 +97,12 @@ class Pool:
 
     @property
     def num_up(self) -> int:
-        """Actors that are given units."""
+        """Actors that are given batches."""
         return self._scheduler.actors
 
     @property
     def has_work(self) -> bool:
-        """Whether units wait or are at work."""
+        """Whether batches wait or are at work."""
         return bool(
             self._scheduler.in_flight or self._scheduler.waiting or any(stream.fetched for stream in self._streams)
         )
@@ -123,13 +124,13 @@ class Pool:
             self._events.wait()
         return self._identity.known
 
-    def map(self, units: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
-        """Results of `units` in order, None for a unit that was given up. Pulls from `units` as slots come free.
+    def map(self, batches: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
+        """Results of `batches` in order, None for a batch that was given up. Pulls from `batches` as slots come free.
 
         `total`, if known, keeps the pool from growing beyond what is left to do. Raises EngineFailed if no actor can
         be started, and what the source raises.
         """
-        stream = UnitStream(iter(units), total)
+        stream = UnitStream(iter(batches), total)
         puller = Coroutine(partial(self._pull, stream))
         self._streams[stream] = puller
         try:
@@ -150,12 +151,12 @@ class Pool:
             self._scheduler.forget(stream)
 
     def add(self, actor: Any) -> None:
-        """One more, which gets units once it is up."""
+        """One more, which gets batches once it is up."""
         self._at_work[actor] = {}
         self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
 
     def shrink(self, keep: int = 0) -> None:
-        """Give back all actors but `keep`, those with work; who is at work finishes its units first."""
+        """Give back all actors but `keep`, those with work; who is at work finishes its batches first."""
         staying = [actor for actor in self._at_work if actor not in self._leaving]
         for actor in sorted(staying, key=lambda actor: -len(self._at_work[actor]))[keep:]:
             self._leaving.add(actor)
@@ -163,15 +164,15 @@ class Pool:
             self._leave_if_idle(actor)
 
     def rest(self) -> None:
-        """Give no more units to actors, and ask of each whether it is up once its units are done: see `turns`."""
-        for actor, units in self._at_work.items():
+        """Give no more batches to actors, and ask of each whether it is up once its batches are done: see `turns`."""
+        for actor, batches in self._at_work.items():
             if self._scheduler.load(actor) is not None:
                 self._scheduler.remove_actor(actor)
-                if not units:
+                if not batches:
                     self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
 
     def _fill(self) -> None:
-        """Give what came free to units that wait, and to new ones."""
+        """Give what came free to batches that wait, and to new ones."""
         self._dispatch()
         for stream in self._streams:
             # Not by its puller, which may be waiting for the next.
@@ -181,7 +182,7 @@ class Pool:
             puller.resume()
 
     def _pull(self, stream: UnitStream) -> None:
-        """Pull units whenever there is room. A coroutine: where the source waits, whoever reads the stream goes on."""
+        """Pull whenever there is room. A coroutine: where the source waits, whoever reads the stream goes on."""
         try:
             while not (stream.dry and not stream.fetched):
                 if stream.fetched and self._has_room(stream):
@@ -194,14 +195,14 @@ class Pool:
         except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
             stream.error = error
 
-    def _put(self, unit: Unit) -> None:
-        unit.kept = None if self._kept is None else self._kept(unit.arguments)
-        result = None if unit.kept is None else unit.kept.get()
+    def _put(self, batch: Batch) -> None:
+        batch.kept = None if self._kept is None else self._kept(batch.arguments)
+        result = None if batch.kept is None else batch.kept.get()
         if result is not None:
             self._meter.kept()
-            self._done(unit, result, 0.0)
+            self._done(batch, result, 0.0)
         else:
-            self._scheduler.put(unit)
+            self._scheduler.put(batch)
             self._dispatch()
 
     def _fetches(self, stream: UnitStream) -> bool:
@@ -213,61 +214,61 @@ class Pool:
 
     def _dispatch(self) -> None:
         while assigned := self._scheduler.assign():
-            actor, unit = assigned
+            actor, batch = assigned
             self._use.change(self._events.now(), 1)
-            self._at_work[actor][unit] = self._events.now()
-            self._events.call(actor, unit.arguments, partial(self._back, actor, unit))
+            self._at_work[actor][batch] = self._events.now()
+            self._events.call(actor, batch.arguments, partial(self._back, actor, batch))
             self._growth.dispatched()
             if not self._looking:
                 self._looking = True
                 self._use.begin(self._events.now())
                 self._events.after(_LOOK_S, self._look)
 
-    def _back(self, actor: Any, unit: Unit, outcome: Outcome) -> None:
-        """Book what became of a unit."""
+    def _back(self, actor: Any, batch: Batch, outcome: Outcome) -> None:
+        """Book what became of a batch."""
         self._use.change(self._events.now(), -1)
-        del self._at_work[actor][unit]
+        del self._at_work[actor][batch]
         self._meter.back(outcome, abreast=1 + len(self._at_work[actor]))
         if isinstance(outcome, Finished):
-            self._scheduler.finished(actor, unit)
-            if unit.kept is not None:
-                unit.kept.put(outcome.result)
-            self._done(unit, outcome.result, outcome.seconds)
+            self._scheduler.finished(actor, batch)
+            if batch.kept is not None:
+                batch.kept.put(outcome.result)
+            self._done(batch, outcome.result, outcome.seconds)
         elif isinstance(outcome, Raised):
-            given_up = self._scheduler.failed(actor, unit)
-            self._missed(unit, given_up, f"failed {unit.failures} times ({outcome.error})")
+            given_up = self._scheduler.failed(actor, batch)
+            self._missed(batch, given_up, f"failed {batch.failures} times ({outcome.error})")
         else:
-            self._lost(actor, unit, outcome)
+            self._lost(actor, batch, outcome)
         self._leave_if_idle(actor)
         if not self._scheduler.in_flight:
             self._growth.idle()
         if self._scheduler.load(actor) is None and not self._at_work.get(actor, True):
             self._ask(actor, _ASK_AGAIN_S[0])
 
-    def _done(self, unit: Unit, result: Any, seconds: float) -> None:
-        if unit.owner in self._streams:
-            unit.owner.done[unit.number] = result
-            self._on_unit(result, seconds)
+    def _done(self, batch: Batch, result: Any, seconds: float) -> None:
+        if batch.owner in self._streams:
+            batch.owner.done[batch.number] = result
+            self._on_batch(result, seconds)
 
-    def _missed(self, unit: Unit, given_up: bool, why: str) -> None:
-        """A unit came back without a result; unless it is given up it waits again."""
+    def _missed(self, batch: Batch, given_up: bool, why: str) -> None:
+        """A batch came back without a result; unless it is given up it waits again."""
         self._meter.missed(given_up)
         if given_up:
             self.given_up += 1
             self.problem = f"a unit {why}"
-            self._warn(f"unit {unit.number} {why} and is skipped", unit)
-            unit.owner.done[unit.number] = None
+            self._warn(f"unit {batch.number} {why} and is skipped", batch)
+            batch.owner.done[batch.number] = None
 
-    def _lost(self, actor: Any, unit: Unit, outcome: Lost) -> None:
+    def _lost(self, actor: Any, batch: Batch, outcome: Lost) -> None:
         if self._scheduler.load(actor) is not None:
             self._scheduler.remove_actor(actor)
             self._meter.lost(cause_of(outcome, hung=actor in self._killed_for))
-        # If its engine hung and was killed, only the unit that hung is to blame.
-        blamed = self._killed_for[actor] is unit if actor in self._killed_for else not outcome.preempted
+        # If its engine hung and was killed, only the batch that hung is to blame.
+        blamed = self._killed_for[actor] is batch if actor in self._killed_for else not outcome.preempted
         if blamed:
-            self._blamed.setdefault(actor, []).append(unit)
-        given_up = self._scheduler.lost(actor, unit, blamed)
-        self._missed(unit, given_up, f"lost its actor {unit.crashes} times")
+            self._blamed.setdefault(actor, []).append(batch)
+        given_up = self._scheduler.lost(actor, batch, blamed)
+        self._missed(batch, given_up, f"lost its actor {batch.crashes} times")
         if outcome.gone is not None:
             self._drop(actor, outcome.gone)
 
@@ -282,8 +283,8 @@ class Pool:
             self._growth.up()
             self._killed_for.pop(actor, None)
             blamed = self._blamed.pop(actor, [])
-            for unit in blamed if answer.lost_its_node else ():
-                self._scheduler.forgive(unit)
+            for batch in blamed if answer.lost_its_node else ():
+                self._scheduler.forgive(batch)
             self._scheduler.add_actor(actor)
             self._identity.ask(actor)
         elif answer.gone is not None:
@@ -293,7 +294,7 @@ class Pool:
             self._ask(actor, wait_s)
 
     def _away(self, actor: Any, outcome: Lost) -> None:
-        """An idle actor turned out to be lost; if it has units at work, these come back."""
+        """An idle actor turned out to be lost; if it has batches at work, these come back."""
         if self._scheduler.load(actor) is None or self._at_work[actor]:
             return
         self._scheduler.remove_actor(actor)
@@ -322,15 +323,15 @@ class Pool:
             self._events.kill(actor, for_good=True)
 
     def _look(self) -> None:
-        """While units are at work: end engines that hang, and grow if the run waits for this pool."""
+        """While batches are at work: end engines that hang, and grow if the run waits for this pool."""
         now = self._events.now()
         self._looking = bool(self._scheduler.in_flight)
         if not self._looking:
             return
         self._events.after(_LOOK_S, self._look)
-        for actor, units in self._at_work.items():
-            oldest = next(iter(units), None)
-            if oldest and actor not in self._killed_for and now - units[oldest] > self._limits.unit_timeout_s:
+        for actor, batches in self._at_work.items():
+            oldest = next(iter(batches), None)
+            if oldest and actor not in self._killed_for and now - batches[oldest] > self._limits.batch_timeout_s:
                 self._warn(f"unit {oldest.number} hangs; its engine is started anew", oldest)
                 self._killed_for[actor] = oldest
                 self._events.kill(actor, for_good=False)
@@ -346,5 +347,5 @@ class Pool:
             left += stream.left
         return -(-left // self._limits.slots)
 
-    def _warn(self, message: str, unit: Unit | None = None) -> None:
-        log.warning("%s: %s", self.role, message, extra={"role": self.role} | ({"unit": unit.number} if unit else {}))
+    def _warn(self, message: str, batch: Batch | None = None) -> None:
+        log.warning("%s: %s", self.role, message, extra={"role": self.role} | ({"unit": batch.number} if batch else {}))

@@ -1,8 +1,8 @@
-"""Results of public units that outlive the driver: a resumed run does not write or render again what is there.
+"""Results of public batches that outlive the driver: a resumed run does not write or render again what is there.
 
-One SQLite file in the run's internal folder, with the units of the generation in hand. A killed driver loses the units
-in flight. A power cut may lose more, or the file: then it is made anew and the units are run again, so nothing waits
-for the disk. Units of embedders are not kept: they are cheap, and their arguments are images.
+One SQLite file in the run's internal folder, with the batches of the generation in hand. A killed driver loses those
+in flight. A power cut may lose more, or the file: then it is made anew and the batches are run again, so nothing waits
+for the disk. Batches of embedders are not kept: they are cheap, and their arguments are images.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ KEPT_ROLES: tuple[KeptRole, ...] = ("writer", "renderer")
 
 
 class Kept(Protocol):
-    """The place of one unit's result, which an earlier attempt of this run may have filled."""
+    """The place of one batch's result, which an earlier attempt of this run may have filled."""
 
     def get(self) -> Any | None: ...
 
@@ -33,7 +33,7 @@ class Kept(Protocol):
 
 
 class KeptUnits:
-    """The file. `context` is what results depend on besides a unit's arguments: another one finds nothing."""
+    """The file. `context` is what results depend on besides a batch's arguments: another one finds nothing."""
 
     def __init__(self, path: Path, context: str) -> None:
         self._path = path
@@ -63,12 +63,12 @@ class KeptUnits:
         self._database.execute("DELETE FROM units WHERE generation < ?", (generation,))
 
     def pay(self, tokens: int, dollars: float) -> None:
-        """Note what a unit of the writer cost, whether it is kept or not."""
+        """Note what a batch of the writer cost, whether it is kept or not."""
         with suppress(sqlite3.DatabaseError):
             self._database.execute("INSERT INTO paid VALUES (?, ?)", (tokens, dollars))
 
     def paid(self) -> tuple[int, float]:
-        """Output tokens and US dollars of all of the writer's units, over all attempts at the run."""
+        """Output tokens and US dollars of all of the writer's batches, over all attempts at the run."""
         with suppress(sqlite3.DatabaseError):
             rows = self._database.execute("SELECT coalesce(sum(tokens), 0), coalesce(sum(dollars), 0.0) FROM paid")
             tokens, dollars = rows.fetchone()
@@ -90,7 +90,7 @@ class KeptUnits:
         self._path.unlink(missing_ok=True)
 
     def place(self, role: KeptRole, arguments: tuple[Any, ...]) -> Place:
-        """Where the result of a role's unit is kept."""
+        """Where the result of a role's batch is kept."""
         plain = [[asdict(item) for item in arguments[0]]] if role == "writer" else arguments
         text = json.dumps([self._context, role, plain], sort_keys=True, default=_fingerprint)
         return Place(self, role, hashlib.sha256(text.encode()).hexdigest())
@@ -117,32 +117,32 @@ def _completions(
 
 
 def _fingerprint(png: bytes) -> str:
-    """What stands for an image among a unit's arguments."""
+    """What stands for an image among a batch's arguments."""
     return hashlib.sha256(png).hexdigest()
 
 
 class Place:
     """`Kept` in that file."""
 
-    def __init__(self, units: KeptUnits, role: KeptRole, key: str) -> None:
-        self._units = units
+    def __init__(self, batches: KeptUnits, role: KeptRole, key: str) -> None:
+        self._batches = batches
         self._role = role
         self._key = key
 
     def get(self) -> Any | None:
-        """The unit's result, or None."""
-        stored = self._units.read(self._key)
+        """The batch's result, or None."""
+        stored = self._batches.read(self._key)
         if stored is None:
             return None
-        self._units.found += 1
+        self._batches.found += 1
         if self._role == "writer":
             return [_completions(*fields) for fields in json.loads(stored)]
         return pa.ipc.open_stream(stored).read_all().column(0).to_pylist()
 
     def put(self, result: Any) -> None:
-        """Keep it and what it cost. A unit most of which is missing is asked for again by a later attempt."""
+        """Keep it and what it cost. A batch most of which is missing is asked for again by a later attempt."""
         if self._role == "writer":
-            self._units.pay(sum(answer.num_tokens for answer in result), sum(answer.dollars for answer in result))
+            self._batches.pay(sum(answer.num_tokens for answer in result), sum(answer.dollars for answer in result))
         missing = sum(item is None or (self._role == "writer" and bool(item.problem)) for item in result)
         if 2 * missing > len(result):
             return
@@ -154,4 +154,4 @@ class Place:
             with pa.ipc.new_stream(buffer, images.schema) as writer:
                 writer.write_batch(images)
             stored = buffer.getvalue().to_pybytes()
-        self._units.write(self._key, stored)
+        self._batches.write(self._key, stored)

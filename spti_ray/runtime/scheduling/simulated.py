@@ -17,10 +17,10 @@ SIMULATED = {"model": "SIMULATED"}
 
 
 class SimulatedActor:
-    """Runs its units one after the other, each in `seconds(*arguments)`; the result is the arguments.
+    """Runs its batches one after the other, each in `seconds(*arguments)`; the result is the arguments.
 
-    An exception of `seconds` is the unit's own. After a crash it is back in `restart_s`; with `gone`, never. `busy_s`:
-    seconds of units that were finished; `lost_s`: of units that a crash ended; `idle_s`: between units. One that
+    An exception of `seconds` is the batch's own. After a crash it is back in `restart_s`; with `gone`, never. `busy_s`:
+    seconds of batches that were finished; `lost_s`: of batches that a crash ended; `idle_s`: between batches. One that
     `sleeps` starts asleep, does nothing before it is woken, and takes `turn_s` to wake up or to fall asleep.
     """
 
@@ -48,7 +48,7 @@ class SimulatedActor:
 
 
 class SimulatedEvents(Events):
-    """`driver_s`: what handing out a unit costs the driver, during which nothing else is handed out."""
+    """`driver_s`: what handing out a batch costs the driver, during which nothing else is handed out."""
 
     def __init__(self, driver_s: float = 0.0) -> None:
         super().__init__()
@@ -72,7 +72,7 @@ class SimulatedEvents(Events):
         actor.idle_s += start - actor.free_at if actor.free_at else 0.0
         try:
             seconds = actor.seconds(*arguments)
-        except Exception as error:  # noqa: BLE001 the unit's own
+        except Exception as error:  # noqa: BLE001 the batch's own
             seconds, outcome = 0.0, Raised(type(error).__name__)
         else:
             outcome = Finished(arguments, seconds)
@@ -135,7 +135,7 @@ class SimulatedEvents(Events):
         self.crash(actor)
 
     def crash(self, actor: SimulatedActor, preempted: bool = False, with_node: bool = False) -> None:
-        """All its units are lost, and it starts anew; `with_node`: on another node, as shows only then."""
+        """All its batches are lost, and it starts anew; `with_node`: on another node, as shows only then."""
         actor.lost_its_node = with_node or preempted
         lost, actor.under_way = actor.under_way, []
         actor.lost_s += max(0.0, self._now - actor.working_since) if lost else 0.0

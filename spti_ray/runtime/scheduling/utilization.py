@@ -4,26 +4,26 @@ from __future__ import annotations
 
 
 class Use:
-    """Mean number of units at work since the last look."""
+    """Mean number of batches at work since the last look."""
 
     def __init__(self, now: float) -> None:
-        self._units = 0
-        self._unit_seconds = 0.0
+        self._batches = 0
+        self._batch_seconds = 0.0
         self._since = self._at = now
 
     def change(self, now: float, by: int) -> None:
-        self._unit_seconds += self._units * (now - self._at)
-        self._units += by
+        self._batch_seconds += self._batches * (now - self._at)
+        self._batches += by
         self._at = now
 
     def begin(self, now: float) -> None:
         """Forget what was until now."""
         self.change(now, 0)
-        self._unit_seconds, self._since = 0.0, now
+        self._batch_seconds, self._since = 0.0, now
 
     def share(self, now: float, slots: int) -> float:
         """Used share of the slots since this was asked last, or since `begin`."""
         self.change(now, 0)
-        share = self._unit_seconds / max(1e-9, slots * (now - self._since))
+        share = self._batch_seconds / max(1e-9, slots * (now - self._since))
         self.begin(now)
         return share

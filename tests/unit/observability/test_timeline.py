@@ -1,4 +1,4 @@
-"""The trace of a run: every unit once, and units at the same time in rows of their own."""
+"""The trace of a run: every batch once, and batches at the same time in rows of their own."""
 
 import json
 import stat
@@ -16,7 +16,7 @@ class Clock:
         monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
 
 
-def test_phases_and_units_are_where_they_were(tmp_path, monkeypatch):
+def test_phases_and_batches_are_where_they_were(tmp_path, monkeypatch):
     clock = Clock(monkeypatch)
     timeline = Timeline()
     clock.now = 1.0
@@ -40,23 +40,23 @@ def test_phases_and_units_are_where_they_were(tmp_path, monkeypatch):
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.01, 30)), max_size=40))
-def test_no_two_units_of_a_row_overlap_and_none_is_lost(units):
+def test_no_two_batches_of_a_row_overlap_and_none_is_lost(batches):
     timeline = Timeline()
     zero = timeline._zero
     real = module.time.monotonic
     try:
-        for end, busy_s in units:
+        for end, busy_s in batches:
             module.time.monotonic = lambda end=end: zero + 100 + end
             timeline.add("renderer", 1, busy_s)
     finally:
         module.time.monotonic = real
     rows = timeline.spans()
-    assert sum(len(row) for row in rows.values()) == len(units)
+    assert sum(len(row) for row in rows.values()) == len(batches)
     for row in rows.values():
         assert all(before.end <= after.begin for before, after in zip(row, row[1:], strict=False))
 
 
-def test_of_very_many_units_the_latest_are_kept():
+def test_of_very_many_batches_the_latest_are_kept():
     timeline = Timeline(most=3)
     for number in range(10):
         timeline.add("writer", number, 1e-9)

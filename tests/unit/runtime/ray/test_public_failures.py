@@ -1,4 +1,4 @@
-"""Why a unit was given up: told of engines that have public input alone, and of no other; without Ray."""
+"""Why a batch was given up: told of engines that have public input alone, and of no other; without Ray."""
 
 import asyncio
 from concurrent.futures import Future
@@ -89,7 +89,7 @@ def test_only_actors_without_private_calls_can_tell():
     assert str(PublicCallFailed.of(ValueError())) == "ValueError"
 
 
-def test_the_reason_of_a_given_up_unit_is_logged_and_comes_with_its_missing_texts(caplog):
+def test_the_reason_of_a_given_up_batch_is_logged_and_comes_with_its_missing_texts(caplog):
     def fails(*arguments):
         raise PublicCallFailed("RuntimeError: answered 400: max_tokens")
 

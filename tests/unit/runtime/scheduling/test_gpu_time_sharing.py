@@ -70,7 +70,7 @@ def test_a_generation_costs_two_switches_however_its_texts_come_to_be():
         assert turns.switches == 2 * (generation + 1)
 
 
-def test_a_renderer_that_sleeps_holds_a_bounded_number_of_units():
+def test_a_renderer_that_sleeps_holds_a_bounded_number_of_batches():
     device = Device()
     turns = Turns(device)
     writer = device.group("writer", lambda number: 0.01, turns=turns)
@@ -78,11 +78,11 @@ def test_a_renderer_that_sleeps_holds_a_bounded_number_of_units():
     count = 3 * FETCHED
     most = 0
 
-    def watched(units):
+    def watched(batches):
         nonlocal most
-        for pulled, unit in enumerate(units, 1):
+        for pulled, batch in enumerate(batches, 1):
             most = max(most, pulled - rendered)
-            yield unit
+            yield batch
 
     rendered = 0
     for (number,) in renderer.map(watched(writer.map(numbers(count)))):
@@ -92,7 +92,7 @@ def test_a_renderer_that_sleeps_holds_a_bounded_number_of_units():
 
 
 def test_results_that_nobody_reads_do_not_pile_up():
-    """A slow embedder behind: the renderer, though it has units, stays within its bounded lead."""
+    """A slow embedder behind: the renderer, though it has batches, stays within its bounded lead."""
     device = Device()
     turns = Turns(device)
     rendered = []
@@ -127,7 +127,7 @@ class Unreachable(Device):
 
 @pytest.mark.parametrize("device", [Device(), Unreachable()], ids=["silent", "unreachable"])
 def test_a_holder_that_is_lost_keeps_the_turn_until_it_is_known_to_hold_nothing(device):
-    """It crashes after its last unit: whether its memory is free nobody knows before its new process answers."""
+    """It crashes after its last batch: whether its memory is free nobody knows before its new process answers."""
     turns = Turns(device)
     writer = device.group("writer", lambda number: 1.0, turns=turns, restart_s=50)
     began = []
@@ -195,13 +195,13 @@ def test_a_pool_that_is_given_back_has_no_turn_any_more():
 @given(
     pairs=st.integers(1, 3),
     slots=st.integers(1, 3),
-    units=st.integers(0, 60),
+    batches=st.integers(0, 60),
     turn_s=st.sampled_from([0.0, 0.3, 7.0]),
     kills=st.lists(st.tuples(st.floats(0, 120), st.integers(0, 2), st.booleans(), st.booleans()), max_size=12),
     data=st.data(),
 )
-def test_whatever_is_killed_and_when_one_role_at_a_time_holds_the_device_and_every_unit_comes_out(
-    pairs, slots, units, turn_s, kills, data
+def test_whatever_is_killed_and_when_one_role_at_a_time_holds_the_device_and_every_batch_comes_out(
+    pairs, slots, batches, turn_s, kills, data
 ):
     device = Device()
     turns = Turns(device)
@@ -224,7 +224,7 @@ def test_whatever_is_killed_and_when_one_role_at_a_time_holds_the_device_and_eve
     for when, which, of_writer, with_node in kills:
         actor = device.actors["writer" if of_writer else "renderer"][which % pairs]
         device.after(when, lambda actor=actor, with_node=with_node: device.crash(actor, with_node=with_node))
-    assert list(embedder.map(renderer.map(writer.map(numbers(units))))) == numbers(units)
+    assert list(embedder.map(renderer.map(writer.map(numbers(batches))))) == numbers(batches)
     assert writer.given_up == renderer.given_up == 0
     # Two for the texts; a crash may leave a role with nothing to do for a moment, which then loses its turn.
     assert turns.switches <= 2 + 2 * len(kills)

@@ -1,4 +1,4 @@
-"""Results of public units that a later attempt of the run finds again."""
+"""Results of public batches that a later attempt of the run finds again."""
 
 import json
 
@@ -30,75 +30,75 @@ def test_what_was_put_is_found_by_the_next_attempt_and_is_the_same(tmp_path):
 
 
 def test_nothing_is_found_for_other_arguments_another_role_or_another_context(tmp_path):
-    units = kept(tmp_path)
-    units.place("writer", ASKED).put(WRITTEN)
-    units.place("renderer", JOBS).put(DRAWN)
-    assert units.place("writer", (ASKED[0][:1],)).get() is None
-    assert units.place("renderer", (JOBS[0], [2**62, 3])).get() is None
+    batches = kept(tmp_path)
+    batches.place("writer", ASKED).put(WRITTEN)
+    batches.place("renderer", JOBS).put(DRAWN)
+    assert batches.place("writer", (ASKED[0][:1],)).get() is None
+    assert batches.place("renderer", (JOBS[0], [2**62, 3])).get() is None
     assert kept(tmp_path, "two").place("writer", ASKED).get() is None
 
 
-def test_units_of_earlier_generations_are_dropped_and_those_of_this_one_stay(tmp_path):
-    units = kept(tmp_path)
-    units.begin(3)
-    units.place("writer", ASKED).put(WRITTEN)
-    units.begin(3)
+def test_batches_of_earlier_generations_are_dropped_and_those_of_this_one_stay(tmp_path):
+    batches = kept(tmp_path)
+    batches.begin(3)
+    batches.place("writer", ASKED).put(WRITTEN)
+    batches.begin(3)
     assert kept(tmp_path).place("writer", ASKED).get() == WRITTEN
-    units.begin(4)
-    assert units.place("writer", ASKED).get() is None
+    batches.begin(4)
+    assert batches.place("writer", ASKED).get() is None
 
 
 def test_a_file_that_is_damaged_is_made_anew(tmp_path):
     (tmp_path / "units.sqlite").write_bytes(b"no database" * 100)
-    units = kept(tmp_path)
-    units.place("writer", ASKED).put(WRITTEN)
-    assert units.place("writer", ASKED).get() == WRITTEN
+    batches = kept(tmp_path)
+    batches.place("writer", ASKED).put(WRITTEN)
+    assert batches.place("writer", ASKED).get() == WRITTEN
 
 
 def test_the_file_is_the_owners_and_goes_away_with_the_run(tmp_path):
-    units = kept(tmp_path)
+    batches = kept(tmp_path)
     assert (tmp_path / "units.sqlite").stat().st_mode & 0o777 == 0o600
-    units.remove()
+    batches.remove()
     assert not list(tmp_path.iterdir())
 
 
 @given(st.lists(st.tuples(st.lists(st.text(), max_size=3), st.integers(0, 99)), min_size=1, max_size=3))
 def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, answers):
-    units = kept(tmp_path_factory.mktemp("kept"))
+    batches = kept(tmp_path_factory.mktemp("kept"))
     result = [Completions(tuple(texts), tokens) for texts, tokens in answers]
-    units.place("writer", ASKED).put(result)
-    assert units.place("writer", ASKED).get() == result
-    units.close()
+    batches.place("writer", ASKED).put(result)
+    assert batches.place("writer", ASKED).get() == result
+    batches.close()
 
 
-def test_variations_of_other_images_are_other_units(tmp_path):
-    units = kept(tmp_path)
-    unit = ([b"one png"], ["a cat"], [3], 0.5)
-    units.place("renderer", unit).put(DRAWN[1:])
-    assert units.place("renderer", ([b"one png"], ["a cat"], [3], 0.5)).get() == DRAWN[1:]
-    for other in (([b"another"], *unit[1:]), (*unit[:3], 0.6)):
-        assert units.place("renderer", other).get() is None
+def test_variations_of_other_images_are_other_batches(tmp_path):
+    batches = kept(tmp_path)
+    batch = ([b"one png"], ["a cat"], [3], 0.5)
+    batches.place("renderer", batch).put(DRAWN[1:])
+    assert batches.place("renderer", ([b"one png"], ["a cat"], [3], 0.5)).get() == DRAWN[1:]
+    for other in (([b"another"], *batch[1:]), (*batch[:3], 0.6)):
+        assert batches.place("renderer", other).get() is None
 
 
-def test_a_unit_that_mostly_failed_is_asked_for_again_by_the_next_attempt(tmp_path):
-    units = kept(tmp_path)
+def test_a_batch_that_mostly_failed_is_asked_for_again_by_the_next_attempt(tmp_path):
+    batches = kept(tmp_path)
     refused = Completions(("",), problem="answered 400")
-    units.place("writer", ASKED).put([refused, refused])
-    units.place("renderer", JOBS).put([None, None])
-    assert units.place("writer", ASKED).get() is None and units.place("renderer", JOBS).get() is None
-    units.place("writer", ASKED).put([Completions(("an apple",)), refused])
-    units.place("renderer", JOBS).put([b"one", None])
-    assert [answer.texts for answer in units.place("writer", ASKED).get()] == [("an apple",), ("",)]
-    assert units.place("renderer", JOBS).get() == [b"one", None]
+    batches.place("writer", ASKED).put([refused, refused])
+    batches.place("renderer", JOBS).put([None, None])
+    assert batches.place("writer", ASKED).get() is None and batches.place("renderer", JOBS).get() is None
+    batches.place("writer", ASKED).put([Completions(("an apple",)), refused])
+    batches.place("renderer", JOBS).put([b"one", None])
+    assert [answer.texts for answer in batches.place("writer", ASKED).get()] == [("an apple",), ("",)]
+    assert batches.place("renderer", JOBS).get() == [b"one", None]
 
 
 def test_what_the_writer_cost_is_added_up_over_generations_attempts_and_answers_of_no_use(tmp_path):
     priced = [Completions(("apple", "pear"), 5, 0.25, cut=(True, False)), Completions(("",), 2, 0.5, "refused")]
-    units = kept(tmp_path)
-    units.place("writer", ASKED).put(priced)
-    units.place("renderer", JOBS).put(DRAWN)
-    assert units.place("writer", ASKED).get() == [priced[0], Completions(("",), 2, 0.5)]
-    units.begin(1)
+    batches = kept(tmp_path)
+    batches.place("writer", ASKED).put(priced)
+    batches.place("renderer", JOBS).put(DRAWN)
+    assert batches.place("writer", ASKED).get() == [priced[0], Completions(("",), 2, 0.5)]
+    batches.begin(1)
     again = kept(tmp_path)
     again.place("writer", ASKED).put([Completions(("",), 30, 1.0, "refused")])
     assert again.place("writer", ASKED).get() is None and again.paid() == (37, 1.75)
@@ -118,8 +118,8 @@ def test_the_timings_tell_what_the_writer_cost_over_all_attempts_and_the_file_go
     assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]
 
 
-def test_a_unit_that_an_earlier_build_kept_is_read(tmp_path):
-    units = kept(tmp_path)
-    place = units.place("writer", ASKED)
-    units.write(place._key, b'[[["a kite"], 4]]')
+def test_a_batch_that_an_earlier_build_kept_is_read(tmp_path):
+    batches = kept(tmp_path)
+    place = batches.place("writer", ASKED)
+    batches.write(place._key, b'[[["a kite"], 4]]')
     assert place.get() == [Completions(("a kite",), 4)]
