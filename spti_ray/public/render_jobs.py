@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import Any
 
 from spti_ray.config import Config
 from spti_ray.errors import NothingMade
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.types import Candidate, RenderedImage, derive_seed
+from spti_ray.types import Candidate, RenderBatch, RenderedImage, derive_seed
 
 
 def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
@@ -31,20 +30,27 @@ def check_varies(engines: Engines, strength: float) -> None:
 
 
 def batches_of(jobs: Iterator[RenderJob], size: int) -> Iterator[list[RenderJob]]:
-    """The jobs in order, in batches of at most `size` of one kind: texts, or variations of one strength.
+    """Cut the jobs, in order, into batches of one kind: texts, or variations of one strength.
 
     What is in a batch depends on the stream alone.
+
+    Args:
+        jobs: of one stream.
+        size: the most jobs of a batch.
     """
     for _, alike in groupby(jobs, key=lambda job: (job.image is None, job.strength)):
         while batch := list(islice(alike, size)):
             yield batch
 
 
-def arguments_of(batch: Sequence[RenderJob]) -> tuple[Any, ...]:
-    """A batch on its way to a renderer: (texts, seeds), or (PNG images, texts, seeds, strength)."""
-    texts, seeds = [job.text for job in batch], [job.seed for job in batch]
-    images = [job.image for job in batch if job.image is not None]
-    return (images, texts, seeds, batch[0].strength) if images else (texts, seeds)
+def render_batch(jobs: Sequence[RenderJob]) -> RenderBatch:
+    """The jobs of one batch, which are of one kind, in the form in which they are sent to a renderer."""
+    return RenderBatch(
+        texts=tuple(job.text for job in jobs),
+        seeds=tuple(job.seed for job in jobs),
+        images=tuple(job.image for job in jobs if job.image is not None),
+        strength=jobs[0].strength,
+    )
 
 
 class Recipes:

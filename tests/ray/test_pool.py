@@ -17,7 +17,7 @@ from spti_ray.runtime.scheduling.engine_streams import RayEngines
 from spti_ray.runtime.scheduling.events import Events
 from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
 from spti_ray.runtime.scheduling.scheduler import Limits
-from spti_ray.types import Completions, WriteRequest
+from spti_ray.types import Completions, RenderBatch, WriteRequest
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -322,8 +322,9 @@ class Engine:
     def __init__(self):
         self._lengths: list[int] = []
 
-    def run(self, *arguments):
-        items = list(zip(*arguments, strict=True))
+    def run(self, batch):
+        rendered = isinstance(batch, RenderBatch)
+        items = list(zip(batch.texts, batch.seeds, strict=True)) if rendered else [(item,) for item in batch]
         if any("bad" in str(item) for item in items):
             raise ValueError("bad")
         self._lengths.append(len(items))

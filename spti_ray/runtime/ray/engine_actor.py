@@ -22,12 +22,14 @@ import ray
 
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.answers import caption_of
-from spti_ray.models.factory import VARY, build, method_of
+from spti_ray.models.factory import METHODS, build
 from spti_ray.models.memory import within_memory
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
+from spti_ray.models.render_calls import render_call
 from spti_ray.private.output_suppression import hushed, keep_no_remains
 from spti_ray.runtime.ray.engine_metrics import EngineMetrics
+from spti_ray.types import RenderBatch
 
 PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
 """Roles whose engines shards may call where there is privacy to keep."""
@@ -114,18 +116,16 @@ class RendererActor(_Hosted):
             self._engine.sleep()
             self._awake = False
 
-    async def run(self, *arguments: Any) -> tuple[Any, float]:
+    async def run(self, batch: RenderBatch) -> tuple[Any, float]:
         """PNG images of one batch, and the seconds that the engine was busy with it."""
         loop = asyncio.get_running_loop()
-        images, seconds = await loop.run_in_executor(self._rendering, self._render, arguments)
+        images, seconds = await loop.run_in_executor(self._rendering, self._render, batch)
         return await loop.run_in_executor(self._encoding, lambda: _pngs(images)), seconds
 
-    def _render(self, arguments: tuple[Any, ...]) -> tuple[Any, float]:
+    def _render(self, batch: RenderBatch) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            method = method_of(self._role, arguments)
-            if method == VARY:
-                arguments = ([from_png(png) for png in arguments[0]], *arguments[1:])
+            method, arguments = render_call(batch)
             images = within_memory(self._must_be_awake(), method, *arguments)
         except EngineDead:
             self._leave()
@@ -158,7 +158,7 @@ class PrivateEngineActor(_Hosted):
         start = time.perf_counter()
         try:
             given = [from_png(png) for png in items] if self._role == "image_embedder" else items
-            result = within_memory(self._engine, method_of(self._role, (given,)), given)
+            result = within_memory(self._engine, METHODS[self._role], given)
         except EngineDead:
             self._leave()
             raise
@@ -176,7 +176,7 @@ class PrivateEngineActor(_Hosted):
         with hushed():
             try:
                 # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
-                result = self._plain(getattr(self._engine, method_of(self._role, arguments))(*arguments))
+                result = self._plain(getattr(self._engine, METHODS[self._role])(*arguments))
             except EngineDead:
                 self._leave()
                 failure = EngineDead.__name__
@@ -220,12 +220,12 @@ class AsyncEngineActor(_Hosted):
         await asyncio.sleep(0)
         return self.identity()
 
-    async def run(self, *arguments: Any) -> tuple[Any, float]:
+    async def run(self, requests: list[Any]) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
             engine = self._must_be_awake()
             self._publish()
-            result = await getattr(engine, method_of(self._role, arguments))(*arguments)
+            result = await getattr(engine, METHODS[self._role])(requests)
         except EngineDead:
             self._leave()
             raise

@@ -8,7 +8,7 @@ from typing import Any
 
 from spti_ray.config import EnginesConfig, Role
 from spti_ray.public.engines import RenderJob
-from spti_ray.public.render_jobs import arguments_of, batches_of
+from spti_ray.public.render_jobs import batches_of, render_batch
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.types import Completions, FloatArray, WriteRequest
 
@@ -31,7 +31,7 @@ class RayEngines:
             yield Completions((), problem=self._pools["writer"].problem) if answer is None else answer
 
     def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
-        return self._stream("renderer", jobs, batches_of, arguments_of)
+        return self._stream("renderer", jobs, batches_of, render_batch)
 
     def embed_images(self, images: Iterable[bytes]) -> Iterator[FloatArray | None]:
         return self._stream("image_embedder", images)
@@ -44,7 +44,7 @@ class RayEngines:
         role: Role,
         items: Iterable[Any],
         cut: Callable[[Iterator[Any], int], Iterator[list[Any]]] = _in_batches,
-        arguments_of: Callable[[list[Any]], tuple[Any, ...]] = lambda batch: (batch,),
+        packed: Callable[[list[Any]], Any] = lambda items: items,
     ) -> Iterator[Any]:
         size = self._engines.of(role).batch_size
         lengths: list[int] = []
@@ -52,7 +52,7 @@ class RayEngines:
         def batches() -> Iterator[tuple[Any, ...]]:
             for batch in cut(iter(items), size):
                 lengths.append(len(batch))
-                yield arguments_of(batch)
+                yield (packed(batch),)
 
         # A little less than there will be where batches are of several kinds: it only bounds how a pool grows.
         total = -(-len(items) // size) if isinstance(items, Sized) else None

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sqlite3
+from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import asdict
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, Literal, Protocol
 import pyarrow as pa
 
 from spti_ray.observability.timings import Timings
-from spti_ray.types import Completions
+from spti_ray.types import Completions, RenderBatch, WriteRequest
 
 KeptRole = Literal["writer", "renderer"]
 KEPT_ROLES: tuple[KeptRole, ...] = ("writer", "renderer")
@@ -91,8 +92,7 @@ class KeptUnits:
 
     def place(self, role: KeptRole, arguments: tuple[Any, ...]) -> Place:
         """Where the result of a role's batch is kept."""
-        plain = [[asdict(item) for item in arguments[0]]] if role == "writer" else arguments
-        text = json.dumps([self._context, role, plain], sort_keys=True, default=_fingerprint)
+        text = json.dumps([self._context, role, _plain(arguments[0])], sort_keys=True, default=_fingerprint)
         return Place(self, role, hashlib.sha256(text.encode()).hexdigest())
 
     def read(self, key: str) -> bytes | None:
@@ -114,6 +114,15 @@ def _completions(
 ) -> Completions:
     """As `Place.put` stores them; those of an earlier build end with the tokens."""
     return Completions(tuple(texts), num_tokens, dollars, cut=tuple(cut))
+
+
+def _plain(input: RenderBatch | Sequence[WriteRequest]) -> list[Any]:
+    """What a batch's key is made of. Never changes: an interrupted run finds by it what another build has kept."""
+    if not isinstance(input, RenderBatch):
+        return [[asdict(request) for request in input]]
+    if input.images:
+        return [input.images, input.texts, input.seeds, input.strength]
+    return [input.texts, input.seeds]
 
 
 def _fingerprint(png: bytes) -> str:

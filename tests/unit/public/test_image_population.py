@@ -9,7 +9,7 @@ from spti_ray.errors import NothingMade
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
 from spti_ray.public.image_population import ImagePopulation
-from spti_ray.public.render_jobs import Recipes, arguments_of, batches_of, check_varies
+from spti_ray.public.render_jobs import Recipes, batches_of, check_varies, render_batch
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected
 from spti_ray.types import Candidate, RenderedImage
@@ -133,7 +133,9 @@ def test_batches_hold_jobs_of_one_kind_in_order(kinds, size):
     assert [job for batch in batches for job in batch] == jobs
     for batch in batches:
         assert 1 <= len(batch) <= size and len({(job.image is None, job.strength) for job in batch}) == 1
-        assert len(arguments_of(batch)) == (2 if batch[0].image is None else 4)
+        sent = render_batch(batch)
+        assert sent.texts == tuple(job.text for job in batch) and sent.seeds == tuple(job.seed for job in batch)
+        assert sent.images == tuple(job.image for job in batch if job.image) and sent.strength == batch[0].strength
     assert len(batches) <= 1 + len(jobs) // size + sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
 
 

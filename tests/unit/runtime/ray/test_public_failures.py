@@ -15,7 +15,7 @@ from spti_ray.runtime.scheduling.events import Raised
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.scheduler import Limits
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
-from spti_ray.types import WriteRequest
+from spti_ray.types import RenderBatch, WriteRequest
 
 SAID = "http://host/v1 answered 400:\n max_tokens"
 
@@ -67,7 +67,9 @@ def test_an_engine_with_public_input_alone_says_in_one_line_why_it_failed():
     said = "RuntimeError: http://host/v1 answered 400: max_tokens"
     writer = actor_of(AsyncEngineActor, "writer")
     assert raised_by(lambda: asyncio.run(writer.run([]))).error == said
-    assert raised_by(lambda: asyncio.run(actor_of(RendererActor, "renderer").run(["a"], [1]))).error == said
+    assert (
+        raised_by(lambda: asyncio.run(actor_of(RendererActor, "renderer").run(RenderBatch(("a",), (1,))))).error == said
+    )
 
 
 @pytest.mark.parametrize("role", ["captioner", "text_embedder"])

@@ -1,6 +1,7 @@
 """Results of public batches that a later attempt of the run finds again."""
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -8,11 +9,11 @@ from hypothesis import strategies as st
 
 from spti_ray.observability.timings import Timings
 from spti_ray.runtime.scheduling.result_cache import KeptUnits
-from spti_ray.types import Completions, WriteRequest
+from spti_ray.types import Completions, RenderBatch, WriteRequest
 
 ASKED = ([WriteRequest("a red", 2, 7, 16), WriteRequest("a green", 1, 8, 16)],)
 WRITTEN = [Completions(("apple", "pear\u2028"), 5), Completions((), 0)]
-JOBS = (["a cat", "a dog"], [2**62 + 1, 3])
+JOBS = (RenderBatch(("a cat", "a dog"), (2**62 + 1, 3)),)
 DRAWN = [b"one image\0", b"another"]
 
 
@@ -34,7 +35,7 @@ def test_nothing_is_found_for_other_arguments_another_role_or_another_context(tm
     batches.place("writer", ASKED).put(WRITTEN)
     batches.place("renderer", JOBS).put(DRAWN)
     assert batches.place("writer", (ASKED[0][:1],)).get() is None
-    assert batches.place("renderer", (JOBS[0], [2**62, 3])).get() is None
+    assert batches.place("renderer", (replace(JOBS[0], seeds=(2**62, 3)),)).get() is None
     assert kept(tmp_path, "two").place("writer", ASKED).get() is None
 
 
@@ -73,11 +74,11 @@ def test_any_text_survives(tmp_path_factory: pytest.TempPathFactory, answers):
 
 def test_variations_of_other_images_are_other_batches(tmp_path):
     batches = kept(tmp_path)
-    batch = ([b"one png"], ["a cat"], [3], 0.5)
-    batches.place("renderer", batch).put(DRAWN[1:])
-    assert batches.place("renderer", ([b"one png"], ["a cat"], [3], 0.5)).get() == DRAWN[1:]
-    for other in (([b"another"], *batch[1:]), (*batch[:3], 0.6)):
-        assert batches.place("renderer", other).get() is None
+    batch = RenderBatch(("a cat",), (3,), (b"one png",), 0.5)
+    batches.place("renderer", (batch,)).put(DRAWN[1:])
+    assert batches.place("renderer", (replace(batch),)).get() == DRAWN[1:]
+    for other in (replace(batch, images=(b"another",)), replace(batch, strength=0.6)):
+        assert batches.place("renderer", (other,)).get() is None
 
 
 def test_a_batch_that_mostly_failed_is_asked_for_again_by_the_next_attempt(tmp_path):
@@ -123,3 +124,29 @@ def test_a_batch_that_an_earlier_build_kept_is_read(tmp_path):
     place = batches.place("writer", ASKED)
     batches.write(place._key, b'[[["a kite"], 4]]')
     assert place.get() == [Completions(("a kite",), 4)]
+
+
+@pytest.mark.parametrize(
+    ("role", "batch", "key"),
+    [
+        (
+            "writer",
+            [WriteRequest("a red", 2, 7, 16), WriteRequest("a gr\u00fcn", 1, 8, 16, 0.75, 0.9, ("\n", "."))],
+            "79b549c23628aaf75e57b5df5098d99c1051ee6623703965c60e46410d964afc",
+        ),
+        (
+            "renderer",
+            RenderBatch(("a cat", "a dog"), (2**62 + 1, 3)),
+            "419a91b1017fe8729aa027c6921cdb0a242023b108cf90195c686433cff88a7d",
+        ),
+        (
+            "renderer",
+            RenderBatch(("a cat", "a dog"), (3, 4), (b"one png", b"another"), 0.6),
+            "8e958c498a06661bb638d1ce7e8f60fd827df78d9e11e09bf3ef18816ee5887f",
+        ),
+    ],
+    ids=["texts", "images", "variations"],
+)
+def test_the_keys_of_batches_are_those_of_earlier_builds(tmp_path, role, batch, key):
+    """Or a run that another build was interrupted at would write and render again what is there."""
+    assert kept(tmp_path, "0.2.0 abc").place(role, (batch,))._key == key
