@@ -12,7 +12,7 @@ from spti_ray.config import EngineConfig, Role, RuntimeConfig
 from spti_ray.observability.timeline import Timeline
 from spti_ray.public.engines import RenderJob
 from spti_ray.runtime.ray.events import RayEvents
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 
 STAGES: tuple[Role, ...] = ("writer", "renderer", "image_embedder")
 
@@ -31,7 +31,7 @@ def streaming(
                 role, actors[role], events, on_batch=lambda result, busy: timeline.add(role, len(result), busy)
             )
 
-        engines = RayEngines({role: pool(role) for role in STAGES}, engines_of(settings))
+        engines = PooledEngines({role: pool(role) for role in STAGES}, engines_of(settings))
 
         def generation(barriers: bool) -> float:
             def stage(stream: Iterable[Any]) -> Iterable[Any]:

@@ -52,9 +52,9 @@ from spti_ray.runtime.ray.launch import identities, serving_roles, start_engines
 from spti_ray.runtime.ray.metrics import Metrics
 from spti_ray.runtime.ray.pools import Pools, Told
 from spti_ray.runtime.ray.shard_actor import RayVoter
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.runtime.scheduling.result_cache import KeptUnits
+from spti_ray.runtime.scheduling.result_cache import ResultCache
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,7 @@ class _Run:
         if not run.release.is_dir():
             engines = engines_config(config.runtime.engines)
             bundles = plan(config, engines)
-            self._kept = KeptUnits(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
+            self._cache = ResultCache(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
             with MemorySampler(self._timings), self._progress:
                 self._progress.stage("starting Ray")
                 with self._timings.timed("start Ray"):
@@ -188,7 +188,7 @@ class _Run:
                     self._timeline.lap(None)
                     self._timeline.write(run.internal / "timeline.json")
             extra = {"attempt": self._attempt, "texts": self._written.document()}
-            self._kept.settle(self._timings, run.internal / "timings.json", extra)
+            self._cache.settle(self._timings, run.internal / "timings.json", extra)
             run.staging.rename(run.release)
         if not config.stays_inside:
             # Last: a run counts as finished when its report is there.
@@ -230,7 +230,7 @@ class _Run:
         # Pools go on, and may grow, while the driver waits for shards.
         voter = RayVoter(shards, run.report_problems, events.poll)
         told = Told(self._timings, self._timeline, self._progress, self._metrics)
-        made = Pools(config, engines, session, events, self._kept, told, metrics_of)
+        made = Pools(config, engines, session, events, self._cache, told, metrics_of)
         pools: dict[Role, Pool] = {
             role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in serving else (lambda: 0))
             for role in actors
@@ -241,16 +241,16 @@ class _Run:
             self._timings.lap(None)
             self._timeline.lap("release")
             self._progress.stage("rendering the release")
-            models = {role: made.model(role, pools[role]) for role in roles_needed(config)}
+            models = {role: pools[role].identity() for role in roles_needed(config)}
             # Only the renderer is still needed: a GPU that writes or embeds may render now.
             for role in ("shard", *(role for role in pools if role != "renderer")):
                 if role in pools:
                     pools[role].shrink()
                 reserved.give_back(role)
-            self._kept.begin(config.generation_numbers.stop)
+            self._cache.begin(config.generation_numbers.stop)
             return models
 
-        streams = RayEngines(pools, engines)
+        streams = PooledEngines(pools, engines)
         run.staging.mkdir(parents=True, exist_ok=True)
         if config.rerenders:
             self._progress.expect(config.release.images)
@@ -263,7 +263,7 @@ class _Run:
                     # The texts are still those of its writer.
                     models = {**self._origin.models, **models}
                 write_release(run.staging, config, items or [], models, self._certificate(), self._written)
-        log.info("units of an earlier attempt: %d", self._kept.found)
+        log.info("units of an earlier attempt: %d", self._cache.found)
         for role, pool in pools.items():
             if pool.given_up:
                 self._progress.note(
@@ -297,7 +297,7 @@ class _Run:
     def generation(self, number: int, stage: str) -> None:
         """Watcher of the evolution loop."""
         if stage == "candidates":
-            self._kept.begin(number)
+            self._cache.begin(number)
             # Anew each time: texts that are asked for again are not foreseen.
             self._progress.expect(self._progress.done + total_steps(self._config, number))
         self._progress.stage(stage, number)

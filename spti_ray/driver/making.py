@@ -29,7 +29,7 @@ from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import GenerationStore, RunDir
 from spti_ray.runtime.ray.shard_actor import RayVoter
 from spti_ray.runtime.ray.trainer_actor import fine_tune
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.types import Candidate, ReleaseItem
 
 log = logging.getLogger(__name__)
@@ -41,7 +41,7 @@ class Stage:
 
     config: Config
     run: RunDir
-    streams: RayEngines
+    streams: PooledEngines
     gate: Gate | UnnoisedGate | None
     voter: RayVoter
     """The shards, which are at work already; none where no private data are used."""

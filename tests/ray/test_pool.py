@@ -13,7 +13,7 @@ from spti_ray.errors import one_line
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
 from spti_ray.runtime.ray.events import RayEvents
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.events import Events
 from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
 from spti_ray.runtime.scheduling.scheduler import Limits
@@ -350,11 +350,11 @@ def engine(ray_cluster):
     return Engine.remote()
 
 
-def engines_of(engine, batch_size: int) -> RayEngines:
+def engines_of(engine, batch_size: int) -> PooledEngines:
     ray.get(engine.lengths.remote())
     config = EnginesConfig(**{role: EngineConfig(kind="fake", batch_size=batch_size) for role in ROLES})
     events = RayEvents()
-    return RayEngines({role: pool_of([engine], 2, 2, role, events=events) for role in ROLES}, config)
+    return PooledEngines({role: pool_of([engine], 2, 2, role, events=events) for role in ROLES}, config)
 
 
 def request(prompt: str) -> WriteRequest:

@@ -15,9 +15,9 @@ from spti_ray.observability.timings import Timings
 from spti_ray.runtime.ray.events import RayEvents
 from spti_ray.runtime.ray.launch import another_engine
 from spti_ray.runtime.ray.metrics import Metrics
-from spti_ray.runtime.scheduling.gpu_time_sharing import Turns
+from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.runtime.scheduling.result_cache import KEPT_ROLES, KeptUnits
+from spti_ray.runtime.scheduling.result_cache import CACHED_ROLES, ResultCache
 from spti_ray.runtime.scheduling.scheduler import Limits
 
 
@@ -49,39 +49,35 @@ class Pools:
         engines: EnginesConfig,
         session: str,
         events: RayEvents,
-        kept: KeptUnits,
+        cache: ResultCache,
         told: Told,
         metrics_of: str,
     ) -> None:
         self._config, self._engines, self._session = config, engines, session
-        self._events, self._kept, self._told, self._metrics_of = events, kept, told, metrics_of
-        self._turns = Turns(events, config.runtime.unit_timeout_s)
+        self._events, self._cache, self._told, self._metrics_of = events, cache, told, metrics_of
+        self._sharing = GpuTimeSharing(events, config.runtime.unit_timeout_s)
 
     def make(self, role: Role, actors: list[Any], others: Callable[[], int]) -> Pool:
-        """A pool of these actors; `others`: see `Growth`."""
+        """A pool of these actors; `others`: see `Autoscaler`."""
         engine, in_turn = self._engines.of(role), self._takes_turns(role)
         numbers = itertools.count(len(actors))
         pool = Pool(
             role,
             actors,
-            self._turns.of(role) if in_turn else self._events,
+            self._sharing.of(role) if in_turn else self._events,
             self._limits,
             partial(self._told.batch, role),
             # Outside the resources that it shares there is no GPU to take turns on.
             grow=None if in_turn else lambda: self._another(role, next(numbers)),
             most=engine.max_replicas or engine.replicas,
-            kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
+            cache=partial(self._cache.entry, role) if role in CACHED_ROLES else None,
             meter=self._told.metrics.of(role, engine.num_gpus),
             others=others,
-            takes_turns=in_turn,
+            shares_gpu=in_turn,
         )
         if in_turn:
-            self._turns.join(pool)
+            self._sharing.join(pool)
         return pool
-
-    def model(self, role: Role, pool: Pool) -> dict[str, str]:
-        """What a role runs. Raises EngineFailed."""
-        return self._turns.identity(pool) if self._takes_turns(role) else pool.identity()
 
     def _takes_turns(self, role: Role) -> bool:
         return role in self._config.runtime.take_turns

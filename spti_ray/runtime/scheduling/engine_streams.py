@@ -1,4 +1,4 @@
-"""`public.engines.Engines` on Ray pools: streams of items are cut into batches of fixed size and put back together."""
+"""`public.engines.Engines` on pools: streams of items are cut into batches, and results put back together."""
 
 from __future__ import annotations
 
@@ -13,21 +13,25 @@ from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.types import Completions, FloatArray, WriteRequest
 
 
-def _in_batches(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+def _cut(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
     while batch := list(islice(items, size)):
         yield batch
 
 
-class RayEngines:
-    """The composition of a batch depends on the stream alone, never on timing, so a retried batch reproduces."""
+class PooledEngines:
+    """The engines of a run, by a pool of actors for each role. Results keep the order of what was put in.
+
+    What is in a batch depends on the stream alone, never on timing: a batch that is run again gives what it gave.
+    """
 
     def __init__(self, pools: dict[Role, Pool], engines: EnginesConfig) -> None:
+        """`engines`: whose `batch_size` says how many items a batch of each role has."""
         self._pools = pools
         self._engines = engines
 
     def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]:
         for answer in self._stream("writer", requests):
-            # The writer sees public prompts alone: why a batch was given up may be told.
+            # The writer sees public prompts alone: why a batch was given up may be shown.
             yield Completions((), problem=self._pools["writer"].problem) if answer is None else answer
 
     def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
@@ -43,9 +47,10 @@ class RayEngines:
         self,
         role: Role,
         items: Iterable[Any],
-        cut: Callable[[Iterator[Any], int], Iterator[list[Any]]] = _in_batches,
-        packed: Callable[[list[Any]], Any] = lambda items: items,
+        cut: Callable[[Iterator[Any], int], Iterator[list[Any]]] = _cut,
+        packed: Callable[[list[Any]], Any] = lambda batch: batch,
     ) -> Iterator[Any]:
+        """`cut` makes lists of at most so many items; `packed` makes of a list what an actor is sent."""
         size = self._engines.of(role).batch_size
         lengths: list[int] = []
 

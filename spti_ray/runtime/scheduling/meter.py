@@ -1,4 +1,4 @@
-"""What a pool tells of its work, and which metrics that makes. Knows nothing of Ray: see `metrics`."""
+"""What a pool reports of its work, and which metrics that makes. `runtime.ray.metrics` publishes them."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ class Load:
 
 
 class Meter(Protocol):
-    """Of one pool, told of each event."""
+    """Is told of all that happens in one pool."""
 
     def watch(self, load: Callable[[], Load]) -> None:
         """`load` may be called at any time, from another thread."""
         ...
 
-    def kept(self) -> None:
+    def cached(self) -> None:
         """A batch's result is there from an earlier attempt at the run."""
         ...
 
@@ -52,12 +52,12 @@ class Meter(Protocol):
 
 
 class NoMetrics:
-    """Tells nobody."""
+    """A meter that measures nothing."""
 
     def watch(self, load: Callable[[], Load]) -> None:
         pass
 
-    def kept(self) -> None:
+    def cached(self) -> None:
         pass
 
     def back(self, outcome: Outcome, abreast: int) -> None:
@@ -93,7 +93,11 @@ class Sink(Protocol):
 
 
 class RoleMeter:
-    """`Meter` of one role's pool. If the role `serves_shards`, only what was done is told: see `metrics`."""
+    """The meter of one role's pool.
+
+    If the role's engines also serve private shards, only work that was done is counted: how long a public batch waits
+    there, and whether its actor dies, depends on private records.
+    """
 
     def __init__(self, sink: Sink, role: str, num_gpus: float, serves_shards: bool) -> None:
         self._sink = sink
@@ -105,7 +109,7 @@ class RoleMeter:
         if not self._serves_shards:
             self._sink.watch(self._role, load)
 
-    def kept(self) -> None:
+    def cached(self) -> None:
         self._count_unless_serving("units_total", outcome="kept")
 
     def back(self, outcome: Outcome, abreast: int) -> None:

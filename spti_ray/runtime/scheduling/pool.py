@@ -13,15 +13,14 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from spti_ray.runtime.scheduling.autoscaler import Growth
+from spti_ray.runtime.scheduling.autoscaler import Autoscaler
 from spti_ray.runtime.scheduling.coroutine import Coroutine
-from spti_ray.runtime.scheduling.engine_info import Identity
+from spti_ray.runtime.scheduling.engine_info import EngineInfo
 from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, Raised, Up
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter, cause_of
-from spti_ray.runtime.scheduling.ordered_stream import UnitStream
-from spti_ray.runtime.scheduling.result_cache import Kept
+from spti_ray.runtime.scheduling.ordered_stream import OrderedStream
+from spti_ray.runtime.scheduling.result_cache import CachedResult
 from spti_ray.runtime.scheduling.scheduler import DEFAULTS, Batch, Limits, Scheduler
-from spti_ray.runtime.scheduling.utilization import Use
 
 log = logging.getLogger(__name__)
 
@@ -37,17 +36,25 @@ _ASK_AGAIN_S = (0.2, 5.0)
 _LOOK_S = 2.0
 """How often a working pool looks for hung engines, and whether it should grow."""
 
-_FULL = 0.9
-"""Mean share of slots in use above which a pool is what the run waits for."""
-
 
 class EngineFailed(RuntimeError):
     """An engine could not be started; the message is one line."""
 
 
 class Pool:
-    """`actors` are there from the start; for `grow`, `most` and `others` see `Growth`. A pool that `takes_turns` on a
-    device has the `events` of its role's turns, and pulls batches while it sleeps."""
+    """The actors of one role.
+
+    Args:
+        role: by which logs and errors name it.
+        actors: those that are there from the start; they need not be up yet.
+        events: calls of the actors; for a pool that shares its GPU those of `GpuTimeSharing.of`.
+        limits: how many batches an actor has at a time, and how often a batch is tried.
+        on_batch: is called with each batch's result and the seconds in its engine; 0 for one from the cache.
+        grow, most, others: see `Autoscaler`.
+        cache: finds the place of a batch's result among those of earlier attempts at the run.
+        meter: is told of all that happens.
+        shares_gpu: take from streams while the actors sleep, so that there are batches when they wake.
+    """
 
     def __init__(
         self,
@@ -58,10 +65,10 @@ class Pool:
         on_batch: Callable[[Any, float], None] = lambda result, seconds: None,
         grow: Callable[[], Any] | None = None,
         most: int = 0,
-        kept: Callable[[tuple[Any, ...]], Kept] | None = None,
+        cache: Callable[[tuple[Any, ...]], CachedResult] | None = None,
         meter: Meter = NO_METRICS,
         others: Callable[[], int] = lambda: 0,
-        takes_turns: bool = False,
+        shares_gpu: bool = False,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -70,22 +77,21 @@ class Pool:
         self._events = events
         self._limits = limits
         self._on_batch = on_batch
-        self._kept = kept
+        self._cache = cache
         self._meter = meter
-        self._takes_turns = takes_turns
+        self._shares_gpu = shares_gpu
         self._scheduler: Scheduler[Any] = Scheduler(limits)
-        self._streams: dict[UnitStream, Coroutine] = {}
+        self._streams: dict[OrderedStream, Coroutine] = {}
         # Every actor, up or not, those that leave included, with its batches at work and since when.
         self._at_work: dict[Any, dict[Batch, float]] = {}
         self._leaving: set[Any] = set()
         self._killed_for: dict[Any, Batch] = {}
         self._blamed: dict[Any, list[Batch]] = {}
-        self._use = Use(events.now())
         self._looking = False
         self._reason = "it has no actors"
-        self._identity = Identity(events, self._away)
+        self._info = EngineInfo(events, self._away)
         events.afterwards(self._fill)
-        self._growth = Growth(self, events, len(actors), most, grow, others)
+        self._autoscaler = Autoscaler(self, events, len(actors), most, grow, others)
         for actor in actors:
             self.add(actor)
         meter.watch(lambda: Load.of(self._scheduler, self.num_actors))
@@ -114,15 +120,18 @@ class Pool:
 
     def identity(self) -> dict[str, str]:
         """What its engines run, as one of them said: it may be gone since. Raises EngineFailed in one line."""
-        while self._identity.known is None:
-            if self._identity.error:
-                raise EngineFailed(f"the {self.role} could not say what it runs: {self._identity.error}")
-            self.must_have_actors()
-            for actor in self._at_work:
-                if self._scheduler.load(actor) is not None:
-                    self._identity.ask(actor)
-            self._events.wait()
-        return self._identity.known
+        if self._info.identity is not None:
+            return self._info.identity
+        with self._events.needed():
+            while self._info.identity is None:
+                if self._info.error:
+                    raise EngineFailed(f"the {self.role} could not say what it runs: {self._info.error}")
+                self.must_have_actors()
+                for actor in self._at_work:
+                    if self._scheduler.load(actor) is not None:
+                        self._info.ask(actor)
+                self._events.wait()
+        return self._info.identity
 
     def map(self, batches: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
         """Results of `batches` in order, None for a batch that was given up. Pulls from `batches` as slots come free.
@@ -130,7 +139,7 @@ class Pool:
         `total`, if known, keeps the pool from growing beyond what is left to do. Raises EngineFailed if no actor can
         be started, and what the source raises.
         """
-        stream = UnitStream(iter(batches), total)
+        stream = OrderedStream(iter(batches), total)
         puller = Coroutine(partial(self._pull, stream))
         self._streams[stream] = puller
         try:
@@ -163,8 +172,11 @@ class Pool:
             self._scheduler.remove_actor(actor)
             self._leave_if_idle(actor)
 
-    def rest(self) -> None:
-        """Give no more batches to actors, and ask of each whether it is up once its batches are done: see `turns`."""
+    def release_gpu(self) -> None:
+        """Send no more batches to actors; ask of each whether it is up, once its batches are done.
+
+        Shared events let an actor sleep then, and answer when it has been woken: see `gpu_time_sharing`.
+        """
         for actor, batches in self._at_work.items():
             if self._scheduler.load(actor) is not None:
                 self._scheduler.remove_actor(actor)
@@ -181,7 +193,7 @@ class Pool:
         for puller in tuple(self._streams.values()):
             puller.resume()
 
-    def _pull(self, stream: UnitStream) -> None:
+    def _pull(self, stream: OrderedStream) -> None:
         """Pull whenever there is room. A coroutine: where the source waits, whoever reads the stream goes on."""
         try:
             while not (stream.dry and not stream.fetched):
@@ -196,43 +208,42 @@ class Pool:
             stream.error = error
 
     def _put(self, batch: Batch) -> None:
-        batch.kept = None if self._kept is None else self._kept(batch.arguments)
-        result = None if batch.kept is None else batch.kept.get()
+        batch.cached = None if self._cache is None else self._cache(batch.arguments)
+        result = None if batch.cached is None else batch.cached.get()
         if result is not None:
-            self._meter.kept()
+            self._meter.cached()
             self._done(batch, result, 0.0)
         else:
             self._scheduler.put(batch)
             self._dispatch()
 
-    def _fetches(self, stream: UnitStream) -> bool:
-        return self._takes_turns and not self._scheduler.actors and len(stream.fetched) < _FETCHED
+    def _fetches(self, stream: OrderedStream) -> bool:
+        return self._shares_gpu and not self._scheduler.actors and len(stream.fetched) < _FETCHED
 
-    def _has_room(self, stream: UnitStream) -> bool:
+    def _has_room(self, stream: OrderedStream) -> bool:
         ahead = _AHEAD_PER_SLOT * self._limits.slots * max(1, self.num_actors)
         return self._scheduler.wants_more and stream.ahead < ahead
 
     def _dispatch(self) -> None:
         while assigned := self._scheduler.assign():
             actor, batch = assigned
-            self._use.change(self._events.now(), 1)
+            self._autoscaler.dispatched()
             self._at_work[actor][batch] = self._events.now()
             self._events.call(actor, batch.arguments, partial(self._back, actor, batch))
-            self._growth.dispatched()
             if not self._looking:
                 self._looking = True
-                self._use.begin(self._events.now())
+                self._autoscaler.begin_period()
                 self._events.after(_LOOK_S, self._look)
 
     def _back(self, actor: Any, batch: Batch, outcome: Outcome) -> None:
         """Book what became of a batch."""
-        self._use.change(self._events.now(), -1)
+        self._autoscaler.returned()
         del self._at_work[actor][batch]
         self._meter.back(outcome, abreast=1 + len(self._at_work[actor]))
         if isinstance(outcome, Finished):
             self._scheduler.finished(actor, batch)
-            if batch.kept is not None:
-                batch.kept.put(outcome.result)
+            if batch.cached is not None:
+                batch.cached.put(outcome.result)
             self._done(batch, outcome.result, outcome.seconds)
         elif isinstance(outcome, Raised):
             given_up = self._scheduler.failed(actor, batch)
@@ -241,7 +252,7 @@ class Pool:
             self._lost(actor, batch, outcome)
         self._leave_if_idle(actor)
         if not self._scheduler.in_flight:
-            self._growth.idle()
+            self._autoscaler.idle()
         if self._scheduler.load(actor) is None and not self._at_work.get(actor, True):
             self._ask(actor, _ASK_AGAIN_S[0])
 
@@ -280,13 +291,13 @@ class Pool:
         if actor not in self._at_work or actor in self._leaving:
             return
         if isinstance(answer, Up):
-            self._growth.up()
+            self._autoscaler.actor_up()
             self._killed_for.pop(actor, None)
             blamed = self._blamed.pop(actor, [])
             for batch in blamed if answer.lost_its_node else ():
                 self._scheduler.forgive(batch)
             self._scheduler.add_actor(actor)
-            self._identity.ask(actor)
+            self._info.ask(actor)
         elif answer.gone is not None:
             self._meter.lost("not_started")
             self._drop(actor, answer.gone)
@@ -312,7 +323,7 @@ class Pool:
         self._leaving.add(actor)
         self._leave_if_idle(actor)
         self._warn(f"an actor could not be started, or not again: {reason}")
-        self._growth.replace()
+        self._autoscaler.replace()
 
     def _leave_if_idle(self, actor: Any) -> None:
         if actor in self._leaving and not self._at_work[actor]:
@@ -335,8 +346,7 @@ class Pool:
                 self._warn(f"unit {oldest.number} hangs; its engine is started anew", oldest)
                 self._killed_for[actor] = oldest
                 self._events.kill(actor, for_good=False)
-        if self._use.share(now, self._scheduler.actors * self._limits.slots) > _FULL:
-            self._growth.grow(self._useful())
+        self._autoscaler.end_period(self._scheduler.actors * self._limits.slots, self._useful)
 
     def _useful(self) -> int | None:
         """How many actors the work that is left would keep busy; None where its amount is unknown."""

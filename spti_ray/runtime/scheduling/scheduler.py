@@ -23,13 +23,15 @@ Actor = TypeVar("Actor", bound=Hashable)
 
 @dataclass(eq=False)
 class Batch:
-    """`owner`, `number` and `kept` mean nothing here: they are for the pool. `slots`: those that
-    the batch takes now."""
+    """The arguments of one call of an engine.
+
+    `owner`, `number` and `cached` mean nothing here: they are the pool's. `slots`: those that the batch takes now.
+    """
 
     arguments: tuple[Any, ...]
     owner: Any = None
     number: int = 0
-    kept: Any = None
+    cached: Any = None
     failures: int = 0
     crashes: int = 0
     slots: int = 0
@@ -50,7 +52,7 @@ DEFAULTS = Limits()
 
 
 class Scheduler(Generic[Actor]):
-    """Units that wait and actors with room, of one role."""
+    """The batches that wait, and the actors that have room, of one role."""
 
     def __init__(self, limits: Limits) -> None:
         self._slots = limits.slots

@@ -147,7 +147,7 @@ def test_batches_that_an_earlier_attempt_did_count_as_kept_and_not_as_work():
             self.put = lambda result: None
 
     sink, events = Sink(), SimulatedEvents()
-    list(pool_of(sink, [SimulatedActor(lambda n: 1.0)], events, Limits(), kept=Place).map(numbers(4)))
+    list(pool_of(sink, [SimulatedActor(lambda n: 1.0)], events, Limits(), cache=Place).map(numbers(4)))
     assert sink.counts == {("units_total", "renderer", "kept"): 4}
 
 
@@ -167,7 +167,7 @@ def test_a_pool_without_a_meter_tells_nobody():
     NO_METRICS.watch(lambda: Load(0, 0, 0, 0))
     NO_METRICS.back(Raised("error"), 1)
     NO_METRICS.missed(True)
-    NO_METRICS.kept()
+    NO_METRICS.cached()
     NO_METRICS.lost(cause_of(Lost(), hung=False))
 
 
@@ -183,7 +183,7 @@ def test_of_engines_that_serve_shards_nothing_is_told_that_private_work_could_ch
     told.missed(given_up=False)
     told.missed(given_up=True)
     told.lost("unavailable")
-    told.kept()
+    told.cached()
     work = {"units_total", "actor_seconds_total", "gpu_seconds_total"}
     assert {name for name, *_ in sink.counts} - {"images_total"} == work
     assert sink.of("units_total", role) == {("done",): 1}

@@ -10,7 +10,7 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.factory import FAKE
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, PublicCallFailed, RendererActor
 from spti_ray.runtime.ray.events import _outcome
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.events import Raised
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.scheduler import Limits
@@ -106,7 +106,7 @@ def test_the_reason_of_a_given_up_batch_is_logged_and_comes_with_its_missing_tex
 
     events.call = call
     pool = Pool("writer", [SimulatedActor(fails)], events, Limits(attempts=2))
-    streams = RayEngines({"writer": pool}, FAKE)
+    streams = PooledEngines({"writer": pool}, FAKE)
     answers = list(streams.write(WriteRequest("a", 1, i, 8) for i in range(3)))
     assert [answer.texts for answer in answers] == [()] * 3
     assert {answer.problem for answer in answers} == {"a unit failed 2 times (RuntimeError: answered 400: max_tokens)"}

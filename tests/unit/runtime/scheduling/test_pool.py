@@ -221,10 +221,10 @@ def test_batches_that_are_kept_are_not_run_again():
             self.put = lambda result: results.update({arguments: result})
 
     actor = SimulatedActor(takes(1.0))
-    first = Pool("writer", [actor], events, kept=Place).map(numbers(10))
+    first = Pool("writer", [actor], events, cache=Place).map(numbers(10))
     before = [next(first) for _ in range(4)]
     first.close()
-    again = Pool("writer", [actor], events, kept=Place)
+    again = Pool("writer", [actor], events, cache=Place)
     assert list(again.map(numbers(10))) == numbers(10) and before == numbers(4)
     assert actor.busy_s <= 12, "ten, and two that were in flight when the first stream was left"
 
