@@ -16,7 +16,7 @@ from spti_ray.runtime.ray.events import RayEvents
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.events import Events
 from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.types import Completions, RenderBatch, WriteRequest
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

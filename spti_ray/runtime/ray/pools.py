@@ -18,7 +18,7 @@ from spti_ray.runtime.ray.metrics import Metrics
 from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import CACHED_ROLES, ResultCache
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.retries import Limits
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,10 @@ from functools import partial
 from typing import Any, Protocol
 
 from spti_ray.runtime.scheduling.events import Events
+from spti_ray.runtime.scheduling.retries import MAX_START_FAILURES
 
 _FULL = 0.9
 """Mean share of slots in use above which a pool is what the run waits for."""
-
-_FAILURES = 3
-"""After so many actors in a row that could not be started, no more are tried."""
 
 _OTHERS_S = 10.0
 """How often a pool checks whether others than its streams keep its actors busy: while they do, it grows."""
@@ -157,5 +155,5 @@ class Autoscaler:
             self._pool.shrink(self._least)
 
     def _add_another(self) -> None:
-        if self._start_actor is not None and self._failures < _FAILURES:
+        if self._start_actor is not None and self._failures < MAX_START_FAILURES:
             self._pool.add(self._start_actor())

@@ -21,14 +21,12 @@ from functools import partial
 from typing import Any, Protocol
 
 from spti_ray.runtime.scheduling.events import Act, Events, Finished, Lost, Outcome, Raised, Up
+from spti_ray.runtime.scheduling.retries import MAX_WAKE_FAILURES
 
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5
 """For so long a role must have had nothing to do before it loses the GPU: batches may be on their way to it."""
-
-_TRIES = 2
-"""So often an actor may fail to wake up, or to fall asleep, before it is given up."""
 
 
 class SharingPool(Protocol):
@@ -233,7 +231,7 @@ class _Member(Events):
         """It could be neither woken nor put to sleep. If its engine raised it gets another process, once."""
         if isinstance(outcome, Raised):
             self._failures[actor] += 1
-            again = self._failures[actor] < _TRIES
+            again = self._failures[actor] < MAX_WAKE_FAILURES
             log.warning("%s: could not be woken or put to sleep: %s", self.role, outcome.error)
             outcome = Lost(gone=None if again else outcome.error)
             if again:

@@ -20,7 +20,8 @@ from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, 
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter, cause_of
 from spti_ray.runtime.scheduling.ordered_stream import OrderedStream
 from spti_ray.runtime.scheduling.result_cache import CachedResult
-from spti_ray.runtime.scheduling.scheduler import DEFAULTS, Batch, Limits, Scheduler
+from spti_ray.runtime.scheduling.retries import DEFAULTS, POOL_ACTOR, Limits
+from spti_ray.runtime.scheduling.scheduler import Batch, Scheduler
 
 log = logging.getLogger(__name__)
 
@@ -29,9 +30,6 @@ _AHEAD_PER_SLOT = 8
 
 _FETCHED = 1024
 """Units that a stream fetches from its source while its pool sleeps: so many are there when it has the device."""
-
-_ASK_AGAIN_S = (0.2, 5.0)
-"""How soon a lost actor is asked whether it is back: at first, and at most; each time twice as late."""
 
 _LOOK_S = 2.0
 """How often a working pool looks for hung engines, and whether it should grow."""
@@ -162,7 +160,7 @@ class Pool:
     def add(self, actor: Any) -> None:
         """One more, which gets batches once it is up."""
         self._at_work[actor] = {}
-        self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
+        self._events.ready(actor, partial(self._answered, actor, 0))
 
     def shrink(self, keep: int = 0) -> None:
         """Give back all actors but `keep`, those with work; who is at work finishes its batches first."""
@@ -181,7 +179,7 @@ class Pool:
             if self._scheduler.load(actor) is not None:
                 self._scheduler.remove_actor(actor)
                 if not batches:
-                    self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
+                    self._events.ready(actor, partial(self._answered, actor, 0))
 
     def _fill(self) -> None:
         """Give what came free to batches that wait, and to new ones."""
@@ -254,7 +252,7 @@ class Pool:
         if not self._scheduler.in_flight:
             self._autoscaler.idle()
         if self._scheduler.load(actor) is None and not self._at_work.get(actor, True):
-            self._ask(actor, _ASK_AGAIN_S[0])
+            self._ask(actor, losses=0)
 
     def _done(self, batch: Batch, result: Any, seconds: float) -> None:
         if batch.owner in self._streams:
@@ -283,11 +281,12 @@ class Pool:
         if outcome.gone is not None:
             self._drop(actor, outcome.gone)
 
-    def _ask(self, actor: Any, wait_s: float) -> None:
-        again = partial(self._answered, actor, min(2 * wait_s, _ASK_AGAIN_S[1]))
-        self._events.after(wait_s, lambda: self._events.ready(actor, again))
+    def _ask(self, actor: Any, losses: int) -> None:
+        """Ask in a while whether a lost actor is up again, which it was not at the last `losses` times."""
+        answered = partial(self._answered, actor, losses + 1)
+        self._events.after(POOL_ACTOR.wait_s(losses), lambda: self._events.ready(actor, answered))
 
-    def _answered(self, actor: Any, wait_s: float, answer: Up | Lost) -> None:
+    def _answered(self, actor: Any, losses: int, answer: Up | Lost) -> None:
         if actor not in self._at_work or actor in self._leaving:
             return
         if isinstance(answer, Up):
@@ -302,7 +301,7 @@ class Pool:
             self._meter.lost("not_started")
             self._drop(actor, answer.gone)
         else:
-            self._ask(actor, wait_s)
+            self._ask(actor, losses)
 
     def _away(self, actor: Any, outcome: Lost) -> None:
         """An idle actor turned out to be lost; if it has batches at work, these come back."""
@@ -311,7 +310,7 @@ class Pool:
         self._scheduler.remove_actor(actor)
         self._meter.lost(cause_of(outcome, hung=False))
         if outcome.gone is None:
-            self._ask(actor, _ASK_AGAIN_S[0])
+            self._ask(actor, losses=0)
         else:
             self._drop(actor, outcome.gone)
 

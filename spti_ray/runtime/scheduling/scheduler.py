@@ -18,6 +18,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from spti_ray.runtime.scheduling.retries import Limits
+
 Actor = TypeVar("Actor", bound=Hashable)
 
 
@@ -35,20 +37,6 @@ class Batch:
     failures: int = 0
     crashes: int = 0
     slots: int = 0
-
-
-@dataclass(frozen=True)
-class Limits:
-    """`slots`: batches in flight per actor. `attempts`: how often a batch may raise. `crashes`: how often its actor may
-    crash under it. `batch_timeout_s`: after which an engine counts as hung."""
-
-    slots: int = 2
-    attempts: int = 3
-    crashes: int = 3
-    batch_timeout_s: float = 3600.0
-
-
-DEFAULTS = Limits()
 
 
 class Scheduler(Generic[Actor]):
@@ -137,26 +125,23 @@ class Scheduler(Generic[Actor]):
         """The batch raised. Returns whether it is given up; else it waits again."""
         self._returned(actor, batch)
         batch.failures += 1
-        if batch.failures >= self._limits.attempts:
-            return True
-        self._again(batch)
-        return False
+        return self._give_up_or_again(batch)
 
     def lost(self, actor: Actor, batch: Batch, blamed: bool) -> bool:
         """The actor is gone, and if `blamed`, perhaps because of the batch. Returns whether the batch is given up."""
         self._returned(actor, batch)
         batch.crashes += blamed
-        if batch.crashes >= self._limits.crashes:
-            return True
-        self._again(batch)
-        return False
+        return self._give_up_or_again(batch)
 
     def forgive(self, batch: Batch) -> None:
         """A crash that the batch was blamed for turned out to be its node's."""
         batch.crashes -= 1
 
-    def _again(self, batch: Batch) -> None:
+    def _give_up_or_again(self, batch: Batch) -> bool:
+        if self._limits.gives_up(batch.failures, batch.crashes):
+            return True
         (self._suspects if batch.crashes else self._fresh).appendleft(batch)
+        return False
 
     def _returned(self, actor: Actor, batch: Batch) -> None:
         self._in_flight -= 1

@@ -18,7 +18,7 @@ from spti_ray.runtime.ray.metrics import COUNTERS, GAUGES, HISTOGRAMS, Metrics
 from spti_ray.runtime.scheduling.events import Finished, Lost, Raised
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, RoleMeter, cause_of
 from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
 from spti_ray.types import Completions
 

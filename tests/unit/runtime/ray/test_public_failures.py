@@ -13,7 +13,7 @@ from spti_ray.runtime.ray.events import _outcome
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.events import Raised
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
 from spti_ray.types import RenderBatch, WriteRequest
 

@@ -10,7 +10,7 @@ from spti_ray.runtime.scheduling import pool as pool_module
 from spti_ray.runtime.scheduling.events import Finished, Lost
 from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
 from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
 
 FETCHED = pool_module._FETCHED

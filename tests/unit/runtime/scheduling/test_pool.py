@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from spti_ray.runtime.scheduling.events import Raised
 from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SIMULATED, SimulatedActor, SimulatedEvents
 
 

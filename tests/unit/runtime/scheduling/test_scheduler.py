@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.runtime.scheduling.scheduler import Batch, Limits, Scheduler
+from spti_ray.runtime.scheduling.retries import Limits
+from spti_ray.runtime.scheduling.scheduler import Batch, Scheduler
 
 
 def scheduler(actors: int, slots: int = 2, attempts: int = 3, crashes: int = 3, batches: int = 0) -> Scheduler[int]:
