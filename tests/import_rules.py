@@ -37,7 +37,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "observability": (),
     # Engines at work.
     "runtime": (),
-    "runtime.scheduling": ("observability", "public"),
+    "runtime.scheduling": ("public",),
     "runtime.ray": (
         "finetuning", "models", "observability", "private", "run", "runtime.placement", "runtime.scheduling",
     ),

@@ -31,9 +31,11 @@ from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.driver.unprotected import seal
 from spti_ray.finetuning.public_side import require_trainer
 from spti_ray.models.factory import engines_config
+from spti_ray.observability.memory import MemorySampler
 from spti_ray.observability.progress import Progress
-from spti_ray.observability.timeline import Timeline
-from spti_ray.observability.timings import MemorySampler, Timings
+from spti_ray.observability.timeline import write_timeline
+from spti_ray.observability.timings import write_timings
+from spti_ray.observability.trace import Trace
 from spti_ray.planning.hints import check_new
 from spti_ray.planning.plan import check_engines, check_prompts, engines_outside, noise_plan, sgd_plan
 from spti_ray.planning.workload import total_steps
@@ -50,7 +52,7 @@ from spti_ray.runtime.ray.cluster import Reserved, check_start, cluster
 from spti_ray.runtime.ray.events import RayEvents
 from spti_ray.runtime.ray.launch import identities, serving_roles, start_engines, start_shards
 from spti_ray.runtime.ray.metrics import Metrics
-from spti_ray.runtime.ray.pools import Pools, Told
+from spti_ray.runtime.ray.pools import Observers, Pools
 from spti_ray.runtime.ray.shard_actor import RayVoter
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.pool import Pool
@@ -115,8 +117,7 @@ class _Run:
         self._source = source
         self._origin = origin
         self._console = console
-        self._timings = Timings()
-        self._timeline = Timeline()
+        self._trace = Trace()
         self._written = Written()
         self._ledger = Ledger(config.ledger.location, config.dataset.id)
         self._gate = self._gate_of(noise)
@@ -170,9 +171,9 @@ class _Run:
             engines = engines_config(config.runtime.engines)
             bundles = plan(config, engines)
             self._cache = ResultCache(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
-            with MemorySampler(self._timings), self._progress:
+            with MemorySampler(self._trace.memory), self._progress:
                 self._progress.stage("starting Ray")
-                with self._timings.timed("start Ray"):
+                with self._trace.timed("start Ray"):
                     session = cluster(config.runtime, bundles)
                     reserved = session.__enter__()
                 try:
@@ -183,17 +184,19 @@ class _Run:
                             engines = self._trained(reserved, bundles, engines)
                         self._with_cluster(reserved, bundles, engines)
                 finally:
-                    with self._timings.timed("stop Ray"):
+                    with self._trace.timed("stop Ray"):
                         session.__exit__(*sys.exc_info())
-                    self._timeline.lap(None)
-                    self._timeline.write(run.internal / "timeline.json")
+                    self._trace.end_stage()
+                    write_timeline(self._trace, run.internal / "timeline.json")
             extra = {"attempt": self._attempt, "texts": self._written.document()}
-            self._cache.settle(self._timings, run.internal / "timings.json", extra)
+            self._trace.in_all(*self._cache.total_cost())
+            write_timings(self._trace, run.internal / "timings.json", extra)
+            self._cache.remove()
             run.staging.rename(run.release)
         if not config.stays_inside:
             # Last: a run counts as finished when its report is there.
             build_report(run.path)
-        for line in goodbye(config, run, self._gate, self._timings, self._written):
+        for line in goodbye(config, run, self._gate, self._trace, self._written):
             self._progress.note(line)
         return run.release
 
@@ -206,7 +209,7 @@ class _Run:
             self._progress.stage(f"fine-tuning, {run.steps_charged} of {paid} paid steps begun")
 
         self._progress.stage("fine-tuning")
-        with self._timings.timed("fine-tuning"):
+        with self._trace.timed("fine-tuning"):
             return TRAIN[self._config.method](self._at_workers(), run, reserved, bundles, engines, show)
 
     def _at_workers(self) -> Config:
@@ -218,7 +221,7 @@ class _Run:
     def _with_cluster(self, reserved: Reserved, bundles: Any, engines: EnginesConfig) -> None:
         config, run = self._config, self._run
         self._progress.stage("loading models")
-        with self._timings.timed("load models"):
+        with self._trace.timed("load models"):
             # An attempt that is not counted by the ledger has a name of its own all the same.
             session = f"{run.run_id}-{self._attempt}-{secrets.token_hex(2)}"
             metrics_of = run.run_id if config.runtime.engine_metrics else ""
@@ -229,8 +232,8 @@ class _Run:
         shards = self._start_shards(reserved, bundles, engines, session, models)
         # Pools go on, and may grow, while the driver waits for shards.
         voter = RayVoter(shards, run.report_problems, events.poll)
-        told = Told(self._timings, self._timeline, self._progress, self._metrics)
-        made = Pools(config, engines, session, events, self._cache, told, metrics_of)
+        observers = Observers(self._trace, self._progress, self._metrics)
+        made = Pools(config, engines, session, events, self._cache, observers, metrics_of)
         pools: dict[Role, Pool] = {
             role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in serving else (lambda: 0))
             for role in actors
@@ -238,8 +241,7 @@ class _Run:
 
         def render_only() -> Models:
             nonlocal models
-            self._timings.lap(None)
-            self._timeline.lap("release")
+            self._trace.stage("release")
             self._progress.stage("rendering the release")
             models = {role: pools[role].identity() for role in roles_needed(config)}
             # Only the renderer is still needed: a GPU that writes or embeds may render now.
@@ -255,7 +257,7 @@ class _Run:
         if config.rerenders:
             self._progress.expect(config.release.images)
         items = make(Stage(config, run, streams, self._gate, voter, self, render_only, self._origin, self._written))
-        with self._timings.timed("release"):
+        with self._trace.timed("release"):
             if config.stays_inside:
                 seal(run.staging, config, items, models)
             else:
@@ -302,8 +304,7 @@ class _Run:
             self._progress.expect(self._progress.done + total_steps(self._config, number))
         self._progress.stage(stage, number)
         self._metrics.generation(number)
-        self._timings.lap(stage)
-        self._timeline.lap(f"{stage} {number}")
+        self._trace.stage(stage, number)
 
     def charged(self, spend: Spend | None) -> None:
         """Watcher of the evolution loop: the odometer, where there is one."""

@@ -1,4 +1,4 @@
-"""The pools of a run: each role's actors, what is kept of their batches, and who is told of them."""
+"""The pools of a run: each role's actors, the cache of their results, and who observes them."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ from typing import Any
 
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.observability.progress import Progress
-from spti_ray.observability.timeline import Timeline
-from spti_ray.observability.timings import Timings
+from spti_ray.observability.trace import Trace
 from spti_ray.runtime.ray.events import RayEvents
 from spti_ray.runtime.ray.launch import another_engine
 from spti_ray.runtime.ray.metrics import Metrics
@@ -22,11 +21,10 @@ from spti_ray.runtime.scheduling.retries import Limits
 
 
 @dataclass(frozen=True)
-class Told:
-    """Who hears of each batch. All of it is public: batches of private work go through no pool."""
+class Observers:
+    """Who is told of each batch. All of it is public: private work goes through no pool."""
 
-    timings: Timings
-    timeline: Timeline
+    trace: Trace
     progress: Progress
     metrics: Metrics
 
@@ -34,8 +32,7 @@ class Told:
         """A batch is done, and kept its engine busy for so many seconds."""
         tokens = sum(answer.num_tokens for answer in result) if role == "writer" else 0
         dollars = sum(answer.dollars for answer in result) if role == "writer" else 0.0
-        self.timings.add(role, seconds, len(result), tokens, dollars)
-        self.timeline.add(role, len(result), seconds)
+        self.trace.batch(role, len(result), seconds, tokens, dollars)
         if role in ("writer", "renderer"):
             self.progress.advance(len(result))
 
@@ -50,11 +47,11 @@ class Pools:
         session: str,
         events: RayEvents,
         cache: ResultCache,
-        told: Told,
+        observers: Observers,
         metrics_of: str,
     ) -> None:
         self._config, self._engines, self._session = config, engines, session
-        self._events, self._cache, self._told, self._metrics_of = events, cache, told, metrics_of
+        self._events, self._cache, self._observers, self._metrics_of = events, cache, observers, metrics_of
         self._sharing = GpuTimeSharing(events, config.runtime.unit_timeout_s)
 
     def make(self, role: Role, actors: list[Any], others: Callable[[], int]) -> Pool:
@@ -66,12 +63,12 @@ class Pools:
             actors,
             self._sharing.of(role) if in_turn else self._events,
             self._limits,
-            partial(self._told.batch, role),
+            partial(self._observers.batch, role),
             # Outside the resources that it shares there is no GPU to take turns on.
             grow=None if in_turn else lambda: self._another(role, next(numbers)),
             most=engine.max_replicas or engine.replicas,
             cache=partial(self._cache.entry, role) if role in CACHED_ROLES else None,
-            meter=self._told.metrics.of(role, engine.num_gpus),
+            meter=self._observers.metrics.of(role, engine.num_gpus),
             others=others,
             shares_gpu=in_turn,
         )

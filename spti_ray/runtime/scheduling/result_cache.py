@@ -18,7 +18,6 @@ from typing import Any, Literal, Protocol
 
 import pyarrow as pa
 
-from spti_ray.observability.timings import Timings
 from spti_ray.types import Completions, RenderBatch, WriteRequest
 
 CachedRole = Literal["writer", "renderer"]
@@ -80,12 +79,6 @@ class ResultCache:
             tokens, dollars = rows.fetchone()
             return int(tokens), float(dollars)
         return 0, 0.0
-
-    def settle(self, timings: Timings, path: Path, extra: dict[str, Any]) -> None:
-        """Write a run's timings to `path`, with what the writer cost over all attempts, and remove the file."""
-        timings.in_all(*self.total_cost())
-        timings.write(path, extra)
-        self.remove()
 
     def close(self) -> None:
         self._database.close()

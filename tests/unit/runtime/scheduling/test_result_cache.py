@@ -1,13 +1,11 @@
 """Results of public batches that a later attempt of the run finds again."""
 
-import json
 from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.observability.timings import Timings
 from spti_ray.runtime.scheduling.result_cache import ResultCache
 from spti_ray.types import Completions, RenderBatch, WriteRequest
 
@@ -103,20 +101,6 @@ def test_what_the_writer_cost_is_added_up_over_generations_attempts_and_answers_
     again = cache(tmp_path)
     again.entry("writer", ASKED).put([Completions(("",), 30, 1.0, "refused")])
     assert again.entry("writer", ASKED).get() is None and again.total_cost() == (37, 1.75)
-
-
-@pytest.mark.parametrize(("lost", "tokens", "dollars"), [(False, 37, 1.75), (True, 30, 1.0)])
-def test_the_timings_tell_what_the_writer_cost_over_all_attempts_and_the_file_goes(tmp_path, lost, tokens, dollars):
-    cache(tmp_path).entry("writer", ASKED).put([Completions(("apple",), 7, 0.75)])
-    again, timings = cache(tmp_path), Timings()
-    again.entry("writer", ASKED).put([Completions(("pear",), 30, 1.0)])
-    timings.add("writer", 1.0, 1, 30, 1.0)
-    if lost:
-        again._database.execute("DELETE FROM paid")
-    again.settle(timings, tmp_path / "timings.json", {"attempt": 2})
-    document = json.loads((tmp_path / "timings.json").read_text())
-    assert document["writer_in_all"] == {"output_tokens": tokens, "dollars": dollars} and document["attempt"] == 2
-    assert [path.name for path in tmp_path.iterdir()] == ["timings.json"]
 
 
 def test_a_batch_that_an_earlier_build_kept_is_read(tmp_path):
