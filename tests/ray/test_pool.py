@@ -13,9 +13,10 @@ from spti_ray.errors import one_line
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
 from spti_ray.runtime.ray.events import RayEvents
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.events import Events
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
+from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.types import Completions, RenderBatch, WriteRequest
 

@@ -20,7 +20,7 @@ from spti_ray.runtime.ray.engine_actor import (
 )
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.ray.shard_actor import ShardActor
-from spti_ray.runtime.scheduling.pool import EngineFailed
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 
 
 def _options(bundle: Bundle) -> dict[str, Any]:

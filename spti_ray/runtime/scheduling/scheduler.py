@@ -71,9 +71,9 @@ class Scheduler(Generic[Actor]):
         """Whether a new batch would be assigned at once."""
         return not self._fresh and self._for_fresh() is not None
 
-    def load(self, actor: Actor) -> int | None:
-        """Slots in use of an actor, or None if it gets no batches."""
-        return self._load.get(actor)
+    def is_up(self, actor: Actor) -> bool:
+        """Whether an actor may be given batches."""
+        return actor in self._load
 
     def add_actor(self, actor: Actor) -> None:
         """An actor is up, with nothing in flight."""

@@ -15,9 +15,10 @@ from spti_ray.runtime.ray import engine_metrics
 from spti_ray.runtime.ray import metrics as module
 from spti_ray.runtime.ray.engine_actor import PRIVATE_ROLES
 from spti_ray.runtime.ray.metrics import COUNTERS, GAUGES, HISTOGRAMS, Metrics
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.events import Finished, Lost, Raised
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, RoleMeter, cause_of
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
+from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
 from spti_ray.types import Completions

@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.runtime.scheduling import pool as pool_module
-from spti_ray.runtime.scheduling.events import Finished, Lost
+from spti_ray.runtime.scheduling import streams
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
+from spti_ray.runtime.scheduling.events import Finished, Lost, Raised
 from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
+from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
 
-FETCHED = pool_module._FETCHED
+FETCHED = streams._FETCHED
 
 
 def numbers(count: int):
@@ -144,7 +145,7 @@ def test_one_that_can_not_be_woken_gets_another_process_once_and_then_ends_the_r
         def wake(self, actor, done):
             if actor is self.actors["renderer"][0]:
                 self.tries += 1
-                self._at(self.now(), lambda: done(pool_module.Raised("OutOfMemoryError: 3 GiB are missing")))
+                self._at(self.now(), lambda: done(Raised("OutOfMemoryError: 3 GiB are missing")))
             else:
                 super().wake(actor, done)
 

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.events import Raised
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
+from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SIMULATED, SimulatedActor, SimulatedEvents
 

@@ -96,7 +96,7 @@ def test_an_actor_that_was_removed_gets_nothing_and_its_batches_still_come_back(
     made.remove_actor(0)
     made.remove_actor(0)
     made.finished(*sent[0])
-    assert made.assign() is None and made.load(0) is None
+    assert made.assign() is None and not made.is_up(0)
     made.finished(*sent[1])
     assert made.assign()[0] == 1
 
