@@ -21,7 +21,11 @@ def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
 
 
 def check_varies(engines: Engines, strength: float) -> None:
-    """Render an image and vary it. NothingMade, before anything is charged, if the renderer can't."""
+    """Render an image and vary it, before anything is charged.
+
+    Raises:
+        NothingMade: the renderer can't vary.
+    """
     plain = RenderJob("an image", 0)
     for png in list(engines.render([plain])):
         varied = [] if png is None else engines.render([RenderJob("an image", 0, png, strength)])
@@ -53,8 +57,13 @@ def render_batch(jobs: Sequence[RenderJob]) -> RenderBatch:
     )
 
 
-class Recipes:
-    """The job of each image of a run. `voted` finds the voted render of a candidate, if there is one."""
+class RenderJobs:
+    """The job of each image of a run.
+
+    Args:
+        config: the run's.
+        voted: finds the voted render of a candidate, by its id; None if there is none.
+    """
 
     def __init__(self, config: Config, voted: Callable[[str], RenderedImage | None]) -> None:
         self._config = config

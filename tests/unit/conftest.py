@@ -1,4 +1,4 @@
-"""Engines in this process, over the fakes: what `actors/` does on Ray, without Ray."""
+"""Engines in this process, over the fakes: what pools do with actors, without a pool."""
 
 import asyncio
 from itertools import islice

@@ -15,7 +15,14 @@ Cause = Literal["preempted", "hung", "died", "unavailable", "not_started"]
 
 @dataclass(frozen=True)
 class Load:
-    """What a pool has in hand. `up`: actors that may be given batches; `asked`: those that it wants, up or not."""
+    """What a pool has to do and with whom.
+
+    Args:
+        queue: batches that wait for an actor.
+        in_flight: batches at actors.
+        up: actors that may be given batches.
+        asked: actors that the pool wants, up or not.
+    """
 
     queue: int
     in_flight: int
@@ -31,7 +38,7 @@ class Meter(Protocol):
     """Is told of all that happens in one pool."""
 
     def watch(self, load: Callable[[], Load]) -> None:
-        """`load` may be called at any time, from another thread."""
+        """Publish the pool's load; `load` may be called at any time, from another thread."""
         ...
 
     def cached(self) -> None:
@@ -39,7 +46,7 @@ class Meter(Protocol):
         ...
 
     def back(self, outcome: Outcome, abreast: int) -> None:
-        """A call came back from an actor that had `abreast` batches in hand, this one included."""
+        """A call has returned from an actor that had `abreast` batches, this one included."""
         ...
 
     def missed(self, given_up: bool) -> None:
@@ -83,13 +90,19 @@ def cause_of(lost: Lost, hung: bool) -> Cause:
 
 
 class Sink(Protocol):
-    """Where metrics go."""
+    """Publishes metrics."""
 
-    def watch(self, role: str, load: Callable[[], Load]) -> None: ...
+    def watch(self, role: str, load: Callable[[], Load]) -> None:
+        """Publish a role's load from now on."""
+        ...
 
-    def count(self, name: str, by: float = 1.0, **tags: str) -> None: ...
+    def count(self, name: str, by: float = 1.0, **tags: str) -> None:
+        """Add to a counter."""
+        ...
 
-    def took(self, role: str, seconds: float) -> None: ...
+    def took(self, role: str, seconds: float) -> None:
+        """A batch took so long in its engine."""
+        ...
 
 
 class RoleMeter:
@@ -136,7 +149,7 @@ class RoleMeter:
             count("output_tokens_total", sum(answer.num_tokens for answer in result), role=role)
         if not self._serves_shards:
             self._sink.took(role, seconds)
-        # Batches share a writer's engine, and each counts for its share; elsewhere they wait for one another.
+        # A writer's engine works on its batches at the same time: each has a share of it. Elsewhere they wait.
         busy = seconds / abreast if role == "writer" else seconds
         count("actor_seconds_total", busy, role=role)
         count("gpu_seconds_total", busy * self._num_gpus, role=role)
