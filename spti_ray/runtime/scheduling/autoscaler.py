@@ -156,4 +156,6 @@ class Autoscaler:
 
     def _add_another(self) -> None:
         if self._start_actor is not None and self._failures < MAX_START_FAILURES:
-            self._pool.add(self._start_actor())
+            actor = self._start_actor()
+            if actor is not None:
+                self._pool.add(actor)

@@ -11,9 +11,7 @@ from typing import Any
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.trace import Trace
-from spti_ray.runtime.ray.events import RayEvents
-from spti_ray.runtime.ray.launch import another_engine
-from spti_ray.runtime.ray.metrics import Metrics
+from spti_ray.runtime.executor import RunMetrics, Session
 from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import CACHED_ROLES, ResultCache
@@ -26,7 +24,7 @@ class Observers:
 
     trace: Trace
     progress: Progress
-    metrics: Metrics
+    metrics: RunMetrics
 
     def batch(self, role: Role, result: Any, seconds: float) -> None:
         """A batch is done, and kept its engine busy for so many seconds."""
@@ -38,49 +36,41 @@ class Observers:
 
 
 class Pools:
-    """Makes the pools of one session, some of which may take turns on a GPU, and says what they run."""
+    """Makes the pools of one session, some of which may share a GPU."""
 
     def __init__(
         self,
         config: Config,
         engines: EnginesConfig,
-        session: str,
-        events: RayEvents,
+        session: Session,
         cache: ResultCache,
         observers: Observers,
-        metrics_of: str,
     ) -> None:
         self._config, self._engines, self._session = config, engines, session
-        self._events, self._cache, self._observers, self._metrics_of = events, cache, observers, metrics_of
-        self._sharing = GpuTimeSharing(events, config.runtime.unit_timeout_s)
+        self._cache, self._observers = cache, observers
+        self._sharing = GpuTimeSharing(session.events, config.runtime.unit_timeout_s)
 
     def make(self, role: Role, actors: list[Any], others: Callable[[], int]) -> Pool:
         """A pool of these actors; `others`: see `Autoscaler`."""
-        engine, in_turn = self._engines.of(role), self._takes_turns(role)
+        engine, shares_gpu = self._engines.of(role), role in self._config.runtime.take_turns
         numbers = itertools.count(len(actors))
         pool = Pool(
             role,
             actors,
-            self._sharing.of(role) if in_turn else self._events,
+            self._sharing.of(role) if shares_gpu else self._session.events,
             self._limits,
             partial(self._observers.batch, role),
-            # Outside the resources that it shares there is no GPU to take turns on.
-            grow=None if in_turn else lambda: self._another(role, next(numbers)),
+            # Outside the resources that it shares there is no GPU for another one.
+            grow=None if shares_gpu else lambda: self._session.another_engine(role, next(numbers)),
             most=engine.max_replicas or engine.replicas,
             cache=partial(self._cache.entry, role) if role in CACHED_ROLES else None,
             meter=self._observers.metrics.of(role, engine.num_gpus),
             others=others,
-            shares_gpu=in_turn,
+            shares_gpu=shares_gpu,
         )
-        if in_turn:
+        if shares_gpu:
             self._sharing.join(pool)
         return pool
-
-    def _takes_turns(self, role: Role) -> bool:
-        return role in self._config.runtime.take_turns
-
-    def _another(self, role: Role, number: int) -> Any:
-        return another_engine(role, number, self._session, self._config, self._engines, self._metrics_of)
 
     @property
     def _limits(self) -> Limits:
