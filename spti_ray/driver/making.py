@@ -19,7 +19,7 @@ from spti_ray.public.fallbacks import Written
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.population import Population
 from spti_ray.public.release import Models
-from spti_ray.public.render_jobs import RenderJobs, check_varies
+from spti_ray.public.render_jobs import Recipes, check_varies
 from spti_ray.public.render_store import RenderSpool
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
@@ -95,9 +95,9 @@ def _rerendered(stage: Stage) -> list[ReleaseItem]:
     allotted = allot_images(
         texts, config.evolution.quota(config.release.images), config.release.images_per_text, config.are_images
     )
-    render_jobs = RenderJobs(config, cache.render_of)
+    recipes = Recipes(config, cache.render_of)
     voted, made = (cache.renders, origin.images()) if again else ({}, lambda item: None)
-    return render_release(stage.run.staging, allotted, voted, stage.streams, render_jobs, made)
+    return render_release(stage.run.staging, allotted, voted, stage.streams, recipes, made)
 
 
 def _from_captions(stage: Stage) -> None:
@@ -115,7 +115,7 @@ def _finetuned(stage: Stage) -> list[ReleaseItem]:
         for index, label in enumerate(texts)
     ]
     stage.render_only()
-    return render_release(stage.run.staging, allotted, {}, stage.streams, RenderJobs(config, lambda _: None))
+    return render_release(stage.run.staging, allotted, {}, stage.streams, Recipes(config, lambda _: None))
 
 
 def _rendered(
@@ -131,8 +131,8 @@ def _rendered(
         varied = population.varied([candidate for candidate, _ in allotted])
         allotted = [(candidate, count) for candidate, (_, count) in zip(varied, allotted, strict=True)]
     stage.render_only()
-    render_jobs = RenderJobs(config, cache.render_of)
-    return render_release(stage.run.staging, allotted, cache.renders, stage.streams, render_jobs)
+    recipes = Recipes(config, cache.render_of)
+    return render_release(stage.run.staging, allotted, cache.renders, stage.streams, recipes)
 
 
 def make(stage: Stage) -> list[ReleaseItem] | None:

@@ -57,13 +57,8 @@ def render_batch(jobs: Sequence[RenderJob]) -> RenderBatch:
     )
 
 
-class RenderJobs:
-    """The job of each image of a run.
-
-    Args:
-        config: the run's.
-        voted: finds the voted render of a candidate, by its id; None if there is none.
-    """
+class Recipes:
+    """The job of each image of a run. `voted` finds the voted render of a candidate, if there is one."""
 
     def __init__(self, config: Config, voted: Callable[[str], RenderedImage | None]) -> None:
         self._config = config

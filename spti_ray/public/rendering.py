@@ -9,7 +9,7 @@ from pathlib import Path
 from spti_ray.errors import NothingMade
 from spti_ray.io.files import write_atomic
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.public.render_jobs import RenderJobs
+from spti_ray.public.render_jobs import Recipes
 from spti_ray.types import Candidate, ReleaseItem, RenderedImage
 
 log = logging.getLogger(__name__)
@@ -20,7 +20,7 @@ def render_release(
     allotted: list[tuple[Candidate, int]],
     voted: Mapping[str, RenderedImage],
     engines: Engines,
-    render_jobs: RenderJobs,
+    recipes: Recipes,
     made: Callable[[ReleaseItem], bytes | None] = lambda item: None,
 ) -> list[ReleaseItem]:
     """Write `staging/images/NNNNN.png` for each (candidate, number of images) and return the release's items.
@@ -32,7 +32,7 @@ def render_release(
     """
     images = staging / "images"
     images.mkdir(parents=True, exist_ok=True)
-    wanted = list(_items(allotted, render_jobs))
+    wanted = list(_items(allotted, recipes))
     items = [item for item, _ in wanted]
     missing: list[tuple[ReleaseItem, Candidate]] = []
     for item, candidate in wanted:
@@ -45,7 +45,7 @@ def render_release(
         else:
             missing.append((item, candidate))
     failed: set[str] = set()
-    for (item, _), png in zip(missing, engines.render(_Jobs(missing, render_jobs)), strict=True):
+    for (item, _), png in zip(missing, engines.render(_Jobs(missing, recipes)), strict=True):
         if png is None:
             failed.add(item.file)
         else:
@@ -60,18 +60,18 @@ def render_release(
 class _Jobs:
     """The jobs of missing images, whose number is known. Made one by one: each may hold the image that it varies."""
 
-    def __init__(self, missing: list[tuple[ReleaseItem, Candidate]], render_jobs: RenderJobs) -> None:
+    def __init__(self, missing: list[tuple[ReleaseItem, Candidate]], recipes: Recipes) -> None:
         self._missing = missing
-        self._render_jobs = render_jobs
+        self._recipes = recipes
 
     def __len__(self) -> int:
         return len(self._missing)
 
     def __iter__(self) -> Iterator[RenderJob]:
-        return (self._render_jobs.job(candidate, item.variant) for item, candidate in self._missing)
+        return (self._recipes.job(candidate, item.variant) for item, candidate in self._missing)
 
 
-def _items(allotted: list[tuple[Candidate, int]], render_jobs: RenderJobs) -> Iterator[tuple[ReleaseItem, Candidate]]:
+def _items(allotted: list[tuple[Candidate, int]], recipes: Recipes) -> Iterator[tuple[ReleaseItem, Candidate]]:
     number = 0
     for candidate, count in allotted:
         for variant in range(count):
@@ -79,7 +79,7 @@ def _items(allotted: list[tuple[Candidate, int]], render_jobs: RenderJobs) -> It
                 file=f"images/{number:05d}.png",
                 text=candidate.text,
                 label=candidate.label,
-                seed=render_jobs.seed(candidate.id, variant),
+                seed=recipes.seed(candidate.id, variant),
                 generation=candidate.generation,
                 candidate_id=candidate.id,
                 parent_id=candidate.parent_id,

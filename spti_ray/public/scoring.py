@@ -15,7 +15,7 @@ import numpy as np
 from spti_ray.config import Config
 from spti_ray.errors import NothingMade
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.public.render_jobs import RenderJobs
+from spti_ray.public.render_jobs import Recipes
 from spti_ray.types import Candidate, Candidates, FloatArray, RenderedImage, ScoredCandidates, Space
 
 Show = Callable[[ScoredCandidates], None]
@@ -77,7 +77,7 @@ class Scoring:
         self._engines = engines
         self._variations = variations
         self.cache = cache
-        self._render_jobs = RenderJobs(config, cache.render_of)
+        self._recipes = Recipes(config, cache.render_of)
 
     def embed(self, candidates: Iterable[Candidate], show: Show = lambda block: None) -> ScoredCandidates:
         """Consume the stream (texts are rendered and embedded while later ones are still written).
@@ -160,12 +160,12 @@ class Scoring:
         def jobs() -> Iterator[RenderJob]:
             for candidate in points:
                 submitted.append(candidate)
-                yield self._render_jobs.job(candidate)
+                yield self._recipes.job(candidate)
 
         for i, png in enumerate(self._engines.render(jobs())):
             candidate = submitted[i]
             if png is not None:
-                seed = self._render_jobs.seed(candidate.id, 0)
+                seed = self._recipes.seed(candidate.id, 0)
                 self.cache.renders[candidate.id] = RenderedImage(candidate.id, 0, seed, png)
             yield candidate, png
 

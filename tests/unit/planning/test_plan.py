@@ -13,7 +13,7 @@ from spti_ray.planning.plan import noise_plan, plan_lines, plan_summary
 from spti_ray.planning.workload import phases, total_steps
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.population import Population
-from spti_ray.public.render_jobs import RenderJobs
+from spti_ray.public.render_jobs import Recipes
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
@@ -223,8 +223,8 @@ def simulate(config, engines, folder):
         varied = population.varied([candidate for candidate, _ in allotted])
         allotted = [(candidate, count) for candidate, (_, count) in zip(varied, allotted, strict=True)]
         texts = population.outcomes.total()
-    render_jobs = RenderJobs(config, scoring.cache.render_of)
-    items = render_release(folder, allotted, scoring.cache.renders, engines, render_jobs)
+    recipes = Recipes(config, scoring.cache.render_of)
+    items = render_release(folder, allotted, scoring.cache.renders, engines, recipes)
     return texts, renders, len(items), len(engines.render_jobs) - renders, fakes.at
 
 

@@ -9,7 +9,7 @@ from spti_ray.errors import NothingMade
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
 from spti_ray.public.image_population import ImagePopulation
-from spti_ray.public.render_jobs import RenderJobs, batches_of, check_varies, render_batch
+from spti_ray.public.render_jobs import Recipes, batches_of, check_varies, render_batch
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected
 from spti_ray.types import Candidate, RenderedImage
@@ -101,7 +101,7 @@ def test_an_image_that_can_not_be_rendered_gets_no_votes_also_with_lookahead(mak
     config = images(make_config, evolution__lookahead=2, evolution__candidates=4)
     population = ImagePopulation(config)
     bad = next(iter(population.initial()))
-    seed = RenderJobs(config, {}.get).seed(bad.id, 0)
+    seed = Recipes(config, {}.get).seed(bad.id, 0)
     engines = local_engines(unrenderable=lambda job: job.seed == seed)
     rows_KE = Scoring(config, engines, population.variations, ScoreCache()).embed(population.initial())
     assert np.isnan(rows_KE.embeddings_KE["image"]).any(axis=1).tolist() == [True, False, False, False]
@@ -109,14 +109,14 @@ def test_an_image_that_can_not_be_rendered_gets_no_votes_also_with_lookahead(mak
 
 def test_a_child_whose_parent_has_no_image_is_rendered_from_its_text(make_config):
     orphan = Candidate("g01-000000", "red cat", "all", 1, "g00-000003", "image")
-    assert RenderJobs(images(make_config), {}.get).job(orphan).image is None
+    assert Recipes(images(make_config), {}.get).job(orphan).image is None
 
 
 def test_texts_are_never_varied_as_images(make_config):
     png = to_png(np.zeros((4, 4, 3), np.uint8))
     child = Candidate("g01-000000", "a red cat", "all", 1, "g00-000003", "fill")
-    render_jobs = RenderJobs(make_config(), lambda candidate_id: RenderedImage(candidate_id, 0, 1, png))
-    assert all(render_jobs.job(child, variant).image is None for variant in (0, 1))
+    recipes = Recipes(make_config(), lambda candidate_id: RenderedImage(candidate_id, 0, 1, png))
+    assert all(recipes.job(child, variant).image is None for variant in (0, 1))
 
 
 @given(
@@ -152,6 +152,6 @@ def test_varied_images_are_variations_of_the_voted_ones_with_the_last_strength(m
     png = to_png(np.zeros((4, 4, 3), np.uint8))
     parent = Candidate("g02-000001", "red cat", "all", 2, "g01-000000", "image")
     (varied,) = ImagePopulation(config).varied([parent])
-    render_jobs = RenderJobs(config, {parent.id: RenderedImage(parent.id, 0, 1, png)}.get)
-    jobs = [render_jobs.job(varied, variant) for variant in range(3)]
+    recipes = Recipes(config, {parent.id: RenderedImage(parent.id, 0, 1, png)}.get)
+    jobs = [recipes.job(varied, variant) for variant in range(3)]
     assert {(job.image, job.strength) for job in jobs} == {(png, 0.3)} and len({job.seed for job in jobs}) == 3

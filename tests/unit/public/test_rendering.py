@@ -4,7 +4,7 @@ from PIL import Image
 
 from spti_ray.errors import NothingMade
 from spti_ray.models.pixels import from_png, to_png
-from spti_ray.public.render_jobs import RenderJobs, render_seed
+from spti_ray.public.render_jobs import Recipes, render_seed
 from spti_ray.public.rendering import render_release
 from spti_ray.types import Candidate, RenderedImage
 from tests.unit.conftest import config_with
@@ -12,7 +12,7 @@ from tests.unit.conftest import config_with
 CAT = Candidate("g01-000003", "a red cat", "pets", 1, "g00-000001", "fill")
 CAR = Candidate("g00-000002", "a blue car", "rides", 0)
 ALLOTTED = [(CAT, 3), (CAR, 2)]
-RECIPES = RenderJobs(config_with(runtime__seed=5), {}.get)
+RECIPES = Recipes(config_with(runtime__seed=5), {}.get)
 
 
 def pixels(path):
@@ -108,7 +108,7 @@ def test_a_release_without_a_single_image_is_refused(tmp_path, local_engines):
 def test_further_images_of_a_voted_image_are_variations_of_it(tmp_path, local_engines):
     engines = local_engines()
     config = config_with(method="pe-image", evolution__image_variation={"first_strength": 0.8, "last_strength": 0.25})
-    render_release(tmp_path, [(CAT, 3)], voted(CAT), engines, RenderJobs(config, voted(CAT).get))
+    render_release(tmp_path, [(CAT, 3)], voted(CAT), engines, Recipes(config, voted(CAT).get))
     assert (tmp_path / "images/00000.png").read_bytes() == voted(CAT)[CAT.id].png
     assert [(job.image, job.strength) for job in engines.render_jobs] == [(voted(CAT)[CAT.id].png, 0.25)] * 2
     first, second = (pixels(tmp_path / f"images/0000{i}.png") for i in (1, 2))
@@ -122,7 +122,7 @@ def test_jobs_of_the_release_are_made_one_by_one_and_their_number_is_known(tmp_p
     """Each may hold an image, and all of them together more than memory does."""
     made: list[str] = []
 
-    class Counted(RenderJobs):
+    class Counted(Recipes):
         def job(self, candidate, variant=0):
             made.append(candidate.id)
             return super().job(candidate, variant)
@@ -135,5 +135,5 @@ def test_jobs_of_the_release_are_made_one_by_one_and_their_number_is_known(tmp_p
             yield first
             yield from super().render(list(jobs)[1:])
 
-    render_jobs = Counted(config_with(runtime__seed=5), {}.get)
-    assert len(render_release(tmp_path, ALLOTTED, {}, Watched(batch_size=2), render_jobs)) == 5
+    recipes = Counted(config_with(runtime__seed=5), {}.get)
+    assert len(render_release(tmp_path, ALLOTTED, {}, Watched(batch_size=2), recipes)) == 5
