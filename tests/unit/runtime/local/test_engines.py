@@ -90,7 +90,7 @@ def pool_of(engine, events, **limits):
 def test_a_hung_engine_ends_the_run_in_one_line(monkeypatch):
     monkeypatch.setattr("spti_ray.runtime.scheduling.pool._LOOK_S", 0.05)
     engine = EngineHere("writer", writer("OSError", "Hanging"))
-    pool = pool_of(engine, LocalEvents(lambda engine: None), unit_timeout_s=0.2)
+    pool = pool_of(engine, LocalEvents(lambda engine: None), batch_timeout_s=0.2)
     with pytest.raises(EngineFailed, match="the writer could not be started: it hangs; the same command goes on"):
         list(pool.map([(REQUEST,)]))
     engine.close()
