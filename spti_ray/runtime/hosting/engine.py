@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -41,6 +42,11 @@ _DEAD_ENGINE_EXIT_CODE = 41
 def serving_roles(config: Config) -> tuple[Role, ...]:
     """The roles whose engines shards may call in a run."""
     return UNPROTECTED_ROLES if config.method == "captions" else PRIVATE_ROLES
+
+
+def start_failure(error: BaseException) -> str:
+    """One line about an engine that could not be had. It has seen nothing private by then."""
+    return " ".join(traceback.format_exception_only(error)[-1].split())[:500]
 
 
 class PrivateCallFailed(RuntimeError):
