@@ -29,8 +29,10 @@ class ResourcesNeverArrived(RuntimeError):
 
 
 class Reserved:
-    """The resources that a run holds: a placement group per role, with a bundle for each actor by its index. Roles that
-    take turns on their GPUs share a group, and actors of one index a bundle."""
+    """The resources that a run holds: a placement group for each role, with a bundle for each actor by its index.
+
+    Roles that share their GPUs share a group, and their actors of one index a bundle.
+    """
 
     def __init__(self, bundles: tuple[Bundle, ...]) -> None:
         self._groups: dict[str, PlacementGroup] = {}
