@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -18,7 +17,7 @@ from typing import Any
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import KINDS, engine_environment, hosted
 from spti_ray.models.protocols import EngineDead
-from spti_ray.runtime.hosting.engine import AsyncEngineHost, PublicCallFailed, RendererHost
+from spti_ray.runtime.hosting.engine import AsyncEngineHost, PublicCallFailed, RendererHost, start_failure
 from spti_ray.runtime.local.private_process import CallFailed
 from spti_ray.runtime.local.process import Process, ProcessEnded
 from spti_ray.runtime.scheduling.events import Finished, Lost, Outcome, Raised
@@ -44,7 +43,7 @@ class Engine(ABC):
 
     @property
     def waits_for_others(self) -> bool:
-        """Whether its process may be at work on something else than its units."""
+        """Whether its process may be at work on something else than its batches."""
         return False
 
     @abstractmethod
@@ -53,7 +52,7 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
-        """The result of one unit, and the seconds that it took."""
+        """The result of one batch, and the seconds that it took."""
 
     @abstractmethod
     def close(self) -> None:
@@ -118,7 +117,7 @@ class EngineHere(Engine):
             self._host = host(self._role, self._config)
             identity = self._host.identity()
         except BaseException as error:  # noqa: BLE001 an engine may raise anything
-            self._started.set_exception(CallFailed(traceback.format_exception_only(error)[-1].strip()))
+            self._started.set_exception(CallFailed(start_failure(error)))
             return
         self._started.set_result(identity)
         asyncio.set_event_loop(self._loop)

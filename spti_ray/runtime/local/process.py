@@ -14,7 +14,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-_MODULE = "spti_ray.runtime.local.private_process"
+# Not by -m: classes of a `__main__` could not be sent.
+_CODE = "import sys; from spti_ray.runtime.local.private_process import main; main(*map(int, sys.argv[1:]))"
 _ENDS_WITHIN_S = 10.0
 
 
@@ -32,7 +33,7 @@ class Process:
         # The modules that this process finds, and in the same order: an engine may be one of a test's own.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _MODULE, str(descriptor), str(os.getpid())],
+            [sys.executable, "-P", "-c", _CODE, str(descriptor), str(os.getpid())],
             env=os.environ | environment | {"PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -92,6 +93,9 @@ class Process:
             try:
                 number, went_well, value = self._connection.recv()
             except (EOFError, OSError):
+                break
+            except Exception:  # noqa: BLE001 what can't be read here: nobody must wait for it for ever
+                self._process.kill()
                 break
             _, future = self._asked.pop(number)
             if went_well:
