@@ -27,14 +27,15 @@ class Process:
     """A new Python, no copy of this one: nothing that the driver holds is in its memory."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """`environment`: its variables, over those of this process."""
+        """`environment`: its variables, all of them."""
+        self.environment = environment
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
         # The modules that this process finds, and in the same order: an engine may be one of a test's own.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._process = subprocess.Popen(
             [sys.executable, "-P", "-c", _CODE, str(descriptor), str(os.getpid())],
-            env=os.environ | environment | {"PYTHONPATH": path},
+            env=dict(environment) | {"PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,

@@ -61,7 +61,7 @@ def engine(kind="Loud"):
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Process]:
-    process = Process({})
+    process = Process(os.environ)
     yield process
     process.close()
 
@@ -153,7 +153,7 @@ def test_what_can_not_be_sent_is_not_quoted():
 
 
 def test_one_that_ends_tells_how_to_all_who_wait_and_to_who_asks_later():
-    process = Process({})
+    process = Process(os.environ)
     waiting = process.ask("load", "key", "text_embedder", engine(), PRIVATE_ROLES)
     process.kill()
     for future in (waiting, process.ask("identity", "key")):
@@ -167,7 +167,7 @@ def test_it_ends_with_its_driver_also_where_a_child_of_that_holds_the_connection
     code = (
         "import os, sys, time\n"
         "from spti_ray.runtime.local.process import Process\n"
-        "process = Process({})\n"
+        "process = Process(os.environ)\n"
         "if not os.fork(): time.sleep(60)\n"
         "print(process.pid, flush=True)\n"
         "time.sleep(60)"
