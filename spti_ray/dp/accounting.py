@@ -27,7 +27,7 @@ ACCOUNTANT = 2
 SMALLEST_DELTA = 1e-14
 """What a dataset may be registered with: the library takes 1e-15 of every composition for a certain loss."""
 
-RAISE = 1.001
+SIGMA_STEP = 1.001
 """Calibration raises sigma in steps of 0.1 %."""
 
 _MAX_RAISES = 256
@@ -119,10 +119,10 @@ def calibrate(epsilon: float, delta: float, votes_per_record: int, generations: 
             f"epsilon {epsilon} at delta {delta} over {count} votes is beyond what can be certified: {advice}"
         )
 
-    raises = _fewest(lambda raises: _epsilon(((start * RAISE**raises, count),), delta) <= epsilon)
+    raises = _fewest(lambda raises: _epsilon(((start * SIGMA_STEP**raises, count),), delta) <= epsilon)
     if raises is None:
         raise ValueError(f"epsilon {epsilon} at delta {delta} over {count} votes can't be certified: {advice}")
-    return plan_at(start * RAISE**raises, epsilon, delta, votes_per_record, generations, spare_slots)
+    return plan_at(start * SIGMA_STEP**raises, epsilon, delta, votes_per_record, generations, spare_slots)
 
 
 def plan_at(
@@ -222,7 +222,7 @@ def _epsilon(terms: _Terms, delta: float, accountant: int = ACCOUNTANT) -> float
         return zcdp_epsilon(_rho(terms), delta)
     if accountant > 1 and len(terms) > 1:
         count = sum(count for _, count in terms)
-        return min(epsilon_less_errors(_pld(terms), count, delta), zcdp_epsilon(_rho(terms), delta))
+        return min(epsilon_allowing_for_errors(_pld(terms), count, delta), zcdp_epsilon(_rho(terms), delta))
     found = float(_pld(terms).get_epsilon_for_delta(delta))
     if accountant == 1 or not math.isfinite(found):
         return found
@@ -241,7 +241,7 @@ def advantage(terms: _Terms, accountant: int = ACCOUNTANT) -> float:
     return min(1.0, found)
 
 
-def epsilon_less_errors(composed: Any, count: int, delta: float) -> float:
+def epsilon_allowing_for_errors(composed: Any, count: int, delta: float) -> float:
     """Epsilon of a library's distribution that `count` transformed ones were composed to, less what they may err by.
 
     A transform of N values errs by at most 6 u log2(N) of their Euclidean norm (u = 2^-53; Higham 2002, theorem 24.2),

@@ -25,7 +25,7 @@ class GateError(RuntimeError):
     """Votes or reservations that the gate refuses; one line that shows no count."""
 
 
-def tally(votes: Iterable[Votes], num_shards: int, query: Query, num_candidates: int) -> Votes:
+def aggregate_votes(votes: Iterable[Votes], num_shards: int, query: Query, num_candidates: int) -> Votes:
     """The sum over exactly one result of each shard 0..num_shards-1, as `Votes` because it is just as private.
 
     `votes` is consumed once, one result at a time. GateError if a shard is missing or unknown, contradicts itself,
@@ -36,7 +36,7 @@ def tally(votes: Iterable[Votes], num_shards: int, query: Query, num_candidates:
             f"{num_shards} shards and {num_candidates} candidates are outside what one query can count: "
             f"1 to {MAX_SHARDS} shards, up to {MAX_CANDIDATES} candidates"
         )
-    running = _Running(query, num_candidates)
+    running = _RunningSum(query, num_candidates)
     for vote in votes:
         _check(vote, num_shards, query, num_candidates)
         running.add(vote)
@@ -46,7 +46,7 @@ def tally(votes: Iterable[Votes], num_shards: int, query: Query, num_candidates:
     return running.total()
 
 
-class _Running:
+class _RunningSum:
     """The sum so far and whose votes are in it. A plain class: its repr is its address."""
 
     def __init__(self, query: Query, num_candidates: int) -> None:

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from spti_ray.dp.accounting import NoisePlan
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import charges, registered_in, slots_of
+from spti_ray.dp.history import charges, require_registration, slots_of
 from spti_ray.dp.lifetime import largest_that_fits, lifetime_epsilon
-from spti_ray.dp.recorded_noise import tolerance
+from spti_ray.dp.recorded_noise import epsilon_tolerance
 from spti_ray.figures import at_least
 
 
@@ -32,7 +32,7 @@ class Forecast:
 
 def forecast(entries: Sequence[Entry], plan: NoisePlan) -> Forecast:
     """What a new run of this plan would do to the budget. LedgerError before registration."""
-    registered = registered_in(entries)
+    registered = require_registration(entries)
     spent, after = epsilon_with(entries, plan, 0), epsilon_with(entries, plan, plan.slots)
     budget = registered.lifetime_epsilon
     fits = budget is None or after <= budget
@@ -41,11 +41,11 @@ def forecast(entries: Sequence[Entry], plan: NoisePlan) -> Forecast:
 
 def check_rest_of_run(entries: Sequence[Entry], run: str, plan: NoisePlan) -> None:
     """BudgetRefused, with the largest settings that would fit, if what is left of the run's plan can't be paid."""
-    registered, used = registered_in(entries), len(slots_of(entries, run))
+    registered, used = require_registration(entries), len(slots_of(entries, run))
     left, budget = max(0, plan.slots - used), registered.lifetime_epsilon
     if budget is None or not left:
         return
-    if (after := epsilon_with(entries, plan, left)) <= budget + tolerance(entries, run):
+    if (after := epsilon_with(entries, plan, left)) <= budget + epsilon_tolerance(entries, run):
         return
     told = (
         f"dataset {registered.dataset!r}: lifetime epsilon {budget:g} (delta {registered.delta:g}), of which "
@@ -60,9 +60,9 @@ def check_rest_of_run(entries: Sequence[Entry], run: str, plan: NoisePlan) -> No
 
 def charge(entries: Sequence[Entry], run: str, plan: NoisePlan) -> float:
     """The lifetime epsilon after one more of the run's queries; BudgetRefused if that is over the budget."""
-    registered, after = registered_in(entries), epsilon_with(entries, plan, 1)
+    registered, after = require_registration(entries), epsilon_with(entries, plan, 1)
     budget = registered.lifetime_epsilon
-    if budget is not None and after > budget + tolerance(entries, run):
+    if budget is not None and after > budget + epsilon_tolerance(entries, run):
         raise BudgetRefused(
             f"dataset {registered.dataset!r}: lifetime epsilon {budget:g} (delta "
             f"{registered.delta:g}) does not cover one more query at sigma {plan.sigma:.4g}, which would make it "
@@ -73,7 +73,7 @@ def charge(entries: Sequence[Entry], run: str, plan: NoisePlan) -> float:
 
 def epsilon_with(entries: Sequence[Entry], plan: NoisePlan, num_queries: int) -> float:
     """The dataset's lifetime epsilon with `num_queries` more of the plan's queries, at the registered delta."""
-    registered = registered_in(entries)
+    registered = require_registration(entries)
     try:
         return lifetime_epsilon(
             [*charges(entries), (plan.sigma, num_queries * plan.votes_per_record)], registered.delta
@@ -84,7 +84,7 @@ def epsilon_with(entries: Sequence[Entry], plan: NoisePlan, num_queries: int) ->
 
 def _affordable(entries: Sequence[Entry], plan: NoisePlan) -> str:
     """The largest settings like the plan's that the rest of the budget covers, as a user would write them."""
-    registered = registered_in(entries)
+    registered = require_registration(entries)
     assert registered.lifetime_epsilon is not None, "without a budget everything fits"
     fits = largest_that_fits(charges(entries), registered.lifetime_epsilon, registered.delta, plan)
     ways = [f"privacy.epsilon={fits.epsilon:g}"] if fits.epsilon else []

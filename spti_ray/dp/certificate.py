@@ -16,9 +16,9 @@ from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan
 from spti_ray.dp.build import code_version
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import UNCERTIFIED, openings, slots_of
-from spti_ray.dp.joint_guarantee import Together, charged_together, plan_of, together
-from spti_ray.dp.odometer import Spend, spend_of
+from spti_ray.dp.history import UNCERTIFIED, attempts_of, slots_of
+from spti_ray.dp.joint_guarantee import JointGuarantee, charged_joint_epsilon, joint_guarantee, recorded_plan
+from spti_ray.dp.odometer import OdometerReading, read_odometer
 from spti_ray.figures import at_least, percent_at_least
 
 FORMAT = "spti-ray privacy certificate 3"
@@ -68,20 +68,20 @@ def certificate(
     `accountant`: the version of the accounting whose figures it has; an earlier one only to check an earlier
     certificate. None when any attempt of the run used simulated noise. LedgerError if the entries know no such run.
     """
-    attempts = openings(entries, run)
+    attempts = attempts_of(entries, run)
     if not attempts:
         raise LedgerError(f"the ledger knows no run {run!r}")
-    spend = spend_of(entries, run, accountant)
+    spend = read_odometer(entries, run, accountant)
     if not spend.private:
         return None
     first = attempts[0]
     unit = first.unit
-    plan = plan_of(first, accountant)
-    both = together(entries, run, plan, accountant)
+    plan = recorded_plan(first, accountant)
+    both = joint_guarantee(entries, run, plan, accountant)
     if both and not both.private:
         return None
     # A run that goes on from another was shown what that one's captions made of the images.
-    shown = [attempt for past in (run, *(both.runs if both else ())) for attempt in openings(entries, past)]
+    shown = [attempt for past in (run, *(both.runs if both else ())) for attempt in attempts_of(entries, past)]
     outside = list(dict.fromkeys(line for attempt in shown for line in attempt.outside.splitlines()))
     measured = [slot.reserved for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
     # Only where there are any: certificates of earlier versions have no such field, and must verify.
@@ -119,8 +119,8 @@ def certificate(
                 f"a transform, {plan.votes_per_record * plan.slots} adaptive compositions of one discrete Gaussian of "
                 "sensitivity 1"
             ),
-            "epsilon_of_charged_queries": charged_together(entries, run, plan.delta, 1, accountant),
-            "replace_one_epsilon_of_charged_queries": charged_together(entries, run, plan.delta, 2, accountant),
+            "epsilon_of_charged_queries": charged_joint_epsilon(entries, run, plan.delta, 1, accountant),
+            "replace_one_epsilon_of_charged_queries": charged_joint_epsilon(entries, run, plan.delta, 2, accountant),
         },
         "dataset": _dataset(spend),
         "noise": {"source": spend.noise, "builds": list(dict.fromkeys(attempt.build for attempt in attempts))},
@@ -159,7 +159,7 @@ def _trust(outside: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _dataset(spend: Spend) -> dict[str, Any]:
+def _dataset(spend: OdometerReading) -> dict[str, Any]:
     return {
         "id": spend.dataset,
         "lifetime_epsilon": spend.lifetime_budget,
@@ -177,7 +177,7 @@ def _promise(plan: NoisePlan) -> float:
     return max(plan.epsilon, plan.achieved_epsilon)
 
 
-def _statement(plan: NoisePlan, unit: str, both: Together | None) -> str:
+def _statement(plan: NoisePlan, unit: str, both: JointGuarantee | None) -> str:
     of_whom = f"for adding or removing any one {unit} of the private set"
     if both is None:
         return (
@@ -190,7 +190,7 @@ def _statement(plan: NoisePlan, unit: str, both: Together | None) -> str:
     )
 
 
-def _origin(plan: NoisePlan, both: Together) -> dict[str, Any]:
+def _origin(plan: NoisePlan, both: JointGuarantee) -> dict[str, Any]:
     return {
         "runs": list(both.runs),
         "epsilon_together": both.epsilon,
@@ -210,8 +210,8 @@ def _parts(entries: Sequence[Entry], runs: Sequence[str], accountant: int) -> li
     """What each run alone spent of the release's epsilon, the earliest first. No part holds for the release."""
     parts: list[dict[str, Any]] = []
     for run in runs:
-        first = openings(entries, run)[0]
-        plan = plan_of(first, accountant)
+        first = attempts_of(entries, run)[0]
+        plan = recorded_plan(first, accountant)
         parts.append(
             {
                 "run": run,
@@ -239,7 +239,7 @@ def _attacker(advantage: float, mu: float, unit: str) -> dict[str, Any]:
     }
 
 
-def _tuning(spend: Spend) -> dict[str, Any]:
+def _tuning(spend: OdometerReading) -> dict[str, Any]:
     """What else was run on the dataset, what all of it cost, and whether private metrics were looked at."""
     looked_at = [past for past in spend.runs if past.evaluated_by]
     metrics = sorted({metric for past in looked_at for metric in past.evaluated_by})
@@ -249,8 +249,8 @@ def _tuning(spend: Spend) -> dict[str, Any]:
         else "some of them simulated their noise, so nothing is guaranteed for all of them together"
     )
     words = f"{len(spend.runs)} run(s) are recorded on this dataset, this one included; {cost}. "
-    uncertified = {look.run for look in spend.looks if look.metric.endswith(UNCERTIFIED)}
-    open_looks = [look for look in spend.looks if look.run not in uncertified]
+    uncertified = {look.run for look in spend.unprotected_runs if look.metric.endswith(UNCERTIFIED)}
+    open_looks = [look for look in spend.unprotected_runs if look.run not in uncertified]
     if open_looks:
         kinds = sorted({look.metric for look in open_looks})
         words += (
@@ -259,7 +259,7 @@ def _tuning(spend: Spend) -> dict[str, Any]:
             "they made, the choice is itself an output computed from the private images without noise, which neither "
             "this release's epsilon nor the total covers. "
         )
-    closed_looks = [look for look in spend.looks if look.run in uncertified]
+    closed_looks = [look for look in spend.unprotected_runs if look.run in uncertified]
     if closed_looks:
         kinds = sorted({look.metric for look in closed_looks})
         words += (

@@ -20,16 +20,16 @@ from pathlib import Path
 
 from spti_ray.dp import artifact
 from spti_ray.dp.accounting import NoisePlan
-from spti_ray.dp.aggregation import GateError, tally
+from spti_ray.dp.aggregation import GateError, aggregate_votes
 from spti_ray.dp.artifact import ArtifactError
 from spti_ray.dp.build import build, code_version
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.history import Slot, slots_of
-from spti_ray.dp.joint_guarantee import Together, charged_together, together
+from spti_ray.dp.joint_guarantee import JointGuarantee, charged_joint_epsilon, joint_guarantee
 from spti_ray.dp.ledger import Lease, Ledger
 from spti_ray.dp.mechanism import NoiseSource
-from spti_ray.dp.odometer import Spend, spend_of
+from spti_ray.dp.odometer import OdometerReading, read_odometer
 from spti_ray.types import NoisyHistogram, Query, Votes
 
 
@@ -166,7 +166,7 @@ class Gate:
         if entry.slot in self._drawn:
             raise GateError(f"slot {entry.slot} has been noised already; open the run again to settle it")
         lease.check_open(entry)  # another driver may have burned it: a draw would never be used
-        total = tally(votes, num_shards, reservation.query, len(reservation.candidate_ids))
+        total = aggregate_votes(votes, num_shards, reservation.query, len(reservation.candidate_ids))
         self._fault("after_votes")
         self._drawn.add(entry.slot)
         try:
@@ -191,20 +191,20 @@ class Gate:
         self._fault("after_released")
         return histogram
 
-    def spent(self) -> Spend:
+    def odometer_reading(self) -> OdometerReading:
         """The odometer: what the run and its dataset have spent so far, from the verified ledger."""
-        return spend_of(self.ledger.entries(), self.run)
+        return read_odometer(self.ledger.entries(), self.run)
 
-    def together(self) -> Together | None:
+    def joint_guarantee(self) -> JointGuarantee | None:
         """What holds for the release of a run that goes on from another one; None for any other run."""
-        return together(self.ledger.entries(), self.run, self.plan)
+        return joint_guarantee(self.ledger.entries(), self.run, self.plan)
 
-    def odometer(self) -> tuple[float, float]:
+    def release_epsilon(self) -> tuple[float, float]:
         """Epsilon of the charged queries that the release depends on, and of the planned ones: of this run, and of
         those that it goes on from."""
-        both = self.together()
+        both = self.joint_guarantee()
         promised = both.epsilon if both else max(self.plan.epsilon, self.plan.achieved_epsilon)
-        return charged_together(self.ledger.entries(), self.run, self.plan.delta), promised
+        return charged_joint_epsilon(self.ledger.entries(), self.run, self.plan.delta), promised
 
     def _open_lease(self) -> Lease:
         if self._lease is None:

@@ -51,7 +51,7 @@ def slots_of(entries: Sequence[Entry], run: str) -> list[Slot]:
     return slots
 
 
-def openings(entries: Sequence[Entry], run: str) -> list[Opened]:
+def attempts_of(entries: Sequence[Entry], run: str) -> list[Opened]:
     """The run's attempts, in order."""
     return [entry.event for entry in entries if isinstance(entry.event, Opened) and entry.event.run == run]
 
@@ -59,7 +59,7 @@ def openings(entries: Sequence[Entry], run: str) -> list[Opened]:
 def ancestry(entries: Sequence[Entry], run: str) -> list[str]:
     """The runs whose releases `run` goes on from, the nearest first; none for one that started from prompts."""
     found: list[str] = []
-    while (attempts := openings(entries, run)) and (origin := attempts[0].origin):
+    while (attempts := attempts_of(entries, run)) and (origin := attempts[0].origin):
         if origin in found:
             raise LedgerError(f"the ledger says that run {origin!r} goes on from itself")
         found.append(origin)
@@ -73,22 +73,22 @@ def charges(entries: Sequence[Entry], run: str | None = None) -> list[tuple[floa
     return [(event.sigma, event.votes_per_record) for event in events if run is None or event.run == run]
 
 
-def looks(entries: Sequence[Entry]) -> list[Evaluated]:
+def unprotected_runs(entries: Sequence[Entry]) -> list[Evaluated]:
     """Runs on the dataset that were never opened: not private, or not certified. What they showed is in no charge."""
     opened = {entry.event.run for entry in entries if isinstance(entry.event, Opened)}
     events = [entry.event for entry in entries if isinstance(entry.event, Evaluated)]
     return [event for event in events if event.run not in opened]
 
 
-def registration(entries: Sequence[Entry]) -> Registered | None:
+def find_registration(entries: Sequence[Entry]) -> Registered | None:
     """The dataset's registration: the chain's first entry."""
     event = entries[0].event if entries else None
     return event if isinstance(event, Registered) else None
 
 
-def registered_in(entries: Sequence[Entry]) -> Registered:
-    """As `registration`, where there must be one. LedgerError if not."""
-    registered = registration(entries)
+def require_registration(entries: Sequence[Entry]) -> Registered:
+    """As `find_registration`, where there must be one. LedgerError if not."""
+    registered = find_registration(entries)
     if registered is None:
         raise LedgerError("the dataset is not registered in this ledger")
     return registered
@@ -131,7 +131,7 @@ def history(entries: Sequence[Entry], accountant: int = ACCOUNTANT) -> list[RunH
 
 
 def _history_of(entries: Sequence[Entry], run: str, first_opened: str, accountant: int) -> RunHistory:
-    attempts, slots = openings(entries, run), slots_of(entries, run)
+    attempts, slots = attempts_of(entries, run), slots_of(entries, run)
     plan = attempts[0]
     return RunHistory(
         run=run,

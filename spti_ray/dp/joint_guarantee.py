@@ -13,12 +13,12 @@ from dataclasses import dataclass
 
 from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, plan_at
 from spti_ray.dp.entries import Entry, Opened
-from spti_ray.dp.history import ancestry, charges, openings
+from spti_ray.dp.history import ancestry, attempts_of, charges
 from spti_ray.dp.lifetime import lifetime_advantage, lifetime_epsilon
 
 
 @dataclass(frozen=True)
-class Together:
+class JointGuarantee:
     """`runs`: those that the run goes on from, the nearest first. All figures include the run itself."""
 
     runs: tuple[str, ...]
@@ -32,7 +32,7 @@ class Together:
     """Of continuous Gaussians of the same scales."""
 
 
-def plan_of(opened: Opened, accountant: int = ACCOUNTANT) -> NoisePlan:
+def recorded_plan(opened: Opened, accountant: int = ACCOUNTANT) -> NoisePlan:
     """What a run in the ledger was planned for, with what `accountant` certifies for it."""
     return plan_at(
         opened.sigma,
@@ -45,12 +45,14 @@ def plan_of(opened: Opened, accountant: int = ACCOUNTANT) -> NoisePlan:
     )
 
 
-def together(entries: Sequence[Entry], run: str, plan: NoisePlan, accountant: int = ACCOUNTANT) -> Together | None:
+def joint_guarantee(
+    entries: Sequence[Entry], run: str, plan: NoisePlan, accountant: int = ACCOUNTANT
+) -> JointGuarantee | None:
     """The figures at the run's own delta; None for a run that goes on from no other."""
     return _of(entries, ancestry(entries, run), plan, accountant)
 
 
-def charged_together(
+def charged_joint_epsilon(
     entries: Sequence[Entry], run: str, delta: float, times: int = 1, accountant: int = ACCOUNTANT
 ) -> float:
     """Epsilon of the charged queries of a run and of those that it goes on from, of which each counts `times`."""
@@ -59,19 +61,19 @@ def charged_together(
     return lifetime_epsilon(terms, delta, accountant)
 
 
-def together_with(entries: Sequence[Entry], origin: str, plan: NoisePlan) -> Together | None:
+def planned_joint_guarantee(entries: Sequence[Entry], origin: str, plan: NoisePlan) -> JointGuarantee | None:
     """The same for a run of this plan that is not in the ledger yet and would go on from `origin`, which is."""
-    return _of(entries, [origin, *ancestry(entries, origin)] if openings(entries, origin) else [], plan, ACCOUNTANT)
+    return _of(entries, [origin, *ancestry(entries, origin)] if attempts_of(entries, origin) else [], plan, ACCOUNTANT)
 
 
-def _of(entries: Sequence[Entry], runs: list[str], plan: NoisePlan, accountant: int) -> Together | None:
+def _of(entries: Sequence[Entry], runs: list[str], plan: NoisePlan, accountant: int) -> JointGuarantee | None:
     if not runs:
         return None
-    attempts = [openings(entries, past) for past in runs]
+    attempts = [attempts_of(entries, past) for past in runs]
     first = [of_run[0] for of_run in attempts]
     terms = [(past.sigma, past.votes_per_record * (past.generations + past.spare_slots)) for past in first]
     terms.append((plan.sigma, plan.votes_per_record * plan.slots))
-    return Together(
+    return JointGuarantee(
         runs=tuple(runs),
         private=all(attempt.private for of_run in attempts for attempt in of_run),
         epsilon=lifetime_epsilon(terms, plan.delta, accountant),

@@ -11,7 +11,7 @@ from spti_ray.dp.accounting import NoisePlan
 from spti_ray.dp.budget import charge
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Burned, Committed, Entry, Event, Released, Reserved
-from spti_ray.dp.history import Slot, openings, slots_of
+from spti_ray.dp.history import Slot, attempts_of, slots_of
 
 
 class FencedOut(LedgerError):
@@ -91,7 +91,7 @@ class Lease:
         self.chain.append(decide)
 
     def _slots(self, entries: Sequence[Entry]) -> list[Slot]:
-        latest = len(openings(entries, self.run))
+        latest = len(attempts_of(entries, self.run))
         if latest != self.attempt:
             raise FencedOut(
                 f"run {self.run!r} was taken over by attempt {latest}; this one (attempt {self.attempt}) stops"

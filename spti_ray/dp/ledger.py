@@ -16,9 +16,9 @@ from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, check_registrable
 from spti_ray.dp.budget import Forecast, check_rest_of_run, forecast
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry, Evaluated, Event, Opened, Registered
-from spti_ray.dp.history import looks, openings, registration
+from spti_ray.dp.history import attempts_of, find_registration, unprotected_runs
 from spti_ray.dp.lease import Lease
-from spti_ray.dp.recorded_noise import kept_plan
+from spti_ray.dp.recorded_noise import resumed_plan
 from spti_ray.dp.storage import open_chain
 
 
@@ -105,12 +105,12 @@ class Ledger:
         def decide(entries: Sequence[Entry]) -> Event:
             self._registered(entries)
             self._check_unit(entries, unit)
-            kept, _ = kept_plan(entries, run, plan)
+            kept, _ = resumed_plan(entries, run, plan)
             _check_origin(entries, run, origin, self.location)
             check_rest_of_run(entries, run, kept)
             return Opened(
                 run=run,
-                attempt=len(openings(entries, run)) + 1,
+                attempt=len(attempts_of(entries, run)) + 1,
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 sigma=kept.sigma,
@@ -133,11 +133,11 @@ class Ledger:
         entries = self._chain.append(decide)
         opened = entries[-1].event
         assert isinstance(opened, Opened)
-        kept, note = kept_plan(entries[:-1], run, plan)
+        kept, note = resumed_plan(entries[:-1], run, plan)
         return Lease(self._chain, run, kept, opened.attempt, note)
 
     def _registered(self, entries: Sequence[Entry]) -> Registered:
-        registered = registration(entries)
+        registered = find_registration(entries)
         if registered is None:
             raise NotRegistered(f"dataset {self.dataset!r} is not registered in {self.location}; register it first")
         if registered.dataset != self.dataset:
@@ -162,7 +162,7 @@ class Ledger:
         entries = self.entries()
         return forecast(entries, plan) if entries else None
 
-    def note_look(self, run: str, what: str) -> None:
+    def record_unprotected_run(self, run: str, what: str) -> None:
         """Record, once, that a run that is not private, or not certified, is made of this dataset.
 
         Certificates tell it from then on. Such a run is never opened and charges nothing: what it makes is not
@@ -179,24 +179,24 @@ class Ledger:
 
 def _check_origin(entries: Sequence[Entry], run: str, origin: str, location: str) -> None:
     """Whoever goes on from a release adds to what it has shown: the two must be accounted for in one ledger."""
-    before = openings(entries, run)
+    before = attempts_of(entries, run)
     if before and before[0].origin != origin:
         raise LedgerError(
             f"run {run!r} was started from {before[0].origin or 'no other run'!r}, not {origin or 'none'!r}: change it "
             "back or start a new run"
         )
-    if origin and (origin == run or not openings(entries, origin)):
+    if origin and (origin == run or not attempts_of(entries, origin)):
         raise LedgerError(
             f"ledger {location} does not know run {origin!r}, which this one goes on from: ledger.path and dataset.id "
             "must be those of that run"
         )
 
 
-def note_evaluation(chain: Chain, run: str, metric: str) -> None:
+def record_evaluation(chain: Chain, run: str, metric: str) -> None:
     """Record that the run was looked at with a metric on the private set; certificates tell it from then on."""
 
     def decide(entries: Sequence[Entry]) -> Event:
-        if not openings(entries, run) and run not in {look.run for look in looks(entries)}:
+        if not attempts_of(entries, run) and run not in {look.run for look in unprotected_runs(entries)}:
             raise LedgerError(f"ledger {chain.location} knows no run {run!r}; see spti ledger history")
         return Evaluated(run, metric)
 

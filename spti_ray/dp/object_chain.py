@@ -22,7 +22,16 @@ from typing import TYPE_CHECKING
 
 from spti_ray.dp.chain import Decide, LedgerError, Reading, check_contains, decode_next, head_of, next_line
 from spti_ray.dp.entries import Entry, decode
-from spti_ray.dp.object_store import FAILURES, AlreadyExistsError, create, get, open_store, tags, top, why
+from spti_ray.dp.object_store import (
+    FAILURES,
+    AlreadyExistsError,
+    create,
+    get,
+    open_store,
+    reason_of,
+    top_level,
+    version_tags,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
@@ -127,9 +136,9 @@ class ObjectChain:
     def _listed(self) -> list[str]:
         """The tag of each object, by entry; LedgerError unless their names are 0, 1, 2 and so on."""
         try:
-            found = tags(self._store, self._folder)
+            found = version_tags(self._store, self._folder)
         except FAILURES as error:
-            raise LedgerError(f"can't read ledger {self._location}: {why(error)}") from None
+            raise LedgerError(f"can't read ledger {self._location}: {reason_of(error)}") from None
         for seq, name in enumerate(found):
             if not _NAME.fullmatch(name.removeprefix(f"{self._folder}/")):
                 raise LedgerError(f"ledger {self._location} has a foreign object {name!r}: move it elsewhere")
@@ -149,7 +158,7 @@ class ObjectChain:
         except FileNotFoundError:
             raise LedgerError(f"ledger {self._path(seq)} is missing; restore it from a copy") from None
         except FAILURES as error:
-            raise LedgerError(f"can't read ledger {self._path(seq)}: {why(error)}") from None
+            raise LedgerError(f"can't read ledger {self._path(seq)}: {reason_of(error)}") from None
 
     def _create(self, seq: int, lines: Sequence[bytes]) -> tuple[bytes, str] | None:
         """Make the object of entry `seq` from the last of `lines`, of which the others were sent before.
@@ -167,7 +176,7 @@ class ObjectChain:
                     held = self._held(seq)
                     return (held, "") if held is not None and held in lines else None
             except FAILURES as error:
-                reason = why(error)
+                reason = reason_of(error)
             if again + 1 < _PUTS:
                 time.sleep(random.uniform(0, 10 * _PAUSE_S))
         raise LedgerError(
@@ -228,15 +237,15 @@ def chains_under(url: str) -> list[ObjectChain]:
     """The chains of the datasets under `url`, or the one of the dataset that `url` names; [] if there is none."""
     store = open_store(url)
     try:
-        objects, folders = top(store)
+        objects, folders = top_level(store)
         if any(_NAME.fullmatch(name) for name in objects):
             return [ObjectChain(store, "", url)]
         # A folder with any entry is a chain, even one that has lost its first: reading it will say so.
         folders = [
             folder
             for folder in folders
-            if any(_NAME.fullmatch(name.removeprefix(f"{folder}/")) for name in tags(store, folder))
+            if any(_NAME.fullmatch(name.removeprefix(f"{folder}/")) for name in version_tags(store, folder))
         ]
     except FAILURES as error:
-        raise LedgerError(f"can't read ledgers in {url}: {why(error)}") from None
+        raise LedgerError(f"can't read ledgers in {url}: {reason_of(error)}") from None
     return [ObjectChain(store, folder, url) for folder in folders]

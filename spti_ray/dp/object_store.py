@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
 FAILURES = (BaseError, OSError, ValueError)
-"""What obstore raises. Some of its messages hold signed URLs and account names: show `why`, never `str`."""
+"""What obstore raises. Some of its messages hold signed URLs and account names: show `reason_of`, never `str`."""
 
 _RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 """Inside one request, after errors of the server and of the network. One attempt is given up after 30 s, of which 5
@@ -57,7 +57,7 @@ def open_store(url: str) -> ObjectStore:
     try:
         return from_url(url, retry_config=_RETRY)
     except FAILURES as error:
-        raise LedgerError(f"can't open {url}: {why(error)}") from None
+        raise LedgerError(f"can't open {url}: {reason_of(error)}") from None
 
 
 def create(store: ObjectStore, name: str, data: bytes) -> str:
@@ -71,7 +71,7 @@ def get(store: ObjectStore, name: str) -> bytes:
     return bytes(obstore.get(store, name).bytes())
 
 
-def tags(store: ObjectStore, folder: str) -> dict[str, str]:
+def version_tags(store: ObjectStore, folder: str) -> dict[str, str]:
     """The objects in `folder` ("" for the top) and below, in order: full name and version's tag.
 
     Two versions of an object that differ have different tags; equal ones may have two.
@@ -83,13 +83,13 @@ def tags(store: ObjectStore, folder: str) -> dict[str, str]:
     return {meta["path"]: _tag(meta["e_tag"] or meta["last_modified"].isoformat(), meta["size"]) for meta in found}
 
 
-def top(store: ObjectStore) -> tuple[list[str], list[str]]:
+def top_level(store: ObjectStore) -> tuple[list[str], list[str]]:
     """Names of the objects and of the folders at the top."""
     found = obstore.list_with_delimiter(store)  # pyright: ignore[reportUnknownMemberType]
     return sorted(meta["path"] for meta in found["objects"]), sorted(found["common_prefixes"])
 
 
-def why(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
     """What obstore's error means, without what else its many lines hold."""
     text = str(error)
     status, code = _STATUS.search(text), _CODE.search(text)

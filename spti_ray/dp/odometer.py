@@ -11,12 +11,12 @@ from dataclasses import dataclass
 from spti_ray.dp.accounting import ACCOUNTANT, pld_epsilon
 from spti_ray.dp.chain import LedgerError, head_of
 from spti_ray.dp.entries import Entry, Evaluated
-from spti_ray.dp.history import RunHistory, charges, history, looks, openings, registered_in
+from spti_ray.dp.history import RunHistory, attempts_of, charges, history, require_registration, unprotected_runs
 from spti_ray.dp.lifetime import lifetime_epsilon
 
 
 @dataclass(frozen=True)
-class Spend:
+class OdometerReading:
     """All of it public. `private` is False if any attempt of the run used simulated noise."""
 
     dataset: str
@@ -42,7 +42,7 @@ class Spend:
     lifetime_private: bool
     """False if any run on the dataset used simulated noise: `lifetime_epsilon` then holds for none of them."""
     ledger_head: str
-    looks: tuple[Evaluated, ...] = ()
+    unprotected_runs: tuple[Evaluated, ...] = ()
     """Runs on the dataset that were not private, and charged nothing."""
 
     @property
@@ -51,15 +51,15 @@ class Spend:
         return sum(run.burned for run in self.runs)
 
 
-def spend_of(entries: Sequence[Entry], run: str, accountant: int = ACCOUNTANT) -> Spend:
+def read_odometer(entries: Sequence[Entry], run: str, accountant: int = ACCOUNTANT) -> OdometerReading:
     """What `run` and its dataset have spent by the last of `entries`. LedgerError if the dataset is not registered."""
-    registered, attempts = registered_in(entries), openings(entries, run)
+    registered, attempts = require_registration(entries), attempts_of(entries, run)
     runs = history(entries, accountant)
     ours = next((past for past in runs if past.run == run), None)
     if ours is None:
         raise LedgerError(f"dataset {registered.dataset!r}: its ledger knows no run {run!r}")
     terms = charges(entries, run)
-    return Spend(
+    return OdometerReading(
         dataset=registered.dataset,
         run=run,
         private=ours.private,
@@ -76,10 +76,10 @@ def spend_of(entries: Sequence[Entry], run: str, accountant: int = ACCOUNTANT) -
         lifetime_epsilon=lifetime_spent(entries, accountant),
         lifetime_private=all(past.private for past in runs),
         ledger_head=head_of(entries),
-        looks=tuple(looks(entries)),
+        unprotected_runs=tuple(unprotected_runs(entries)),
     )
 
 
 def lifetime_spent(entries: Sequence[Entry], accountant: int = ACCOUNTANT) -> float:
     """The lifetime epsilon of all charged queries, at the registered delta. LedgerError before registration."""
-    return lifetime_epsilon(charges(entries), registered_in(entries).delta, accountant)
+    return lifetime_epsilon(charges(entries), require_registration(entries).delta, accountant)

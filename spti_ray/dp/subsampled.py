@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from spti_ray.dp.accounting import RAISE, analytic_gaussian_sigma, epsilon_less_errors
+from spti_ray.dp.accounting import SIGMA_STEP, analytic_gaussian_sigma, epsilon_allowing_for_errors
 
 _LEAST_NOISE = 0.3
 """Smaller multipliers cost the accountant gigabytes. Who asks for an epsilon that allows them gets this much noise."""
@@ -86,7 +86,7 @@ def calibrate_sgd(epsilon: float, delta: float, rate: float, steps: int, spare_s
         high = _smallest(epsilon, delta, rate, count, low, high)
     # The search kept to one grid of losses; only what the multiplier's own grid certifies is used.
     while not is_enough(high):
-        high *= RAISE
+        high *= SIGMA_STEP
     return SgdPlan(epsilon, delta, rate, steps, spare_steps, high, sgd_epsilon(high, rate, count, delta))
 
 
@@ -116,7 +116,7 @@ def sgd_epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) 
     accountant.compose(event)
     if noise_multiplier == 0:
         return float(accountant.get_epsilon(delta))
-    found = epsilon_less_errors(accountant._pld, steps, delta)
+    found = epsilon_allowing_for_errors(accountant._pld, steps, delta)
     return found if math.isfinite(found) and delta > 1e-7 else min(found, _renyi_epsilon(event, delta))
 
 

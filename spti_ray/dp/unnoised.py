@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spti_ray.dp import artifact
-from spti_ray.dp.aggregation import tally
+from spti_ray.dp.aggregation import aggregate_votes
 from spti_ray.dp.build import code_version
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.gate import Reservation
@@ -31,7 +31,7 @@ class UnnoisedGate:
 
     def open(self) -> None:
         """Record the look, before any private image is read. LedgerError if the data set is not registered."""
-        self._ledger.note_look(self._run, f"NOT PRIVATE: {self._what}")
+        self._ledger.record_unprotected_run(self._run, f"NOT PRIVATE: {self._what}")
 
     def committed(self, generation: int) -> NoisyHistogram | None:
         """The generation's clean histogram, if it was counted already."""
@@ -73,8 +73,10 @@ class UnnoisedGate:
             code_version=entry.code_version,
         )
         ids = reservation.candidate_ids
-        path = artifact.write(self._folder, label, ids, tally(votes, num_shards, reservation.query, len(ids)).counts_K)
+        path = artifact.write(
+            self._folder, label, ids, aggregate_votes(votes, num_shards, reservation.query, len(ids)).counts_K
+        )
         return artifact.read(path)[1]
 
-    def spent(self) -> None:
+    def odometer_reading(self) -> None:
         """There is no odometer: no epsilon holds."""

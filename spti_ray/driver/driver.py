@@ -23,7 +23,7 @@ from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
-from spti_ray.dp.odometer import Spend
+from spti_ray.dp.odometer import OdometerReading
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.driver.console_summary import goodbye, hello
 from spti_ray.driver.making import TRAIN, Stage, make
@@ -160,7 +160,7 @@ class _Run:
         if self._gate is not None:
             self._gate.open()
         elif config.stays_inside:
-            self._ledger.note_look(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
+            self._ledger.record_unprotected_run(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
         if isinstance(self._gate, Gate):
             self._attempt = self._gate.spent().attempts
         warning = self._source.warning if self._source else ""
@@ -305,11 +305,11 @@ class _Run:
         self._timings.lap(stage)
         self._timeline.lap(f"{stage} {number}")
 
-    def charged(self, spend: Spend | None) -> None:
+    def charged(self, spend: OdometerReading | None) -> None:
         """Watcher of the evolution loop: the odometer, where there is one."""
         if spend is not None:
             assert isinstance(self._gate, Gate)
-            self._progress.spent(*self._gate.odometer())
+            self._progress.spent(*self._gate.release_epsilon())
             self._metrics.spent(spend.epsilon)
 
 

@@ -14,7 +14,7 @@ from typing import Protocol
 
 from spti_ray.config import Config
 from spti_ray.dp.gate import Gate
-from spti_ray.dp.odometer import Spend
+from spti_ray.dp.odometer import OdometerReading
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.errors import RunDamaged
 from spti_ray.public.scoring import Scoring
@@ -77,7 +77,7 @@ class Watcher(Protocol):
 
     def generation(self, number: int, stage: str) -> None: ...
 
-    def charged(self, spend: Spend | None) -> None:
+    def charged(self, spend: OdometerReading | None) -> None:
         """The odometer after each charge, which comes before the votes it pays for; None where nothing is charged."""
         ...
 
@@ -125,7 +125,7 @@ def evolve(
             voter.ready()
             ids = tuple(candidate.id for candidate in candidates)
             reservation = gate.reserve(generation, scored.sha256(), ids)
-            watch.charged(gate.spent())
+            watch.charged(gate.odometer_reading())
             votes = voter.vote(reservation.query, scored, k)
             histogram = gate.measure(reservation, votes, voter.num_shards)
         if candidates is None:

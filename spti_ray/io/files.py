@@ -110,12 +110,25 @@ def atomic_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
         shutil.rmtree(temp, ignore_errors=True)
 
 
+def is_inside(folder: Path, name: object) -> bool:
+    """Whether `name`, which a manifest says is a file of `folder`, stays in it, also where links lead.
+
+    False for what is no text, and for a name that the system can't resolve. The file need not exist.
+    """
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a name that is too long, or links in a circle
+        return False
+
+
 def is_url(location: str | Path) -> bool:
     """Whether a configured location is in object storage, and not a path."""
     return "://" in str(location)
 
 
-def is_everywhere(location: str) -> bool:
+def needs_no_shared_disk(location: str) -> bool:
     """Whether every machine finds it without a shared disk: a URL, or what comes with the package."""
     return is_url(location) or location.startswith("bundled:")
 
@@ -147,7 +160,7 @@ def private_folder(path: Path) -> Path:
     return path
 
 
-def close_to_others(folder: Path) -> None:
+def restrict_to_owner(folder: Path) -> None:
     """Take all rights from everyone but the owner, on the folder and all that is in it."""
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o700 if path.is_dir() else 0o600)

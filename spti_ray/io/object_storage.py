@@ -29,7 +29,7 @@ _AZURE = ("abfs", "abfss", "az")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
+class FileInfo:
     """What a listing says of a file.
 
     `kind`: `file`, `folder`, `missing` (also a link to nothing) or `other`, such as a pipe. Of a local file:
@@ -46,7 +46,7 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class StoragePath:
     """A file or folder of a file system. `remote`: in object storage; `listed`: its facts, if it was listed.
 
     A local path is text as Python has it: bytes that are no UTF-8 are surrogates in it.
@@ -55,33 +55,35 @@ class Place:
     filesystem: Any
     path: str
     remote: bool
-    listed: Facts | None = None
+    listed: FileInfo | None = None
 
     @property
     def kind(self) -> str:
         """`file`, `folder`, `missing` or `other`. Raises OSError if the store can't be asked."""
-        return self._facts.kind
+        return self._info.kind
 
-    def files(self, suffixes: Iterable[str], follow_links: bool = False) -> list[Place]:
+    def files(self, suffixes: Iterable[str], follow_links: bool = False) -> list[StoragePath]:
         """Itself if it is a file; else the files under it that end so (in any case), sorted by path.
 
         What begins with a dot, or lies in a folder that does, is left out. Links are listed as what they lead to, with
-        `Facts.leaves`; one to a folder outside is gone into only with `follow_links`.
+        `FileInfo.leaves`; one to a folder outside is gone into only with `follow_links`.
 
         Raises:
             OSError: a folder can't be listed, or the store can't be asked.
             LinkError: a link to a folder that may not be followed, or that leads round in a circle.
         """
         if self.kind == "file":
-            return [self.looked_up()]
+            return [self.with_info()]
         ends = tuple(suffixes)
         if not self.remote:
-            found = [Place(self.filesystem, path, False, facts) for path, facts in _walk(self.path, ends, follow_links)]
+            found = [
+                StoragePath(self.filesystem, path, False, facts) for path, facts in _walk(self.path, ends, follow_links)
+            ]
         else:
             every = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
             inside = len(self.path.rstrip("/")) + 1
             found = [
-                Place(self.filesystem, info.path, True, _facts_of(info))
+                StoragePath(self.filesystem, info.path, True, _info_of(info))
                 for info in every
                 if info.type == fs.FileType.File
                 and info.path.lower().endswith(ends)
@@ -91,18 +93,18 @@ class Place:
         return found
 
     @property
-    def _facts(self) -> Facts:
+    def _info(self) -> FileInfo:
         """Those of the listing that it came from, since a store would be asked file by file."""
-        return _facts_of(self.filesystem.get_file_info(self._argument)) if self.listed is None else self.listed
+        return _info_of(self.filesystem.get_file_info(self._argument)) if self.listed is None else self.listed
 
     @property
     def _argument(self) -> str | bytes:
         """The path for PyArrow, which can't encode surrogates."""
         return self.path if self.remote else os.fsencode(self.path)
 
-    def looked_up(self) -> Place:
+    def with_info(self) -> StoragePath:
         """Itself with the facts of now, asked for once. Raises OSError if the store can't be asked."""
-        return self if self.listed is not None else replace(self, listed=self._facts)
+        return self if self.listed is not None else replace(self, listed=self._info)
 
     @property
     def name(self) -> str:
@@ -111,9 +113,9 @@ class Place:
 
     def version(self) -> str:
         """Changes when the file is written again."""
-        return f"{self._facts.size}:{self._facts.mtime_ns}"
+        return f"{self._info.size}:{self._info.mtime_ns}"
 
-    def relative_to(self, folder: Place) -> str:
+    def relative_to(self, folder: StoragePath) -> str:
         """Its path within a folder of the same file system, with slashes; its name if that is the file itself."""
         if self.path == folder.path:
             return self.name
@@ -127,9 +129,9 @@ class Place:
         """The file, to be read from its begin; a local one is mapped, so that what is skipped is never read."""
         return self.open_stream() if self.remote else arrow.memory_map(self._argument)
 
-    def file(self, name: str) -> Place:
+    def file(self, name: str) -> StoragePath:
         """The place of a file in this folder; its name may have slashes."""
-        return Place(self.filesystem, f"{self.path.rstrip('/')}/{name}", self.remote)
+        return StoragePath(self.filesystem, f"{self.path.rstrip('/')}/{name}", self.remote)
 
     def create(self) -> Any:
         """The file, to be written from its begin; in object storage it is there once it is closed."""
@@ -146,7 +148,7 @@ class Place:
     @property
     def size(self) -> int:
         """In bytes."""
-        return self._facts.size
+        return self._info.size
 
     def open(self) -> Any:
         """The file, to be read at any offset."""
@@ -161,12 +163,12 @@ LEAVES = "holds links that lead out of it; set data.follow_links to true to foll
 _CIRCLE = "holds a link to a folder that the link is in; remove it"
 
 
-def within(path: str, folder: str) -> bool:
+def is_within(path: str, folder: str) -> bool:
     """Whether one resolved path is the other or lies under it."""
     return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
-def _walk(root: str, ends: tuple[str, ...], follow: bool) -> Iterator[tuple[str, Facts]]:
+def _walk(root: str, ends: tuple[str, ...], follow: bool) -> Iterator[tuple[str, FileInfo]]:
     """(path, facts) of what is no folder, ends so and is not hidden. Raises OSError and LinkError."""
     real = os.path.realpath(root)
     # Of each folder: those that it lies in, itself included, and whether a link led into it or one of them.
@@ -182,11 +184,11 @@ def _walk(root: str, ends: tuple[str, ...], follow: bool) -> Iterator[tuple[str,
                     continue
                 is_link = linked or entry.is_symlink()
                 if _is_folder(entry):
-                    if entry.is_symlink() and not follow and not within(os.path.realpath(entry.path), real):
+                    if entry.is_symlink() and not follow and not is_within(os.path.realpath(entry.path), real):
                         raise LinkError(LEAVES)
                     waiting.append((entry.path, above | {itself}, is_link))
                 elif entry.name.lower().endswith(ends):
-                    yield entry.path, _facts_of_entry(entry, is_link, real)
+                    yield entry.path, _info_of_entry(entry, is_link, real)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -196,24 +198,24 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False  # a link in a circle, or to where nobody may look: as one to nothing
 
 
-def _facts_of_entry(entry: os.DirEntry[str], is_link: bool, real: str) -> Facts:
+def _info_of_entry(entry: os.DirEntry[str], is_link: bool, real: str) -> FileInfo:
     try:
         found = entry.stat()
     except OSError:
-        return Facts("missing", 0, 0)
-    leaves = is_link and not within(os.path.realpath(entry.path), real)
+        return FileInfo("missing", 0, 0)
+    leaves = is_link and not is_within(os.path.realpath(entry.path), real)
     kind = "file" if stat.S_ISREG(found.st_mode) else "other"
-    return Facts(kind, found.st_size, found.st_mtime_ns, _identity(found), is_link or found.st_nlink > 1, leaves)
+    return FileInfo(kind, found.st_size, found.st_mtime_ns, _identity(found), is_link or found.st_nlink > 1, leaves)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _facts_of(info: Any) -> Facts:
+def _info_of(info: Any) -> FileInfo:
     """PyArrow's facts."""
     kinds = {fs.FileType.File: "file", fs.FileType.Directory: "folder", fs.FileType.NotFound: "missing"}
-    return Facts(kinds.get(info.type, "other"), info.size or 0, info.mtime_ns or 0)
+    return FileInfo(kinds.get(info.type, "other"), info.size or 0, info.mtime_ns or 0)
 
 
 def absolute(path: str) -> str:
@@ -224,7 +226,7 @@ def absolute(path: str) -> str:
     return str(given.resolve())
 
 
-def place(path: str) -> Place:
+def storage_path(path: str) -> StoragePath:
     """The place of a local path or a URL. Asks nobody but, for Amazon's S3, where a bucket's region is.
 
     As for ledgers, `AWS_ENDPOINT_URL` names another S3 store than Amazon's, and `AZURE_STORAGE_ACCOUNT_NAME` the
@@ -237,20 +239,20 @@ def place(path: str) -> Place:
     if problem := problem_of_data(path, "the place"):
         raise ValueError(problem)
     if not is_url(path):
-        return Place(fs.LocalFileSystem(), absolute(path), remote=False)
+        return StoragePath(fs.LocalFileSystem(), absolute(path), remote=False)
     url = urlsplit(path)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if url.scheme == "s3" and endpoint:
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         store = fs.S3FileSystem(endpoint_override=endpoint, region=region, allow_delayed_open=True)
-        return Place(store, f"{url.netloc}{url.path}".rstrip("/"), remote=True)
+        return StoragePath(store, f"{url.netloc}{url.path}".rstrip("/"), remote=True)
     if url.scheme in _AZURE and not any(sign in url.netloc for sign in "@."):
-        return Place(_azure(), f"{url.netloc}{url.path}".rstrip("/"), remote=True)
+        return StoragePath(_azure(), f"{url.netloc}{url.path}".rstrip("/"), remote=True)
     path = path.rstrip("/")
     if url.scheme == "s3":  # a small file is one request then, and not three
         path += f"{'&' if url.query else '?'}allow_delayed_open=true"
     filesystem, inside = fs.FileSystem.from_uri(path)
-    return Place(filesystem, inside, remote=True)
+    return StoragePath(filesystem, inside, remote=True)
 
 
 def _azure() -> Any:

@@ -27,7 +27,7 @@ def scheme_of(location: str) -> str:
     return found.group(1).lower() if found else ""
 
 
-def shown(location: str) -> str:
+def redacted(location: str) -> str:
     """A path, or a URL without what may be a credential: for messages and files."""
     scheme = scheme_of(location)
     if not scheme or not has_credentials(location):
@@ -40,9 +40,15 @@ def shown(location: str) -> str:
     return f"{scheme}://{container}{address.removeprefix(f'{before}{at}')}"
 
 
-def shown_in(text: str) -> str:
-    """A message, each URL in it as `shown`: one may have been given where a path belongs."""
-    return _URL_IN_TEXT.sub(lambda found: shown(found[0]), text)
+def redacted_in(text: str) -> str:
+    """A message, each URL in it as `redacted`: one may have been given where a path belongs."""
+    return _URL_IN_TEXT.sub(lambda found: redacted(found[0]), text)
+
+
+def redacted_address(address: str) -> str:
+    """A network address (HOST:PORT, or a URL of Ray's or HTTP) without user, password, query and fragment."""
+    scheme, separator, rest = address.rpartition("://")
+    return scheme + separator + re.split(r"[?#]", rest, maxsplit=1)[0].rpartition("@")[2]
 
 
 def has_credentials(url: str) -> bool:
@@ -64,7 +70,7 @@ def problem_of_data(path: str, setting: str = "data.path") -> str:
     scheme = scheme_of(path)
     if scheme and scheme not in DATA_SCHEMES:
         meant = {"s3a": "s3", "s3n": "s3", "wasb": "abfs", "wasbs": "abfs", "azure": "abfs"}
-        return f"{setting} {shown(path)}: {scheme}:// is none of s3://, gs://, abfs://{_hint(scheme, meant)}"
+        return f"{setting} {redacted(path)}: {scheme}:// is none of s3://, gs://, abfs://{_hint(scheme, meant)}"
     return _problem(path, scheme, setting) if scheme else ""
 
 
@@ -78,14 +84,14 @@ def problem_of_ledger(path: str) -> str:
             ("abfs", "abfss", "wasb", "wasbs", "azure"), "az"
         )
         return (
-            f"ledger.path must be a folder or a URL like s3://bucket/folder (also gs, az), not {shown(path)}"
+            f"ledger.path must be a folder or a URL like s3://bucket/folder (also gs, az), not {redacted(path)}"
             f"{_hint(scheme, meant)}"
         )
     if scheme and (problem := _problem(path, scheme, "ledger.path")):
         return problem
     if scheme and any(sign in path for sign in "?#@"):
         # What obstore would ignore silently.
-        return f"ledger.path {shown(path)}: credentials and options go into the environment, not into the URL"
+        return f"ledger.path {redacted(path)}: credentials and options go into the environment, not into the URL"
     return ""
 
 
@@ -106,7 +112,7 @@ def _after_scheme(url: str) -> str:
 
 def _problem(path: str, scheme: str, setting: str) -> str:
     if has_credentials(path):
-        return f"{setting} {shown(path)}: credentials and options go into the environment, not into the URL"
+        return f"{setting} {redacted(path)}: credentials and options go into the environment, not into the URL"
     if "://" not in path or not path.partition("://")[2].partition("/")[0]:
         return f"{setting} {path}: must be a folder or a URL like {scheme}://bucket/folder; this names no bucket"
     return ""

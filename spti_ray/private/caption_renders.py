@@ -23,7 +23,7 @@ from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import NO_CAPTION, PrivateText
 from spti_ray.private.dataset import Record, load_shard
-from spti_ray.private.safe_errors import ShardError, content_free
+from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.source import Unit
 from spti_ray.types import ImageArray, derive_seed, split_by_share
 
@@ -75,7 +75,7 @@ class CaptionedShard:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a CaptionedShard is private and is never pickled")
 
-    @content_free("rendering captions")
+    @safe_errors("rendering captions")
     def make(self, caption: Caption, render: Render) -> None:
         """Caption and render the sample; images that an interrupted run left are kept.
 
@@ -97,7 +97,7 @@ class CaptionedShard:
         if waiting:
             self._flush(waiting, files, caption, render)
 
-    @content_free("listing problems")
+    @safe_errors("listing problems")
     def problems(self) -> list[tuple[int, str]]:
         """(record index, reason) of each record that could not be used; PRIVATE, for the owner's report only."""
         return list(self._problems)

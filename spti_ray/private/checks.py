@@ -12,10 +12,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private import metadata, zips
 from spti_ray.private.damage import Damaged
-from spti_ray.private.ids import canonical, one_of_two
+from spti_ray.private.ids import canonical, first_equal_pair
 from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind, Unit
 from spti_ray.private.lmdbs import num_values
 from spti_ray.private.names import file_key, first_folder
@@ -32,14 +32,19 @@ _NO_COLUMNS: dict[Kind, str] = {
 
 
 def check(
-    kind: Kind, data: DataConfig, root: Place, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]
+    kind: Kind,
+    data: DataConfig,
+    root: StoragePath,
+    files: Sequence[StoragePath],
+    unit: Unit,
+    label_names: tuple[str, ...],
 ) -> None:
     """Raise `DataError` with one line that names the field to change, if files of this kind can't be read so.
 
     `root`: the configured place; `files`: those of its records.
     """
     needs_labels = label_names != (SINGLE_LABEL,)
-    if twice := one_of_two(label_names):
+    if twice := first_equal_pair(label_names):
         raise DataError(f"evolution.labels: {twice[0]!r} and {twice[1]!r} are one label to the data; leave one of them")
     table = _metadata(data, root) if kind == "folder" else None
     if kind in _NO_COLUMNS and unit == "group" and table is None:
@@ -86,7 +91,7 @@ def _check_columns_are_set(data: DataConfig, unit: Unit, needs_labels: bool) -> 
         raise DataError("data.group_column: must be set, since privacy.unit is group")
 
 
-def _metadata(data: DataConfig, root: Place) -> Place | None:
+def _metadata(data: DataConfig, root: StoragePath) -> StoragePath | None:
     """A folder's file of columns."""
     try:
         return metadata.find(root)
@@ -98,7 +103,12 @@ def _metadata(data: DataConfig, root: Place) -> Place | None:
 
 
 def _check_metadata(
-    data: DataConfig, table: Place, root: Place, files: Sequence[Place], unit: Unit, needs_labels: bool
+    data: DataConfig,
+    table: StoragePath,
+    root: StoragePath,
+    files: Sequence[StoragePath],
+    unit: Unit,
+    needs_labels: bool,
 ) -> None:
     """Without a label column, labels are the first folders.
 
@@ -126,7 +136,7 @@ def _check_metadata(
         )
 
 
-def _check_tar(data: DataConfig, file: Place) -> None:
+def _check_tar(data: DataConfig, file: StoragePath) -> None:
     readable = False
     with suppress(Exception), archive(file) as tar:  # whose texts may quote the file
         readable = next_member(tar) is not None
@@ -134,7 +144,9 @@ def _check_tar(data: DataConfig, file: Place) -> None:
         raise DataError(f"data.path: {data.path!r} is not a tar file of samples; give WebDataset shards")
 
 
-def _check_zips(data: DataConfig, root: Place, files: Sequence[Place], label_names: tuple[str, ...]) -> None:
+def _check_zips(
+    data: DataConfig, root: StoragePath, files: Sequence[StoragePath], label_names: tuple[str, ...]
+) -> None:
     names: set[str | None] | None = None
     reason = "it is not a zip file that can be read; make it again"
     try:
@@ -154,7 +166,9 @@ def _check_zips(data: DataConfig, root: Place, files: Sequence[Place], label_nam
     _check_names(data, names, label_names)
 
 
-def _check_lmdbs(data: DataConfig, root: Place, files: Sequence[Place], label_names: tuple[str, ...]) -> None:
+def _check_lmdbs(
+    data: DataConfig, root: StoragePath, files: Sequence[StoragePath], label_names: tuple[str, ...]
+) -> None:
     if files[0].remote:
         raise DataError(
             f"data.path: {data.path!r} is an LMDB database, which is mapped into memory; copy it to a local disk"

@@ -18,12 +18,12 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private import lmdbs, metadata, tables, zips
 from spti_ray.private.damage import Damaged
 from spti_ray.private.decode import Undecodable, decode
-from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, largest, read
-from spti_ray.private.ids import by_form
+from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, max_file_bytes, read
+from spti_ray.private.ids import label_by_id
 from spti_ray.private.listing import CHANGED, list_files
 from spti_ray.private.names import file_key, first_folder, partitions
 from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Unit, locate, resolve_path
@@ -119,8 +119,8 @@ def load_shard(
 
 
 def _load_folder(
-    root: Place,
-    files: Sequence[Place],
+    root: StoragePath,
+    files: Sequence[StoragePath],
     data: DataConfig,
     unit: Unit,
     shard_id: int,
@@ -154,17 +154,17 @@ def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, ran
 
 
 def _load_zips(
-    root: Place,
-    files: Sequence[Place],
+    root: StoragePath,
+    files: Sequence[StoragePath],
     data: DataConfig,
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     counts = [zips.num_images(file, IMAGE_SUFFIXES) for file in files]
-    limit = largest(data.max_pixels)
+    limit = max_file_bytes(data.max_pixels)
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
-        outer, known = files[number].relative_to(root), by_form(label_names)
+        outer, known = files[number].relative_to(root), label_by_id(label_names)
         for position, member, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
             labels = zips.labels_of(member, outer)
             label = next((label for label in labels if label in known), labels[0])
@@ -172,15 +172,15 @@ def _load_zips(
 
 
 def _load_lmdbs(
-    root: Place,
-    files: Sequence[Place],
+    root: StoragePath,
+    files: Sequence[StoragePath],
     data: DataConfig,
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     counts = [lmdbs.num_values(file) for file in files]
-    limit = largest(data.max_pixels)
+    limit = max_file_bytes(data.max_pixels)
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
         label = first_folder(files[number].relative_to(root))
         for position, encoded in lmdbs.values(files[number], here, limit):
@@ -188,7 +188,12 @@ def _load_lmdbs(
 
 
 def _load_tars(
-    files: Sequence[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    files: Sequence[StoragePath],
+    data: DataConfig,
+    unit: Unit,
+    shard_id: int,
+    num_shards: int,
+    label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
     group_column = data.group_column if unit == "group" else None
@@ -203,7 +208,7 @@ def _load_tars(
         # Whole files: how many samples one has is known only when it has been read. Groups may be in all of them.
         if unit == "record" and number % num_shards != shard_id:
             continue
-        for position, sample in enumerate(samples(found, wanted, largest(data.max_pixels))):
+        for position, sample in enumerate(samples(found, wanted, max_file_bytes(data.max_pixels))):
             group = field(sample, group_column) if group_column else None
             if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
                 continue
@@ -224,8 +229,8 @@ def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
 
 
 def _load_parquet(
-    root: Place,
-    files: Sequence[Place],
+    root: StoragePath,
+    files: Sequence[StoragePath],
     data: DataConfig,
     unit: Unit,
     shard_id: int,
@@ -249,7 +254,12 @@ def _load_parquet(
 
 
 def _load_arrow(
-    files: Sequence[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    files: Sequence[StoragePath],
+    data: DataConfig,
+    unit: Unit,
+    shard_id: int,
+    num_shards: int,
+    label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     """Numbered by file and row, since how many rows a file has is known only when it has been gone through."""
     columns, label_column, group_column = _columns(data, unit, label_names)
@@ -292,13 +302,13 @@ def _record(
     if label_names == (SINGLE_LABEL,):
         label = SINGLE_LABEL
     elif label_names:
-        label = by_form(label_names).get(label or "")
+        label = label_by_id(label_names).get(label or "")
     if label_names and label is None:
         return Record(index, None, group, None, UNLISTED_LABEL)
     if unit == "group" and group is None:
         return Record(index, label, None, None, MISSING_GROUP)
-    if isinstance(encoded, Place):
-        encoded = read(encoded, largest(data.max_pixels))
+    if isinstance(encoded, StoragePath):
+        encoded = read(encoded, max_file_bytes(data.max_pixels))
     if isinstance(encoded, str):
         return Record(index, label, group, None, encoded)
     try:

@@ -10,13 +10,13 @@ import os
 from pathlib import PurePosixPath
 from typing import Any
 
-from spti_ray.io.object_storage import Place, within
+from spti_ray.io.object_storage import StoragePath, is_within
 
 MISSING_IMAGE = "no image"
 UNREADABLE_FILE = "unreadable file"
 FILE_TOO_LARGE = "file too large"
 
-Encoded = bytes | Place | str
+Encoded = bytes | StoragePath | str
 """Bytes, a file, or one of the problems above."""
 
 # 16-bit RGBA takes 8 bytes a pixel uncompressed; small limits leave room for metadata.
@@ -24,12 +24,12 @@ _BYTES_PER_PIXEL = 8
 _MIN_FILE_LIMIT = 64 * 2**20
 
 
-def largest(max_pixels: int) -> int:
+def max_file_bytes(max_pixels: int) -> int:
     """Bytes that an image may have before it is decoded."""
     return max(_MIN_FILE_LIMIT, _BYTES_PER_PIXEL * max_pixels)
 
 
-def from_value(value: Any, table: Place, follow_links: bool = False) -> Encoded:
+def image_of_cell(value: Any, table: StoragePath, follow_links: bool = False) -> Encoded:
     """The image of a cell of the file `table`: encoded bytes, a path, or a struct of either."""
     name: Any = value
     if isinstance(value, dict):
@@ -40,10 +40,10 @@ def from_value(value: Any, table: Place, follow_links: bool = False) -> Encoded:
     return _beside(table, name, follow_links) if isinstance(name, str) and name else MISSING_IMAGE
 
 
-def read(file: Place, limit: int) -> bytes | str:
+def read(file: StoragePath, limit: int) -> bytes | str:
     """The file's bytes, or a problem. Only regular files: opening a pipe would wait forever."""
     try:
-        file = file.looked_up()
+        file = file.with_info()
         if file.kind != "file":
             return UNREADABLE_FILE
         if file.size > limit:
@@ -54,7 +54,7 @@ def read(file: Place, limit: int) -> bytes | str:
         return UNREADABLE_FILE
 
 
-def _beside(table: Place, name: str, follow_links: bool) -> Place | str:
+def _beside(table: StoragePath, name: str, follow_links: bool) -> StoragePath | str:
     """The named file, if it is in the folder that the table is in, or in a folder of that; with `follow_links` links on
     the way may lead out of it. A path that is written to lead out is followed nowhere."""
     name = name.replace("\\", "/")
@@ -63,13 +63,13 @@ def _beside(table: Place, name: str, follow_links: bool) -> Place | str:
     if table.remote:
         if path.is_absolute() or ".." in path.parts or "://" in name:
             return UNREADABLE_FILE
-        return Place(table.filesystem, f"{folder}/{path}", remote=True)
+        return StoragePath(table.filesystem, f"{folder}/{path}", remote=True)
     try:
         found = os.path.normpath(os.path.join(folder, name))
-        inside = within(found, folder)
+        inside = is_within(found, folder)
         if not follow_links:
             found = os.path.realpath(found)
-            inside = inside and within(found, os.path.realpath(folder))
-        return Place(table.filesystem, found, remote=False) if inside else UNREADABLE_FILE
+            inside = inside and is_within(found, os.path.realpath(folder))
+        return StoragePath(table.filesystem, found, remote=False) if inside else UNREADABLE_FILE
     except (OSError, ValueError):
         return UNREADABLE_FILE

@@ -78,12 +78,12 @@ def _of_decimal(value: Decimal) -> str | None:
 
 
 @lru_cache(maxsize=16)
-def by_form(names: tuple[str, ...]) -> Mapping[str, str]:
+def label_by_id(names: tuple[str, ...]) -> Mapping[str, str]:
     """From the canonical form of each configured label to its name."""
     return {canonical(name) or name: name for name in names}
 
 
-def one_of_two(names: Sequence[str]) -> tuple[str, str] | None:
+def first_equal_pair(names: Sequence[str]) -> tuple[str, str] | None:
     """The first two configured labels that are one in their canonical form, if there are any."""
     seen: dict[str, str] = {}
     for name in names:

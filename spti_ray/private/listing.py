@@ -17,7 +17,7 @@ from importlib import resources
 from pathlib import Path
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import LEAVES, LinkError, Place, absolute, place, within
+from spti_ray.io.object_storage import LEAVES, LinkError, StoragePath, absolute, is_within, storage_path
 from spti_ray.private import metadata
 from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind
 from spti_ray.private.lmdbs import LMDB_SUFFIXES, LOCK
@@ -55,8 +55,8 @@ class Listing:
     """
 
     kind: Kind
-    root: Place
-    files: tuple[Place, ...]
+    root: StoragePath
+    files: tuple[StoragePath, ...]
     sha256: str
 
 
@@ -67,7 +67,7 @@ def list_files(data: DataConfig, location: str) -> Listing:
     """
     reason = ""
     try:
-        root = place(location).looked_up()
+        root = storage_path(location).with_info()
         if root.kind == "missing":
             raise DataError(f"data.path: {data.path!r} does not exist; give images or files of images")
         every = root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links)
@@ -80,7 +80,7 @@ def list_files(data: DataConfig, location: str) -> Listing:
         reason = str(error)
     except UnicodeError:
         reason = f"data.path: {data.path!r} holds a name that the store can't tell; rename it"
-    except ValueError as error:  # a LinkError, or of `place` and `saved_files`, whose texts are fixed
+    except ValueError as error:  # a LinkError, or of `storage_path` and `saved_files`, whose texts are fixed
         reason = f"data.path: {data.path!r} {error}"
     except PermissionError:
         reason = f"data.path: {data.path!r} or a folder in it can't be read; check its permissions"
@@ -94,23 +94,23 @@ def list_files(data: DataConfig, location: str) -> Listing:
 
 def sha256(data: DataConfig, location: str) -> str:
     """That of `list_files`, without its checks. Raises OSError and ValueError."""
-    root = place(location).looked_up()
+    root = storage_path(location).with_info()
     return _sha256(data, root, root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links))
 
 
-def _sha256(data: DataConfig, root: Place, every: Iterable[Place]) -> str:
+def _sha256(data: DataConfig, root: StoragePath, every: Iterable[StoragePath]) -> str:
     """Of every file, since a folder's own time does not change when a file in it does, or in a sub-folder."""
     every = (*every, *_beside(data, root))
     digest = hashlib.sha256(os.fsencode(root.path))
     for file in every:
         if kind_of(file) is not None or file.name in (STATE, *metadata.FILES):  # no lock, which a reader touches
             # Each machine has installed the package at a time of its own, and what comes with it is public.
-            version = str(file.size) if within(file.path, _PACKAGE) else file.version()
+            version = str(file.size) if is_within(file.path, _PACKAGE) else file.version()
             digest.update(b"\0" + os.fsencode(file.path) + f"\0{version}".encode())
     return digest.hexdigest()
 
 
-def _beside(data: DataConfig, table: Place) -> list[Place]:
+def _beside(data: DataConfig, table: StoragePath) -> list[StoragePath]:
     """The images near a single table that names its images by paths. What can't be listed there is nobody's loss: these
     files count for caches alone, and each record is in its row."""
     if table.kind == "file" and kind_of(table) == "parquet":
@@ -121,7 +121,7 @@ def _beside(data: DataConfig, table: Place) -> list[Place]:
     return []
 
 
-def _by_kind(data: DataConfig, root: Place, every: Sequence[Place]) -> dict[Kind, list[Place]]:
+def _by_kind(data: DataConfig, root: StoragePath, every: Sequence[StoragePath]) -> dict[Kind, list[StoragePath]]:
     """The files of each kind. What begins with an underscore, or lies in a folder that does, is none of a table's or an
     archive's, since big-data tools name their own files so; cameras name images so."""
     if root.kind != "folder":
@@ -131,8 +131,8 @@ def _by_kind(data: DataConfig, root: Place, every: Sequence[Place]) -> dict[Kind
         if kind == "folder":
             raise ValueError("is a single image; give the folder that it is in")
         return {kind: [root]}
-    found: dict[Kind, list[Place]] = {}
-    states: list[Place] = []
+    found: dict[Kind, list[StoragePath]] = {}
+    states: list[StoragePath] = []
     for file in every:
         kind = kind_of(file)
         if kind != "folder" and any(part.startswith("_") for part in file.relative_to(root).split("/")):
@@ -146,7 +146,7 @@ def _by_kind(data: DataConfig, root: Place, every: Sequence[Place]) -> dict[Kind
     return found
 
 
-def _kind_of_all(data: DataConfig, root: Place, found: dict[Kind, list[Place]]) -> Kind:
+def _kind_of_all(data: DataConfig, root: StoragePath, found: dict[Kind, list[StoragePath]]) -> Kind:
     """The kind that is set, or the only one that there is."""
     if data.format is not None:
         if data.format not in found:
@@ -166,7 +166,7 @@ def _kind_of_all(data: DataConfig, root: Place, found: dict[Kind, list[Place]]) 
     return next(iter(found))
 
 
-def _refuse_aliases(data: DataConfig, files: Sequence[Place]) -> None:
+def _refuse_aliases(data: DataConfig, files: Sequence[StoragePath]) -> None:
     """Raises LinkError if one file is there under two names, or leads out of the folder though it may not."""
     every = [file.listed for file in files if file.listed is not None]
     if not data.follow_links and any(facts.leaves for facts in every):
@@ -183,7 +183,7 @@ def _refuse_aliases(data: DataConfig, files: Sequence[Place]) -> None:
         raise LinkError("holds one file under two names, which would be one record with two votes; remove one of them")
 
 
-def kind_of(file: Place) -> Kind | None:
+def kind_of(file: StoragePath) -> Kind | None:
     """What a file's name says that it is."""
     if file.name.lower() == LOCK:
         return None
@@ -194,7 +194,7 @@ def image_files(folder: Path) -> list[Path]:
     """The images in a folder of any images, and in its folders, sorted. Raises `DataError`."""
     reason = ""
     try:
-        root = place(str(folder))
+        root = storage_path(str(folder))
         return [folder / file.relative_to(root) for file in root.files(IMAGE_SUFFIXES, follow_links=True)]
     except LinkError as error:
         reason = str(error)

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import FILE_TOO_LARGE
 
@@ -24,13 +24,13 @@ _lock = threading.Lock()
 _open: dict[str, tuple[Any, int]] = {}
 
 
-def num_values(file: Place) -> int:
+def num_values(file: StoragePath) -> int:
     """How many records a database has. Raises lmdb.Error, OSError if it is cut short, ImportError without the extra."""
     with _environment(file.path) as environment:
         return environment.stat()["entries"]
 
 
-def values(file: Place, wanted: range, limit: int) -> Iterator[tuple[int, bytes | str]]:
+def values(file: StoragePath, wanted: range, limit: int) -> Iterator[tuple[int, bytes | str]]:
     """Yield (place among the records, bytes or a problem) of the wanted records, one by one. Raises Damaged if there
     are fewer than there should be, and lmdb.Error."""
     with _environment(file.path) as environment, environment.begin(buffers=True) as transaction:

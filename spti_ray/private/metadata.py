@@ -15,7 +15,7 @@ import io
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, json_object
 from spti_ray.private.names import file_key
@@ -27,7 +27,7 @@ Cells = tuple[str | None, str | None]
 """An image's (label, group)."""
 
 
-def find(folder: Place) -> Place | None:
+def find(folder: StoragePath) -> StoragePath | None:
     """The folder's file of columns, if it has one. Raises ValueError if it has both."""
     found = [file for name in FILES if (file := folder.file(name)).kind == "file"]
     if len(found) > 1:
@@ -35,7 +35,7 @@ def find(folder: Place) -> Place | None:
     return found[0] if found else None
 
 
-def has_columns(file: Place, columns: Collection[str]) -> set[str]:
+def has_columns(file: StoragePath, columns: Collection[str]) -> set[str]:
     """Which of the columns any row has (of a csv, its first line). No single row decides, since a row is a record's."""
     missing = set(columns)
     for row in _rows(file):
@@ -45,7 +45,9 @@ def has_columns(file: Place, columns: Collection[str]) -> set[str]:
     return set(columns) - missing
 
 
-def cells(file: Place, names: Collection[str], label_column: str | None, group_column: str | None) -> dict[str, Cells]:
+def cells(
+    file: StoragePath, names: Collection[str], label_column: str | None, group_column: str | None
+) -> dict[str, Cells]:
     """(label, group) of the named images; None for what the row has not. Some hundred bytes an image.
 
     `names`, and the keys of what is returned: forms of `file_key`. Raises Damaged if two rows give one image different
@@ -63,7 +65,7 @@ def cells(file: Place, names: Collection[str], label_column: str | None, group_c
     return found
 
 
-def _rows(file: Place) -> Iterator[Mapping[str, Any]]:
+def _rows(file: StoragePath) -> Iterator[Mapping[str, Any]]:
     """The rows that can be read, a csv's beginning with one that has its header's names alone."""
     # Universal line ends would break a row at a carriage return in it; Python's csv reads on over line ends in quotes,
     # and has a limit on cells that only a setting of the whole process changes.

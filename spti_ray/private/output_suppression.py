@@ -20,12 +20,12 @@ from collections.abc import Iterator
 _ALL_LEVELS = sys.maxsize
 
 
-def silence() -> None:
-    """Nothing that this process prints, logs or warns of goes anywhere from now on; implies `keep_no_remains`.
+def suppress_output_permanently() -> None:
+    """Nothing that this process prints, logs or warns of goes anywhere from now on; implies `suppress_crash_output`.
 
     Ray's C++ runtime writes its own log by other means and goes on.
     """
-    keep_no_remains()
+    suppress_crash_output()
     logging.disable(_ALL_LEVELS)
     warnings.simplefilter("ignore")
     _flush()
@@ -36,7 +36,7 @@ def silence() -> None:
         os.dup2(nowhere.fileno(), descriptor)
 
 
-def keep_no_remains() -> None:
+def suppress_crash_output() -> None:
     """Crashes of this process, its threads and its finalisers leave neither a core dump nor a traceback."""
     # One byte instead of none: with 0, Linux still pipes a dump to a handler such as apport or systemd-coredump; a
     # limit of 1 forbids that too, and is too small for a file. What is 0 for good can't be raised.
@@ -48,7 +48,7 @@ def keep_no_remains() -> None:
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
+def suppressed_output() -> Iterator[None]:
     """What is printed, logged or warned of within is lost; afterwards all is as it was.
 
     For a process that does one thing at a time: other threads are silenced as well. Descriptors 1 and 2 must be open.

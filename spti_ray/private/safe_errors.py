@@ -23,20 +23,20 @@ class ShardError(RuntimeError):
     """A shard could not do its work; says which shard, which step and the type of the error, and nothing else."""
 
 
-class OfShard(Protocol):
+class HasShardId(Protocol):
     """Whatever does the work of one shard."""
 
     @property
     def shard_id(self) -> int: ...
 
 
-S = TypeVar("S", bound=OfShard)
+S = TypeVar("S", bound=HasShardId)
 
-SPEAKING: tuple[type[Exception], ...] = (DataError, ShardError, VotingError, EngineDead)
+PUBLIC_ERRORS: tuple[type[Exception], ...] = (DataError, ShardError, VotingError, EngineDead)
 """Errors whose text is known to be public: settings, the configured path, shard numbers and steps."""
 
 
-def content_free(
+def safe_errors(
     step: str, also: tuple[type[Exception], ...] = ()
 ) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
     """Let only content-free exceptions out of a method of a shard, with no other exception attached to them.

@@ -18,7 +18,7 @@ import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeS
 import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.column_types import one_type
 from spti_ray.private.ids import canonical
 from spti_ray.private.kinds import DataError, Unit
@@ -36,7 +36,7 @@ _AT_ONCE = 16
 
 
 def check_parquet(
-    data: DataConfig, root: Place, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]
+    data: DataConfig, root: StoragePath, files: Sequence[StoragePath], unit: Unit, label_names: tuple[str, ...]
 ) -> None:
     heads: list[tuple[Any, int]] | None = None
     with suppress(Exception), ThreadPoolExecutor(_AT_ONCE) as pool:  # PyArrow's texts may quote the file
@@ -66,13 +66,13 @@ def _with_paths(schema: Any, in_path: Mapping[str, str | None]) -> Any:
     return schema
 
 
-def _parquet_head(file: Place) -> tuple[Any, int]:
+def _parquet_head(file: StoragePath) -> tuple[Any, int]:
     """Schema and number of rows."""
     with file.open() as opened, parquet.ParquetFile(opened) as table:
         return table.schema_arrow, table.metadata.num_rows
 
 
-def check_datasets(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
+def check_datasets(data: DataConfig, files: Sequence[StoragePath], unit: Unit, label_names: tuple[str, ...]) -> None:
     schemas: list[Any] | None = None
     there = False
     with suppress(Exception), ThreadPoolExecutor(_AT_ONCE) as pool:  # PyArrow's texts may quote the file
@@ -184,7 +184,7 @@ def _suggest(column: str, names: list[str]) -> str:
     return f"did you mean {lowered[near[0]]!r}?" if near else f"its columns: {', '.join(names)}"
 
 
-def holds_paths(file: Place, column: str) -> bool:
+def holds_paths(file: StoragePath, column: str) -> bool:
     """Whether the images of a Parquet file are named by their paths alone. Raises whatever PyArrow does."""
     kind = _plain(_parquet_head(file)[0].field(column).type)
     return _is_text(kind) or bool(arrow_types.is_struct(kind) and kind.get_field_index("bytes") < 0)

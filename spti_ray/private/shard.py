@@ -27,10 +27,10 @@ from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import NO_CAPTION, PrivateText
 from spti_ray.private.dataset import READER_VERSION, load_shard
-from spti_ray.private.safe_errors import ShardError, content_free
+from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.source import Unit
-from spti_ray.private.top_k import Standings
-from spti_ray.private.view_store import ViewRow, read_views, writing
+from spti_ray.private.top_k import IncrementalTopK
+from spti_ray.private.view_store import ViewRow, read_views, view_writer
 from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes, quantise, usable_rows
 from spti_ray.types import CountArray, FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
 
@@ -101,7 +101,7 @@ class Shard:
         self._key = _key_of(data, unit, self._label_names, self._spaces, shard_id, num_shards, fingerprint)
         self._views: Views | None = None
         self._problems: list[tuple[int, str]] = []
-        self._standings: tuple[tuple[int, int], Standings] | None = None
+        self._top_k: tuple[tuple[int, int], IncrementalTopK] | None = None
 
     def __repr__(self) -> str:
         return f"<Shard {self.shard_id} of {self.num_shards}>"
@@ -111,7 +111,7 @@ class Shard:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Shard is private and is never pickled")
 
-    @content_free("preparing")
+    @safe_errors("preparing")
     def prepare(
         self,
         embed_images: EmbedImages | None = None,
@@ -130,7 +130,7 @@ class Shard:
         # Records since the last call of the engines, in order; those without an image only keep their place.
         waiting: list[tuple[ViewRow, ImageArray | None]] = []
 
-        with writing(self._file, self._spaces, self._key) as views:
+        with view_writer(self._file, self._spaces, self._key) as views:
 
             def flush() -> None:
                 images = [image for _, image in waiting if image is not None]
@@ -160,7 +160,7 @@ class Shard:
             raise ShardError(f"shard {self.shard_id}: its views can't be read back")
         return "ready"
 
-    @content_free("voting")
+    @safe_errors("voting")
     def vote(self, run: str, generation: int, scored: ScoredCandidates, k: int) -> Votes:
         """Return this shard's clean votes; each unit votes for its k nearest candidates of its label. PRIVATE.
 
@@ -170,33 +170,33 @@ class Shard:
         query = Query(run, generation, scored.sha256())
         return Votes(query, self.shard_id, self._counts(views, generation, scored, k), max_total=k * views.num_units)
 
-    @content_free("comparing")
-    def look_at(self, generation: int, block: ScoredCandidates, k: int) -> None:
+    @safe_errors("comparing")
+    def compare(self, generation: int, block: ScoredCandidates, k: int) -> None:
         """Compare the records with candidates that are there while others of their generation are still made.
 
         What is found stays in this process until a reserved query asks for votes (`vote`): nobody is told, and a
         process that ends takes it along.
         """
         views = self._prepared()
-        if self._standings is None or self._standings[0] != (generation, k):
-            self._standings = (generation, k), Standings(self._file.parent, k)
-        self._standings[1].add(views, block)
+        if self._top_k is None or self._top_k[0] != (generation, k):
+            self._top_k = (generation, k), IncrementalTopK(self._file.parent, k)
+        self._top_k[1].add(views, block)
 
     def _counts(self, views: Views, generation: int, scored: ScoredCandidates, k: int) -> CountArray:
-        standings, self._standings = self._standings, None
+        standings, self._top_k = self._top_k, None
         if standings is not None and standings[0] == (generation, k):
             # A full disk must not cost the reservation: without files all is compared anew.
             with suppress(OSError):
                 return standings[1].count(views, scored)
         return cast_votes(views, scored, k)
 
-    @content_free("listing problems")
+    @safe_errors("listing problems")
     def problems(self) -> list[tuple[int, str]]:
         """(record index, reason) of each record that casts no vote; PRIVATE, for the owner's internal report only."""
         self._prepared()
         return list(self._problems)
 
-    @content_free("telling whether it can vote")
+    @safe_errors("telling whether it can vote")
     def prepared(self) -> Prepared:
         """What the driver is told; PRIVATE."""
         return Prepared(self.problems(), len(self._problems) < len(self._prepared().labels_P))
@@ -206,7 +206,7 @@ class Shard:
         """Whether it can vote: its views are prepared or loaded, and their file is still there."""
         return self._views is not None and self._file.exists()
 
-    @content_free("loading its views")
+    @safe_errors("loading its views")
     def load_views(self) -> bool:
         """Take the views that are kept instead of `prepare`; False if there are none of this shard and fingerprint."""
         try:
@@ -219,7 +219,7 @@ class Shard:
         if found is None:
             return False
         self._views, self._problems = found
-        self._standings = None
+        self._top_k = None
         return True
 
     def _prepared(self) -> Views:

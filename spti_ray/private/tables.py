@@ -19,9 +19,9 @@ import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
-from spti_ray.private.encoded import UNREADABLE_FILE, Encoded, from_value
+from spti_ray.private.encoded import UNREADABLE_FILE, Encoded, image_of_cell
 from spti_ray.private.ids import canonical, json_object
 
 # PyArrow ships no types.
@@ -37,20 +37,20 @@ _BUFFER = 1 << 20
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-def num_rows(file: Place) -> int:
+def num_rows(file: StoragePath) -> int:
     """Rows of a Parquet file, from its footer."""
     with file.open() as opened, parquet.ParquetFile(opened) as table:
         return table.metadata.num_rows
 
 
-def parquet_columns(file: Place, columns: Sequence[str]) -> list[str]:
+def parquet_columns(file: StoragePath, columns: Sequence[str]) -> list[str]:
     """Those of the columns that the Parquet file has."""
     with file.open() as opened, parquet.ParquetFile(opened) as table:
         names: list[str] = table.schema_arrow.names
     return [column for column in columns if column in names]
 
 
-def parquet_rows(file: Place, columns: Sequence[str], wanted: range) -> Iterator[tuple[int, Any, int]]:
+def parquet_rows(file: StoragePath, columns: Sequence[str], wanted: range) -> Iterator[tuple[int, Any, int]]:
     """Yield (row of the file, batch that holds it, place in the batch) of the wanted rows, by row groups.
 
     Raises Damaged and what PyArrow raises, also for a page that does not fit its check sum if it has one.
@@ -74,14 +74,14 @@ def parquet_rows(file: Place, columns: Sequence[str], wanted: range) -> Iterator
             start += here
 
 
-def saved_files(states: Sequence[Place], arrows: Sequence[Place]) -> list[Place]:
+def saved_files(states: Sequence[StoragePath], arrows: Sequence[StoragePath]) -> list[StoragePath]:
     """The Arrow files of saved data sets (one, or the splits of one), in the order of their records.
 
     `states`: files named state.json, some of which may be about something else; `arrows`: all Arrow files there are.
     Raises ValueError, without a name in it, if a file that is listed is not there.
     """
     there = {file.path: file for file in arrows}
-    found: list[Place] = []
+    found: list[StoragePath] = []
     for state in states:
         folder = state.path.rpartition("/")[0]
         for name in _listed(state):
@@ -91,7 +91,7 @@ def saved_files(states: Sequence[Place], arrows: Sequence[Place]) -> list[Place]
     return found
 
 
-def _listed(state: Place) -> list[str]:
+def _listed(state: StoragePath) -> list[str]:
     with state.open_stream() as stream:
         values = json_object(stream.read())
     if values is None:
@@ -104,13 +104,13 @@ def _listed(state: Place) -> list[str]:
     return names
 
 
-def arrow_schema(file: Place) -> Any:
+def arrow_schema(file: StoragePath) -> Any:
     """The schema at the head of an Arrow stream."""
     with file.open_mapped() as opened, arrow.ipc.open_stream(opened) as stream:
         return stream.schema
 
 
-def arrow_rows(file: Place, columns: Sequence[str]) -> Iterator[tuple[int, Any, int]]:
+def arrow_rows(file: StoragePath, columns: Sequence[str]) -> Iterator[tuple[int, Any, int]]:
     """Yield (row of the file, batch that holds it, place in the batch) of all rows.
 
     A local file is mapped into memory, so that only the rows that are looked at are read; of one in object storage a
@@ -132,7 +132,7 @@ def arrow_rows(file: Place, columns: Sequence[str]) -> Iterator[tuple[int, Any, 
         raise Damaged("an Arrow file is damaged or lacks its end; save it again")
 
 
-def _tail(file: Place) -> bytes:
+def _tail(file: StoragePath) -> bytes:
     with file.open() as opened:
         opened.seek(max(0, opened.size() - len(_END_OF_STREAM)))
         return opened.read()
@@ -173,14 +173,14 @@ def cell(batch: Any, column: str | None, place: int) -> str | None:
     return canonical(value)
 
 
-def image(batch: Any, column: str, place: int, table: Place, follow_links: bool = False) -> Encoded:
+def image(batch: Any, column: str, place: int, table: StoragePath, follow_links: bool = False) -> Encoded:
     """The image of a batch's row of the file `table`, or a problem."""
     values = batch.column(column)
     try:
         value: Any = values[place].as_py()
     except Exception:  # noqa: BLE001 as above: a path that is no UTF-8
         return UNREADABLE_FILE
-    return from_value(value, table, follow_links)
+    return image_of_cell(value, table, follow_links)
 
 
 def _plain(scalar: Any) -> Any:

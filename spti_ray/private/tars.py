@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from tarfile import HeaderError
 from typing import Any, Final
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, json_object
 
@@ -94,7 +94,7 @@ class _Raw(io.RawIOBase):
 
 
 @contextmanager
-def archive(file: Place) -> Generator[Any]:
+def archive(file: StoragePath) -> Generator[Any]:
     """A tar file, packed or not, to be read from its begin by `next`. Raises Damaged and what its store raises."""
     failed = True
     with file.open_stream() as stream:
@@ -133,7 +133,7 @@ def next_member(tar: Any) -> tarfile.TarInfo | None:
     return member
 
 
-def samples(file: Place, wanted: Callable[[str], bool], limit: int) -> Iterator[Sample]:
+def samples(file: StoragePath, wanted: Callable[[str], bool], limit: int) -> Iterator[Sample]:
     """The samples of a tar file in order, each with its members of the wanted extensions, of at most `limit` bytes.
 
     As WebDataset does, the key ends at the first dot of the file's name; hidden files, what is in a first folder named

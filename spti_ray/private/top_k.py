@@ -27,7 +27,7 @@ _BYTES_PER_PLACE = 60
 
 
 @dataclass(frozen=True, repr=False)
-class _OfLabel:
+class _LabelSection:
     """PRIVATE: where in a block's file the units of one label are, in the order of `comparisons`."""
 
     offset: int
@@ -43,12 +43,12 @@ class _OfLabel:
         return self.row["column"].shape[0]
 
 
-class _Seen:
+class _ComparedBlock:
     """PRIVATE: a block of candidates, and each unit's k nearest of them in a file without a name."""
 
     def __init__(self, fingerprints: dict[str, bytes], file: IO[bytes]) -> None:
         self.fingerprints = fingerprints
-        self.of_label: dict[int, _OfLabel] = {}
+        self.of_label: dict[int, _LabelSection] = {}
         self._file = file
 
     def __repr__(self) -> str:
@@ -63,11 +63,11 @@ class _Seen:
         if known is None:
             nearest = columns.shape[1]
             row = np.dtype([("similarity", np.int64, (nearest,)), ("column", np.int32, (nearest,))])
-            known = _OfLabel(self._file.tell(), 0, ids, row)
+            known = _LabelSection(self._file.tell(), 0, ids, row)
         rows = np.empty(len(columns), known.row)
         rows["similarity"], rows["column"] = similarities, columns
         self._file.write(rows.tobytes())
-        self.of_label[found.label] = _OfLabel(known.offset, known.num_units + len(rows), ids, known.row)
+        self.of_label[found.label] = _LabelSection(known.offset, known.num_units + len(rows), ids, known.row)
 
     def read(self, label: int, first: int, count: int) -> npt.NDArray[Any]:
         """The rows of at most `count` units, from the `first` on."""
@@ -77,22 +77,22 @@ class _Seen:
         return np.frombuffer(self._file.read(count * of_label.row.itemsize), of_label.row)
 
 
-class Standings:
+class IncrementalTopK:
     """PRIVATE: each unit's k nearest candidates so far, for one generation of candidates."""
 
     def __init__(self, folder: Path, k: int) -> None:
         """`folder`: where the files without a name lie; for the owner's eyes only."""
         self._folder = folder
         self._k = k
-        self._seen: list[_Seen] = []
+        self._seen: list[_ComparedBlock] = []
 
     def __repr__(self) -> str:
-        return "<Standings: private>"
+        return "<IncrementalTopK: private>"
 
     __str__ = __repr__
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("Standings are private and are never pickled")
+        raise TypeError("An IncrementalTopK is private and is never pickled")
 
     def add(self, views: Views, block: ScoredCandidates) -> None:
         """Compare every unit with the candidates of a block; nothing if one of them has been seen."""
@@ -118,15 +118,15 @@ class Standings:
 
     def _compared(
         self, views: Views, block: ScoredCandidates, fingerprints: dict[str, bytes], file: IO[bytes]
-    ) -> _Seen:
-        seen = _Seen(fingerprints, file)
+    ) -> _ComparedBlock:
+        seen = _ComparedBlock(fingerprints, file)
         names = [candidate.id for candidate in block.candidates]
         for found in comparisons(views, block):
             ids = tuple(names[int(column)] for column in found.columns_K)
             seen.add(found, ids, self._k)
         return seen
 
-    def _merged(self, blocks: list[_Seen], scored: ScoredCandidates) -> CountArray:
+    def _merged(self, blocks: list[_ComparedBlock], scored: ScoredCandidates) -> CountArray:
         counts_K = np.zeros(len(scored.candidates), dtype=np.int64)
         rank_by_id = {candidate.id: rank for rank, candidate in enumerate(scored.candidates)}
         for label in sorted({label for block in blocks for label in block.of_label}):

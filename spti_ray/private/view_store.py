@@ -99,7 +99,7 @@ class ViewWriter:
 
 
 @contextmanager
-def writing(path: Path, spaces: Sequence[Space], key: str) -> Generator[ViewWriter]:
+def view_writer(path: Path, spaces: Sequence[Space], key: str) -> Generator[ViewWriter]:
     """A writer whose rows become the file `path`, for its owner's eyes only, when the block ends without an error."""
     private_folder(path.parent)
     with atomic_file(path, mode=0o600) as file:

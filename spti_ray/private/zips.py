@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import FILE_TOO_LARGE, UNREADABLE_FILE
 from spti_ray.private.ids import canonical
@@ -49,7 +49,7 @@ def image_members(archive: zipfile.ZipFile, suffixes: frozenset[str]) -> list[zi
 
 
 @contextmanager
-def _archive(file: Place) -> Generator[zipfile.ZipFile]:
+def _archive(file: StoragePath) -> Generator[zipfile.ZipFile]:
     """The file, with a directory that is whole. Raises zipfile.BadZipFile, OSError and Damaged."""
     with file.open() as opened, zipfile.ZipFile(opened) as archive:
         size: int = opened.size()
@@ -94,13 +94,13 @@ def _slashed(name: str) -> str:
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
-def num_images(file: Place, suffixes: frozenset[str]) -> int:
+def num_images(file: StoragePath, suffixes: frozenset[str]) -> int:
     """How many images a zip file has, from the directory at its end. Raises what `_archive` raises."""
     with _archive(file) as archive:
         return len(image_members(archive, suffixes))
 
 
-def labels(file: Place, suffixes: frozenset[str], outer: str) -> Iterator[list[str | None]]:
+def labels(file: StoragePath, suffixes: frozenset[str], outer: str) -> Iterator[list[str | None]]:
     """`labels_of` each image of a zip file, from the directory at its end. Raises what `_archive` raises."""
     with _archive(file) as archive:
         for member in image_members(archive, suffixes):
@@ -108,7 +108,7 @@ def labels(file: Place, suffixes: frozenset[str], outer: str) -> Iterator[list[s
 
 
 def images(
-    file: Place, suffixes: frozenset[str], wanted: range, limit: int
+    file: StoragePath, suffixes: frozenset[str], wanted: range, limit: int
 ) -> Iterator[tuple[int, zipfile.ZipInfo, bytes | str]]:
     """Yield (place among the file's images, member, bytes or a problem) of the wanted images.
 

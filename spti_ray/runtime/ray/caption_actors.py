@@ -15,8 +15,8 @@ import ray
 from spti_ray.config import Config, EnginesConfig
 from spti_ray.private.caption_renders import CaptionedShard
 from spti_ray.private.captions import PrivateText
-from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import content_free
+from spti_ray.private.output_suppression import suppress_output_permanently
+from spti_ray.private.safe_errors import safe_errors
 from spti_ray.private.shard import Prepared
 from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.cluster import Reserved
@@ -32,13 +32,13 @@ class CaptionActor:
 
     shard_id = -1
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(
         self, config: Config, shard_id: int, engines: Mapping[str, list[str]], batch_size: int, folder: str
     ) -> None:
         """`engines` names the actors of each role; `folder` is where the images go."""
         self.shard_id = shard_id
-        silence()
+        suppress_output_permanently()
         shards = config.runtime.shards
         quota = config.evolution.quota(config.release.images)
         self._shard = CaptionedShard(
@@ -54,7 +54,7 @@ class CaptionActor:
         )
         self._engines = engines
 
-    @content_free("rendering captions")
+    @safe_errors("rendering captions")
     def prepare(self) -> Prepared:
         """Make this shard's images; what is returned is PRIVATE, for the internal report."""
         ask_captioner = Serving(self._engines["captioner"], self.shard_id)

@@ -26,7 +26,7 @@ from spti_ray.models.factory import VARY, build, method_of
 from spti_ray.models.memory import within_memory
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private.output_suppression import hushed, keep_no_remains
+from spti_ray.private.output_suppression import suppress_crash_output, suppressed_output
 from spti_ray.runtime.ray.engine_metrics import EngineMetrics
 
 PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
@@ -147,7 +147,7 @@ class PrivateEngineActor(_Hosted):
         """`serving`: PRIVATE_ROLES, or UNPROTECTED_ROLES in a run that says that it is not private."""
         if role not in serving:
             raise ValueError(f"the {role} must not see private input")
-        keep_no_remains()
+        suppress_crash_output()
         super().__init__(role, config)
 
     def ready(self) -> dict[str, str]:
@@ -173,7 +173,7 @@ class PrivateEngineActor(_Hosted):
             PrivateCallFailed: whatever the engine raised, except that a dead engine ends the process.
         """
         start = time.perf_counter()
-        with hushed():
+        with suppressed_output():
             try:
                 # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
                 result = self._plain(getattr(self._engine, method_of(self._role, arguments))(*arguments))

@@ -17,8 +17,8 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 from spti_ray.config import Config
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.kinds import NoRecordCanVote
-from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import SPEAKING, ShardError, content_free
+from spti_ray.private.output_suppression import suppress_output_permanently
+from spti_ray.private.safe_errors import PUBLIC_ERRORS, ShardError, safe_errors
 from spti_ray.private.shard import Prepared, Shard
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Votes, VotesWire
@@ -99,7 +99,7 @@ class ShardActor:
 
     shard_id = -1
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(
         self,
         config: Config,
@@ -112,7 +112,7 @@ class ShardActor:
     ) -> None:
         """`engines` names the actors of each role that serves shards; `cache`, `key` and `listing`: see `Shard`."""
         self.shard_id = shard_id
-        silence()
+        suppress_output_permanently()
         self._shard = Shard(
             config.data,
             shard_id=shard_id,
@@ -127,24 +127,24 @@ class ShardActor:
         )
         self._engines = engines
 
-    @content_free("preparing")
+    @safe_errors("preparing")
     def prepare(self) -> Prepared:
         """Make the private views. PRIVATE: what is returned is for the driver's memory and the internal report."""
         if not self._shard.has_views and not self._shard.load_views():
             self._shard.prepare(self._embed_images(), self._caption(), self._embed_texts())
         return self._shard.prepared()
 
-    @content_free("voting")
+    @safe_errors("voting")
     def vote(self, run: str, generation: int, scored: ScoredCandidates, votes_per_record: int) -> VotesWire:
         """Clean votes on the candidates, for the gate: PRIVATE. Makes the views first if they are lost."""
         self.prepare()
         return self._shard.vote(run, generation, scored, votes_per_record).to_wire()
 
-    @content_free("comparing")
-    def look_at(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
-        """Get ahead with candidates that are embedded already. Tells nothing; see `Shard.look_at`."""
+    @safe_errors("comparing")
+    def compare(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
+        """Get ahead with candidates that are embedded already. Tells nothing; see `Shard.compare`."""
         self.prepare()
-        self._shard.look_at(generation, block, votes_per_record)
+        self._shard.compare(generation, block, votes_per_record)
 
     def _embed_images(self) -> Callable[[list[ImageArray]], FloatArray] | None:
         return self._engine("image_embedder")
@@ -215,7 +215,7 @@ class RayVoter:
         """
         reference = ray.put(block)
         for shard in self._shards:
-            shard.look_at.remote(generation, reference, votes_per_record)
+            shard.compare.remote(generation, reference, votes_per_record)
 
     def vote(self, query: Query, scored: ScoredCandidates, votes_per_record: int) -> Iterator[Votes]:
         """The shards' votes as they come in. Raises ShardFailed."""
@@ -260,7 +260,7 @@ class RayVoter:
 
 def _told(cause: BaseException, step: str) -> str:
     """One line about the exception of a shard; texts of types that are not ours are not shown."""
-    if not isinstance(cause, SPEAKING):
+    if not isinstance(cause, PUBLIC_ERRORS):
         return f"{step} failed ({type(cause).__name__})"
     text = " ".join(str(cause).split())
     return text if text.startswith("shard ") else f"{step} failed: {text}"

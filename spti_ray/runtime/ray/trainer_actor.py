@@ -26,8 +26,8 @@ from spti_ray.finetuning.public_side import (
 )
 from spti_ray.io.files import DiskFull
 from spti_ray.models.home import settle
-from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import ShardError, content_free
+from spti_ray.private.output_suppression import suppress_output_permanently
+from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.source import DataError
 from spti_ray.run.folder import RunDir
 from spti_ray.runtime.placement.bundles import Bundle
@@ -50,12 +50,12 @@ class TrainerActor:
 
     shard_id = 0
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(self) -> None:
         settle()
-        silence()
+        suppress_output_permanently()
 
-    @content_free("fine-tuning", also=_PUBLIC)
+    @safe_errors("fine-tuning", also=_PUBLIC)
     def train(self, config: Config, run: str, run_id: str) -> None:
         """Leave the model in the folder `training` of the run, or go on with it there. See `finetune`."""
         require_trainer()

@@ -8,7 +8,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spti_ray.dp import accounting
-from spti_ray.dp.accounting import RAISE, analytic_gaussian_sigma, calibrate, plan_at, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.accounting import SIGMA_STEP, analytic_gaussian_sigma, calibrate, plan_at, pld_epsilon, zcdp_epsilon
 
 DELTA = 1e-5
 GOLDEN = {  # k=1, delta=1e-5, continuous Gaussian: epsilon -> sigma at T = 1, 5, 10, 20
@@ -171,8 +171,8 @@ def test_calibration_stops_at_the_first_raise_that_could_certify(epsilon: float,
     plan = calibrate(epsilon, DELTA, 1, count)
     assert exact_delta(plan.sigma, count, epsilon) <= DELTA
     start = analytic_gaussian_sigma(epsilon, DELTA) * math.sqrt(count)
-    if plan.sigma > start * RAISE:  # two raises less, as one may be the accountant's slack
-        assert exact_delta(plan.sigma / RAISE**2, count, epsilon) > DELTA
+    if plan.sigma > start * SIGMA_STEP:  # two raises less, as one may be the accountant's slack
+        assert exact_delta(plan.sigma / SIGMA_STEP**2, count, epsilon) > DELTA
 
 
 def test_a_vast_number_of_queries_is_bounded_and_not_planned():

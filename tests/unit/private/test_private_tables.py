@@ -175,7 +175,7 @@ def test_a_file_that_a_column_names_is_read_only_up_to_its_limit(place, monkeypa
     path, write = place
     write("there.png", png(10))
     write("t.parquet", parquet_of(["there.png"]))
-    monkeypatch.setattr(dataset, "largest", lambda max_pixels: 10)
+    monkeypatch.setattr(dataset, "max_file_bytes", lambda max_pixels: 10)
     (record,) = load_shard(DataConfig(path=f"{path}/t.parquet"), "record", 0, 1, ALL)
     assert record.problem == FILE_TOO_LARGE
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spti_ray.private import view_store as stored
-from spti_ray.private.view_store import ViewRow, read_views, writing
+from spti_ray.private.view_store import ViewRow, read_views, view_writer
 from spti_ray.private.voting import NO_GROUP, Views, cast_votes
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 
@@ -23,7 +23,7 @@ LABELS = ("x", "y")
 def write(path, vectors, labels, groups=None, key="key"):
     """`vectors`: space -> list of int16 rows or None."""
     groups = [NO_GROUP] * len(labels) if groups is None else groups
-    with writing(path, sorted(vectors), key) as file:
+    with view_writer(path, sorted(vectors), key) as file:
         for i, (label, group) in enumerate(zip(labels, groups, strict=True)):
             there = {space: rows[i] for space, rows in vectors.items() if rows[i] is not None}
             problem = None if len(there) == len(vectors) else "gone"
