@@ -23,7 +23,7 @@ import numpy.typing as npt
 
 from spti_ray.audit.bounds import best_accuracy, mu_from_many_runs, mu_from_one_run
 from spti_ray.audit.discrete_gaussian import gaussian_dp_mu
-from spti_ray.dp.accounting import NoisePlan, calibrate
+from spti_ray.dp.calibration import NoisePlan, calibrate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise

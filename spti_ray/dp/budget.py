@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spti_ray.dp.accounting import NoisePlan
+from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import charges, require_registration, slots_of

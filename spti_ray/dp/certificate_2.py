@@ -12,8 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from spti_ray.dp.accounting import NoisePlan, plan_at
 from spti_ray.dp.build import code_version
+from spti_ray.dp.calibration import NoisePlan, plan_at
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import UNCERTIFIED, RunHistory, attempts_of, slots_of

@@ -19,10 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spti_ray.dp import artifact
-from spti_ray.dp.accounting import NoisePlan
 from spti_ray.dp.aggregation import GateError, aggregate_votes
 from spti_ray.dp.artifact import ArtifactError
 from spti_ray.dp.build import build, code_version
+from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.history import Slot, slots_of

@@ -11,7 +11,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, plan_at
+from spti_ray.dp.accounting import ACCOUNTANT
+from spti_ray.dp.calibration import NoisePlan, plan_at
 from spti_ray.dp.entries import Entry, Opened
 from spti_ray.dp.history import ancestry, attempts_of, charges
 from spti_ray.dp.lifetime import lifetime_advantage, lifetime_epsilon

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spti_ray.dp.accounting import NoisePlan
 from spti_ray.dp.budget import charge
+from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Burned, Committed, Entry, Event, Released, Reserved
 from spti_ray.dp.history import Slot, attempts_of, slots_of

@@ -12,8 +12,9 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, check_registrable
+from spti_ray.dp.accounting import ACCOUNTANT
 from spti_ray.dp.budget import Forecast, check_rest_of_run, forecast
+from spti_ray.dp.calibration import NoisePlan, check_registrable
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry, Evaluated, Event, Opened, Registered
 from spti_ray.dp.history import attempts_of, find_registration, unprotected_runs

@@ -26,7 +26,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, advantage, calibrate, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.accounting import ACCOUNTANT, advantage, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.calibration import NoisePlan, calibrate
 
 _EPSILONS = tuple(float(f"{digits}e{power}") for power in (-4, -3, -2, -1) for digits in range(100, 1000)) + (100.0,)
 """Every epsilon from 0.01 to 100 that has three significant digits."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, plan_at
+from spti_ray.dp.accounting import ACCOUNTANT
+from spti_ray.dp.calibration import NoisePlan, plan_at
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import attempts_of

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from spti_ray.dp.accounting import SIGMA_STEP, analytic_gaussian_sigma, epsilon_allowing_for_errors
+from spti_ray.dp.accounting import epsilon_allowing_for_errors
+from spti_ray.dp.calibration import SIGMA_STEP, analytic_gaussian_sigma
 
 _LEAST_NOISE = 0.3
 """Smaller multipliers cost the accountant gigabytes. Who asks for an epsilon that allows them gets this much noise."""
@@ -132,7 +133,7 @@ def _renyi_epsilon(event: Any, delta: float) -> float:
 
 def _grid(noise_multiplier: float, rate: float) -> float:
     """The step of the grid of privacy losses, a fiftieth of the standard deviation of one step's loss, which is about
-    q / noise; every step gives upper bounds. See `accounting._grid`."""
+    q / noise; every step gives upper bounds. See `accounting._grid_step`."""
     return min(1e-2, max(1e-4, 0.02 * rate / noise_multiplier)) if noise_multiplier > 0 else 1e-4
 
 

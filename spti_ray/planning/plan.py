@@ -12,7 +12,7 @@ from spti_ray.config import Config, Role
 from spti_ray.config.endpoints import is_sent_in_clear
 from spti_ray.config.job_paths import check_places
 from spti_ray.config.loading import ConfigError
-from spti_ray.dp.accounting import NoisePlan, calibrate
+from spti_ray.dp.calibration import NoisePlan, calibrate
 from spti_ray.dp.joint_guarantee import planned_joint_guarantee
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate

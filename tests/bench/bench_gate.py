@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from spti_ray.dp.accounting import plan_at
 from spti_ray.dp.aggregation import aggregate_votes
+from spti_ray.dp.calibration import plan_at
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spti_ray.dp.accounting import calibrate, pld_epsilon
+from spti_ray.dp.accounting import pld_epsilon
 from spti_ray.dp.build import build, code_version
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.gate import Gate

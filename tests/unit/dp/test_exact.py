@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spti_ray.dp import exact
-from spti_ray.dp.accounting import advantage, calibrate, epsilon_allowing_for_errors, pld_epsilon
+from spti_ray.dp.accounting import advantage, epsilon_allowing_for_errors, pld_epsilon
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.exact import exact_delta, exact_epsilon
 from spti_ray.dp.lifetime import lifetime_epsilon
 from spti_ray.dp.subsampled import sgd_epsilon

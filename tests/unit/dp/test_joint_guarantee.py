@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from spti_ray.dp.accounting import calibrate, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.accounting import pld_epsilon, zcdp_epsilon
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.certificate_2 import certificate_2
 from spti_ray.dp.chain import LedgerError

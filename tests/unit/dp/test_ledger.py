@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from spti_ray.dp.accounting import SMALLEST_DELTA, NoisePlan, calibrate
+from spti_ray.dp.accounting import SMALLEST_DELTA
 from spti_ray.dp.budget import BudgetRefused
+from spti_ray.dp.calibration import NoisePlan, calibrate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Committed, Evaluated, Opened, Released, Reserved
 from spti_ray.dp.history import charges, slots_of

@@ -4,8 +4,9 @@ import dataclasses
 
 import pytest
 
-from spti_ray.dp.accounting import ACCOUNTANT, calibrate, plan_at
+from spti_ray.dp.accounting import ACCOUNTANT
 from spti_ray.dp.budget import BudgetRefused
+from spti_ray.dp.calibration import calibrate, plan_at
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Opened, decode, encode

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from spti_ray.cli.ledger_view import history_lines, verify_line
-from spti_ray.dp.accounting import calibrate
 from spti_ray.dp.aggregation import GateError
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.history import UNCERTIFIED

@@ -3,7 +3,7 @@
 import pytest
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.dp.accounting import plan_at
+from spti_ray.dp.calibration import plan_at
 from spti_ray.dp.history import history
 from spti_ray.dp.ledger import Ledger
 from spti_ray.evaluate.look import record_look
