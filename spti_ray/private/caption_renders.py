@@ -15,25 +15,22 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
 from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import NO_CAPTION, PrivateText
-from spti_ray.private.dataset import Record, load_shard
+from spti_ray.private.dataset import load_shard
+from spti_ray.private.embedding import BLANK, Caption
+from spti_ray.private.record import Record
 from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.source import Unit
 from spti_ray.types import ImageArray, derive_seed, split_by_share
 
-Caption = Callable[[list[ImageArray]], Sequence[PrivateText | None]]
-"""None for an image of which the captioner has no caption."""
 Render = Callable[[Sequence[PrivateText], list[int]], Sequence[ImageArray]]
 
 CAPTION_FAILED = "caption or its render failed"
-
-_BLANK: ImageArray = np.full((64, 64, 3), 255, dtype=np.uint8)
 
 
 class CaptionedShard:
@@ -153,7 +150,7 @@ class CaptionedShard:
         """Make the records' images; those that could not be made: all, or those without a caption."""
         images = [record.image for record in records if record.image is not None]
         try:
-            captions = list(caption(images + [_BLANK] * (self._batch_size - len(images))))[: len(images)]
+            captions = list(caption(images + [BLANK] * (self._batch_size - len(images))))[: len(images)]
             jobs = [
                 (path, seed, text)
                 for record, text in zip(records, captions, strict=True)
@@ -172,7 +169,7 @@ class CaptionedShard:
     def _works(self, caption: Caption, render: Render) -> bool:
         try:
             # Whether a blank has a caption says nothing of whether the engines work.
-            text = next(iter(caption([_BLANK] * self._batch_size))) or PrivateText(NO_CAPTION)
+            text = next(iter(caption([BLANK] * self._batch_size))) or PrivateText(NO_CAPTION)
             return len(list(render([text], [0]))) == 1
         except EngineDead:
             raise

@@ -14,49 +14,24 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
 
 from spti_ray.config import DataConfig
 from spti_ray.io.object_storage import StoragePath
 from spti_ray.private import lmdbs, metadata, tables, zips
 from spti_ray.private.damage import Damaged
-from spti_ray.private.decode import Undecodable, decode
-from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, max_file_bytes, read
+from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, max_file_bytes
 from spti_ray.private.ids import label_by_id
 from spti_ray.private.listing import CHANGED, list_files
 from spti_ray.private.names import file_key, first_folder, partitions
+from spti_ray.private.record import Record, make_record
 from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Unit, locate, resolve_path
 from spti_ray.private.tars import Sample, field, samples
-from spti_ray.types import SINGLE_LABEL, ImageArray
+from spti_ray.types import SINGLE_LABEL
 
 READER_VERSION = 2
 """Moves whenever the same files give other records, labels, groups or pixels: what was cached of them is made again."""
 
-UNLISTED_LABEL = "no listed label"
-MISSING_GROUP = "no group"
-"""Problems of a record beside those of its image: a fixed vocabulary without content."""
-
 _RECORDS_PER_FILE = 2**32
-
-
-@dataclass(frozen=True, repr=False)
-class Record:
-    """PRIVATE: one record. `image` is None, and `problem` says why, for a record that casts no vote."""
-
-    index: int
-    label: str | None
-    group: str | None
-    image: ImageArray | None
-    problem: str | None = None
-
-    def __repr__(self) -> str:
-        return "<Record: private>"
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("Records are private and are never pickled")
 
 
 def shard_of_group(group: str, num_shards: int) -> int:
@@ -140,7 +115,7 @@ def _load_folder(
             continue
         if table is None or label_column is None:
             label = first_folder(relative)
-        yield _record(index, label, group, unit, label_names, files[index], data)
+        yield make_record(index, label, group, unit, label_names, files[index], data)
 
 
 def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, range]]:
@@ -168,7 +143,7 @@ def _load_zips(
         for position, member, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
             labels = zips.labels_of(member, outer)
             label = next((label for label in labels if label in known), labels[0])
-            yield _record(start + position, label, None, "record", label_names, encoded, data)
+            yield make_record(start + position, label, None, "record", label_names, encoded, data)
 
 
 def _load_lmdbs(
@@ -184,7 +159,7 @@ def _load_lmdbs(
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
         label = first_folder(files[number].relative_to(root))
         for position, encoded in lmdbs.values(files[number], here, limit):
-            yield _record(start + position, label, None, "record", label_names, encoded, data)
+            yield make_record(start + position, label, None, "record", label_names, encoded, data)
 
 
 def _load_tars(
@@ -214,7 +189,7 @@ def _load_tars(
                 continue
             label = field(sample, label_column) if label_column else None
             index = number * _RECORDS_PER_FILE + position
-            yield _record(index, label, group, unit, label_names, _image_of(sample, data), data)
+            yield make_record(index, label, group, unit, label_names, _image_of(sample, data), data)
 
 
 def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
@@ -250,7 +225,7 @@ def _load_parquet(
                 continue
             label = tables.cell(batch, label_column, i) if label_column in there else in_path.get(label_column or "")
             encoded = tables.image(batch, data.image_column, i, files[number], data.follow_links)
-            yield _record(start + row, label, group, unit, label_names, encoded, data)
+            yield make_record(start + row, label, group, unit, label_names, encoded, data)
 
 
 def _load_arrow(
@@ -276,7 +251,7 @@ def _load_arrow(
             label = tables.cell(batch, label_column, i)
             encoded = tables.image(batch, data.image_column, i, file, data.follow_links)
             index = number * _RECORDS_PER_FILE + row
-            yield _record(index, label, group, unit, label_names, encoded, data)
+            yield make_record(index, label, group, unit, label_names, encoded, data)
 
 
 def _columns(
@@ -287,31 +262,3 @@ def _columns(
     group_column = data.group_column if unit == "group" else None
     named = (data.image_column, label_column, group_column)
     return tuple(dict.fromkeys(column for column in named if column is not None)), label_column, group_column
-
-
-def _record(
-    index: int,
-    label: str | None,
-    group: str | None,
-    unit: Unit,
-    label_names: tuple[str, ...],
-    encoded: Encoded,
-    data: DataConfig,
-) -> Record:
-    """`label` and `group` are in their canonical form; the record's label is the configured one with that form."""
-    if label_names == (SINGLE_LABEL,):
-        label = SINGLE_LABEL
-    elif label_names:
-        label = label_by_id(label_names).get(label or "")
-    if label_names and label is None:
-        return Record(index, None, group, None, UNLISTED_LABEL)
-    if unit == "group" and group is None:
-        return Record(index, label, None, None, MISSING_GROUP)
-    if isinstance(encoded, StoragePath):
-        encoded = read(encoded, max_file_bytes(data.max_pixels))
-    if isinstance(encoded, str):
-        return Record(index, label, group, None, encoded)
-    try:
-        return Record(index, label, group, decode(encoded, data.max_pixels, data.window))
-    except Undecodable as error:
-        return Record(index, label, group, None, error.reason)

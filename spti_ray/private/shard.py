@@ -15,34 +15,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
-import numpy as np
-
 from spti_ray.config import DataConfig
-from spti_ray.models.protocols import EngineDead
-from spti_ray.private.captions import NO_CAPTION, PrivateText
 from spti_ray.private.dataset import READER_VERSION, load_shard
+from spti_ray.private.embedding import BatchEmbedder, Caption, EmbedImages, EmbedTexts, embed_captions
 from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.source import Unit
 from spti_ray.private.top_k import IncrementalTopK
 from spti_ray.private.view_store import ViewRow, read_views, view_writer
-from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes, quantise, usable_rows
-from spti_ray.types import CountArray, FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
-
-EmbedImages = Callable[[list[ImageArray]], FloatArray]
-Caption = Callable[[list[ImageArray]], Sequence[PrivateText | None]]
-"""None for an image of which the captioner has no caption, such as because it declined."""
-EmbedTexts = Callable[[list[PrivateText]], FloatArray]
+from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes
+from spti_ray.types import CountArray, ImageArray, Query, ScoredCandidates, Space, Votes
 
 VIEW_FAILED: Mapping[Space, str] = {"image": "image embedding failed", "text": "caption or its embedding failed"}
 """Problems of a record beside those of dataset and decode."""
-
-_BLANK: ImageArray = np.full((64, 64, 3), 255, dtype=np.uint8)
 
 
 @dataclass(frozen=True, repr=False)
@@ -126,6 +116,7 @@ class Shard:
         blank image too: then it, and not the record, is at fault. Pads are blank images as well.
         """
         engines = self._engines(embed_images, caption, embed_texts)
+        embedder = BatchEmbedder(engines, self._batch_size, f"shard {self.shard_id}")
         group_codes: dict[str, int] = {}
         # Records since the last call of the engines, in order; those without an image only keep their place.
         waiting: list[tuple[ViewRow, ImageArray | None]] = []
@@ -133,12 +124,9 @@ class Shard:
         with view_writer(self._file, self._spaces, self._key) as views:
 
             def flush() -> None:
-                images = [image for _, image in waiting if image is not None]
-                found = (
-                    {space: iter(self._embed(engine, images)) for space, engine in engines.items()} if images else {}
-                )
+                found = iter(embedder.embed([image for _, image in waiting if image is not None]))
                 for row, image in waiting:
-                    views.add(row if image is None else _seen(row, {space: next(found[space]) for space in engines}))
+                    views.add(row if image is None else _seen(row, next(found)))
                 waiting.clear()
 
             for record in load_shard(
@@ -238,50 +226,8 @@ class Shard:
         if "text" in self._spaces:
             if caption is None or embed_texts is None:
                 raise ShardError(f"shard {self.shard_id}: caption voting needs caption and embed_texts")
-
-            def embed_captions(images: list[ImageArray]) -> FloatArray:
-                captions = list(caption(images))
-                told = [PrivateText(NO_CAPTION) if text is None else text for text in captions]
-                rows = np.array(embed_texts(told), dtype=np.float32)
-                for at, (image, text) in enumerate(zip(images, captions, strict=True)):
-                    # Whether a blank has a caption says nothing of whether the engines work.
-                    if text is None and image is not _BLANK:
-                        rows[at] = np.nan
-                return rows
-
-            engines["text"] = embed_captions
+            engines["text"] = embed_captions(caption, embed_texts)
         return engines
-
-    def _embed(self, engine: EmbedImages, images: list[ImageArray]) -> list[QuantArray | None]:
-        """One int16 row [E] per image; None where the engine gives no usable embedding, in the batch and alone."""
-        vectors = self._attempt(engine, images)
-        failed = [i for i, vector in enumerate(vectors) if vector is None]
-        for i in failed:
-            vectors[i] = self._attempt(engine, [images[i]])[0]
-        # Whether the run stops is decided on public input alone, or one record could stop it.
-        if any(vector is None for vector in vectors):
-            blank = self._call(engine, [])
-            if blank is None or not np.isfinite(blank).all():
-                raise ShardError(f"shard {self.shard_id}: an engine fails on a blank image too")
-        return vectors
-
-    def _attempt(self, engine: EmbedImages, images: list[ImageArray]) -> list[QuantArray | None]:
-        embeddings_BE = self._call(engine, images)
-        if embeddings_BE is None:
-            return [None] * len(images)
-        vectors_BE = quantise(embeddings_BE[: len(images)])
-        usable_B = usable_rows(vectors_BE)
-        return [vector if usable else None for vector, usable in zip(vectors_BE, usable_B, strict=True)]
-
-    def _call(self, engine: EmbedImages, images: list[ImageArray]) -> FloatArray | None:
-        """The engine's [batch_size, E] rows for the images and blank pads, or None if it fails."""
-        try:
-            rows = np.asarray(engine(images + [_BLANK] * (self._batch_size - len(images))), dtype=np.float32)
-        except EngineDead:
-            raise
-        except Exception:  # noqa: BLE001 an engine may fail in any way, and its text may be private
-            return None
-        return rows if rows.ndim == 2 and len(rows) == self._batch_size else None
 
 
 def _seen(row: ViewRow, vectors: Mapping[Space, QuantArray | None]) -> ViewRow:

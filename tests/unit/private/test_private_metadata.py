@@ -11,7 +11,8 @@ from PIL import Image
 from spti_ray.config import DataConfig
 from spti_ray.io.object_storage import place as place_of
 from spti_ray.private import metadata
-from spti_ray.private.dataset import MISSING_GROUP, UNLISTED_LABEL, load_shard, shard_of_group
+from spti_ray.private.dataset import load_shard, shard_of_group
+from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
 from spti_ray.private.source import DataError, describe, fingerprint
 from tests.unit.private.conftest import png, values
 

@@ -14,8 +14,9 @@ from spti_ray.config import DataConfig
 from spti_ray.io.object_storage import place as place_of
 from spti_ray.private import dataset
 from spti_ray.private.damage import Damaged
-from spti_ray.private.dataset import UNLISTED_LABEL, load_shard, shard_of_group
+from spti_ray.private.dataset import load_shard, shard_of_group
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE
+from spti_ray.private.record import UNLISTED_LABEL
 from spti_ray.private.source import DataError, describe, fingerprint
 from spti_ray.private.tars import archive, next_member, samples
 from tests.unit.private.conftest import png, values
@@ -84,7 +85,7 @@ def test_the_image_column_chooses_among_several_images(place):
 
 
 def test_a_member_that_is_too_large_is_not_read(data, monkeypatch):
-    monkeypatch.setattr(dataset, "largest", lambda max_pixels: 10)
+    monkeypatch.setattr(dataset, "max_file_bytes", lambda max_pixels: 10)
     assert {record.problem for record in load_shard(data, "record", 0, 1, ALL)} == {FILE_TOO_LARGE, MISSING_IMAGE}
 
 
