@@ -256,5 +256,5 @@ def test_simulated_noise_marks_the_run_for_good(bench: Bench):
 
 def _write(bench: Bench, gate: Gate, reservation: Reservation, slot: int) -> None:
     entry: Reserved = reservation.entry
-    label = artifact.Label("r", 0, slot, entry.candidates_sha256, entry.sigma, 1, "n", True, "v0")
+    label = artifact.Metadata("r", 0, slot, entry.candidates_sha256, entry.sigma, 1, "n", True, "v0")
     artifact.write(bench.generations, label, IDS, np.zeros(6, dtype=np.int64))
