@@ -1,8 +1,8 @@
-"""The certificate of a release (`privacy.json`): what is guaranteed, by what, and how to check it.
+"""The certificate of a release (`privacy.json`). Rule held here: it is a function of the ledger's entries alone.
 
-A function of the ledger's entries alone (and of audit results, which it repeats): whoever has the ledger can make it
-again and compare, field by field. `spti verify` does. The figures on top are those of everything that the release
-depends on; what a run spent of it is under `parts`.
+It says what is guaranteed, by what, and how to check it. Whoever has the ledger can make it again and compare it field
+by field, as `spti verify` does; only audit results come from outside and are repeated. The figures on top are those of
+all queries that the release depends on; the share of each run is under `parts`.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ WORDS = frozenset(
     {"statement", "in_words", "name", "composition", "assumptions", "not_protected", "trust", "foundation_models"}
     | {"lifetime_rule", "verify", "written_by", "exactness"}
 )
-"""Fields that are prose of the code that wrote them; all others are facts that any version must agree on."""
+"""Fields of prose, in the words of the version that wrote them. On all other fields every version must agree."""
 
 _NOT_PROTECTED = (
     "the configuration: label list and shares, number of candidates, generations and images, votes per record, delta",
@@ -64,10 +64,18 @@ NOT_AUDITED = "not run for this release: spti audit DIR runs them on the install
 def certificate(
     entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | None = None, accountant: int = ACCOUNTANT
 ) -> dict[str, Any] | None:
-    """The certificate of `run` as plain JSON values, as of the last of `entries`.
+    """The certificate of a run, as of the last of `entries`.
 
-    `accountant`: the version of the accounting whose figures it has; an earlier one only to check an earlier
-    certificate. None when any attempt of the run used simulated noise. LedgerError if the entries know no such run.
+    Args:
+        audits: results to repeat in it; None if no audit was run.
+        accountant: the version of the accounting that computes the figures; an earlier one only to check an earlier
+            certificate.
+
+    Returns:
+        Plain JSON values; None if an attempt of the run, or of one that it continues from, used simulated noise.
+
+    Raises:
+        LedgerError: the ledger does not know the run.
     """
     attempts = attempts_of(entries, run)
     if not attempts:
@@ -81,7 +89,7 @@ def certificate(
     both = joint_guarantee(entries, run, plan, accountant)
     if both and not both.private:
         return None
-    # A run that goes on from another was shown what that one's captions made of the images.
+    # A run that continues from another depends on what that one's engines were shown, too.
     shown = [attempt for past in (run, *(both.runs if both else ())) for attempt in attempts_of(entries, past)]
     outside = list(dict.fromkeys(line for attempt in shown for line in attempt.outside.splitlines()))
     measured = [slot.reserved for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
@@ -145,7 +153,7 @@ def certificate(
 
 
 def _trust(outside: Sequence[str]) -> dict[str, str]:
-    """Who sees private images. `outside`: the engines that are shown them beyond the cluster."""
+    """Who sees private images. `outside`: the engines outside the cluster that are sent them."""
     sees, trusted = "the cluster's operator sees", "the engines, which all run inside the cluster"
     if outside:
         sees = "the cluster's operator, and whoever runs the engines outside the cluster, see"
@@ -174,7 +182,7 @@ def _dataset(spend: OdometerReading) -> dict[str, Any]:
 
 
 def _promise(plan: NoisePlan) -> float:
-    """What was configured; of a run that an earlier accountant planned, what holds if that is more."""
+    """The configured epsilon; if an earlier accountant certified too little for it, what really holds."""
     return max(plan.epsilon, plan.achieved_epsilon)
 
 
@@ -208,7 +216,7 @@ def _origin(plan: NoisePlan, both: JointGuarantee) -> dict[str, Any]:
 
 
 def _parts(entries: Sequence[Entry], runs: Sequence[str], accountant: int) -> list[dict[str, Any]]:
-    """What each run alone spent of the release's epsilon, the earliest first. No part holds for the release."""
+    """The figures of each run's own queries, the earliest run first. None of them holds for the whole release."""
     parts: list[dict[str, Any]] = []
     for run in runs:
         first = attempts_of(entries, run)[0]
@@ -241,7 +249,7 @@ def _attacker(advantage: float, mu: float, unit: str) -> dict[str, Any]:
 
 
 def _tuning(spend: OdometerReading) -> dict[str, Any]:
-    """What else was run on the dataset, what all of it cost, and whether private metrics were looked at."""
+    """What else was run on the dataset, what all of it cost, and which private metrics were seen."""
     looked_at = [past for past in spend.runs if past.evaluated_by]
     metrics = sorted({metric for past in looked_at for metric in past.evaluated_by})
     cost = (

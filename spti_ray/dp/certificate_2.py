@@ -1,8 +1,8 @@
-"""Certificates of format 2, word for word as builds up to 0.1.0 wrote them, so that they still verify.
+"""Certificates of format 2, word for word as builds up to 0.1.0 wrote them, so that old releases still verify.
 
-Not to be changed: fields, prose and figures (accountant 1, which was the library's alone) are those of what lies in
-published releases. Of a run that goes on from another, `epsilon` on top is that of its own queries only, and the
-release's is in `origin`: `figures.release_epsilon` reads both formats.
+FROZEN: fields, prose and figures are those of published releases. The figures are of accountant 1, the library's alone.
+For a run that continues from another, `epsilon` on top covers the run's own queries only, and the release's epsilon is
+in `origin`; `figures.release_epsilon` reads both formats.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ _NOT_AUDITED = "not run for this release: spti audit DIR runs them on the instal
 
 
 def certificate_2(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """As `certificate.certificate`, in format 2."""
+    """As `certificate.certificate`, in format 2. Raises LedgerError if the ledger does not know the run."""
     attempts = attempts_of(entries, run)
     if not attempts:
         raise LedgerError(f"the ledger knows no run {run!r}")

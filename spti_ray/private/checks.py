@@ -1,8 +1,8 @@
 # pyright: strict
-"""Whether data files can be read as configured: checked at planning on the files' heads, without reading a record.
+"""Checks at planning that data files can be read as configured, from the files' heads and without reading a record.
 
-Error texts name configuration fields, the configured path, columns of schemas and configured labels; never files of a
-folder or values.
+Error texts name configuration fields, the configured path, columns of schemas and configured labels; never a file of a
+folder or a value.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _NO_COLUMNS: dict[Kind, str] = {
     "zip": "a zip file",
     "lmdb": "an LMDB database",
 }
-"""Kinds whose records have no columns, and so no group; a folder may have a file of them."""
+"""Kinds of data whose records have no columns, and so no group, in words. A folder may have a file of columns."""
 
 
 def check(
@@ -39,9 +39,15 @@ def check(
     unit: Unit,
     label_names: tuple[str, ...],
 ) -> None:
-    """Raise `DataError` with one line that names the field to change, if files of this kind can't be read so.
+    """Check that files of this kind can be read as configured.
 
-    `root`: the configured place; `files`: those of its records.
+    Args:
+        root: the configured file or folder.
+        files: the files that hold records.
+        label_names: the configured labels, or ("all",) for none.
+
+    Raises:
+        DataError: they can't; one line that names the field to change.
     """
     needs_labels = label_names != (SINGLE_LABEL,)
     if twice := first_equal_pair(label_names):
@@ -71,7 +77,7 @@ def check(
 
 
 def _check_names(data: DataConfig, names: Iterable[str | None], label_names: tuple[str, ...]) -> None:
-    """Of data whose labels are names of folders, which planning may know: one at least must be a label."""
+    """Where labels are names of folders, which planning may read: at least one of them must be a configured label."""
     wanted = {canonical(label) for label in label_names}
     if not label_names or label_names == (SINGLE_LABEL,) or any(name in wanted for name in names if name is not None):
         return
@@ -92,7 +98,7 @@ def _check_columns_are_set(data: DataConfig, unit: Unit, needs_labels: bool) -> 
 
 
 def _metadata(data: DataConfig, root: StoragePath) -> StoragePath | None:
-    """A folder's file of columns."""
+    """A folder's file of columns, if it has one."""
     try:
         return metadata.find(root)
     except ValueError as error:
@@ -110,9 +116,9 @@ def _check_metadata(
     unit: Unit,
     needs_labels: bool,
 ) -> None:
-    """Without a label column, labels are the first folders.
+    """Check a folder's file of columns. Without a label column, labels are the first folders.
 
-    No name of a column is told: in metadata.jsonl they are a record's.
+    Errors name no column of the file: in metadata.jsonl columns belong to a record.
     """
     if unit == "group" and data.group_column is None:
         raise DataError("data.group_column: must be set, since privacy.unit is group")
