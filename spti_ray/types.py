@@ -26,7 +26,7 @@ Operator = Literal["random", "rephrase", "fill", "image"]
 parent's text; `image` keeps the text, and the render is a variation of the parent's render."""
 
 Space = Literal["image", "text"]
-"""A voting space, in which records and candidates are compared: image embeddings, or embeddings of texts and captions."""
+"""A voting space, in which records and candidates are compared: embeddings of images, or of texts and captions."""
 
 FloatArray = npt.NDArray[np.float32]
 CountArray = npt.NDArray[np.int64]
@@ -133,15 +133,15 @@ class Query:
 class Votes:
     """PRIVATE: the clean votes of one shard on one query. Only the gate may read `counts_K`, int64 [K].
 
-    Its repr shows no count, and it can't be pickled. An actor hands it over by `to_wire`; the driver's voter rebuilds it
-    by `from_wire` and passes it straight to the gate.
+    Its repr shows no count, and it can't be pickled. An actor hands it over by `to_wire`; the driver's voter rebuilds
+    it by `from_wire` and passes it straight to the gate.
     """
 
     query: Query
     shard_id: int
     counts_K: CountArray
     max_total: int
-    """Upper bound on sum(counts_K): votes per unit times the shard's units. PRIVATE too, since it reveals their number."""
+    """Upper bound on sum(counts_K): votes per unit times the shard's units. PRIVATE too, as it reveals their number."""
 
     def __repr__(self) -> str:
         return "<Votes: private>"
