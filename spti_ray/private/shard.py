@@ -186,11 +186,11 @@ class Shard:
         self._top_k[1].add(views, block)
 
     def _counts(self, views: Views, generation: int, scored: ScoredCandidates, k: int) -> CountArray:
-        standings, self._top_k = self._top_k, None
-        if standings is not None and standings[0] == (generation, k):
+        incremental, self._top_k = self._top_k, None
+        if incremental is not None and incremental[0] == (generation, k):
             # A full disk must not cost the reservation: everything is compared again then, without files.
             with suppress(OSError):
-                return standings[1].count(views, scored)
+                return incremental[1].count(views, scored)
         return cast_votes(views, scored, k)
 
     @safe_errors("listing problems")

@@ -55,7 +55,7 @@ def delivered(results, random) -> list[Votes]:
 
 
 def check_sum(add, query, random) -> None:
-    """`add(votes, num_shards, query, num_candidates)` is the gate's tally, or one with a fault."""
+    """`add(votes, num_shards, query, num_candidates)` is the gate's aggregation, or one with a fault."""
     views, scored, k = query
 
     def total(some_views):

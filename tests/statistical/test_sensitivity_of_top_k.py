@@ -16,7 +16,7 @@ from tests.statistical.neighbours import check_sensitivity, is_caught, queries
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("standings")
+    return tmp_path_factory.mktemp("top_k")
 
 
 def some(scored: ScoredCandidates, kept: list[int]) -> ScoredCandidates:

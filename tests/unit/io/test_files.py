@@ -113,5 +113,5 @@ def test_what_a_manifest_names_must_stay_in_its_folder(tmp_path):
     (folder / "link.png").symlink_to(tmp_path / "outside.png")
     (folder / "circle.png").symlink_to(folder / "circle.png")
     assert is_inside(folder, "images/0.png") and is_inside(folder, "a/../b.png")
-    for name in ("../outside.png", "/etc/passwd", "link.png", "a\0b", "x" * 5000, 3, None):
+    for name in ("../outside.png", "/etc/passwd", "link.png", "circle.png", "a\0b", 3, None):
         assert not is_inside(folder, name), name

@@ -19,7 +19,7 @@ from PIL import Image
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private import shard as shard_module
-from spti_ray.private import top_k as standings
+from spti_ray.private import top_k
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.safe_errors import ShardError
 from spti_ray.private.shard import VIEW_FAILED, Shard
@@ -144,7 +144,7 @@ def test_what_was_looked_at_ahead_changes_no_vote_and_leaves_no_file(data, tmp_p
     generation = ASKED[1] - (case == "another generation")
     assert ahead.compare(generation, block, 2 + (case == "another k")) is None
     if case == "no room":
-        monkeypatch.setattr(standings.IncrementalTopK, "count", _no_room)
+        monkeypatch.setattr(top_k.IncrementalTopK, "count", _no_room)
     assert ahead.vote(*ASKED, scored(), 2).to_wire() == plain.vote(*ASKED, scored(), 2).to_wire()
     assert sorted((tmp_path / "ahead").iterdir()) == files
 
