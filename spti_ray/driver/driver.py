@@ -33,7 +33,7 @@ from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
-from spti_ray.dp.odometer import Spend
+from spti_ray.dp.odometer import OdometerReading
 from spti_ray.driver.console_summary import closing_lines, opening_lines
 from spti_ray.driver.executors import executor_of
 from spti_ray.driver.gates import gate_of
@@ -145,9 +145,11 @@ class _Run:
         if self._gate is not None:
             self._gate.open()
         elif stays_inside(config):
-            self._ledger.note_look(run.run_id, why_not_certified(config) or f"NOT PRIVATE: {why_not_private(config)}")
+            self._ledger.record_unprotected_run(
+                run.run_id, why_not_certified(config) or f"NOT PRIVATE: {why_not_private(config)}"
+            )
         if isinstance(self._gate, Gate):
-            self._attempt = self._gate.spent().attempts
+            self._attempt = self._gate.odometer_reading().attempts
         warning = self._source.warning if self._source else ""
         for line in opening_lines(config, run, self._gate, self._ledger.location, self._attempt, warning):
             self._progress.note(line)
@@ -181,7 +183,7 @@ class _Run:
         try:
             self._metrics: RunMetrics = session.metrics
             if isinstance(self._gate, Gate):
-                self._metrics.spent(self._gate.spent().epsilon)
+                self._metrics.spent(self._gate.odometer_reading().epsilon)
             if trains(config):
                 engines = self._trained(session, engines)
             self._with_engines(session, engines)
@@ -286,11 +288,11 @@ class _Run:
         self._metrics.generation(number)
         self._trace.stage(stage, number)
 
-    def charged(self, spend: Spend | None) -> None:
+    def charged(self, spend: OdometerReading | None) -> None:
         """Watcher of the evolution loop: the odometer, where there is one."""
         if spend is not None:
             assert isinstance(self._gate, Gate)
-            self._progress.spent(*self._gate.odometer())
+            self._progress.spent(*self._gate.release_epsilon())
             self._metrics.spent(spend.epsilon)
 
 

@@ -28,7 +28,7 @@ from spti_ray.models.memory import within_memory
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
 from spti_ray.models.render_calls import render_call
-from spti_ray.private.output_suppression import hushed, keep_no_remains
+from spti_ray.private.output_suppression import suppress_crash_output, suppressed_output
 from spti_ray.types import RenderBatch
 
 PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
@@ -166,7 +166,7 @@ class PrivateEngineHost(EngineHost):
         """`serving`: PRIVATE_ROLES, or UNPROTECTED_ROLES in a run that says that it is not private."""
         if role not in serving:
             raise ValueError(f"the {role} must not see private input")
-        keep_no_remains()
+        suppress_crash_output()
         super().__init__(role, config)
 
     def ready(self) -> dict[str, str]:
@@ -192,7 +192,7 @@ class PrivateEngineHost(EngineHost):
             PrivateCallFailed: whatever the engine raised, except that a dead engine ends the process.
         """
         start = time.perf_counter()
-        with hushed():
+        with suppressed_output():
             try:
                 # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
                 result = self._plain(getattr(self._engine, METHODS[self._role])(*arguments))

@@ -17,7 +17,7 @@ from typing import Any
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
 from spti_ray.models.home import settle
-from spti_ray.private.output_suppression import silence
+from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.runtime.executor import CaptionShards, VotingShards
 from spti_ray.runtime.hosting.captions import CaptionHost
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost, start_failure
@@ -152,7 +152,7 @@ def _end_with(parent: int) -> None:
 
 def main(descriptor: int, parent: int) -> None:
     """Answer what comes in, until the other end is closed or the driver is gone."""
-    silence()
+    suppress_output_permanently()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's, which then closes the connection
     settle()
     connection = Connection(descriptor)

@@ -14,9 +14,10 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from spti_ray.config import RuntimeConfig
+from spti_ray.io.urls import redacted_address
 from spti_ray.runtime.placement.bundles import Bundle, describe, local_cpus, reservations
 from spti_ray.runtime.placement.fit import fit, fit_lines, kinds_of, why_never
-from spti_ray.runtime.ray.join import check_address, join, without_credentials
+from spti_ray.runtime.ray.join import check_address, join
 from spti_ray.runtime.ray.start import check_temporary_folder, local_ray
 from spti_ray.runtime.ray.token import own_token
 
@@ -166,5 +167,5 @@ def probe() -> str:
     address = address_of(runtime)
     with _session(address, runtime.ray_start_timeout_s, num_cpus=1):
         there = ray.cluster_resources()
-        where = f"joined {without_credentials(address)}" if address else "a local cluster starts"
+        where = f"joined {redacted_address(address)}" if address else "a local cluster starts"
         return f"{where}: {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs (ray {ray.__version__})"

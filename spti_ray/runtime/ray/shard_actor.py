@@ -15,8 +15,8 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from spti_ray.config import Config
-from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import ShardError, content_free
+from spti_ray.private.output_suppression import suppress_output_permanently
+from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.runtime.hosting.shard import ShardHost
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.scheduling.retries import MAX_LOSSES, PRIVATE_CALL
@@ -83,7 +83,7 @@ def _actor(name: str) -> Any | None:
 class ShardActor(ShardHost):
     """Hosts one shard in an actor. A restarted one computes its state again, or reads it from the internal cache."""
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(
         self,
         config: Config,
@@ -96,7 +96,7 @@ class ShardActor(ShardHost):
     ) -> None:
         """`engines` names the actors of each role that serves shards; `cache`, `key` and `listing`: see `Shard`."""
         self.shard_id = shard_id
-        silence()
+        suppress_output_permanently()
         asked = {role: Serving(names, shard_id) for role, names in engines.items() if names}
         super().__init__(config, shard_id, asked, batch_size, cache, key, listing)
 
@@ -127,7 +127,7 @@ class RayVoter(ShardVoter):
     def show(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
         reference = ray.put(block)
         for shard in self._shards:
-            shard.look_at.remote(generation, reference, votes_per_record)
+            shard.compare.remote(generation, reference, votes_per_record)
 
     def _shared(self, scored: ScoredCandidates) -> Any:
         return ray.put(scored)

@@ -12,8 +12,8 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 from spti_ray.config import Config, EnginesConfig
 from spti_ray.finetuning.public_side import FinetuneFailed
 from spti_ray.models.home import settle
-from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import content_free
+from spti_ray.private.output_suppression import suppress_output_permanently
+from spti_ray.private.safe_errors import safe_errors
 from spti_ray.run.folder import RunDir
 from spti_ray.runtime.hosting.trainer import TrainerHost, public_failure, trained
 from spti_ray.runtime.placement.bundles import Bundle
@@ -29,10 +29,10 @@ _LOOK_EVERY_S = 10.0
 class TrainerActor(TrainerHost):
     """The trainer in an actor."""
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(self) -> None:
         settle()
-        silence()
+        suppress_output_permanently()
 
 
 def fine_tune(

@@ -50,7 +50,7 @@ def test_the_release_is_told_with_the_figure_of_both_runs(continued, tmp_path):
     assert "of its own queries epsilon 2" in first
     spent = next(line for line in closing_lines(config, run, gate, Trace(), Written()) if line.startswith("spent"))
     assert f"epsilon {charged:.3f}"[:-1] in spent and "by the 2 runs that the release depends on" in spent
-    assert gate.odometer() == (charged, both), "the progress line"
+    assert gate.release_epsilon() == (charged, both), "the progress line"
 
 
 def test_status_history_and_plan_tell_it_too(continued, tmp_path):

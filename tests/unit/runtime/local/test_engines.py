@@ -12,8 +12,8 @@ from spti_ray.models.protocols import EngineDead
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
 from spti_ray.runtime.local.engines import EngineHere, Engines, engines_of_run, kept_engines, outcome_of
 from spti_ray.runtime.local.events import LocalEvents
-from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.local.process import Process
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.events import Finished, Lost, Raised
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.retries import Limits
