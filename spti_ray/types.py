@@ -191,14 +191,14 @@ class WriteRequest:
 @dataclass(frozen=True)
 class Completions:
     """The writer's answer to one request: `n` raw texts, the number of output tokens of all of them, and what an
-    endpoint takes for them in US dollars. An empty text is none; `problem` then says why, in public words. `cut` says
+    endpoint takes for them in US dollars. An empty text is none; `problem` then says why, in public words. `truncated` says
     of each text whether the limit of tokens ended it; empty where it ended none."""
 
     texts: tuple[str, ...]
     num_tokens: int = 0
     dollars: float = 0.0
     problem: str = ""
-    cut: tuple[bool, ...] = ()
+    truncated: tuple[bool, ...] = ()
 
 
 @dataclass(frozen=True)

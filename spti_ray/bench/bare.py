@@ -19,7 +19,7 @@ from typing import Any
 
 from spti_ray.bench.work import arguments_of, produced, work
 from spti_ray.config import EngineConfig, Role
-from spti_ray.models.factory import METHODS, build, engine_environment
+from spti_ray.models.factory import ENGINE_METHODS, build_engine, engine_environment
 
 
 class Bare:
@@ -83,8 +83,8 @@ def _serve(role: Role) -> None:
 
 
 async def _answer(role: Role, settings: EngineConfig) -> None:
-    engine = build(role, settings)
-    method = getattr(engine, METHODS[role])
+    engine = build_engine(role, settings)
+    method = getattr(engine, ENGINE_METHODS[role])
     print(_MARK + "{}", flush=True)
     while line := sys.stdin.readline():
         asked = json.loads(line)
@@ -100,4 +100,4 @@ async def _answer(role: Role, settings: EngineConfig) -> None:
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])  # type: ignore[arg-type] checked by `build`
+    _serve(sys.argv[1])  # type: ignore[arg-type] checked by `build_engine`

@@ -103,15 +103,15 @@ def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Alike]]:
     """The writer and the text embedder in this process, loaded."""
     from spti_ray.errors import NothingMade
     from spti_ray.models.bundled import ModelMissing
-    from spti_ray.models.factory import build, engine_environment
+    from spti_ray.models.factory import build_engine, engine_environment
     from spti_ray.types import Completions, WriteRequest
 
     # Before the engine's libraries are imported: they read it once.
     os.environ.update(engine_environment("text_embedder", engines.text_embedder))
     os.environ.update(engine_environment("writer", engines.writer))
     try:
-        engine = build("writer", engines.writer)
-        embedder = build("text_embedder", engines.text_embedder)
+        engine = build_engine("writer", engines.writer)
+        embedder = build_engine("text_embedder", engines.text_embedder)
     except ModelMissing:
         raise
     except Exception as error:

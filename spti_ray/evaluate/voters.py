@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from spti_ray.config import Config, EngineConfig, Role
 from spti_ray.config.loading import ConfigError
-from spti_ray.models.bundled import BUNDLED_PAIR, SHORT_NAMES, ModelMissing, identify, is_inception
+from spti_ray.models.bundled import BUNDLED_PAIR, SHORT_NAMES, ModelMissing, is_inception, model_identity
 from spti_ray.models.factory import engines_config
 from spti_ray.types import Space
 
@@ -31,7 +31,7 @@ def voters_of(config: Config) -> dict[Role, Identity]:
 def _identity(engine: EngineConfig) -> Identity:
     """Of an engine whose model may lie on another machine."""
     try:
-        return identify(engine.kind, engine.model, engine.revision)
+        return model_identity(engine.kind, engine.model, engine.revision)
     except ModelMissing:
         return {"kind": engine.kind, "model": engine.model, "revision": "main"}
 
@@ -40,7 +40,7 @@ def voted(name: str, voters: Mapping[Role, Identity]) -> bool:
     """Whether the model of that name is one of the voters: by the hash of its weights, or by its Hugging Face id."""
     if is_inception(name):
         return any(voter["kind"] == "inception" for voter in voters.values())
-    mine = identify("", SHORT_NAMES.get(name, name), None)
+    mine = model_identity("", SHORT_NAMES.get(name, name), None)
     return any(
         mine["model"] == voter["model"] or "main" != mine["revision"] == voter["revision"] for voter in voters.values()
     )

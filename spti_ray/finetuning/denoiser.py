@@ -24,7 +24,7 @@ from spti_ray.finetuning.public_side import UnfitPipeline
 from spti_ray.models.batching import device_of
 from spti_ray.models.diffusers_pipeline import load_pipeline
 from spti_ray.models.options import DiffusersOptions
-from spti_ray.models.quiet import quiet
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
 
 WITHOUT_TEXT = 0.1
@@ -39,7 +39,7 @@ class Denoiser:
     def __init__(self, renderer: EngineConfig) -> None:
         self._options = DiffusersOptions.model_validate(renderer.options)
         self._device = device_of(renderer)
-        with quiet():
+        with quiet_loading():
             self._pipeline: Any = load_pipeline(renderer, self._options, torch.float32)
         if not isinstance(self._pipeline, StableDiffusionPipeline):
             raise UnfitPipeline(
@@ -129,5 +129,5 @@ class Denoiser:
         self._pipeline.unet = unet.requires_grad_(False).eval()
         if self._options.text_encoder:
             self._pipeline.register_modules(text_encoder=None)
-        with quiet():
+        with quiet_loading():
             self._pipeline.save_pretrained(folder)

@@ -21,7 +21,7 @@ from spti_ray.kubernetes.groups import ROLE_LABEL, WorkerGroup, worker_groups
 from spti_ray.kubernetes.network import network_policies
 from spti_ray.kubernetes.pods import CONFIG_FOLDER, Tree, head_pod, labels_of, restricted, submitter_pod, worker_pod
 from spti_ray.kubernetes.settings import Cluster
-from spti_ray.models.consistency import check_turns
+from spti_ray.models.engine_checks import check_gpu_time_sharing
 from spti_ray.models.factory import engines_config
 
 Kind = Literal["job", "cluster"]
@@ -41,7 +41,7 @@ def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tr
     try:
         engines = engines_config(config.runtime.engines)
         # The cluster gives all roles labels of its own.
-        check_turns(config.runtime.model_copy(update={"node_labels": {}}), engines)
+        check_gpu_time_sharing(config.runtime.model_copy(update={"node_labels": {}}), engines)
         groups = worker_groups(config, engines, cluster)
     except ValueError as error:
         raise ConfigError(str(error)) from None

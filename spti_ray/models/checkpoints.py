@@ -17,7 +17,7 @@ _LACKS_TORCHVISION = ("torchvision", "failed to be inspected")
 """In errors of transformers, and of vLLM, which says why in the log alone."""
 
 
-def whole(model_class: Any, source: str, dtype: torch.dtype, revision: str | None = None) -> Any:
+def load_complete(model_class: Any, source: str, dtype: torch.dtype, revision: str | None = None) -> Any:
     """The model with all of its weights: transformers would make up what a file lacks, and only warn.
 
     Raises:
@@ -29,26 +29,28 @@ def whole(model_class: Any, source: str, dtype: torch.dtype, revision: str | Non
     return model
 
 
-def image_processor(source: str, revision: str | None = None) -> Any:
+def load_image_processor(source: str, revision: str | None = None) -> Any:
     """From PIL images to pixels. ModelMissing if only torchvision's kind of it exists, and torchvision does not."""
-    return importable(source, lambda: AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil"))
+    return explain_missing_package(
+        source, lambda: AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
+    )
 
 
-def processor(source: str, revision: str | None = None) -> Any:
-    """From PIL images and texts to a model's inputs. ModelMissing as `image_processor`.
+def load_processor(source: str, revision: str | None = None) -> Any:
+    """From PIL images and texts to a model's inputs. ModelMissing as `load_image_processor`.
 
     Models that also see videos (Qwen-VL, SmolVLM2) have a part for these that needs torchvision. Where that is, it also
     resizes: `backend="pil"` would be asked of the part for videos, too, which has no such.
     """
-    return importable(source, lambda: AutoProcessor.from_pretrained(source, revision=revision))
+    return explain_missing_package(source, lambda: AutoProcessor.from_pretrained(source, revision=revision))
 
 
-def on_device(inputs: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+def to_device(inputs: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
     """A model's inputs where it is; those that are no whole numbers also in its precision."""
     return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in inputs.items()}
 
 
-def importable(source: str, load: Callable[[], T]) -> T:
+def explain_missing_package(source: str, load: Callable[[], T]) -> T:
     """What `load` makes of the checkpoint; ModelMissing, in one line with what to do, if that takes another package."""
     try:
         return load()

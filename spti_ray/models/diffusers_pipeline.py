@@ -17,7 +17,7 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import AutoModel
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.bundled import ModelMissing, resolve
+from spti_ray.models.bundled import ModelMissing, resolve_model
 from spti_ray.models.options import DiffusersOptions, QuantizationOptions
 
 log = logging.getLogger(__name__)
@@ -31,13 +31,13 @@ def load_pipeline(config: EngineConfig, options: DiffusersOptions, dtype: torch.
     Raises:
         ModelMissing: the library that quantises is not installed.
     """
-    source = resolve(config.model)
+    source = resolve_model(config.model)
     given: dict[str, Any] = {"revision": config.revision, "dtype": dtype}
     if options.quantization is not None:
         given["quantization_config"] = _quantization(options.quantization, source, config.revision)
     if options.text_encoder is None:
         return AutoPipelineForText2Image.from_pretrained(source, **given)
-    text_encoder = AutoModel.from_pretrained(resolve(options.text_encoder), dtype=dtype)
+    text_encoder = AutoModel.from_pretrained(resolve_model(options.text_encoder), dtype=dtype)
     # A note that the text encoder is no CLIP one, which is the point; only this call is silenced.
     verbosity = diffusers_logging.get_verbosity()
     diffusers_logging.set_verbosity_error()

@@ -14,11 +14,11 @@ from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
-from spti_ray.models.bundled import identify
+from spti_ray.models.bundled import model_identity
 from spti_ray.models.diffusers_pipeline import call_arguments, load_pipeline, place, tune
-from spti_ray.models.memory import largest_batch
 from spti_ray.models.options import DiffusersOptions
-from spti_ray.models.quiet import quiet
+from spti_ray.models.out_of_memory import largest_fitting_batch
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
 
 log = logging.getLogger(__name__)
@@ -35,7 +35,7 @@ class DiffusersRenderer:
         options = self._options = DiffusersOptions.model_validate(config.options)
         dtype = dtype_of(config, auto=torch.bfloat16)
         self._device = device_of(config)
-        with quiet():
+        with quiet_loading():
             self._pipeline = load_pipeline(config, options, dtype)
             place(self._pipeline, options, self._device)
         self._pipeline.set_progress_bar_config(disable=True)
@@ -46,9 +46,9 @@ class DiffusersRenderer:
             self._fit_batch()
 
     def identity(self) -> dict[str, str]:
-        identity = identify(self.config.kind, self.config.model, self.config.revision)
+        identity = model_identity(self.config.kind, self.config.model, self.config.revision)
         if self._options.text_encoder:
-            text_encoder = identify(self.config.kind, self._options.text_encoder, None)
+            text_encoder = model_identity(self.config.kind, self._options.text_encoder, None)
             identity["text_encoder"] = f"{text_encoder['model']}@{text_encoder['revision']}"
         if self._options.quantization:
             identity["quantization"] = self._options.quantization.backend
@@ -101,7 +101,7 @@ class DiffusersRenderer:
         if self._device.type == "cpu":
             log.info("fit_batch: the CPU's memory is not tried out; batches of %d", self.config.batch_size)
             return
-        fitting = largest_batch(
+        fitting = largest_fitting_batch(
             lambda size: _called(self._pipeline, [("word " * 64, at) for at in range(size)], self._arguments),
             self.config.batch_size,
         )

@@ -64,7 +64,7 @@ class Endpoint:
         self._key = _key_of(options)
         self._slots = asyncio.Semaphore(options.max_concurrent)
         self._resume_at = 0.0
-        self.num_repeated = 0
+        self.num_retried = 0
         """Requests that were sent again, each time counted."""
         self.paused_s = 0.0
         """Seconds that requests were held back for a rate limit, summed over requests."""
@@ -75,12 +75,12 @@ class Endpoint:
         }
         plain: dict[str, Any] = {"follow_redirects": False, "trust_env": not direct}
         self._check(OpenAI(**common, max_retries=min(2, options.max_retries), http_client=DefaultHttpx2Client(**plain)))
-        hooks: Any = {"request": [self._before], "response": [self._after]}
+        hooks: Any = {"request": [self._wait_for_rate_limit], "response": [self._note_rate_limit]}
         http = DefaultAsyncHttpx2Client(**plain, event_hooks=hooks)
         self._client = AsyncOpenAI(**common, max_retries=options.max_retries, http_client=http)
 
-    async def ask(self, send: Callable[[AsyncOpenAI], Awaitable[T]]) -> T:
-        """`send` a request when there is room for it.
+    async def send(self, request: Callable[[AsyncOpenAI], Awaitable[T]]) -> T:
+        """Send a request (`request` makes it with the client) when there is room for it.
 
         Raises:
             ContentRefused: by the endpoint's filter.
@@ -88,26 +88,26 @@ class Endpoint:
         """
         async with self._slots:
             try:
-                return await send(self._client)
+                return await request(self._client)
             except openai.OpenAIError as error:
-                failure = self._in_words(error)
+                failure = self._one_line_error(error)
         raise failure
 
-    def body(self, **fields: Any) -> dict[str, Any]:
+    def request_body(self, **fields: Any) -> dict[str, Any]:
         """Arguments of a request: `fields` that the endpoint takes, and the configured others."""
         taken = {name: value for name, value in fields.items() if name not in self._options.leave_out}
         return taken | {"extra_body": taken.get("extra_body", {}) | self._options.extra}
 
-    def refusal(self, event: str, body: Any) -> RuntimeError:
+    def error_from(self, event: str, body: Any) -> RuntimeError:
         """The error that an answer's `body` tells of, in one line without the key."""
         fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
-        line = self.line(f"{event}: {fields.get('message') or ''}")
+        line = self.error_line(f"{event}: {fields.get('message') or ''}")
         codes = {str(fields.get(name) or "").lower() for name in ("code", "type")}
         if codes & _TOO_MANY_ENQUEUED:
             return QueueFull(line)
         return ContentRefused(line) if codes & _REFUSED_CONTENT else RuntimeError(line)
 
-    def line(self, event: str) -> str:
+    def error_line(self, event: str) -> str:
         """What happened at this endpoint, in one line without the key. Only what can be printed and encoded is kept."""
         event = printable(event)
         said = event.replace(self._key, "[key]") if self._key else event
@@ -118,18 +118,18 @@ class Endpoint:
             try:
                 client.models.list()
             except (openai.AuthenticationError, openai.PermissionDeniedError, openai.APIConnectionError) as error:
-                failure = ValueError(str(self._in_words(error)))
+                failure = ValueError(str(self._one_line_error(error)))
             except openai.OpenAIError:
                 return  # It answers, and lists no models: not all endpoints do.
             else:
                 return
         raise failure
 
-    def _in_words(self, error: openai.OpenAIError) -> RuntimeError:
+    def _one_line_error(self, error: openai.OpenAIError) -> RuntimeError:
         """The error in one line. Answers to a refused key quote parts of it, so nothing of them is repeated."""
         where = self._options.base_url
-        if isinstance(error, openai.PermissionDeniedError) and _is_about_content(error.body):
-            return ContentRefused(str(self.refusal(f"answered {error.status_code}", error.body)))
+        if isinstance(error, openai.PermissionDeniedError) and _is_content_refusal(error.body):
+            return ContentRefused(str(self.error_from(f"answered {error.status_code}", error.body)))
         if isinstance(error, openai.AuthenticationError | openai.PermissionDeniedError):
             named = f"the key in ${self._options.api_key_env}" if self._key else "requests without a key (api_key_env)"
             return RuntimeError(f"{where} refuses {named} (status {error.status_code})")
@@ -139,17 +139,17 @@ class Endpoint:
             return RuntimeError(f"{where} can't be reached ({type(error.__cause__ or error).__name__})")
         if not isinstance(error, openai.APIStatusError):
             return RuntimeError(f"{where}: the answer can't be read ({type(error).__name__})")
-        return self.refusal(f"answered {error.status_code}", error.body)
+        return self.error_from(f"answered {error.status_code}", error.body)
 
-    async def _before(self, request: Any) -> None:
+    async def _wait_for_rate_limit(self, request: Any) -> None:
         """Wait until the endpoint takes requests again. Those that waited come back one by one, not all at once."""
         while (pause := self._resume_at - time.monotonic()) > 0:
             pause += random.uniform(0, 0.1 * pause)
             self.paused_s += pause
             await asyncio.sleep(pause)
-        self.num_repeated += request.headers.get("x-stainless-retry-count", "0") != "0"
+        self.num_retried += request.headers.get("x-stainless-retry-count", "0") != "0"
 
-    async def _after(self, response: Any) -> None:
+    async def _note_rate_limit(self, response: Any) -> None:
         pause = pause_after(response.status_code, response.headers)
         self._resume_at = max(self._resume_at, time.monotonic() + pause)
 
@@ -159,7 +159,7 @@ def printable(said: str) -> str:
     return "".join(sign for sign in said if sign.isprintable() or sign.isspace())
 
 
-def _is_about_content(body: Any) -> bool:
+def _is_content_refusal(body: Any) -> bool:
     """Whether an answer with status 403 is about what was asked: moderation uses the status of a refused key."""
     if not isinstance(body, Mapping):
         return False
@@ -169,7 +169,7 @@ def _is_about_content(body: Any) -> bool:
     return reasons or bool(codes & _REFUSED_CONTENT) or bool(_MODERATED.search(str(body.get("message") or "")))
 
 
-async def together(answers: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+async def gather_or_cancel(answers: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
     """All answers, in order; the first failure is raised, and what is still under way then is cancelled."""
     tasks = [asyncio.create_task(answer) for answer in answers]
     try:

@@ -1,6 +1,6 @@
 """From configuration to engines: the embedded and fake sets, known kinds, and the environment each process needs.
 
-Imports no heavy library: an engine's module is imported by `build`, in the process that will run it.
+Imports no heavy library: an engine's module is imported by `build_engine`, in the process that will run it.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from spti_ray.config.endpoints import normal_endpoint
 from spti_ray.config.problems import one_line
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
-from spti_ray.models.home import settle
+from spti_ray.models.writable_home import set_home_and_user
 
 KINDS: dict[str, str] = {
     "vllm": "spti_ray.models.vllm_writer:VllmWriter",
@@ -66,7 +66,7 @@ _VLLM = {"vllm", "vllm-vision"}
 _VARYING = {"diffusers", "fake-renderer"}
 """Of the kinds above, the renderers that can vary an image."""
 
-METHODS: dict[Role, str] = {
+ENGINE_METHODS: dict[Role, str] = {
     "writer": "write",
     "captioner": "caption",
     "renderer": "render",
@@ -80,7 +80,7 @@ VARY = "vary"
 
 def method_of(role: Role, arguments: tuple[Any, ...]) -> str:
     """The engine's method for a unit with these arguments: a renderer's with images is one of variations."""
-    return VARY if role == "renderer" and len(arguments) == 4 else METHODS[role]
+    return VARY if role == "renderer" and len(arguments) == 4 else ENGINE_METHODS[role]
 
 
 EMBEDDED = EnginesConfig(
@@ -211,14 +211,14 @@ def check_varies(config: EngineConfig) -> None:
         )
 
 
-def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
+def build_engine(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
     """Import the engine's class and construct it: this loads the model.
 
     Raises:
         ValueError: the kind can't be imported, is no engine of this role, or can't sleep though it `takes_turns`.
         ModelMissing: the model is not there.
     """
-    settle()
+    set_home_and_user()
     where = f"runtime.engines.{role}.kind"
     module_name, _, class_name = KINDS.get(config.kind, config.kind).partition(":")
     try:
@@ -229,14 +229,14 @@ def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
         broken = isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError)
         hint = "; `spti doctor` says which packages do not fit" if broken else ""
         raise ValueError(f"{where}: can't import {config.kind!r}: {error}{hint}") from error
-    if not hasattr(engine_class, METHODS[role]):
-        raise ValueError(f"{where}: {config.kind!r} has no method {METHODS[role]}()")
+    if not hasattr(engine_class, ENGINE_METHODS[role]):
+        raise ValueError(f"{where}: {config.kind!r} has no method {ENGINE_METHODS[role]}()")
     if takes_turns and not (hasattr(engine_class, "sleep") and hasattr(engine_class, "wake")):
         raise ValueError(f"{where}: {config.kind!r} has no methods sleep() and wake(), as runtime.take_turns needs")
     return engine_class(config)
 
 
-def hosted(config: EngineConfig, takes_turns: bool, tells: bool) -> EngineConfig:
+def public_engine_config(config: EngineConfig, takes_turns: bool, tells: bool) -> EngineConfig:
     """The settings of a public engine in its actor: whether it takes turns on its GPU, and tells its own figures."""
     if config.kind != "vllm":
         return config

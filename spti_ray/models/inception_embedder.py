@@ -33,7 +33,7 @@ class InceptionEmbedder:
     def __init__(self, config: EngineConfig):
         self.config = config
         self._options = InceptionOptions.model_validate(config.options)
-        path = _file(config.model)
+        path = _checkpoint_file(config.model)
         self._sha256 = sha256_of(path)
         if self._options.sha256 not in (None, self._sha256):
             raise ModelMissing(
@@ -45,7 +45,11 @@ class InceptionEmbedder:
         self._layers = network.eval().layers
 
     def identity(self) -> dict[str, str]:
-        return {"kind": self.config.kind, "model": _file(self.config.model).name, "revision": self._sha256[:12]}
+        return {
+            "kind": self.config.kind,
+            "model": _checkpoint_file(self.config.model).name,
+            "revision": self._sha256[:12],
+        }
 
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return L2-normalised [B, 2048] float32 rows, one per HWC uint8 RGB image of any size."""
@@ -79,7 +83,7 @@ def _bicubic(image: ImageArray, side: int) -> FloatArray:
     return np.clip(np.stack(resized, axis=-1), 0, 255)
 
 
-def _file(model: str) -> Path:
+def _checkpoint_file(model: str) -> Path:
     path = Path(model).expanduser()
     path = path / FILE if path.is_dir() else path
     if not path.is_file():

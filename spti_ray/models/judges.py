@@ -22,16 +22,16 @@ from spti_ray.models.bundled import (
     PREFIX,
     SHORT_NAMES,
     ModelMissing,
-    identify,
     is_inception,
-    resolve,
+    model_identity,
+    resolve_model,
 )
-from spti_ray.models.checkpoints import image_processor, whole
+from spti_ray.models.checkpoints import load_complete, load_image_processor
 from spti_ray.models.embedders import SentenceEmbedder, VisionEmbedder
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.inception_embedder import InceptionEmbedder
 from spti_ray.models.protocols import ImageTextJudge, Judge
-from spti_ray.models.quiet import quiet
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.models.vision import VisionTower
 from spti_ray.types import FloatArray, ImageArray
 
@@ -71,11 +71,11 @@ class VisionJudge:
     def __init__(self, name: str, gpu: bool, batch_size: int):
         self._config = _config("judge", name, gpu, batch_size)
         device = device_of(self._config)
-        self._tower = _loaded(name, lambda: VisionTower(resolve(self._config.model), torch.float32, device))
+        self._tower = _loaded(name, lambda: VisionTower(resolve_model(self._config.model), torch.float32, device))
         self._is_scaled = name.startswith(PREFIX)
 
     def identity(self) -> dict[str, str]:
-        return identify(self._config.kind, self._config.model, self._config.revision)
+        return model_identity(self._config.kind, self._config.model, self._config.revision)
 
     def features(self, images: Sequence[ImageArray]) -> FloatArray:
         batches = padded_batches(images, self._config.batch_size)
@@ -106,14 +106,16 @@ class ClipPair:
     def __init__(self, name: str, gpu: bool, batch_size: int):
         self._config = _config("clip", name, gpu, batch_size)
         self._device = device_of(self._config)
-        source = resolve(self._config.model)
-        with quiet():
-            self._model: Any = _loaded(name, lambda: whole(CLIPModel, source, torch.float32)).to(self._device).eval()
-            self._processor = _loaded(name, lambda: image_processor(source))
+        source = resolve_model(self._config.model)
+        with quiet_loading():
+            self._model: Any = (
+                _loaded(name, lambda: load_complete(CLIPModel, source, torch.float32)).to(self._device).eval()
+            )
+            self._processor = _loaded(name, lambda: load_image_processor(source))
             self._tokenizer = _loaded(name, lambda: AutoTokenizer.from_pretrained(source))
 
     def identity(self) -> dict[str, str]:
-        return identify(self._config.kind, self._config.model, self._config.revision)
+        return model_identity(self._config.kind, self._config.model, self._config.revision)
 
     @torch.inference_mode()
     def similarities(self, images: Sequence[ImageArray], texts: Sequence[str]) -> FloatArray:

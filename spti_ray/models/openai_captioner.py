@@ -12,11 +12,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.answers import caption_of
+from spti_ray.models.answers import caption_text
 from spti_ray.models.endpoint import ContentRefused, Endpoint
-from spti_ray.models.endpoint_answers import read
+from spti_ray.models.endpoint_answers import read_answer
 from spti_ray.models.endpoint_options import OpenAICaptionerOptions
-from spti_ray.models.pixels import at_most, to_png
+from spti_ray.models.pixels import shrink_to_side, to_png
 from spti_ray.types import ImageArray
 
 
@@ -61,15 +61,17 @@ class OpenAICaptioner:
     async def _one(self, image: ImageArray) -> str:
         options = self._options
         url: dict[str, Any] = {
-            "url": "data:image/png;base64," + base64.b64encode(to_png(at_most(image, options.max_side))).decode()
+            "url": "data:image/png;base64," + base64.b64encode(to_png(shrink_to_side(image, options.max_side))).decode()
         }
         if options.detail:
             url["detail"] = options.detail
         content = [{"type": "text", "text": options.prompt}, {"type": "image_url", "image_url": url}]
         messages: Any = [{"role": "user", "content": content}]
-        body = self._endpoint.body(model=self.config.model, temperature=0.0, seed=0, max_tokens=options.max_tokens)
+        body = self._endpoint.request_body(
+            model=self.config.model, temperature=0.0, seed=0, max_tokens=options.max_tokens
+        )
         try:
-            raw = await self._endpoint.ask(
+            raw = await self._endpoint.send(
                 lambda client: client.chat.completions.with_raw_response.create(messages=messages, **body)
             )
             answer = json.loads(raw.content)
@@ -77,4 +79,4 @@ class OpenAICaptioner:
             return ""
         except (ValueError, RecursionError):
             raise RuntimeError(f"{options.base_url} gave an answer that is no JSON") from None
-        return caption_of(read(answer, 1).texts[0])
+        return caption_text(read_answer(answer, 1).texts[0])

@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.endpoint import ContentRefused, Endpoint, together
+from spti_ray.models.endpoint import ContentRefused, Endpoint, gather_or_cancel
 from spti_ray.models.endpoint_options import OpenAIRendererOptions
 from spti_ray.types import ImageArray
 
@@ -41,7 +41,9 @@ class OpenAIRenderer:
         Raises:
             RuntimeError: the endpoint failed all of them, and not because of what they say.
         """
-        images = self._runner.run(together(self._tried(text, seed) for text, seed in zip(texts, seeds, strict=True)))
+        images = self._runner.run(
+            gather_or_cancel(self._tried(text, seed) for text, seed in zip(texts, seeds, strict=True))
+        )
         other = [image for image in images if isinstance(image, RuntimeError) and not isinstance(image, ContentRefused)]
         if other and all(isinstance(image, RuntimeError) for image in images):
             raise other[0]
@@ -55,7 +57,7 @@ class OpenAIRenderer:
 
     async def _one(self, text: str, seed: int) -> ImageArray:
         options = self._options
-        known = self._endpoint.body(
+        known = self._endpoint.request_body(
             model=self.config.model,
             prompt=text,
             n=1,
@@ -63,7 +65,7 @@ class OpenAIRenderer:
             response_format="b64_json",
             extra_body={} if "seed" in options.leave_out else {"seed": seed % SEED_LIMIT},
         )
-        answer = await self._endpoint.ask(lambda client: client.images.generate(**known))
+        answer = await self._endpoint.send(lambda client: client.images.generate(**known))
         encoded = answer.data[0].b64_json if answer.data else None
         if not encoded:
             raise RuntimeError(f"{options.base_url} gave no image (b64_json), as a link to one is not followed")

@@ -23,7 +23,7 @@ def from_png(png: bytes) -> ImageArray:
         return np.array(image.convert("RGB"))
 
 
-def at_most(image_HWC: ImageArray, side: int | None) -> ImageArray:
+def shrink_to_side(image_HWC: ImageArray, side: int | None) -> ImageArray:
     """The image, made smaller if it is more than `side` pixels high or wide."""
     if side is None or max(image_HWC.shape[:2]) <= side:
         return image_HWC

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.bundled import resolve
+from spti_ray.models.bundled import resolve_model
 from spti_ray.models.options import VllmOptions, VllmVisionOptions
 
 BLOCK_TOKENS = 32
@@ -16,7 +16,7 @@ TOP_P_ARGUMENT = "spti_top_p"
 """Key of `SamplingParams.extra_args`; the request's own `top_p` stays 1, so that vLLM does not sort."""
 
 
-def engine_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
+def writer_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
     """Arguments of `AsyncEngineArgs` for the writer of `config`."""
     options = VllmOptions.model_validate(config.options)
     arguments = _common(config, options, on_cpu)
@@ -35,7 +35,7 @@ def engine_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
     return arguments
 
 
-def vision_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
+def captioner_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
     """Arguments of `LLM` for the captioner of `config`, which sees private images: it keeps none of them."""
     options = VllmVisionOptions.model_validate(config.options)
     arguments = _common(config, options, on_cpu)
@@ -48,7 +48,7 @@ def vision_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
 
 def _common(config: EngineConfig, options: VllmOptions | VllmVisionOptions, on_cpu: bool) -> dict[str, Any]:
     arguments: dict[str, Any] = {
-        "model": resolve(config.model),
+        "model": resolve_model(config.model),
         "revision": config.revision,
         "dtype": config.dtype,
         "max_model_len": options.max_model_len,

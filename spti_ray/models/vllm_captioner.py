@@ -14,14 +14,14 @@ from vllm.platforms import current_platform
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.answers import asked_plainly, caption_of, opened_reasoning, opens_reasoning
-from spti_ray.models.bundled import identify
-from spti_ray.models.chat import about_an_image
-from spti_ray.models.checkpoints import importable
+from spti_ray.models.answers import caption_text, prompt_opens_reasoning, reasoning_template_error, template_arguments
+from spti_ray.models.bundled import model_identity
+from spti_ray.models.chat import image_question
+from spti_ray.models.checkpoints import explain_missing_package
 from spti_ray.models.options import VllmVisionOptions
-from spti_ray.models.pixels import at_most
+from spti_ray.models.pixels import shrink_to_side
 from spti_ray.models.protocols import EngineDead
-from spti_ray.models.vllm_arguments import vision_arguments
+from spti_ray.models.vllm_arguments import captioner_arguments
 from spti_ray.types import ImageArray
 
 
@@ -38,17 +38,17 @@ class VllmCaptioner:
     def __init__(self, config: EngineConfig):
         self.config = config
         self._options = VllmVisionOptions.model_validate(config.options)
-        arguments = vision_arguments(config, current_platform.is_cpu())
-        self._engine: Any = importable(arguments["model"], lambda: LLM(**arguments))
+        arguments = captioner_arguments(config, current_platform.is_cpu())
+        self._engine: Any = explain_missing_package(arguments["model"], lambda: LLM(**arguments))
         tokenizer = self._engine.get_tokenizer()
-        self._template_arguments = asked_plainly(
+        self._template_arguments = template_arguments(
             getattr(tokenizer, "chat_template", None), self._options.chat_template_kwargs
         )
         self._must_not_open_reasoning(tokenizer)
         self._sampling = SamplingParams(temperature=0.0, max_tokens=self._options.max_tokens)
 
     def identity(self) -> dict[str, str]:
-        return identify(self.config.kind, self.config.model, self.config.revision)
+        return model_identity(self.config.kind, self.config.model, self.config.revision)
 
     def caption(self, images: Sequence[ImageArray]) -> list[str]:
         """Return one caption per HWC uint8 RGB image of any size; "" for one of which the model gives none.
@@ -72,22 +72,22 @@ class VllmCaptioner:
                 raise EngineDead("vLLM's engine died") from error
             raise RuntimeError(f"vLLM refused an image ({type(error).__name__})") from None
         # The limit of tokens is the user's: what it ends is a caption all the same.
-        return [caption_of(answer.outputs[0].text) for answer in answers]
+        return [caption_text(answer.outputs[0].text) for answer in answers]
 
     def _must_not_open_reasoning(self, tokenizer: Any) -> None:
         """Raises ValueError where the chat template begins each answer with reasoning."""
         try:
             prompt: Any = tokenizer.apply_chat_template(
-                about_an_image(self._options.prompt),
+                image_question(self._options.prompt),
                 add_generation_prompt=True,
                 tokenize=False,
                 **self._template_arguments,
             )
         except Exception:  # noqa: BLE001 the template is the processor's, or wants text alone: vLLM finds that out
             return
-        if opens_reasoning(prompt):
-            raise ValueError(opened_reasoning("captioner", self.config.model))
+        if prompt_opens_reasoning(prompt):
+            raise ValueError(reasoning_template_error("captioner", self.config.model))
 
     def _messages(self, image: ImageArray) -> list[dict[str, Any]]:
-        picture = Image.fromarray(at_most(image, self._options.max_side))
-        return about_an_image(self._options.prompt, type="image_pil", image_pil=picture)
+        picture = Image.fromarray(shrink_to_side(image, self._options.max_side))
+        return image_question(self._options.prompt, type="image_pil", image_pil=picture)

@@ -21,12 +21,12 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.answers import asked_plainly, opened_reasoning, opens_reasoning, spoken
-from spti_ray.models.bundled import identify
-from spti_ray.models.chat import few_shot_turns
+from spti_ray.models.answers import answer_text, prompt_opens_reasoning, reasoning_template_error, template_arguments
+from spti_ray.models.bundled import model_identity
+from spti_ray.models.chat import few_shot_messages
 from spti_ray.models.options import VllmOptions
 from spti_ray.models.protocols import EngineDead
-from spti_ray.models.vllm_arguments import BLOCK_TOKENS, TOP_P_ARGUMENT, engine_arguments
+from spti_ray.models.vllm_arguments import BLOCK_TOKENS, TOP_P_ARGUMENT, writer_arguments
 from spti_ray.models.vllm_stats import EngineStats
 from spti_ray.types import Completions, WriteRequest
 
@@ -53,11 +53,11 @@ class VllmWriter:
         self._on_cpu = current_platform.is_cpu()
         self._stats = EngineStats()
         self._engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(**engine_arguments(config, self._on_cpu)),
+            AsyncEngineArgs(**writer_arguments(config, self._on_cpu)),
             stat_loggers=[lambda config, index: self._stats] if self._options.stats else None,
         )
         self._tokenizer = self._engine.get_tokenizer()
-        self._template_arguments = asked_plainly(
+        self._template_arguments = template_arguments(
             getattr(self._tokenizer, "chat_template", None), self._options.chat_template_kwargs
         )
         if self._options.prompt_format != "completion":
@@ -73,7 +73,7 @@ class VllmWriter:
         return self._stats.now(idle=not self._engine.output_processor.has_unfinished_requests())
 
     def identity(self) -> dict[str, str]:
-        return identify(self.config.kind, self.config.model, self.config.revision)
+        return model_identity(self.config.kind, self.config.model, self.config.revision)
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:
         """Complete every request; they decode together, and with those of other calls.
@@ -109,7 +109,7 @@ class VllmWriter:
         if self._options.prompt_format == "completion":
             return self._tokenizer.encode(prompt)
         few_shot = self._options.prompt_format == "few-shot-chat"
-        turns: Any = few_shot_turns(prompt) if few_shot else [{"role": "user", "content": prompt}]
+        turns: Any = few_shot_messages(prompt) if few_shot else [{"role": "user", "content": prompt}]
         encoded: Any = self._tokenizer.apply_chat_template(
             turns,
             add_generation_prompt=True,
@@ -127,9 +127,9 @@ class VllmWriter:
             tokenize=False,
             **self._template_arguments,
         )
-        if opens_reasoning(prompt):
+        if prompt_opens_reasoning(prompt):
             self.close()
-            raise ValueError(opened_reasoning("writer", self.config.model))
+            raise ValueError(reasoning_template_error("writer", self.config.model))
 
     async def _warm(self, prefix: tuple[int, ...]) -> None:
         """Put the batch's common prefix into vLLM's cache, once.
@@ -182,11 +182,13 @@ class VllmWriter:
         tokens = sum(len(completion.token_ids) for completion in output.outputs)
         self._output_tokens += tokens
         ordered = sorted(output.outputs, key=lambda completion: completion.index)
-        cut = tuple(completion.finish_reason == "length" for completion in ordered)
+        truncated = tuple(completion.finish_reason == "length" for completion in ordered)
         if self._options.prompt_format == "completion":
             # Such models run on: what is cut off may be nothing that was wanted.
-            return Completions(tuple(completion.text for completion in ordered), tokens, cut=cut if any(cut) else ())
-        texts = tuple(spoken(one.text, cut=off) for one, off in zip(ordered, cut, strict=True))
+            return Completions(
+                tuple(completion.text for completion in ordered), tokens, truncated=truncated if any(truncated) else ()
+            )
+        texts = tuple(answer_text(one.text, truncated=cut) for one, cut in zip(ordered, truncated, strict=True))
         missing = next((one for one, text in zip(ordered, texts, strict=True) if not text.strip()), None)
         problem = f"no text (finish_reason {missing.finish_reason}) but: {missing.text[:160]!r}" if missing else ""
         return Completions(texts, tokens, problem=problem)

@@ -18,7 +18,7 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
 from spti_ray.figures import at_least, decimals_at_least, percent_at_least
 from spti_ray.io.files import is_url
-from spti_ray.models.consistency import check_patience, check_turns
+from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sharing
 from spti_ray.models.factory import check_varies, endpoint_of, engines_config
 from spti_ray.planning.hints import check_new, hints
 from spti_ray.planning.workload import varied_texts, work_of
@@ -98,8 +98,8 @@ def check_engines(config: Config) -> None:
     """Raise ConfigError when `runtime.engines` can't be used, or not for this method."""
     try:
         engines = engines_config(config.runtime.engines)
-        check_turns(config.runtime, engines)
-        check_patience(config.runtime, engines)
+        check_gpu_time_sharing(config.runtime, engines)
+        check_batch_timeout(config.runtime, engines)
         if config.method == "captions" and config.runtime.take_turns:
             raise ValueError(
                 "runtime.take_turns: with method: captions shards ask the renderer at any time; leave it out"

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import regex
 
-from spti_ray.models.answers import spoken
+from spti_ray.models.answers import answer_text
 from spti_ray.public.words import letters, normal_form, plain, without_joiners
 
 __all__ = ["clean", "normal_form"]
@@ -46,7 +46,7 @@ def clean(
     off is dropped. Most of it must be letters of `scripts`, see `words.scripts_of`: those of the prompts. What a model
     says instead of an answer (`models.answers`) is none.
     """
-    raw = plain(spoken(raw))
+    raw = plain(answer_text(raw))
     line = next((part.strip() for part in raw.splitlines() if part.strip()), "")
     line = _BULLET.sub("", line)
     line = _COUNT.sub("", _PREAMBLE.sub("", _ECHO.sub("", line)))
@@ -63,7 +63,7 @@ def clean(
         return None
     text = " ".join(words).rstrip(",;: ")
     # A preamble may stand before a refusal.
-    return text + ("." if ended else "") if spoken(text) else None
+    return text + ("." if ended else "") if answer_text(text) else None
 
 
 def _first_sentences(line: str, count: int) -> tuple[str, bool]:

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spti_ray.config import Config, LabelConfig
-from spti_ray.models.answers import spoken
+from spti_ray.models.answers import answer_text
 from spti_ray.public import prompts as build
 from spti_ray.public.cleaning import clean, normal_form
 from spti_ray.public.engines import Engines
@@ -174,10 +174,10 @@ class Population:
         elif not answer.texts:
             self._troubles.unusable("")
         texts = answer.texts if answer else ()
-        cuts = answer.cut if answer and answer.cut else (False,) * len(texts)
+        cuts = answer.truncated if answer and answer.truncated else (False,) * len(texts)
         for raw, cut in zip(texts, cuts, strict=False):
             # What the limit of tokens cut off within what would be used is no text.
-            completion = spoken(raw, cut=cut)
+            completion = answer_text(raw, truncated=cut)
             text = clean(completion, limits.min_words, limits.max_words, limits.sentences, self._scripts)
             if text is None:
                 # Of an answer with a problem what is empty is told by that.

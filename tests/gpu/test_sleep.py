@@ -62,9 +62,9 @@ def test_a_writer_that_sleeps_frees_the_gpu_and_writes_the_same_when_it_is_awake
 
 
 def test_a_renderer_that_sleeps_frees_the_gpu_and_draws_the_same_when_it_is_awake_again():
-    from spti_ray.models.factory import EMBEDDED, build
+    from spti_ray.models.factory import EMBEDDED, build_engine
 
-    renderer = build("renderer", EMBEDDED.renderer.model_copy(update={"num_gpus": 0.5}), takes_turns=True)
+    renderer = build_engine("renderer", EMBEDDED.renderer.model_copy(update={"num_gpus": 0.5}), takes_turns=True)
     before = renderer.render(["a red apple"], [3])[0]
     held = torch.cuda.memory_reserved()
     renderer.sleep()

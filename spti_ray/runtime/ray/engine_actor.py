@@ -21,9 +21,9 @@ import numpy as np
 import ray
 
 from spti_ray.config import EngineConfig, Role
-from spti_ray.models.answers import caption_of
-from spti_ray.models.factory import VARY, build, method_of
-from spti_ray.models.memory import within_memory
+from spti_ray.models.answers import caption_text
+from spti_ray.models.factory import VARY, build_engine, method_of
+from spti_ray.models.out_of_memory import retry_in_smaller_batches
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.output_suppression import hushed, keep_no_remains
@@ -62,7 +62,7 @@ class _Hosted:
         """One that `takes_turns` must be woken first: the GPU may be another's now, after a crash as at the start."""
         self._role: Role = role
         self._config = config
-        self._engine: Any = None if takes_turns else build(role, config)
+        self._engine: Any = None if takes_turns else build_engine(role, config)
         self._awake = not takes_turns
 
     def identity(self) -> dict[str, str]:
@@ -103,7 +103,7 @@ class RendererActor(_Hosted):
 
     def _wake(self) -> dict[str, str]:
         if self._engine is None:
-            self._engine = build(self._role, self._config, takes_turns=True)
+            self._engine = build_engine(self._role, self._config, takes_turns=True)
         elif not self._awake:
             self._engine.wake()
         self._awake = True
@@ -126,7 +126,7 @@ class RendererActor(_Hosted):
             method = method_of(self._role, arguments)
             if method == VARY:
                 arguments = ([from_png(png) for png in arguments[0]], *arguments[1:])
-            images = within_memory(self._must_be_awake(), method, *arguments)
+            images = retry_in_smaller_batches(self._must_be_awake(), method, *arguments)
         except EngineDead:
             self._leave()
             raise
@@ -158,7 +158,7 @@ class PrivateEngineActor(_Hosted):
         start = time.perf_counter()
         try:
             given = [from_png(png) for png in items] if self._role == "image_embedder" else items
-            result = within_memory(self._engine, method_of(self._role, (given,)), given)
+            result = retry_in_smaller_batches(self._engine, method_of(self._role, (given,)), given)
         except EngineDead:
             self._leave()
             raise
@@ -175,7 +175,7 @@ class PrivateEngineActor(_Hosted):
         start = time.perf_counter()
         with hushed():
             try:
-                # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
+                # Not `retry_in_smaller_batches`: a record that exhausts memory must not change the batches of the others.
                 result = self._plain(getattr(self._engine, method_of(self._role, arguments))(*arguments))
             except EngineDead:
                 self._leave()
@@ -191,7 +191,7 @@ class PrivateEngineActor(_Hosted):
         """The result as plain values: Ray's own error about one that it can't send would quote it."""
         if self._role == "captioner":
             # A refusal or reasoning is no caption, also not of an engine of the user's own.
-            return [caption_of(str(text)) for text in result]
+            return [caption_text(str(text)) for text in result]
         if self._role == "renderer":
             return [np.asarray(image, dtype=np.uint8) for image in result]
         return np.asarray(result, dtype=np.float32)
@@ -236,7 +236,7 @@ class AsyncEngineActor(_Hosted):
     async def wake(self) -> dict[str, str]:
         """As `RendererActor.wake`."""
         if self._engine is None:
-            self._engine = build(self._role, self._config, takes_turns=True)
+            self._engine = build_engine(self._role, self._config, takes_turns=True)
         elif not self._awake:
             await self._engine.wake()
         self._awake = True

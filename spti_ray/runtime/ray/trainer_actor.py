@@ -25,7 +25,7 @@ from spti_ray.finetuning.public_side import (
     trained_engine,
 )
 from spti_ray.io.files import DiskFull
-from spti_ray.models.home import settle
+from spti_ray.models.writable_home import set_home_and_user
 from spti_ray.private.output_suppression import silence
 from spti_ray.private.safe_errors import ShardError, content_free
 from spti_ray.private.source import DataError
@@ -52,7 +52,7 @@ class TrainerActor:
 
     @content_free("starting")
     def __init__(self) -> None:
-        settle()
+        set_home_and_user()
         silence()
 
     @content_free("fine-tuning", also=_PUBLIC)

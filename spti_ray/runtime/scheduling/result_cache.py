@@ -110,10 +110,10 @@ class KeptUnits:
 
 
 def _completions(
-    texts: list[str], num_tokens: int, dollars: float = 0.0, cut: tuple[bool, ...] | list[bool] = ()
+    texts: list[str], num_tokens: int, dollars: float = 0.0, truncated: tuple[bool, ...] | list[bool] = ()
 ) -> Completions:
     """As `Place.put` stores them; those of an earlier build end with the tokens."""
-    return Completions(tuple(texts), num_tokens, dollars, cut=tuple(cut))
+    return Completions(tuple(texts), num_tokens, dollars, truncated=tuple(truncated))
 
 
 def _fingerprint(png: bytes) -> str:
@@ -147,7 +147,7 @@ class Place:
         if 2 * missing > len(result):
             return
         if self._role == "writer":
-            stored = json.dumps([[one.texts, one.num_tokens, one.dollars, one.cut] for one in result]).encode()
+            stored = json.dumps([[one.texts, one.num_tokens, one.dollars, one.truncated] for one in result]).encode()
         else:
             images = pa.record_batch([pa.array(result, pa.binary())], ["png"])
             buffer = pa.BufferOutputStream()

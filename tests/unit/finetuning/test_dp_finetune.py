@@ -27,7 +27,7 @@ from spti_ray.finetuning.public_side import (
     require_trainer,
     trained_engine,
 )
-from spti_ray.models.bundled import package_file, resolve
+from spti_ray.models.bundled import package_file, resolve_model
 from spti_ray.models.diffusers_renderer import DiffusersRenderer
 from spti_ray.private.dataset import Record
 
@@ -65,7 +65,7 @@ def renderer(tmp_path_factory):
     StableDiffusionPipeline(
         vae=vae,
         text_encoder=None,
-        tokenizer=AutoTokenizer.from_pretrained(resolve("bundled:minilm"), model_max_length=8),
+        tokenizer=AutoTokenizer.from_pretrained(resolve_model("bundled:minilm"), model_max_length=8),
         unet=unet,
         scheduler=DDIMScheduler.from_pretrained(package_file("models/sticker-sd/scheduler")),
         safety_checker=None,

@@ -51,7 +51,7 @@ def good_until(most, otherwise=refused):
         (lambda n: Completions((f"a secret {numbered(n).texts[0]}",)), "held words of prompts.exclude_words"),
         # What most answers are, and not what one is.
         (lambda n: Completions(("a toy aaaa" if n % 9 else "I'm sorry, but I can't",)), "the same as earlier ones"),
-        (lambda n: Completions((f"a red toy number {n} over the",), cut=(True,)), "a red toy number"),
+        (lambda n: Completions((f"a red toy number {n} over the",), truncated=(True,)), "a red toy number"),
     ],
 )
 def test_a_first_generation_that_nobody_wrote_ends_in_the_writers_own_words(make_config, otherwise, words):

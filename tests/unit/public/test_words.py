@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.models.answers import spoken
+from spti_ray.models.answers import answer_text
 from spti_ray.planning.plan import check_prompts
 from spti_ray.public import cleaning
 from spti_ray.public.cleaning import clean
@@ -165,7 +165,7 @@ ASCII = st.text(st.characters(max_codepoint=127), max_size=120) | st.lists(
 @given(ASCII, st.integers(1, 3))
 def test_what_is_ascii_is_cleaned_and_compared_as_it_always_was(raw, sentences):
     assert normal_form(raw) == old_normal_form(raw)
-    if spoken(raw) == raw:
+    if answer_text(raw) == raw:
         before = old_clean(raw, 2, 12, sentences)
-        assert clean(raw, 2, 12, sentences) == before or (before and not spoken(before))
+        assert clean(raw, 2, 12, sentences) == before or (before and not answer_text(before))
     assert tokens_per_word([raw]) == 2.0 and max_tokens(7, None, 2.0) == max_tokens(7) == 20

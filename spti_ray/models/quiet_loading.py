@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
+def quiet_loading() -> Iterator[None]:
     """Load models without progress bars and notes; puts the verbosity back afterwards."""
     from transformers.utils import logging
 

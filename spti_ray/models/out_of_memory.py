@@ -10,7 +10,7 @@ from typing import Any
 log = logging.getLogger(__name__)
 
 
-def within_memory(engine: Any, method: str, *arguments: Any) -> Any:
+def retry_in_smaller_batches(engine: Any, method: str, *arguments: Any) -> Any:
     """Call the engine's method; as often as memory runs out, halve its micro-batch (`engine.config.batch_size`).
 
     What is in a unit stays the same, and the engine keeps the smaller size. At size 1 the error is raised, and so it is
@@ -26,10 +26,10 @@ def within_memory(engine: Any, method: str, *arguments: Any) -> Any:
         # After the handler: the exception's frames hold tensors.
         engine.config = engine.config.model_copy(update={"batch_size": size // 2})
         log.warning("out of memory: micro-batches of %d instead of %d", size // 2, size)
-        _give_back()
+        _empty_gpu_cache()
 
 
-def largest_batch(attempt: Callable[[int], Any], most: int) -> int:
+def largest_fitting_batch(attempt: Callable[[int], Any], most: int) -> int:
     """The largest of 1, 2, 4, ... up to `most` at which `attempt` does not run out of memory.
 
     Raises:
@@ -44,11 +44,11 @@ def largest_batch(attempt: Callable[[int], Any], most: int) -> int:
                 raise
             break
         fitting, size = size, 2 * size
-    _give_back()
+    _empty_gpu_cache()
     return fitting
 
 
-def _give_back() -> None:
+def _empty_gpu_cache() -> None:
     """What torch keeps of the GPU's memory without using it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():

@@ -6,7 +6,7 @@ from spti_ray.config import EnginesConfig, RuntimeConfig
 from spti_ray.models.endpoint_options import LONGEST_BATCH_S
 
 
-def check_patience(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
+def check_batch_timeout(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
     """Whether a unit may last as long as a batch of the writer's endpoint. ValueError, in one line, if not."""
     writer = engines.writer
     if writer.kind != "openai" or not writer.options.get("batch"):
@@ -18,7 +18,7 @@ def check_patience(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
         )
 
 
-def check_turns(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
+def check_gpu_time_sharing(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
     """Whether the roles of `runtime.take_turns` can share their GPUs.
 
     Raises:

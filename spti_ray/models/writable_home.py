@@ -25,7 +25,7 @@ def writable_home() -> Path:
     return folder if ours else Path(tempfile.mkdtemp(prefix="spti-home-"))
 
 
-def settle() -> None:
+def set_home_and_user() -> None:
     """Give the libraries of this process, before they are imported, a HOME that they can write and a user's name."""
     before, home = Path(os.path.expanduser("~")), writable_home()
     if home != before:
