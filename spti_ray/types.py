@@ -190,9 +190,11 @@ class WriteRequest:
 
 @dataclass(frozen=True)
 class Completions:
-    """The writer's answer to one request: `n` raw texts, the number of output tokens of all of them, and what an
-    endpoint takes for them in US dollars. An empty text is none; `problem` then says why, in public words. `truncated` says
-    of each text whether the limit of tokens ended it; empty where it ended none."""
+    """The writer's answer to one request: `n` raw texts, their output tokens, and an endpoint's price in US dollars.
+
+    An empty text means that there is none; `problem` then says why, in public words. `truncated` says of each text
+    whether the limit of tokens ended it; empty where it ended none.
+    """
 
     texts: tuple[str, ...]
     num_tokens: int = 0

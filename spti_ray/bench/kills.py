@@ -8,8 +8,8 @@ from collections import Counter
 from dataclasses import replace
 from typing import Any
 
-from spti_ray.bench.latency import latency
-from spti_ray.bench.pools import LIMITS, on_ray, pool_of
+from spti_ray.bench.latency import latency_engine
+from spti_ray.bench.pools import LIMITS, engines_on_ray, pool_of
 from spti_ray.config import RuntimeConfig
 from spti_ray.runtime.ray.events import RayEvents
 from spti_ray.runtime.scheduling.events import Finished, Outcome
@@ -42,7 +42,9 @@ def kills(
     """
     draw = random.Random(0)
     tries = _Tries()
-    with on_ray({"text_embedder": latency(unit_s).model_copy(update={"replicas": num_actors})}, runtime) as actors:
+    with engines_on_ray(
+        {"text_embedder": latency_engine(unit_s).model_copy(update={"replicas": num_actors})}, runtime
+    ) as actors:
         events = RayEvents()
         # Whoever kills is not a unit; a run would know that from a node's end.
         limits = replace(LIMITS, crashes=10**6)

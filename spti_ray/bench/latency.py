@@ -54,7 +54,7 @@ def _image_of(number: int) -> ImageArray:
     return np.frombuffer(number.to_bytes(3, "big"), np.uint8).reshape(1, 1, 3)
 
 
-def latency(seconds: float, role: str = "text_embedder") -> EngineConfig:
+def latency_engine(seconds: float, role: str = "text_embedder") -> EngineConfig:
     """Settings of such an engine."""
     return EngineConfig(
         kind=WRITER_KIND if role == "writer" else KIND,

@@ -8,9 +8,9 @@ from contextlib import ExitStack
 from statistics import median
 from typing import Any
 
-from spti_ray.bench.bare import bare
-from spti_ray.bench.pools import engines_of, on_ray, pool_of
-from spti_ray.bench.work import produced, work
+from spti_ray.bench.bare_engine import start_bare_engine
+from spti_ray.bench.pools import engines_of, engines_on_ray, pool_of
+from spti_ray.bench.workload import count_produced, make_items
 from spti_ray.config import EngineConfig, Role, RuntimeConfig
 from spti_ray.models.pixels import to_png
 from spti_ray.runtime.scheduling.engine_streams import RayEngines
@@ -44,7 +44,7 @@ def in_pool_over_bare(
                     made, seconds = run(seed)
                     if seed:
                         rates[name].append(made / seconds)
-    ratios = [pool / bare for pool, bare in zip(rates["pool"], rates["bare"], strict=True)]
+    ratios = [pool_rate / bare_rate for pool_rate, bare_rate in zip(rates["pool"], rates["bare"], strict=True)]
     pool_rate = median(rates["pool"])
     return {
         "engine": f"{one.kind} {one.model}",
@@ -62,12 +62,12 @@ def in_pool_over_bare(
 
 
 def _bare(stack: ExitStack, role: Role, settings: EngineConfig, items: int, runtime: RuntimeConfig | None) -> Round:
-    engine = stack.enter_context(bare(role, settings))
+    engine = stack.enter_context(start_bare_engine(role, settings))
     return lambda seed: engine.round(seed, items)
 
 
 def _pooled(stack: ExitStack, role: Role, settings: EngineConfig, items: int, runtime: RuntimeConfig | None) -> Round:
-    actors = stack.enter_context(on_ray({role: settings}, runtime))
+    actors = stack.enter_context(engines_on_ray({role: settings}, runtime))
     streams = RayEngines({role: pool_of(role, actors[role])}, engines_of({role: settings}))
     stream_of: dict[Role, Callable[[Any], Any]] = {
         "writer": streams.write,
@@ -77,11 +77,11 @@ def _pooled(stack: ExitStack, role: Role, settings: EngineConfig, items: int, ru
     }
 
     def run(seed: int) -> tuple[int, float]:
-        given = work(role, items, seed)
+        given = make_items(role, items, seed)
         if role == "image_embedder":
             given = [to_png(image) for image in given]
         began = time.perf_counter()
         results = list(stream_of[role](given))
-        return produced(role, results), time.perf_counter() - began
+        return count_produced(role, results), time.perf_counter() - began
 
     return run

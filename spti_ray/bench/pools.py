@@ -27,7 +27,9 @@ def engines_of(settings: dict[Role, EngineConfig]) -> EnginesConfig:
 
 
 @contextmanager
-def on_ray(settings: dict[Role, EngineConfig], runtime: RuntimeConfig | None = None) -> Iterator[dict[Role, list[Any]]]:
+def engines_on_ray(
+    settings: dict[Role, EngineConfig], runtime: RuntimeConfig | None = None
+) -> Iterator[dict[Role, list[Any]]]:
     """`replicas` actors of each role, all of them ready. Joins or starts Ray as a run does."""
     bundles = tuple(
         Bundle(role, index, engine.num_cpus, engine.num_gpus, engine.accelerators)

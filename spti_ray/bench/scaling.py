@@ -5,8 +5,8 @@ from __future__ import annotations
 import time
 from typing import Any
 
-from spti_ray.bench.latency import latency
-from spti_ray.bench.pools import on_ray, pool_of
+from spti_ray.bench.latency import latency_engine
+from spti_ray.bench.pools import engines_on_ray, pool_of
 from spti_ray.config import RuntimeConfig
 
 SECONDS = (1.0, 0.1)
@@ -26,8 +26,8 @@ def scaling(sizes: tuple[int, ...], each_s: float = 8.0, runtime: RuntimeConfig 
     found: dict[str, Any] = {"engines": "SIMULATED: calls that sleep, in Ray actors", "actors": list(sizes)}
     work_s = max(sizes) * each_s / 2
     for seconds in SECONDS:
-        settings = latency(seconds).model_copy(update={"replicas": max(sizes)})
-        with on_ray({"text_embedder": settings}, runtime) as actors:
+        settings = latency_engine(seconds).model_copy(update={"replicas": max(sizes)})
+        with engines_on_ray({"text_embedder": settings}, runtime) as actors:
 
             def measured(size: int, engine_s: float, seconds: float = seconds, actors: Any = actors) -> float:
                 units = max(size, round(engine_s / seconds))
@@ -53,7 +53,7 @@ def _efficiency(actors: list[Any], units: int, seconds: float) -> float:
 def driver_cost(units: int = 4000, runtime: RuntimeConfig | None = None) -> dict[str, float]:
     """Microseconds of a unit that takes no time, through four actors: of the driver's own thread, and of all threads of
     its process, Ray's included."""
-    with on_ray({"text_embedder": latency(0.0).model_copy(update={"replicas": 4})}, runtime) as actors:
+    with engines_on_ray({"text_embedder": latency_engine(0.0).model_copy(update={"replicas": 4})}, runtime) as actors:
         pool = pool_of("text_embedder", actors["text_embedder"])
         list(pool.map(([number],) for number in range(units // 10)))
         thread, process = time.thread_time(), time.process_time()

@@ -6,8 +6,8 @@ import time
 from collections.abc import Iterable
 from typing import Any
 
-from spti_ray.bench.latency import latency
-from spti_ray.bench.pools import engines_of, on_ray, pool_of
+from spti_ray.bench.latency import latency_engine
+from spti_ray.bench.pools import engines_of, engines_on_ray, pool_of
 from spti_ray.config import EngineConfig, Role, RuntimeConfig
 from spti_ray.observability.timeline import Timeline
 from spti_ray.public.engines import RenderJob
@@ -22,8 +22,8 @@ def streaming(
 ) -> tuple[dict[str, Any], Timeline]:
     """The time of write -> render -> embed over that with a barrier after each stage; and what happened when."""
     timeline = Timeline()
-    settings: dict[Role, EngineConfig] = {role: latency(seconds, role) for role in STAGES}
-    with on_ray(settings, runtime) as actors:
+    settings: dict[Role, EngineConfig] = {role: latency_engine(seconds, role) for role in STAGES}
+    with engines_on_ray(settings, runtime) as actors:
         events = RayEvents()
 
         def pool(role: Role) -> Any:

@@ -13,14 +13,14 @@ from typing import Any
 import psutil
 
 from spti_ray import __version__
-from spti_ray.bench import model
+from spti_ray.bench import simulated_clusters
 from spti_ray.bench.kills import kills
 from spti_ray.bench.overhead import in_pool_over_bare
 from spti_ray.bench.plot import plot
 from spti_ray.bench.scaling import driver_cost, scaling
 from spti_ray.bench.streaming import streaming
 from spti_ray.bench.votes import votes
-from spti_ray.bench.work import ROLES
+from spti_ray.bench.workload import ROLES
 from spti_ray.config import EnginesConfig, Role, RuntimeConfig
 from spti_ray.config.loading import ConfigError
 from spti_ray.io.files import write_atomic
@@ -97,9 +97,9 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
             "engines": "SIMULATED, in simulated time",
             "driver_us_per_unit": round(driver_s * 1e6, 1),
             "driver_measured": measured is not None,
-            "many_actors": model.many_actors(driver_s),
-            "growth": model.growth(),
-            "spot": model.spot_nodes(),
+            "many_actors": simulated_clusters.many_actors(driver_s),
+            "growth": simulated_clusters.cost_by_size(),
+            "spot": simulated_clusters.spot_nodes(),
         }
 
     def engine(role: Role) -> Any:

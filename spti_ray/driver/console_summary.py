@@ -12,7 +12,7 @@ from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.observability.timings import StageTime, Timings
 from spti_ray.planning.hints import hints
 from spti_ray.planning.plan import engines_outside, sgd_plan
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.run.folder import RunDir
 
 
@@ -69,7 +69,7 @@ def hello(
 
 
 def goodbye(
-    config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, timings: Timings, written: Written
+    config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, timings: Timings, written: FallbackCounts
 ) -> Iterator[str]:
     """How long it took, what was spent, and where everything is."""
     yield f"{'stage':<16}{'busy s':>9}{'units':>8}  rate"

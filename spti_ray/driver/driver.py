@@ -29,7 +29,7 @@ from spti_ray.driver.console_summary import goodbye, hello
 from spti_ray.driver.making import TRAIN, Stage, make
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.driver.unprotected import seal
-from spti_ray.finetuning.public_side import require_trainer
+from spti_ray.finetuning.public_interface import require_trainer
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.timeline import Timeline
@@ -38,7 +38,7 @@ from spti_ray.planning.hints import check_new
 from spti_ray.planning.plan import check_engines, check_prompts, engines_outside, noise_plan, sgd_plan
 from spti_ray.planning.workload import total_steps
 from spti_ray.private.source import Source, describe, fingerprint
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.release import Models, write_release
 from spti_ray.release.report.build import build_report
 from spti_ray.run.continuation import Origin
@@ -117,7 +117,7 @@ class _Run:
         self._console = console
         self._timings = Timings()
         self._timeline = Timeline()
-        self._written = Written()
+        self._written = FallbackCounts()
         self._ledger = Ledger(config.ledger.location, config.dataset.id)
         self._gate = self._gate_of(noise)
         self._attempt = 1

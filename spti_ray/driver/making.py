@@ -14,14 +14,14 @@ from spti_ray.config import Config, EnginesConfig, Method
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.evolution.private_evolution import Watcher, evolve
-from spti_ray.finetuning.public_side import prompts_of
+from spti_ray.finetuning.public_interface import label_prompts
 from spti_ray.models.factory import engines_config
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.population import Population
 from spti_ray.public.release import Models
 from spti_ray.public.render_jobs import Recipes, check_varies
-from spti_ray.public.render_store import RenderSpool
+from spti_ray.public.render_store import RenderStore
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected, allot_images
@@ -50,7 +50,7 @@ class Stage:
     """From here on nothing but the renderer is needed. Says what each role runs."""
     origin: Origin | None = None
     """The finished run that this one starts from, if it does."""
-    written: Written = field(default_factory=Written)
+    written: FallbackCounts = field(default_factory=FallbackCounts)
     """Is told how many texts are fallbacks."""
 
 
@@ -59,7 +59,7 @@ def _evolved(stage: Stage) -> list[ReleaseItem]:
     config, run = stage.config, stage.run
     assert stage.gate is not None
     # Beside the generations, which are inside where nothing protects them.
-    cache = ScoreCache(renders=RenderSpool(run.generations.parent))
+    cache = ScoreCache(renders=RenderStore(run.generations.parent))
     population: Population | ImagePopulation
     if config.are_images:
         population = ImagePopulation(config)
@@ -88,7 +88,7 @@ def _rerendered(stage: Stage) -> list[ReleaseItem]:
     """The texts of a finished run, in other images or in more. No shard, no gate: post-processing."""
     config, origin = stage.config, stage.origin
     assert origin is not None
-    cache = ScoreCache(renders=RenderSpool(stage.run.path))
+    cache = ScoreCache(renders=RenderStore(stage.run.path))
     texts = origin.texts(cache)
     models = stage.render_only()
     ours, theirs = engines_config(config.runtime.engines), engines_config(origin.config.runtime.engines)
@@ -111,7 +111,7 @@ def _finetuned(stage: Stage) -> list[ReleaseItem]:
     """Images of the public text of each label, by the renderer that `TRAIN` has made."""
     config = stage.config
     quota = config.evolution.quota(config.release.images)
-    texts = prompts_of(config)
+    texts = label_prompts(config)
     allotted = [
         (Candidate(f"g00-{index:05d}", texts[label], label, generation=0), quota[label])
         for index, label in enumerate(texts)

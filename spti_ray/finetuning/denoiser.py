@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spti_ray.config import EngineConfig, FinetuneConfig
-from spti_ray.finetuning.public_side import UnfitPipeline
+from spti_ray.finetuning.public_interface import UnfitPipeline
 from spti_ray.models.batching import device_of
 from spti_ray.models.diffusers_pipeline import load_pipeline
 from spti_ray.models.options import DiffusersOptions

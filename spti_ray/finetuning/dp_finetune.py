@@ -44,14 +44,14 @@ from spti_ray.config import Config, EngineConfig, FinetuneConfig
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate, sgd_epsilon
 from spti_ray.finetuning.denoiser import WITHOUT_TEXT, Denoiser
 from spti_ray.finetuning.dp_sgd import DpSgd, Mechanism
-from spti_ray.finetuning.public_side import (
+from spti_ray.finetuning.public_interface import (
     FINISHED,
     FinetuneFailed,
     FolderBusy,
-    prompts_of,
+    label_prompts,
     trained_engine,
 )
-from spti_ray.finetuning.steps import StepBook
+from spti_ray.finetuning.step_log import StepLog
 from spti_ray.io.files import DiskFull, atomic_file, fsync_folder, private_folder, write_atomic
 from spti_ray.models.factory import engines_config
 from spti_ray.private.dataset import Record, load_shard
@@ -81,7 +81,7 @@ class FinetuneResult:
     noise: str
 
 
-def plan_of(settings: FinetuneConfig, epsilon: float | None, delta: float) -> tuple[SgdPlan | None, Mechanism]:
+def plan_noise(settings: FinetuneConfig, epsilon: float | None, delta: float) -> tuple[SgdPlan | None, Mechanism]:
     """The noise of a training; no plan and no noise if epsilon is None (infinity). ValueError with one line."""
     rate = sample_rate(settings.batch_size, settings.records_estimate)
     plan = None
@@ -100,8 +100,10 @@ def finetune_run(
     """
     return finetune(
         engines_config(config.runtime.engines).renderer,
-        _told(load_shard(config.data, config.privacy.unit, 0, 1, config.evolution.label_names), on_problems),
-        prompts_of(config),
+        _collect_problems(
+            load_shard(config.data, config.privacy.unit, 0, 1, config.evolution.label_names), on_problems
+        ),
+        label_prompts(config),
         config.finetune,
         None if math.isinf(config.privacy.epsilon) else config.privacy.epsilon,
         config.privacy.delta,
@@ -109,7 +111,9 @@ def finetune_run(
     )
 
 
-def _told(records: Iterable[Record], on_problems: Callable[[list[tuple[int, str]]], None]) -> Iterator[Record]:
+def _collect_problems(
+    records: Iterable[Record], on_problems: Callable[[list[tuple[int, str]]], None]
+) -> Iterator[Record]:
     problems: list[tuple[int, str]] = []
     for record in records:
         if record.problem:
@@ -161,7 +165,7 @@ def finetune(
         FinetuneFailed: another process or other settings have the folder, or something failed (its type, no more).
         UnfitPipeline, DataError, ValueError: the model, the data or the settings can't be used.
     """
-    plan, mechanism = plan_of(settings, epsilon, delta)
+    plan, mechanism = plan_noise(settings, epsilon, delta)
     identity = {
         "renderer": renderer.model_dump(mode="json", include={"kind", "model", "revision", "options"}),
         "prompts": dict(prompts),
@@ -172,7 +176,7 @@ def finetune(
     }
     with _locked(private_folder(folder)):
         _check_identity(folder / "settings.json", identity)
-        book = StepBook(folder / "steps.log", plan.max_steps if plan else settings.steps + settings.spare_steps)
+        book = StepLog(folder / "steps.log", plan.max_steps if plan else settings.steps + settings.spare_steps)
         finished = folder / FINISHED
         if not finished.exists():
             denoiser = Denoiser(renderer)
@@ -216,7 +220,7 @@ def _train(
     prompts: Mapping[str, str],
     settings: FinetuneConfig,
     mechanism: Mechanism,
-    book: StepBook,
+    book: StepLog,
     folder: Path,
     on_step: OnStep,
 ) -> tuple[int, str]:

@@ -26,7 +26,7 @@ from opacus.utils.batch_memory_manager import BatchSplittingSampler
 from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 from torch import Tensor, nn
 
-from spti_ray.finetuning.steps import StepBook
+from spti_ray.finetuning.step_log import StepLog
 
 FLOAT_NOISE = (
     "torch's float32 Gaussian from a generator seeded by the operating system: neither a cryptographic generator nor "
@@ -72,7 +72,7 @@ class DpSgd:
         learning_rate: float,
         average_decay: float,
         units_at_once: int,
-        book: StepBook,
+        book: StepLog,
     ) -> None:
         """`losses(model, units)`: [units * draws], each unit's draws one after the other, from one call of `model` on a
         batch of that size. `num_units` is PRIVATE; so is the time that a step takes."""

@@ -10,7 +10,7 @@ import torch
 from spti_ray.config import Config, EngineConfig
 from spti_ray.finetuning.denoiser import Denoiser
 from spti_ray.finetuning.dp_finetune import read_units
-from spti_ray.finetuning.public_side import prompts_of
+from spti_ray.finetuning.public_interface import label_prompts
 from spti_ray.models.factory import engines_config
 from spti_ray.private.dataset import load_shard
 
@@ -23,7 +23,7 @@ def held_out_loss(config: Config, engine: EngineConfig | None = None, draws: int
 
     `engine` is the renderer to judge; the configuration's own by default.
     """
-    prompts = prompts_of(config)
+    prompts = label_prompts(config)
     denoiser = Denoiser(engine or engines_config(config.runtime.engines).renderer)
     records = load_shard(config.data, "record", 0, 1, config.evolution.label_names)
     data = read_units(denoiser, records, list(prompts))

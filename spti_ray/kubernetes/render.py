@@ -29,7 +29,7 @@ Kind = Literal["job", "cluster"]
 KEPT_AFTER_SUCCESS_S, KEPT_AFTER_FAILURE_S, FORGOTTEN_AFTER_S = 60, 1800, 7 * 24 * 3600
 
 
-def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tree]:
+def render_manifests(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tree]:
     """File name -> document, in the order in which they are to be applied.
 
     `job`: a RayJob that runs the configuration. `cluster`: a RayCluster of the same size, for `spti submit`.
@@ -54,7 +54,7 @@ def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tr
     }
     documents = {
         "namespace.yaml": _namespace(cluster),
-        "config.yaml": _config_map(at_home(config, cluster, groups), cluster),
+        "config.yaml": _config_map(config_on_cluster(config, cluster, groups), cluster),
         **network_policies(cluster, remote_data=is_url(config.data.path)),
         f"ray{kind}.yaml": workload,
     }
@@ -64,7 +64,7 @@ def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tr
     }
 
 
-def write(folder: Path, documents: dict[str, Tree]) -> None:
+def write_manifests(folder: Path, documents: dict[str, Tree]) -> None:
     """Write each document as a file of `folder`, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in documents.items():
@@ -152,7 +152,7 @@ def _job(cluster: Cluster, ray_cluster: Tree) -> Tree:
     }
 
 
-def at_home(config: Config, cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Config:
+def config_on_cluster(config: Config, cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Config:
     """The configuration with what this cluster adds: where its roles run, and how long nodes take to come. Neither is
     pinned: a run may be begun here and finished elsewhere."""
     labels = {role: {ROLE_LABEL: group.role} for group in groups for role in group.roles}

@@ -12,7 +12,7 @@ from spti_ray.config import Role, Section
 from spti_ray.config.loading import ConfigError, parse_section, read_mapping
 
 
-def says_which(image: str) -> bool:
+def has_own_tag(image: str) -> bool:
     """Whether an image has a digest, or a tag that is not `latest`."""
     return "@" in image or image.rpartition("/")[2].partition(":")[2] not in ("", "latest")
 
@@ -81,7 +81,7 @@ class Cluster(Section):
     @field_validator("image")
     @classmethod
     def _has_a_tag(cls, image: str) -> str:
-        if not says_which(image):
+        if not has_own_tag(image):
             raise ValueError("must have a tag or digest of its own: driver and workers of all attempts need the same")
         return image
 

@@ -1,7 +1,7 @@
-"""What of a language model's answer is text: neither reasoning, nor a refusal, nor what was cut off. No heavy library.
+"""Takes the text out of a language model's answer: no reasoning, no refusal, no truncated end. No heavy library.
 
-An answer of which nothing is text is empty: a text is then asked for again, and a record has no caption. Refusals and
-reasoning without marks are known by how they begin, in the usual models' own words: descriptions do not begin so.
+An answer without any text is empty: a text is then asked for again, and a record gets no caption. Refusals, and
+reasoning without marks, are recognised by how they begin (`refusal_patterns`).
 """
 
 from __future__ import annotations
@@ -37,8 +37,10 @@ _SENTENCE = re.compile(r".*[^\W\d_]{2}[.!?。।؟](?=\s)", re.DOTALL)
 def answer_text(text: str, truncated: bool = False, opened: bool = False) -> str:
     """The part of an answer that is text, or "".
 
-    `truncated`: its end was cut off by the limit of tokens: only whole lines count, or else whole sentences. `opened`: the
-    prompt itself ended in the mark that begins reasoning, so that what comes before its end is reasoning.
+    Args:
+        text: The whole answer.
+        truncated: The limit of tokens ended it. Then only whole lines count, or of a single line whole sentences.
+        opened: The prompt ended in the mark that begins reasoning, so the answer begins within it.
     """
     text = replace_lone_surrogates(text)
     closed = list(_REASONING_ENDS.finditer(text))
@@ -58,33 +60,33 @@ def answer_text(text: str, truncated: bool = False, opened: bool = False) -> str
 
 
 def replace_lone_surrogates(text: str) -> str:
-    """`text` with a question mark for each half of a surrogate pair, of which JSON may have one, and UTF-8 none."""
+    """`text` with a question mark for each lone half of a surrogate pair, which JSON allows and UTF-8 does not."""
     return text.encode("utf-8", "replace").decode()
 
 
 def caption_text(text: str, truncated: bool = False, opened: bool = False) -> str:
-    """`answer_text`, on one line: a caption, or "" where there is none."""
+    """`answer_text` on one line: a caption, or "" where there is none."""
     return " ".join(answer_text(text, truncated, opened).split())
 
 
 def is_refusal(text: str) -> bool:
-    """Whether a text begins as models' refusals do."""
+    """Whether a text begins as a refusal does."""
     return bool(REFUSAL.match(_beginning(text)))
 
 
 def is_reasoning(text: str) -> bool:
-    """Whether a text begins as models' thinking aloud does."""
+    """Whether a text begins as reasoning (thinking aloud) does."""
     return bool(REASONING.match(_beginning(text)))
 
 
 def prompt_opens_reasoning(prompt: str) -> bool:
-    """Whether a prompt ends in the mark that begins reasoning, so that any answer begins within it."""
+    """Whether a prompt ends in the mark that begins reasoning, so that every answer begins within it."""
     opens = list(_REASONING_STARTS.finditer(prompt))
     return bool(opens) and not prompt[opens[-1].end() :].strip()
 
 
 def reasoning_template_error(role: str, model: str) -> str:
-    """The error line about a model whose prompt, as its chat template makes it, `prompt_opens_reasoning`."""
+    """The error line about a model of this role whose chat template opens reasoning (`prompt_opens_reasoning`)."""
     return (
         f"runtime.engines.{role}.model: the chat template of {model} begins each answer with reasoning, which leaves "
         "no room for a text; use a model without it, or turn it off in options.chat_template_kwargs"
@@ -92,24 +94,26 @@ def reasoning_template_error(role: str, model: str) -> str:
 
 
 def template_arguments(template: Any, given: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments for a chat template: what was `given`, and without thinking where the template knows of it.
+    """Arguments for a chat template: those `given`, and `enable_thinking: False` if the template knows of that.
 
-    `template`: Jinja text, or by name for models that have several.
+    Args:
+        template: The template's Jinja text, or a mapping of such texts for models that have several.
+        given: The configured arguments, which come first.
     """
     template = "\n".join(map(str, template.values())) if isinstance(template, Mapping) else template
     return ({"enable_thinking": False} if "enable_thinking" in str(template or "") else {}) | dict(given)
 
 
 def _without_truncated_end(text: str) -> str:
-    """What was not cut off: the lines before the last, or of a single one its whole sentences."""
+    """The text without its last line, or of a single line its whole sentences."""
     lines = text.rstrip(" \t").split("\n")
     if any(line.strip() for line in lines[:-1]):
         return "\n".join(lines[:-1])
-    # The space stands for one that may have followed: a sentence that ends where the limit is was not cut off.
+    # With a space at the end, a sentence that ends exactly at the limit counts as whole.
     sentences = _SENTENCE.match(f"{text} ")
     return sentences.group() if sentences else ""
 
 
 def _beginning(text: str) -> str:
-    """The beginning, on one line, with plain apostrophes."""
+    """The beginning of a text on one line, with plain apostrophes."""
     return " ".join(text[:400].replace("’", "'").replace("‘", "'").replace("ʼ", "'").replace("*", "").split())

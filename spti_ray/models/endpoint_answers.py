@@ -1,6 +1,6 @@
 """Reads the JSON of chat and text completions as endpoints really send it. Imports no heavy library.
 
-Whatever is not there, null or of another type than the protocol says costs the one text that it belongs to.
+A field that is missing, null or of a wrong type costs only the text that it belongs to.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from spti_ray.models.answers import answer_text, replace_lone_surrogates
 
 _LONGEST_WORDS = 160
 _TRUNCATED = {"length", "max_tokens", "max_output_tokens", "model_length"}
-"""Values of `finish_reason`, in small letters: the limit of tokens ended it."""
+"""Values of `finish_reason`, in lower case, that mean: the limit of tokens ended the text."""
 _FAILED = {
     "content_filter",
     "content-filter",
@@ -32,15 +32,15 @@ _FAILED = {
     "model_armor",
     "guardrail_intervened",
 }
-"""Likewise: the endpoint's filter, or a failure of the endpoint, ended it."""
+"""Values of `finish_reason` that mean: the endpoint's filter, or a failure of the endpoint, ended the text."""
 
 
 @dataclass(frozen=True)
 class Answer:
-    """One text for each that was asked for, "" where there is none, and what all of it cost in tokens.
+    """One text for each that was asked for ("" where there is none), and what all of it cost in tokens.
 
-    `problem` says why the first missing text is missing, in the endpoint's own words where it has any. `truncated` says of
-    each text whether the limit of tokens ended it, where those are kept.
+    `problem`: why the first missing text is missing, in the endpoint's own words where it has any. `truncated`: whether
+    the limit of tokens ended each text; empty if it ended none, or if such texts are dropped.
     """
 
     texts: tuple[str, ...]
@@ -52,13 +52,16 @@ class Answer:
 
 
 def read_answer(document: Any, n: int, may_run_on: bool = False) -> Answer:
-    """The answer to a request for `n` texts, from its JSON. Never raises.
+    """Read the answer to a request for `n` texts from its JSON. Never raises.
 
-    `may_run_on`: the model continues a plain prompt and may not end by itself. What the limit of tokens ended is then
-    kept, and whether anything that was wanted is missing is for whoever uses the text.
+    Args:
+        document: The parsed JSON, whatever it is.
+        n: How many texts were asked for.
+        may_run_on: The model continues a plain prompt and may not end by itself. Truncated texts are then kept, and
+            marked: whoever uses a text decides whether anything is missing.
     """
     body = document if isinstance(document, Mapping) else {}
-    given, cached, written = _usage(body.get("usage"))
+    prompt, cached, output = _usage(body.get("usage"))
     choices = _in_order(body.get("choices"))[:n]
     found = [_text(choice, may_run_on) for choice in choices]
     truncated = [isinstance(choice, Mapping) and _ended(choice) in _TRUNCATED for choice in choices]
@@ -66,7 +69,7 @@ def read_answer(document: Any, n: int, may_run_on: bool = False) -> Answer:
     found += [("", missing)] * (n - len(found))
     problem = next((problem for text, problem in found if not text), "")
     kept = (*truncated, *[False] * (n - len(truncated))) if may_run_on and any(truncated) else ()
-    return Answer(tuple(text for text, _ in found), problem, given, cached, written, kept)
+    return Answer(tuple(text for text, _ in found), problem, prompt, cached, output, kept)
 
 
 def _in_order(choices: Any) -> list[Any]:
@@ -124,13 +127,13 @@ def _part(part: Any) -> str:
 
 
 def _usage(usage: Any) -> tuple[int, int, int]:
-    """Tokens of the prompt, of those the cached ones, and tokens written, reasoning included."""
+    """Tokens: of the prompt, of these from the cache, and of the output, reasoning included."""
     fields = usage if isinstance(usage, Mapping) else {}
-    given, written = _count(fields.get("prompt_tokens")), _count(fields.get("completion_tokens"))
+    prompt, output = _count(fields.get("prompt_tokens")), _count(fields.get("completion_tokens"))
     details = fields.get("prompt_tokens_details")
     cached = _count(details.get("cached_tokens")) if isinstance(details, Mapping) else 0
-    # Some endpoints leave reasoning out of completion_tokens, and charge for it: the total has it.
-    return given, min(cached, given), max(written, _count(fields.get("total_tokens")) - given)
+    # Some endpoints charge for reasoning but leave it out of completion_tokens; the total includes it.
+    return prompt, min(cached, prompt), max(output, _count(fields.get("total_tokens")) - prompt)
 
 
 def _count(value: Any) -> int:
@@ -138,7 +141,7 @@ def _count(value: Any) -> int:
 
 
 def _error_text(holder: Any) -> str:
-    """What an error says: itself, its `message`, or that of its `error`."""
+    """The text of an error: the error itself, its `message`, or that of its field `error`."""
     if isinstance(holder, str):
         return _shortened(holder)
     if not isinstance(holder, Mapping):

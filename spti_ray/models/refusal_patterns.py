@@ -1,6 +1,6 @@
-"""How refusals and thinking aloud begin, in the usual models' own words. Each is plain text on one line.
+"""Patterns of how refusals, and reasoning without marks, begin in the usual models' answers (plain text, one line).
 
-Written so that descriptions pass that only look alike: a sorry-looking dog, okay sign hand, the user guide on a table.
+They let descriptions pass that only look alike: a sorry-looking dog, okay sign hand, the user guide on a table.
 """
 
 from __future__ import annotations

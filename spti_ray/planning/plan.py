@@ -23,7 +23,7 @@ from spti_ray.models.factory import check_varies, endpoint_of, engines_config
 from spti_ray.planning.hints import check_new, hints
 from spti_ray.planning.workload import varied_texts, work_of
 from spti_ray.public.prompts import preview
-from spti_ray.public.words import shown_to_the_writer, unspaced
+from spti_ray.public.words import script_without_spaces, writer_texts
 from spti_ray.run.ledger_place import check_ledger, place_of
 from spti_ray.types import Space
 
@@ -120,8 +120,8 @@ def check_prompts(config: Config) -> None:
     """Raise ConfigError where the writer's texts would be in a script whose words can't be counted by spaces."""
     if config.method not in ("spti", "random") or config.rerenders:
         return
-    for setting, text in shown_to_the_writer(config):
-        if script := unspaced(text):
+    for setting, text in writer_texts(config):
+        if script := script_without_spaces(text):
             raise ConfigError(
                 f"{setting}: is in {script}, a script without spaces between words, where lengths, blanks and "
                 "duplicates can't be counted yet; write the prompts in a language with spaces (a label can have a hint)"

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import regex
 
 from spti_ray.models.answers import answer_text
-from spti_ray.public.words import letters, normal_form, plain, without_joiners
+from spti_ray.public.words import count_letters, normal_form, normalise_characters, without_joiners
 
 __all__ = ["clean", "normal_form"]
 
@@ -46,7 +46,7 @@ def clean(
     off is dropped. Most of it must be letters of `scripts`, see `words.scripts_of`: those of the prompts. What a model
     says instead of an answer (`models.answers`) is none.
     """
-    raw = plain(answer_text(raw))
+    raw = normalise_characters(answer_text(raw))
     line = next((part.strip() for part in raw.splitlines() if part.strip()), "")
     line = _BULLET.sub("", line)
     line = _COUNT.sub("", _PREAMBLE.sub("", _ECHO.sub("", line)))
@@ -59,7 +59,7 @@ def clean(
         words.pop()
     if not min_words <= len(words) <= max_words:
         return None
-    if letters(" ".join(words), scripts) < 0.7 * sum(len(word) for word in words) or _stutters(words):
+    if count_letters(" ".join(words), scripts) < 0.7 * sum(len(word) for word in words) or _stutters(words):
         return None
     text = " ".join(words).rstrip(",;: ")
     # A preamble may stand before a refusal.

@@ -17,7 +17,7 @@ from PIL import Image
 
 from spti_ray.config import Config
 from spti_ray.figures import rounded_up
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.types import ReleaseItem
 
 _TEMPLATE = "datasheet.md.j2"
@@ -37,7 +37,7 @@ def datasheet(
     items: Sequence[ReleaseItem],
     models: Mapping[str, Mapping[str, str]],
     certificate: Mapping[str, Any] | None,
-    written: Written | None = None,
+    written: FallbackCounts | None = None,
 ) -> str:
     """Return the datasheet as Markdown. `folder` is the release folder (the image size is read from one image)."""
     counts = Counter(item.label for item in items)

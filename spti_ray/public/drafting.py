@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import regex
 
 from spti_ray.public.cleaning import clean, normal_form
-from spti_ray.public.drafting_shown import SHOWN, SHOWN_CHANGES, SHOWN_TEXTS, TEMPLATES
+from spti_ray.public.drafting_examples import EXAMPLE_CHANGES, EXAMPLE_LISTS, EXAMPLE_TEXTS, TEMPLATES
 from spti_ray.public.prompts import mask, max_tokens
 from spti_ray.public.words import scripts_of
 from spti_ray.types import Completions, WriteRequest, derive_seed
@@ -24,17 +24,17 @@ from spti_ray.types import Completions, WriteRequest, derive_seed
 Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]
 """Completes every request, in order: a writer engine's `write`."""
 
-Alike = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[float]]]
+Similarity = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[float]]]
 """How alike texts are (rows) to others (columns): cosines of a text embedder."""
 
 NUM_EXAMPLES = 8
 MIN_WORDS, MAX_WORDS = 3, 20
-_SAMPLES = 12
-_FEWEST, _MOST = 4, 10
+_ANSWERS_PER_REQUEST = 12
+_MIN_VALUES, _MAX_VALUES = 4, 10
 _GENERIC = ("color", "view")
 """Lists whose values are the same in most domains, so that what was shown may come back, and need not be alike."""
-_LEAST_ALIKE = 0.2
-_MASKED = 0.4
+_MIN_SIMILARITY = 0.2
+_MASKED_SHARE = 0.4
 
 _SMALL_WORDS = frozenset(
     "a an the of with and or in on at to for from by its their is are image images photo photos".split()
@@ -54,7 +54,9 @@ class Draft:
     templates: frozenset[str]
 
 
-def draft(domain: str, labels: Sequence[str], write: Write | None, alike: Alike | None = None, seed: int = 0) -> Draft:
+def draft_prompts(
+    domain: str, labels: Sequence[str], write: Write | None, alike: Similarity | None = None, seed: int = 0
+) -> Draft:
     """Draft prompts for images of `domain`; without `write`, from templates alone. Labels, if any, are the subjects.
 
     With `alike`, values must be more alike to the domain than to those that the model was shown, and of several usable
@@ -66,9 +68,9 @@ def draft(domain: str, labels: Sequence[str], write: Write | None, alike: Alike 
     templates = {name for name in names if name not in drafted}
 
     rng = random.Random(derive_seed(seed, "examples"))
-    values = _spread(attributes, labels, rng)
+    values = _assign_values(attributes, labels, rng)
     written = _texts(domain, values, write, alike, seed) if write else [None] * len(values)
-    examples = [text or compose(domain, drawn) for text, drawn in zip(written, values, strict=True)]
+    examples = [text or compose_text(domain, drawn) for text, drawn in zip(written, values, strict=True)]
     if not all(written):
         templates.add("examples" if not any(written) else "some examples")
 
@@ -79,22 +81,22 @@ def draft(domain: str, labels: Sequence[str], write: Write | None, alike: Alike 
     ]
     changed = _changes(domain, examples, values, write, alike, seed) if write else [None] * len(examples)
     rephrased = [
-        (text, new or exchanged(text, drawn, attributes, rng) or examples[i - 1])
+        (text, new or swap_value(text, drawn, attributes, rng) or examples[i - 1])
         for i, (text, new, drawn) in enumerate(zip(examples, changed, values, strict=True))
     ]
     if not all(changed):
         templates.add("rephrase_examples" if not any(changed) else "some rephrase_examples")
-    filled = [(mask(text, _MASKED, rng), text) for text in examples]
+    filled = [(mask(text, _MASKED_SHARE, rng), text) for text in examples]
     return Draft(attributes, tuple(examples), tuple(shown), tuple(rephrased), tuple(filled), frozenset(templates))
 
 
-def compose(domain: str, values: Mapping[str, str]) -> str:
+def compose_text(domain: str, values: Mapping[str, str]) -> str:
     """A text from the domain and its values, as renderers are often asked: clumsy, but about the right thing."""
     words = ", ".join((domain, *values.values())).split()
     return " ".join(words[:MAX_WORDS]).rstrip(",")
 
 
-def exchanged(
+def swap_value(
     text: str, values: Mapping[str, str], attributes: Mapping[str, Sequence[str]], rng: random.Random
 ) -> str | None:
     """The text with one of its values replaced by another of the same list; None if it has none literally."""
@@ -106,7 +108,9 @@ def exchanged(
     return None
 
 
-def _spread(attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng: random.Random) -> list[dict[str, str]]:
+def _assign_values(
+    attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng: random.Random
+) -> list[dict[str, str]]:
     """Values for each example: labels in turn, and from each list as many different values as there are."""
     orders = {name: rng.sample(list(values), len(values)) for name, values in attributes.items()}
     # Each time round, each list moves on by another step: two lists of one length would else repeat their pairs.
@@ -118,35 +122,38 @@ def _spread(attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng:
 
 
 def _lists(
-    domain: str, labels: Sequence[str], names: Sequence[str], write: Write, alike: Alike | None, seed: int
+    domain: str, labels: Sequence[str], names: Sequence[str], write: Write, alike: Similarity | None, seed: int
 ) -> dict[str, tuple[str, ...]]:
     requests: list[WriteRequest] = []
     for name in names:
         lines = ["Lists of different values, for images of many kinds.", ""]
-        lines += [f"Images: {shown}. {name.capitalize()}: {values[name]}" for shown, values in SHOWN.items()]
+        lines += [f"Images: {shown}. {name.capitalize()}: {values[name]}" for shown, values in EXAMPLE_LISTS.items()]
         lines.append(f"Images: {domain}. {name.capitalize()}:")
         seed_of = derive_seed(seed, "list", name)
-        requests.append(WriteRequest("\n".join(lines), _SAMPLES, seed_of, 60, temperature=0.8, top_p=0.9))
+        requests.append(WriteRequest("\n".join(lines), _ANSWERS_PER_REQUEST, seed_of, 60, temperature=0.8, top_p=0.9))
     lists: dict[str, tuple[str, ...]] = {}
     for name, completions in zip(names, write(requests), strict=True):
-        shown = [values[name] for values in SHOWN.values()]
+        shown = [values[name] for values in EXAMPLE_LISTS.values()]
         copies = set() if name in _GENERIC else {_key(value) for line in shown for value in line.split(",")}
         said = {_key(label) for label in labels}
         values = usable_values(completions.texts, copies | said)
         values = tuple(value for value in values if not _content(value) <= _content(domain))
         if alike and name not in _GENERIC:
-            values = _fitting(values, domain, alike)
-        if len(values) >= _FEWEST:
-            lists[name] = values[:_MOST]
+            values = _most_similar(values, domain, alike)
+        if len(values) >= _MIN_VALUES:
+            lists[name] = values[:_MAX_VALUES]
     return lists
 
 
-def _fitting(values: Sequence[str], domain: str, alike: Alike) -> tuple[str, ...]:
+def _most_similar(values: Sequence[str], domain: str, alike: Similarity) -> tuple[str, ...]:
     """Those that are more alike to the domain than to each that was shown, the most alike first."""
     if not values:
         return ()
-    scored = [(row[0], max(row[1:]), value) for row, value in zip(alike(values, (domain, *SHOWN)), values, strict=True)]
-    fitting = [(own, value) for own, others, value in scored if own > max(others, _LEAST_ALIKE)]
+    scored = [
+        (row[0], max(row[1:]), value)
+        for row, value in zip(alike(values, (domain, *EXAMPLE_LISTS)), values, strict=True)
+    ]
+    fitting = [(own, value) for own, others, value in scored if own > max(others, _MIN_SIMILARITY)]
     return tuple(value for _, value in sorted(fitting, key=lambda item: -item[0]))
 
 
@@ -173,15 +180,15 @@ def _key(value: str) -> str:
 
 
 def _texts(
-    domain: str, values: Sequence[Mapping[str, str]], write: Write, alike: Alike | None, seed: int
+    domain: str, values: Sequence[Mapping[str, str]], write: Write, alike: Similarity | None, seed: int
 ) -> list[str | None]:
     """A description with each row of values, or None where none of the answers is about them."""
     head = ["Short descriptions of images.", ""]
-    head += [_line(shown, drawn, text) for shown, drawn, text in SHOWN_TEXTS]
+    head += [_line(shown, drawn, text) for shown, drawn, text in EXAMPLE_TEXTS]
     requests = [
         WriteRequest(
             "\n".join([*head, _line(domain, drawn, None)]),
-            _SAMPLES,
+            _ANSWERS_PER_REQUEST,
             derive_seed(seed, "text", i),
             max_tokens(MAX_WORDS),
             temperature=0.8,
@@ -192,11 +199,11 @@ def _texts(
     texts: list[str | None] = []
     for drawn, completions in zip(values, write(requests), strict=True):
         usable = (_cleaned(answer, domain) for answer in completions.texts)
-        scored = [(_about(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
+        scored = [(_num_values_named(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
         taken = {normal_form(text) for text in texts if text}
         good = [(score, text) for score, text in scored if score >= 2 and normal_form(text) not in taken]
         if alike and good:
-            likeness = alike([text for _, text in good], [compose(domain, drawn)])
+            likeness = alike([text for _, text in good], [compose_text(domain, drawn)])
             good = [(row[0], text) for row, (_, text) in zip(likeness, good, strict=True)]
         texts.append(max(good)[1] if good else None)
     return texts
@@ -213,7 +220,7 @@ def _line(domain: str, values: Mapping[str, str], text: str | None) -> str:
     return f"Images: {domain}.{shown} Text:" + (f" {text}" if text else "")
 
 
-def _about(text: str, domain: str, values: Mapping[str, str]) -> int:
+def _num_values_named(text: str, domain: str, values: Mapping[str, str]) -> int:
     """How many of the values a text names, if it says what the image is of; else 0."""
     words = _content(text)
     subject = _content(values.get("subject", "")) or _content(domain)
@@ -223,7 +230,9 @@ def _about(text: str, domain: str, values: Mapping[str, str]) -> int:
 
 
 def _is_copy(text: str) -> bool:
-    shown = {normal_form(line) for _, _, line in SHOWN_TEXTS} | {normal_form(t) for pair in SHOWN_CHANGES for t in pair}
+    shown = {normal_form(line) for _, _, line in EXAMPLE_TEXTS} | {
+        normal_form(t) for pair in EXAMPLE_CHANGES for t in pair
+    }
     return normal_form(text) in shown
 
 
@@ -237,17 +246,17 @@ def _changes(
     examples: Sequence[str],
     values: Sequence[Mapping[str, str]],
     write: Write,
-    alike: Alike | None,
+    alike: Similarity | None,
     seed: int,
 ) -> list[str | None]:
     """Another text like each example, with its subject (which may be its label), or None."""
     head = ["Change each description of an image a little.", ""]
-    for text, new in SHOWN_CHANGES:
+    for text, new in EXAMPLE_CHANGES:
         head += [f"Text: {text}", f"New: {new}", ""]
     requests = [
         WriteRequest(
             "\n".join([*head, f"Text: {text}", "New:"]),
-            _SAMPLES,
+            _ANSWERS_PER_REQUEST,
             derive_seed(seed, "change", i),
             max_tokens(MAX_WORDS),
             temperature=0.8,
@@ -265,7 +274,7 @@ def _changes(
             if new
             and normal_form(new) != normal_form(text)
             and not _is_copy(new)
-            and _about(new, domain, about)
+            and _num_values_named(new, domain, about)
             and len(_content(new) ^ _content(text)) >= 2
         ]
         if alike and good:

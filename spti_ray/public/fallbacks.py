@@ -12,7 +12,7 @@ from typing import Any
 
 from spti_ray.errors import NothingMade
 
-MOST_FALLBACKS = 0.9
+MAX_FALLBACK_SHARE = 0.9
 """Share of the first generation from which on nothing is worth a vote."""
 
 RELEASE = "release"
@@ -20,7 +20,7 @@ RELEASE = "release"
 
 
 @dataclass(frozen=True)
-class Count:
+class FallbackCount:
     """Texts that were asked for, and how many of them are fallbacks."""
 
     asked: int = 0
@@ -32,33 +32,33 @@ class Count:
 
     @property
     def mostly_fallbacks(self) -> bool:
-        return self.asked > 0 and self.fallbacks >= MOST_FALLBACKS * self.asked
+        return self.asked > 0 and self.fallbacks >= MAX_FALLBACK_SHARE * self.asked
 
 
 @dataclass
-class Written:
+class FallbackCounts:
     """Collects during one run: a count for each generation by its number, and for `RELEASE`."""
 
-    counts: dict[str, Count] = field(default_factory=dict)
+    counts: dict[str, FallbackCount] = field(default_factory=dict)
 
     def add(self, name: str, asked: int, fallbacks: int) -> None:
         """Of a generation that is counted again the last count holds."""
         if asked:
-            self.counts[name] = Count(asked, fallbacks)
+            self.counts[name] = FallbackCount(asked, fallbacks)
 
     @property
-    def total(self) -> Count:
+    def total(self) -> FallbackCount:
         counts = self.counts.values()
-        return Count(sum(count.asked for count in counts), sum(count.fallbacks for count in counts))
+        return FallbackCount(sum(count.asked for count in counts), sum(count.fallbacks for count in counts))
 
     def document(self) -> dict[str, Any]:
         """As JSON; empty if no text was asked for."""
         return {name: {"asked": count.asked, "fallbacks": count.fallbacks} for name, count in self.counts.items()}
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> Written:
+    def of(cls, document: dict[str, Any]) -> FallbackCounts:
         """What `document` gave."""
-        return cls({name: Count(**counts) for name, counts in document.items()})
+        return cls({name: FallbackCount(**counts) for name, counts in document.items()})
 
     def lines(self) -> Iterator[str]:
         """For people: the share over the whole run, and where it was largest."""
@@ -84,7 +84,7 @@ _EMPTY = "its answers are empty"
 _UNUSABLE = "its answers are of no use"
 
 
-class Troubles:
+class WriterProblems:
     """Why texts were not of use, most of all; public words of the writer and its endpoint."""
 
     def __init__(self) -> None:
@@ -117,7 +117,7 @@ class Troubles:
         return f"{why}, such as {self._unusable!r}" if why == _UNUSABLE else why
 
 
-def must_be_written(count: Count, why: str) -> None:
+def check_not_mostly_fallbacks(count: FallbackCount, why: str) -> None:
     """Raises NothingMade if the first generation has next to no text of the writer's."""
     if count.mostly_fallbacks:
         raise NothingMade(

@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from spti_ray.config import Config
-from spti_ray.public.offspring import succession
+from spti_ray.public.offspring import survivors_and_children
 from spti_ray.public.prompts import draw_attributes
 from spti_ray.public.selection import Selected
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed
@@ -39,7 +39,7 @@ class ImagePopulation:
 
     def next(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """The survivors of the last generation, if kept, then variations of the selected images, up to the quota."""
-        kept, children = succession(self._config.evolution, generation, selected)
+        kept, children = survivors_and_children(self._config.evolution, generation, selected)
         yield from kept
         for child in children:
             yield _variation(child.id, child.parent, generation)

@@ -18,7 +18,7 @@ class Child:
     parent: Candidate
 
 
-def succession(
+def survivors_and_children(
     evolution: EvolutionConfig, generation: int, selected: Sequence[Selected]
 ) -> tuple[list[Candidate], list[Child]]:
     """(survivors, children) of `generation`, label by label up to the quota; the parents' shares split the children."""

@@ -18,17 +18,26 @@ from spti_ray.models.answers import answer_text
 from spti_ray.public import prompts as build
 from spti_ray.public.cleaning import clean, normal_form
 from spti_ray.public.engines import Engines
-from spti_ray.public.fallbacks import EXCLUDED, RELEASE, SAME, UNVARIED, Count, Troubles, Written, must_be_written
-from spti_ray.public.offspring import succession
+from spti_ray.public.fallbacks import (
+    EXCLUDED,
+    RELEASE,
+    SAME,
+    UNVARIED,
+    FallbackCount,
+    FallbackCounts,
+    WriterProblems,
+    check_not_mostly_fallbacks,
+)
+from spti_ray.public.offspring import survivors_and_children
 from spti_ray.public.selection import Selected
-from spti_ray.public.words import scripts_of, shown_to_the_writer, tokens_per_word
+from spti_ray.public.words import scripts_of, tokens_per_word, writer_texts
 from spti_ray.types import Candidate, Candidates, Completions, NoisyHistogram, Operator, WriteRequest, derive_seed
 
 log = logging.getLogger(__name__)
 
-_BOLDER = 0.15
+_STEP_PER_ATTEMPT = 0.15
 """Added to temperature and share of masked words each time that a text is asked for again."""
-_MOST_MASKED = 0.8
+_MAX_MASKED_SHARE = 0.8
 
 
 @dataclass(frozen=True)
@@ -46,15 +55,15 @@ class _Slot:
 class Population:
     """Makes candidates from public prompts and from selected candidates; sees no private value."""
 
-    def __init__(self, config: Config, engines: Engines, written: Written | None = None) -> None:
+    def __init__(self, config: Config, engines: Engines, written: FallbackCounts | None = None) -> None:
         """`written` is told how many texts are fallbacks, by generation."""
         self._config = config
         self._engines = engines
-        self._written = Written() if written is None else written
-        self._troubles = Troubles()
+        self._written = FallbackCounts() if written is None else written
+        self._troubles = WriterProblems()
         self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
         self._labels: dict[str, LabelConfig] = {label.name: label for label in config.evolution.labels}
-        shown = [text for _, text in shown_to_the_writer(config)]
+        shown = [text for _, text in writer_texts(config)]
         self._scripts = scripts_of(shown)
         self._tokens_per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
         self._contrast: dict[str, build.Contrast] = {}
@@ -76,7 +85,7 @@ class Population:
 
         Raises as `initial`, in the first generation of a run that goes on from another one.
         """
-        kept, children = succession(self._config.evolution, generation, selected)
+        kept, children = survivors_and_children(self._config.evolution, generation, selected)
         yield from kept
         slots = [self._variation_slot(child.id, child.parent) for child in children]
         yield from self._write(slots, generation, kept, first=generation == self._config.generation_numbers.start)
@@ -94,7 +103,9 @@ class Population:
 
     def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
         """What `initial` and `next` raise, of the first generation as it lies on disk."""
-        must_be_written(self._count(self._config.generation_numbers.start, candidates, parents), self._troubles.most())
+        check_not_mostly_fallbacks(
+            self._count(self._config.generation_numbers.start, candidates, parents), self._troubles.most()
+        )
 
     def count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
         """Tell `written` how many of a generation's own texts are fallbacks, whichever attempt at the run made them.
@@ -104,7 +115,7 @@ class Population:
         count = self._count(generation, candidates, parents)
         self._written.add(str(generation), count.asked, count.fallbacks)
 
-    def _count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> Count:
+    def _count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> FallbackCount:
         """Told by the texts: none that the writer wrote is its parent's, and hardly one its bare attribute values."""
         texts = {item.candidate.id: item.candidate.text for item in parents}
         own = [candidate for candidate in candidates if candidate.generation == generation]
@@ -117,7 +128,7 @@ class Population:
             )
             for candidate in own
         )
-        return Count(len(own), fallbacks)
+        return FallbackCount(len(own), fallbacks)
 
     def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
         """One fresh variation of each of the voted texts, in their order, to be released instead of them."""
@@ -141,7 +152,7 @@ class Population:
         """Candidates as they are written. Those of the `first` generation must not all be fallbacks."""
         seen = {normal_form(candidate.text) for candidate in taken}
         limits = self._config.prompts
-        accepted, self._troubles = 0, Troubles()
+        accepted, self._troubles = 0, WriterProblems()
         for attempt in range(limits.attempts):
             asked: list[_Slot] = []
             failed: list[_Slot] = []
@@ -162,7 +173,7 @@ class Population:
         for problem, times in self._troubles.counts():
             log.warning("writer, generation %d: %d time(s): %s", generation, times, problem)
         if first:
-            must_be_written(Count(accepted + len(fallbacks), len(fallbacks)), self._troubles.most())
+            check_not_mostly_fallbacks(FallbackCount(accepted + len(fallbacks), len(fallbacks)), self._troubles.most())
         for slot in fallbacks:
             self.outcomes["fallback"] += 1
             yield self._candidate(slot, slot.fallback, generation)
@@ -210,7 +221,7 @@ class Population:
                 seed=seed,
                 max_tokens=build.max_tokens(num_words, self._config.prompts.max_tokens, self._tokens_per_word),
                 # What could not be used was a copy more often than nonsense: be bolder each time.
-                temperature=variation.temperature + _BOLDER * attempt,
+                temperature=variation.temperature + _STEP_PER_ATTEMPT * attempt,
                 top_p=variation.top_p,
             )
 
@@ -236,7 +247,9 @@ class Population:
             words = build.target_length(limits, len(parent.text.split()), rng)
             if operator == "rephrase":
                 return build.rephrase_prompt(limits, parent.text, words, self._contrast.get(parent.label)), words
-            blanks = build.mask(parent.text, min(_MOST_MASKED, variation.mask_share + _BOLDER * attempt), rng)
+            blanks = build.mask(
+                parent.text, min(_MAX_MASKED_SHARE, variation.mask_share + _STEP_PER_ATTEMPT * attempt), rng
+            )
             return build.fill_prompt(limits, blanks, words, self._contrast.get(parent.label)), words
 
         return _Slot(slot_id, parent.label, operator, parent, prompt, parent.text)

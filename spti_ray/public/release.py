@@ -21,7 +21,7 @@ from spti_ray.config import ROLES, Config, Method
 from spti_ray.config.reading import parse_json
 from spti_ray.io.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.types import ReleaseItem
 
 MANIFEST, DATASHEET, CERTIFICATE = "manifest.parquet", "datasheet.md", "privacy.json"
@@ -36,7 +36,7 @@ METHOD_KEY = b"spti_ray.method"
 RERENDERING_KEY = b"spti_ray.rerendering_of"
 """Key of the manifest's Parquet metadata that holds, of a re-rendering, the run whose texts were rendered."""
 
-WRITTEN_KEY = b"spti_ray.texts_written"
+FALLBACKS_KEY = b"spti_ray.texts_written"
 """Key of the manifest's Parquet metadata that holds how many texts were asked for and are fallbacks, as JSON."""
 
 Models = Mapping[str, Mapping[str, str]]
@@ -48,7 +48,7 @@ def write_release(
     items: Sequence[ReleaseItem],
     models: Models,
     certificate: dict[str, Any] | None,
-    written: Written | None = None,
+    written: FallbackCounts | None = None,
 ) -> None:
     """Write manifest.parquet, metadata.jsonl, datasheet.md and, with a certificate, privacy.json into `folder`.
 
@@ -66,28 +66,28 @@ def write_release(
     table = manifest(items, models, hashes, config.method, of)
     if written and written.counts:
         told = json.dumps(written.document(), sort_keys=True).encode()
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), WRITTEN_KEY: told})
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), FALLBACKS_KEY: told})
     write_table_atomic(folder / MANIFEST, table)
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
             row = {"file_name": item.file, "text": item.text, "label": item.label}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    _certify(folder, config, items, models, certificate, written)
+    _write_certificate_and_datasheet(folder, config, items, models, certificate, written)
 
 
-def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
+def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
     """Replace the certificate and the datasheet of a written release; images, manifest and texts stay as they are."""
     table = pq.read_table(folder / MANIFEST)
     names = [field.name for field in fields(ReleaseItem)]
     items = [ReleaseItem(**row) for row in table.select(names).to_pylist()]
     metadata = table.schema.metadata or {}
     models: Models = parse_json(metadata.get(MODELS_KEY, b"{}"))
-    written = Written.of(parse_json(metadata.get(WRITTEN_KEY, b"{}")))
-    _certify(folder, config, items, models, certificate, written)
+    written = FallbackCounts.of(parse_json(metadata.get(FALLBACKS_KEY, b"{}")))
+    _write_certificate_and_datasheet(folder, config, items, models, certificate, written)
 
 
-def facts(folder: Path) -> dict[str, Any]:
+def release_section(folder: Path) -> dict[str, Any]:
     """What ties a certificate to its files: it names the manifest, and the manifest names each image."""
     path = folder / MANIFEST
     metadata = pq.read_metadata(path)
@@ -98,20 +98,20 @@ def facts(folder: Path) -> dict[str, Any]:
     return {"images": metadata.num_rows, "manifest_sha256": sha256_of(path)} | said
 
 
-def _certify(
+def _write_certificate_and_datasheet(
     folder: Path,
     config: Config,
     items: Sequence[ReleaseItem],
     models: Models,
     certificate: dict[str, Any] | None,
-    written: Written | None,
+    written: FallbackCounts | None,
 ) -> None:
     if certificate is None:
         # A guarantee left over from an earlier write would be a false claim.
         (folder / CERTIFICATE).unlink(missing_ok=True)
         fsync_folder(folder)
     else:
-        certificate = certificate | {"release": facts(folder)}
+        certificate = certificate | {"release": release_section(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / CERTIFICATE, text + "\n")
     write_atomic(folder / DATASHEET, datasheet(folder, config, items, models, certificate, written))

@@ -13,7 +13,7 @@ _COMPACT_FROM_BYTES = 1 << 26
 """Of renders that nobody wants any more; fewer are not worth copying the others."""
 
 
-class RenderSpool(MutableMapping[str, RenderedImage]):
+class RenderStore(MutableMapping[str, RenderedImage]):
     """Renders by candidate id, in a file without a name that goes with the process; its size follows what is kept."""
 
     def __init__(self, folder: Path) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from spti_ray.config import EvolutionConfig
 from spti_ray.public.cleaning import normal_form
-from spti_ray.public.shrinkage import shrunk
+from spti_ray.public.shrinkage import shrink_counts
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed, split_by_share
 
 
@@ -40,7 +40,7 @@ def select(
         # Label by label: a label's counts are of other records.
         for label in evolution.label_names:
             kin = [candidate for candidate in candidates if candidate.label == label]
-            estimates = shrunk(kin, [counts[candidate.id] for candidate in kin], histogram.sigma)
+            estimates = shrink_counts(kin, [counts[candidate.id] for candidate in kin], histogram.sigma)
             scores = {**scores, **dict(zip((candidate.id for candidate in kin), estimates, strict=True))}
     selected: list[Selected] = []
     for label, wanted in evolution.survivors_per_label().items():

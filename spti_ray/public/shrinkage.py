@@ -26,7 +26,7 @@ import numpy as np
 from spti_ray.types import Candidate
 
 
-def family_of(candidates: Sequence[Candidate]) -> list[str]:
+def family_ids(candidates: Sequence[Candidate]) -> list[str]:
     """The id of each candidate's family: its own if it has children here, else its parent's, else its own."""
     parents = {candidate.parent_id for candidate in candidates}
     return [
@@ -34,10 +34,10 @@ def family_of(candidates: Sequence[Candidate]) -> list[str]:
     ]
 
 
-def shrunk(candidates: Sequence[Candidate], counts: Sequence[int], sigma: float) -> list[float]:
+def shrink_counts(candidates: Sequence[Candidate], counts: Sequence[int], sigma: float) -> list[float]:
     """Estimates of the candidates' true counts from their noised `counts` (of scale `sigma`), as above."""
     y_K = np.asarray(counts, dtype=np.float64)
-    families, member_K = np.unique(family_of(candidates), return_inverse=True)
+    families, member_K = np.unique(family_ids(candidates), return_inverse=True)
     size_F = np.bincount(member_K).astype(np.float64)
     within, between = len(y_K) - len(families), len(families) - 1
     if within < 1 or between < 1:

@@ -54,7 +54,7 @@ def normal_form(text: str) -> str:
     return " ".join(_WORD.findall(regex.sub(r"\p{Cf}+", "", folded)))
 
 
-def plain(text: str) -> str:
+def normalise_characters(text: str) -> str:
     """Characters that look alike in one encoding (NFC), without marks of direction, words apart by spaces alone."""
     return _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).replace(_ETHIOPIC_SPACE, " ")
 
@@ -64,7 +64,7 @@ def without_joiners(text: str) -> str:
     return _JOINERS.sub("", text)
 
 
-def letters(text: str, scripts: Iterable[str] = ("Latin",)) -> int:
+def count_letters(text: str, scripts: Iterable[str] = ("Latin",)) -> int:
     """How many characters of the text are letters of these scripts, with their marks."""
     wanted = [_LETTER[script] for script in scripts]
     return sum(len(run) for run in _RUN.findall(text) if any(letter.match(run) for letter in wanted))
@@ -76,7 +76,7 @@ def scripts_of(texts: Iterable[str]) -> tuple[str, ...]:
     return ("Latin", *(name for name in _WITH_SPACES[1:] if _LETTER[name].search(together)))
 
 
-def unspaced(text: str) -> str:
+def script_without_spaces(text: str) -> str:
     """The name, for people, of a script without spaces that a text has letters of; else empty."""
     name = next((name for name, letter in _UNSPACED.items() if letter.search(text)), "")
     if not name and (letter := _UNKNOWN.search(text)):
@@ -84,7 +84,7 @@ def unspaced(text: str) -> str:
     return _IN_WORDS.get(name, name.replace("_", " "))
 
 
-def shown_to_the_writer(config: Config) -> Iterator[tuple[str, str]]:
+def writer_texts(config: Config) -> Iterator[tuple[str, str]]:
     """(setting, text) of all that the writer's texts are made of, or compared with."""
     prompts = config.prompts
     yield "prompts.domain", prompts.domain

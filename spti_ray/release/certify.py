@@ -10,12 +10,12 @@ from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.history import openings
 from spti_ray.dp.ledger import Ledger
-from spti_ray.public.release import reissue
+from spti_ray.public.release import rewrite_certificate
 from spti_ray.release.report.build import build_report
 from spti_ray.run.folder import read_run
 
 
-class Certifiable:
+class FinishedRun:
     """A finished run and its ledger. ConfigError, before anything long is done, if there is not both."""
 
     def __init__(self, directory: Path) -> None:
@@ -29,10 +29,10 @@ class Certifiable:
         if not openings(self._ledger.entries(), self._run):
             raise ConfigError(f"{self._ledger.location} does not know this run; {self._config.ledger.if_missing}")
 
-    def reissue(self, audits: Mapping[str, Any]) -> str:
+    def rewrite_certificate(self, audits: Mapping[str, Any]) -> str:
         """Write privacy.json, the datasheet and the report anew; one line for people."""
         document = certificate(self._ledger.entries(), self._run, audits)
-        reissue(self._release, self._config, document)
+        rewrite_certificate(self._release, self._config, document)
         build_report(self._directory)
         if document is None:
             return "no certificate: an attempt of this run simulated its noise"

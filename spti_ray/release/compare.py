@@ -19,12 +19,12 @@ from spti_ray.public.cleaning import normal_form
 from spti_ray.public.released_files import models_in, read_manifest
 from spti_ray.run.folder import read_run
 
-INTERNAL = (
+INTERNAL_STATEMENT = (
     "internal: not differentially private. Computed from the private images without noise; never publish it, and what "
     "is chosen by it is covered by no epsilon"
 )
 
-_FIGURES = (
+_CERTIFICATE_FIELDS = (
     *("unit", "epsilon", "delta", "achieved_epsilon", "replace_one_epsilon", "attacker.advantage"),
     "origin.runs",
     *("mechanism.sigma", "mechanism.votes_per_record", "mechanism.generations", "mechanism.candidates"),
@@ -35,7 +35,7 @@ _FIGURES = (
 """Fields of the certificate that are set side by side, where one of the two has them. epsilon, achieved_epsilon and
 replace_one_epsilon are those of the whole release, also by a certificate that has them elsewhere (format 2)."""
 
-_WIDTH = 44
+_COLUMN_WIDTH = 44
 """Of a column. Longer values are cut; `--json` has all of them."""
 
 
@@ -78,7 +78,7 @@ class Comparison:
             "settings": None if self.settings is None else sided(self.settings),
             "certificate": sided(self.certificate),
             "release": sided(self.release) | {"common_texts": self.common_texts, "common_images": self.common_images},
-        } | ({"internal": {"statement": INTERNAL, "metrics": self.metrics}} if self.metrics else {})
+        } | ({"internal": {"statement": INTERNAL_STATEMENT, "metrics": self.metrics}} if self.metrics else {})
 
     def lines(self) -> Iterator[str]:
         """For people."""
@@ -96,7 +96,7 @@ class Comparison:
             yield from ("", title, *_table(rows))
         yield f"  in common: {self.common_texts} texts, {self.common_images} images"
         if self.metrics:
-            yield from ("", f"metrics, {INTERNAL}")
+            yield from ("", f"metrics, {INTERNAL_STATEMENT}")
         for group in self.metrics:
             sizes = group["images"]
             yield f"  {group['evaluated']}, judged by {group['judge']}, of {sizes['a']} and {sizes['b']} images"
@@ -107,11 +107,11 @@ class Comparison:
             yield from _table(better)
 
 
-def compared(a: Path, b: Path) -> Comparison:
+def compare_releases(a: Path, b: Path) -> Comparison:
     """Set two runs, or releases, side by side. ConfigError, in one line, if one of the folders holds neither."""
     sides = _read(a), _read(b)
     one, two = sides
-    fields = [field for field in _FIGURES if any(_of(side.certificate, field) is not None for side in sides)]
+    fields = [field for field in _CERTIFICATE_FIELDS if any(_of(side.certificate, field) is not None for side in sides)]
     return Comparison(
         names=(one.name, two.name),
         settings=_differing(one.settings, two.settings) if one.settings and two.settings else None,
@@ -226,4 +226,4 @@ def _shown(value: Any) -> str:
     if value is None:
         return "-"
     text = " ".join((f"{value:.6g}" if isinstance(value, float) else str(value)).split())
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
+    return text if len(text) <= _COLUMN_WIDTH else text[: _COLUMN_WIDTH - 3] + "..."

@@ -26,7 +26,7 @@ from spti_ray.dp.entries import Entry, Opened
 from spti_ray.dp.history import registration, slots_of
 from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.io.files import IMAGE_SUFFIXES, sha256_of
-from spti_ray.public.release import facts
+from spti_ray.public.release import release_section
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.run.folder import read_run
 
@@ -195,7 +195,7 @@ def _check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
         return
     try:
         rows = read_manifest(release).select(["file", "sha256", "text", "label"]).to_pylist()
-        found = facts(release)
+        found = release_section(release)
     except ManifestDamaged as error:
         yield Check("release", False, str(error))
         return

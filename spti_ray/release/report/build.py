@@ -71,7 +71,7 @@ def build_report(run_dir: Path) -> Path:
         DiskFull: no space left.
     """
     run = read_run(run_dir)
-    shown = spread(run.generations, _MAX_GENERATIONS)
+    shown = evenly_spaced(run.generations, _MAX_GENERATIONS)
     drift: list[Mapping[str, float]] = []
     drift_of: list[int] = []
     views: list[GenerationView] = []
@@ -94,10 +94,10 @@ def build_report(run_dir: Path) -> Path:
         for candidate, count in zip(last.candidates, last.counts_K.tolist(), strict=True):
             if candidate.id in followed:
                 votes.setdefault(candidate.id, []).append((number, count))
-        curves.append(curve_of(last))
+        curves.append(vote_curve(last))
         audited.append((number, last.label, last.artifact_sha256))
     views = _with_plots(views)
-    words = moved_words(first, last) if first and last else []
+    words = word_shifts(first, last) if first and last else []
 
     pictures = Pictures(run.folder, MAX_PICTURE_BYTES)
     cards = {candidate.id: candidate.generation for view in views for _, candidate, _ in view.top[:_TOP_CARDS]}
@@ -107,7 +107,7 @@ def build_report(run_dir: Path) -> Path:
     thumbs = pictures.of_candidates(cards, _THUMB_SIDE)
     # The variants of one text stand together, under the text.
     gallery: dict[str, list[tuple[ReleasedImage, str]]] = {}
-    for image in spread(run.images, _MAX_GALLERY):
+    for image in evenly_spaced(run.images, _MAX_GALLERY):
         uri = pictures.of_file(image.file, _GALLERY_SIDE)
         if uri is None:
             break
@@ -123,7 +123,7 @@ def build_report(run_dir: Path) -> Path:
             rerendering_of=_rerendering_of(run.config),
             title=run.config.get("title") or "DP synthetic images",
             num_texts=len({image.candidate_id for image in run.images}),
-            attacker=attacker_in_words(run.certificate) if run.certificate else None,
+            attacker=attacker_sentence(run.certificate) if run.certificate else None,
             gallery=list(gallery.values()),
             num_shown=sum(len(group) for group in gallery.values()),
             labels=labels if 2 <= len(labels) <= _MAX_FILTERS else [],
@@ -146,14 +146,14 @@ def build_report(run_dir: Path) -> Path:
     return path
 
 
-def spread(items: Sequence[Any], most: int) -> list[Any]:
+def evenly_spaced(items: Sequence[Any], most: int) -> list[Any]:
     """At most `most` of `items`, evenly spaced, the first and the last among them."""
     if len(items) <= most:
         return list(items)
     return [items[round(index * (len(items) - 1) / (most - 1))] for index in range(most)]
 
 
-def curve_of(generation: GenerationData) -> Curve:
+def vote_curve(generation: GenerationData) -> Curve:
     """Noised votes of the generation's best text, of its survivors on average, and of all its texts on average."""
     counts = generation.counts_K
     kept = [candidate.id in generation.selected for candidate in generation.candidates]
@@ -180,7 +180,7 @@ def operator_shares(generation: GenerationData) -> dict[str, float]:
     return {operator: count / total for operator, count in positive.items()}
 
 
-def moved_words(first: GenerationData, last: GenerationData) -> list[tuple[str, float, float]]:
+def word_shifts(first: GenerationData, last: GenerationData) -> list[tuple[str, float, float]]:
     """(word, share of the first texts with it, share of the last noised votes for texts with it), largest gain first.
 
     Only words whose change is beyond twice its noise's standard deviation, so the plot does not tell noise.
@@ -209,7 +209,7 @@ def moved_words(first: GenerationData, last: GenerationData) -> list[tuple[str, 
     return gained + lost
 
 
-def attacker_in_words(certificate: Mapping[str, Any]) -> str:
+def attacker_sentence(certificate: Mapping[str, Any]) -> str:
     """The bound on what anyone can learn of one record, in one sentence."""
     attacker = certificate.get("attacker") or {}
     if attacker.get("in_words"):
@@ -226,7 +226,7 @@ def attacker_in_words(certificate: Mapping[str, Any]) -> str:
     )
 
 
-def changed_words(before: str | None, after: str) -> list[tuple[str, bool]]:
+def mark_new_words(before: str | None, after: str) -> list[tuple[str, bool]]:
     """`after` in runs of words, each with whether it is new since `before`."""
     new = after.split()
     if before is None:
@@ -267,7 +267,7 @@ def _lineages(run: RunData) -> list[list[Any]]:
     """The longest chains of ancestors among the released texts, no two ending in one family."""
     if not run.generations:
         return []
-    ids = spread(list(dict.fromkeys(image.candidate_id for image in run.images)), 500)
+    ids = evenly_spaced(list(dict.fromkeys(image.candidate_id for image in run.images)), 500)
     chains = sorted(
         lineages(run.folder, ids, run.generations[-1], run.generations[0]),
         key=lambda chain: (-len(chain), chain[-1].id),
@@ -283,7 +283,9 @@ def _lineages(run: RunData) -> list[list[Any]]:
 
 def _steps(chain: Sequence[Any]) -> list[tuple[Any, list[tuple[str, bool]]]]:
     texts = [None, *(candidate.text for candidate in chain)]
-    return [(candidate, changed_words(before, candidate.text)) for candidate, before in zip(chain, texts, strict=False)]
+    return [
+        (candidate, mark_new_words(before, candidate.text)) for candidate, before in zip(chain, texts, strict=False)
+    ]
 
 
 def _rerendering_of(config: Mapping[str, Any]) -> str:
@@ -300,13 +302,13 @@ def _environment() -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["number"] = readable
+    environment.filters["number"] = readable_number
     environment.filters["up"] = rounded_up
     environment.filters["heading"] = lambda key: str(key).replace("_", " ").strip().capitalize()
     return environment
 
 
-def readable(value: object) -> str:
+def readable_number(value: object) -> str:
     """A number for people: 1,232; 8.34213; 1e-5. Other values as they are."""
     if isinstance(value, bool):
         return "yes" if value else "no"

@@ -16,7 +16,7 @@ from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig
 from spti_ray.config.loading import ConfigError
-from spti_ray.finetuning.public_side import (
+from spti_ray.finetuning.public_interface import (
     FINISHED,
     FinetuneFailed,
     FolderBusy,

@@ -9,7 +9,7 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.driver.making import MAKE, TRAIN, Stage, make
 from spti_ray.models.factory import FAKE
 from spti_ray.planning.plan import check_engines
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.run.folder import RunDir
 from spti_ray.runtime.placement.bundles import plan, roles_needed
 from spti_ray.runtime.ray.engine_actor import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineActor
@@ -71,7 +71,7 @@ def test_generation_0_alone_has_no_shards():
 
 
 def test_without_votes_too_texts_that_nobody_wrote_are_counted(local_engines, tmp_path):
-    config, written = config_with(method="random"), Written()
+    config, written = config_with(method="random"), FallbackCounts()
     said = iter(f"a fine {word} kite" for word in ("red", "blue", "pink"))
     engines = local_engines(answer=lambda request: next(said, None))
 

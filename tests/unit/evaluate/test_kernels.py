@@ -5,11 +5,11 @@ import pytest
 import torch
 from torchmetrics.image.kid import maximum_mean_discrepancy, poly_mmd
 
-from spti_ray.evaluate.kernels import Kernels, cubic, gaussian
+from spti_ray.evaluate.kernels import KernelMatrices, cubic, gaussian
 
 
 def kernels(kernel, x, y):
-    return Kernels(kernel(x, x), kernel(x, y), kernel(y, y))
+    return KernelMatrices(kernel(x, x), kernel(x, y), kernel(y, y))
 
 
 def samples(n, seed, shift=0.0, dimension=12):

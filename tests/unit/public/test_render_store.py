@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.public import render_store as module
-from spti_ray.public.render_store import RenderSpool
+from spti_ray.public.render_store import RenderStore
 from spti_ray.types import RenderedImage
 
 
@@ -24,7 +24,7 @@ def folder(tmp_path_factory):
 def test_it_is_a_mapping_whatever_is_put_replaced_and_deleted(folder, steps):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_COMPACT_FROM_BYTES", 20)
-        spool, plain = RenderSpool(folder), {}
+        spool, plain = RenderStore(folder), {}
         for i, (key, png) in enumerate(steps):
             if png is None:
                 assert (key in spool) == (key in plain)
@@ -38,7 +38,7 @@ def test_it_is_a_mapping_whatever_is_put_replaced_and_deleted(folder, steps):
 
 def test_the_file_shrinks_when_most_of_it_is_unwanted(folder, monkeypatch):
     monkeypatch.setattr(module, "_COMPACT_FROM_BYTES", 1000)
-    spool = RenderSpool(folder)
+    spool = RenderStore(folder)
     for i in range(10):
         spool[str(i)] = render(str(i), bytes([i]) * 1000)
     for i in range(9):
@@ -49,7 +49,7 @@ def test_the_file_shrinks_when_most_of_it_is_unwanted(folder, monkeypatch):
 
 
 def test_a_render_under_a_wrong_name_and_one_that_is_not_there_are_refused(folder):
-    spool = RenderSpool(folder)
+    spool = RenderStore(folder)
     with pytest.raises(ValueError, match="not one of b"):
         spool["b"] = render("a", b"")
     with pytest.raises(KeyError):

@@ -15,7 +15,7 @@ from spti_ray.public import cleaning
 from spti_ray.public.cleaning import clean
 from spti_ray.public.population import Population
 from spti_ray.public.prompts import mask, max_tokens
-from spti_ray.public.words import normal_form, scripts_of, tokens_per_word, unspaced
+from spti_ray.public.words import normal_form, script_without_spaces, scripts_of, tokens_per_word
 from spti_ray.types import Completions
 
 TEXTS = {
@@ -126,7 +126,9 @@ def test_scripts_with_spaces_are_planned_and_a_label_may_be_named_in_any_script_
     for text in TEXTS.values():
         check_prompts(make_config(prompts__domain=text, evolution__labels=[{"name": text}]))
     check_prompts(make_config(evolution__labels=[{"name": "猫", "hint": "cat"}]))
-    assert unspaced("𓃠") == "that of egyptian hieroglyph e013" and not unspaced("1 − 2 = 3 ☂ é")
+    assert script_without_spaces("𓃠") == "that of egyptian hieroglyph e013" and not script_without_spaces(
+        "1 − 2 = 3 ☂ é"
+    )
 
 
 # The same functions before other scripts were known.

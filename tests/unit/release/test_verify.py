@@ -25,11 +25,11 @@ from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
 from spti_ray.dp.storage import open_chain
-from spti_ray.evaluate.images import of_release
+from spti_ray.evaluate.image_sets import release_images
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import write_release
 from spti_ray.public.released_files import ManifestDamaged
-from spti_ray.release.compare import compared
+from spti_ray.release.compare import compare_releases
 from spti_ray.release.export.released import NotExported, read_release
 from spti_ray.release.report.data import read_run as read_run_data
 from spti_ray.release.verify import NotVerified, release_and_chain, verify_release
@@ -332,13 +332,13 @@ def test_images_outside_of_the_release_are_refused_unread(honest: Path, tmp_path
     with pytest.raises(NotExported, match="none of a release"):
         read_release(release)
     with pytest.raises(ManifestDamaged, match="none of the release's images"):
-        compared(release, release)
+        compare_releases(release, release)
     (release.parent / "run.yaml").write_text("run: x\nconfig: {}\n")
     with pytest.raises(ManifestDamaged, match="none of the release's images"):
         read_run_data(release.parent)
     if name != "images/../../secret.png":
         with pytest.raises(ConfigError, match="none of the release's images"):
-            of_release(release)
+            release_images(release)
 
 
 def test_metadata_that_name_other_files_or_texts_are_noticed(honest: Path, tmp_path: Path):

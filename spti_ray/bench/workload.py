@@ -28,7 +28,7 @@ Text: {text}
 In other words:"""
 
 
-def work(role: Role, items: int, seed: int) -> list[Any]:
+def make_items(role: Role, items: int, seed: int) -> list[Any]:
     """`items` requests, jobs, images or texts; other ones for another seed."""
     draw = random.Random(f"{role} {seed}")
     texts = [f"a {draw.choice(_COLOURS)} {draw.choice(_THINGS)}, number {draw.randrange(10**6)}" for _ in range(items)]
@@ -45,12 +45,12 @@ def work(role: Role, items: int, seed: int) -> list[Any]:
     return texts
 
 
-def arguments_of(role: Role, items: list[Any]) -> tuple[Any, ...]:
+def call_arguments(role: Role, items: list[Any]) -> tuple[Any, ...]:
     """Of one call of the engine's method."""
     return ([job.text for job in items], [job.seed for job in items]) if role == "renderer" else (items,)
 
 
-def produced(role: Role, results: list[Any]) -> int:
+def count_produced(role: Role, results: list[Any]) -> int:
     """What a rate counts: tokens of a writer, else items. Raises RuntimeError if any is missing."""
     if any(result is None for result in results):
         raise RuntimeError(f"the {role} failed on some of its work")

@@ -27,7 +27,7 @@ def many_actors(driver_s: float, num_actors: int = 10_000, seconds: tuple[float,
     ]
 
 
-def growth(sizes: tuple[int, ...] = (10, 100, 1000, 10_000)) -> list[dict[str, float]]:
+def cost_by_size(sizes: tuple[int, ...] = (10, 100, 1000, 10_000)) -> list[dict[str, float]]:
     """What our own code costs this machine for a unit, by the number of actors: no faster than linear in all means
     that it stays where it is."""
     return [

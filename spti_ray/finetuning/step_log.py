@@ -17,7 +17,7 @@ class StepsExhausted(RuntimeError):
     """All steps that the noise pays for are charged."""
 
 
-class StepBook:
+class StepLog:
     """An append-only file with one line for each step that was ever begun; the folder must be locked by its caller."""
 
     def __init__(self, path: Path, max_steps: int) -> None:

@@ -37,7 +37,7 @@ def require_trainer() -> None:
         )
 
 
-def prompts_of(config: Config) -> dict[str, str]:
+def label_prompts(config: Config) -> dict[str, str]:
     """The public text of each label: its hint or name and the domain, or the domain alone without labels."""
     if not config.evolution.labels:
         return {SINGLE_LABEL: config.prompts.domain}

@@ -1,4 +1,4 @@
-"""A look with a private metric is told in the ledger before any figure is shown."""
+"""Records in the ledger that somebody looked at a private metric, before any figure is shown."""
 
 from __future__ import annotations
 
@@ -11,11 +11,23 @@ from spti_ray.dp.ledger import note_evaluation
 from spti_ray.dp.storage import open_chain
 
 
-def record_look(run: Path, run_id: str, config: Config, metric: str) -> str:
-    """Append EVALUATED for the run in folder `run` to its dataset's ledger; one line for people.
+def record_evaluation(run: Path, run_id: str, config: Config, metric: str) -> str:
+    """Append the event EVALUATED to the ledger of a run's dataset.
 
-    A run that never asked the private images anything (a baseline without votes) is in no ledger: nothing to record.
-    ConfigError if the run has noised histograms and its ledger is not here: the look would go untold.
+    A run that never asked the private images anything (a baseline without votes) is in no ledger: there is nothing to
+    record.
+
+    Args:
+        run: The run's folder.
+        run_id: The run whose texts are evaluated; for a re-rendering that is another run than the folder's.
+        config: The run's configuration.
+        metric: What is measured, in words.
+
+    Returns:
+        One line for people.
+
+    Raises:
+        ConfigError: the run has noised histograms, but its ledger is not here to record the look.
     """
     chain = open_chain(config.ledger.location, config.dataset.id)
     entries = chain.read().entries

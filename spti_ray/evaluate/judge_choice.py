@@ -1,4 +1,4 @@
-"""Who voted, and who may judge: the networks that voted favour what they chose, so another one judges by default."""
+"""Chooses judges that did not vote: a network that voted favours what it chose, so another one judges by default."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from spti_ray.models.bundled import BUNDLED_PAIR, SHORT_NAMES, ModelMissing, is_
 from spti_ray.models.factory import engines_config
 from spti_ray.types import Space
 
-BY_DEFAULT = ("bundled:sticker-blip", "bundled:sticker-clip")
-"""Judges that come with the package, the first choice first: both were trained apart from each other."""
+DEFAULT_JUDGES = ("bundled:sticker-blip", "bundled:sticker-clip")
+"""Judges that come with the package, the first choice first. They were trained independently of each other."""
 
 Identity = Mapping[str, str]
 
@@ -19,7 +19,7 @@ _ROLES: dict[Space, tuple[Role, ...]] = {"image": ("image_embedder",), "text": (
 
 
 def voters_of(config: Config) -> dict[Role, Identity]:
-    """The engines whose embeddings the private images voted with."""
+    """The identity of each engine whose output the private images voted with, by role."""
     engines = engines_config(config.runtime.engines)
     voters: dict[Role, Identity] = {}
     for space in config.evolution.spaces:
@@ -29,15 +29,15 @@ def voters_of(config: Config) -> dict[Role, Identity]:
 
 
 def _identity(engine: EngineConfig) -> Identity:
-    """Of an engine whose model may lie on another machine."""
+    """The identity of an engine whose model may lie on another machine, and so can't be hashed here."""
     try:
         return model_identity(engine.kind, engine.model, engine.revision)
     except ModelMissing:
         return {"kind": engine.kind, "model": engine.model, "revision": "main"}
 
 
-def voted(name: str, voters: Mapping[Role, Identity]) -> bool:
-    """Whether the model of that name is one of the voters: by the hash of its weights, or by its Hugging Face id."""
+def is_voter(name: str, voters: Mapping[Role, Identity]) -> bool:
+    """Whether the model `name` is one of the voters: by the hash of its weights, or by its Hugging Face id."""
     if is_inception(name):
         return any(voter["kind"] == "inception" for voter in voters.values())
     mine = model_identity("", SHORT_NAMES.get(name, name), None)
@@ -47,12 +47,21 @@ def voted(name: str, voters: Mapping[Role, Identity]) -> bool:
 
 
 def choose_judges(asked_for: Sequence[str], voters: Mapping[Role, Identity]) -> list[tuple[str, bool]]:
-    """Each judge's name, and whether it is independent of the voters; the default if none is asked for.
+    """Choose the judges.
 
-    ConfigError if all that are asked for voted while an independent one is at hand: a voter is never the only judge.
+    Args:
+        asked_for: Names of judges; if empty, the first default judge that did not vote.
+        voters: As `voters_of` gives them.
+
+    Returns:
+        Each judge's name, and whether it is independent of the voters.
+
+    Raises:
+        ConfigError: all that are asked for voted, although an independent one is there. A voter is never the only
+            judge.
     """
-    at_hand = next((name for name in BY_DEFAULT if not voted(name, voters)), None)
-    judges = [(name, not voted(name, voters)) for name in asked_for or (at_hand or BY_DEFAULT[0],)]
+    at_hand = next((name for name in DEFAULT_JUDGES if not is_voter(name, voters)), None)
+    judges = [(name, not is_voter(name, voters)) for name in asked_for or (at_hand or DEFAULT_JUDGES[0],)]
     if at_hand and not any(independent for _, independent in judges):
         raise ConfigError(
             f"--judge {judges[0][0]}: this network voted, and favours what it chose; add --judge {at_hand}"
@@ -60,11 +69,12 @@ def choose_judges(asked_for: Sequence[str], voters: Mapping[Role, Identity]) -> 
     return judges
 
 
-def scorer_voted(name: str, voters: Mapping[Role, Identity]) -> bool:
-    """Whether a tower of the image-text pair of that name voted."""
+def pair_voted(name: str, voters: Mapping[Role, Identity]) -> bool:
+    """Whether one of the two towers of the image-text model `name` voted."""
     towers = (name, "bundled:minilm") if name == BUNDLED_PAIR else (name,)
-    return any(voted(tower, voters) for tower in towers)
+    return any(is_voter(tower, voters) for tower in towers)
 
 
-def in_words(voters: Mapping[Role, Identity]) -> tuple[str, ...]:
+def describe_voters(voters: Mapping[Role, Identity]) -> tuple[str, ...]:
+    """The voters for people: `role: model` of each."""
     return tuple(f"{role}: {voter['model']}" for role, voter in voters.items())

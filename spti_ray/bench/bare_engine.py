@@ -1,4 +1,6 @@
-"""An engine in a process of its own, called bare: no Ray, no pool. `python -m spti_ray.bench.bare ROLE < SETTINGS`.
+"""An engine in a process of its own, called directly: without Ray and without a pool.
+
+`python -m spti_ray.bench.bare_engine ROLE < SETTINGS`.
 
 Loads the engine, says so by a line, and then for each line with a seed does that round's work in one call and answers
 with what it made and the seconds it took.
@@ -17,12 +19,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spti_ray.bench.work import arguments_of, produced, work
+from spti_ray.bench.workload import call_arguments, count_produced, make_items
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import ENGINE_METHODS, build_engine, engine_environment
 
 
-class Bare:
+class BareEngine:
     """Talks to such a process."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -52,10 +54,10 @@ _MARK = "spti-bare:"
 
 
 @contextmanager
-def bare(role: Role, settings: EngineConfig) -> Iterator[Bare]:
+def start_bare_engine(role: Role, settings: EngineConfig) -> Iterator[BareEngine]:
     """The engine, loaded and warm, with the environment that its actor would give it."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "spti_ray.bench.bare", role],
+        [sys.executable, "-m", "spti_ray.bench.bare_engine", role],
         env=os.environ | engine_environment(role, settings),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -63,7 +65,7 @@ def bare(role: Role, settings: EngineConfig) -> Iterator[Bare]:
         text=True,
     )
     try:
-        engine = Bare(process)
+        engine = BareEngine(process)
         engine._say(settings.model_dump(mode="json"))
         engine._hear()
         yield engine
@@ -88,13 +90,13 @@ async def _answer(role: Role, settings: EngineConfig) -> None:
     print(_MARK + "{}", flush=True)
     while line := sys.stdin.readline():
         asked = json.loads(line)
-        arguments = arguments_of(role, work(role, asked["items"], asked["seed"]))
+        arguments = call_arguments(role, make_items(role, asked["items"], asked["seed"]))
         started = time.perf_counter()
         results = method(*arguments)
         if inspect.isawaitable(results):
             results = await results
         seconds = time.perf_counter() - started
-        print(_MARK + json.dumps({"made": produced(role, list(results)), "seconds": seconds}), flush=True)
+        print(_MARK + json.dumps({"made": count_produced(role, list(results)), "seconds": seconds}), flush=True)
     if hasattr(engine, "close"):
         engine.close()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-SHOWN: dict[str, dict[str, str]] = {
+EXAMPLE_LISTS: dict[str, dict[str, str]] = {
     "photos of dogs in parks": {
         "subject": "terrier, poodle, puppy, old sheepdog, greyhound, two dogs, dachshund, black labrador",
         "color": "brown, white, black, golden, spotted, grey and white",
@@ -27,7 +27,7 @@ SHOWN: dict[str, dict[str, str]] = {
 }
 """Other domains, each with values as they are wanted: what the language model imitates."""
 
-SHOWN_TEXTS: tuple[tuple[str, dict[str, str], str], ...] = (
+EXAMPLE_TEXTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("photos of dogs in parks", {"subject": "terrier", "color": "brown", "detail": "wet fur", "background": "a pond"},
      "a photo of a brown terrier with wet fur beside a pond"),
     ("X-ray images of hands", {"subject": "right hand", "color": "light grey", "detail": "a ring", "view": "tilted"},
@@ -38,7 +38,7 @@ SHOWN_TEXTS: tuple[tuple[str, dict[str, str], str], ...] = (
      "a photo of a white puppy on fallen leaves seen from above"),
 )  # fmt: skip
 
-SHOWN_CHANGES = (
+EXAMPLE_CHANGES = (
     ("a photo of a brown terrier with wet fur beside a pond", "a photo of a black poodle with a red collar on a bench"),
     ("a light grey X-ray image of a right hand with a ring", "a white X-ray image of a left wrist with a metal screw"),
     ("a vintage travel poster of an orange lighthouse", "a vintage travel poster of a blue ocean liner at night"),
