@@ -1,4 +1,4 @@
-"""Makes the certificate of a finished run anew, with audit results and with what the ledger has recorded since."""
+"""Rewrites the certificate of a finished run, with audit results and with what the ledger has recorded since."""
 
 from __future__ import annotations
 
@@ -16,9 +16,14 @@ from spti_ray.run.folder import read_run
 
 
 class FinishedRun:
-    """A finished run and its ledger. ConfigError, before anything long is done, if there is not both."""
+    """A finished run and its ledger, whose certificate can be rewritten."""
 
     def __init__(self, directory: Path) -> None:
+        """Read the run in `directory`.
+
+        Raises:
+            ConfigError: the run is not finished, or the ledger does not know it.
+        """
         known = read_run(directory)
         self._directory, self._config = directory, parse_config(known["config"])
         self._run = self._config.certified_run(str(known["run"]))
@@ -30,7 +35,7 @@ class FinishedRun:
             raise ConfigError(f"{self._ledger.location} does not know this run; {self._config.ledger.if_missing}")
 
     def rewrite_certificate(self, audits: Mapping[str, Any]) -> str:
-        """Write privacy.json, the datasheet and the report anew; one line for people."""
+        """Rewrite privacy.json, the datasheet and the report with `audits`; returns one line for people."""
         document = certificate(self._ledger.entries(), self._run, audits)
         rewrite_certificate(self._release, self._config, document)
         build_report(self._directory)

@@ -1,7 +1,7 @@
-"""`spti compare`: two runs or releases side by side. Reads their files; starts nothing, and writes nothing.
+"""`spti compare`: sets two runs or releases side by side. It only reads their files.
 
 Settings, certificates and texts are public. Metrics that `spti evaluate` left in both runs' `internal/evaluation/` are
-not: they are shown apart, and marked.
+not: they are shown apart, with a statement that says so.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _CERTIFICATE_FIELDS = (
     *("release.rerendering_of", "audits.passed"),
 )
 """Fields of the certificate that are set side by side, where one of the two has them. epsilon, achieved_epsilon and
-replace_one_epsilon are those of the whole release, also by a certificate that has them elsewhere (format 2)."""
+replace_one_epsilon are those of the whole release, also for certificates of format 2, which keep them elsewhere."""
 
 _COLUMN_WIDTH = 44
-"""Of a column. Longer values are cut; `--json` has all of them."""
+"""Characters of a column. Longer values are cut; `--json` has them whole."""
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two. `settings` and `evaluations` are empty for a published release, which comes without them."""
+    """One of the two runs or releases. A published release has no settings and no evaluations."""
 
     name: str
     settings: Mapping[str, Any]
@@ -51,24 +51,26 @@ class _Side:
     num_images: int
     models: Mapping[str, str]
     evaluations: Mapping[tuple[str, str], Mapping[str, Any]]
-    """By (what was evaluated, judge)."""
+    """Results of `spti evaluate` by (image set, judge)."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `--json` prints. A row is (field, of A, of B); a value that is not there is None."""
+    """The comparison. A row is (field, value of A, value of B); a missing value is None."""
 
     names: tuple[str, str]
     settings: list[tuple[str, Any, Any]] | None
-    """Those that differ; None if one of the two has no run.yaml."""
+    """Settings that differ; None if one of the two has no run.yaml."""
     certificate: list[tuple[str, Any, Any]]
     release: list[tuple[str, Any, Any]]
     common_texts: int
     common_images: int
     metrics: list[dict[str, Any]]
-    """INTERNAL. Of whatever was evaluated in both by one judge."""
+    """INTERNAL: metrics of the image sets that one judge evaluated in both."""
 
     def to_json(self) -> dict[str, Any]:
+        """The document that `--json` prints."""
+
         def sided(rows: list[tuple[str, Any, Any]]) -> dict[str, Any]:
             return {field: {"a": a, "b": b} for field, a, b in rows}
 
@@ -81,7 +83,7 @@ class Comparison:
         } | ({"internal": {"statement": INTERNAL_STATEMENT, "metrics": self.metrics}} if self.metrics else {})
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """The comparison as lines for people."""
         unknown = [("not known: a published release has no run.yaml", "", "")]
         none = [("none", "", "")]
         blocks = {
@@ -108,7 +110,11 @@ class Comparison:
 
 
 def compare_releases(a: Path, b: Path) -> Comparison:
-    """Set two runs, or releases, side by side. ConfigError, in one line, if one of the folders holds neither."""
+    """Compare two runs or releases, by their folders.
+
+    Raises:
+        ConfigError: one of the folders holds neither; one line.
+    """
     sides = _read(a), _read(b)
     one, two = sides
     fields = [field for field in _CERTIFICATE_FIELDS if any(_of(side.certificate, field) is not None for side in sides)]
@@ -149,7 +155,7 @@ def _read(folder: Path) -> _Side:
 
 
 def _evaluations(folder: Path) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """What `spti evaluate` left. Of several looks at one thing by one judge, the newest."""
+    """What `spti evaluate` left: of several results for one image set by one judge, the newest."""
     files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
     return {
         (str(result["name"]), str(result["judge"].get("model") or result["judge"].get("kind"))): result
@@ -171,7 +177,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _metrics(key: tuple[str, str], one: _Side, two: _Side) -> dict[str, Any]:
     a, b = one.evaluations[key], two.evaluations[key]
     figures = [{metric["name"]: metric for metric in side["metrics"]} for side in (a, b)]
-    # Most figures depend on how many images there are, and on which of the real ones they are held against.
+    # Most metrics depend on the number of images, and on the real images that they are compared with.
     settings = {"num_generated": "numbers of images", "num_reference": "reference sets", "seed": "halves of the data"}
     return {
         "evaluated": key[0],
@@ -196,7 +202,7 @@ def _differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[tuple[str
 
 
 def _of(certificate: Mapping[str, Any], field: str) -> Any:
-    """A figure of the release, whatever the certificate's format; None if it has none."""
+    """A figure of the certificate, whatever its format; None if it has none."""
     if field not in certificate or not isinstance(certificate.get("origin"), Mapping):
         return _at(certificate, field)
     if field in ("epsilon", "achieved_epsilon"):

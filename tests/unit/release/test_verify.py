@@ -29,10 +29,11 @@ from spti_ray.evaluate.image_sets import release_images
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import write_release
 from spti_ray.public.released_files import ManifestDamaged
+from spti_ray.release.checks import NotVerified
 from spti_ray.release.compare import compare_releases
 from spti_ray.release.export.released import NotExported, read_release
 from spti_ray.release.report.data import read_run as read_run_data
-from spti_ray.release.verify import NotVerified, release_and_chain, verify_release
+from spti_ray.release.verify import release_and_chain, verify_release
 from spti_ray.types import Query, ReleaseItem, Votes
 
 CONFIG = load_config(Path(__file__).parents[3] / "jobs" / "stickers.yaml", ["evolution.generations=2"])
@@ -326,7 +327,7 @@ def test_images_outside_of_the_release_are_refused_unread(honest: Path, tmp_path
         assert path.resolve() != secret, "read from outside of the release"
         return sha256_of(path)
 
-    monkeypatch.setattr("spti_ray.release.verify.sha256_of", never)
+    monkeypatch.setattr("spti_ray.release.verify_files.sha256_of", never)
     assert any("is none of the release's images" in line for line in junk_lines(release))
     # The same in all others that read what a manifest names.
     with pytest.raises(NotExported, match="none of a release"):

@@ -11,8 +11,9 @@ from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.evaluate.ledger_record import record_evaluation
 from spti_ray.release.certify import FinishedRun
+from spti_ray.release.checks import NotVerified
 from spti_ray.release.report.data import publishable
-from spti_ray.release.verify import NotVerified, release_and_chain
+from spti_ray.release.verify import release_and_chain
 from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import RunDir, continued, read_run
 from spti_ray.run.ledger_place import check_ledger, keep_ledger

@@ -16,14 +16,8 @@ from spti_ray.dp import artifact
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import write_release
 from spti_ray.release.report import build, data, plots
-from spti_ray.release.report.build import (
-    attacker_sentence,
-    build_report,
-    evenly_spaced,
-    mark_new_words,
-    readable_number,
-    word_shifts,
-)
+from spti_ray.release.report.build import attacker_sentence, build_report, readable_number
+from spti_ray.release.report.statistics import evenly_spaced, mark_new_words, vote_curve, word_shifts
 from spti_ray.types import Candidate, ReleaseItem
 
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)> & $x_1$ "quoted"'
@@ -302,7 +296,7 @@ def test_an_auditor_finds_every_committed_histogram_by_its_hash(built):
 
 def test_curves_follow_best_survivors_and_all(built):
     generation = data.read_generation(built[0], 1)
-    curve = build.vote_curve(generation)
+    curve = vote_curve(generation)
     assert curve.best == 60 and curve.survivors == np.mean([60, 55, 50, 45])
     assert curve.average == generation.counts_K.mean() and curve.sigma == SIGMA
     assert "Noised votes, generation by generation" in built[2]
