@@ -18,8 +18,9 @@ from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.errors import exit_code, one_line
 from spti_ray.finetuning import public_interface as finetune_public
 from spti_ray.finetuning.denoiser import Denoiser
-from spti_ray.finetuning.dp_finetune import finetune, finetune_run, plan_noise, read_units
+from spti_ray.finetuning.dp_finetune import finetune, finetune_run, plan_noise
 from spti_ray.finetuning.held_out import held_out_loss
+from spti_ray.finetuning.private_units import read_units
 from spti_ray.finetuning.public_interface import (
     FinetuneFailed,
     UnfitPipeline,
