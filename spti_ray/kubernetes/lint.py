@@ -1,4 +1,4 @@
-"""Checks manifests before they reach a cluster: the CRD's schema, the controller's rules, a private run's needs."""
+"""Lints manifests before they reach a cluster: by the CRDs' schemas, KubeRay's rules and the rules for private runs."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.kubernetes import kuberay_rules, privacy_rules
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""A CRD has tens of thousands of lines: reading it in Python takes half a minute."""
+"""The loader in C where there is one: a CRD has tens of thousands of lines, which take half a minute in Python."""
 
 Rule = Callable[[kuberay_rules.Tree], Iterable[str]]
 
@@ -34,7 +34,11 @@ class Finding:
 
 
 def lint(files: Iterable[Path], crds: Path | None = None) -> list[Finding]:
-    """Every fault of the manifests in `files`; with a folder of KubeRay's CRDs, those against its schemas too.
+    """Find the faults of manifests.
+
+    Args:
+        files: YAML files.
+        crds: A folder with KubeRay's CRDs, against whose schemas the manifests are checked too.
 
     Raises:
         ConfigError: a file that is not there or not YAML; a folder without CRDs.
@@ -46,7 +50,7 @@ def lint(files: Iterable[Path], crds: Path | None = None) -> list[Finding]:
             if not document or document.get("kind") in ("Kustomization", "Component"):
                 continue
             name = f"{document.get('kind')}/{(document.get('metadata') or {}).get('name')}"
-            # Rules may trust the shape of what the schema accepts; without a schema, they may stumble over it.
+            # Rules rely on the shape that the schema guarantees. Without a schema they may fail on another shape.
             messages = list(_against_schema(document, schemas))
             if not messages:
                 try:
@@ -69,7 +73,11 @@ def read_documents(file: Path) -> list[Any]:
 
 @lru_cache(maxsize=4)
 def load_schemas(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """(apiVersion, kind) -> schema, of the CustomResourceDefinitions in a folder."""
+    """The schemas of the CustomResourceDefinitions in a folder, by (apiVersion, kind).
+
+    Raises:
+        ConfigError: there are none.
+    """
     schemas: dict[tuple[str, str], dict[str, Any]] = {}
     for file in sorted(folder.glob("*.yaml")):
         for crd in read_documents(file):

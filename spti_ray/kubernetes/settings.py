@@ -1,4 +1,4 @@
-"""What a Kubernetes cluster is like: the settings from which, with a run's configuration, manifests are rendered."""
+"""Settings of a Kubernetes cluster, from which, with a run's configuration, manifests are rendered."""
 
 from __future__ import annotations
 
@@ -87,7 +87,11 @@ class Cluster(Section):
 
 
 def load_cluster(path: Path) -> Cluster:
-    """Read a cluster's settings. Raises ConfigError in one line."""
+    """Read a cluster's settings.
+
+    Raises:
+        ConfigError: they can't be read or used; one line.
+    """
     raw = read_mapping(path, "file of cluster settings", "settings, such as `image: registry/spti-ray:0.1.0`")
     cluster = parse_section(Cluster, raw)
     if not cluster.runs.holds(cluster.out):
