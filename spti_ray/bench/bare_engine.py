@@ -2,8 +2,8 @@
 
 `python -m spti_ray.bench.bare_engine ROLE < SETTINGS`.
 
-Loads the engine, says so by a line, and then for each line with a seed does that round's work in one call and answers
-with what it made and the seconds it took.
+The process loads the engine and prints a line. Then, for each line with a seed, it does that round's work in one call
+and prints how much it made and the seconds it took.
 """
 
 from __future__ import annotations
@@ -25,13 +25,21 @@ from spti_ray.models.factory import ENGINE_METHODS, build_engine, engine_environ
 
 
 class BareEngine:
-    """Talks to such a process."""
+    """Talks to the process of a bare engine."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def round(self, seed: int, items: int) -> tuple[int, float]:
-        """Do a round's work; returns how much was made and the seconds."""
+        """Do the work of one round.
+
+        Args:
+            seed: Decides what the work is.
+            items: How many requests, jobs, images or texts.
+
+        Returns:
+            How much was made (`count_produced`), and the seconds it took.
+        """
         self._say({"seed": seed, "items": items})
         answer = self._hear()
         return answer["made"], answer["seconds"]
@@ -43,7 +51,7 @@ class BareEngine:
 
     def _hear(self) -> Any:
         assert self._process.stdout is not None
-        # Libraries print too; ours are the lines that begin with the mark.
+        # Libraries print too; our lines begin with the mark.
         for line in self._process.stdout:
             if line.startswith(_MARK):
                 return json.loads(line.removeprefix(_MARK))
@@ -55,7 +63,7 @@ _MARK = "spti-bare:"
 
 @contextmanager
 def start_bare_engine(role: Role, settings: EngineConfig) -> Iterator[BareEngine]:
-    """The engine, loaded and warm, with the environment that its actor would give it."""
+    """Start an engine in a process with the environment that its actor would have; it is loaded when this returns."""
     process = subprocess.Popen(
         [sys.executable, "-m", "spti_ray.bench.bare_engine", role],
         env=os.environ | engine_environment(role, settings),

@@ -1,4 +1,4 @@
-"""Each engine in its pool against the same engine called bare, on the same machine and the same work."""
+"""Measures the overhead of pools: an engine in its pool against the same engine called directly (bare)."""
 
 from __future__ import annotations
 
@@ -16,24 +16,35 @@ from spti_ray.models.pixels import to_png
 from spti_ray.runtime.scheduling.engine_streams import RayEngines
 
 Round = Callable[[int], tuple[int, float]]
-"""From a seed to what was made and the seconds that it took."""
+"""From a seed to how much was made and the seconds that it took."""
 
 
 def in_pool_over_bare(
     role: Role,
     settings: EngineConfig,
-    units: int,
+    batches: int,
     rounds: int = 3,
     runtime: RuntimeConfig | None = None,
     price_per_gpu_hour: float | None = None,
 ) -> dict[str, Any]:
-    """Rates of one engine, in tokens (of a writer) or items a second, and their ratio: medians over rounds of the same
-    work, after one that warms up.
+    """Measure an engine's rate in its pool and bare: medians over rounds of the same work, after a warm-up round.
 
-    Without GPUs both are loaded and take turns, since a machine's speed drifts; with GPUs, one after the other.
+    Without GPUs both are loaded and do their rounds in turn, since a machine's speed drifts. With GPUs one is measured
+    after the other.
+
+    Args:
+        role: The engine's role.
+        settings: The engine.
+        batches: Batches in a round.
+        rounds: How many rounds are measured.
+        runtime: Where Ray is.
+        price_per_gpu_hour: In US dollars, for the rate per dollar.
+
+    Returns:
+        Rates in output tokens (of a writer) or items a second, and their ratio.
     """
     one = settings.model_copy(update={"replicas": 1, "max_replicas": None})
-    items = units * one.batch_size
+    items = batches * one.batch_size
     starts = {"bare": _bare, "pool": _pooled}
     rates: dict[str, list[float]] = {"bare": [], "pool": []}
     for together in (("bare",), ("pool",)) if one.num_gpus else (("bare", "pool"),):
