@@ -261,7 +261,7 @@ def audit(
         for line in report.lines():
             typer.echo(line)
         if run:
-            typer.echo(run.reissue(report.to_json()))
+            typer.echo(run.rewrite_certificate(report.to_json()))
         if not report.passed:
             raise typer.Exit(FAILED)
 

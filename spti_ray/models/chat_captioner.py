@@ -1,4 +1,4 @@
-"""A captioner that is a chat model which sees: Idefics3, SmolVLM, LLaVA, Qwen-VL and others of transformers, greedy."""
+"""A captioner by a vision-language chat model of transformers (Idefics3, SmolVLM, LLaVA, Qwen-VL, ...), greedy."""
 
 from __future__ import annotations
 
@@ -23,10 +23,10 @@ Inputs = dict[str, torch.Tensor]
 
 
 class ChatCaptioner:
-    """One question about each image, in the model's chat template.
+    """Asks one question about each image, in the model's chat template.
 
-    Images of different shapes may take different numbers of tokens. A batch holds exactly `batch_size` of one number,
-    so that no image is padded for another: a caption depends on its image alone.
+    Images of different shapes may take different numbers of tokens. A micro-batch holds exactly `batch_size` images
+    with the same number, so that no image is padded for another: a caption depends only on its image.
     """
 
     def __init__(self, config: EngineConfig):
@@ -54,12 +54,12 @@ class ChatCaptioner:
     @torch.inference_mode()
     def caption(self, images: Sequence[ImageArray]) -> list[str]:
         """Return one caption per HWC uint8 RGB image of any size; "" for one of which the model gives none."""
-        alike: dict[tuple[torch.Size, ...], list[int]] = {}
+        by_shape: dict[tuple[torch.Size, ...], list[int]] = {}
         inputs = [self._inputs(image) for image in images]
         for at, one in enumerate(inputs):
-            alike.setdefault(tuple(value.shape for value in one.values()), []).append(at)
+            by_shape.setdefault(tuple(value.shape for value in one.values()), []).append(at)
         captions = [""] * len(images)
-        for group in alike.values():
+        for group in by_shape.values():
             for batch, num_real in padded_batches(group, self.config.batch_size):
                 texts = self._generated([inputs[at] for at in batch])
                 for at, text in zip(batch[:num_real], texts, strict=False):
@@ -67,7 +67,7 @@ class ChatCaptioner:
         return captions
 
     def _inputs(self, image: ImageArray) -> Inputs:
-        """Of one image, with a leading axis."""
+        """The model's inputs for one image, with a leading axis of length 1."""
         picture = Image.fromarray(shrink_to_side(image, self._options.max_side))
         given = self._options.processor
         return dict(self._processor(text=[self._prompt], images=[picture], return_tensors="pt", **given))
@@ -81,5 +81,5 @@ class ChatCaptioner:
             num_beams=1,
         )
         texts = self._processor.batch_decode(tokens[:, inputs["input_ids"].shape[1] :], skip_special_tokens=True)
-        # The limit of tokens is the user's: what it ends is a caption all the same.
+        # The user set the limit of tokens, so a truncated caption still counts.
         return [caption_text(text) for text in texts]

@@ -1,4 +1,4 @@
-"""The renderer: any text-to-image pipeline of diffusers, one per device, and its image-to-image twin for variations."""
+"""A renderer by any text-to-image pipeline of diffusers; variations come from its image-to-image pipeline."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ log = logging.getLogger(__name__)
 
 
 class DiffusersRenderer:
-    """Renders in batches of exactly `batch_size`; each image has its own CPU generator, whatever the device.
+    """Renders in micro-batches of exactly `batch_size`. Each image has its own generator, on the CPU for any device.
 
-    An out-of-memory error is raised as it is.
+    Out-of-memory errors are raised as they are.
     """
 
     def __init__(self, config: EngineConfig):
@@ -55,7 +55,7 @@ class DiffusersRenderer:
         return identity
 
     def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
-        """Return one HWC uint8 RGB image per text, each from its own seed."""
+        """Render one HWC uint8 RGB image for each text, from its own seed."""
         if len(texts) != len(seeds):
             raise ValueError(f"{len(texts)} texts but {len(seeds)} seeds")
         images: list[ImageArray] = []
@@ -79,12 +79,24 @@ class DiffusersRenderer:
     def vary(
         self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
     ) -> list[ImageArray]:
-        """Return one HWC uint8 RGB image per image, each from its own text and seed, by image-to-image (SDEdit).
+        """Make one variation of each image by image-to-image (SDEdit, Meng et al., arXiv 2108.01073).
 
-        Noise is added up to the share `strength` of the denoising steps, at least one of them, and those are taken
-        under the text. ValueError if diffusers has no image-to-image pipeline for this model.
+        Noise is added to the image up to the share `strength` of the denoising steps, at least one, and these steps
+        are then taken with the text.
+
+        Args:
+            images: HWC uint8 RGB, of one size.
+            texts: One text for each image.
+            seeds: One seed for each image.
+            strength: In (0, 1].
+
+        Returns:
+            One HWC uint8 RGB image for each image.
+
+        Raises:
+            ValueError: diffusers has no image-to-image pipeline for this model.
         """
-        pipeline, arguments = self._twin()
+        pipeline, arguments = self._image_to_image()
         steps = arguments.get("num_inference_steps")
         # diffusers rounds the number of steps down, and refuses to take none.
         least = (1 + 1e-6) / steps if steps else 0.0
@@ -97,7 +109,7 @@ class DiffusersRenderer:
         return varied
 
     def _fit_batch(self) -> None:
-        """Begin with the largest micro-batch that the GPU has room for, instead of finding it by running out of it."""
+        """Find the largest micro-batch that fits into the GPU's memory, and start with it."""
         if self._device.type == "cpu":
             log.info("fit_batch: the CPU's memory is not tried out; batches of %d", self.config.batch_size)
             return
@@ -108,8 +120,8 @@ class DiffusersRenderer:
         log.info("fit_batch: micro-batches of %d", fitting)
         self.config = self.config.model_copy(update={"batch_size": fitting})
 
-    def _twin(self) -> tuple[Any, dict[str, Any]]:
-        """The image-to-image pipeline on the same components, and those of the settings that it takes."""
+    def _image_to_image(self) -> tuple[Any, dict[str, Any]]:
+        """The image-to-image pipeline with the same components, and the arguments of its calls."""
         if self._varying is None:
             pipeline = AutoPipelineForImage2Image.from_pipe(self._pipeline)
             if self._options.offload is not None:  # Its hooks belong to one pipeline at a time.

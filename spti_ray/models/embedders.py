@@ -1,4 +1,4 @@
-"""Embedders of images and of texts: float32, L2-normalised, in fixed padded batches."""
+"""Embedders of images and of texts by transformers: L2-normalised float32 rows, in padded micro-batches."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from spti_ray.types import FloatArray, ImageArray
 
 
 class VisionEmbedder:
-    """Any vision tower of transformers, by its model's id: CLIP, SigLIP, SigLIP 2, DINOv2, ..."""
+    """Embeds images by the vision tower of any transformers model: CLIP, SigLIP, SigLIP 2, DINOv2, ..."""
 
     def __init__(self, config: EngineConfig):
         self.config = config
@@ -42,10 +42,10 @@ class VisionEmbedder:
 
 
 class SentenceEmbedder:
-    """A sentence-transformers checkpoint with mean pooling, as plain transformers.
+    """Embeds texts by a sentence-transformers checkpoint with mean pooling.
 
-    Every text is padded or cut to `max_tokens`, so that one row of a batch can't change the shape of the others.
-    (Importing sentence_transformers instead costs 9 s more.)
+    Every text is padded or cut to `max_tokens`, so that one text of a batch can't change the shape of the others. The
+    checkpoint is loaded by transformers: importing sentence_transformers costs 9 s more.
     """
 
     def __init__(self, config: EngineConfig):

@@ -133,7 +133,7 @@ def test_engines_say_what_they_are(renderer, image_embedder):
 VLLM_PROGRAM = """
 import asyncio, json
 
-from spti_ray.models.factory import EMBEDDED, build, hosted
+from spti_ray.models.factory import EMBEDDED, build_engine, public_engine_config
 from spti_ray.types import WriteRequest
 
 FEW_SHOT = "Stickers.\\n" + "".join(f"Thing {i}. Text: a small red thing with number {i}\\n" for i in range(12))
@@ -144,7 +144,8 @@ def requests(n=1):
 
 
 async def main():
-    writer = build("writer", hosted(EMBEDDED.writer, takes_turns=True, tells=True), takes_turns=True)
+    config = public_engine_config(EMBEDDED.writer, takes_turns=True, reports_stats=True)
+    writer = build_engine("writer", config, takes_turns=True)
     first = await writer.write(requests(n=3))
     again = await writer.write(requests(n=3)[::-1])
     long = await asyncio.gather(
@@ -227,8 +228,8 @@ class Engine:
     # As vLLM's, with the answers below.
     def __init__(self, template):
         from transformers import AutoTokenizer
-        from spti_ray.models.bundled import resolve
-        self.tokenizer = AutoTokenizer.from_pretrained(resolve("bundled:smollm2"))
+        from spti_ray.models.bundled import resolve_model
+        self.tokenizer = AutoTokenizer.from_pretrained(resolve_model("bundled:smollm2"))
         self.tokenizer.chat_template = template
 
     def get_tokenizer(self):

@@ -17,7 +17,7 @@ pytestmark = [
 WRITER = """
 import asyncio, json, torch
 
-from spti_ray.models.factory import EMBEDDED, build, hosted
+from spti_ray.models.factory import EMBEDDED, build_engine, public_engine_config
 from spti_ray.types import WriteRequest
 
 
@@ -27,7 +27,8 @@ def free():
 
 async def main():
     settings = EMBEDDED.writer.model_copy(update={"num_gpus": 0.5, "options": {"gpu_memory_utilization": 0.5}})
-    writer = build("writer", hosted(settings, takes_turns=True, tells=False), takes_turns=True)
+    config = public_engine_config(settings, takes_turns=True, reports_stats=False)
+    writer = build_engine("writer", config, takes_turns=True)
     requests = [WriteRequest("A red ball.\\nA blue", 2, 7, 8)]
     before = await writer.write(requests)
     held = free()

@@ -99,7 +99,7 @@ def _engine(
         more["serving"] = serving
     else:
         more["takes_turns"] = bool(bundle.group)
-        settings = public_engine_config(settings, takes_turns=bool(bundle.group), tells=bool(metrics_of))
+        settings = public_engine_config(settings, takes_turns=bool(bundle.group), reports_stats=bool(metrics_of))
     if role == "writer":
         more["metrics_of"] = metrics_of
     environment = {"runtime_env": {"env_vars": engine_environment(role, settings)}}
