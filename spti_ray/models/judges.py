@@ -1,8 +1,8 @@
-"""Encoders that judge images, and pairs of towers that judge an image against its text. They vote on nothing.
+"""Loads judges: encoders that measure images, and image-text models that score an image against its text.
 
 A judge is named like any model: `bundled:sticker-blip`, a folder, a Hugging Face id, a short name of one, or
-`inception:FILE`. Features are the model's own pooled output, unscaled, as published figures use them; those of the
-small bundled models are brought to length sqrt(E), since the cubic kernel of KID sees coordinates of size 1 only.
+`inception:FILE`. Features are the model's pooled output, unscaled, as in published figures. Those of the small bundled
+models are scaled to length sqrt(E), since the cubic kernel of KID expects coordinates of about size 1.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _NO_INCEPTION = (
 
 
 def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
-    """Load the judge of that name.
+    """Load the judge `name`.
 
     Raises:
         ModelMissing: it is not there, or its file lacks weights; one line that says what to do.
@@ -57,7 +57,7 @@ def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
 
 
 def open_image_text_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> ImageTextJudge:
-    """Load a CLIP model of two towers; `bundled:sticker-clip` is paired with the sentence encoder whose space it has.
+    """Load a CLIP model with both towers; `bundled:sticker-clip` is paired with the sentence encoder of its space.
 
     Raises:
         ModelMissing: as `open_judge`.
@@ -66,7 +66,7 @@ def open_image_text_judge(name: str, *, gpu: bool = False, batch_size: int = 32)
 
 
 class VisionJudge:
-    """The vision tower of a transformers model, its rows as they are."""
+    """A judge by the vision tower of a transformers model."""
 
     def __init__(self, name: str, gpu: bool, batch_size: int):
         self._config = _config("judge", name, gpu, batch_size)
@@ -86,7 +86,7 @@ class VisionJudge:
 
 
 class BundledPair:
-    """sticker-clip and the sentence encoder into whose space it was trained."""
+    """sticker-clip, and the sentence encoder into whose space it was trained to embed."""
 
     def __init__(self, gpu: bool, batch_size: int):
         sizes = {"num_gpus": float(gpu), "batch_size": batch_size}
@@ -101,7 +101,7 @@ class BundledPair:
 
 
 class ClipPair:
-    """Both towers of a CLIP checkpoint."""
+    """An image-text judge by both towers of a CLIP checkpoint."""
 
     def __init__(self, name: str, gpu: bool, batch_size: int):
         self._config = _config("clip", name, gpu, batch_size)
@@ -142,7 +142,7 @@ def _config(kind: str, name: str, gpu: bool, batch_size: int) -> EngineConfig:
 
 
 def _loaded(name: str, load: Callable[[], Any]) -> Any:
-    """What `load` makes; ModelMissing if the hub or the files do not have it. No private image is near."""
+    """Call `load`. ModelMissing, in one line, if it fails; its text may be shown: no private image is involved."""
     try:
         return load()
     except (OSError, ValueError, RuntimeError) as error:

@@ -1,6 +1,6 @@
-"""A captioner behind an OpenAI-compatible endpoint: images leave this process, for whoever runs the endpoint.
+"""A captioner behind an OpenAI-compatible endpoint. Private images leave this process for that endpoint.
 
-Nothing is counted: how many images there were is as private as they are.
+No requests are counted: the number of images is as private as the images.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from spti_ray.types import ImageArray
 
 
 class OpenAICaptioner:
-    """One request an image, at temperature 0: a caption depends on its image alone, as far as the endpoint has it so.
+    """Sends one request for each image, at temperature 0, so that a caption depends only on its image.
 
-    Requests go straight to the endpoint: no proxy of the environment, no redirect. Only pixels are sent.
+    Requests go directly to the endpoint, without the environment's proxies and without redirects. Only pixels are sent.
     """
 
     def __init__(self, config: EngineConfig):
@@ -49,7 +49,7 @@ class OpenAICaptioner:
         return self._runner.run(self._all(images))
 
     async def _all(self, images: Sequence[ImageArray]) -> list[str]:
-        # All are waited for: a task left behind would tell of its error later, when nobody is silent any more.
+        # All are awaited: a task left behind would report its error later, when output is no longer suppressed.
         answers = await asyncio.gather(*(self._one(image) for image in images), return_exceptions=True)
         captions: list[str] = []
         for answer in answers:

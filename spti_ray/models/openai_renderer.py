@@ -1,4 +1,4 @@
-"""The renderer behind an OpenAI-compatible images endpoint (`/images/generations`)."""
+"""A renderer behind an OpenAI-compatible images endpoint (`/images/generations`)."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from spti_ray.models.endpoint_options import OpenAIRendererOptions
 from spti_ray.types import ImageArray
 
 SEED_LIMIT = 1 << 31
-"""Seeds sent stay below it: some servers keep them in 32 bits."""
+"""Seeds that are sent stay below this: some servers keep them in 32 bits."""
 
 
 class OpenAIRenderer:
-    """One request an image, with its seed, which OpenAI's own endpoint does not take (`leave_out: [seed]`).
+    """Sends one request for each image, with its seed, which OpenAI's own endpoint does not take (`leave_out: [seed]`).
 
-    Whether a repeated request gives the same image is the endpoint's affair. It can't vary images.
+    The endpoint decides whether a repeated request gives the same image. This renderer can't vary images.
     """
 
     def __init__(self, config: EngineConfig):
@@ -79,7 +79,7 @@ class OpenAIRenderer:
 
 
 def _decoded(encoded: str, where: str) -> ImageArray:
-    """HWC uint8 RGB of an encoded image. RuntimeError if it is none."""
+    """Decode a base64-encoded image to HWC uint8 RGB. RuntimeError if it is none."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
             return np.array(image.convert("RGB"))

@@ -1,4 +1,4 @@
-"""The writer behind an OpenAI-compatible endpoint: a company's, or vLLM's, SGLang's or llama.cpp's server."""
+"""A writer behind an OpenAI-compatible endpoint: a company's, or a server of vLLM, SGLang or llama.cpp."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from spti_ray.models.openai_batches import BatchClient, request_json
 from spti_ray.types import Completions, WriteRequest
 
 SEED_LIMIT = 1 << 31
-"""Request seeds stay below it: some servers keep them in 32 bits, and those in JavaScript in 53."""
+"""Seeds that are sent stay below this: some servers keep them in 32 bits, and those in JavaScript in 53."""
 
 
 class OpenAIWriter:
-    """Public prompts only. Whether a repeated request gives the same text is the endpoint's affair.
+    """Completes public prompts. The endpoint decides whether a repeated request gives the same text.
 
-    A request that the endpoint refuses, or answers with no text, gets empty texts, which are asked for again in other
-    words. Whatever it answered is counted.
+    A request that the endpoint refuses, or answers without text, gets empty texts, which are asked for again in other
+    words. All answers are counted and priced.
     """
 
     def __init__(self, config: EngineConfig):
@@ -36,13 +36,13 @@ class OpenAIWriter:
         return {"kind": self.config.kind, "model": self.config.model, "revision": self.config.revision or "as served"}
 
     def usage(self) -> dict[str, float]:
-        """Since the start: answers, their tokens and price, requests sent again, seconds held back for rate limits."""
+        """Totals since the start: answers, their tokens and price, requests sent again, seconds of waiting for limits."""
         return self._totals | {"repeated": self._endpoint.num_retried, "paused_s": self._endpoint.paused_s}
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:
-        """Complete every request, as many at once as `max_concurrent` allows; with `batch` all in one batch.
+        """Complete every request, at most `max_concurrent` at once; with the option `batch` all in one batch.
 
-        A request without an answer costs its own texts, which are then empty.
+        If a request has no answer, only its own texts are empty.
 
         Raises:
             RuntimeError: the endpoint failed all of them, and not because of what they say.
@@ -90,8 +90,8 @@ class OpenAIWriter:
     def _body(self, request: WriteRequest) -> dict[str, Any]:
         """Arguments of the client's method for one request."""
         prompt = request.prompt
-        turns = few_shot_messages(prompt) if self._options.prompt_format == "few-shot-chat" else None
-        asked = {"messages": turns or [{"role": "user", "content": prompt}]} if self._is_chat else {"prompt": prompt}
+        messages = few_shot_messages(prompt) if self._options.prompt_format == "few-shot-chat" else None
+        asked = {"messages": messages or [{"role": "user", "content": prompt}]} if self._is_chat else {"prompt": prompt}
         return asked | self._endpoint.request_body(
             model=self.config.model,
             n=request.n,
@@ -103,12 +103,12 @@ class OpenAIWriter:
         )
 
     def _completed(self, request: WriteRequest, answer: Answer | RuntimeError) -> Completions:
-        """The texts, counted and priced, whether they are of use or not."""
+        """The completions of a request; its tokens and price are added to the totals, even if no text is usable."""
         if isinstance(answer, RuntimeError):
             return Completions(("",) * request.n, problem=str(answer))
-        given, cached, written = answer.prompt_tokens, answer.cached_tokens, answer.output_tokens
-        dollars = price(self._options.prices, given, cached, written) if self._options.prices else 0.0
-        for name, value in zip(self._totals, (1, given, written, dollars), strict=True):
+        prompt, cached, output = answer.prompt_tokens, answer.cached_tokens, answer.output_tokens
+        dollars = price(self._options.prices, prompt, cached, output) if self._options.prices else 0.0
+        for name, value in zip(self._totals, (1, prompt, output, dollars), strict=True):
             self._totals[name] += value
         problem = self._endpoint.error_line(answer.problem) if answer.problem else ""
-        return Completions(answer.texts, written, dollars, problem, answer.truncated)
+        return Completions(answer.texts, output, dollars, problem, answer.truncated)

@@ -1,4 +1,4 @@
-"""Engines that run out of memory: smaller micro-batches, from then on."""
+"""Handles engines that run out of memory: from then on they use smaller micro-batches."""
 
 from __future__ import annotations
 
@@ -11,10 +11,21 @@ log = logging.getLogger(__name__)
 
 
 def retry_in_smaller_batches(engine: Any, method: str, *arguments: Any) -> Any:
-    """Call the engine's method; as often as memory runs out, halve its micro-batch (`engine.config.batch_size`).
+    """Call an engine's method, and halve its micro-batch (`engine.config.batch_size`) each time that memory runs out.
 
-    What is in a unit stays the same, and the engine keeps the smaller size. At size 1 the error is raised, and so it is
-    for an engine that does not keep its configuration.
+    The batch that is sent stays the same, and the engine keeps the smaller micro-batch.
+
+    Args:
+        engine: The engine.
+        method: The name of its method.
+        *arguments: The method's arguments.
+
+    Returns:
+        The method's result.
+
+    Raises:
+        Exception: whatever the method raised that was not about memory, or at micro-batches of 1, or from an engine
+            without `config`.
     """
     while True:
         size = int(engine.config.batch_size) if hasattr(engine, "config") else 1
@@ -23,17 +34,17 @@ def retry_in_smaller_batches(engine: Any, method: str, *arguments: Any) -> Any:
         except Exception as error:
             if size == 1 or not _is_out_of_memory(error):
                 raise
-        # After the handler: the exception's frames hold tensors.
+        # Only here, after the handler: the exception's frames keep tensors in memory.
         engine.config = engine.config.model_copy(update={"batch_size": size // 2})
         log.warning("out of memory: micro-batches of %d instead of %d", size // 2, size)
         _empty_gpu_cache()
 
 
 def largest_fitting_batch(attempt: Callable[[int], Any], most: int) -> int:
-    """The largest of 1, 2, 4, ... up to `most` at which `attempt` does not run out of memory.
+    """Find the largest of 1, 2, 4, ... up to `most` with which `attempt` does not run out of memory.
 
     Raises:
-        Exception: what `attempt` raised at size 1, or of another kind than memory.
+        Exception: what `attempt` raised at size 1, or that was not about memory.
     """
     fitting, size = 0, 1
     while size <= most:
@@ -49,14 +60,14 @@ def largest_fitting_batch(attempt: Callable[[int], Any], most: int) -> int:
 
 
 def _empty_gpu_cache() -> None:
-    """What torch keeps of the GPU's memory without using it."""
+    """Free the GPU memory that torch keeps without using it."""
     torch = sys.modules.get("torch")
     if torch is not None and torch.cuda.is_available():
         torch.cuda.empty_cache()
 
 
 def _is_out_of_memory(error: Exception) -> bool:
-    # By name, since CUDA's is torch's class; on CPU torch raises a RuntimeError of its allocator.
+    # CUDA's error is a class of torch, which is not imported here; on CPU torch raises a RuntimeError.
     return (
         isinstance(error, MemoryError)
         or type(error).__name__ == "OutOfMemoryError"

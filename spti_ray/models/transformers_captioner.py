@@ -1,4 +1,4 @@
-"""The captioner: any image-to-text model of transformers that takes no chat (BLIP, GIT, Florence-2), greedy."""
+"""A captioner by any image-to-text model of transformers without a chat template (BLIP, GIT, Florence-2), greedy."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from spti_ray.types import ImageArray
 
 
 class TransformersCaptioner:
-    """Captions in batches of exactly `batch_size`, by greedy decoding: a caption depends on its image alone."""
+    """Captions in micro-batches of exactly `batch_size`, by greedy decoding: a caption depends only on its image."""
 
     def __init__(self, config: EngineConfig):
         self.config = config
@@ -52,7 +52,7 @@ class TransformersCaptioner:
         return captions
 
     def _clean(self, text: str) -> str:
-        """Decoders repeat the prompt before the caption. They run on: that the limit of tokens ends one is usual."""
+        """The caption without the prompt, which decoders repeat. Truncated captions count: these models run on."""
         return caption_text(text.strip().removeprefix(self._options.prompt or ""))
 
     def _inputs(self, images: list[Image.Image]) -> dict[str, torch.Tensor]:

@@ -1,4 +1,4 @@
-"""The vision tower of a transformers checkpoint: from images to one row each, for those that vote and that judge."""
+"""The vision tower of a transformers checkpoint, which gives one row per image; for embedders and judges."""
 
 from __future__ import annotations
 
@@ -17,19 +17,23 @@ from spti_ray.types import ImageArray
 
 
 class VisionTower:
-    """CLIP's projected image embedding; of BLIP, SigLIP, SigLIP 2, DINOv2 and others the pooled output.
+    """Computes CLIP's projected image embedding; of BLIP, SigLIP, SigLIP 2, DINOv2 and others the pooled output.
 
-    Images are brought to the model's size by its own image processor, which may cut them to their middle.
+    The model's own image processor resizes images, and may crop them to their centre.
     """
 
     def __init__(self, source: str, dtype: torch.dtype, device: torch.device, revision: str | None = None) -> None:
-        """ModelMissing if it lacks weights, an output of that kind, or a size that all images are brought to."""
+        """Load the tower and try it on two images of different shapes.
+
+        Raises:
+            ModelMissing: it lacks weights, an output of one row per image, or one size for all images.
+        """
         self._dtype, self._device = dtype, device
         with quiet_loading():
             self._model, self._output = _tower(source, dtype, revision)
             self._processor = load_image_processor(source, revision)
         self._model = self._model.to(device).eval()
-        # An engine that fails on all private images would leave all of them without a vote, and say nothing.
+        # If it failed on all private images later, none of them would have a vote, and nobody would be told.
         wide, tall = np.zeros((48, 96, 3), np.uint8), np.zeros((96, 48, 3), np.uint8)
         try:
             self._inputs([wide, tall])
@@ -51,7 +55,7 @@ class VisionTower:
 
 
 def _tower(source: str, dtype: torch.dtype, revision: str | None) -> tuple[Any, str]:
-    """The model, and the name of that of its outputs which is [B, E]."""
+    """The model, and the name of its output that is [B, E]."""
     kind = AutoConfig.from_pretrained(source, revision=revision).model_type
     if kind in {"clip", "clip_vision_model"}:
         return load_complete(CLIPVisionModelWithProjection, source, dtype, revision), "image_embeds"

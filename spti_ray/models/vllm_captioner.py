@@ -1,4 +1,4 @@
-"""A captioner by vLLM: any chat model that sees (Qwen-VL class), in its own chat template, greedy.
+"""A captioner by vLLM: any vision-language chat model (such as Qwen-VL), in its own chat template, greedy.
 
 Set `factory.engine_environment` before this module is imported: vLLM reads its environment variables at import.
 """
@@ -26,13 +26,13 @@ from spti_ray.types import ImageArray
 
 
 class VllmCaptioner:
-    """Engine and weights are in this process, on one GPU or on CPU, without a cache of prefixes or pixels.
+    """Captions images by an engine in this process, on one GPU or on CPU, without caches of prefixes or pixels.
 
-    What the vision encoder made of an image stays in its memory until the next ones need the room, and leaves it as
+    The vision encoder's output of an image stays in memory until later images need the room. It leaves the process as
     little as the image does.
 
-    A caption depends on its image alone, up to the rounding of the model's arithmetic, which can change with what else
-    is in the batch and then tip a token; with `max_num_seqs: 1` nothing else is.
+    A caption depends only on its image, up to rounding: what else is in the batch can change the last bits, and so tip
+    a token. With `max_num_seqs: 1` nothing else is in the batch.
     """
 
     def __init__(self, config: EngineConfig):
@@ -67,11 +67,11 @@ class VllmCaptioner:
                 chat_template_kwargs=self._template_arguments or None,
             )
         except Exception as error:
-            # A step that fails in this process leaves its requests behind, and the next call would get their answers.
+            # A step that fails leaves its requests in the engine, and the next call would get their answers.
             if isinstance(error, EngineDeadError) or self._engine.llm_engine.has_unfinished_requests():
                 raise EngineDead("vLLM's engine died") from error
             raise RuntimeError(f"vLLM refused an image ({type(error).__name__})") from None
-        # The limit of tokens is the user's: what it ends is a caption all the same.
+        # The user set the limit of tokens, so a truncated caption still counts.
         return [caption_text(answer.outputs[0].text) for answer in answers]
 
     def _must_not_open_reasoning(self, tokenizer: Any) -> None:
@@ -83,7 +83,7 @@ class VllmCaptioner:
                 tokenize=False,
                 **self._template_arguments,
             )
-        except Exception:  # noqa: BLE001 the template is the processor's, or wants text alone: vLLM finds that out
+        except Exception:  # noqa: BLE001 the template may be the processor's, or take only text: vLLM will report that
             return
         if prompt_opens_reasoning(prompt):
             raise ValueError(reasoning_template_error("captioner", self.config.model))
