@@ -88,7 +88,7 @@ class BatchClient:
         return found
 
     async def _done(self, where: str, content: str, digest: str) -> Batch:
-        """The batch with that hash, once it has ended. If there is none it is submitted, again while there is no room."""
+        """The batch with that hash, once it has ended. If there is none, it is submitted, until there is room."""
         started, pause = time.monotonic(), self._poll_s
         while True:
             try:

@@ -36,7 +36,7 @@ class OpenAIWriter:
         return {"kind": self.config.kind, "model": self.config.model, "revision": self.config.revision or "as served"}
 
     def usage(self) -> dict[str, float]:
-        """Totals since the start: answers, their tokens and price, requests sent again, seconds of waiting for limits."""
+        """Totals since the start: answers, their tokens and price, requests sent again, seconds waited for limits."""
         return self._totals | {"repeated": self._endpoint.num_retried, "paused_s": self._endpoint.paused_s}
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:

@@ -1,8 +1,8 @@
 """Drafts the prompts of a new configuration from one line about the domain and a list of labels: public text only.
 
-A language model is shown lists and descriptions of other domains and asked for those of this one. Small models copy,
-repeat and wander off, so an answer is kept only if it passes the checks here, some of them by a text embedder; what is
-missing is made from templates, and the draft says so. Nothing in here can read data.
+A language model is shown lists and descriptions of other domains, and asked for those of this one. Small models copy,
+repeat themselves and change the subject. So an answer is kept only if it passes the checks here, some of which use a
+text embedder. What is missing is made from templates, and the draft says so. Nothing here can read data.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]
 """Completes every request, in order: a writer engine's `write`."""
 
 Similarity = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[float]]]
-"""How alike texts are (rows) to others (columns): cosines of a text embedder."""
+"""From N and M texts to their [N, M] similarities: cosines of a text embedder."""
 
 NUM_EXAMPLES = 8
 MIN_WORDS, MAX_WORDS = 3, 20
 _ANSWERS_PER_REQUEST = 12
 _MIN_VALUES, _MAX_VALUES = 4, 10
 _GENERIC = ("color", "view")
-"""Lists whose values are the same in most domains, so that what was shown may come back, and need not be alike."""
+"""Lists whose values are the same in most domains: values of the examples are kept, and similarity is not asked for."""
 _MIN_SIMILARITY = 0.2
 _MASKED_SHARE = 0.4
 
@@ -44,7 +44,7 @@ _VALUE = regex.compile(r"\p{L}[\p{L}\p{M}\u200c\u200d' -]*[\p{L}\p{M}]")
 
 @dataclass(frozen=True)
 class Draft:
-    """The parts of a `prompts:` section. `templates` names the lists, examples or changes that no model wrote."""
+    """The drafted parts of a `prompts:` section. `templates` names those that no model wrote."""
 
     attributes: dict[str, tuple[str, ...]]
     examples: tuple[str, ...]
@@ -55,31 +55,36 @@ class Draft:
 
 
 def draft_prompts(
-    domain: str, labels: Sequence[str], write: Write | None, alike: Similarity | None = None, seed: int = 0
+    domain: str, labels: Sequence[str], write: Write | None, similarity: Similarity | None = None, seed: int = 0
 ) -> Draft:
-    """Draft prompts for images of `domain`; without `write`, from templates alone. Labels, if any, are the subjects.
+    """Draft prompts for a domain.
 
-    With `alike`, values must be more alike to the domain than to those that the model was shown, and of several usable
-    descriptions the one that is most alike to what was asked for is taken.
+    Args:
+        domain: What the images are of, in one line.
+        labels: The labels, which become the subjects of examples; may be empty.
+        write: The language model; without it, everything comes from templates.
+        similarity: With it, values must be more similar to the domain than to the domains of the examples, and of
+            several usable descriptions the one that is most similar to the request is taken.
+        seed: Seed of requests and choices.
     """
     names = [name for name in TEMPLATES if not (labels and name == "subject")]
-    drafted = _lists(domain, labels, names, write, alike, seed) if write else {}
+    drafted = _lists(domain, labels, names, write, similarity, seed) if write else {}
     attributes = {name: drafted.get(name, TEMPLATES[name]) for name in names}
     templates = {name for name in names if name not in drafted}
 
     rng = random.Random(derive_seed(seed, "examples"))
     values = _assign_values(attributes, labels, rng)
-    written = _texts(domain, values, write, alike, seed) if write else [None] * len(values)
+    written = _texts(domain, values, write, similarity, seed) if write else [None] * len(values)
     examples = [text or compose_text(domain, drawn) for text, drawn in zip(written, values, strict=True)]
     if not all(written):
         templates.add("examples" if not any(written) else "some examples")
 
-    # An example that is shown with a value which it does not have would teach the model to ignore values.
+    # An example with a value that its text does not name would teach the model to ignore values.
     shown = [
         {name: value for name, value in drawn.items() if name == "subject" or _content(value) & _content(text)}
         for text, drawn in zip(examples, values, strict=True)
     ]
-    changed = _changes(domain, examples, values, write, alike, seed) if write else [None] * len(examples)
+    changed = _changes(domain, examples, values, write, similarity, seed) if write else [None] * len(examples)
     rephrased = [
         (text, new or swap_value(text, drawn, attributes, rng) or examples[i - 1])
         for i, (text, new, drawn) in enumerate(zip(examples, changed, values, strict=True))
@@ -91,7 +96,7 @@ def draft_prompts(
 
 
 def compose_text(domain: str, values: Mapping[str, str]) -> str:
-    """A text from the domain and its values, as renderers are often asked: clumsy, but about the right thing."""
+    """A text of the domain and the values, separated by commas, as many prompts of renderers are."""
     words = ", ".join((domain, *values.values())).split()
     return " ".join(words[:MAX_WORDS]).rstrip(",")
 
@@ -99,7 +104,7 @@ def compose_text(domain: str, values: Mapping[str, str]) -> str:
 def swap_value(
     text: str, values: Mapping[str, str], attributes: Mapping[str, Sequence[str]], rng: random.Random
 ) -> str | None:
-    """The text with one of its values replaced by another of the same list; None if it has none literally."""
+    """The text with one of its values replaced by another of the same list; None if no value is in it literally."""
     for name in rng.sample(sorted(values), len(values)):
         others = [value for value in attributes.get(name, ()) if value != values[name]]
         found = re.search(rf"\b{re.escape(values[name])}\b", text)
@@ -111,9 +116,9 @@ def swap_value(
 def _assign_values(
     attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng: random.Random
 ) -> list[dict[str, str]]:
-    """Values for each example: labels in turn, and from each list as many different values as there are."""
+    """Values for each example: labels in turn, and from each list as many different values as possible."""
     orders = {name: rng.sample(list(values), len(values)) for name, values in attributes.items()}
-    # Each time round, each list moves on by another step: two lists of one length would else repeat their pairs.
+    # In each round, each list is shifted by a step of its own. Else two lists of one length would repeat their pairs.
     rows = [
         {name: order[(i + i // len(order) * step) % len(order)] for step, (name, order) in enumerate(orders.items())}
         for i in range(NUM_EXAMPLES)
@@ -122,7 +127,7 @@ def _assign_values(
 
 
 def _lists(
-    domain: str, labels: Sequence[str], names: Sequence[str], write: Write, alike: Similarity | None, seed: int
+    domain: str, labels: Sequence[str], names: Sequence[str], write: Write, similarity: Similarity | None, seed: int
 ) -> dict[str, tuple[str, ...]]:
     requests: list[WriteRequest] = []
     for name in names:
@@ -138,33 +143,38 @@ def _lists(
         said = {_key(label) for label in labels}
         values = usable_values(completions.texts, copies | said)
         values = tuple(value for value in values if not _content(value) <= _content(domain))
-        if alike and name not in _GENERIC:
-            values = _most_similar(values, domain, alike)
+        if similarity and name not in _GENERIC:
+            values = _most_similar(values, domain, similarity)
         if len(values) >= _MIN_VALUES:
             lists[name] = values[:_MAX_VALUES]
     return lists
 
 
-def _most_similar(values: Sequence[str], domain: str, alike: Similarity) -> tuple[str, ...]:
-    """Those that are more alike to the domain than to each that was shown, the most alike first."""
+def _most_similar(values: Sequence[str], domain: str, similarity: Similarity) -> tuple[str, ...]:
+    """The values that are more similar to the domain than to any domain of the examples, the most similar first."""
     if not values:
         return ()
     scored = [
         (row[0], max(row[1:]), value)
-        for row, value in zip(alike(values, (domain, *EXAMPLE_LISTS)), values, strict=True)
+        for row, value in zip(similarity(values, (domain, *EXAMPLE_LISTS)), values, strict=True)
     ]
     fitting = [(own, value) for own, others, value in scored if own > max(others, _MIN_SIMILARITY)]
     return tuple(value for _, value in sorted(fitting, key=lambda item: -item[0]))
 
 
 def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]:
-    """The values that most of the comma-separated `answers` give, in that order; none that is unwanted or odd."""
+    """The values in comma-separated answers, the most frequent first.
+
+    Args:
+        answers: Answers of the language model.
+        unwanted: Keys of values that are left out (`_key`), such as those of the examples.
+    """
     times: Counter[str] = Counter()
     spelled: dict[str, str] = {}
     for answer in answers:
         first = next((line for line in answer.splitlines() if line.strip()), "")
         parts = re.split(r"[,;.،؛]|\band\b", first)
-        # The last one may have been cut off by the limit of tokens.
+        # The last value may be truncated.
         named = {_key(part): part.strip() for part in reversed(parts[:-1] if len(parts) > 2 else parts)}
         for key, value in reversed(named.items()):
             plausible = _VALUE.fullmatch(value) and 1 <= len(key.split()) <= 4 and 3 <= len(key) <= 40
@@ -175,14 +185,14 @@ def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]
 
 
 def _key(value: str) -> str:
-    """One for a value, its plural, and it with an article."""
+    """A key that is the same for a value, its plural, and the value with an article."""
     return " ".join(word.removesuffix("s") for word in normal_form(value).split() if word not in ("a", "an", "the"))
 
 
 def _texts(
-    domain: str, values: Sequence[Mapping[str, str]], write: Write, alike: Similarity | None, seed: int
+    domain: str, values: Sequence[Mapping[str, str]], write: Write, similarity: Similarity | None, seed: int
 ) -> list[str | None]:
-    """A description with each row of values, or None where none of the answers is about them."""
+    """A description with each row of values, or None where no answer is about them."""
     head = ["Short descriptions of images.", ""]
     head += [_line(shown, drawn, text) for shown, drawn, text in EXAMPLE_TEXTS]
     requests = [
@@ -202,8 +212,8 @@ def _texts(
         scored = [(_num_values_named(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
         taken = {normal_form(text) for text in texts if text}
         good = [(score, text) for score, text in scored if score >= 2 and normal_form(text) not in taken]
-        if alike and good:
-            likeness = alike([text for _, text in good], [compose_text(domain, drawn)])
+        if similarity and good:
+            likeness = similarity([text for _, text in good], [compose_text(domain, drawn)])
             good = [(row[0], text) for row, (_, text) in zip(likeness, good, strict=True)]
         texts.append(max(good)[1] if good else None)
     return texts
@@ -221,7 +231,7 @@ def _line(domain: str, values: Mapping[str, str], text: str | None) -> str:
 
 
 def _num_values_named(text: str, domain: str, values: Mapping[str, str]) -> int:
-    """How many of the values a text names, if it says what the image is of; else 0."""
+    """How many of the values a text names; 0 if it does not name the domain and the subject."""
     words = _content(text)
     subject = _content(values.get("subject", "")) or _content(domain)
     if not words & _content(domain) or not words & subject:
@@ -237,7 +247,7 @@ def _is_copy(text: str) -> bool:
 
 
 def _content(text: str) -> set[str]:
-    """Content words, without a plural's s, so that `slides` is found in `a slide of`."""
+    """The content words without a final s, so that `slides` matches `a slide of`."""
     return {word.removesuffix("s") for word in normal_form(text).split() if word not in _SMALL_WORDS}
 
 
@@ -246,10 +256,10 @@ def _changes(
     examples: Sequence[str],
     values: Sequence[Mapping[str, str]],
     write: Write,
-    alike: Similarity | None,
+    similarity: Similarity | None,
     seed: int,
 ) -> list[str | None]:
-    """Another text like each example, with its subject (which may be its label), or None."""
+    """A variation of each example with the same subject (which may be its label), or None."""
     head = ["Change each description of an image a little.", ""]
     for text, new in EXAMPLE_CHANGES:
         head += [f"Text: {text}", f"New: {new}", ""]
@@ -277,7 +287,7 @@ def _changes(
             and _num_values_named(new, domain, about)
             and len(_content(new) ^ _content(text)) >= 2
         ]
-        if alike and good:
-            good = [max(zip((row[0] for row in alike(good, [text])), good, strict=True))[1]]
+        if similarity and good:
+            good = [max(zip((row[0] for row in similarity(good, [text])), good, strict=True))[1]]
         changes.append(good[0] if good else None)
     return changes

@@ -1,4 +1,4 @@
-"""What a language model that drafts prompts is shown of other domains, and what is taken where it has no answer."""
+"""Examples of other domains for the language model that drafts prompts, and templates for what it can't draft."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EXAMPLE_LISTS: dict[str, dict[str, str]] = {
         "view": "from above, wide view, from the shore, close-up, through a window",
     },
 }
-"""Other domains, each with values as they are wanted: what the language model imitates."""
+"""Lists of values for other domains, which the language model imitates."""
 
 EXAMPLE_TEXTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("photos of dogs in parks", {"subject": "terrier", "color": "brown", "detail": "wet fur", "background": "a pond"},
@@ -57,4 +57,4 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
     "view": ("close-up", "from the side", "from above", "from far away", "slightly blurred"),
 }
-"""Values that fit nearly any images, and so say little: what a person should replace."""
+"""Values that fit nearly any images, and so say little. A person should replace them."""

@@ -107,7 +107,7 @@ def test_fallbacks_of_each_generation_and_of_the_release_are_counted(make_config
     assert written.counts == {"0": FallbackCount(12, 2), "1": FallbackCount(8, 8), "release": FallbackCount(3, 3)}
     (line,) = written.lines()
     assert line.startswith("texts: 13 of 23 (56.5 %) are fallbacks") and "most in generation 1: 8 of 8" in line
-    assert FallbackCounts.of(json.loads(json.dumps(written.document()))).counts == written.counts
+    assert FallbackCounts.from_document(json.loads(json.dumps(written.document()))).counts == written.counts
     # Another attempt at the run counts what it finds on disk as well, once.
     population.count(0, first, ())
     assert written.total == FallbackCount(23, 13)
