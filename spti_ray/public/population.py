@@ -128,7 +128,7 @@ class Population:
         self._fallbacks.add(str(generation), count.asked, count.fallbacks)
 
     def _count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> FallbackCount:
-        """Recognise fallbacks by their text: the parent's, or the bare attribute values, which a writer hardly writes."""
+        """Recognise fallbacks by their text: the parent's, or the bare attribute values, which writers hardly write."""
         texts = {item.candidate.id: item.candidate.text for item in parents}
         own = [candidate for candidate in candidates if candidate.generation == generation]
         fallbacks = sum(
