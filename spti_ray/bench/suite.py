@@ -16,7 +16,6 @@ from spti_ray import __version__
 from spti_ray.bench import simulated_clusters
 from spti_ray.bench.kills import kills
 from spti_ray.bench.overhead import in_pool_over_bare
-from spti_ray.bench.plot import plot
 from spti_ray.bench.scaling import driver_cost, scaling
 from spti_ray.bench.streaming import streaming
 from spti_ray.bench.votes import votes
@@ -154,6 +153,8 @@ def run(out: Path, settings: Settings, only: tuple[str, ...] = PARTS) -> Iterato
         ConfigError: there is no such part.
     """
     measures = parts(settings, out)
+    from spti_ray.bench.plot import plot  # matplotlib takes a second to import
+
     for name in only:
         if name not in measures:
             raise ConfigError(f"--only {name}: there is no such part; parts: {', '.join(measures)}")

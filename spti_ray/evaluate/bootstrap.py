@@ -10,6 +10,9 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 
+RESAMPLES = 200
+"""How many resamples an interval comes from by default."""
+
 _Z = 1.959964
 _PERCENTILES = (2.5, 97.5)
 
@@ -43,7 +46,12 @@ def estimate_mean(values_N: Floats, weights_RN: Floats) -> Estimate:
     value = float(np.mean(values_N))
     if not len(weights_RN):
         return Estimate(value)
-    low, high = np.percentile(weights_RN @ values_N / weights_RN.sum(axis=1), _PERCENTILES)
+    return percentile_estimate(value, weights_RN @ values_N / weights_RN.sum(axis=1))
+
+
+def percentile_estimate(value: float, replicates_R: Floats) -> Estimate:
+    """`value` with the percentile interval of its values on resamples, at least one."""
+    low, high = np.percentile(replicates_R, _PERCENTILES)
     return Estimate(value, float(low), float(high))
 
 

@@ -12,7 +12,7 @@ from spti_ray.config import Config, DataConfig, Role
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.evaluate import image_sets, judge_choice
 from spti_ray.evaluate import reference as reference_data
-from spti_ray.evaluate.evaluation import RESAMPLES, evaluate
+from spti_ray.evaluate.bootstrap import RESAMPLES
 from spti_ray.evaluate.image_sets import ImageSet
 from spti_ray.evaluate.ledger_record import record_evaluation
 from spti_ray.evaluate.result import STATEMENT, EvaluationResult
@@ -81,7 +81,8 @@ def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tu
     else:
         say("a folder of images, not a run: no look was recorded (spti ledger evaluated does it by hand)")
     folder = private_folder(subject.out)
-    # This import takes seconds, so it comes after the checks of the request.
+    # These imports take seconds, so they come after the checks of the request.
+    from spti_ray.evaluate.evaluation import evaluate
     from spti_ray.models.judges import open_image_text_judge, open_judge
 
     image_text = open_image_text_judge(request.clip, gpu=request.gpu) if any(s.texts for s in subject.sets) else None

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from spti_ray.evaluate.bootstrap import Estimate, Floats, Integers, estimate_mean, resample_weights
+from spti_ray.evaluate.bootstrap import RESAMPLES, Estimate, Floats, Integers, estimate_mean, resample_weights
 from spti_ray.evaluate.distribution_metrics import LEADING, DistributionMetrics, num_resamples
 from spti_ray.evaluate.label_metrics import Labels, Pipeline, chance_label_distance, label_distance, linear_probe
 from spti_ray.evaluate.manifold import NEAREST, check_copies
@@ -20,7 +20,6 @@ from spti_ray.evaluate.result import Better, EvaluationResult, Metric
 from spti_ray.models.protocols import ImageTextJudge, Judge
 from spti_ray.types import SINGLE_LABEL, ImageArray, derive_seed
 
-RESAMPLES = 200
 MIN_IMAGES = 2 * NEAREST
 
 _CHUNK = 256

@@ -12,11 +12,9 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from spti_ray.evaluate.bootstrap import Estimate, Floats
+from spti_ray.evaluate.bootstrap import Estimate, Floats, percentile_estimate
 
 Labels = npt.NDArray[np.str_]
-
-_PERCENTILES = (2.5, 97.5)
 
 
 def label_distance(generated_N: Labels, real_M: Labels, weights_RN: Floats) -> Estimate:
@@ -34,8 +32,7 @@ def label_distance(generated_N: Labels, real_M: Labels, weights_RN: Floats) -> E
     if not len(weights_RN):
         return Estimate(value)
     shares_RL = weights_RN @ one_hot_NL / weights_RN.sum(axis=1, keepdims=True)
-    low, high = np.percentile(0.5 * np.abs(shares_RL - real_L).sum(axis=1), _PERCENTILES)
-    return Estimate(value, float(low), float(high))
+    return percentile_estimate(value, 0.5 * np.abs(shares_RL - real_L).sum(axis=1))
 
 
 def chance_label_distance(real_M: Labels, n: int, rng: np.random.Generator, draws: int = 200) -> float:

@@ -27,6 +27,9 @@ from spti_ray.models.rate_limits import pause_after
 
 T = TypeVar("T")
 
+SEED_LIMIT = 1 << 31
+"""Seeds that are sent stay below this: some servers keep them in 32 bits, and those in JavaScript in 53."""
+
 _REFUSED_CONTENT = {
     "content_filter",
     "content_policy_violation",

@@ -12,12 +12,9 @@ import numpy as np
 from PIL import Image
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.endpoint import ContentRefused, Endpoint, gather_or_cancel
+from spti_ray.models.endpoint import SEED_LIMIT, ContentRefused, Endpoint, gather_or_cancel
 from spti_ray.models.endpoint_options import OpenAIRendererOptions
 from spti_ray.types import ImageArray
-
-SEED_LIMIT = 1 << 31
-"""Seeds that are sent stay below this: some servers keep them in 32 bits."""
 
 
 class OpenAIRenderer:

@@ -8,14 +8,11 @@ from typing import Any
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.chat import few_shot_messages
-from spti_ray.models.endpoint import ContentRefused, Endpoint, gather_or_cancel
+from spti_ray.models.endpoint import SEED_LIMIT, ContentRefused, Endpoint, gather_or_cancel
 from spti_ray.models.endpoint_answers import Answer, read_answer
 from spti_ray.models.endpoint_options import OpenAIWriterOptions, price
 from spti_ray.models.openai_batches import BatchClient, request_json
 from spti_ray.types import Completions, WriteRequest
-
-SEED_LIMIT = 1 << 31
-"""Seeds that are sent stay below this: some servers keep them in 32 bits, and those in JavaScript in 53."""
 
 
 class OpenAIWriter:

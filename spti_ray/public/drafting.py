@@ -30,6 +30,7 @@ Similarity = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[float]]]
 NUM_EXAMPLES = 8
 MIN_WORDS, MAX_WORDS = 3, 20
 _ANSWERS_PER_REQUEST = 12
+_LIST_TOKENS = 60
 _MIN_VALUES, _MAX_VALUES = 4, 10
 _GENERIC = ("color", "view")
 """Lists whose values are the same in most domains: values of the examples are kept, and similarity is not asked for."""
@@ -126,6 +127,11 @@ def _assign_values(
     return [{"subject": labels[i % len(labels)]} | row for i, row in enumerate(rows)] if labels else rows
 
 
+def _request(lines: Sequence[str], seed: int, tokens: int = max_tokens(MAX_WORDS)) -> WriteRequest:
+    """A request for several answers to a prompt of these lines, each of at most so many tokens."""
+    return WriteRequest("\n".join(lines), _ANSWERS_PER_REQUEST, seed, tokens, temperature=0.8, top_p=0.9)
+
+
 def _lists(
     domain: str, labels: Sequence[str], names: Sequence[str], write: Write, similarity: Similarity | None, seed: int
 ) -> dict[str, tuple[str, ...]]:
@@ -134,8 +140,7 @@ def _lists(
         lines = ["Lists of different values, for images of many kinds.", ""]
         lines += [f"Images: {shown}. {name.capitalize()}: {values[name]}" for shown, values in EXAMPLE_LISTS.items()]
         lines.append(f"Images: {domain}. {name.capitalize()}:")
-        seed_of = derive_seed(seed, "list", name)
-        requests.append(WriteRequest("\n".join(lines), _ANSWERS_PER_REQUEST, seed_of, 60, temperature=0.8, top_p=0.9))
+        requests.append(_request(lines, derive_seed(seed, "list", name), _LIST_TOKENS))
     lists: dict[str, tuple[str, ...]] = {}
     for name, completions in zip(names, write(requests), strict=True):
         shown = [values[name] for values in EXAMPLE_LISTS.values()]
@@ -196,15 +201,7 @@ def _texts(
     head = ["Short descriptions of images.", ""]
     head += [_line(shown, drawn, text) for shown, drawn, text in EXAMPLE_TEXTS]
     requests = [
-        WriteRequest(
-            "\n".join([*head, _line(domain, drawn, None)]),
-            _ANSWERS_PER_REQUEST,
-            derive_seed(seed, "text", i),
-            max_tokens(MAX_WORDS),
-            temperature=0.8,
-            top_p=0.9,
-        )
-        for i, drawn in enumerate(values)
+        _request([*head, _line(domain, drawn, None)], derive_seed(seed, "text", i)) for i, drawn in enumerate(values)
     ]
     texts: list[str | None] = []
     for drawn, completions in zip(values, write(requests), strict=True):
@@ -264,15 +261,7 @@ def _changes(
     for text, new in EXAMPLE_CHANGES:
         head += [f"Text: {text}", f"New: {new}", ""]
     requests = [
-        WriteRequest(
-            "\n".join([*head, f"Text: {text}", "New:"]),
-            _ANSWERS_PER_REQUEST,
-            derive_seed(seed, "change", i),
-            max_tokens(MAX_WORDS),
-            temperature=0.8,
-            top_p=0.9,
-        )
-        for i, text in enumerate(examples)
+        _request([*head, f"Text: {text}", "New:"], derive_seed(seed, "change", i)) for i, text in enumerate(examples)
     ]
     changes: list[str | None] = []
     for text, drawn, completions in zip(examples, values, write(requests), strict=True):

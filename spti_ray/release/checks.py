@@ -24,15 +24,21 @@ class Check:
     detail: str
 
 
+def find_field(document: Mapping[str, Any], field: str) -> Any:
+    """The value of a field, given with dots (`dataset.id`); None if there is none."""
+    value: Any = document
+    for part in field.split("."):
+        value = value.get(part) if isinstance(value, Mapping) else None
+    return value
+
+
 def field_of(document: Mapping[str, Any], field: str) -> Any:
-    """The value of a field, given with dots (`dataset.id`).
+    """As `find_field`, for a field that must be there.
 
     Raises:
         NotVerified: the certificate has no such field.
     """
-    value: Any = document
-    for part in field.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
+    value = find_field(document, field)
     if value is None:
         raise NotVerified(f"privacy.json has no field {field}")
     return value

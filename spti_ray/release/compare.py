@@ -17,6 +17,7 @@ from spti_ray.config.reading import parse_json
 from spti_ray.figures import release_epsilon, release_replace_one_epsilon, rounded_up
 from spti_ray.public.cleaning import normal_form
 from spti_ray.public.released_files import models_in, read_manifest
+from spti_ray.release.checks import find_field
 from spti_ray.run.folder import read_run
 
 INTERNAL_STATEMENT = (
@@ -204,17 +205,10 @@ def _differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[tuple[str
 def _of(certificate: Mapping[str, Any], field: str) -> Any:
     """A figure of the certificate, whatever its format; None if it has none."""
     if field not in certificate or not isinstance(certificate.get("origin"), Mapping):
-        return _at(certificate, field)
+        return find_field(certificate, field)
     if field in ("epsilon", "achieved_epsilon"):
         return release_epsilon(certificate)
     return release_replace_one_epsilon(certificate) if field == "replace_one_epsilon" else certificate[field]
-
-
-def _at(document: Mapping[str, Any], field: str) -> Any:
-    value: Any = document
-    for part in field.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
