@@ -60,7 +60,7 @@ class DiffusersRenderer:
             raise ValueError(f"{len(texts)} texts but {len(seeds)} seeds")
         images: list[ImageArray] = []
         for batch, num_real in padded_batches(list(zip(texts, seeds, strict=True)), self.config.batch_size):
-            images += _called(self._pipeline, batch, self._arguments)[:num_real]
+            images += _run_pipeline(self._pipeline, batch, self._arguments)[:num_real]
         return images
 
     def sleep(self) -> None:
@@ -105,7 +105,7 @@ class DiffusersRenderer:
         for batch, num_real in padded_batches(list(zip(images, texts, seeds, strict=True)), self.config.batch_size):
             origins_BHWC = np.stack([image for image, _, _ in batch]).astype(np.float32) / 255
             jobs = [(text, seed) for _, text, seed in batch]
-            varied += _called(pipeline, jobs, arguments | {"image": origins_BHWC})[:num_real]
+            varied += _run_pipeline(pipeline, jobs, arguments | {"image": origins_BHWC})[:num_real]
         return varied
 
     def _fit_batch(self) -> None:
@@ -114,7 +114,7 @@ class DiffusersRenderer:
             log.info("fit_batch: the CPU's memory is not tried out; batches of %d", self.config.batch_size)
             return
         fitting = largest_fitting_batch(
-            lambda size: _called(self._pipeline, [("word " * 64, at) for at in range(size)], self._arguments),
+            lambda size: _run_pipeline(self._pipeline, [("word " * 64, at) for at in range(size)], self._arguments),
             self.config.batch_size,
         )
         log.info("fit_batch: micro-batches of %d", fitting)
@@ -137,7 +137,7 @@ class DiffusersRenderer:
         return self._varying
 
 
-def _called(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[str, Any]) -> list[ImageArray]:
+def _run_pipeline(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[str, Any]) -> list[ImageArray]:
     # Not every pipeline spreads one negative prompt over a batch.
     negative = {
         name: [value] * len(batch)

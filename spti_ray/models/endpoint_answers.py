@@ -92,7 +92,7 @@ def _text(choice: Any, may_run_on: bool) -> tuple[str, str]:
     refusal, content = message.get("refusal"), message.get("content", choice.get("text"))
     if isinstance(content, Sequence) and not isinstance(content, str):
         refusal = refusal or next((part.get("refusal") for part in content if _is_part(part, "refusal")), None)
-        content = "".join(_part(part) for part in content)
+        content = "".join(_part_text(part) for part in content)
     if refusal:
         return "", f"refused: {_shortened(refusal)}"
     if ended in _FAILED:
@@ -118,7 +118,7 @@ def _is_part(part: Any, kind: str) -> bool:
     return isinstance(part, Mapping) and part.get("type") == kind
 
 
-def _part(part: Any) -> str:
+def _part_text(part: Any) -> str:
     """The text of one part of a message; parts of other kinds, such as `thinking`, are none."""
     if isinstance(part, str):
         return part

@@ -52,7 +52,7 @@ def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
         if not file.is_file():
             raise ModelMissing(_NO_INCEPTION)
         config = EngineConfig(kind="inception", model=str(file), num_gpus=float(gpu), batch_size=batch_size)
-        return _loaded(name, lambda: InceptionEmbedder(config))
+        return _load_or_explain(name, lambda: InceptionEmbedder(config))
     return VisionJudge(name, gpu, batch_size)
 
 
@@ -71,7 +71,9 @@ class VisionJudge:
     def __init__(self, name: str, gpu: bool, batch_size: int):
         self._config = _config("judge", name, gpu, batch_size)
         device = device_of(self._config)
-        self._tower = _loaded(name, lambda: VisionTower(resolve_model(self._config.model), torch.float32, device))
+        self._tower = _load_or_explain(
+            name, lambda: VisionTower(resolve_model(self._config.model), torch.float32, device)
+        )
         self._is_scaled = name.startswith(PREFIX)
 
     def identity(self) -> dict[str, str]:
@@ -109,10 +111,10 @@ class ClipPair:
         source = resolve_model(self._config.model)
         with quiet_loading():
             self._model: Any = (
-                _loaded(name, lambda: load_complete(CLIPModel, source, torch.float32)).to(self._device).eval()
+                _load_or_explain(name, lambda: load_complete(CLIPModel, source, torch.float32)).to(self._device).eval()
             )
-            self._processor = _loaded(name, lambda: load_image_processor(source))
-            self._tokenizer = _loaded(name, lambda: AutoTokenizer.from_pretrained(source))
+            self._processor = _load_or_explain(name, lambda: load_image_processor(source))
+            self._tokenizer = _load_or_explain(name, lambda: AutoTokenizer.from_pretrained(source))
 
     def identity(self) -> dict[str, str]:
         return model_identity(self._config.kind, self._config.model, self._config.revision)
@@ -141,7 +143,7 @@ def _config(kind: str, name: str, gpu: bool, batch_size: int) -> EngineConfig:
     return EngineConfig(kind=kind, model=SHORT_NAMES.get(name, name), num_gpus=float(gpu), batch_size=batch_size)
 
 
-def _loaded(name: str, load: Callable[[], Any]) -> Any:
+def _load_or_explain(name: str, load: Callable[[], Any]) -> Any:
     """Call `load`. ModelMissing, in one line, if it fails; its text may be shown: no private image is involved."""
     try:
         return load()

@@ -69,23 +69,27 @@ def draft_prompts(
         seed: Seed of requests and choices.
     """
     names = [name for name in TEMPLATES if not (labels and name == "subject")]
-    drafted = _lists(domain, labels, names, write, similarity, seed) if write else {}
+    drafted = _draft_lists(domain, labels, names, write, similarity, seed) if write else {}
     attributes = {name: drafted.get(name, TEMPLATES[name]) for name in names}
     templates = {name for name in names if name not in drafted}
 
     rng = random.Random(derive_seed(seed, "examples"))
     values = _assign_values(attributes, labels, rng)
-    written = _texts(domain, values, write, similarity, seed) if write else [None] * len(values)
+    written = _draft_texts(domain, values, write, similarity, seed) if write else [None] * len(values)
     examples = [text or compose_text(domain, drawn) for text, drawn in zip(written, values, strict=True)]
     if not all(written):
         templates.add("examples" if not any(written) else "some examples")
 
     # An example with a value that its text does not name would teach the model to ignore values.
     shown = [
-        {name: value for name, value in drawn.items() if name == "subject" or _content(value) & _content(text)}
+        {
+            name: value
+            for name, value in drawn.items()
+            if name == "subject" or _content_words(value) & _content_words(text)
+        }
         for text, drawn in zip(examples, values, strict=True)
     ]
-    changed = _changes(domain, examples, values, write, similarity, seed) if write else [None] * len(examples)
+    changed = _draft_changes(domain, examples, values, write, similarity, seed) if write else [None] * len(examples)
     rephrased = [
         (text, new or swap_value(text, drawn, attributes, rng) or examples[i - 1])
         for i, (text, new, drawn) in enumerate(zip(examples, changed, values, strict=True))
@@ -132,7 +136,7 @@ def _request(lines: Sequence[str], seed: int, tokens: int = max_tokens(MAX_WORDS
     return WriteRequest("\n".join(lines), _ANSWERS_PER_REQUEST, seed, tokens, temperature=0.8, top_p=0.9)
 
 
-def _lists(
+def _draft_lists(
     domain: str, labels: Sequence[str], names: Sequence[str], write: Write, similarity: Similarity | None, seed: int
 ) -> dict[str, tuple[str, ...]]:
     requests: list[WriteRequest] = []
@@ -147,7 +151,7 @@ def _lists(
         copies = set() if name in _GENERIC else {_key(value) for line in shown for value in line.split(",")}
         said = {_key(label) for label in labels}
         values = usable_values(completions.texts, copies | said)
-        values = tuple(value for value in values if not _content(value) <= _content(domain))
+        values = tuple(value for value in values if not _content_words(value) <= _content_words(domain))
         if similarity and name not in _GENERIC:
             values = _most_similar(values, domain, similarity)
         if len(values) >= _MIN_VALUES:
@@ -194,7 +198,7 @@ def _key(value: str) -> str:
     return " ".join(word.removesuffix("s") for word in normal_form(value).split() if word not in ("a", "an", "the"))
 
 
-def _texts(
+def _draft_texts(
     domain: str, values: Sequence[Mapping[str, str]], write: Write, similarity: Similarity | None, seed: int
 ) -> list[str | None]:
     """A description with each row of values, or None where no answer is about them."""
@@ -205,7 +209,7 @@ def _texts(
     ]
     texts: list[str | None] = []
     for drawn, completions in zip(values, write(requests), strict=True):
-        usable = (_cleaned(answer, domain) for answer in completions.texts)
+        usable = (_clean_answer(answer, domain) for answer in completions.texts)
         scored = [(_num_values_named(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
         taken = {normal_form(text) for text in texts if text}
         good = [(score, text) for score, text in scored if score >= 2 and normal_form(text) not in taken]
@@ -216,7 +220,7 @@ def _texts(
     return texts
 
 
-def _cleaned(answer: str, domain: str) -> str | None:
+def _clean_answer(answer: str, domain: str) -> str | None:
     text = clean(re.sub(r"\ba (?=[aeio])", "an ", answer), MIN_WORDS, MAX_WORDS, scripts=scripts_of([domain]))
     # "a histology slides of": the domain is mostly a plural, and is taken up as it is.
     return re.sub(rf"^an? (?={re.escape(' '.join(domain.split()[:2]))})", "", text, flags=re.I) if text else None
@@ -229,11 +233,11 @@ def _line(domain: str, values: Mapping[str, str], text: str | None) -> str:
 
 def _num_values_named(text: str, domain: str, values: Mapping[str, str]) -> int:
     """How many of the values a text names; 0 if it does not name the domain and the subject."""
-    words = _content(text)
-    subject = _content(values.get("subject", "")) or _content(domain)
-    if not words & _content(domain) or not words & subject:
+    words = _content_words(text)
+    subject = _content_words(values.get("subject", "")) or _content_words(domain)
+    if not words & _content_words(domain) or not words & subject:
         return 0
-    return sum(bool(words & _content(value)) for value in values.values())
+    return sum(bool(words & _content_words(value)) for value in values.values())
 
 
 def _is_copy(text: str) -> bool:
@@ -243,12 +247,12 @@ def _is_copy(text: str) -> bool:
     return normal_form(text) in shown
 
 
-def _content(text: str) -> set[str]:
+def _content_words(text: str) -> set[str]:
     """The content words without a final s, so that `slides` matches `a slide of`."""
     return {word.removesuffix("s") for word in normal_form(text).split() if word not in _SMALL_WORDS}
 
 
-def _changes(
+def _draft_changes(
     domain: str,
     examples: Sequence[str],
     values: Sequence[Mapping[str, str]],
@@ -265,7 +269,7 @@ def _changes(
     ]
     changes: list[str | None] = []
     for text, drawn, completions in zip(examples, values, write(requests), strict=True):
-        usable = (_cleaned(answer, domain) for answer in completions.texts)
+        usable = (_clean_answer(answer, domain) for answer in completions.texts)
         about = {"subject": drawn.get("subject", "")}
         good = [
             new
@@ -274,7 +278,7 @@ def _changes(
             and normal_form(new) != normal_form(text)
             and not _is_copy(new)
             and _num_values_named(new, domain, about)
-            and len(_content(new) ^ _content(text)) >= 2
+            and len(_content_words(new) ^ _content_words(text)) >= 2
         ]
         if similarity and good:
             good = [max(zip((row[0] for row in similarity(good, [text])), good, strict=True))[1]]

@@ -16,7 +16,7 @@ from transformers import AutoTokenizer
 from spti_ray.config import EngineConfig, FinetuneConfig
 from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.errors import exit_code, one_line
-from spti_ray.finetuning import public_interface as finetune_public
+from spti_ray.finetuning import public_interface
 from spti_ray.finetuning.denoiser import Denoiser
 from spti_ray.finetuning.dp_finetune import finetune, finetune_run, plan_noise
 from spti_ray.finetuning.held_out import held_out_loss
@@ -242,7 +242,7 @@ def test_texts_are_the_public_labels_and_the_domain(tmp_path):
 
 def test_a_missing_library_is_one_line_that_says_what_to_install(monkeypatch):
     require_trainer()
-    monkeypatch.setattr(finetune_public, "_NEEDED", ("opacus", "no_such_library"))
+    monkeypatch.setattr(public_interface, "_NEEDED", ("opacus", "no_such_library"))
     with pytest.raises(
         ConfigError, match=r"needs no_such_library, not installed here: .* pip install 'spti-ray\[eval\]'"
     ):
