@@ -9,7 +9,6 @@ from PIL import Image
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.evaluate.command import EvaluationRequest, run_evaluation, table_lines
-from spti_ray.models import judges
 from spti_ray.private.source import DataError
 from spti_ray.run.folder import RunDir
 
@@ -35,6 +34,8 @@ def run(tmp_path, make_config, pictures_of):
 
 @pytest.fixture
 def fake_judges(judge, monkeypatch):
+    from spti_ray.models import judges  # torch takes seconds to import
+
     class Pair:
         def similarities(self, images, texts):
             return judge.features(images) @ judge.features(images).T
