@@ -55,7 +55,7 @@ def export_release(directory: Path, format: str, out: str, bucket: str | None = 
         if is_url(out):
             yield from _push(folder, released, targets, urls)
     if not is_url(out):
-        yield _told(released, out)
+        yield _summary(released, out)
         yield from _push(Path(out), released, targets, urls)
 
 
@@ -110,7 +110,7 @@ def _push(folder: Path, released: Released, targets: list[Place], urls: list[str
                 f"{url}: not all of it was taken ({type(error).__name__}), {last.name} is not there; check that the "
                 "bucket is there and may be written, remove what was, and export again"
             ) from None
-        yield _told(released, url)
+        yield _summary(released, url)
 
 
 def _upload(file: Path, folder: Path, target: Place) -> None:
@@ -118,7 +118,7 @@ def _upload(file: Path, folder: Path, target: Place) -> None:
         copyfileobj(source, sink, _BUFFER)
 
 
-def _told(released: Released, where: str) -> str:
+def _summary(released: Released, where: str) -> str:
     certificate = (
         "with its certificate" if CERTIFICATE in released.documents else "WITHOUT certificate, see datasheet.md"
     )
