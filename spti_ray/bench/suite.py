@@ -60,6 +60,7 @@ class Target:
     at_most: bool = False
 
     def reached(self, value: float) -> bool:
+        """Whether a figure reaches the target."""
         return value <= self.bound if self.at_most else value >= self.bound
 
 

@@ -61,6 +61,7 @@ class Reference:
 
     @property
     def grouped(self) -> bool:
+        """Whether some group has several records."""
         return len(np.unique(self.groups_P)) < len(self.groups_P)
 
     def halves(self, seed: int) -> tuple[Integers, Integers]:

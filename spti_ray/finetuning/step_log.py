@@ -32,6 +32,7 @@ class StepLog:
 
     @property
     def is_exhausted(self) -> bool:
+        """Whether all steps that the noise pays for are charged."""
         return self.charged >= self._max_steps
 
     def charge(self, step: int) -> None:

@@ -46,6 +46,7 @@ class WorkerGroup:
 
     @property
     def labels(self) -> dict[str, str]:
+        """Ray's labels of the group's nodes."""
         kind = {ACCELERATOR: self.accelerator} if self.accelerator else {}
         return {ROLE_LABEL: self.role, MARKET_LABEL: self.market} | kind
 

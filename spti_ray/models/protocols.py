@@ -55,12 +55,16 @@ class Captioner(Protocol):
 
 
 class ImageEmbedder(Protocol):
+    """An image encoder."""
+
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return L2-normalised [B, E] float32 rows, one per HWC uint8 RGB image of any size."""
         ...
 
 
 class TextEmbedder(Protocol):
+    """A text encoder."""
+
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return L2-normalised [B, E] float32 rows, one per text."""
         ...
@@ -88,7 +92,9 @@ class Judge(Protocol):
         """Return [N, E] float32 rows, one per HWC uint8 RGB image of any size."""
         ...
 
-    def identity(self) -> dict[str, str]: ...
+    def identity(self) -> dict[str, str]:
+        """As `Identified`."""
+        ...
 
 
 class ImageTextJudge(Protocol):
@@ -98,7 +104,9 @@ class ImageTextJudge(Protocol):
         """Return the [images, texts] float32 cosines."""
         ...
 
-    def identity(self) -> dict[str, str]: ...
+    def identity(self) -> dict[str, str]:
+        """As `Identified`."""
+        ...
 
 
 class Identified(Protocol):

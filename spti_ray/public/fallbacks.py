@@ -29,10 +29,12 @@ class FallbackCount:
 
     @property
     def share(self) -> float:
+        """The share of fallbacks; 0 if nothing was asked for."""
         return self.fallbacks / self.asked if self.asked else 0.0
 
     @property
     def mostly_fallbacks(self) -> bool:
+        """Whether there are so many fallbacks that a vote is worth nothing."""
         return self.asked > 0 and self.fallbacks >= MAX_FALLBACK_SHARE * self.asked
 
 
@@ -49,6 +51,7 @@ class FallbackCounts:
 
     @property
     def total(self) -> FallbackCount:
+        """The count of the whole run."""
         counts = self.counts.values()
         return FallbackCount(sum(count.asked for count in counts), sum(count.fallbacks for count in counts))
 
