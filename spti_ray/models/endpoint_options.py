@@ -19,8 +19,6 @@ LONGEST_BATCH_S = 90_000.0
 
 
 class EndpointOptions(Section):
-    """Options of all engines behind an endpoint."""
-
     FIELDS: ClassVar[tuple[str, ...]] = ()
     """Fields of a request that `leave_out` may name."""
 
@@ -73,8 +71,6 @@ def price(prices: Prices, prompt_tokens: float, cached_tokens: float, output_tok
 
 
 class OpenAIWriterOptions(EndpointOptions):
-    """Options of the writer `openai`."""
-
     FIELDS = ("n", "seed", "temperature", "top_p", "max_tokens", "stop")
 
     prompt_format: Literal["completion", "chat", "few-shot-chat"] = Field(
@@ -92,8 +88,6 @@ class OpenAIWriterOptions(EndpointOptions):
 
 
 class OpenAICaptionerOptions(EndpointOptions):
-    """Options of the captioner `openai-vision`."""
-
     FIELDS = ("seed", "temperature", "max_tokens")
 
     prompt: str = Field("Describe this image in one short sentence.", min_length=1)
@@ -103,8 +97,6 @@ class OpenAICaptionerOptions(EndpointOptions):
 
 
 class OpenAIRendererOptions(EndpointOptions):
-    """Options of the renderer `openai-images`."""
-
     FIELDS = ("n", "seed", "size", "response_format")
 
     width: int = Field(1024, ge=8)

@@ -1,6 +1,7 @@
 """The `options:` of each engine kind: checked when the configuration is read, before any heavy library loads.
 
-`None` means: what the engine's library or the model's own files say.
+`None` means: what the engine's library or the model's own files say. The site shows a class's docstring above its
+table, under a heading that names the kinds; so most have none.
 """
 
 from __future__ import annotations
@@ -13,8 +14,6 @@ from spti_ray.config import Section
 
 
 class VllmOptions(Section):
-    """Options of the writer `vllm`."""
-
     prompt_format: Literal["completion", "chat", "few-shot-chat"] = Field(
         "completion",
         description="chat: the prompt becomes a user message in the model's chat template. few-shot-chat: each example "
@@ -55,8 +54,6 @@ class QuantizationOptions(Section):
 
 
 class DiffusersOptions(Section):
-    """Options of the renderer `diffusers`."""
-
     steps: int | None = Field(None, ge=1)
     guidance_scale: float | None = Field(None, ge=0)
     guidance_rescale: float | None = Field(None, ge=0, le=1)
@@ -84,8 +81,6 @@ class DiffusersOptions(Section):
 
 
 class VllmVisionOptions(Section):
-    """Options of the captioner `vllm-vision`."""
-
     prompt: str = Field("Describe this image in one short sentence.", min_length=1)
     max_tokens: int = Field(64, ge=1)
     max_side: int | None = Field(1024, ge=16, description="Larger images are made smaller first: fewer tokens.")
@@ -100,8 +95,6 @@ class VllmVisionOptions(Section):
 
 
 class CaptionerOptions(Section):
-    """Options of the captioner `image-to-text`."""
-
     max_tokens: int = Field(24, ge=1)
     prompt: str | None = Field(
         None, description="Text that the caption continues, or the model's task (Florence-2: <CAPTION>)."
@@ -109,8 +102,6 @@ class CaptionerOptions(Section):
 
 
 class ChatCaptionerOptions(Section):
-    """Options of the captioner `chat-vision`."""
-
     prompt: str = Field("Describe this image in one short sentence.", min_length=1)
     max_tokens: int = Field(64, ge=1)
     max_side: int | None = Field(1024, ge=16, description="Larger images are made smaller first.")
@@ -127,8 +118,6 @@ class ImageEmbedderOptions(Section):
 
 
 class InceptionOptions(Section):
-    """Options of the image embedder `inception`."""
-
     sha256: str | None = Field(
         "f58cb9b6ec323ed63459aa4fb441fe750cfe39fafad6da5cb504a16f19e958f4",
         description="Of the file, which is refused if it has another; null for a network of your own.",
@@ -142,12 +131,8 @@ class InceptionOptions(Section):
 
 
 class SentenceOptions(Section):
-    """Options of the text embedder `sentence`."""
-
     max_tokens: int = Field(64, ge=2, description="Every text is padded or cut to this many tokens.")
 
 
 class FakeOptions(Section):
-    """Options of fake engines."""
-
     delay_s: float = Field(0.0, ge=0, description="Sleep of each call, for tests of scheduling.")
