@@ -193,7 +193,7 @@ class PrivateEngineHost(EngineHost):
         start = time.perf_counter()
         with hushed():
             try:
-                # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
+                # No `retry_in_smaller_batches`: a record that exhausts memory must not change others' batches.
                 result = self._plain(getattr(self._engine, method_of(self._role, arguments))(*arguments))
             except EngineDead:
                 self._leave()
