@@ -222,7 +222,7 @@ class Completions:
     """What an endpoint charges for them, in US dollars."""
     problem: str = ""
     """Why texts are missing, in public words."""
-    cut: tuple[bool, ...] = ()
+    truncated: tuple[bool, ...] = ()
     """For each text, whether the limit of tokens ended it; empty if it ended none."""
 
 

@@ -1,4 +1,4 @@
-"""A shard's votes against the bare matrix product that they need, on random vectors.
+"""Measures a shard's votes against the bare matrix product that they need, on random vectors.
 
 Votes include reading the views from their file, quantising the candidates, and finding the nearest ones.
 """
@@ -20,7 +20,14 @@ from spti_ray.types import Candidate, Candidates, ScoredCandidates
 
 
 def votes(records: int = 20_000, candidates: int = 2_000, width: int = 512, rounds: int = 5) -> dict[str, Any]:
-    """The time of NumPy's product of float64 matrices over the time of the votes; medians of alternate rounds."""
+    """Compare the time of votes with that of NumPy's product of float64 matrices: medians of alternate rounds.
+
+    Args:
+        records: Number of records.
+        candidates: Number of candidates.
+        width: Dimensions of an embedding.
+        rounds: Rounds that are measured, after one to warm up.
+    """
     draw = np.random.default_rng(0)
     records_PE = draw.normal(size=(records, width)).astype(np.float32)
     candidates_KE = draw.normal(size=(candidates, width)).astype(np.float32)

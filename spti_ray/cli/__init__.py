@@ -254,14 +254,14 @@ def audit(
     """
     with one_line_errors():
         from spti_ray.audit.suite import run_audits
-        from spti_ray.release.certify import Certifiable
+        from spti_ray.release.certify import FinishedRun
 
-        run = Certifiable(directory) if directory else None
+        run = FinishedRun(directory) if directory else None
         report = run_audits(lambda line: typer.echo(line, err=True))
         for line in report.lines():
             typer.echo(line)
         if run:
-            typer.echo(run.reissue(report.to_json()))
+            typer.echo(run.rewrite_certificate(report.to_json()))
         if not report.passed:
             raise typer.Exit(FAILED)
 

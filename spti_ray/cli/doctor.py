@@ -117,9 +117,9 @@ def _compilers() -> Iterator[Check]:
 
 
 def _models() -> Iterator[Check]:
-    from spti_ray.models.bundled import check
+    from spti_ray.models.bundled import check_bundled_models
 
-    for name, well, detail in check():
+    for name, well, detail in check_bundled_models():
         yield f"model {name}", well, detail
 
 

@@ -69,9 +69,9 @@ def evaluate(
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         if find_spec("sklearn") is None:
             fail("spti evaluate needs scikit-learn; run: pip install 'spti-ray[eval]'", FAILED)
-        from spti_ray.evaluate.command import Request, document, run_evaluation, table_lines
+        from spti_ray.evaluate.command import EvaluationRequest, results_document, run_evaluation, table_lines
 
-        request = Request(
+        request = EvaluationRequest(
             directory=directory,
             reference=reference,
             image_column=image_column,
@@ -90,7 +90,7 @@ def evaluate(
         )
         path, results = run_evaluation(request, lambda line: typer.echo(line, err=True))
         if as_json:
-            typer.echo(json.dumps(document(results)))
+            typer.echo(json.dumps(results_document(results)))
         else:
             for line in table_lines(results):
                 typer.echo(line)

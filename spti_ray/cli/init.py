@@ -15,7 +15,7 @@ from spti_ray.cli.common import USAGE, fail, one_line_errors
 
 if TYPE_CHECKING:
     from spti_ray.config import EnginesConfig
-    from spti_ray.public.drafting import Alike, Write
+    from spti_ray.public.drafting import Similarity, Write
 
 
 def init(
@@ -46,7 +46,7 @@ def init(
         from spti_ray.io.files import write_new
         from spti_ray.models.factory import engines_config
         from spti_ray.planning.starter import Wish, starter
-        from spti_ray.public.drafting import draft
+        from spti_ray.public.drafting import draft_prompts
 
         if out.exists():
             fail(f"{out}: is there already, and is not overwritten; give another --out", USAGE)
@@ -65,12 +65,12 @@ def init(
         writer = engines.writer
         names = tuple(label.strip() for label in labels.split(",")) if labels else ()
         wish = Wish(" ".join(domain.split()), names, data, epsilon, delta, private_records, runtime)
-        made, drafted_by = draft(wish.domain, names, None), None
+        made, drafted_by = draft_prompts(wish.domain, names, None), None
         starter(wish, made, None)  # What is wrong with the settings is said before a model loads.
         if not template:
             typer.echo(f"drafting with {writer.model} (--template does without)", err=True)
             with _silence(), _opened(engines) as (write, alike):
-                made, drafted_by = draft(wish.domain, names, write, alike), writer.model
+                made, drafted_by = draft_prompts(wish.domain, names, write, alike), writer.model
         try:
             write_new(out, starter(wish, made, drafted_by))
         except FileExistsError:
@@ -99,19 +99,19 @@ def _silence() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Alike]]:
+def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Similarity]]:
     """The writer and the text embedder in this process, loaded."""
     from spti_ray.errors import NothingMade
     from spti_ray.models.bundled import ModelMissing
-    from spti_ray.models.factory import build, engine_environment
+    from spti_ray.models.factory import build_engine, engine_environment
     from spti_ray.types import Completions, WriteRequest
 
     # Before the engine's libraries are imported: they read it once.
     os.environ.update(engine_environment("text_embedder", engines.text_embedder))
     os.environ.update(engine_environment("writer", engines.writer))
     try:
-        engine = build("writer", engines.writer)
-        embedder = build("text_embedder", engines.text_embedder)
+        engine = build_engine("writer", engines.writer)
+        embedder = build_engine("text_embedder", engines.text_embedder)
     except ModelMissing:
         raise
     except Exception as error:

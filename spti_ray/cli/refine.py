@@ -55,7 +55,7 @@ def compare(
     private. Only reads.
     """
     with one_line_errors():
-        from spti_ray.release.compare import compared
+        from spti_ray.release.compare import compare_releases
 
-        found = compared(a, b)
+        found = compare_releases(a, b)
         typer.echo(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))

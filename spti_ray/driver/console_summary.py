@@ -20,7 +20,7 @@ from spti_ray.observability.timings import rows
 from spti_ray.observability.trace import RoleTotal, Trace
 from spti_ray.planning.hints import hints
 from spti_ray.planning.plan import engines_outside, sgd_plan
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.run.folder import RunDir
 
 
@@ -75,7 +75,7 @@ def opening_lines(
 
 
 def closing_lines(
-    config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, trace: Trace, written: Written
+    config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, trace: Trace, written: FallbackCounts
 ) -> Iterator[str]:
     """How long it took, what was spent, and where everything is."""
     yield f"{'stage':<16}{'busy s':>9}{'units':>8}  rate"

@@ -40,7 +40,7 @@ from spti_ray.driver.gates import gate_of
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.driver.studio import Stage, make
 from spti_ray.driver.unreleased import write_unreleased
-from spti_ray.finetuning.public_side import require_trainer
+from spti_ray.finetuning.public_interface import require_trainer
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.memory import MemorySampler
 from spti_ray.observability.progress import Progress
@@ -51,7 +51,7 @@ from spti_ray.planning.hints import check_new
 from spti_ray.planning.plan import check_engines, check_prompts, noise_plan, sgd_plan
 from spti_ray.planning.workload import total_steps
 from spti_ray.private.source import Source, describe, fingerprint
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.release import Models, write_release
 from spti_ray.release.report.build import build_report
 from spti_ray.run.continuation import Origin
@@ -122,7 +122,7 @@ class _Run:
         self._origin = origin
         self._console = console
         self._trace = Trace()
-        self._written = Written()
+        self._written = FallbackCounts()
         self._ledger = Ledger(config.ledger.location, config.dataset.id)
         self._gate = gate_of(config, run, self._ledger, noise)
         self._attempt = 1

@@ -13,15 +13,15 @@ from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.evolution.private_evolution import evolve
 from spti_ray.evolution.protocols import Watcher
-from spti_ray.finetuning.public_side import prompts_of
+from spti_ray.finetuning.public_interface import label_prompts
 from spti_ray.methods import Allotment
 from spti_ray.models.factory import engines_config
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.population import Population
 from spti_ray.public.release import Models
 from spti_ray.public.render_jobs import Recipes, check_varies
-from spti_ray.public.render_store import RenderSpool
+from spti_ray.public.render_store import RenderStore
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
@@ -49,7 +49,7 @@ class Stage:
     """From here on nothing but the renderer is needed. Says what each role runs."""
     origin: Origin | None = None
     """The finished run that this one starts from, if it does."""
-    written: Written = field(default_factory=Written)
+    written: FallbackCounts = field(default_factory=FallbackCounts)
     """Is told how many texts are fallbacks."""
 
 
@@ -79,7 +79,7 @@ class RunStudio:
         config, stage = self._config, self._stage
         assert stage.gate is not None
         # Beside the generations, which are inside where nothing protects them.
-        self._cache = ScoreCache(renders=RenderSpool(stage.run.generations.parent))
+        self._cache = ScoreCache(renders=RenderStore(stage.run.generations.parent))
         population = self._population
         scoring = Scoring(config, stage.streams, population.variations, self._cache, self._are_images)
         store = GenerationStore(stage.run, self._cache)
@@ -99,7 +99,7 @@ class RunStudio:
         self._stage.voter.ready()
 
     def label_texts(self) -> Mapping[str, str]:
-        return prompts_of(self._config)
+        return label_prompts(self._config)
 
     def quota(self) -> Mapping[str, int]:
         return self._config.evolution.quota(self._config.release.images)
@@ -123,7 +123,7 @@ def _rerendered(stage: Stage) -> list[ReleaseItem]:
     """The texts of a finished run, in other images or in more. No shard, no gate: post-processing."""
     config, origin = stage.config, stage.origin
     assert origin is not None
-    cache = ScoreCache(renders=RenderSpool(stage.run.path))
+    cache = ScoreCache(renders=RenderStore(stage.run.path))
     texts = origin.texts(cache)
     models = stage.render_only()
     ours, theirs = engines_config(config.runtime.engines), engines_config(origin.config.runtime.engines)

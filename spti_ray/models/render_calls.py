@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from spti_ray.models.factory import METHODS, VARY
+from spti_ray.models.factory import ENGINE_METHODS, VARY
 from spti_ray.models.pixels import from_png
 from spti_ray.types import RenderBatch
 
@@ -18,5 +18,5 @@ def render_call(batch: RenderBatch) -> tuple[str, tuple[Any, ...]]:
     """
     texts, seeds = list(batch.texts), list(batch.seeds)
     if not batch.images:
-        return METHODS["renderer"], (texts, seeds)
+        return ENGINE_METHODS["renderer"], (texts, seeds)
     return VARY, ([from_png(png) for png in batch.images], texts, seeds, batch.strength)

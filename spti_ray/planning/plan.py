@@ -30,12 +30,12 @@ from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
 from spti_ray.figures import at_least, decimals_at_least, percent_at_least
 from spti_ray.io.files import is_url
 from spti_ray.methods import METHODS, Candidates, PrivateData
-from spti_ray.models.consistency import check_patience, check_turns
+from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sharing
 from spti_ray.models.factory import check_varies, endpoint_of, engines_config
 from spti_ray.planning.hints import check_new, hints
 from spti_ray.planning.workload import varied_texts, work_of
 from spti_ray.public.prompts import preview
-from spti_ray.public.words import shown_to_the_writer, unspaced
+from spti_ray.public.words import script_without_spaces, writer_texts
 from spti_ray.run.ledger_place import check_ledger, place_of
 
 WORKABLE_SIGNAL = 0.4
@@ -97,8 +97,8 @@ def check_engines(config: Config) -> None:
     """Raise ConfigError when `runtime.engines` can't be used, or not for this method."""
     try:
         engines = engines_config(config.runtime.engines)
-        check_turns(config.runtime, engines)
-        check_patience(config.runtime, engines)
+        check_gpu_time_sharing(config.runtime, engines)
+        check_batch_timeout(config.runtime, engines)
         if shards_caption(config) and config.runtime.take_turns:
             raise ValueError(
                 f"runtime.take_turns: with method: {config.method} shards ask the renderer at any time; leave it out"
@@ -119,8 +119,8 @@ def check_prompts(config: Config) -> None:
     """Raise ConfigError where the writer's texts would be in a script whose words can't be counted by spaces."""
     if "writer" not in roles_needed(config):
         return
-    for setting, text in shown_to_the_writer(config):
-        if script := unspaced(text):
+    for setting, text in writer_texts(config):
+        if script := script_without_spaces(text):
             raise ConfigError(
                 f"{setting}: is in {script}, a script without spaces between words, where lengths, blanks and "
                 "duplicates can't be counted yet; write the prompts in a language with spaces (a label can have a hint)"

@@ -18,7 +18,7 @@ from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.io.urls import problem_of_address, problem_of_data
 from spti_ray.planning.recommend import recommend
 from spti_ray.public.drafting import MAX_WORDS, MIN_WORDS, Draft
-from spti_ray.public.words import unspaced
+from spti_ray.public.words import script_without_spaces
 
 _PLACEHOLDER = "images"
 _RUNTIME = {"engines": "embedded"}
@@ -43,7 +43,7 @@ class Wish:
         if len(self.domain.split()) > 12 or not self.domain.isprintable():
             raise ConfigError("DOMAIN: one line of at most 12 words, such as 'X-ray images of hands'")
         for text in (self.domain, *self.labels):
-            if script := unspaced(text):
+            if script := script_without_spaces(text):
                 where = "DOMAIN" if text == self.domain else "--labels"
                 raise ConfigError(
                     f"{where}: is in {script}, a script without spaces between words, which can't be counted yet; say "

@@ -22,9 +22,9 @@ import numpy as np
 
 from spti_ray.config import Config, EngineConfig, Role
 from spti_ray.config.method_traits import shards_caption
-from spti_ray.models.answers import caption_of
-from spti_ray.models.factory import METHODS, build
-from spti_ray.models.memory import within_memory
+from spti_ray.models.answers import caption_text
+from spti_ray.models.factory import ENGINE_METHODS, build_engine
+from spti_ray.models.out_of_memory import retry_in_smaller_batches
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
 from spti_ray.models.render_calls import render_call
@@ -73,7 +73,7 @@ class EngineHost:
         """One that `takes_turns` must be woken first: the GPU may be another's now, after a crash as at the start."""
         self._role: Role = role
         self._config = config
-        self._engine: Any = None if takes_turns else build(role, config)
+        self._engine: Any = None if takes_turns else build_engine(role, config)
         self._awake = not takes_turns
 
     def identity(self) -> dict[str, str]:
@@ -125,7 +125,7 @@ class RendererHost(EngineHost):
 
     def _wake(self) -> dict[str, str]:
         if self._engine is None:
-            self._engine = build(self._role, self._config, takes_turns=True)
+            self._engine = build_engine(self._role, self._config, takes_turns=True)
         elif not self._awake:
             self._engine.wake()
         self._awake = True
@@ -146,7 +146,7 @@ class RendererHost(EngineHost):
         start = time.perf_counter()
         try:
             method, arguments = render_call(batch)
-            images = within_memory(self._must_be_awake(), method, *arguments)
+            images = retry_in_smaller_batches(self._must_be_awake(), method, *arguments)
         except EngineDead:
             self._leave()
             raise
@@ -177,7 +177,7 @@ class PrivateEngineHost(EngineHost):
         start = time.perf_counter()
         try:
             given = [from_png(png) for png in items] if self._role == "image_embedder" else items
-            result = within_memory(self._engine, METHODS[self._role], given)
+            result = retry_in_smaller_batches(self._engine, ENGINE_METHODS[self._role], given)
         except EngineDead:
             self._leave()
             raise
@@ -194,8 +194,8 @@ class PrivateEngineHost(EngineHost):
         start = time.perf_counter()
         with suppressed_output():
             try:
-                # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
-                result = self._plain(getattr(self._engine, METHODS[self._role])(*arguments))
+                # No `retry_in_smaller_batches`: a record that exhausts memory must not change others' batches.
+                result = self._plain(getattr(self._engine, ENGINE_METHODS[self._role])(*arguments))
             except EngineDead:
                 self._leave()
                 failure = EngineDead.__name__
@@ -210,7 +210,7 @@ class PrivateEngineHost(EngineHost):
         """The result as plain values: Ray's own error about one that it can't send would quote it."""
         if self._role == "captioner":
             # A refusal or reasoning is no caption, also not of an engine of the user's own.
-            return [caption_of(str(text)) for text in result]
+            return [caption_text(str(text)) for text in result]
         if self._role == "renderer":
             return [np.asarray(image, dtype=np.uint8) for image in result]
         return np.asarray(result, dtype=np.float32)
@@ -226,7 +226,7 @@ class AsyncEngineHost(EngineHost):
     async def run(self, requests: list[Any]) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            result = await getattr(self._must_be_awake(), METHODS[self._role])(requests)
+            result = await getattr(self._must_be_awake(), ENGINE_METHODS[self._role])(requests)
         except EngineDead:
             self._leave()
             raise
@@ -237,7 +237,7 @@ class AsyncEngineHost(EngineHost):
     async def wake(self) -> dict[str, str]:
         """As `RendererHost.wake`."""
         if self._engine is None:
-            self._engine = build(self._role, self._config, takes_turns=True)
+            self._engine = build_engine(self._role, self._config, takes_turns=True)
         elif not self._awake:
             await self._engine.wake()
         self._awake = True

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spti_ray.config import Config, EnginesConfig
 from spti_ray.config.loading import ConfigError
-from spti_ray.finetuning.public_side import (
+from spti_ray.finetuning.public_interface import (
     FINISHED,
     FinetuneFailed,
     FolderBusy,

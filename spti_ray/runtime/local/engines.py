@@ -11,11 +11,11 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from spti_ray.config import EngineConfig, Role
-from spti_ray.models.factory import KINDS, engine_environment, hosted
+from spti_ray.models.factory import KINDS, engine_environment, public_engine_config
 from spti_ray.models.protocols import EngineDead
 from spti_ray.runtime.hosting.engine import AsyncEngineHost, PublicCallFailed, RendererHost, start_failure
 from spti_ray.runtime.local.private_process import CallFailed
@@ -53,6 +53,10 @@ class Engine(ABC):
     @abstractmethod
     def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
         """The result of one batch, and the seconds that it took."""
+
+    @abstractmethod
+    def give_up(self) -> None:
+        """It hangs: nobody waits for it any more, or asks it again."""
 
     @abstractmethod
     def close(self) -> None:
@@ -107,9 +111,13 @@ class EngineHere(Engine):
     def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
         return asyncio.run_coroutine_threadsafe(self._run(arguments), self._loop)
 
+    def give_up(self) -> None:
+        self._dead = True  # a thread can't be ended
+
     def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_ENDS_WITHIN_S)
+        with suppress(RuntimeError):  # it never began
+            self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(0.0 if self._dead else _ENDS_WITHIN_S)
 
     def _serve(self) -> None:
         try:
@@ -117,6 +125,7 @@ class EngineHere(Engine):
             self._host = host(self._role, self._config)
             identity = self._host.identity()
         except BaseException as error:  # noqa: BLE001 an engine may raise anything
+            self._loop.close()
             self._started.set_exception(CallFailed(start_failure(error)))
             return
         self._started.set_result(identity)
@@ -160,6 +169,9 @@ class PrivateEngine(Engine):
 
     def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
         return self._process.ask("run", self.key, arguments)
+
+    def give_up(self) -> None:
+        self._process.kill()
 
     def close(self) -> None:
         self._process.ask("drop", self.key)
@@ -206,7 +218,7 @@ class Engines:
 
     def here(self, role: Role, config: EngineConfig) -> EngineHere:
         """An engine in this process."""
-        config = hosted(config, takes_turns=False, tells=False)
+        config = public_engine_config(config, takes_turns=False, reports_stats=False)
         key = f"{role} {config.model_dump_json()}"
         if key not in self._here:
             self._here[key] = EngineHere(role, config)

@@ -58,7 +58,7 @@ class LocalEvents(Events):
         self.wake(actor, done)
 
     def kill(self, actor: Engine, for_good: bool) -> None:
-        """Unless `for_good` the engine hangs. It is given up: its thread can't be ended, and the run ends.
+        """Unless `for_good` the engine hangs. It is given up, and so the run ends.
 
         A batch that only waits for the shards, which have the same process, is not hung.
         """
@@ -67,6 +67,7 @@ class LocalEvents(Events):
         elif not actor.waits_for_others:
             lost = Lost(gone="it hangs; the same command goes on with the run")
             self._hung[actor] = str(lost.gone)
+            actor.give_up()
             calls = self._calls.pop(actor, {})
             for done in calls.values():
                 self._say(lambda done=done: done(lost))

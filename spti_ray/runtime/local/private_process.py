@@ -16,7 +16,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
-from spti_ray.models.home import settle
+from spti_ray.models.writable_home import set_home_and_user
 from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.runtime.executor import CaptionShards, VotingShards
 from spti_ray.runtime.hosting.captions import CaptionHost
@@ -154,7 +154,7 @@ def main(descriptor: int, parent: int) -> None:
     """Answer what comes in, until the other end is closed or the driver is gone."""
     suppress_output_permanently()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's, which then closes the connection
-    settle()
+    set_home_and_user()
     connection = Connection(descriptor)
     asked: queue.SimpleQueue[tuple[int, str, tuple[Any, ...]]] = queue.SimpleQueue()
 

@@ -10,8 +10,8 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig
-from spti_ray.finetuning.public_side import FinetuneFailed
-from spti_ray.models.home import settle
+from spti_ray.finetuning.public_interface import FinetuneFailed
+from spti_ray.models.writable_home import set_home_and_user
 from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.private.safe_errors import safe_errors
 from spti_ray.run.folder import RunDir
@@ -31,7 +31,7 @@ class TrainerActor(TrainerHost):
 
     @safe_errors("starting")
     def __init__(self) -> None:
-        settle()
+        set_home_and_user()
         suppress_output_permanently()
 
 

@@ -108,10 +108,10 @@ class ResultCache:
 
 
 def _completions(
-    texts: list[str], num_tokens: int, dollars: float = 0.0, cut: tuple[bool, ...] | list[bool] = ()
+    texts: list[str], num_tokens: int, dollars: float = 0.0, truncated: tuple[bool, ...] | list[bool] = ()
 ) -> Completions:
     """As `CacheEntry.put` stores them; those of an earlier build end with the tokens."""
-    return Completions(tuple(texts), num_tokens, dollars, cut=tuple(cut))
+    return Completions(tuple(texts), num_tokens, dollars, truncated=tuple(truncated))
 
 
 def _plain(batch: RenderBatch | Sequence[WriteRequest]) -> list[Any]:
@@ -154,7 +154,7 @@ class CacheEntry:
         if 2 * missing > len(result):
             return
         if self._role == "writer":
-            stored = json.dumps([[one.texts, one.num_tokens, one.dollars, one.cut] for one in result]).encode()
+            stored = json.dumps([[one.texts, one.num_tokens, one.dollars, one.truncated] for one in result]).encode()
         else:
             images = pa.record_batch([pa.array(result, pa.binary())], ["png"])
             buffer = pa.BufferOutputStream()

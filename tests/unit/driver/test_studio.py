@@ -8,7 +8,7 @@ from spti_ray.driver.studio import Stage, make
 from spti_ray.methods import METHODS, Method, PrivateData
 from spti_ray.models.factory import FAKE
 from spti_ray.planning.plan import check_engines
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.run.folder import RunDir
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost, serving_roles
 from spti_ray.runtime.placement.bundles import plan
@@ -70,7 +70,7 @@ def test_generation_0_alone_has_no_shards():
 
 
 def test_without_votes_too_texts_that_nobody_wrote_are_counted(local_engines, tmp_path):
-    config, written = config_with(method="random"), Written()
+    config, written = config_with(method="random"), FallbackCounts()
     said = iter(f"a fine {word} kite" for word in ("red", "blue", "pink"))
     engines = local_engines(answer=lambda request: next(said, None))
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from spti_ray.errors import NothingMade, exit_code, one_line
-from spti_ray.public.fallbacks import Count, Written
+from spti_ray.public.fallbacks import FallbackCount, FallbackCounts
 from spti_ray.public.population import Population
 from spti_ray.types import Candidate, Completions, Selected
 
@@ -50,7 +50,7 @@ def good_until(most, otherwise=refused):
         (lambda n: Completions((f"a secret {numbered(n).texts[0]}",)), "held words of prompts.exclude_words"),
         # What most answers are, and not what one is.
         (lambda n: Completions(("a toy aaaa" if n % 9 else "I'm sorry, but I can't",)), "the same as earlier ones"),
-        (lambda n: Completions((f"a red toy number {n} over the",), cut=(True,)), "a red toy number"),
+        (lambda n: Completions((f"a red toy number {n} over the",), truncated=(True,)), "a red toy number"),
     ],
 )
 def test_a_first_generation_that_nobody_wrote_ends_in_the_writers_own_words(make_config, otherwise, words):
@@ -97,7 +97,7 @@ def test_a_run_that_goes_on_from_another_one_is_asked_the_same_of_its_first_gene
 
 
 def test_fallbacks_of_each_generation_and_of_the_release_are_counted(make_config):
-    config, written = make_config(), Written()
+    config, written = make_config(), FallbackCounts()
     population = Population(config, Answers(good_until(10)), written)
     first = list(population.random_api())
     population.count(0, first, ())
@@ -105,18 +105,18 @@ def test_fallbacks_of_each_generation_and_of_the_release_are_counted(make_config
     second = list(population.variation_api(1, parents))
     population.count(1, second, parents)
     population.varied(first[:3])
-    assert written.counts == {"0": Count(12, 2), "1": Count(8, 8), "release": Count(3, 3)}
+    assert written.counts == {"0": FallbackCount(12, 2), "1": FallbackCount(8, 8), "release": FallbackCount(3, 3)}
     (line,) = written.lines()
     assert line.startswith("texts: 13 of 23 (56.5 %) are fallbacks") and "most in generation 1: 8 of 8" in line
-    assert Written.of(json.loads(json.dumps(written.document()))).counts == written.counts
+    assert FallbackCounts.from_document(json.loads(json.dumps(written.document()))).counts == written.counts
     # Another attempt at the run counts what it finds on disk as well, once.
     population.count(0, first, ())
-    assert written.total == Count(23, 13)
+    assert written.total == FallbackCount(23, 13)
 
 
 def test_a_run_without_fallbacks_says_so_and_one_without_texts_nothing():
-    assert list(Written().lines()) == []
-    assert list(Written({"0": Count(5, 0)}).lines()) == ["texts: 0 of 5 (0.0 %) are fallbacks"]
+    assert list(FallbackCounts().lines()) == []
+    assert list(FallbackCounts({"0": FallbackCount(5, 0)}).lines()) == ["texts: 0 of 5 (0.0 %) are fallbacks"]
 
 
 def test_why_answers_were_of_no_use_is_logged(make_config, caplog):

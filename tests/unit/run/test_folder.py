@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.public.render_store import RenderSpool
+from spti_ray.public.render_store import RenderStore
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.run import folder as rundir
 from spti_ray.run.folder import GenerationStore, RunDir
@@ -17,7 +17,7 @@ def test_a_generation_is_read_back_as_it_was_saved_however_few_renders_are_in_me
 ):
     monkeypatch.setattr(rundir, "_RENDERS_AT_A_TIME", at_a_time)
     run = RunDir(tmp_path, "run-1", make_config())
-    cache = ScoreCache(renders=RenderSpool(tmp_path))
+    cache = ScoreCache(renders=RenderStore(tmp_path))
     items = tuple(Candidate(f"g00-{i:06d}", f"text {i}", "all", 0) for i in range(5))
     for item in items[:4]:  # the last one could not be rendered
         cache.renders[item.id] = RenderedImage(item.id, 0, 2**62 + 1, item.text.encode())

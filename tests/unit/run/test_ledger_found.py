@@ -9,10 +9,11 @@ from typer.testing import CliRunner
 
 from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError, load_config
-from spti_ray.evaluate.look import record_look
-from spti_ray.release.certify import Certifiable
+from spti_ray.evaluate.ledger_record import record_evaluation
+from spti_ray.release.certify import FinishedRun
+from spti_ray.release.checks import NotVerified
 from spti_ray.release.report.data import publishable
-from spti_ray.release.verify import NotVerified, release_and_chain
+from spti_ray.release.verify import release_and_chain
 from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import RunDir, continued, read_run
 from spti_ray.run.ledger_place import check_ledger, keep_ledger
@@ -49,11 +50,11 @@ def new(old):
 def test_all_who_read_a_runs_folder_find_its_ledger_from_anywhere(new):
     assert status_of(new / "finished").in_ledger and status_of(new / "interrupted").epsilon_spent > 0
     assert release_and_chain(new / "finished", None)[1].location == f"{new}/ledger/icons.jsonl"
-    Certifiable(new / "finished")
+    FinishedRun(new / "finished")
     assert Origin(new / "finished").certificate()
     config = Origin(new / "finished").config
     known = str(read_run(new / "finished")["run"])
-    assert f"{new}/ledger/icons.jsonl" in record_look(new / "finished", known, config, "judged by x")
+    assert f"{new}/ledger/icons.jsonl" in record_evaluation(new / "finished", known, config, "judged by x")
 
 
 def test_where_the_ledger_is_not_all_say_so_and_what_to_do(new):
@@ -64,11 +65,11 @@ def test_where_the_ledger_is_not_all_say_so_and_what_to_do(new):
     assert any("generations were measured is unknown" in line for line in lines)
     correct = "correct `ledger` in the run.yaml"
     origin = Origin(new / "finished")
-    for use in (lambda: Certifiable(new / "finished"), lambda: origin.certificate()):
+    for use in (lambda: FinishedRun(new / "finished"), lambda: origin.certificate()):
         with pytest.raises(ConfigError, match=correct):
             use()
     with pytest.raises(ConfigError, match=correct):
-        record_look(new / "finished", origin.run_id, origin.config, "judged by x")
+        record_evaluation(new / "finished", origin.run_id, origin.config, "judged by x")
     with pytest.raises(NotVerified, match=correct):
         release_and_chain(new / "finished", None)
     file = new / "finished" / "run.yaml"

@@ -4,7 +4,7 @@ import pytest
 
 from spti_ray.config import EnginesConfig
 from spti_ray.finetuning import dp_finetune
-from spti_ray.finetuning.public_side import FINISHED, FinetuneFailed, FolderBusy, UnfitPipeline
+from spti_ray.finetuning.public_interface import FINISHED, FinetuneFailed, FolderBusy, UnfitPipeline
 from spti_ray.models.factory import engines_config
 from spti_ray.private.safe_errors import ShardError
 from spti_ray.private.source import DataError

@@ -94,6 +94,7 @@ def test_a_hung_engine_ends_the_run_in_one_line(monkeypatch):
     pool = pool_of(engine, LocalEvents(lambda engine: None), batch_timeout_s=0.2)
     with pytest.raises(EngineFailed, match="the writer could not be started: it hangs; the same command goes on"):
         list(pool.map([(REQUEST,)]))
+    assert not engine.is_fit_to_keep
     engine.close()
 
 

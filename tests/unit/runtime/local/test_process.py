@@ -17,6 +17,8 @@ import psutil
 import pytest
 
 from spti_ray.config import EngineConfig
+from spti_ray.finetuning import dp_finetune
+from spti_ray.finetuning.public_interface import FinetuneFailed, UnfitPipeline
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
 from spti_ray.runtime.local import process as local_process
 from spti_ray.runtime.local.private_process import CallFailed, PrivateProcess, answer
@@ -199,3 +201,20 @@ def test_an_error_of_a_shard_has_only_its_type():
     assert SECRET not in repr(error) and error.__cause__ is error.__context__ is None
     process.forget_shards()
     assert str(answer(process, "ask_shard", (3, "prepare", ()))[1]) == "shard 3: prepare failed (KeyError)"
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (KeyError(SECRET), FinetuneFailed("shard 0: fine-tuning failed (KeyError)")),
+        (UnfitPipeline("the model has no UNet"), UnfitPipeline("the model has no UNet")),
+    ],
+)
+def test_of_a_training_only_public_errors_are_told(tmp_path, monkeypatch, make_config, raised, told):
+    def failing(config, folder, on_problems):
+        raise raised
+
+    monkeypatch.setattr(dp_finetune, "finetune_run", failing)
+    went_well, error = answer(PrivateProcess(), "train", (make_config(), str(tmp_path), "run-1"))
+    assert not went_well and type(error) is type(told) and error.args == told.args
+    assert error.__cause__ is error.__context__ is None

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig
-from spti_ray.models.factory import FAKE, build
+from spti_ray.models.factory import FAKE, build_engine
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES
 from spti_ray.runtime.ray import launch as module
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
@@ -94,4 +94,4 @@ def test_who_takes_turns_loads_nothing_before_it_is_woken_and_is_asked_for_nothi
 def test_an_engine_that_can_not_sleep_is_refused_by_name():
     config = EngineConfig(kind="tests.taint.engines:ImageEmbedder", model="SIMULATED")
     with pytest.raises(ValueError, match=r"image_embedder.kind: .* has no methods sleep\(\) and wake\(\)"):
-        build("image_embedder", config, takes_turns=True)
+        build_engine("image_embedder", config, takes_turns=True)

@@ -92,7 +92,7 @@ def test_a_batch_that_mostly_failed_is_asked_for_again_by_the_next_attempt(tmp_p
 
 
 def test_what_the_writer_cost_is_added_up_over_generations_attempts_and_answers_of_no_use(tmp_path):
-    priced = [Completions(("apple", "pear"), 5, 0.25, cut=(True, False)), Completions(("",), 2, 0.5, "refused")]
+    priced = [Completions(("apple", "pear"), 5, 0.25, truncated=(True, False)), Completions(("",), 2, 0.5, "refused")]
     results = cache(tmp_path)
     results.entry("writer", ASKED).put(priced)
     results.entry("renderer", JOBS).put(DRAWN)

@@ -1,4 +1,4 @@
-"""A folder for the caches of libraries where HOME can't be written: in containers that run with any user id."""
+"""Gives libraries a writable HOME for their caches, also in containers that run with an arbitrary user id."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 
 
 def writable_home() -> Path:
-    """HOME, or where it can't be written a folder of this user's alone in the temporary folder, the same each time."""
+    """HOME, or if it can't be written, this user's own folder in the temporary folder; the same one each time."""
     home = Path(os.path.expanduser("~"))
     if home.is_absolute() and home.is_dir() and os.access(home, os.W_OK | os.X_OK):
         return home
@@ -20,16 +20,16 @@ def writable_home() -> Path:
         found = folder.lstat()
     except OSError:
         found = None
-    # Anybody may make a folder of this name there: models must not be read from somebody else's.
+    # Anybody can make a folder of this name there. Models must not be read from another user's folder.
     ours = found and stat.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not found.st_mode & 0o077
     return folder if ours else Path(tempfile.mkdtemp(prefix="spti-home-"))
 
 
-def settle() -> None:
-    """Give the libraries of this process, before they are imported, a HOME that they can write and a user's name."""
+def set_home_and_user() -> None:
+    """Give this process a writable HOME and a user name. To be called before libraries are imported."""
     before, home = Path(os.path.expanduser("~")), writable_home()
     if home != before:
-        # Models that are there can still be read.
+        # Models in the old HOME can still be read.
         if (before / ".cache" / "huggingface").is_dir():
             os.environ.setdefault("HF_HOME", str(before / ".cache" / "huggingface"))
         os.environ["HOME"] = str(home)

@@ -1,8 +1,8 @@
-"""What a language model that drafts prompts is shown of other domains, and what is taken where it has no answer."""
+"""Examples of other domains for the language model that drafts prompts, and templates for what it can't draft."""
 
 from __future__ import annotations
 
-SHOWN: dict[str, dict[str, str]] = {
+EXAMPLE_LISTS: dict[str, dict[str, str]] = {
     "photos of dogs in parks": {
         "subject": "terrier, poodle, puppy, old sheepdog, greyhound, two dogs, dachshund, black labrador",
         "color": "brown, white, black, golden, spotted, grey and white",
@@ -25,9 +25,9 @@ SHOWN: dict[str, dict[str, str]] = {
         "view": "from above, wide view, from the shore, close-up, through a window",
     },
 }
-"""Other domains, each with values as they are wanted: what the language model imitates."""
+"""Lists of values for other domains, which the language model imitates."""
 
-SHOWN_TEXTS: tuple[tuple[str, dict[str, str], str], ...] = (
+EXAMPLE_TEXTS: tuple[tuple[str, dict[str, str], str], ...] = (
     ("photos of dogs in parks", {"subject": "terrier", "color": "brown", "detail": "wet fur", "background": "a pond"},
      "a photo of a brown terrier with wet fur beside a pond"),
     ("X-ray images of hands", {"subject": "right hand", "color": "light grey", "detail": "a ring", "view": "tilted"},
@@ -38,7 +38,7 @@ SHOWN_TEXTS: tuple[tuple[str, dict[str, str], str], ...] = (
      "a photo of a white puppy on fallen leaves seen from above"),
 )  # fmt: skip
 
-SHOWN_CHANGES = (
+EXAMPLE_CHANGES = (
     ("a photo of a brown terrier with wet fur beside a pond", "a photo of a black poodle with a red collar on a bench"),
     ("a light grey X-ray image of a right hand with a ring", "a white X-ray image of a left wrist with a metal screw"),
     ("a vintage travel poster of an orange lighthouse", "a vintage travel poster of a blue ocean liner at night"),
@@ -57,4 +57,4 @@ TEMPLATES: dict[str, tuple[str, ...]] = {
     ),
     "view": ("close-up", "from the side", "from above", "from far away", "slightly blurred"),
 }
-"""Values that fit nearly any images, and so say little: what a person should replace."""
+"""Values that fit nearly any images, and so say little. A person should replace them."""

@@ -1,13 +1,13 @@
-"""How refusals and thinking aloud begin, in the usual models' own words. Each is plain text on one line.
+"""Patterns of how refusals, and reasoning without marks, begin in the usual models' answers (plain text, one line).
 
-Written so that descriptions pass that only look alike: a sorry-looking dog, okay sign hand, the user guide on a table.
+They let descriptions pass that only look alike: a sorry-looking dog, okay sign hand, the user guide on a table.
 """
 
 from __future__ import annotations
 
 import re
 
-_MARKS = r"^[\s\"'`“”„‘’«»_#>(\[\-–—•]*"
+_LEADING_MARKS = r"^[\s\"'`“”„‘’«»_#>(\[\-–—•]*"
 _PAUSE = r"[\s,.!:;…—–-]*"
 _FILLER = (
     r"(?:(?:okay|ok|alright|all right|hmm+|hm|well|so|right|now|wait|first|got it|sure|certainly)\b"
@@ -34,8 +34,8 @@ _UNABLE = (
     r"(?:see|view|access|open|load|display) (?:the|this|that|your|any|an) (?:\w+ )?"
     r"(?:image|picture|photo|attachment|file))"
 )
-_SHOWN = r"(?:attached|provided|uploaded|included|given|available|shown)"
-_NOT_THERE = (
+_PROVIDED = r"(?:attached|provided|uploaded|included|given|available|shown)"
+_MISSING = (
     r"(?:is missing\s*(?:[.,;:!]|$)|"
     r"(?:(?:is|was|has|did|could|does)(?:n't| not)|can(?:'t|not)|failed to) (?:be |been )?"
     r"(?:attach|upload|includ|load|come through|provid|render|accessib|availab|display(?:ed)?\s*(?:[.,;:!]|$)))"
@@ -71,7 +71,7 @@ _REFUSALS = (
     r"(?:there is |there's )?no (?:image|picture|photo)s? (?:(?:was|were|has been|is) )?"
     r"(?:provided|attached|uploaded|given|available)",
     r"(?:there is|there's) no (?:image|picture|photo|attachment)s? "
-    r"(?:here\b|(?:for me )?to (?:describ|caption|analy[sz]|see|view)|" + _SHOWN + "|"
+    r"(?:here\b|(?:for me )?to (?:describ|caption|analy[sz]|see|view)|" + _PROVIDED + "|"
     r"in (?:your|the|this) (?:message|prompt|request|chat|conversation))",
     r"it (?:seems|looks like|appears) (?:that |like )?(?:you(?:'(?:ve|re|d)| (?:have|haven't|are|were|"
     r"forgot|didn't|did|may|might|want|wanted|meant|mean|intended|accidentally|need|would|asked|only|attached|uploaded|provided|sent))|"
@@ -79,7 +79,7 @@ _REFUSALS = (
     r"no (?:image|picture|photo|attachment|file|text|content|prompt|message)|"
     r"there (?:is|was|were|are) no|there's no|there (?:isn't|wasn't)|the prompt)\b",
     r"it (?:seems|looks like|appears) (?:that |like )?the (?:image|picture|photo|attachment|file|link) (?:you \w+ )?"
-    + _NOT_THERE,
+    + _MISSING,
     r"(?:could you |can you )?please (?:provide|upload|share|attach|clarify|specify) (?:me |us )?(?:with )?"
     r"(?:the|an?|your|more|some|additional)\b",
     r"content (?:policy|filter(?:ed)?|removed|blocked)\b",
@@ -98,7 +98,7 @@ _REFUSALS = (
     r"xin lỗi\s*[,.]",
 )
 
-_STEP = (
+_FIRST_STEP = (
     r"(?:think|figure|break|analy[sz]|consider|recall|craft|com(?:e|ing) up|writ|describ|creat|generat|produc|provid|"
     r"draft(?:ing)? (?:a|an|the|some|it|one|this)\b|"
     r"output|respond|rephras|fill|complet|follow|ensur|mak(?:e|ing) (?:sure|it|a|the)|start (?:by|with)|"
@@ -118,10 +118,10 @@ _THOUGHTS = (
     r"(?:text|caption|description|phrase|sentence|answer|response|title|output)s?\b",
     r"need to (?:craft|come up|writ|describ|creat|generat|produc|provid|output|respond|rephras|fill|complet|ensure|"
     r"answer|replac|draft|give (?:a|the|one)|make sure)",
-    r"(?:i|we) (?:need|have|want|ought|am asked|are asked|am supposed|are supposed|am going) to " + _STEP,
-    r"(?:i|we)(?:'ll|'m going to|'re asked to|'re going to| will| should| must) " + _STEP,
+    r"(?:i|we) (?:need|have|want|ought|am asked|are asked|am supposed|are supposed|am going) to " + _FIRST_STEP,
+    r"(?:i|we)(?:'ll|'m going to|'re asked to|'re going to| will| should| must) " + _FIRST_STEP,
     r"(?:i|we)(?: am| are|'re) given\b",
-    r"(?:let me|let's|lets|let us) " + _STEP,
+    r"(?:let me|let's|lets|let us) " + _FIRST_STEP,
     r"let's see\s*[,.:;…—–-]",
     r"(?:the|this) (?:task|prompt|instruction|question|request)s? (?:is to|asks?|wants?|says|requires?|gives?)\b",
     r"(?:looking at|based on|analy[sz]ing) the (?:user|prompt|examples?|instructions?|pattern)\b",
@@ -132,7 +132,7 @@ _THOUGHTS = (
 
 
 def _any_of(before: str, openings: tuple[str, ...]) -> re.Pattern[str]:
-    return re.compile(_MARKS + before + "(?:" + "|".join(openings) + ")", re.IGNORECASE)
+    return re.compile(_LEADING_MARKS + before + "(?:" + "|".join(openings) + ")", re.IGNORECASE)
 
 
 REFUSAL = _any_of(_FILLER + _REGRET, _REFUSALS)

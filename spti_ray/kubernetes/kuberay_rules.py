@@ -1,7 +1,9 @@
-"""What KubeRay's controller refuses although its CRD's schema accepts it.
+"""Rules of KubeRay's controller that its CRD's schema does not express.
 
-Source: ray-operator/controllers/ray/utils/validation.go and constant.go of KubeRay 1.7. A document that breaks one of
-these is accepted by the API server and then never becomes a cluster.
+The API server accepts a document that breaks one of them, and then it never becomes a cluster. Source:
+ray-operator/controllers/ray/utils/validation.go and constant.go of KubeRay 1.7.
+
+A rule takes a document and yields one line for each fault.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from collections.abc import Iterator
 from typing import Any
 
 Tree = dict[str, Any]
+"""A Kubernetes document, or a part of one, as YAML has it."""
 
 LONGEST_NAME = {"RayCluster": 53, "RayJob": 47}
 SUBMISSION_MODES = ("K8sJobMode", "HTTPMode", "InteractiveMode", "SidecarMode")
@@ -29,14 +32,17 @@ def cluster_spec(document: Tree) -> Tree | None:
 
 
 def groups(spec: Tree) -> list[Tree]:
+    """The worker groups of a RayCluster's specification."""
     return spec.get("workerGroupSpecs") or []
 
 
 def autoscaler_v2(spec: Tree) -> bool:
+    """Whether a RayCluster's specification asks for the autoscaler, version 2."""
     return bool(spec.get("enableInTreeAutoscaling")) and (spec.get("autoscalerOptions") or {}).get("version") == "v2"
 
 
 def names(document: Tree) -> Iterator[str]:
+    """Names are short and lower-case."""
     longest = LONGEST_NAME.get(document.get("kind", ""))
     if longest is None:
         return
@@ -48,6 +54,7 @@ def names(document: Tree) -> Iterator[str]:
 
 
 def worker_groups(document: Tree) -> Iterator[str]:
+    """Worker groups have names of their own, possible numbers of replicas, and settings that their version knows."""
     spec = cluster_spec(document)
     if spec is None:
         return
@@ -96,6 +103,7 @@ def _start(where: str, group: Tree) -> Iterator[str]:
 
 
 def autoscaling(document: Tree) -> Iterator[str]:
+    """The version of the autoscaler is set in one place, and pods are never restarted in place by version 2."""
     spec = cluster_spec(document)
     if spec is None:
         return
@@ -112,6 +120,7 @@ def autoscaling(document: Tree) -> Iterator[str]:
 
 
 def tokens(document: Tree) -> Iterator[str]:
+    """Authentication by token fits the version of Ray and the kind of the document."""
     spec = cluster_spec(document)
     if spec is None:
         return
@@ -128,6 +137,7 @@ def tokens(document: Tree) -> Iterator[str]:
 
 
 def job(document: Tree) -> Iterator[str]:
+    """A RayJob's settings fit each other."""
     if document.get("kind") != "RayJob":
         return
     spec = document["spec"]
@@ -155,6 +165,7 @@ def job(document: Tree) -> Iterator[str]:
 
 
 def deletion(document: Tree) -> Iterator[str]:
+    """A RayJob's rules of deletion are complete, do not repeat, and delete workers before cluster before job."""
     strategy = document.get("kind") == "RayJob" and document["spec"].get("deletionStrategy")
     if not strategy:
         return

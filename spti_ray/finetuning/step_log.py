@@ -1,8 +1,8 @@
-"""How many noised gradients a training has drawn, on disk before each is drawn.
+"""The log of charged steps: each step is on disk before its noised gradient is drawn.
 
 A crash loses the steps since the last saved state, and the training takes them again with fresh samples and fresh
-noise. What the lost steps drew may have been seen, so that they count as well: the accountant composes *charged* steps,
-of which the plan pays for a fixed number, never the steps that are left in the weights.
+noise. Somebody may have seen the lost steps, so they count too: the accountant composes the *charged* steps, of which
+the plan pays for a fixed number, and not the steps that are left in the weights.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ class StepsExhausted(RuntimeError):
     """All steps that the noise pays for are charged."""
 
 
-class StepBook:
-    """An append-only file with one line for each step that was ever begun; the folder must be locked by its caller."""
+class StepLog:
+    """An append-only file with one line for each step that was ever begun. The caller must hold the folder's lock."""
 
     def __init__(self, path: Path, max_steps: int) -> None:
         self._path = path
         self._max_steps = max_steps
         content = path.read_bytes() if path.exists() else b""
-        # A line that a crash cut short was a charge too: perhaps its step went on.
+        # A line that a crash cut short is a charge too: its step may have been taken.
         self.charged = len(content.splitlines())
         if content and not content.endswith(b"\n"):
             with path.open("ab") as file:
@@ -32,10 +32,15 @@ class StepBook:
 
     @property
     def is_exhausted(self) -> bool:
+        """Whether all steps that the noise pays for are charged."""
         return self.charged >= self._max_steps
 
     def charge(self, step: int) -> None:
-        """Count one more step, durably, before anything of it is drawn. Raises StepsExhausted, charging nothing."""
+        """Charge one more step, durably, before anything of it is drawn.
+
+        Raises:
+            StepsExhausted: all steps are charged; nothing was charged now.
+        """
         if self.is_exhausted:
             raise StepsExhausted(f"all {self._max_steps} steps that the noise pays for are charged")
         with self._path.open("ab") as file:

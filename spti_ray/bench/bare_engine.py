@@ -1,7 +1,9 @@
-"""An engine in a process of its own, called bare: no Ray, no pool. `python -m spti_ray.bench.bare ROLE < SETTINGS`.
+"""An engine in a process of its own, called directly: without Ray and without a pool.
 
-Loads the engine, says so by a line, and then for each line with a seed does that round's work in one call and answers
-with what it made and the seconds it took.
+`python -m spti_ray.bench.bare_engine ROLE < SETTINGS`.
+
+The process loads the engine and prints a line. Then, for each line with a seed, it does that round's work in one call
+and prints how much it made and the seconds it took.
 """
 
 from __future__ import annotations
@@ -17,19 +19,27 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spti_ray.bench.work import arguments_of, produced, work
+from spti_ray.bench.workload import call_arguments, count_produced, make_items
 from spti_ray.config import EngineConfig, Role
-from spti_ray.models.factory import METHODS, build, engine_environment
+from spti_ray.models.factory import ENGINE_METHODS, build_engine, engine_environment
 
 
-class Bare:
-    """Talks to such a process."""
+class BareEngine:
+    """Talks to the process of a bare engine."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
 
     def round(self, seed: int, items: int) -> tuple[int, float]:
-        """Do a round's work; returns how much was made and the seconds."""
+        """Do the work of one round.
+
+        Args:
+            seed: Decides what the work is.
+            items: How many requests, jobs, images or texts.
+
+        Returns:
+            How much was made (`count_produced`), and the seconds it took.
+        """
         self._say({"seed": seed, "items": items})
         answer = self._hear()
         return answer["made"], answer["seconds"]
@@ -41,7 +51,7 @@ class Bare:
 
     def _hear(self) -> Any:
         assert self._process.stdout is not None
-        # Libraries print too; ours are the lines that begin with the mark.
+        # Libraries print too; our lines begin with the mark.
         for line in self._process.stdout:
             if line.startswith(_MARK):
                 return json.loads(line.removeprefix(_MARK))
@@ -52,10 +62,10 @@ _MARK = "spti-bare:"
 
 
 @contextmanager
-def bare(role: Role, settings: EngineConfig) -> Iterator[Bare]:
-    """The engine, loaded and warm, with the environment that its actor would give it."""
+def start_bare_engine(role: Role, settings: EngineConfig) -> Iterator[BareEngine]:
+    """Start an engine in a process with the environment that its actor would have; it is loaded when this returns."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "spti_ray.bench.bare", role],
+        [sys.executable, "-m", "spti_ray.bench.bare_engine", role],
         env=os.environ | engine_environment(role, settings),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -63,7 +73,7 @@ def bare(role: Role, settings: EngineConfig) -> Iterator[Bare]:
         text=True,
     )
     try:
-        engine = Bare(process)
+        engine = BareEngine(process)
         engine._say(settings.model_dump(mode="json"))
         engine._hear()
         yield engine
@@ -83,21 +93,21 @@ def _serve(role: Role) -> None:
 
 
 async def _answer(role: Role, settings: EngineConfig) -> None:
-    engine = build(role, settings)
-    method = getattr(engine, METHODS[role])
+    engine = build_engine(role, settings)
+    method = getattr(engine, ENGINE_METHODS[role])
     print(_MARK + "{}", flush=True)
     while line := sys.stdin.readline():
         asked = json.loads(line)
-        arguments = arguments_of(role, work(role, asked["items"], asked["seed"]))
+        arguments = call_arguments(role, make_items(role, asked["items"], asked["seed"]))
         started = time.perf_counter()
         results = method(*arguments)
         if inspect.isawaitable(results):
             results = await results
         seconds = time.perf_counter() - started
-        print(_MARK + json.dumps({"made": produced(role, list(results)), "seconds": seconds}), flush=True)
+        print(_MARK + json.dumps({"made": count_produced(role, list(results)), "seconds": seconds}), flush=True)
     if hasattr(engine, "close"):
         engine.close()
 
 
 if __name__ == "__main__":
-    _serve(sys.argv[1])  # type: ignore[arg-type] checked by `build`
+    _serve(sys.argv[1])  # type: ignore[arg-type] checked by `build_engine`

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spti_ray.bench.model import growth, many_actors, spot_nodes
+from spti_ray.bench.simulated_clusters import cost_by_size, many_actors, spot_nodes
 
 
 def test_a_driver_that_costs_nothing_keeps_every_engine_at_work():
@@ -26,5 +26,5 @@ def test_nodes_that_are_taken_cost_the_unit_at_work_and_no_unit_is_given_up():
 
 
 def test_the_cost_of_a_unit_is_told_for_every_size():
-    rows = growth(sizes=(2, 20))
+    rows = cost_by_size(sizes=(2, 20))
     assert [row["actors"] for row in rows] == [2, 20] and all(row["us_per_unit"] > 0 for row in rows)

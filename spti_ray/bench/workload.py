@@ -1,4 +1,4 @@
-"""Public work that is the same for an engine called bare and for its pool."""
+"""Makes public work for the bench: the same for a bare engine and for its pool."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spti_ray.public.engines import RenderJob
 from spti_ray.types import WriteRequest
 
 ROLES: tuple[Role, ...] = ("writer", "renderer", "image_embedder", "text_embedder")
-"""Those that work on public streams."""
+"""The roles that work on public streams."""
 
 _COLOURS = ("red", "green", "blue", "yellow", "purple", "grey")
 _THINGS = ("fox", "teapot", "sailing boat", "apple", "guitar", "castle", "bicycle", "owl", "lamp", "mountain")
@@ -28,8 +28,8 @@ Text: {text}
 In other words:"""
 
 
-def work(role: Role, items: int, seed: int) -> list[Any]:
-    """`items` requests, jobs, images or texts; other ones for another seed."""
+def make_items(role: Role, items: int, seed: int) -> list[Any]:
+    """Make `items` requests, render jobs, images or texts for a role; another seed gives others."""
     draw = random.Random(f"{role} {seed}")
     texts = [f"a {draw.choice(_COLOURS)} {draw.choice(_THINGS)}, number {draw.randrange(10**6)}" for _ in range(items)]
     if role == "writer":
@@ -45,13 +45,17 @@ def work(role: Role, items: int, seed: int) -> list[Any]:
     return texts
 
 
-def arguments_of(role: Role, items: list[Any]) -> tuple[Any, ...]:
-    """Of one call of the engine's method."""
+def call_arguments(role: Role, items: list[Any]) -> tuple[Any, ...]:
+    """The arguments of one call of the engine's method with these items."""
     return ([job.text for job in items], [job.seed for job in items]) if role == "renderer" else (items,)
 
 
-def produced(role: Role, results: list[Any]) -> int:
-    """What a rate counts: tokens of a writer, else items. Raises RuntimeError if any is missing."""
+def count_produced(role: Role, results: list[Any]) -> int:
+    """How much was produced: output tokens of a writer, else items.
+
+    Raises:
+        RuntimeError: a result is missing.
+    """
     if any(result is None for result in results):
         raise RuntimeError(f"the {role} failed on some of its work")
     return sum(result.num_tokens for result in results) if role == "writer" else len(results)

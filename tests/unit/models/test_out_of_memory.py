@@ -2,7 +2,7 @@ import pytest
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import padded_batches
-from spti_ray.models.memory import largest_batch, within_memory
+from spti_ray.models.out_of_memory import largest_fitting_batch, retry_in_smaller_batches
 
 
 class OutOfMemoryError(RuntimeError):
@@ -33,21 +33,21 @@ class Engine:
 )
 def test_memory_that_runs_out_halves_the_micro_batch_and_the_engine_remembers(error):
     engine = Engine(batch_size=16, room=5, error=error)
-    assert within_memory(engine, "double", list(range(10))) == [2 * item for item in range(10)]
+    assert retry_in_smaller_batches(engine, "double", list(range(10))) == [2 * item for item in range(10)]
     assert engine.sizes == [16, 8, 4, 4, 4]
     engine.sizes.clear()
-    assert within_memory(engine, "double", [1]) == [2] and engine.sizes == [4]
+    assert retry_in_smaller_batches(engine, "double", [1]) == [2] and engine.sizes == [4]
 
 
 def test_what_does_not_fit_one_by_one_fails():
     with pytest.raises(OutOfMemoryError):
-        within_memory(Engine(batch_size=4, room=0, error=OutOfMemoryError()), "double", [1])
+        retry_in_smaller_batches(Engine(batch_size=4, room=0, error=OutOfMemoryError()), "double", [1])
 
 
 def test_other_errors_are_raised_at_once():
     engine = Engine(batch_size=4, room=0, error=RuntimeError("a bad image"))
     with pytest.raises(RuntimeError, match="a bad image"):
-        within_memory(engine, "double", [1])
+        retry_in_smaller_batches(engine, "double", [1])
     assert engine.sizes == [4] and engine.config.batch_size == 4
 
 
@@ -62,7 +62,7 @@ def test_the_largest_power_of_two_that_fits_is_found(most, room, fitting):
         if size > room:
             raise OutOfMemoryError("CUDA out of memory")
 
-    assert largest_batch(attempt, most) == fitting
+    assert largest_fitting_batch(attempt, most) == fitting
     assert tried == sorted(set(tried)) and max(tried) <= min(most, 2 * room)
 
 
@@ -72,4 +72,4 @@ def test_a_search_in_which_not_even_one_fits_says_why(error):
         raise error
 
     with pytest.raises(type(error)):
-        largest_batch(attempt, 8)
+        largest_fitting_batch(attempt, 8)

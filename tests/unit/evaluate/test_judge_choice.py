@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.evaluate.voters import choose_judges, in_words, scorer_voted, voters_of
+from spti_ray.evaluate.judge_choice import choose_judges, describe_voters, pair_voted, voters_of
 from spti_ray.models.bundled import package_file
 
 BLIP, CLIP = "bundled:sticker-blip", "bundled:sticker-clip"
@@ -20,8 +20,8 @@ def voters(make_config):
 
 
 def test_who_voted_is_read_from_the_configuration(voters):
-    assert in_words(voters("image")) == (f"image_embedder: {CLIP}",)
-    assert in_words(voters("caption")) == (f"captioner: {BLIP}", "text_embedder: bundled:minilm")
+    assert describe_voters(voters("image")) == (f"image_embedder: {CLIP}",)
+    assert describe_voters(voters("caption")) == (f"captioner: {BLIP}", "text_embedder: bundled:minilm")
     assert len(voters("joint")) == 3
 
 
@@ -55,8 +55,8 @@ def test_a_short_name_is_the_model_that_it_stands_for(voters):
 
 
 def test_the_score_of_image_and_text_is_the_voters_if_either_tower_voted(voters):
-    assert scorer_voted(CLIP, voters("image")) and scorer_voted(CLIP, voters("caption"))
-    assert not scorer_voted("clip", voters("joint"))
+    assert pair_voted(CLIP, voters("image")) and pair_voted(CLIP, voters("caption"))
+    assert not pair_voted("clip", voters("joint"))
 
 
 def test_inception_voted_if_the_image_embedder_is_inception(voters, tmp_path):

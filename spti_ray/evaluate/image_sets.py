@@ -1,4 +1,4 @@
-"""Sets of generated images: a run's release, one of its generations, or any folder."""
+"""Sets of generated images to evaluate: a run's release, one of its generations, or any folder of images."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MAX_PIXELS = 64_000_000
 
 
 class Images(Sequence[ImageArray]):
-    """Encoded images, decoded when they are asked for."""
+    """A sequence of encoded images, each decoded when it is asked for: HWC uint8 RGB."""
 
     def __init__(self, encoded: Sequence[bytes | Path]) -> None:
         self._encoded = encoded
@@ -48,7 +48,7 @@ class Images(Sequence[ImageArray]):
 
 @dataclass(frozen=True, repr=False)
 class ImageSet:
-    """A name for the results, and images with the texts and labels that are known (one each, or None)."""
+    """Images under a name, with one text and one label each, or None where these are not known."""
 
     name: str
     images: Images
@@ -56,10 +56,13 @@ class ImageSet:
     labels: tuple[str, ...] | None
 
 
-def of_release(release: Path) -> ImageSet:
-    """The images of a finished run, in its folder `release`. ConfigError if it is not there.
+def release_images(release: Path) -> ImageSet:
+    """The images of a finished run, from its folder `release`.
 
-    Renders of captions have no texts here: those are private and kept nowhere.
+    Renders of captions have no texts here: captions are private and kept nowhere.
+
+    Raises:
+        ConfigError: there is no release, or its manifest can't be read or names a file outside of it.
     """
     file = release / "manifest.parquet"
     if not file.is_file():
@@ -77,20 +80,25 @@ def of_release(release: Path) -> ImageSet:
     return ImageSet("release", images, texts, _labels([row["label"] for row in rows]))
 
 
-def generations_of(generations: Path) -> list[int]:
-    """The generations that have been voted on, of a run whose generations are in that folder."""
+def voted_generations(generations: Path) -> list[int]:
+    """The numbers of the generations that have been voted on, from a run's folder `generations`."""
     return sorted(int(file.parent.name) for file in generations.glob("[0-9]*/selected.parquet"))
 
 
-def of_generation(generations: Path, generation: int, *, candidates: bool = False) -> ImageSet:
+def generation_images(generations: Path, generation: int, *, candidates: bool = False) -> ImageSet:
     """The renders of a generation's survivors, one each: what a release after it would be made of.
 
-    With `candidates`, of all texts that were voted on in it; those of generation 0 are RANDOM_API's.
-    ConfigError if the generation was not voted on, or has no renders.
+    Args:
+        generations: The run's folder `generations`.
+        generation: The number of the generation.
+        candidates: Take all candidates that were voted on instead; those of generation 0 come from RANDOM_API.
+
+    Raises:
+        ConfigError: the generation was not voted on, or has no renders.
     """
     folder = generations / f"{generation:02d}"
-    if generation not in generations_of(generations):
-        there_are = _shown(generations_of(generations))
+    if generation not in voted_generations(generations):
+        there_are = _shown(voted_generations(generations))
         raise ConfigError(f"{generations}: generation {generation} is not there; there are {there_are}")
     rows = {row["id"]: row for row in _rows(folder / "candidates.parquet", ["id", "text", "label"])}
     ids = list(rows) if candidates else [row["id"] for row in _rows(folder / "selected.parquet", ["id"])]
@@ -108,9 +116,15 @@ def of_generation(generations: Path, generation: int, *, candidates: bool = Fals
     return ImageSet(name, images, tuple(rows[id]["text"] for id in there), _labels([rows[id]["label"] for id in there]))
 
 
-def of_folder(folder: Path) -> ImageSet:
-    """All images of a folder. Texts and labels from `metadata.jsonl` (`file_name`, `text`, `label`), if it is there;
-    otherwise labels from sub-folders. ConfigError for a folder without images, or broken metadata."""
+def folder_images(folder: Path) -> ImageSet:
+    """All images of a folder.
+
+    Texts and labels come from `metadata.jsonl` (`file_name`, `text`, `label`) if it is there; without it, the names of
+    sub-folders are the labels.
+
+    Raises:
+        ConfigError: no images in the folder, or broken metadata.
+    """
     metadata = folder / "metadata.jsonl"
     if metadata.is_file():
         rows = list(_metadata(metadata))
@@ -158,7 +172,7 @@ def _all_or_none(values: Sequence[object]) -> tuple[str, ...] | None:
 
 
 def _labels(values: Sequence[object]) -> tuple[str, ...] | None:
-    """As `_all_or_none`; the label of a run without labels is none."""
+    """As `_all_or_none`; None also for a run without labels, whose images all have the label `all`."""
     return None if set(values) == {SINGLE_LABEL} else _all_or_none(values)
 
 

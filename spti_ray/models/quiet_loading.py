@@ -1,4 +1,4 @@
-"""Keeps the engines' libraries from printing over the run's own progress bar. Errors still show."""
+"""Suppresses the progress bars and notes of libraries while models load. Errors still show."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 
 @contextlib.contextmanager
-def quiet() -> Iterator[None]:
-    """Load models without progress bars and notes; puts the verbosity back afterwards."""
+def quiet_loading() -> Iterator[None]:
+    """Load models without progress bars and notes of transformers; the old verbosity is restored afterwards."""
     from transformers.utils import logging
 
     verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

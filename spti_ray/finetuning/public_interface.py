@@ -1,4 +1,4 @@
-"""What is public of a DP fine-tuning, for the driver, which loads no model: texts, errors, and where the result is."""
+"""The part of fine-tuning that the driver uses without loading a model: prompts, errors, and the trained engine."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.types import SINGLE_LABEL
 
 FINISHED = "finetune.json"
-"""Written last into a training's folder."""
+"""The file that is written last into a training's folder."""
 
 _NEEDED = ("opacus", "peft")
 
 
 class FinetuneFailed(RuntimeError):
-    """Fine-tuning can't go on; one line that shows nothing private."""
+    """Fine-tuning failed; one line that shows nothing private."""
 
 
 class FolderBusy(FinetuneFailed):
-    """Another process trains in the folder: perhaps one that is just ending."""
+    """Another process trains in the folder, perhaps one that is just ending."""
 
 
 class UnfitPipeline(ValueError):
@@ -37,7 +37,7 @@ def require_trainer() -> None:
         )
 
 
-def prompts_of(config: Config) -> dict[str, str]:
+def label_prompts(config: Config) -> dict[str, str]:
     """The public text of each label: its hint or name and the domain, or the domain alone without labels."""
     if not config.evolution.labels:
         return {SINGLE_LABEL: config.prompts.domain}

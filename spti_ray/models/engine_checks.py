@@ -1,4 +1,4 @@
-"""Whether engines fit `runtime` and one another, from settings alone. Imports no heavy library."""
+"""Checks that the settings of engines fit `runtime` and one another. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -6,8 +6,12 @@ from spti_ray.config import EnginesConfig, RuntimeConfig
 from spti_ray.models.endpoint_options import LONGEST_BATCH_S
 
 
-def check_patience(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
-    """Whether a unit may last as long as a batch of the writer's endpoint. ValueError, in one line, if not."""
+def check_batch_timeout(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
+    """Check that the runtime waits long enough for the writer's endpoint, if that works in batches of its own.
+
+    Raises:
+        ValueError: it does not; one line.
+    """
     writer = engines.writer
     if writer.kind != "openai" or not writer.options.get("batch"):
         return
@@ -18,8 +22,8 @@ def check_patience(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
         )
 
 
-def check_turns(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
-    """Whether the roles of `runtime.take_turns` can share their GPUs.
+def check_gpu_time_sharing(runtime: RuntimeConfig, engines: EnginesConfig) -> None:
+    """Check that the roles of `runtime.take_turns` can share their GPUs.
 
     Raises:
         ValueError: one line that names the setting.
