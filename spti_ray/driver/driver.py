@@ -162,7 +162,7 @@ class _Run:
         elif config.stays_inside:
             self._ledger.record_unprotected_run(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
         if isinstance(self._gate, Gate):
-            self._attempt = self._gate.spent().attempts
+            self._attempt = self._gate.odometer_reading().attempts
         warning = self._source.warning if self._source else ""
         for line in hello(config, run, self._gate, self._ledger.location, self._attempt, warning):
             self._progress.note(line)
@@ -178,7 +178,7 @@ class _Run:
                 try:
                     with Metrics(run.run_id, config.privacy.epsilon if self._gate else 0.0) as self._metrics:
                         if isinstance(self._gate, Gate):
-                            self._metrics.spent(self._gate.spent().epsilon)
+                            self._metrics.spent(self._gate.odometer_reading().epsilon)
                         if config.method in TRAIN:
                             engines = self._trained(reserved, bundles, engines)
                         self._with_cluster(reserved, bundles, engines)

@@ -107,7 +107,7 @@ shard = Shard(
 shard.prepare(lambda images: table[[int(image[0, 0, 0]) for image in images]])
 items = Candidates(tuple(Candidate(f"g00-{i:05d}", "t", "all", 0) for i in range(1000)))
 scored = ScoredCandidates(items, {"image": table[np.arange(1000) % 256]}, {"image": 1.0})
-shard.look_at(0, scored.only([i % 2 == 0 for i in range(1000)]), 1)
+shard.compare(0, scored.only([i % 2 == 0 for i in range(1000)]), 1)
 assert shard.vote("r", 0, scored, 1).counts_K.sum() == int(sys.argv[3])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """
