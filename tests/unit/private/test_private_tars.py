@@ -16,7 +16,7 @@ from spti_ray.private import dataset
 from spti_ray.private.damage import Damaged
 from spti_ray.private.dataset import load_shard, shard_of_group
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE
-from spti_ray.private.record import UNLISTED_LABEL
+from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
 from spti_ray.private.source import DataError, describe, fingerprint
 from spti_ray.private.tars import archive, next_member, samples
 from tests.unit.private.conftest import png, values
@@ -269,7 +269,7 @@ def test_no_json_of_a_sample_ends_the_run(tmp_path, bad):
     records = [record for shard in range(2) for record in load_shard(data, "group", shard, 2, ALL)]
     assert sorted((record.index, record.group, record.problem) for record in records) == [
         (0, "u0", None),
-        (1, None, dataset.MISSING_GROUP),
+        (1, None, MISSING_GROUP),
         (2, "u0", None),
     ]
 
