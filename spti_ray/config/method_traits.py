@@ -15,39 +15,39 @@ if TYPE_CHECKING:
     from spti_ray.config.run import Config
 
 
-def method_of(config: Config) -> Method:
+def declaration_of(config: Config) -> Method:
     """The declaration of the run's method."""
     return METHODS[config.method]
 
 
 def roles_needed(config: Config) -> tuple[Role, ...]:
     """The engine roles that a run uses, in the order in which they should start (slowest first)."""
-    return ("renderer",) if config.rerenders else method_of(config).roles_in(config.evolution.spaces)
+    return ("renderer",) if config.rerenders else declaration_of(config).roles_in(config.evolution.spaces)
 
 
 def roles_shown_private(config: Config) -> tuple[Role, ...]:
     """The roles whose engines are shown private images, or captions of them."""
-    return () if config.rerenders else method_of(config).shown_private(config.evolution.spaces)
+    return () if config.rerenders else declaration_of(config).shown_private(config.evolution.spaces)
 
 
 def candidates_are_images(config: Config) -> bool:
     """Whether candidates are images; else they are texts, or there are none."""
-    return method_of(config).candidates is Candidates.IMAGES
+    return declaration_of(config).candidates is Candidates.IMAGES
 
 
 def uses_private_data(config: Config) -> bool:
     """Whether the run reads the private images at all; one that renders another's texts again does not."""
-    return method_of(config).private_data is not PrivateData.NOT_READ and not config.rerenders
+    return declaration_of(config).private_data is not PrivateData.NOT_READ and not config.rerenders
 
 
 def shards_vote(config: Config) -> bool:
     """Whether generations are voted on, by shards that hold the private images."""
-    return method_of(config).private_data is PrivateData.VOTES and not config.rerenders
+    return declaration_of(config).private_data is PrivateData.VOTES and not config.rerenders
 
 
 def shards_caption(config: Config) -> bool:
     """Whether shards have captions of their private images rendered. NOT private."""
-    return method_of(config).private_data is PrivateData.CAPTIONS and not config.rerenders
+    return declaration_of(config).private_data is PrivateData.CAPTIONS and not config.rerenders
 
 
 def has_shards(config: Config) -> bool:
@@ -57,12 +57,12 @@ def has_shards(config: Config) -> bool:
 
 def trains(config: Config) -> bool:
     """Whether a trainer holds the private images, and makes another model of the renderer's before engines start."""
-    return method_of(config).private_data is PrivateData.TRAINING and not config.rerenders
+    return declaration_of(config).private_data is PrivateData.TRAINING and not config.rerenders
 
 
 def why_not_private(config: Config) -> str:
     """Why nothing protects the private images in what this run makes; empty if something does."""
-    method = method_of(config)
+    method = declaration_of(config)
     if method.protection is Protection.NONE:
         return method.unprotected
     if uses_private_data(config) and math.isinf(config.privacy.epsilon):
@@ -72,7 +72,7 @@ def why_not_private(config: Config) -> str:
 
 def why_not_certified(config: Config) -> str:
     """What this run makes at its epsilon in float arithmetic, which no certificate can vouch for; else empty."""
-    if method_of(config).protection is Protection.FLOAT_DP_SGD and not why_not_private(config):
+    if declaration_of(config).protection is Protection.FLOAT_DP_SGD and not why_not_private(config):
         return f"{config.method} at epsilon {config.privacy.epsilon:g}, uncertified"
     return ""
 

@@ -12,7 +12,7 @@ from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, Privac
 from spti_ray.config.engines import RuntimeConfig
 from spti_ray.config.evolution import EvolutionConfig
 from spti_ray.config.finetune import FinetuneConfig
-from spti_ray.config.method_traits import candidates_are_images, method_of, why_not_private
+from spti_ray.config.method_traits import candidates_are_images, declaration_of, why_not_private
 from spti_ray.config.prompts import PromptsConfig
 from spti_ray.config.section import Section
 from spti_ray.methods import METHODS, Protection
@@ -102,7 +102,7 @@ class Config(Section):
             raise ValueError(
                 f"privacy.votes_per_record is {k}, but evolution.candidates gives {quota[smallest]} candidates{where}"
             )
-        method, unprotected = method_of(self), why_not_private(self)
+        method, unprotected = declaration_of(self), why_not_private(self)
         if unprotected and not self.privacy.allow_not_private:
             setting = f"method: {method.name}" if method.protection is Protection.NONE else "privacy.epsilon: inf"
             raise ValueError(

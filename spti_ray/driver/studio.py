@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from spti_ray.config import Config
-from spti_ray.config.method_traits import candidates_are_images, method_of
+from spti_ray.config.method_traits import candidates_are_images, declaration_of
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.evolution.private_evolution import evolve
@@ -55,7 +55,7 @@ class Stage:
 
 def make(stage: Stage) -> Sequence[ReleaseItem] | None:
     """Make `staging/images`, and say what they are where that may be said."""
-    return _rerendered(stage) if stage.config.rerenders else method_of(stage.config).make(RunStudio(stage))
+    return _rerendered(stage) if stage.config.rerenders else declaration_of(stage.config).make(RunStudio(stage))
 
 
 class RunStudio:

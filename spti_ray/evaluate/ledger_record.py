@@ -6,7 +6,7 @@ from pathlib import Path
 
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError
-from spti_ray.config.method_traits import method_of
+from spti_ray.config.method_traits import declaration_of
 from spti_ray.dp import ledger
 from spti_ray.dp.history import attempts_of, unprotected_runs
 from spti_ray.dp.storage import open_chain
@@ -37,7 +37,7 @@ def record_evaluation(run: Path, run_id: str, config: Config, metric: str) -> st
         ledger.record_evaluation(chain, run_id, metric)
         return f"recorded as a look with a private metric in {chain.location}"
     # A re-rendering has its histograms where its run is.
-    voted = config.rerenders and method_of(config).private_data is PrivateData.VOTES
+    voted = config.rerenders and declaration_of(config).private_data is PrivateData.VOTES
     if voted or next((run / "generations").glob("*/histogram-*"), None):
         raise ConfigError(
             f"{chain.location} does not know this run, so the look can't be recorded; {config.ledger.if_missing}"

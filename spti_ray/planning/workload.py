@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from spti_ray.config import Config, Role
 from spti_ray.config.method_traits import (
     candidates_are_images,
-    method_of,
+    declaration_of,
     roles_shown_private,
     shards_caption,
     shards_vote,
@@ -99,7 +99,7 @@ def in_whole_batches(items: int, shards: int, batch_size: int) -> int:
 
 
 def _generations(config: Config) -> tuple[Phase, ...]:
-    method = method_of(config)
+    method = declaration_of(config)
     if method.private_data is PrivateData.NOT_READ and method.candidates is Candidates.TEXTS:
         return (Phase("generation 0", {"writer": (config.evolution.candidates,)}),)
     if not shards_vote(config):
