@@ -143,7 +143,7 @@ def plan(
     """
     with one_line_errors():
         from spti_ray.config.loading import load_config
-        from spti_ray.planning.costs.tables import costs_of
+        from spti_ray.planning.costs.report import costs_of
         from spti_ray.planning.plan import plan_lines, plan_summary, prompt_previews
         from spti_ray.runtime.placement.fit import load_topology, placed
 
@@ -176,7 +176,7 @@ def plan(
 def doctor() -> None:
     """Check versions, devices, models, Ray and disk: one line each, ok or what to do."""
     with one_line_errors():
-        from spti_ray.cli.doctor import checks
+        from spti_ray.cli.doctor_checks import checks
 
         all_well = True
         for name, well, detail in checks():
@@ -203,7 +203,7 @@ def status(
 def report(directory: Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")]) -> None:
     """Rebuild `DIR/release/report.html` from the run's public files."""
     with one_line_errors():
-        from spti_ray.run.folder import read_run
+        from spti_ray.run.run_file import read_run
 
         read_run(directory)
         from spti_ray.release.report.build import build_report

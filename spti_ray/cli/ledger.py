@@ -29,7 +29,7 @@ def _named(ledger: str) -> tuple[str, str]:
     """
     from spti_ray.config.ledger_location import location_of
     from spti_ray.config.loading import load_config, parse_config
-    from spti_ray.run.folder import read_run
+    from spti_ray.run.run_file import read_run
 
     path = Path(ledger)
     if ledger.startswith("bundled:") or (path.suffix in (".yaml", ".yml") and path.is_file()):
@@ -72,7 +72,7 @@ def register(
     With `dataset.registration: required`, runs on an id that was never registered are refused.
     """
     with one_line_errors():
-        from spti_ray.cli.ledger_view import register_line
+        from spti_ray.cli.ledger_report import register_line
         from spti_ray.config import DatasetConfig
         from spti_ray.config.loading import parse_section
 
@@ -89,7 +89,7 @@ def register(
 def show(path: LedgerPath) -> None:
     """Print a ledger's entries and what the dataset has spent."""
     with one_line_errors():
-        from spti_ray.cli.ledger_view import chains_at, show_lines
+        from spti_ray.cli.ledger_report import chains_at, show_lines
 
         for chain in chains_at(_one(path)):
             for line in show_lines(chain):
@@ -100,7 +100,7 @@ def show(path: LedgerPath) -> None:
 def history(path: LedgerPath) -> None:
     """Print one line per run on the dataset: what it was planned for, what it spent, who looked at it."""
     with one_line_errors():
-        from spti_ray.cli.ledger_view import chains_at, history_lines
+        from spti_ray.cli.ledger_report import chains_at, history_lines
 
         for chain in chains_at(_one(path)):
             for line in history_lines(chain):
@@ -124,7 +124,7 @@ def verify(
     Entries cut from the end are only found against a head kept elsewhere: `--head` or `--anchor`.
     """
     with one_line_errors():
-        from spti_ray.cli.ledger_view import chains_at, verify_line
+        from spti_ray.cli.ledger_report import chains_at, verify_line
 
         for chain in chains_at(_one(path)):
             typer.echo(verify_line(chain, head, anchor))
@@ -139,7 +139,7 @@ def anchor(
 ) -> None:
     """Export the chain's head, to be kept where the ledger's keeper can't change it."""
     with one_line_errors():
-        from spti_ray.cli.ledger_view import anchor_of, the_chain, write_anchor
+        from spti_ray.cli.ledger_report import anchor_of, the_chain, write_anchor
 
         chain = the_chain(_one(path))
         typer.echo(write_anchor(chain, out) if out else json.dumps(anchor_of(chain), indent=2))
@@ -155,6 +155,6 @@ def evaluated(
 ) -> None:
     """Record that a run was looked at with a metric on the private images. Certificates say so from then on."""
     with one_line_errors():
-        from spti_ray.cli.ledger_view import evaluated_line
+        from spti_ray.cli.ledger_report import evaluated_line
 
         typer.echo(evaluated_line(_one(path), run, metric))

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from spti_ray.config import Config
 from spti_ray.config.ledger_location import anchored
-from spti_ray.config.problems import one_line
-from spti_ray.config.reading import DEEPEST, Unreadable, check_size, parse_yaml, read_text
+from spti_ray.config.parsing import DEEPEST, Unreadable, check_size, parse_yaml, read_text
+from spti_ray.config.validation_errors import one_line
 
 
 class ConfigError(ValueError):

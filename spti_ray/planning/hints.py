@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from spti_ray.config import ROLES, Config, EngineConfig
 from spti_ray.config.loading import ConfigError
-from spti_ray.config.problems import nearest
+from spti_ray.config.validation_errors import nearest
 from spti_ray.models.endpoint_options import EndpointOptions
 from spti_ray.models.factory import KINDS, OPTIONS, endpoint_of, engines_config
 

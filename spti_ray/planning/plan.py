@@ -24,7 +24,7 @@ from spti_ray.planning.hints import check_new, hints
 from spti_ray.planning.workload import varied_texts, work_of
 from spti_ray.public.prompts import preview
 from spti_ray.public.words import shown_to_the_writer, unspaced
-from spti_ray.run.ledger_place import check_ledger, place_of
+from spti_ray.run.ledger_check import check_ledger, place_of
 from spti_ray.types import Space
 
 WORKABLE_SIGNAL = 0.4

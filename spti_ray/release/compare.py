@@ -13,11 +13,11 @@ from typing import Any
 
 from spti_ray.config.identity import flatten
 from spti_ray.config.loading import ConfigError
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.figures import release_epsilon, release_replace_one_epsilon, rounded_up
 from spti_ray.public.cleaning import normal_form
 from spti_ray.public.released_files import models_in, read_manifest
-from spti_ray.run.folder import read_run
+from spti_ray.run.run_file import read_run
 
 INTERNAL = (
     "internal: not differentially private. Computed from the private images without noise; never publish it, and what "

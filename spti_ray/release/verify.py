@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from spti_ray.config.loading import parse_config
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.dp import artifact
 from spti_ray.dp.accounting import ACCOUNTANT
 from spti_ray.dp.build import code_version
@@ -28,7 +28,7 @@ from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.io.files import IMAGE_SUFFIXES, sha256_of
 from spti_ray.public.release import facts
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
-from spti_ray.run.folder import read_run
+from spti_ray.run.run_file import read_run
 
 _DATASET_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """As `dataset.id`; it becomes the name of a file."""

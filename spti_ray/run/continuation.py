@@ -17,7 +17,7 @@ from spti_ray import __version__
 from spti_ray.config import Config, EngineConfig, OriginConfig
 from spti_ray.config.identity import changed_keys, resolved
 from spti_ray.config.loading import ConfigError, parse_config
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.dp import artifact
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.entries import Entry
@@ -29,11 +29,10 @@ from spti_ray.public.release import MODELS_KEY, Models
 from spti_ray.public.released_files import read_certificate, read_manifest
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.selection import Selected
-from spti_ray.run.folder import GenerationStore, RunDir, read_run
+from spti_ray.run.folder import RunDir
+from spti_ray.run.generation_store import GenerationStore
+from spti_ray.run.run_file import read_run
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem
-
-WHICH = {"kind", "model", "revision", "dtype", "options"}
-"""Settings of an engine that decide what it makes."""
 
 _NOT_OF_CANDIDATES = (
     *("origin.", "privacy.", "dataset.", "data.", "ledger.", "release.", "title."),
@@ -44,6 +43,11 @@ _NOT_OF_CANDIDATES = (
 
 _MAY_BE_NULL = {"parent_id"}
 _IMAGE_COLUMNS = ["file", "sha256", "text", "label", "generation", "candidate_id", "parent_id", "variant", "seed"]
+
+
+def output_settings(engine: EngineConfig) -> dict[str, Any]:
+    """The settings of an engine that decide what it makes; the others decide where and how fast it runs."""
+    return engine.model_dump(include={"kind", "model", "revision", "dtype", "options"})
 
 
 class Origin:
@@ -185,7 +189,7 @@ class Origin:
         `ours`: this run's renderer.
         """
         return (
-            renderer.model_dump(include=WHICH) == ours.model_dump(include=WHICH)
+            output_settings(renderer) == output_settings(ours)
             and config.runtime.seed == self.config.runtime.seed
             and self.models.get("renderer") == models.get("renderer")
         )

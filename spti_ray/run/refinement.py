@@ -15,7 +15,7 @@ from spti_ray.config import ROLES, Config, Role
 from spti_ray.config.identity import changed_keys, resolved
 from spti_ray.config.loading import ConfigError, parse_config, with_ledger_in, with_overrides
 from spti_ray.models.factory import FAKE, engines_config
-from spti_ray.run.continuation import WHICH, Origin
+from spti_ray.run.continuation import Origin, output_settings
 
 _OF_A_RENDERING = ("release.images.", "release.images_per_text.", "runtime.", "title.")
 """What a re-rendering may change: all else was decided when its texts were voted for."""
@@ -88,7 +88,7 @@ def _changed_roles(before: Config, after: Config) -> list[Role]:
         old, new = engines_config(before.runtime.engines), engines_config(after.runtime.engines)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    return [role for role in ROLES if new.of(role).model_dump(include=WHICH) != old.of(role).model_dump(include=WHICH)]
+    return [role for role in ROLES if output_settings(new.of(role)) != output_settings(old.of(role))]
 
 
 def _with_room_for(overrides: Sequence[str], raw: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from spti_ray.config import ROLES, Config, EngineConfig
 from spti_ray.config.loading import ConfigError, parse_config
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.models.factory import engines_config
 from spti_ray.planning.costs.rates import (
     EngineRate,
@@ -20,7 +20,7 @@ from spti_ray.planning.costs.rates import (
     read_rates,
     steps_of,
 )
-from spti_ray.run.folder import read_run
+from spti_ray.run.run_file import read_run
 
 
 def load_rates(paths: tuple[Path, ...] = ()) -> Rates:

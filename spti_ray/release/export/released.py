@@ -13,7 +13,7 @@ from typing import Any
 
 import pyarrow as pa
 
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import CERTIFICATE, DATASHEET, MANIFEST
 from spti_ray.public.released_files import ManifestDamaged, read_manifest

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from spti_ray.cli.ledger_view import history_lines
+from spti_ray.cli.ledger_report import history_lines
 from spti_ray.config.identity import resolved
 from spti_ray.config.loading import parse_config
 from spti_ray.dp.accounting import pld_epsilon

@@ -14,8 +14,9 @@ from spti_ray.release.certify import Certifiable
 from spti_ray.release.report.data import publishable
 from spti_ray.release.verify import NotVerified, release_and_chain
 from spti_ray.run.continuation import Origin
-from spti_ray.run.folder import RunDir, continued, read_run
-from spti_ray.run.ledger_place import check_ledger, keep_ledger
+from spti_ray.run.folder import RunDir
+from spti_ray.run.ledger_check import check_ledger, keep_ledger
+from spti_ray.run.run_file import continued, read_run
 from spti_ray.run.status import status_of
 
 OLD = Path(__file__).parents[2] / "old_runs" / "ab5e8e4"

@@ -7,8 +7,8 @@ import pytest
 from spti_ray.planning.costs.estimate import estimate
 from spti_ray.planning.costs.measured import load_rates
 from spti_ray.planning.costs.rates import EngineRate, Rates, RatesFile
+from spti_ray.planning.costs.report import costs_of
 from spti_ray.planning.costs.storage import storage_of
-from spti_ray.planning.costs.tables import costs_of
 
 KINDS = {"writer": "fake-writer", "renderer": "diffusers", "image_embedder": "fake-image-embedder"}
 

@@ -11,7 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from spti_ray import __version__
-from spti_ray.cli.installed import misfits, vllm_distributions
+from spti_ray.cli.doctor_packages import misfits, vllm_distributions
 from spti_ray.errors import RayUnavailable
 
 Check = tuple[str, bool, str]

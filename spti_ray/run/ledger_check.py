@@ -17,7 +17,8 @@ from spti_ray.dp.entries import GENESIS, Entry
 from spti_ray.dp.history import looks, openings
 from spti_ray.dp.storage import open_chain
 from spti_ray.io.files import is_url
-from spti_ray.run.folder import RunDir, read_run
+from spti_ray.run.folder import RunDir
+from spti_ray.run.run_file import read_run
 
 _OF_A_START = {"run.yaml", "driver.lock", "driver.log"}
 """Files of a run folder that a start leaves which ended before it asked the ledger."""
