@@ -15,7 +15,7 @@ from jobs.sweep.study import Cell, Study
 from spti_ray.config import Config
 from spti_ray.config.loading import load_config
 from spti_ray.io.files import write_atomic
-from spti_ray.planning.plan import check_engines
+from spti_ray.planning.checks import check_engines
 
 _CLI = (sys.executable, "-c", "from spti_ray.cli import main; main()")
 

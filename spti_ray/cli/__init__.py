@@ -144,7 +144,8 @@ def plan(
     with one_line_errors():
         from spti_ray.config.loading import load_config
         from spti_ray.planning.costs.report import costs_of
-        from spti_ray.planning.plan import plan_lines, plan_summary, prompt_previews
+        from spti_ray.planning.plan import plan_summary
+        from spti_ray.planning.plan_text import plan_lines, prompt_previews
         from spti_ray.runtime.placement.fit import load_topology, placed
 
         settings = load_config(config, overrides or ())

@@ -10,8 +10,9 @@ from spti_ray.dp.odometer import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.observability.timings import StageTime, Timings
+from spti_ray.planning.checks import engines_outside
 from spti_ray.planning.hints import hints
-from spti_ray.planning.plan import engines_outside, sgd_plan
+from spti_ray.planning.plan import sgd_plan
 from spti_ray.public.fallbacks import Written
 from spti_ray.run.folder import RunDir
 

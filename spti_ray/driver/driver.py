@@ -34,8 +34,8 @@ from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.timeline import Timeline
 from spti_ray.observability.timings import MemorySampler, Timings
-from spti_ray.planning.hints import check_new
-from spti_ray.planning.plan import check_engines, check_prompts, engines_outside, noise_plan, sgd_plan
+from spti_ray.planning.checks import check_engines, check_new, check_prompts, engines_outside
+from spti_ray.planning.plan import noise_plan, sgd_plan
 from spti_ray.planning.workload import total_steps
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.public.fallbacks import Written

@@ -20,7 +20,8 @@ from spti_ray.dp.mechanism import SeededNoise
 from spti_ray.driver.console_summary import goodbye, hello
 from spti_ray.figures import decimals_at_least
 from spti_ray.observability.timings import Timings
-from spti_ray.planning.plan import noise_plan, plan_lines, plan_summary
+from spti_ray.planning.plan import noise_plan, plan_summary
+from spti_ray.planning.plan_text import plan_lines
 from spti_ray.public.fallbacks import Count, Written
 from spti_ray.run.folder import RunDir
 from spti_ray.run.status import status_of

@@ -8,7 +8,7 @@ from spti_ray.config import Method
 from spti_ray.config.loading import ConfigError
 from spti_ray.driver.making import MAKE, TRAIN, Stage, make
 from spti_ray.models.factory import FAKE
-from spti_ray.planning.plan import check_engines
+from spti_ray.planning.checks import check_engines
 from spti_ray.public.fallbacks import Written
 from spti_ray.run.folder import RunDir
 from spti_ray.runtime.placement.bundles import plan, roles_needed

@@ -13,7 +13,8 @@ from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.dp.ledger import Ledger, NotRegistered
 from spti_ray.driver.driver import run_config
 from spti_ray.errors import BUDGET, exit_code, one_line
-from spti_ray.planning.plan import plan_lines, plan_summary
+from spti_ray.planning.plan import plan_summary
+from spti_ray.planning.plan_text import plan_lines
 from spti_ray.run.folder import RunDir
 from spti_ray.run.ledger_check import LedgerElsewhere, check_ledger, keep_ledger, place_of
 from spti_ray.run.refinement import refined
