@@ -9,9 +9,14 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import Overrides, one_line_errors
+from spti_ray.cli.common import Overrides, examples, one_line_errors
 
 
+@examples(
+    "spti bench --out runs/bench",
+    "spti bench --out runs/bench --only votes --json",
+    "spti bench --out b --config my.yaml --only engines --price-per-gpu-hour 2.5",
+)
 def bench(
     out: Annotated[Path, typer.Option(help="Folder for the figures.", metavar="DIR")],
     config: Annotated[

@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spti_ray.cli.common import USAGE, fail, one_line_errors
+from spti_ray.cli.common import USAGE, examples, fail, one_line_errors
 
 if TYPE_CHECKING:
     from spti_ray.config import EnginesConfig
     from spti_ray.public.drafting import Alike, Write
 
 
+@examples(
+    "spti init 'X-ray images of hands' --out hands.yaml --data scans/",
+    "spti init 'histology slides of lymph nodes' --labels tumour,normal --out lymph.yaml --private-records 5000",
+    "spti init 'street signs' --out signs.yaml --template",
+)
 def init(
     domain: Annotated[str, typer.Argument(help="What the images are, in one line: 'X-ray images of hands'.")],
     out: Annotated[Path, typer.Option("--out", help="The YAML file; must not exist yet.", metavar="FILE")],
