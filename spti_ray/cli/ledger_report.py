@@ -19,10 +19,20 @@ from spti_ray.dp.odometer import lifetime_spent
 from spti_ray.dp.storage import chains_at
 from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.io.files import write_atomic
+from spti_ray.io.text_table import Column, text_table
 
 ANCHOR_FORMAT = "spti-ray ledger anchor 1"
 _SHORT = 12
 _LONG_HEX = 40
+
+
+_RUN = Column("run", min_width=16)
+_HISTORY = (
+    *(_RUN, Column("opened (UTC)", min_width=19), Column("epsilon", is_number=True, min_width=8)),
+    *(Column("delta", is_number=True, min_width=7), Column("sigma", is_number=True, min_width=7)),
+    *(Column("k", is_number=True), Column("queries", min_width=20), Column("spent", is_number=True, min_width=8)),
+    Column(),
+)
 
 
 def the_chain(location: str) -> Chain:
@@ -67,20 +77,19 @@ def history_lines(chain: Chain) -> Iterator[str]:
     entries = chain.read().entries
     yield chain.location
     # Of each run's own queries: what one that goes on from another released depends on both.
-    yield f"{'run':<18}{'opened (UTC)':<21}{'epsilon':>8}{'delta':>9}{'sigma':>9}{'k':>3}  {'queries':<22}{'spent':>8}"
+    rows: list[list[str]] = []
     for run in history(entries):
         queries = f"{run.queries_charged} of {run.queries_planned}" + (f", {run.burned} burned" if run.burned else "")
         marks = ["NOT PRIVATE: simulated noise"] if not run.private else []
         if run.origin and (both := together(entries, run.run, plan_of(openings(entries, run.run)[0]))):
             marks.append(f"goes on from {run.origin}: its release has epsilon {at_least(both.epsilon)}")
         marks += [f"looked at: {', '.join(run.evaluated_by)}"] if run.evaluated_by else []
-        yield (
-            f"{run.run:<18}{run.first_opened[:19]:<21}{at_least(run.epsilon):>8}{at_least(run.delta, 2):>9}"
-            f"{run.sigma:>9.4g}{run.votes_per_record:>3}  {queries:<22}{decimals_at_least(run.epsilon_spent):>8}  "
-            f"{'; '.join(marks)}".rstrip()
-        )
-    for look in looks(entries):
-        yield f"{look.run:<18}charged nothing, not released  {look.metric}"
+        figures = [at_least(run.epsilon), at_least(run.delta, 2), f"{run.sigma:.4g}", str(run.votes_per_record)]
+        spent = [queries, decimals_at_least(run.epsilon_spent), "; ".join(marks)]
+        rows.append([run.run, run.first_opened[:19], *figures, *spent])
+    yield from text_table(_HISTORY, rows)
+    unopened = ([look.run, "charged nothing, not released", look.metric] for look in looks(entries))
+    yield from text_table((Column(min_width=_RUN.min_width), Column(), Column()), unopened)
     yield spend_line(entries)
 
 

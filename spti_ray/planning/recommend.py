@@ -21,6 +21,7 @@ from typing import Any
 from spti_ray.config import Config, Role
 from spti_ray.config.loading import ConfigError
 from spti_ray.dp.accounting import calibrate
+from spti_ray.io.text_table import Column, text_table
 from spti_ray.planning.plan import WORKABLE_SIGNAL
 from spti_ray.planning.workload import work_of
 
@@ -156,9 +157,10 @@ def recommendation_lines(found: Recommendation) -> list[str]:
     """The recommendation for people: a table, what its columns mean, and how to take it over."""
     best = found.best
     hours = sorted({role for option in found.options for role in option.engine_hours or {}})
-    columns = ["", "candidates", "generations", "votes", "sigma", "signal", "gain kept", f"{POPULAR:g}x survives"]
-    header: tuple[str, ...] = (*columns, "texts", "renders", *(f"{role} h" for role in hours))
-    rows: list[tuple[str, ...]] = [header]
+    figures = ("candidates", "generations", "votes", "sigma", "signal", "gain kept", f"{POPULAR:g}x survives")
+    headings = (*figures, "texts", "renders", *(f"{role} h" for role in hours))
+    columns = (Column(), *(Column(heading, is_number=True) for heading in headings))
+    rows: list[tuple[str, ...]] = []
     for option in found.options:
         rows.append(
             (
@@ -175,15 +177,10 @@ def recommendation_lines(found: Recommendation) -> list[str]:
                 *(f"{(option.engine_hours or {}).get(role, 0):.2f}" for role in hours),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = [f"For about {found.private_records} private records, as stated publicly:", ""]
-    lines += [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    lines += [
+    lines = [
+        f"For about {found.private_records} private records, as stated publicly:",
+        "",
+        *text_table(columns, rows),
         "",
         f"signal        votes of an average candidate over sigma; keep it above {WORKABLE_SIGNAL:g}",
         "gain kept     what one selection gains in votes, as a share of what it would gain without noise",

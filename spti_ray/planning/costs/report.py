@@ -9,6 +9,7 @@ from textwrap import wrap
 from typing import Any
 
 from spti_ray.config import Config
+from spti_ray.io.text_table import Column, text_table
 from spti_ray.planning.costs.estimate import Estimate, Pools, RoleWork, estimate
 from spti_ray.planning.costs.measured import load_rates
 from spti_ray.planning.costs.money import Priced, dollars_of, gpu_price, parse_prices
@@ -72,7 +73,7 @@ class Costs:
             "Costs, estimated from public settings; nothing was run.",
             *wrap(f"Not in it: {NOT_IN_IT}.", _WIDTH),
             "",
-            *_table([_header(), *(_row(work) for work in found.roles)]),
+            *text_table(_COLUMNS, (_row(work) for work in found.roles)),
             "",
             *(part for line in self._explained() for part in wrap(line, _WIDTH, subsequent_indent=" " * 12)),
         ]
@@ -176,25 +177,16 @@ def _training(training: Training) -> dict[str, Any]:
     return vars(training) | {"rate": rate, "schedules": [asdict(schedule) for schedule in training.schedules]}
 
 
-def _header() -> list[str]:
-    return ["role", "engine", "items", "units", "private", "of engines", "of GPUs"]
+_COLUMNS = (
+    *(Column("role"), Column("engine")),
+    *(Column(heading, is_number=True) for heading in ("items", "units", "private", "of engines", "of GPUs")),
+)
 
 
 def _row(work: RoleWork) -> list[str]:
     private = "?" if work.private_items is None else str(work.private_items)
     engines, gpus = ("unknown" if hours is None else _hours(hours) for hours in (work.engine_h, work.gpu_h))
     return [work.role, work.name, str(work.items), str(work.units), private, engines, gpus]
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
 
 
 def _unknown(found: Estimate) -> list[str]:
