@@ -1,4 +1,4 @@
-"""What all `spti` commands share: exit codes, one-line errors, and arguments."""
+"""What all `spti` commands share: arguments, examples, exit codes and one-line errors."""
 
 from __future__ import annotations
 

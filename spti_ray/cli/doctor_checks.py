@@ -1,4 +1,4 @@
-"""`spti doctor`: what this machine has, one line each, with what to do where something is missing."""
+"""What `spti doctor` checks on this machine, and what to do where something is missing."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from spti_ray.cli.doctor_packages import misfits, vllm_distributions
 from spti_ray.errors import RayUnavailable
 
 Check = tuple[str, bool, str]
+"""(name, whether all is well, what was found or what to do)."""
 
 _PACKAGES = ("ray", "torch", "transformers", "diffusers", "opendp", "dp-accounting", "pyarrow", "numpy")
 _DRIVER = Path("/proc/driver/nvidia/version")
-_MISFITS = 3  # told at most; the rest are counted
+_MISFITS = 3  # shown at most; the rest are counted
 _FREE_DISK_GIB = 5
 _FREE_MEMORY_GIB = 6
 
 
 def checks() -> Iterator[Check]:
-    """(name, all well, detail or what to do), cheapest first."""
+    """All checks, the cheapest first."""
     yield "spti-ray", True, __version__
     python = sys.version.split()[0]
     yield "python", sys.version_info[:2] in ((3, 11), (3, 12)), f"{python} (3.11 or 3.12 is needed)"
@@ -61,7 +62,7 @@ def _vllm() -> Check:
 
 
 def _fit() -> Check:
-    """Whether all packages are there in versions that fit, as the installers of other things may have changed them."""
+    """Whether all packages are there in versions that fit: installing something else may have changed them."""
     try:
         found = [str(misfit) for misfit in misfits()]
     except PackageNotFoundError:
@@ -74,7 +75,7 @@ def _fit() -> Check:
 
 
 def _torchvision() -> Check:
-    """Not needed here; vLLM pulls it in, and one that does not match torch breaks every import of transformers."""
+    """Not needed here. vLLM installs it, and one that does not match torch breaks every import of transformers."""
     try:
         found = version("torchvision")
     except PackageNotFoundError:
@@ -110,7 +111,7 @@ def _devices() -> Check:
 
 
 def _compilers() -> Iterator[Check]:
-    """On GPUs, Triton compiles what starts its kernels on first use."""
+    """On GPUs, Triton needs a C compiler: it compiles the launcher of each kernel on first use."""
     if "vllm" in vllm_distributions():
         found = os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang")
         yield "C compiler", found is not None, found or "none, and vLLM's kernels need one; install gcc"
@@ -149,7 +150,7 @@ def _memory() -> Check:
 
 
 def _ray_token() -> Check:
-    """Builds of before let Ray write it, sometimes readable by others; Ray then asks for it wherever it starts."""
+    """Ray's token must be for its owner alone. Earlier builds let Ray write the file, sometimes readable by others."""
     file = Path(os.environ.get("RAY_AUTH_TOKEN_PATH") or os.path.expanduser("~/.ray/auth_token"))
     try:
         mode = file.stat().st_mode

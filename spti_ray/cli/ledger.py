@@ -23,9 +23,9 @@ LedgerPath = Annotated[
 
 
 def _named(ledger: str) -> tuple[str, str]:
-    """The folder or URL of ledgers that an argument names, and the dataset where it does so by a configuration or run.
+    """The folder or URL of ledgers that an argument names, in full, so that people see where it is.
 
-    Whatever it is: in full, so that people see where they are.
+    And the dataset, if the argument is a configuration or the folder of a run; else an empty string.
     """
     from spti_ray.config.ledger_location import location_of
     from spti_ray.config.loading import load_config, parse_config
@@ -42,7 +42,7 @@ def _named(ledger: str) -> tuple[str, str]:
 
 
 def _one(ledger: str) -> str:
-    """The same, and of a configuration or run the ledger of its dataset alone."""
+    """Where the ledgers are that an argument names; of a configuration or run only that of its dataset."""
     from spti_ray.io.files import is_url
 
     where, dataset = _named(ledger)

@@ -14,7 +14,7 @@ from spti_ray.types import Space
 
 
 def engines_outside(config: Config) -> tuple[str, ...]:
-    """The engines that are shown private images (or captions of them) beyond the cluster's own processes, in words.
+    """The engines outside the cluster that are shown private images or captions of them, a phrase each.
 
     Raises:
         ConfigError: one of them is at an endpoint that `privacy.trusted_endpoints` does not name.
@@ -49,7 +49,11 @@ def _shown_private(config: Config) -> tuple[Role, ...]:
 
 
 def check_engines(config: Config) -> None:
-    """Raise ConfigError when `runtime.engines` can't be used, or not for this method."""
+    """Refuse engines that can't be used, or not by this method.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
     try:
         engines = engines_config(config.runtime.engines)
         check_turns(config.runtime, engines)
@@ -71,7 +75,11 @@ def check_engines(config: Config) -> None:
 
 
 def check_prompts(config: Config) -> None:
-    """Raise ConfigError where the writer's texts would be in a script whose words can't be counted by spaces."""
+    """Refuse prompts in a script without spaces between words: words of the writer's texts could not be counted.
+
+    Raises:
+        ConfigError: one line that names the setting and the script.
+    """
     if config.method not in ("spti", "random") or config.rerenders:
         return
     for setting, text in shown_to_the_writer(config):
@@ -83,7 +91,13 @@ def check_prompts(config: Config) -> None:
 
 
 def check_new(config: Config) -> None:
-    """Refuse a new run for settings that would do nothing of what they say. Raises ConfigError in one line."""
+    """Refuse a new run for settings that would not do what they say.
+
+    A run that an earlier build began goes on with them, so they are not among the configuration's own rules.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
     if config.uses_private_data and config.data.group_column and config.privacy.unit == "record":
         raise ConfigError(
             "data.group_column is set, but privacy.unit is record: single images would be protected, and groups would "

@@ -1,7 +1,4 @@
-"""Settings that are valid and most likely not meant: they are pointed out, and nothing is refused for them.
-
-A run that an earlier build began goes on with them, so none of this is in the configuration's own rules.
-"""
+"""Settings that are valid and most likely not meant: they are pointed out, and nothing is refused for them."""
 
 from __future__ import annotations
 
@@ -12,7 +9,7 @@ from spti_ray.config import ROLES, Config, EngineConfig
 from spti_ray.models.factory import KINDS, endpoint_of, engines_config
 
 _SLOW_ON_CPU = 2.5
-"""Billions of parameters above which a model without a GPU is most likely a mistake: gigabytes, and minutes a unit."""
+"""Billions of parameters above which a model without a GPU is most likely a mistake: gigabytes, minutes a batch."""
 _BYTES_PER_PARAMETER = 2
 _SIZE = re.compile(r"(?<![A-Za-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])")
 _KNOWN_SIZES = {"sdxl": 3.5, "stable-diffusion-xl": 3.5, "stable-diffusion-3": 8.0, "flux": 12.0, "qwen-image": 20.0}
@@ -20,7 +17,12 @@ _KNOWN_SIZES = {"sdxl": 3.5, "stable-diffusion-xl": 3.5, "stable-diffusion-3": 8
 
 
 def hints(config: Config, private_records: int | None = None) -> Iterator[str]:
-    """What is most likely not meant, a line each. `private_records`: a publicly stated order of magnitude."""
+    """What is most likely not meant, a line each.
+
+    Args:
+        config: a valid configuration.
+        private_records: a publicly stated order of magnitude of the records; None if none was stated.
+    """
     records = config.finetune.records_estimate if config.method == "dp-finetune" else private_records
     stated = "finetune.records_estimate" if config.method == "dp-finetune" else "--private-records"
     if records and config.uses_private_data and not config.not_private and config.privacy.delta * records >= 1:
@@ -42,7 +44,7 @@ def hints(config: Config, private_records: int | None = None) -> Iterator[str]:
 
 
 def _billions(engine: EngineConfig) -> float:
-    """Of the parameters of a model that runs here, by its name; 0 if that does not say."""
+    """Billions of parameters of a model that runs here, by its name; 0 if the name does not say."""
     ours = engine.kind in KINDS and not engine.kind.startswith("fake-")
     if not ours or endpoint_of(engine) is not None:
         return 0.0

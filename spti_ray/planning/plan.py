@@ -1,6 +1,6 @@
-"""`spti plan`: what a configuration costs and makes, from public settings and a local ledger, which is only read.
+"""What a run would cost and make (`spti plan`), from public settings and a local ledger, which is only read.
 
-Touches no data, no model, no Ray, no network.
+Touches no data, no model, no Ray and no network.
 """
 
 from __future__ import annotations
@@ -22,12 +22,18 @@ from spti_ray.planning.workload import varied_texts, work_of
 from spti_ray.run.ledger_check import check_ledger, place_of
 
 WORKABLE_SIGNAL = 0.4
-"""Votes of an average candidate, in standard deviations of the noise, below which selection is mostly luck: a selection
-then keeps 0.4 of what it would gain without noise (`recommend`)."""
+"""The least signal of a useful selection: votes of an average candidate, in standard deviations of the noise.
+
+At this signal a selection keeps 0.4 of what it would gain without noise (see `recommend`); below, it is mostly luck.
+"""
 
 
 def noise_plan(config: Config) -> NoisePlan:
-    """The calibrated noise of the run. Raises ConfigError when it can't be certified."""
+    """The calibrated noise of a run whose candidates are voted on.
+
+    Raises:
+        ConfigError: no noise can be certified for the epsilon and delta.
+    """
     privacy = config.privacy
     try:
         return calibrate(
@@ -42,7 +48,11 @@ def noise_plan(config: Config) -> NoisePlan:
 
 
 def sgd_plan(config: Config) -> SgdPlan | None:
-    """The calibrated noise of `method: dp-finetune`; None without noise. ConfigError when it can't be certified."""
+    """The calibrated noise of `method: dp-finetune`; None without noise (epsilon inf).
+
+    Raises:
+        ConfigError: no noise can be planned for these settings.
+    """
     privacy, settings = config.privacy, config.finetune
     try:
         rate = sample_rate(settings.batch_size, settings.records_estimate)
@@ -54,7 +64,19 @@ def sgd_plan(config: Config) -> SgdPlan | None:
 
 
 def plan_summary(config: Config, private_records: int | None = None) -> dict[str, Any]:
-    """One flat-ish object for `--json`. `private_records` is a publicly stated order of magnitude, never counted."""
+    """What `spti plan --json` prints: settings that matter for the cost, the noise, the work and the ledger's forecast.
+
+    Args:
+        config: the configuration.
+        private_records: a publicly stated order of magnitude of the records; never counted from data.
+
+    Returns:
+        Names and JSON values. Which names there are depends on the method and on whether anything is charged.
+
+    Raises:
+        ConfigError: the configuration can't be run.
+        LedgerElsewhere: charges of the dataset are in another ledger.
+    """
     check_places(config)
     check_engines(config)
     check_new(config)
@@ -86,7 +108,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
 
 
 def _finetune_summary(config: Config) -> dict[str, Any]:
-    """What is trained, and at which figure; no epsilon without noise."""
+    """What is trained and with which noise; without noise there is no epsilon."""
     settings, noise = config.finetune, sgd_plan(config)
     summary: dict[str, Any] = {
         "uncertified": config.uncertified,
@@ -103,7 +125,7 @@ def _finetune_summary(config: Config) -> dict[str, Any]:
 
 
 def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:
-    """What it costs, and whether the votes stand out from the noise."""
+    """What the votes cost, and whether they stand out from the noise."""
     noise, candidates = noise_plan(config), config.evolution.candidates
     summary: dict[str, Any] = {
         "sigma": noise.sigma,

@@ -11,7 +11,7 @@ from spti_ray.public.prompts import preview
 
 
 def plan_lines(summary: dict[str, Any]) -> list[str]:
-    """The summary for people."""
+    """`plan.plan_summary` for people, a line each."""
     return [*_lines(summary), *(f"HINT        {hint}" for hint in summary["hints"])]
 
 
@@ -79,7 +79,7 @@ def _release_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
-    """Of a method that charges nothing: because it uses no private data, or because it is not private."""
+    """The lines of a method that charges nothing: it uses no private data, or it is not private."""
     why = summary["not_private"]
     privacy = (
         f"NOT PRIVATE: {why}; no certificate, no release, nothing charged, and the ledger records it"

@@ -27,12 +27,15 @@ NOT_IN_IT = (
 
 @dataclass(frozen=True)
 class Costs:
+    """A run's estimate, what it stores, what DP training would take instead, and the prices that were given."""
+
     found: Estimate
     storage: tuple[Stored, ...]
     training: Training | None
     prices: Priced
 
     def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values, for `spti plan --json`."""
         found = self.found
         return {
             "estimate": f"nothing was run; not in it: {NOT_IN_IT}",
@@ -67,7 +70,7 @@ class Costs:
         return sum(work.gpu_h or 0.0 for work in self.found.roles)
 
     def lines(self) -> list[str]:
-        """A table, and what stands behind it."""
+        """For people: a table of the roles, totals, storage, training and the source of each rate."""
         found = self.found
         return [
             "Costs, estimated from public settings; nothing was run.",
@@ -82,10 +85,10 @@ class Costs:
         found = self.found
         return [
             *self._totals(),
-            *(_told("storage", _stored(stored)) for stored in self.storage),
+            *(_headed("storage", _stored(stored)) for stored in self.storage),
             *(self._training() if self.training else ()),
-            *(_told("rate", _source(work)) for work in found.roles if work.rate),
-            *(_told("UNKNOWN", line) for line in _unknown(found)),
+            *(_headed("rate", _source(work)) for work in found.roles if work.rate),
+            *(_headed("UNKNOWN", line) for line in _unknown(found)),
         ]
 
     def _totals(self) -> list[str]:
@@ -153,7 +156,17 @@ class Costs:
 def costs_of(
     config: Config, rates: Sequence[Path] = (), prices: Sequence[str] = (), private_records: int | None = None
 ) -> Costs:
-    """Estimate a configuration's costs. Raises ConfigError for rates and prices that can't be read."""
+    """Estimate a configuration's costs.
+
+    Args:
+        config: the configuration.
+        rates: finished runs, what `spti bench` left, or files of rates; the first that has a rate counts.
+        prices: such as `gpu=2.5`, in US dollars an hour.
+        private_records: how many records there are, as stated publicly; never counted.
+
+    Raises:
+        ConfigError: rates or prices that can't be read.
+    """
     found = estimate(config, load_rates(tuple(rates)), private_records)
     training = training_of(found) if evolves(config) or config.method == "dp-finetune" else None
     return Costs(found, storage_of(found), training, parse_prices(prices))
@@ -163,7 +176,7 @@ def _role(work: RoleWork) -> dict[str, Any]:
     return {
         "engine": work.name,
         "items": work.items,
-        "units": work.units,
+        "units": work.batches,
         "private_items": work.private_items,
         "engine_h": work.engine_h,
         "gpu_h": work.gpu_h,
@@ -186,7 +199,7 @@ _COLUMNS = (
 def _row(work: RoleWork) -> list[str]:
     private = "?" if work.private_items is None else str(work.private_items)
     engines, gpus = ("unknown" if hours is None else _hours(hours) for hours in (work.engine_h, work.gpu_h))
-    return [work.role, work.name, str(work.items), str(work.units), private, engines, gpus]
+    return [work.role, work.name, str(work.items), str(work.batches), private, engines, gpus]
 
 
 def _unknown(found: Estimate) -> list[str]:
@@ -217,7 +230,8 @@ def _stored(stored: Stored) -> str:
     return f"{size} {stored.what} in {stored.where} ({stored.how})"
 
 
-def _told(what: str, text: str) -> str:
+def _headed(what: str, text: str) -> str:
+    """A line whose text begins at the column of `subsequent_indent`."""
     return f"{what:<12}{text}"
 
 

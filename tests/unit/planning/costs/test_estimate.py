@@ -53,7 +53,7 @@ def hours(found):
 def test_hours_are_those_of_whole_batches_but_a_writer_s(make_config):
     # 12 candidates, then 7 beside the 5 that survive; of the release's 6 images 5 are the survivors' renders.
     found = estimate(make_config(**engines(), runtime__shards=1), rates(), private_records=10)
-    assert {work.role: (work.items, work.units) for work in found.roles} == {
+    assert {work.role: (work.items, work.batches) for work in found.roles} == {
         "writer": (12 + 7, 3 + 2),
         "renderer": (12 + 7 + 1, 3 + 2 + 1),
         "image_embedder": (12 + 7, 3 + 2),
