@@ -23,7 +23,7 @@ from spti_ray.config.loading import (
     with_overrides,
 )
 from spti_ray.figures import at_least, release_epsilon
-from spti_ray.run.run_file import read_run
+from spti_ray.runs.run_file import read_run
 
 _HASH = 12 * "?"
 """The end of a run's default name, as a pattern."""

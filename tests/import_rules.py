@@ -26,11 +26,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # The gate and the votes, attacked with canaries instead of images.
     "audit": ("dp", "private"),
     # A run's folder holds public values and noised counts.
-    "run": ("dp", "models", "public"),
+    "runs": ("dp", "models", "public"),
     # What settings ask for, from settings alone.
     "runtime.placement": ("models",),
-    "planning": ("dp", "models", "public", "run"),
-    "planning.costs": ("models", "planning", "public", "run", "runtime.placement"),
+    "planning": ("dp", "models", "public", "runs"),
+    "planning.costs": ("models", "planning", "public", "runs", "runtime.placement"),
     "kubernetes": ("models", "runtime.placement"),
     # How it goes, for people and machines: public values only.
     "plotting": (),
@@ -39,28 +39,28 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "runtime": (),
     "runtime.scheduling": ("observability", "public"),
     "runtime.ray": (
-        "finetuning", "models", "observability", "private", "run", "runtime.placement", "runtime.scheduling",
+        "finetuning", "models", "observability", "private", "runs", "runtime.placement", "runtime.scheduling",
     ),
     # What a run leaves for others. A report reads the gate's noised artifacts and nothing else of it.
     "release.report": ("dp.artifact", "plotting", "public"),
-    "release.export": ("public", "run"),
-    "release": ("dp", "public", "release.report", "run"),
+    "release.export": ("public", "runs"),
+    "release": ("dp", "public", "release.report", "runs"),
     # One run from checks to report: the one place where all of it meets.
     "driver": (
         "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "public", "release.report",
-        "run", "runtime.placement", "runtime.ray", "runtime.scheduling",
+        "runs", "runtime.placement", "runtime.ray", "runtime.scheduling",
     ),
     # Measures images against the private ones, and tells the ledger so; no run and no release can reach it.
-    "evaluate": ("dp", "models", "private", "run"),
+    "evaluate": ("dp", "models", "private", "runs"),
     # How much of the machines' time reaches the engines; votes on random vectors.
     "bench": (
         "models", "observability", "plotting", "private", "public", "runtime.placement", "runtime.ray",
         "runtime.scheduling",
     ),
-    "api": ("driver", "run"),
+    "api": ("driver", "runs"),
     "cli": (
         "audit", "bench", "dp", "driver", "evaluate", "kubernetes", "models", "planning", "planning.costs", "public",
-        "release", "release.export", "release.report", "run", "runtime.placement", "runtime.ray",
+        "release", "release.export", "release.report", "runs", "runtime.placement", "runtime.ray",
     ),
     "__init__": ("api",),
 }  # fmt: skip

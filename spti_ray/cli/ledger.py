@@ -29,7 +29,7 @@ def _named(ledger: str) -> tuple[str, str]:
     """
     from spti_ray.config.ledger_location import location_of
     from spti_ray.config.loading import load_config, parse_config
-    from spti_ray.run.run_file import read_run
+    from spti_ray.runs.run_file import read_run
 
     path = Path(ledger)
     if ledger.startswith("bundled:") or (path.suffix in (".yaml", ".yml") and path.is_file()):

@@ -41,7 +41,7 @@ def refine(
     The same command on an interrupted `NEW` goes on; on a finished one it does nothing.
     """
     with one_line_errors():
-        from spti_ray.run.refinement import refined
+        from spti_ray.runs.refinement import refined
 
         settings = refined(directory, generations, images, overrides or ())
         from spti_ray.driver.driver import run_config

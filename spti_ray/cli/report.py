@@ -16,7 +16,7 @@ from spti_ray.cli.common import examples, one_line_errors
 def report(directory: Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")]) -> None:
     """Rebuild `DIR/release/report.html` from the run's public files."""
     with one_line_errors():
-        from spti_ray.run.run_file import read_run
+        from spti_ray.runs.run_file import read_run
 
         read_run(directory)
         from spti_ray.release.report.build import build_report

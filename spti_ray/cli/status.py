@@ -21,7 +21,7 @@ def status(
 ) -> None:
     """Say where a run is: finished, running or interrupted, its generations, and what has been spent."""
     with one_line_errors():
-        from spti_ray.run.status import status_of
+        from spti_ray.runs.status import status_of
 
         found = status_of(directory)
         typer.echo(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines(directory)))

@@ -14,7 +14,7 @@ from spti_ray.planning.checks import engines_outside
 from spti_ray.planning.hints import hints
 from spti_ray.planning.plan import sgd_plan
 from spti_ray.public.fallbacks import Written
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 
 
 def hello(

@@ -41,10 +41,10 @@ from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.public.fallbacks import Written
 from spti_ray.public.release import Models, write_release
 from spti_ray.release.report.build import build_report
-from spti_ray.run.continuation import Origin
-from spti_ray.run.folder import RunDir
-from spti_ray.run.ledger_check import check_ledger, keep_ledger
-from spti_ray.run.run_file import continued
+from spti_ray.runs.continuation import Origin
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.ledger_check import check_ledger, keep_ledger
+from spti_ray.runs.run_file import continued
 from spti_ray.runtime.placement.bundles import plan, roles_needed
 from spti_ray.runtime.ray.caption_actors import start_caption_shards
 from spti_ray.runtime.ray.cluster import Reserved, check_start, cluster

@@ -25,9 +25,9 @@ from spti_ray.public.render_store import RenderSpool
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected, allot_images
-from spti_ray.run.continuation import Origin
-from spti_ray.run.folder import RunDir
-from spti_ray.run.generation_store import GenerationStore
+from spti_ray.runs.continuation import Origin
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.generation_store import GenerationStore
 from spti_ray.runtime.ray.shard_actor import RayVoter
 from spti_ray.runtime.ray.trainer_actor import fine_tune
 from spti_ray.runtime.scheduling.engine_streams import RayEngines

@@ -14,7 +14,7 @@ import pyarrow as pa
 from spti_ray.config import Config
 from spti_ray.io.files import close_to_others, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.release import Models, manifest
-from spti_ray.run.folder import NOT_CERTIFIED, NOT_PRIVATE
+from spti_ray.runs.folder import NOT_CERTIFIED, NOT_PRIVATE
 from spti_ray.types import ReleaseItem
 
 

@@ -21,8 +21,8 @@ from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.io.text_table import Column, text_table
 from spti_ray.models.bundled import BUNDLED_PAIR
 from spti_ray.private.source import Unit, describe
-from spti_ray.run.folder import RunDir
-from spti_ray.run.run_file import read_run
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.run_file import read_run
 from spti_ray.types import SINGLE_LABEL
 
 _OF_A_RELEASE = ("privacy.json", "manifest.parquet", "datasheet.md")

@@ -19,7 +19,7 @@ from spti_ray.io.files import is_url
 from spti_ray.planning.checks import check_engines, check_new, check_prompts, engines_outside
 from spti_ray.planning.hints import hints
 from spti_ray.planning.workload import varied_texts, work_of
-from spti_ray.run.ledger_check import check_ledger, place_of
+from spti_ray.runs.ledger_check import check_ledger, place_of
 
 WORKABLE_SIGNAL = 0.4
 """The least signal of a useful selection: votes of an average candidate, in standard deviations of the noise.

@@ -18,7 +18,7 @@ from spti_ray.figures import release_epsilon, release_replace_one_epsilon, round
 from spti_ray.io.text_table import Column, text_table
 from spti_ray.public.cleaning import normal_form
 from spti_ray.public.released_files import models_in, read_manifest
-from spti_ray.run.run_file import read_run
+from spti_ray.runs.run_file import read_run
 
 INTERNAL = (
     "internal: not differentially private. Computed from the private images without noise; never publish it, and what "

@@ -28,7 +28,7 @@ from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.io.files import IMAGE_SUFFIXES, sha256_of
 from spti_ray.public.release import facts
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
-from spti_ray.run.run_file import read_run
+from spti_ray.runs.run_file import read_run
 
 _DATASET_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """As `dataset.id`; it becomes the name of a file."""

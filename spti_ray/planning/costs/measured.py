@@ -20,7 +20,7 @@ from spti_ray.planning.costs.rates import (
     read_rates,
     steps_of,
 )
-from spti_ray.run.run_file import read_run
+from spti_ray.runs.run_file import read_run
 
 
 def load_rates(paths: tuple[Path, ...] = ()) -> Rates:

@@ -13,7 +13,7 @@ from spti_ray.types import Space
 _BYTES_PER_PIXEL = 3
 _EMBEDDER: dict[Space, Role] = {"image": "image_embedder", "text": "text_embedder"}
 _VIEW_BYTES = 2
-"""Private views are int16, candidates' embeddings float32 (`private.view_store`, `run.generation_store`)."""
+"""Private views are int16, candidates' embeddings float32 (`private.view_store`, `runs.generation_store`)."""
 _EMBEDDING_BYTES = 4
 
 

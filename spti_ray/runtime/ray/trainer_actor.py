@@ -29,7 +29,7 @@ from spti_ray.models.home import settle
 from spti_ray.private.output_suppression import silence
 from spti_ray.private.safe_errors import ShardError, content_free
 from spti_ray.private.source import DataError
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.cluster import Reserved
 from spti_ray.runtime.ray.events import creation_failure

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from spti_ray.config.loading import ConfigError, load_config, parse_config
 from spti_ray.config.parsing import DEEPEST, Unreadable, check_size, parse_json, parse_yaml, read_text
-from spti_ray.run.run_file import read_run
+from spti_ray.runs.run_file import read_run
 from spti_ray.runtime.placement.fit import load_topology
 from tests.unit.config.test_config import MINIMAL, changed
 

@@ -23,8 +23,8 @@ from spti_ray.observability.timings import Timings
 from spti_ray.planning.plan import noise_plan, plan_summary
 from spti_ray.planning.plan_text import plan_lines
 from spti_ray.public.fallbacks import Count, Written
-from spti_ray.run.folder import RunDir
-from spti_ray.run.status import status_of
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.status import status_of
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from spti_ray.driver.making import MAKE, TRAIN, Stage, make
 from spti_ray.models.factory import FAKE
 from spti_ray.planning.checks import check_engines
 from spti_ray.public.fallbacks import Written
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.placement.bundles import plan, roles_needed
 from spti_ray.runtime.ray.engine_actor import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineActor
 from spti_ray.runtime.ray.launch import serving_roles

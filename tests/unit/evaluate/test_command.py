@@ -11,7 +11,7 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.evaluate.command import Request, run_evaluation, table_lines
 from spti_ray.models import judges
 from spti_ray.private.source import DataError
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 
 
 @pytest.fixture

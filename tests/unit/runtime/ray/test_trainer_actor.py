@@ -8,7 +8,7 @@ from spti_ray.finetuning.public_side import FINISHED, FolderBusy, UnfitPipeline
 from spti_ray.models.factory import engines_config
 from spti_ray.private.safe_errors import ShardError
 from spti_ray.private.source import DataError
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.ray import trainer_actor as trainer
 from spti_ray.runtime.ray.trainer_actor import FinetuneFailed, TrainerActor, fine_tune
 from tests.unit.conftest import config_with

@@ -12,7 +12,7 @@ from spti_ray.errors import RunDamaged
 from spti_ray.io.files import atomic_file, write_table_atomic
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.selection import Selected
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Space
 
 _CANDIDATE_SCHEMA = pa.schema(

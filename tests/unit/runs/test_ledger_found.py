@@ -13,11 +13,11 @@ from spti_ray.evaluate.look import record_look
 from spti_ray.release.certify import Certifiable
 from spti_ray.release.report.data import publishable
 from spti_ray.release.verify import NotVerified, release_and_chain
-from spti_ray.run.continuation import Origin
-from spti_ray.run.folder import RunDir
-from spti_ray.run.ledger_check import check_ledger, keep_ledger
-from spti_ray.run.run_file import continued, read_run
-from spti_ray.run.status import status_of
+from spti_ray.runs.continuation import Origin
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.ledger_check import check_ledger, keep_ledger
+from spti_ray.runs.run_file import continued, read_run
+from spti_ray.runs.status import status_of
 
 OLD = Path(__file__).parents[2] / "old_runs" / "ab5e8e4"
 

@@ -3,7 +3,7 @@
 import pytest
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 
 
 def test_a_changed_setting_is_told_without_the_credentials_that_its_old_value_had(tmp_path, make_config):

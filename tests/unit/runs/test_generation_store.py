@@ -5,9 +5,9 @@ import pytest
 
 from spti_ray.public.render_store import RenderSpool
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.run import generation_store
-from spti_ray.run.folder import RunDir
-from spti_ray.run.generation_store import GenerationStore
+from spti_ray.runs import generation_store
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.generation_store import GenerationStore
 from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates
 
 

@@ -15,7 +15,7 @@ from spti_ray.config import ROLES, Config, Role
 from spti_ray.config.identity import changed_keys, resolved
 from spti_ray.config.loading import ConfigError, parse_config, with_ledger_in, with_overrides
 from spti_ray.models.factory import FAKE, engines_config
-from spti_ray.run.continuation import Origin, output_settings
+from spti_ray.runs.continuation import Origin, output_settings
 
 _OF_A_RENDERING = ("release.images.", "release.images_per_text.", "runtime.", "title.")
 """Settings that a re-rendering may change. All others were fixed when its texts were voted for."""

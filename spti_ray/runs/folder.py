@@ -30,7 +30,7 @@ from spti_ray.config.identity import changed_keys, config_sha256, resolved
 from spti_ray.config.loading import ConfigError
 from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.io.urls import shown
-from spti_ray.run.run_file import RUN_FILE, read_run, read_run_file, write_run_file
+from spti_ray.runs.run_file import RUN_FILE, read_run, read_run_file, write_run_file
 
 NOT_PRIVATE, NOT_CERTIFIED = "NOT-PRIVATE.txt", "NOT-CERTIFIED.txt"
 """Files beside images that nothing protects, or that have no certificate."""

@@ -18,8 +18,8 @@ from spti_ray.dp.entries import GENESIS, Entry
 from spti_ray.dp.history import looks, openings
 from spti_ray.dp.storage import open_chain
 from spti_ray.io.files import is_url
-from spti_ray.run.folder import RunDir
-from spti_ray.run.run_file import read_run
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.run_file import read_run
 
 _OF_A_START = {"run.yaml", "driver.lock", "driver.log"}
 """Files in a run folder after a start that ended before it asked the ledger."""

@@ -12,8 +12,8 @@ from spti_ray.dp.joint_guarantee import plan_of, together
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.odometer import spend_of
 from spti_ray.figures import at_least, decimals_at_least
-from spti_ray.run.folder import RunDir
-from spti_ray.run.run_file import read_run
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.run_file import read_run
 
 
 @dataclass(frozen=True)
