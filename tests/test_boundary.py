@@ -87,7 +87,7 @@ def test_every_module_leaves_alone_what_is_private():
         ("spti_ray.runtime.scheduling.engine_streams", "actor.run_private.remote(unit)"),
         ("spti_ray.driver.driver", "wire = votes.to_wire()"),
         ("spti_ray.dp.gate", "Votes.from_wire(wire)\nfrom spti_ray.types import Votes"),
-        ("spti_ray.run.folder", "from spti_ray.types import VotesWire"),
+        ("spti_ray.runs.folder", "from spti_ray.types import VotesWire"),
         ("spti_ray.public.selection", "from spti_ray.types import Votes"),
         ("spti_ray.release.report.data", "import spti_ray.types as t\nx: t.Votes"),
         (

@@ -154,7 +154,7 @@ def test_jobs_import_only_settings_and_the_driver(path):
         ("spti_ray.methods.spti", "from spti_ray.config import Config"),
         ("spti_ray.finetuning.dp_sgd", "from spti_ray.dp.gate import Gate"),
         ("spti_ray.private.shard", "import opacus"),
-        ("spti_ray.run.folder", "import pickle"),
+        ("spti_ray.runs.folder", "import pickle"),
         ("spti_ray.runtime.ray.cluster", "import cloudpickle"),
         ("spti_ray.helpers", ""),
     ],

@@ -16,7 +16,7 @@ from spti_ray.config import Config
 from spti_ray.config.loading import load_config
 from spti_ray.config.method_traits import shards_vote
 from spti_ray.io.files import write_atomic
-from spti_ray.planning.plan import check_engines
+from spti_ray.planning.checks import check_engines
 
 _CLI = (sys.executable, "-c", "from spti_ray.cli import main; main()")
 

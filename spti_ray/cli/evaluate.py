@@ -10,9 +10,15 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import FAILED, USAGE, fail, one_line_errors
+from spti_ray.cli.common import FAILED, USAGE, examples, fail, one_line_errors
 
 
+@examples(
+    "spti evaluate runs/stickers",
+    "spti evaluate runs/stickers --generation all",
+    "spti evaluate baseline/ --reference bundled:stickers --out private/",
+    "spti evaluate runs/a --judge dinov2 --json",
+)
 def evaluate(
     directory: Annotated[Path, typer.Argument(help="A run's folder, or a folder of images.", metavar="DIR")],
     reference: Annotated[

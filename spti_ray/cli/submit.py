@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import ConfigFile, Overrides, one_line_errors
+from spti_ray.cli.common import ConfigFile, Overrides, examples, one_line_errors
 
 
+@examples(
+    "RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... spti submit my.yaml --out /runs/a --address http://head:8265",
+)
 def submit(
     config: ConfigFile,
     out: Annotated[str, typer.Option(help="The run's folder, on a volume that the cluster's nodes share.")],

@@ -2,8 +2,8 @@
 
 Everything in a configuration is public: it is written to the run folder, the certificate and the report.
 `privacy`, `dataset`, `data`, `evolution`, `prompts` and `release` say *what* is computed and are fixed by a run's first
-start, as are the ledger and the engines' models. Only where and how wide it runs may change between two starts
-(`config_load.pinned`).
+start, as are the ledger and the engines' models. Only where a run works and on how many actors may change between two
+starts (`identity.pinned`).
 """
 
 from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, PrivacyConfig

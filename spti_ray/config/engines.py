@@ -49,6 +49,8 @@ class EngineConfig(Section):
 
 
 class EnginesConfig(Section):
+    """The engine of every role."""
+
     writer: EngineConfig
     renderer: EngineConfig
     image_embedder: EngineConfig
@@ -56,10 +58,13 @@ class EnginesConfig(Section):
     captioner: EngineConfig
 
     def of(self, role: Role) -> EngineConfig:
+        """The engine of a role."""
         return getattr(self, role)
 
 
 class RuntimeConfig(Section):
+    """Which engines a run uses, where it works and how it deals with failures."""
+
     engines: Literal["embedded", "fake"] | dict[Role, dict[str, Any]] = Field(
         default="embedded", description="embedded, fake, or settings per role on top of the embedded ones."
     )
@@ -106,7 +111,7 @@ class RuntimeConfig(Section):
     @field_validator("take_turns")
     @classmethod
     def _who_can_sleep(cls, roles: tuple[Role, ...]) -> tuple[Role, ...]:
-        # An embedder or captioner is asked by the shards at any time, who know nothing of turns.
+        # Shards ask an embedder or captioner at any time, and know nothing of turns.
         if roles and set(roles) != {"writer", "renderer"}:
             raise ValueError(f"can be [writer, renderer] or empty: other roles serve shards (got {', '.join(roles)})")
         return roles

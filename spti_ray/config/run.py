@@ -33,6 +33,8 @@ MethodName = Annotated[str, BeforeValidator(_registered), WithJsonSchema({"enum"
 
 
 class ReleaseConfig(Section):
+    """How many images are released, and of which texts."""
+
     images: int = Field(ge=1, le=100_000_000, description="Images in the release; more cost no privacy.")
     images_per_text: int = Field(default=1, ge=1, le=1000)
     texts: Literal["voted", "varied"] = Field(

@@ -29,7 +29,8 @@ from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.history import Slot, slots_of
 from spti_ray.dp.joint_guarantee import JointGuarantee, charged_joint_epsilon, joint_guarantee
-from spti_ray.dp.ledger import Lease, Ledger
+from spti_ray.dp.lease import Lease
+from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource
 from spti_ray.dp.odometer import OdometerReading, read_odometer
 from spti_ray.types import NoisyHistogram, Query, Votes

@@ -18,10 +18,11 @@ from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.observability.timings import rows
 from spti_ray.observability.trace import RoleTotal, Trace
+from spti_ray.planning.checks import engines_outside
 from spti_ray.planning.hints import hints
-from spti_ray.planning.plan import engines_outside, sgd_plan
+from spti_ray.planning.plan import sgd_plan
 from spti_ray.public.fallbacks import FallbackCounts
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 
 
 def opening_lines(

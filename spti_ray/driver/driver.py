@@ -47,16 +47,17 @@ from spti_ray.observability.progress import Progress
 from spti_ray.observability.timeline import write_timeline
 from spti_ray.observability.timings import write_timings
 from spti_ray.observability.trace import Trace
-from spti_ray.planning.hints import check_new
-from spti_ray.planning.plan import check_engines, check_prompts, noise_plan, sgd_plan
+from spti_ray.planning.checks import check_engines, check_new, check_prompts
+from spti_ray.planning.plan import noise_plan, sgd_plan
 from spti_ray.planning.workload import total_steps
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.release import Models, write_release
 from spti_ray.release.report.build import build_report
-from spti_ray.run.continuation import Origin
-from spti_ray.run.folder import RunDir, continued
-from spti_ray.run.ledger_place import check_ledger, keep_ledger
+from spti_ray.runs.continuation import Origin
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.ledger_check import check_ledger, keep_ledger
+from spti_ray.runs.run_file import continued
 from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, VotingShards
 from spti_ray.runtime.pools import Observers, Pools
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines

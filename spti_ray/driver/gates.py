@@ -8,8 +8,9 @@ from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource
 from spti_ray.dp.unnoised import UnnoisedGate
-from spti_ray.planning.plan import engines_outside, noise_plan
-from spti_ray.run.folder import RunDir
+from spti_ray.planning.checks import engines_outside
+from spti_ray.planning.plan import noise_plan
+from spti_ray.runs.folder import RunDir
 
 
 def gate_of(config: Config, run: RunDir, ledger: Ledger, noise: NoiseSource) -> Gate | UnnoisedGate | None:

@@ -25,8 +25,9 @@ from spti_ray.public.render_store import RenderStore
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
-from spti_ray.run.continuation import Origin
-from spti_ray.run.folder import GenerationStore, RunDir
+from spti_ray.runs.continuation import Origin
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.generation_store import GenerationStore
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.voter import ShardVoter
 from spti_ray.types import ReleaseItem, Selected

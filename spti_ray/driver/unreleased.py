@@ -16,7 +16,7 @@ from spti_ray.config import Config
 from spti_ray.config.method_traits import why_not_certified, why_not_private
 from spti_ray.io.files import restrict_to_owner, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.release import Models, manifest
-from spti_ray.run.folder import NOT_CERTIFIED, NOT_PRIVATE
+from spti_ray.runs.folder import NOT_CERTIFIED, NOT_PRIVATE
 from spti_ray.types import ReleaseItem
 
 

@@ -17,9 +17,12 @@ from spti_ray.evaluate.image_sets import ImageSet
 from spti_ray.evaluate.ledger_record import record_evaluation
 from spti_ray.evaluate.result import STATEMENT, EvaluationResult
 from spti_ray.io.files import private_folder, write_atomic
+from spti_ray.io.text_table import Column, text_table
 from spti_ray.models.bundled import BUNDLED_PAIR
-from spti_ray.private.source import Unit, describe
-from spti_ray.run.folder import RunDir, read_run
+from spti_ray.private.kinds import Unit
+from spti_ray.private.source import describe
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.run_file import read_run
 from spti_ray.types import SINGLE_LABEL
 
 _OF_A_RELEASE = ("privacy.json", "manifest.parquet", "datasheet.md")
@@ -214,16 +217,25 @@ def table_lines(results: Sequence[EvaluationResult]) -> Iterator[str]:
         yield from _several_results(results)
 
 
+_METRICS = (
+    *(Column(min_width=20), Column("value", is_number=True, min_width=9), Column("95 % interval", min_width=18)),
+    *(Column("yardstick", is_number=True, min_width=9), Column("what the yardstick is")),
+)
+_SKIPPED = (Column(min_width=20), Column(is_number=True, min_width=9), Column())
+
+
 def _one_result(result: EvaluationResult) -> Iterator[str]:
     yield _heading(result)
-    yield f"{'':<22}{'value':>9}  {'95 % interval':<20}{'yardstick':>9}  what the yardstick is"
+    rows: list[list[str]] = []
     for metric in result.metrics:
         interval = "" if metric.low is None else f"{metric.low:.4g} to {metric.high:.4g}"
         yardstick = "" if metric.yardstick is None else f"{metric.yardstick:.4g}"
-        line = f"{metric.name:<22}{metric.value:>9.4g}  {interval:<20}{yardstick:>9}  {metric.yardstick_is}"
-        yield f"{line.rstrip()} ({metric.better}{' is better' if metric.better in {'lower', 'higher'} else ''})"
-    for name, why in result.skipped.items():
-        yield f"{name:<22}{'-':>9}  {why}"
+        rows.append([metric.name, f"{metric.value:.4g}", interval, yardstick, metric.yardstick_is])
+    headings, *lines = text_table(_METRICS, rows)
+    yield headings
+    for line, metric in zip(lines, result.metrics, strict=True):
+        yield f"{line} ({metric.better}{' is better' if metric.better in {'lower', 'higher'} else ''})"
+    yield from text_table(_SKIPPED, ((name, "-", why) for name, why in result.skipped.items()))
     for warning in result.warnings:
         yield f"note: {warning}"
 
@@ -235,11 +247,11 @@ def _several_results(results: Sequence[EvaluationResult]) -> Iterator[str]:
     for judge in dict.fromkeys(result.judge["model"] for result in results):
         of_judge = [result for result in results if result.judge["model"] == judge]
         yield _heading(of_judge[0])
-        yield f"{'':<26}" + "".join(f"{name:>16}" for name in _COLUMNS)
-        for result in of_judge:
-            yield f"{result.name:<26}" + "".join(f"{_value(result, name):>16}" for name in _COLUMNS)
+        rows = [[result.name, *(_value(result, name) for name in _COLUMNS)] for result in of_judge]
         floors = {metric.name: metric.yardstick for metric in of_judge[0].metrics}
-        yield f"{'yardstick':<26}" + "".join(f"{floors.get(name) or float('nan'):>16.4g}" for name in _COLUMNS)
+        rows.append(["yardstick", *(f"{floors.get(name) or float('nan'):.4g}" for name in _COLUMNS)])
+        figures = (Column(name, is_number=True, min_width=14) for name in _COLUMNS)
+        yield from text_table((Column(min_width=24), *figures), rows)
         for warning in dict.fromkeys(warning for result in of_judge for warning in result.warnings):
             yield f"note: {warning}"
 

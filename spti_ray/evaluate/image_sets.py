@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import is_inside
 from spti_ray.private.decode import Undecodable, decode
 from spti_ray.private.listing import image_files

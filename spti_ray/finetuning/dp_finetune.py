@@ -50,8 +50,8 @@ from spti_ray.finetuning.training_folder import check_settings, locked, restore_
 from spti_ray.io.files import DiskFull, fsync_folder, private_folder, write_atomic
 from spti_ray.models.factory import engines_config
 from spti_ray.private.dataset import load_shard
+from spti_ray.private.kinds import DataError
 from spti_ray.private.record import Record
-from spti_ray.private.source import DataError
 
 OnStep = Callable[[int, int], None]
 

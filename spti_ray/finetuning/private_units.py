@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from spti_ray.finetuning.denoiser import Denoiser
-from spti_ray.private.dataset import Record
+from spti_ray.private.record import Record
 from spti_ray.types import ImageArray
 
 

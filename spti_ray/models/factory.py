@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, Section
 from spti_ray.config.endpoints import normal_endpoint
-from spti_ray.config.problems import one_line
+from spti_ray.config.validation_errors import one_line
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
 from spti_ray.models.writable_home import set_home_and_user

@@ -1,8 +1,8 @@
 """What a run makes, counted from its settings alone: texts, images and embeddings, by phase and by stream.
 
-The run's own progress display counts with these functions (`total_steps`), and so do `spti plan` and its costs.
-Texts that are asked for again are not foreseen; `selection: sample` may make more (a candidate drawn twice leaves room
-for one more child).
+The run's progress display (`total_steps`), `spti plan` and its costs all count with these functions. Two things are
+not foreseen: texts that are asked for again, and `selection: sample`, where a candidate that is drawn twice leaves room
+for one more child.
 """
 
 from __future__ import annotations
@@ -21,21 +21,22 @@ from spti_ray.config.method_traits import (
 from spti_ray.methods import Candidates, PrivateData
 
 Streams = Mapping[Role, tuple[int, ...]]
-"""By role, the items of each stream through its pool. A stream is cut into units by itself."""
+"""By role, the number of items of each stream through its pool. Every stream is cut into batches by itself."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Work that nothing after it can begin without: a generation, whose noise waits for all of it, or the release."""
+    """A part of a run that must be complete before the next one begins: a generation, or the release."""
 
     name: str
     streams: Streams
 
     def items(self, role: Role) -> int:
+        """Items that the role's engines make or embed."""
         return sum(self.streams.get(role, ()))
 
-    def units(self, role: Role, batch_size: int) -> int:
-        """Units that the role's pool cuts its streams into."""
+    def batches(self, role: Role, batch_size: int) -> int:
+        """Batches that the role's pool cuts its streams into."""
         return sum(-(-items // batch_size) for items in self.streams.get(role, ()))
 
     @property
@@ -45,12 +46,12 @@ class Phase:
 
 
 def phases(config: Config) -> tuple[Phase, ...]:
-    """The generations in order, and the release. Public work alone: what shards ask engines for is not in it."""
+    """The generations in order, then the release. Public work only: what shards ask engines for is not in it."""
     return (*_generations(config), _release(config))
 
 
 def work_of(config: Config) -> tuple[int, int]:
-    """(texts to write, candidates to render) of all generations; the release's own come on top."""
+    """(texts to write, candidates to render) of all generations, without those of the release."""
     made = _generations(config)
     return sum(phase.items("writer") for phase in made), sum(phase.items("renderer") for phase in made)
 
@@ -67,7 +68,7 @@ def varied_texts(config: Config) -> int:
 
 
 def kept_renders(config: Config) -> int:
-    """Candidates' own renders, which stay in the run's folder; with lookahead only images have one."""
+    """How many renders of candidates stay in the run's folder. With lookahead only image candidates have one."""
     if not _release_reuses(config):
         return 0
     return sum(_fresh(config, generation) for generation in range(config.evolution.generations))
@@ -83,8 +84,12 @@ def released_texts(config: Config) -> int:
 
 
 def shown_by_shards(config: Config, records: int) -> dict[Role, int]:
-    """Items that shards would show each role's engines if there were so many private records. The number is the
-    caller's, a public one: nothing is counted from data."""
+    """Items that shards would show each role's engines.
+
+    Args:
+        config: the configuration.
+        records: how many private records there are, as stated publicly; nothing is counted from data.
+    """
     if shards_vote(config):
         return dict.fromkeys(roles_shown_private(config), records)
     # Renders of captions are counted with the release.
@@ -92,7 +97,7 @@ def shown_by_shards(config: Config, records: int) -> dict[Role, int]:
 
 
 def in_whole_batches(items: int, shards: int, batch_size: int) -> int:
-    """What engines work on if `items` lie evenly in shards, each of which fills its last batch up with blanks."""
+    """Items that engines work on if `items` lie evenly in `shards`: each shard fills its last batch up with blanks."""
     per_shard, more = divmod(items, shards)
     whole = -(-per_shard // batch_size) * (shards - more) + -(-(per_shard + 1) // batch_size) * more
     return whole * batch_size

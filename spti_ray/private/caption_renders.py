@@ -23,9 +23,9 @@ from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import NO_CAPTION, PrivateText
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.embedding import BLANK, Caption
+from spti_ray.private.kinds import Unit
 from spti_ray.private.record import Record
 from spti_ray.private.safe_errors import ShardError, safe_errors
-from spti_ray.private.source import Unit
 from spti_ray.types import ImageArray, derive_seed, split_by_share
 
 Render = Callable[[Sequence[PrivateText], list[int]], Sequence[ImageArray]]

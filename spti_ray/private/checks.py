@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from spti_ray.config import DataConfig
+from spti_ray.io.files import IMAGE_SUFFIXES
 from spti_ray.io.object_storage import StoragePath
 from spti_ray.private import metadata, zips
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, first_equal_pair
-from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind, Unit
+from spti_ray.private.kinds import DataError, Kind, Unit
 from spti_ray.private.lmdbs import num_values
 from spti_ray.private.names import file_key, first_folder
 from spti_ray.private.schemas import check_datasets, check_parquet

@@ -21,15 +21,17 @@ import hashlib
 from collections.abc import Iterator, Sequence
 
 from spti_ray.config import DataConfig
+from spti_ray.io.files import IMAGE_SUFFIXES
 from spti_ray.io.object_storage import StoragePath
 from spti_ray.private import lmdbs, metadata, tables, zips
 from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, max_file_bytes
 from spti_ray.private.ids import label_by_id
+from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.listing import CHANGED, list_files
 from spti_ray.private.names import file_key, first_folder, partitions
 from spti_ray.private.record import Record, make_record
-from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Unit, locate, resolve_path
+from spti_ray.private.source import locate, resolve_path
 from spti_ray.private.tars import Sample, field, samples
 from spti_ray.types import SINGLE_LABEL
 

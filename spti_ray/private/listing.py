@@ -17,9 +17,10 @@ from importlib import resources
 from pathlib import Path
 
 from spti_ray.config import DataConfig
+from spti_ray.io.files import IMAGE_SUFFIXES
 from spti_ray.io.object_storage import LEAVES, LinkError, StoragePath, absolute, is_within, storage_path
 from spti_ray.private import metadata
-from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind
+from spti_ray.private.kinds import DataError, Kind
 from spti_ray.private.lmdbs import LMDB_SUFFIXES, LOCK
 from spti_ray.private.schemas import holds_paths
 from spti_ray.private.tables import ARROW_SUFFIX, STATE, saved_files

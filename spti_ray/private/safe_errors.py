@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private.source import DataError
+from spti_ray.private.kinds import DataError
 from spti_ray.private.voting import VotingError
 
 P = ParamSpec("P")

@@ -21,8 +21,8 @@ from typing import Literal, NoReturn
 from spti_ray.config import DataConfig
 from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.embedding import BatchEmbedder, Caption, EmbedImages, EmbedTexts, embed_captions
+from spti_ray.private.kinds import Unit
 from spti_ray.private.safe_errors import ShardError, safe_errors
-from spti_ray.private.source import Unit
 from spti_ray.private.top_k import IncrementalTopK
 from spti_ray.private.view_store import ViewRow, read_views, view_writer
 from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes

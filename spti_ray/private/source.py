@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from importlib import resources
 
 from spti_ray.config import DataConfig
-from spti_ray.io.files import is_url
+from spti_ray.io.files import IMAGE_SUFFIXES, is_url
 from spti_ray.io.object_storage import absolute
 from spti_ray.io.urls import problem_of_data
 from spti_ray.private import listing
 from spti_ray.private.checks import check
-from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind, Unit
+from spti_ray.private.kinds import DataError, Kind, Unit
 from spti_ray.private.listing import Listing, list_files
 from spti_ray.types import SINGLE_LABEL
 

@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import regex
 
-from spti_ray.public.cleaning import clean, normal_form
+from spti_ray.public.cleaning import clean
 from spti_ray.public.drafting_examples import EXAMPLE_CHANGES, EXAMPLE_LISTS, EXAMPLE_TEXTS, TEMPLATES
 from spti_ray.public.prompts import mask, max_tokens
-from spti_ray.public.words import scripts_of
+from spti_ray.public.words import normal_form, scripts_of
 from spti_ray.types import Completions, WriteRequest, derive_seed
 
 Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]

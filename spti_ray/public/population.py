@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from spti_ray.config import Config, LabelConfig
 from spti_ray.models.answers import answer_text
 from spti_ray.public import prompts as prompt_api
-from spti_ray.public.cleaning import clean, normal_form
+from spti_ray.public.cleaning import clean
 from spti_ray.public.engines import Engines
 from spti_ray.public.fallbacks import (
     EXCLUDED,
@@ -29,7 +29,7 @@ from spti_ray.public.fallbacks import (
     check_not_mostly_fallbacks,
 )
 from spti_ray.public.offspring import survivors_and_children
-from spti_ray.public.words import scripts_of, tokens_per_word, writer_texts
+from spti_ray.public.words import normal_form, scripts_of, tokens_per_word, writer_texts
 from spti_ray.types import (
     Candidate,
     Candidates,

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import is_inside
 from spti_ray.public.release import CERTIFICATE, MANIFEST, MODELS_KEY, is_release_file
 

@@ -6,8 +6,8 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 
 from spti_ray.config import EvolutionConfig
-from spti_ray.public.cleaning import normal_form
 from spti_ray.public.shrinkage import shrink_counts
+from spti_ray.public.words import normal_form
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected, derive_seed, split_by_share
 
 

@@ -12,7 +12,7 @@ from spti_ray.dp.history import attempts_of
 from spti_ray.dp.ledger import Ledger
 from spti_ray.public.release import rewrite_certificate
 from spti_ray.release.report.build import build_report
-from spti_ray.run.folder import read_run
+from spti_ray.runs.run_file import read_run
 
 
 class FinishedRun:

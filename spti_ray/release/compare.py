@@ -13,12 +13,13 @@ from typing import Any
 
 from spti_ray.config.identity import flatten
 from spti_ray.config.loading import ConfigError
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.figures import release_epsilon, release_replace_one_epsilon, rounded_up
-from spti_ray.public.cleaning import normal_form
+from spti_ray.io.text_table import Column, text_table
 from spti_ray.public.released_files import models_in, read_manifest
+from spti_ray.public.words import normal_form
 from spti_ray.release.checks import find_field
-from spti_ray.run.folder import read_run
+from spti_ray.runs.run_file import read_run
 
 INTERNAL_STATEMENT = (
     "internal: not differentially private. Computed from the private images without noise; never publish it, and what "
@@ -217,9 +218,8 @@ def _interval(metric: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Sequence[tuple[str, Any, Any]]) -> list[str]:
-    shown = [(field, _shown(a), _shown(b)) for field, a, b in rows]
-    widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
-    return [f"  {field:<{widths[0]}}  {a:<{widths[1]}}  {b}".rstrip() for field, a, b in shown]
+    lines = text_table((Column(), Column(), Column()), ((field, _shown(a), _shown(b)) for field, a, b in rows))
+    return [f"  {line}" for line in lines]
 
 
 def _shown(value: Any) -> str:

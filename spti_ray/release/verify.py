@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from spti_ray.config.loading import parse_config
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.dp.certificate import FORMAT
 from spti_ray.dp.certificate_2 import FORMAT_2
 from spti_ray.dp.chain import Chain, LedgerError
@@ -23,7 +23,7 @@ from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.release.checks import Check, NotVerified, field_of
 from spti_ray.release.verify_certificate import check_audits, compare_fields, remake_certificate
 from spti_ray.release.verify_files import check_files, check_histograms
-from spti_ray.run.folder import read_run
+from spti_ray.runs.folder import read_run
 
 _DATASET_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """The pattern of `dataset.id`, which becomes the name of a file."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.dp import artifact
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import slots_of

@@ -1,4 +1,4 @@
-"""Bytes that a run leaves, by what they are."""
+"""How many bytes a run leaves on disk, by what they are."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from spti_ray.types import Space
 _BYTES_PER_PIXEL = 3
 _EMBEDDER: dict[Space, Role] = {"image": "image_embedder", "text": "text_embedder"}
 _VIEW_BYTES = 2
-"""Private views are int16, candidates' embeddings float32 (`private.stored`, `rundir`)."""
+"""Private views are int16, candidates' embeddings float32 (`private.view_store`, `runs.generation_store`)."""
 _EMBEDDING_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Stored:
-    """`bytes` is None where something is not known; `how` says how it is reckoned, or what would be needed."""
+    """Files of one sort. `bytes` is None where something is not known; `how` says how they are counted, or what is
+    missing."""
 
     what: str
     where: str
@@ -29,7 +30,7 @@ class Stored:
 
 
 def storage_of(found: Estimate) -> tuple[Stored, ...]:
-    """Of the release, the candidates and the private views. Logs, tables of texts and models are left out."""
+    """What the release, the candidates and the private views take. Logs, tables of texts and models are left out."""
     config = found.config
     where = "release/" if not stays_inside(config) else "internal/"
     stored = [_images(found, "release", where, config.release.images)]

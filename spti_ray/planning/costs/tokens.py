@@ -18,12 +18,12 @@ WORDS_PER_TOKEN = 0.75
 """Rules of thumb for English (help.openai.com, article 4936856, "What are tokens and how to count them?")."""
 
 _DRAWS = 64
-"""Texts whose lengths are followed through the generations: means of them are means of what would be asked for."""
+"""Texts whose lengths are followed through the generations, as a sample of all texts."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Of first answers: estimates, and the most that the requests allow for output."""
+    """Tokens of first answers: estimates of prompts and output, and the most output that the requests allow."""
 
     prompt: float = 0.0
     output: float = 0.0
@@ -34,10 +34,10 @@ class Tokens:
 
 
 def tokens_by_phase(config: Config) -> tuple[Tokens, ...]:
-    """Of each of `workload.phases`: tokens of the texts that are asked for once; zeros where no text is written.
+    """Tokens of each of `workload.phases`, every text asked for once; zeros where no text is written.
 
     Prompts are built by the run's own functions on the configuration's examples. Lengths are drawn as a run draws them:
-    a first text's at random, a child's from its parent's, as if the writer kept to what it is asked for.
+    a first text's at random, a child's from its parent's. The writer is taken to keep to the length asked for.
     """
     rng = random.Random(0)
     per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
@@ -47,7 +47,7 @@ def tokens_by_phase(config: Config) -> tuple[Tokens, ...]:
     for number, phase in enumerate(phases(config)):
         of_phase = Tokens()
         for index, requests in enumerate(phase.streams.get("writer", ())):
-            # A generation's second stream are variations for lookahead.
+            # The second stream of a generation is its variations for lookahead.
             varies = number > 0 or index > 0 or config.origin is not None
             asked = [build.target_length(config.prompts, words, rng) for words in lengths] if varies else lengths
             lengths = lengths if index else asked
@@ -61,7 +61,7 @@ def tokens_by_phase(config: Config) -> tuple[Tokens, ...]:
 
 
 def _prompt_tokens(config: Config, varies: bool) -> float:
-    """Of one prompt on average, over the configuration's examples (or its domain) as what is varied."""
+    """Tokens of a prompt on average; what is varied are the configuration's examples, or its domain."""
     prompts, variation = config.prompts, config.evolution.variation
     rng = random.Random(0)
     if not varies:

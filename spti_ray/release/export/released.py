@@ -13,11 +13,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import CERTIFICATE, DATASHEET, MANIFEST
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
-from spti_ray.run.folder import NOT_CERTIFIED, NOT_PRIVATE
+from spti_ray.runs.folder import NOT_CERTIFIED, NOT_PRIVATE
 
 _DOCUMENTS = (MANIFEST, "report.html", DATASHEET, CERTIFICATE)
 """In the order in which they are written: the certificate, which vouches for the rest, is last."""

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from spti_ray.config.reading import parse_yaml, read_text
+from spti_ray.config.parsing import parse_yaml, read_text
 from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
 from spti_ray.public.released_files import models_in, read_certificate, read_manifest

@@ -21,9 +21,9 @@ from spti_ray.finetuning.public_interface import (
     trained_engine,
 )
 from spti_ray.io.files import DiskFull
+from spti_ray.private.kinds import DataError
 from spti_ray.private.safe_errors import ShardError, safe_errors
-from spti_ray.private.source import DataError
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 
 _FOLDER_BUSY_S = 60.0
 """For how long the process of an attempt that was killed may take to end."""

@@ -11,7 +11,7 @@ from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import has_shards, roles_needed, uses_private_data
 from spti_ray.finetuning.public_interface import FinetuneFailed
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, NoRunMetrics, Session, VotingShards
 from spti_ray.runtime.hosting.engine import serving_roles
 from spti_ray.runtime.hosting.trainer import trained

@@ -9,7 +9,7 @@ from typing import Any
 
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.method_traits import roles_needed
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, RunMetrics, Session, VotingShards
 from spti_ray.runtime.hosting.engine import serving_roles
 from spti_ray.runtime.placement.bundles import Bundle, plan

@@ -14,7 +14,7 @@ from spti_ray.finetuning.public_interface import FinetuneFailed
 from spti_ray.models.writable_home import set_home_and_user
 from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.private.safe_errors import safe_errors
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.hosting.trainer import TrainerHost, public_failure, trained
 from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.cluster import Reserved

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from spti_ray.cli.ledger_view import history_lines, verify_line
+from spti_ray.cli.ledger_report import history_lines, verify_line
 from spti_ray.dp.aggregation import GateError
 from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate

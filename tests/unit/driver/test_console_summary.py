@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from spti_ray.cli.ledger_view import history_lines
+from spti_ray.cli.ledger_report import history_lines
 from spti_ray.config.identity import resolved
 from spti_ray.config.loading import parse_config
 from spti_ray.dp.accounting import pld_epsilon
@@ -21,10 +21,11 @@ from spti_ray.driver.console_summary import closing_lines, opening_lines
 from spti_ray.figures import decimals_at_least
 from spti_ray.observability.timings import write_timings
 from spti_ray.observability.trace import Trace
-from spti_ray.planning.plan import noise_plan, plan_lines, plan_summary
+from spti_ray.planning.plan import noise_plan, plan_summary
+from spti_ray.planning.plan_text import plan_lines
 from spti_ray.public.fallbacks import FallbackCount, FallbackCounts
-from spti_ray.run.folder import RunDir
-from spti_ray.run.status import status_of
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.status import status_of
 
 
 @pytest.fixture

@@ -7,9 +7,9 @@ from spti_ray.config.method_traits import is_charged, roles_needed, uses_private
 from spti_ray.driver.studio import Stage, make
 from spti_ray.methods import METHODS, Method, PrivateData
 from spti_ray.models.factory import FAKE
-from spti_ray.planning.plan import check_engines
+from spti_ray.planning.checks import check_engines
 from spti_ray.public.fallbacks import FallbackCounts
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost, serving_roles
 from spti_ray.runtime.placement.bundles import plan
 from tests.unit.conftest import config_with

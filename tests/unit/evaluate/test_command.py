@@ -9,8 +9,8 @@ from PIL import Image
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.evaluate.command import EvaluationRequest, run_evaluation, table_lines
-from spti_ray.private.source import DataError
-from spti_ray.run.folder import RunDir
+from spti_ray.private.kinds import DataError
+from spti_ray.runs.folder import RunDir
 
 
 @pytest.fixture

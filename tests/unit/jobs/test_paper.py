@@ -9,7 +9,8 @@ import pytest
 from spti_ray.config.loading import load_config
 from spti_ray.models.chat import few_shot_messages
 from spti_ray.models.factory import engines_config
-from spti_ray.planning.plan import plan_lines, plan_summary, prompt_previews
+from spti_ray.planning.plan import plan_summary
+from spti_ray.planning.plan_text import plan_lines, prompt_previews
 from spti_ray.public.cleaning import clean
 from spti_ray.public.prompts import draw_attributes, random_prompt
 

@@ -9,10 +9,11 @@ from rich.console import Console
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.driver.driver import run_config
 from spti_ray.methods import METHODS
-from spti_ray.planning.plan import plan_lines, plan_summary
+from spti_ray.planning.plan import plan_summary
+from spti_ray.planning.plan_text import plan_lines
 from spti_ray.public.released_files import read_manifest
 from spti_ray.release.verify import read_certificate, release_and_chain, verify_release
-from spti_ray.run.status import status_of
+from spti_ray.runs.status import status_of
 from tests.unit.conftest import BASE
 from tests.unit.methods.toy import TOY
 

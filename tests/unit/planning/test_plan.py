@@ -10,7 +10,8 @@ from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.config.method_traits import candidates_are_images
 from spti_ray.dp.ledger import Ledger
 from spti_ray.evolution.private_evolution import evolve
-from spti_ray.planning.plan import noise_plan, plan_lines, plan_summary
+from spti_ray.planning.plan import noise_plan, plan_summary
+from spti_ray.planning.plan_text import plan_lines
 from spti_ray.planning.workload import phases, total_steps
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.population import Population

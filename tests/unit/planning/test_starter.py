@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError, load_config, parse_config
-from spti_ray.planning.plan import plan_summary, prompt_previews
+from spti_ray.planning.plan import plan_summary
+from spti_ray.planning.plan_text import prompt_previews
 from spti_ray.planning.starter import Wish, starter
 from spti_ray.public.drafting import draft_prompts
 from spti_ray.public.drafting_examples import TEMPLATES

@@ -12,8 +12,9 @@ from PIL import Image
 from spti_ray.config import DataConfig
 from spti_ray.private import encoded
 from spti_ray.private.dataset import load_shard, shard_of_group, shard_rows
+from spti_ray.private.kinds import DataError
 from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.source import describe, fingerprint
 
 ALL = ("all",)
 CANARY = "CANARY-7f3a"

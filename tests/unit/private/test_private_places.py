@@ -10,7 +10,8 @@ from spti_ray.config import DataConfig
 from spti_ray.private import listing
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import UNREADABLE_FILE
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.kinds import DataError
+from spti_ray.private.source import describe, fingerprint
 from tests.unit.private.conftest import png, put, values
 
 ALL = ("all",)

@@ -6,8 +6,8 @@ import traceback
 import pytest
 
 from spti_ray.models.protocols import EngineDead
+from spti_ray.private.kinds import DataError
 from spti_ray.private.safe_errors import ShardError, safe_errors
-from spti_ray.private.source import DataError
 from spti_ray.private.voting import VotingError
 
 SECRET = "CANARY-2b70"

@@ -21,9 +21,10 @@ from spti_ray.models.protocols import EngineDead
 from spti_ray.private import shard as shard_module
 from spti_ray.private import top_k
 from spti_ray.private.captions import PrivateText
+from spti_ray.private.kinds import DataError
 from spti_ray.private.safe_errors import ShardError
 from spti_ray.private.shard import VIEW_FAILED, Shard
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.source import describe, fingerprint
 from spti_ray.private.voting import VotingError
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 

@@ -13,8 +13,9 @@ import pytest
 from spti_ray.config import DataConfig
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, UNREADABLE_FILE
+from spti_ray.private.kinds import DataError
 from spti_ray.private.record import UNLISTED_LABEL
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.source import describe, fingerprint
 from spti_ray.private.tables import arrow_rows
 from tests.unit.private.conftest import png, values
 

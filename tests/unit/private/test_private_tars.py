@@ -16,8 +16,9 @@ from spti_ray.private import dataset
 from spti_ray.private.damage import Damaged
 from spti_ray.private.dataset import load_shard, shard_of_group
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE
+from spti_ray.private.kinds import DataError
 from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.source import describe, fingerprint
 from spti_ray.private.tars import archive, next_member, samples
 from tests.unit.private.conftest import png, values
 

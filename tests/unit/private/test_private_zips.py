@@ -10,7 +10,8 @@ from spti_ray.io.object_storage import storage_path
 from spti_ray.private import zips
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import FILE_TOO_LARGE, UNREADABLE_FILE
-from spti_ray.private.source import DataError, describe
+from spti_ray.private.kinds import DataError
+from spti_ray.private.source import describe
 from tests.unit.private.conftest import png, values
 
 ALL = ("all",)

@@ -3,8 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from spti_ray.public.cleaning import normal_form
 from spti_ray.public.population import Population
+from spti_ray.public.words import normal_form
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected
 
 LABELS = [{"name": "pets", "share": 3, "hint": "cat"}, {"name": "rides", "share": 1, "hint": "car"}]

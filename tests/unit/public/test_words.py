@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.models.answers import answer_text
-from spti_ray.planning.plan import check_prompts
+from spti_ray.planning.checks import check_prompts
 from spti_ray.public import cleaning
 from spti_ray.public.cleaning import clean
 from spti_ray.public.population import Population

@@ -8,7 +8,7 @@ import pytest
 
 from spti_ray.finetuning.public_interface import FINISHED, FinetuneFailed
 from spti_ray.models.factory import FAKE
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.local import executor as module
 from spti_ray.runtime.local.executor import LocalSession
 from spti_ray.runtime.local.process import ProcessEnded

@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config.loading import ConfigError, load_config, parse_config
-from spti_ray.config.reading import DEEPEST, Unreadable, check_size, parse_json, parse_yaml, read_text
-from spti_ray.run.folder import read_run
+from spti_ray.config.parsing import DEEPEST, Unreadable, check_size, parse_json, parse_yaml, read_text
+from spti_ray.runs.run_file import read_run
 from spti_ray.runtime.placement.fit import load_topology
 from tests.unit.config.test_config import MINIMAL, changed
 

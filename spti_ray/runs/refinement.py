@@ -1,7 +1,7 @@
-"""`spti refine`: from a finished run to the configuration of one that starts from it.
+"""The configuration of a run that starts from a finished one (`spti refine`).
 
-With more generations it is a run of its own, with a charge of its own, that starts from the survivors. Without it is a
-re-rendering: post-processing of noised counts, which costs no privacy.
+With more generations, the new run starts from the survivors and is charged by itself. Without, it is a re-rendering:
+post-processing of noised counts, which costs no privacy.
 """
 
 from __future__ import annotations
@@ -16,26 +16,32 @@ from spti_ray.config.identity import changed_keys, resolved
 from spti_ray.config.loading import ConfigError, parse_config, with_ledger_in, with_overrides
 from spti_ray.config.method_traits import candidates_are_images
 from spti_ray.models.factory import FAKE, engines_config
-from spti_ray.run.continuation import WHICH, Origin
+from spti_ray.runs.continuation import Origin, output_settings
 
 _OF_A_RENDERING = ("release.images.", "release.images_per_text.", "runtime.", "title.")
-"""What a re-rendering may change: all else was decided when its texts were voted for."""
+"""Settings that a re-rendering may change. All others were fixed when its texts were voted for."""
 
 
 def refined(
     directory: Path, generations: int | None = None, images: int | None = None, overrides: Sequence[str] = ()
 ) -> Config:
-    """The configuration of a run that starts from the one in `directory`: its own, with so many more `generations`, or
-    none and a re-rendering, so many `images` of the release, and `a.b=value` overrides.
+    """The configuration of a run that starts from a finished one, whose settings it keeps but for what is given here.
 
-    ConfigError, in one line, if the run can't be started from, or if nothing would be different.
+    Args:
+        directory: the finished run's folder.
+        generations: how many more; None for a re-rendering.
+        images: how many in the new release; None for as many as in the old one.
+        overrides: settings as `a.b=value`.
+
+    Raises:
+        ConfigError: no run can be started from that one, or nothing would be different.
     """
     origin = Origin(directory)
     raw = _with_room_for(overrides, copy.deepcopy(origin.raw))
     short = [f"release.images={images}"] if images is not None else []
     wanted = {"run": origin.run_id, "path": str(directory)}
     if generations is None:
-        # Nobody is there to take turns with.
+        # A re-rendering has no writer that the renderer could take turns with.
         config = _parsed(with_overrides(raw, [*overrides, *short, "runtime.take_turns=[]"]))
         changed = changed_keys(resolved(origin.config), resolved(config))
         if not changed:
@@ -46,7 +52,7 @@ def refined(
         return _parsed(raw | {"origin": wanted | {"rerender": True}})
     if origin.last_generation is None:
         raise ConfigError(f"{directory}: nobody voted in it, so there is nothing to go on from; start a run of its own")
-    # Images stay as near to their parents as they had come.
+    # Image variations begin as near to their parents as they were at the end.
     nearest = f"evolution.image_variation.first_strength={origin.config.evolution.image_variation.last_strength}"
     config = _parsed(with_overrides(raw, [nearest, *overrides, *short, f"evolution.generations={generations}"]))
     _check_goes_on(origin, config)
@@ -54,12 +60,15 @@ def refined(
 
 
 def _parsed(raw: dict[str, Any]) -> Config:
-    """The configuration. Its ledger is that of the run it starts from, which an earlier build looked for from here."""
+    """The configuration, with the ledger of the run that it starts from.
+
+    Earlier builds took a relative ledger path as one in the current folder.
+    """
     return parse_config(with_ledger_in(Path.cwd(), raw))
 
 
 def _check_goes_on(origin: Origin, config: Config) -> None:
-    """ConfigError if the survivors of `origin` are no candidates of a run with `config`."""
+    """Raise ConfigError if the survivors of `origin` can't be candidates of a run with `config`."""
     before = origin.config
     if config.method != before.method:
         raise ConfigError(f"method: is {config.method}, but what is there is of method {before.method}; leave it")
@@ -73,7 +82,7 @@ def _check_goes_on(origin: Origin, config: Config) -> None:
 
 
 def _check_rendering_alone(changed: Sequence[str], before: Config, after: Config) -> None:
-    """ConfigError if something is changed of what the texts were voted for with: it would say what was not so."""
+    """Raise ConfigError if a changed setting had a part in the vote: the new run would then state it wrongly."""
     fixed = [key for key in changed if not f"{key}.".startswith(_OF_A_RENDERING)]
     fixed += [f"runtime.engines.{role}" for role in _changed_roles(before, after) if role != "renderer"]
     if fixed:
@@ -84,16 +93,16 @@ def _check_rendering_alone(changed: Sequence[str], before: Config, after: Config
 
 
 def _changed_roles(before: Config, after: Config) -> list[Role]:
-    """Roles that would run another engine."""
+    """Roles whose engine would make something else."""
     try:
         old, new = engines_config(before.runtime.engines), engines_config(after.runtime.engines)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    return [role for role in ROLES if new.of(role).model_dump(include=WHICH) != old.of(role).model_dump(include=WHICH)]
+    return [role for role in ROLES if output_settings(new.of(role)) != output_settings(old.of(role))]
 
 
 def _with_room_for(overrides: Sequence[str], raw: dict[str, Any]) -> dict[str, Any]:
-    """The settings of a run, `raw` (changed in place), such that overrides of single engines can be laid over them."""
+    """`raw`, the settings of a run, changed in place so that overrides can change single settings of engines."""
     keys = {override.partition("=")[0].strip() for override in overrides}
     runtime = raw.setdefault("runtime", {})
     if runtime.get("engines") == "fake" and any(key.startswith("runtime.engines.") for key in keys):
@@ -101,7 +110,7 @@ def _with_room_for(overrides: Sequence[str], raw: dict[str, Any]) -> dict[str, A
     for role in ROLES:
         engine = runtime["engines"].get(role) if isinstance(runtime.get("engines"), dict) else None
         if engine and {f"runtime.engines.{role}.model", f"runtime.engines.{role}.kind"} & keys:
-            # They belong to the model that is replaced.
+            # These belong to the model that is replaced.
             for key in ("options", "revision", "dtype"):
                 engine.pop(key, None)
     return raw

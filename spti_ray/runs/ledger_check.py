@@ -1,7 +1,8 @@
-"""Whether the ledger that a configuration names is the one that its charges are in: no charge may be orphaned.
+"""Whether the ledger that a configuration names holds all charges of its dataset and of its run.
 
-Earlier builds looked for a relative `ledger.path` in the folder that a run was started from, so the same configuration
-had a ledger in each; and a run's configuration, or its ledger, may have been moved since it was started.
+A charge in another ledger would not count any more. That can happen: earlier builds looked for a relative `ledger.path`
+in the folder that a run was started from, so one configuration had a ledger in each of them; and a configuration or a
+ledger may have been moved since its run was started.
 """
 
 from __future__ import annotations
@@ -18,10 +19,11 @@ from spti_ray.dp.entries import GENESIS, Entry
 from spti_ray.dp.history import attempts_of, unprotected_runs
 from spti_ray.dp.storage import open_chain
 from spti_ray.io.files import is_url
-from spti_ray.run.folder import RunDir, read_run
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.run_file import read_run
 
 _OF_A_START = {"run.yaml", "driver.lock", "driver.log"}
-"""Files of a run folder that a start leaves which ended before it asked the ledger."""
+"""Files in a run folder after a start that ended before it asked the ledger."""
 
 
 class LedgerElsewhere(LedgerError):
@@ -29,15 +31,20 @@ class LedgerElsewhere(LedgerError):
 
 
 def place_of(config: Config) -> str:
-    """The whole path or URL of the dataset's ledger, for people. Asks nobody."""
+    """The full path or URL of the dataset's ledger, for people. Opens nothing."""
     where, dataset = config.ledger.location, config.dataset.id
     return f"{where}/{dataset}" if is_url(where) else open_chain(where, dataset).location
 
 
 def check_ledger(config: Config, out: Path | None = None) -> None:
-    """Refuse a run whose ledger leaves out charges that were made: of the dataset, or of the run that `out` holds.
+    """Refuse a run whose ledger lacks charges that were made of the dataset, or of the run that `out` holds.
 
-    Raises: LedgerElsewhere, in one line with both places.
+    Args:
+        config: the configuration as it is now.
+        out: the run's folder; None where no run is meant, as in planning.
+
+    Raises:
+        LedgerElsewhere: there are such charges; one line with both places.
     """
     if not uses_private_data(config):
         return
@@ -57,8 +64,11 @@ def check_ledger(config: Config, out: Path | None = None) -> None:
 
 
 def _check_resumed(config: Config, out: Path) -> None:
-    """LedgerElsewhere if the run in `out` was started with another ledger, unless that was moved to where it is now, or
-    none has heard of the run and nothing was made in it: its first start failed, such as by a mistyped ledger."""
+    """Raise LedgerElsewhere if the run in `out` was started with another ledger.
+
+    Two cases are fine: that ledger was moved to where the configuration now says; or neither ledger knows the run and
+    nothing was made in it, because its first start failed, such as by a mistyped ledger.
+    """
     known = read_run(out)
     stored = known["config"].get("ledger") or {}
     if same_ledger(stored, config.ledger.model_dump()):
@@ -70,7 +80,7 @@ def _check_resumed(config: Config, out: Path) -> None:
     if _knows(entries, run):
         fits = _is_contained(before, now)
     else:
-        # Without its folder, nobody can tell where the ledger of an earlier build was.
+        # An earlier build did not store the folder that its relative path was in.
         fits = (folder is not None or is_fixed(path)) and _never_asked(out) and _knows_nothing(before, run)
     if not fits:
         raise LedgerElsewhere(
@@ -81,9 +91,14 @@ def _check_resumed(config: Config, out: Path) -> None:
 
 
 def keep_ledger(config: Config, run: RunDir) -> None:
-    """Write down which ledger a run goes on with, before anything is charged there. Whoever calls holds `run`'s lock.
+    """Store in `run.yaml` which ledger a run goes on with, before anything is charged there.
 
-    Raises: LedgerElsewhere, as `check_ledger`: another driver may have charged the run since that looked.
+    Args:
+        config: the configuration as it is now.
+        run: the run's folder, whose lock the caller holds.
+
+    Raises:
+        LedgerElsewhere: as `check_ledger`, since another driver may have charged the run after that check.
     """
     if not uses_private_data(config):
         return
@@ -92,12 +107,12 @@ def keep_ledger(config: Config, run: RunDir) -> None:
     if not same_ledger(stored, now):
         run.note_ledger(now)
     elif stored.get("relative_to") is None and not is_fixed(str(stored.get("path", DEFAULT))):
-        # Of an earlier build: it is in the folder that we are in, as the configuration says too.
+        # Stored by an earlier build. The check above found that the path is relative to the current folder.
         run.note_ledger({**stored, "relative_to": str(Path.cwd())})
 
 
 def _never_asked(out: Path) -> bool:
-    """Whether a run has only been started: what a ledger may be charged for is on disk before."""
+    """Whether a run was only started: before anything is charged, what it is charged for is on disk."""
     internal = out / "internal"
     found = [path for path in (*out.iterdir(), *(internal.iterdir() if internal.is_dir() else ())) if path != internal]
     return all(path.name in _OF_A_START or path.name[0] == "." for path in found)
@@ -108,7 +123,7 @@ def _knows(entries: Sequence[Entry], run: str) -> bool:
 
 
 def _knows_nothing(chain: Chain, run: str) -> bool:
-    """Whether a ledger has no entry of a run. One that can't be read is taken to have some."""
+    """Whether a ledger has no entry of a run. A ledger that can't be read may have some."""
     try:
         return not _knows(chain.read().entries, run)
     except (LedgerError, OSError):
@@ -116,7 +131,7 @@ def _knows_nothing(chain: Chain, run: str) -> bool:
 
 
 def _is_contained(before: Chain, now: Chain) -> bool:
-    """Whether every entry of one ledger is in the other. One that can't be read is taken to hold charges."""
+    """Whether all entries of `before` are in `now`. A `before` that can't be read may hold others."""
     if _is_one_file(before.location, now.location):
         return True
     try:

@@ -1,7 +1,7 @@
 import pytest
 
-from spti_ray.cli import installed
-from spti_ray.cli.installed import Misfit, misfits
+from spti_ray.cli import doctor_packages
+from spti_ray.cli.doctor_packages import Misfit, misfits
 
 
 @pytest.fixture
@@ -24,7 +24,7 @@ def test_what_is_installed_here_fits():
 
 @pytest.fixture
 def no_backend(monkeypatch):
-    monkeypatch.setattr(installed, "vllm_distributions", dict)
+    monkeypatch.setattr(doctor_packages, "vllm_distributions", dict)
 
 
 def test_versions_that_do_not_fit_are_found_however_deep_and_what_is_missing_too(install, no_backend):
@@ -53,12 +53,12 @@ def test_markers_and_extras_say_what_is_needed_here(install, no_backend):
 
 def test_what_is_left_out_on_purpose_is_not_missed(install):
     install("our-root", "1.0", "TorchVision>=0.1", "llama_cpp_python")
-    assert installed.installed_version("torchvision") is None
+    assert doctor_packages.installed_version("torchvision") is None
     assert misfits("our-root") == []
 
 
 def test_the_cpu_build_of_torch_does_not_fit_the_gpu_extra(install, monkeypatch):
-    monkeypatch.setattr(installed, "vllm_distributions", lambda: {"vllm": "0.32.0"})
+    monkeypatch.setattr(doctor_packages, "vllm_distributions", lambda: {"vllm": "0.32.0"})
     install("our-root", "1.0", "our-torch>=2.13", "our-torch!=2.13.0+cpu ; extra == 'gpu'")
     install("our-torch", "2.13.0+cpu")
     (found,) = misfits("our-root")

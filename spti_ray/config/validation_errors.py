@@ -1,4 +1,4 @@
-"""What is wrong with a setting, in one line: where, what was found, and how to write it."""
+"""What is wrong with a setting, in one line: where it is, what was found, and how to write it."""
 
 from __future__ import annotations
 
@@ -25,16 +25,20 @@ _SAID = {
     "dict_type": "should be settings, such as {key: value}",
     "invalid_key": "is no name of a setting: write it in quotes if it is meant as one",
 }
-"""Of pydantic's kinds of error, those whose own words name Python's types."""
+"""Our words for those of pydantic's kinds of error whose own words name Python types."""
 
 
 def one_line(error: ValidationError, section: type[BaseModel], where: str = "", values: bool = True) -> str:
-    """The first problem of `section`, whose settings are known to users below `where`.
+    """The first problem of a section.
 
-    `values`: whether what was given is repeated; not where it may be a key or an address with one.
+    Args:
+        error: pydantic's.
+        section: the section's class.
+        where: the flat name of the section, as in `runtime.engines`; empty for the whole configuration.
+        values: whether the line repeats the wrong value; not where that may be a secret, or an address with one.
     """
     problem = _most_telling(error)
-    # A union adds the name of its branch to the path, and a mapping marks its key; users wrote neither.
+    # Users wrote neither the branch of a union nor the mark of a mapping's key, which pydantic adds to the path.
     location = [part for part in problem["loc"] if not (isinstance(part, str) and _BRANCH.match(part))]
     place = ".".join([*([where] if where else []), *(str(part) for part in location)])
     kind, got = problem["type"], problem.get("input")
@@ -52,7 +56,7 @@ def one_line(error: ValidationError, section: type[BaseModel], where: str = "", 
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
-    """What an unknown name may have been meant for, as the end of a line: the nearest known one, or all of them."""
+    """The end of a line about an unknown name: the known name that is nearest to it, or all of them."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
 
@@ -70,7 +74,7 @@ def _said(kind: str, got: Any, message: str, section: type[BaseModel], location:
     if kind == "string_type":
         if isinstance(got, bool):
             return f"should be text; {_BARE}"
-        # A date in YAML is one without quotes.
+        # For example a date, which YAML does not read as text unless it is in quotes.
         return "should be text" + ("" if isinstance(got, (Mapping, list, tuple)) else ": write it in quotes")
     if kind == "literal_error" and not isinstance(got, str) and list(location) == ["runtime", "engines"]:
         return "should be embedded, fake, or settings per role, such as {writer: {model: ...}}"
@@ -80,7 +84,7 @@ def _said(kind: str, got: Any, message: str, section: type[BaseModel], location:
 def _most_telling(error: ValidationError) -> ErrorDetails:
     """The first problem, but a misspelt key before the key that it leaves missing."""
     problems = error.errors(include_url=False)
-    # `runtime.engines: {...}` fails as a name too, which says nothing of what is wrong inside.
+    # A wrong `runtime.engines: {...}` also fails as a name, which says nothing about what is wrong inside.
     inside = [p for p in problems if not (p["type"] == "literal_error" and isinstance(p["input"], Mapping))]
     return next((p for p in problems if p["type"] == "extra_forbidden"), (inside or problems)[0])
 

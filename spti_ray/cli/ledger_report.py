@@ -1,4 +1,4 @@
-"""`spti ledger`: a ledger for people, and its head for keeping elsewhere."""
+"""What the `spti ledger` commands print of a ledger, and its anchor: a copy of its head, to be kept elsewhere."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.dp.chain import Chain, LedgerError, Reading, check_contains
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import attempts_of, find_registration, history, slots_of, unprotected_runs
@@ -19,14 +19,28 @@ from spti_ray.dp.odometer import lifetime_spent
 from spti_ray.dp.storage import chains_at
 from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.io.files import write_atomic
+from spti_ray.io.text_table import Column, text_table
 
 ANCHOR_FORMAT = "spti-ray ledger anchor 1"
 _SHORT = 12
 _LONG_HEX = 40
 
 
+_RUN = Column("run", min_width=16)
+_HISTORY = (
+    *(_RUN, Column("opened (UTC)", min_width=19), Column("epsilon", is_number=True, min_width=8)),
+    *(Column("delta", is_number=True, min_width=7), Column("sigma", is_number=True, min_width=7)),
+    *(Column("k", is_number=True), Column("queries", min_width=20), Column("spent", is_number=True, min_width=8)),
+    Column(),
+)
+
+
 def the_chain(location: str) -> Chain:
-    """The one ledger at a path or URL; LedgerError if there are several."""
+    """The one ledger at a path or URL.
+
+    Raises:
+        LedgerError: there are several, or there is none.
+    """
     found = chains_at(location)
     if len(found) > 1:
         raise LedgerError(f"{location} holds {len(found)} ledgers; name one: {found[0].location}, ...")
@@ -34,7 +48,20 @@ def the_chain(location: str) -> Chain:
 
 
 def register_line(location: str, dataset: str, budget: float | None, delta: float) -> str:
-    """Register the dataset, or find it registered alike; one line that says which."""
+    """Register a dataset, or find that it is registered already with the same budget.
+
+    Args:
+        location: folder or URL of the ledgers.
+        dataset: its id.
+        budget: the lifetime epsilon; None for no limit.
+        delta: at which the budget holds.
+
+    Returns:
+        One line that says which of both it was.
+
+    Raises:
+        LedgerError: it is registered with another budget.
+    """
     ledger = Ledger(location, dataset)
     known = bool(ledger.entries())
     registered = ledger.register(budget, delta)
@@ -44,14 +71,22 @@ def register_line(location: str, dataset: str, budget: float | None, delta: floa
 
 
 def evaluated_line(location: str, run: str, metric: str) -> str:
-    """Record a look with a private metric; one line."""
+    """Record that somebody looked at `run` with a metric on the private images; one line that says where.
+
+    Raises:
+        LedgerError: there is no one ledger at `location`, or it does not know the run.
+    """
     chain = the_chain(location)
     record_evaluation(chain, run, metric)
     return f"recorded in {chain.location}; spti audit DIR writes it into a finished run's certificate"
 
 
 def show_lines(chain: Chain) -> Iterator[str]:
-    """The entries, one line each, then the spend. Raises LedgerError if the chain is broken."""
+    """The entries, one line each, then what the dataset has spent.
+
+    Raises:
+        LedgerError: the chain is broken.
+    """
     reading = chain.read()
     yield chain.location
     for entry in reading.entries:
@@ -63,31 +98,43 @@ def show_lines(chain: Chain) -> Iterator[str]:
 
 
 def history_lines(chain: Chain) -> Iterator[str]:
-    """One line per run, then the spend."""
+    """One line per run, one per look at images that were not released, then what the dataset has spent.
+
+    Raises:
+        LedgerError: the chain is broken.
+    """
     entries = chain.read().entries
     yield chain.location
-    # Of each run's own queries: what one that goes on from another released depends on both.
-    yield f"{'run':<18}{'opened (UTC)':<21}{'epsilon':>8}{'delta':>9}{'sigma':>9}{'k':>3}  {'queries':<22}{'spent':>8}"
+    # Figures of each run's own queries. A release of a run that goes on from another depends on both: see its marks.
+    rows: list[list[str]] = []
     for run in history(entries):
         queries = f"{run.queries_charged} of {run.queries_planned}" + (f", {run.burned} burned" if run.burned else "")
         marks = ["NOT PRIVATE: simulated noise"] if not run.private else []
         if run.origin and (both := joint_guarantee(entries, run.run, recorded_plan(attempts_of(entries, run.run)[0]))):
             marks.append(f"goes on from {run.origin}: its release has epsilon {at_least(both.epsilon)}")
         marks += [f"looked at: {', '.join(run.evaluated_by)}"] if run.evaluated_by else []
-        yield (
-            f"{run.run:<18}{run.first_opened[:19]:<21}{at_least(run.epsilon):>8}{at_least(run.delta, 2):>9}"
-            f"{run.sigma:>9.4g}{run.votes_per_record:>3}  {queries:<22}{decimals_at_least(run.epsilon_spent):>8}  "
-            f"{'; '.join(marks)}".rstrip()
-        )
-    for look in unprotected_runs(entries):
-        yield f"{look.run:<18}charged nothing, not released  {look.metric}"
+        figures = [at_least(run.epsilon), at_least(run.delta, 2), f"{run.sigma:.4g}", str(run.votes_per_record)]
+        spent = [queries, decimals_at_least(run.epsilon_spent), "; ".join(marks)]
+        rows.append([run.run, run.first_opened[:19], *figures, *spent])
+    yield from text_table(_HISTORY, rows)
+    unopened = ([look.run, "charged nothing, not released", look.metric] for look in unprotected_runs(entries))
+    yield from text_table((Column(min_width=_RUN.min_width), Column(), Column()), unopened)
     yield spend_line(entries)
 
 
 def verify_line(chain: Chain, head: str | None = None, anchor: Path | None = None) -> str:
-    """One line that says that the chain is whole. Raises LedgerError if it is not.
+    """Check every hash of a chain and that each run's slots are in order.
 
-    Checks every hash, that each run's slots are in order, and that it contains `head` or the head in the file `anchor`.
+    Args:
+        chain: the ledger.
+        head: a hash that must be in it.
+        anchor: a file of `write_anchor`, whose head must be in it, at the same place.
+
+    Returns:
+        One line that says that the chain is whole, and its head.
+
+    Raises:
+        LedgerError: something of it does not hold.
     """
     reading = chain.read()
     unopened = {look.run for look in unprotected_runs(reading.entries)}
@@ -105,7 +152,11 @@ def verify_line(chain: Chain, head: str | None = None, anchor: Path | None = Non
 
 
 def anchor_of(chain: Chain) -> dict[str, Any]:
-    """What to keep elsewhere, so that a ledger that is cut back or replaced later is found out. All of it public."""
+    """What is kept elsewhere, so that a ledger that is cut back or replaced later is found out. All of it is public.
+
+    Raises:
+        LedgerError: the ledger has no entries yet.
+    """
     reading = chain.read()
     registered = find_registration(reading.entries)
     if registered is None:
@@ -123,7 +174,14 @@ def anchor_of(chain: Chain) -> dict[str, Any]:
 
 
 def write_anchor(chain: Chain, path: Path) -> str:
-    """Write the anchor as JSON, atomically; return one line for people."""
+    """Write the anchor as JSON, whole or not at all.
+
+    Returns:
+        One line for people.
+
+    Raises:
+        LedgerError: the ledger has no entries yet.
+    """
     anchor = anchor_of(chain)
     write_atomic(path, json.dumps(anchor, indent=2) + "\n")
     place = f"head {anchor['head'][:_SHORT]}… after {anchor['entries']} entries"
@@ -144,7 +202,7 @@ def _check_anchor(reading: Reading, path: Path, location: str) -> None:
 
 
 def spend_line(entries: list[Entry]) -> str:
-    """What the dataset has spent over all runs."""
+    """One line: what the dataset has spent over all runs."""
     registered = find_registration(entries)
     if registered is None:
         return "spent: nothing (no dataset is registered)"
@@ -159,5 +217,6 @@ def spend_line(entries: list[Entry]) -> str:
 
 
 def _shown(value: object) -> str:
+    """A value of an entry; of a long hash only the beginning."""
     text = f"{value:.6g}" if isinstance(value, float) else str(value)
     return text[:_SHORT] + "…" if len(text) >= _LONG_HEX and " " not in text else text

@@ -13,10 +13,12 @@ from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.dp.ledger import Ledger, NotRegistered
 from spti_ray.driver.driver import run_config
 from spti_ray.errors import BUDGET, exit_code, one_line
-from spti_ray.planning.plan import plan_lines, plan_summary
-from spti_ray.run.folder import RunDir, read_run
-from spti_ray.run.ledger_place import LedgerElsewhere, check_ledger, keep_ledger, place_of
-from spti_ray.run.refinement import refined
+from spti_ray.planning.plan import plan_summary
+from spti_ray.planning.plan_text import plan_lines
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.ledger_check import LedgerElsewhere, check_ledger, keep_ledger, place_of
+from spti_ray.runs.refinement import refined
+from spti_ray.runs.run_file import read_run
 from tests.unit.conftest import BASE
 from tests.unit.dp.plans import PLAN
 

@@ -1,4 +1,4 @@
-"""Reads YAML and JSON that people wrote: what YAML would pass over in silence, or take too much for, is refused."""
+"""Strict parsing of YAML and JSON that people wrote: keys that are set twice and trees without bounds are refused."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import yaml
 
 DEEPEST = 60
-"""Levels of nesting; no section needs ten."""
+"""Levels of nesting that are read; no section needs ten."""
 _LARGEST_FILE = 16 * 2**20
 _MOST_VALUES = 1_000_000
-"""Counted as often as they are used: an alias of YAML stands for all that it names."""
+"""With all aliases of YAML written out."""
 
 
 class Unreadable(ValueError):
-    """Text or a file that can't be used; the message says why and what to do, and not which file."""
+    """Text or a file that can't be used; the message says why and what to do, but not which file."""
 
 
 class _Loader(yaml.SafeLoader):
@@ -28,7 +28,7 @@ class _Loader(yaml.SafeLoader):
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         self._depth += 1
         if self._depth > DEEPEST + 1:
-            # Long before Python's own limit, which depends on who calls.
+            # Well below Python's recursion limit, of which the caller has used some.
             raise Unreadable(_TOO_DEEP)
         try:
             return super().compose_node(parent, index)
@@ -49,7 +49,7 @@ class _Loader(yaml.SafeLoader):
 
     def flatten_mapping(self, node: yaml.MappingNode) -> None:
         super().flatten_mapping(node)
-        # A key that is merged in again and again is kept once: the last one counts.
+        # A key that is merged in several times is kept once, with its last value.
         last: dict[Hashable, Any] = {}
         for key, value in node.value:
             last[(key.tag, key.value) if isinstance(key, yaml.ScalarNode) else id(key)] = (key, value)
@@ -57,7 +57,11 @@ class _Loader(yaml.SafeLoader):
 
 
 def parse_yaml(text: str) -> Any:
-    """The value of a YAML document. Raises Unreadable."""
+    """The value of a YAML document.
+
+    Raises:
+        Unreadable: it is no valid YAML, sets a key twice, or is too deep or too large.
+    """
     try:
         value = yaml.load(text, Loader=_Loader)
     except Unreadable:
@@ -81,7 +85,11 @@ def parse_yaml(text: str) -> Any:
 
 
 def check_size(value: Any) -> None:
-    """Refuse a tree that is nested too deeply, holds itself, or is too large when all aliases are written out."""
+    """Refuse a tree that is nested too deeply, holds itself, or is too large when all aliases are written out.
+
+    Raises:
+        Unreadable: it is.
+    """
     left, values = [(value, 1)], 0
     while left:
         node, depth = left.pop()
@@ -100,7 +108,12 @@ def check_size(value: Any) -> None:
 
 
 def read_text(path: Path) -> str:
-    """The text of a small file, or of a pipe. Raises Unreadable, FileNotFoundError."""
+    """The text of a small file or of a pipe, in UTF-8.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        Unreadable: it is a folder, too large, no text, or can't be read.
+    """
     if path.is_dir():
         raise Unreadable("is a folder; give the file in it")
     try:
@@ -119,9 +132,14 @@ def read_text(path: Path) -> str:
 
 
 def parse_json(text: str | bytes, twice: bool = True) -> Any:
-    """`json.loads`, to which text that is nested too deeply is no valid JSON either. Raises json.JSONDecodeError.
+    """`json.loads`, which refuses text that is nested too deeply too.
 
-    `twice`: whether a key may be there twice in an object, of which readers then take different ones.
+    Args:
+        text: the JSON.
+        twice: whether an object may have a key twice; programs differ in which of the values they then read.
+
+    Raises:
+        json.JSONDecodeError: it is no valid JSON, or too deep, or has a key twice where that is refused.
     """
     try:
         return json.loads(text, object_pairs_hook=None if twice else _each_once)

@@ -44,9 +44,12 @@ def vllm_distributions() -> dict[str, str]:
 
 
 def misfits(root: str = "spti-ray") -> list[Misfit]:
-    """All that does not fit in what `root`, and what it asks for in turn, ask for.
+    """The packages that are missing or have the wrong version, by what `root` and its dependencies require.
 
-    Of the extras those of the installed vLLM are asked for. What is left out on purpose is not missed.
+    Of the extras of `root`, that of the installed vLLM counts. Packages of `overrides.txt` are not looked at.
+
+    Args:
+        root: name of an installed distribution.
 
     Raises:
         PackageNotFoundError: `root` is not installed, but runs from a folder.
@@ -76,7 +79,7 @@ def misfits(root: str = "spti-ray") -> list[Misfit]:
 
 
 def _requirements(name: str, extras: frozenset[str]) -> Iterator[Requirement]:
-    """What the distribution asks for on this machine, by itself and with these extras."""
+    """What a distribution requires on this machine, with these extras."""
     for line in requires(name) or ():
         requirement = Requirement(line)
         marker = requirement.marker
@@ -85,7 +88,7 @@ def _requirements(name: str, extras: frozenset[str]) -> Iterator[Requirement]:
 
 
 def _left_out() -> Iterator[str]:
-    """Names in overrides.txt, which tells installers what nothing here uses."""
+    """Names in `overrides.txt`: dependencies that installers leave out, because nothing here uses them."""
     text = (files("spti_ray") / "package_data" / "overrides.txt").read_text(encoding="utf-8")
     for line in text.splitlines():
         if line and not line.startswith("#"):

@@ -10,6 +10,7 @@ from typing import Any
 
 from spti_ray.config import Config
 from spti_ray.config.method_traits import shards_vote, trains
+from spti_ray.io.text_table import Column, text_table
 from spti_ray.planning.costs.estimate import Estimate, Pools, RoleWork, estimate
 from spti_ray.planning.costs.measured import load_rates
 from spti_ray.planning.costs.money import Priced, dollars_of, gpu_price, parse_prices
@@ -26,12 +27,15 @@ NOT_IN_IT = (
 
 @dataclass(frozen=True)
 class Costs:
+    """A run's estimate, what it stores, what DP training would take instead, and the prices that were given."""
+
     found: Estimate
     storage: tuple[Stored, ...]
     training: Training | None
     prices: Priced
 
     def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values, for `spti plan --json`."""
         found = self.found
         return {
             "estimate": f"nothing was run; not in it: {NOT_IN_IT}",
@@ -66,13 +70,13 @@ class Costs:
         return sum(work.gpu_h or 0.0 for work in self.found.roles)
 
     def lines(self) -> list[str]:
-        """A table, and what stands behind it."""
+        """For people: a table of the roles, totals, storage, training and the source of each rate."""
         found = self.found
         return [
             "Costs, estimated from public settings; nothing was run.",
             *wrap(f"Not in it: {NOT_IN_IT}.", _WIDTH),
             "",
-            *_table([_header(), *(_row(work) for work in found.roles)]),
+            *text_table(_COLUMNS, (_row(work) for work in found.roles)),
             "",
             *(part for line in self._explained() for part in wrap(line, _WIDTH, subsequent_indent=" " * 12)),
         ]
@@ -81,10 +85,10 @@ class Costs:
         found = self.found
         return [
             *self._totals(),
-            *(_told("storage", _stored(stored)) for stored in self.storage),
+            *(_headed("storage", _stored(stored)) for stored in self.storage),
             *(self._training() if self.training else ()),
-            *(_told("rate", _source(work)) for work in found.roles if work.rate),
-            *(_told("UNKNOWN", line) for line in _unknown(found)),
+            *(_headed("rate", _source(work)) for work in found.roles if work.rate),
+            *(_headed("UNKNOWN", line) for line in _unknown(found)),
         ]
 
     def _totals(self) -> list[str]:
@@ -152,7 +156,17 @@ class Costs:
 def costs_of(
     config: Config, rates: Sequence[Path] = (), prices: Sequence[str] = (), private_records: int | None = None
 ) -> Costs:
-    """Estimate a configuration's costs. Raises ConfigError for rates and prices that can't be read."""
+    """Estimate a configuration's costs.
+
+    Args:
+        config: the configuration.
+        rates: finished runs, what `spti bench` left, or files of rates; the first that has a rate counts.
+        prices: such as `gpu=2.5`, in US dollars an hour.
+        private_records: how many records there are, as stated publicly; never counted.
+
+    Raises:
+        ConfigError: rates or prices that can't be read.
+    """
     found = estimate(config, load_rates(tuple(rates)), private_records)
     training = training_of(found) if shards_vote(config) or trains(config) else None
     return Costs(found, storage_of(found), training, parse_prices(prices))
@@ -162,7 +176,7 @@ def _role(work: RoleWork) -> dict[str, Any]:
     return {
         "engine": work.name,
         "items": work.items,
-        "units": work.units,
+        "units": work.batches,
         "private_items": work.private_items,
         "engine_h": work.engine_h,
         "gpu_h": work.gpu_h,
@@ -176,25 +190,16 @@ def _training(training: Training) -> dict[str, Any]:
     return vars(training) | {"rate": rate, "schedules": [asdict(schedule) for schedule in training.schedules]}
 
 
-def _header() -> list[str]:
-    return ["role", "engine", "items", "units", "private", "of engines", "of GPUs"]
+_COLUMNS = (
+    *(Column("role"), Column("engine")),
+    *(Column(heading, is_number=True) for heading in ("items", "units", "private", "of engines", "of GPUs")),
+)
 
 
 def _row(work: RoleWork) -> list[str]:
     private = "?" if work.private_items is None else str(work.private_items)
     engines, gpus = ("unknown" if hours is None else _hours(hours) for hours in (work.engine_h, work.gpu_h))
-    return [work.role, work.name, str(work.items), str(work.units), private, engines, gpus]
-
-
-def _table(rows: list[list[str]]) -> list[str]:
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    return [
-        "  ".join(
-            cell.ljust(width) if i < 2 else cell.rjust(width)
-            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
+    return [work.role, work.name, str(work.items), str(work.batches), private, engines, gpus]
 
 
 def _unknown(found: Estimate) -> list[str]:
@@ -225,7 +230,8 @@ def _stored(stored: Stored) -> str:
     return f"{size} {stored.what} in {stored.where} ({stored.how})"
 
 
-def _told(what: str, text: str) -> str:
+def _headed(what: str, text: str) -> str:
+    """A line whose text begins at the column of `subsequent_indent`."""
     return f"{what:<12}{text}"
 
 

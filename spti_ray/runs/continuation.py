@@ -1,7 +1,7 @@
-"""A finished run as the start of another: what `spti refine` takes over from its folder.
+"""A finished run as the start of another one: what `spti refine` takes over from its folder.
 
-All of it is public or differentially private: voted texts, their renders, the release and the certificate. Nothing in
-the run's `internal/` is opened, and nothing is written.
+All of it is public or differentially private: texts that were voted on, their renders, the release and the certificate.
+Nothing in the run's `internal/` is opened, and nothing is written.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from spti_ray.config import Config, EngineConfig, OriginConfig
 from spti_ray.config.identity import changed_keys, resolved
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.config.method_traits import is_charged, stays_inside
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.dp import artifact
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.entries import Entry
@@ -29,25 +29,37 @@ from spti_ray.io.files import sha256_of
 from spti_ray.public.release import MODELS_KEY, Models
 from spti_ray.public.released_files import read_certificate, read_manifest
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.run.folder import GenerationStore, RunDir, read_run
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, Selected
-
-WHICH = {"kind", "model", "revision", "dtype", "options"}
-"""Settings of an engine that decide what it makes."""
+from spti_ray.types import Selected
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.generation_store import GenerationStore
+from spti_ray.runs.run_file import read_run
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem
 
 _NOT_OF_CANDIDATES = (
     *("origin.", "privacy.", "dataset.", "data.", "ledger.", "release.", "title."),
     *("evolution.generations.", "evolution.candidates.", "evolution.survivors.", "evolution.selection."),
     *("evolution.shrinkage.", "evolution.keep_survivors.", "evolution.image_variation."),
 )
-"""Settings that change nothing about how a candidate is rendered and embedded."""
+"""Settings that have no part in how a candidate is rendered and embedded."""
 
 _MAY_BE_NULL = {"parent_id"}
 _IMAGE_COLUMNS = ["file", "sha256", "text", "label", "generation", "candidate_id", "parent_id", "variant", "seed"]
 
 
+def output_settings(engine: EngineConfig) -> dict[str, Any]:
+    """The settings of an engine that decide what it makes; the others decide where and how fast it runs."""
+    return engine.model_dump(include={"kind", "model", "revision", "dtype", "options"})
+
+
 class Origin:
-    """A finished run with a release. ConfigError, in one line, if the folder holds none that can be started from."""
+    """A finished run with a release, from which another run can start.
+
+    Args:
+        folder: the run's folder.
+
+    Raises:
+        ConfigError: the folder holds no such run.
+    """
 
     def __init__(self, folder: Path) -> None:
         known = read_run(folder)
@@ -67,7 +79,11 @@ class Origin:
 
     @classmethod
     def of(cls, wanted: OriginConfig) -> Origin:
-        """The run that a configuration names."""
+        """The run that a configuration names.
+
+        Raises:
+            ConfigError: its folder holds another run, or none that can be started from.
+        """
         origin = cls(Path(wanted.path))
         if origin.run_id != wanted.run:
             raise ConfigError(
@@ -77,13 +93,17 @@ class Origin:
 
     @property
     def last_generation(self) -> int | None:
-        """The last that was voted on; None where nobody voted."""
+        """The number of the last generation that was voted on; None where nobody voted."""
         found = [path.parent.name for path in self._run.generations.glob("*/selected.parquet")]
         return max((int(name) for name in found if name.isdigit()), default=None)
 
     @property
     def models(self) -> Models:
-        """What each role ran."""
+        """What each role's engine ran, as the release's manifest says.
+
+        Raises:
+            ConfigError: the manifest can't be read.
+        """
         file = self._run.release / "manifest.parquet"
         try:
             return parse_json((pq.read_metadata(file).metadata or {}).get(MODELS_KEY, b"{}"))
@@ -91,10 +111,15 @@ class Origin:
             raise ConfigError(f"{file}: can't be read; restore the run's folder") from None
 
     def texts(self, cache: ScoreCache) -> tuple[Selected, ...]:
-        """What may be rendered, in rank order: the survivors of the last generation, whose voted renders are put into
-        `cache` with those of their parents. Where what was released was never voted on, the released texts.
+        """The texts that a re-rendering may render, in rank order.
 
-        RunDamaged if a file of the run is gone.
+        They are the survivors of the last generation, or the released texts where those were never voted on.
+
+        Args:
+            cache: gets the renders that were voted on, of these texts and of their parents.
+
+        Raises:
+            RunDamaged: a file of the run is missing or damaged.
         """
         selected = self._survivors(cache)
         if self.config.release.texts == "varied" or not selected:
@@ -106,11 +131,15 @@ class Origin:
     def survivors(
         self, config: Config, cache: ScoreCache, learn: Callable[[Candidates, NoisyHistogram], None]
     ) -> tuple[Selected, ...]:
-        """The survivors of the last generation, in rank order, as the start of a run with `config`. `learn` hears how
-        that generation was voted on.
+        """The survivors of the last generation, in rank order, as the first candidates of a run with `config`.
 
-        Their renders and embeddings are put into `cache` if that run would make the same, else they are made anew.
-        RunDamaged if a file of the run is gone.
+        Args:
+            config: the new run's configuration.
+            cache: gets their renders and embeddings if the new run would make the same ones.
+            learn: is called with the last generation's candidates and their noised counts.
+
+        Raises:
+            RunDamaged: a file of the run is missing or damaged.
         """
         selected = self._survivors(cache)
         last = self.last_generation
@@ -122,14 +151,14 @@ class Origin:
         candidates = GenerationStore(self._run, ScoreCache()).load(last)
         if candidates is None:
             raise RunDamaged(f"{self._run.generations}: generation {last} has no candidates; restore the run's folder")
-        # A burned slot may have left a file of its own; the committed one is that of the slot charged last.
+        # A slot that was burned may have left a histogram too; the committed one is of the slot charged last.
         learn(candidates, max((artifact.read(path) for path in paths), key=lambda found: found[0].slot)[1])
         kept = {item.candidate.id for item in selected} if self.embeds_as(config) else set[str]()
         cache.keep_only(kept)
         return selected
 
     def embeds_as(self, config: Config) -> bool:
-        """Whether a run with `config` would render and embed this run's candidates as it did."""
+        """Whether a run with `config` would render and embed this run's candidates just as this run did."""
         changed = changed_keys(self.raw, resolved(config))
         return self._version == __version__ and all(f"{key}.".startswith(_NOT_OF_CANDIDATES) for key in changed)
 
@@ -142,7 +171,7 @@ class Origin:
         for folder in sorted(self._run.generations.iterdir()):
             if folder.name.isdigit() and int(folder.name) <= last:
                 candidates = store.load(int(folder.name))
-                # Of all generations but the last only the renders are wanted.
+                # Of all generations but the last, only the renders are needed.
                 if int(folder.name) < last:
                     cache.rows = {"image": {}, "text": {}}
         if candidates is None:
@@ -162,9 +191,11 @@ class Origin:
         return tuple(Selected(text, 0, times[text.id] if sampled else 1) for text in texts.values())
 
     def images(self) -> Callable[[ReleaseItem], bytes | None]:
-        """Finds the PNG of an image that the run released already: the same text, variant and seed.
+        """A function that finds an image among those that the run released.
 
-        The finder raises RunDamaged where the file is not what the manifest says.
+        Returns:
+            A function from an item of a release to the PNG of the same text, variant and seed, or None. It raises
+            RunDamaged where the file is not what the manifest says.
         """
         known = {(row["candidate_id"], row["variant"], row["seed"]): row for row in self._image_rows()}
 
@@ -180,18 +211,26 @@ class Origin:
         return find
 
     def renders_as(self, config: Config, renderer: EngineConfig, ours: EngineConfig, models: Models) -> bool:
-        """Whether an image of this run is what `config` with `renderer`, which runs `models`, would render again.
+        """Whether a run would render the images of this run just as this run did.
 
-        `ours`: this run's renderer.
+        Args:
+            config: the other run's configuration.
+            renderer: its renderer.
+            ours: this run's renderer.
+            models: what the other run's engines run.
         """
         return (
-            renderer.model_dump(include=WHICH) == ours.model_dump(include=WHICH)
+            output_settings(renderer) == output_settings(ours)
             and config.runtime.seed == self.config.runtime.seed
             and self.models.get("renderer") == models.get("renderer")
         )
 
     def entries(self) -> list[Entry] | None:
-        """Those of the run's ledger; None if it has no certificate. ConfigError if its ledger is not here."""
+        """The entries of the run's ledger; None if the run has no certificate.
+
+        Raises:
+            ConfigError: the ledger is not where the run's configuration says.
+        """
         if not is_charged(self.config):
             return None
         ledger = Ledger(self.config.ledger.location, self.config.dataset.id)
@@ -201,10 +240,13 @@ class Origin:
         return entries
 
     def certificate(self) -> dict[str, Any] | None:
-        """The run's certificate as of now, with the audit results that it has. None if it has none: it used no private
-        data, or simulated its noise.
+        """The run's certificate as of now, with the audit results of the released one.
 
-        ConfigError if its ledger is not here.
+        Returns:
+            The certificate; None if the run has none, because it used no private data or simulated its noise.
+
+        Raises:
+            ConfigError: the ledger is not where the run's configuration says.
         """
         entries = self.entries()
         if entries is None:

@@ -1,4 +1,4 @@
-"""`spti status`: where a run is, read from its folder and its ledger. Starts nothing, locks nothing for long."""
+"""Where a run is (`spti status`), read from its folder and its ledger. Starts nothing, and locks for a moment only."""
 
 from __future__ import annotations
 
@@ -13,12 +13,17 @@ from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.odometer import read_odometer
 from spti_ray.figures import at_least, decimals_at_least
-from spti_ray.run.folder import RunDir, read_run
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.run_file import read_run
 
 
 @dataclass(frozen=True)
 class Status:
-    """All of it public. `state`: finished, running, or interrupted; `generation`: how many have candidates."""
+    """Where a run is; all of it is public.
+
+    `state`: finished, running or interrupted. `generations`: as configured; `generation`: how many have candidates;
+    `measured`: how many have noised counts; `burned`: charges lost to crashes.
+    """
 
     title: str
     run: str
@@ -30,29 +35,30 @@ class Status:
     attempts: int
     epsilon_spent: float
     epsilon: float | None
-    """None where none is certified: no private data are used, or the run is not private or has no certificate."""
+    """None where nothing is certified: no private data are used, or the run is not private or has no certificate."""
     lifetime_epsilon_spent: float
     lifetime_epsilon: float | None
     release: str | None
     rerendering_of: str | None
-    """The run whose texts it renders, if it only does that."""
+    """The run whose texts it renders; None unless it is a re-rendering."""
     ledger: str | None
-    """Of its dataset; None if no private data are used."""
+    """Place of the dataset's ledger; None if no private data are used."""
     in_ledger: bool
-    """Whether that knows the run: not if it was never opened, or if the ledger is elsewhere. What was measured and
-    spent is 0 then, and not known."""
+    """Whether that ledger knows the run. If not, the run was never opened or its ledger is elsewhere; what was measured
+    and spent is then unknown, and 0 here."""
     steps_begun: int = 0
-    """Of a fine-tuning, those that a crash lost included."""
+    """Steps of a fine-tuning, including those that a crash lost."""
     if_missing: str = ""
     """What to do if the ledger is elsewhere."""
     release_epsilon: float | None = None
-    """Of a run that goes on from another: of all planned queries of both, on which its release depends."""
+    """The epsilon of all planned queries on which the release depends; only of a run that goes on from another."""
 
     def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values, for `spti status --json`."""
         return asdict(self)
 
     def lines(self, directory: Path) -> list[str]:
-        """For people."""
+        """For people; `directory` is the run's folder as they named it."""
         budget = "no limit" if self.lifetime_epsilon is None else f"{self.lifetime_epsilon:g}"
         burned = f", {self.burned} burned by crashes" if self.burned else ""
         then = {
@@ -101,7 +107,11 @@ class Status:
 
 
 def status_of(directory: Path) -> Status:
-    """Read a run's folder. ConfigError if it holds no run."""
+    """Where the run in a folder is.
+
+    Raises:
+        ConfigError: the folder holds no run.
+    """
     known = read_run(directory)
     config = parse_config(known["config"])
     run = RunDir(directory, str(known["run"]), config)

@@ -15,8 +15,9 @@ from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.dp.storage import open_chain
 from spti_ray.driver import driver
 from spti_ray.release.verify import release_and_chain, verify_release
-from spti_ray.run.folder import RunDir, continued, read_run
-from spti_ray.run.status import status_of
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.run_file import continued, read_run
+from spti_ray.runs.status import status_of
 
 OLD = Path(__file__).parents[2] / "old_runs"
 BUILDS = sorted(folder.name for folder in OLD.iterdir() if folder.is_dir())
