@@ -8,11 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from spti_ray.dp.accounting import plan_at
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.ledger import Ledger
+from tests.snippets import DOCUMENTS, ROOT
 
-ROOT = Path(__file__).parents[1]
+MADE_UP = {"my_module.py"}
+"""Files of a reader's own."""
+
 PRIVACY = (ROOT / "docs" / "privacy.md").read_text(encoding="utf-8")
 
 
@@ -24,6 +29,10 @@ def named_tests(text: str) -> list[tuple[str, str]]:
         file = path or file
         found.append((file, function))
     return found
+
+
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
 
 
 def functions_of(file: str) -> set[str]:
@@ -44,8 +53,27 @@ def test_every_row_of_the_table_of_rules_names_a_keeper_that_exists_and_a_test()
     assert len(rows) > 40
     for rule, keepers, tests in rows:
         assert "::test_" in tests, rule
-        for keeper in re.findall(r"`([\w/]+\.py)`", keepers):
-            assert (ROOT / "spti_ray" / keeper).is_file(), f"{rule}: {keeper}"
+        for keeper in re.findall(r"`([\w/.]+)`", keepers):
+            assert (ROOT / "spti_ray" / keeper).exists(), f"{rule}: {keeper}"
+
+
+def lost_paths(text: str) -> list[str]:
+    """Python files in `code` of a document that are not in the repository, in its package or among its tests."""
+    inline = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    found = {path for code in re.findall(r"`([^`\n]+)`", inline) for path in re.findall(r"[\w/.-]*\w\.py\b", code)}
+    return sorted(
+        p for p in found - MADE_UP if not any((ROOT / folder / p).is_file() for folder in ("", "spti_ray", "tests"))
+    )
+
+
+@pytest.mark.parametrize("document", [path for path in DOCUMENTS if ROOT / "jobs" not in path.parents], ids=name_of)
+def test_every_python_file_that_a_document_names_is_there(document):
+    assert lost_paths(document.read_text(encoding="utf-8")) == []
+
+
+def test_a_python_file_that_is_gone_is_found():
+    text = "`dp/gate.py`, `dp/gone.py::test_x` and `tests/test_docs.py`\n```sh\npython mine.py\n```\n`python gone.py`"
+    assert lost_paths(text) == ["dp/gone.py", "gone.py"]
 
 
 def fields(value: Any, path: str = "") -> Iterator[str]:
