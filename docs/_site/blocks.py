@@ -7,9 +7,7 @@ Such a part stands between two comments in a page, so that the page reads the sa
 from __future__ import annotations
 
 import ast
-import io
 import re
-import tokenize
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -48,22 +46,15 @@ def code(names: tuple[str, ...] | list[str]) -> str:
 
 
 def reasons(name: str) -> dict[str, str]:
-    """Key of the mapping `name` in the import rules: the comment above it, or above its group, or else at its end."""
-    lines = RULES.read_text(encoding="utf-8").splitlines()
-    start = next(number for number, line in enumerate(lines) if line.startswith(f"{name}:"))
-    stop = next(number for number in range(start + 1, len(lines)) if lines[number].startswith("}"))
-    comments: dict[int, str] = {}
-    for token in tokenize.generate_tokens(io.StringIO(RULES.read_text(encoding="utf-8")).readline):
-        if token.type == tokenize.COMMENT:
-            comments[token.start[0] - 1] = token.string.removeprefix("#").strip()
+    """Key of the mapping `name` in the import rules: the comment at its end, or else above it, or empty."""
+    lines = RULES.read_text(encoding="utf-8").partition(f"\n{name}:")[2].partition("\n}")[0].splitlines()
     found: dict[str, str] = {}
     above: list[str] = []
-    for number in range(start + 1, stop):
-        line = lines[number].strip()
+    for line in map(str.strip, lines):
         if line.startswith("#"):
-            above.append(comments[number])
-        elif match := re.match(r'"([\w.]+)":', line):
-            found[match.group(1)] = comments.get(number) or " ".join(above)
+            above.append(line.removeprefix("# "))
+        elif match := re.match(r'"([\w.]+)": .*?(?:  # (.*))?$', line):
+            found[match.group(1)] = match.group(2) or " ".join(above)
             above = []
     return found
 
