@@ -14,11 +14,12 @@ from pathlib import Path
 
 from spti_ray.config import Config, EngineConfig
 from spti_ray.config.identity import flatten, pinned, resolved
+from tests import import_rules
 from tests.import_rules import BASE, MAY_IMPORT, ONLY_IN
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "spti_ray"
-RULES = ROOT / "tests" / "import_rules.py"
+RULES = Path(import_rules.__file__)
 
 BEGIN = "<!-- begin {}: made by `python -m docs._site.blocks` -->"
 END = "<!-- end {} -->"
