@@ -3,7 +3,7 @@
 
 Which sample is black and which is white follows from a public window, or from this one image alone (its tags, then its
 extremes): never from other images. Without a window nothing is clipped. Colours of 16 bits never get here: Pillow
-keeps their high byte (docs/reference/formats.md has the table of what each kind of file becomes).
+keeps their high byte (docs/design.md has the table of what each kind of file becomes).
 """
 
 from __future__ import annotations

@@ -105,7 +105,7 @@ def test_the_exit_code_of_a_refused_run_is_that_of_the_command(cluster):
 
 
 def by_ray(cluster, package, *arguments):
-    """`ray job submit` of jobs/synthesize.py, as documented; what the job wrote, and whether it succeeded."""
+    """`ray job submit` of jobs/synthesize.py, as the README has it; what the job wrote, and whether it succeeded."""
     command = ["ray", "job", "submit", "--address", cluster.address, "--working-dir", str(package), "--"]
     # The job runs in a node's process, which finds this checkout as a cluster finds an installed spti-ray.
     entry = ["python", str(ROOT / "jobs" / "synthesize.py"), "--config", "my.yaml", *arguments]
