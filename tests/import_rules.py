@@ -4,6 +4,8 @@ SUBPACKAGES = (
     "planning.costs",
     "release.export",
     "release.report",
+    "runtime.hosting",
+    "runtime.local",
     "runtime.placement",
     "runtime.ray",
     "runtime.scheduling",
@@ -36,10 +38,16 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "plotting": (),
     "observability": (),
     # Engines at work.
-    "runtime": (),
     "runtime.scheduling": ("observability", "public"),
+    "runtime.hosting": ("finetuning", "models", "private", "run"),
+    "runtime": ("observability", "private", "run", "runtime.scheduling"),
     "runtime.ray": (
-        "finetuning", "models", "observability", "private", "run", "runtime.placement", "runtime.scheduling",
+        "finetuning", "models", "private", "run", "runtime", "runtime.hosting", "runtime.placement",
+        "runtime.scheduling",
+    ),
+    "runtime.local": (
+        "finetuning", "models", "private", "run", "runtime", "runtime.hosting", "runtime.placement",
+        "runtime.scheduling",
     ),
     # What a run leaves for others. A report reads the gate's noised artifacts and nothing else of it.
     "release.report": ("dp.artifact", "plotting", "public"),
@@ -48,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # One run from checks to report: the one place where all of it meets.
     "driver": (
         "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "public", "release.report",
-        "run", "runtime.placement", "runtime.ray", "runtime.scheduling",
+        "run", "runtime", "runtime.local", "runtime.placement", "runtime.ray", "runtime.scheduling",
     ),
     # Measures images against the private ones, and tells the ledger so; no run and no release can reach it.
     "evaluate": ("dp", "models", "private", "run"),

@@ -9,14 +9,14 @@ from tests.test_imports import modules
 
 CONFINED: dict[str, set[str]] = {
     # A caption's text, on its way to the text embedder.
-    "reveal": {"runtime.ray.shard_actor", "runtime.ray.caption_actors"},
-    "PrivateText": {"private", "runtime.ray.shard_actor", "runtime.ray.caption_actors"},
+    "reveal": {"runtime.hosting.shard", "runtime.hosting.captions"},
+    "PrivateText": {"private", "runtime.hosting.shard", "runtime.hosting.captions"},
     # Private input for an engine.
-    "run_private": {"runtime.ray.engine_actor", "runtime.ray.shard_actor"},
-    # Clean votes on their way from a shard's actor to the driver's voter.
-    "to_wire": {"types", "runtime.ray.shard_actor"},
-    "from_wire": {"types", "runtime.ray.shard_actor"},
-    "VotesWire": {"types", "runtime.ray.shard_actor"},
+    "run_private": {"runtime.hosting.engine", "runtime.ray.shard_actor", "runtime.local.private_process"},
+    # Clean votes on their way from a shard's process to the driver's voter.
+    "to_wire": {"types", "runtime.hosting.shard"},
+    "from_wire": {"types", "runtime.voter"},
+    "VotesWire": {"types", "runtime.hosting.shard"},
     # The evolution loop passes votes to the gate unread. The canary audit makes up votes of its own.
     "Votes": {
         "types",
@@ -25,12 +25,12 @@ CONFINED: dict[str, set[str]] = {
         "dp.gate",
         "dp.unnoised",
         "evolution.private_evolution",
-        "runtime.ray.shard_actor",
+        "runtime.voter",
         "audit",
     },
     # Whether any record can vote, and why others can't: a shard's answer to the driver, for its memory alone.
-    "Prepared": {"private", "runtime.ray.shard_actor", "runtime.ray.caption_actors"},
-    "can_vote": {"private", "runtime.ray.shard_actor"},
+    "Prepared": {"private", "runtime.hosting.shard", "runtime.hosting.captions", "runtime.voter"},
+    "can_vote": {"private", "runtime.voter"},
     # How many units a shard has, which is as private as the counts.
     "max_total": {"types", "private", "dp.aggregation", "audit"},
 }
@@ -94,9 +94,11 @@ def test_every_module_leaves_alone_what_is_private():
             "spti_ray.evolution.private_evolution",
             "from spti_ray.types import Votes\ndef f(v: Votes): print(v.counts_K)",
         ),
-        ("spti_ray.runtime.ray.shard_actor", "from spti_ray.types import Votes\nvotes.counts_K"),
-        ("spti_ray.runtime.ray.shard_actor", "from spti_ray.types import Votes\ngetattr(votes, 'counts_K')"),
+        ("spti_ray.runtime.voter", "from spti_ray.types import Votes\nvotes.counts_K"),
+        ("spti_ray.runtime.voter", "from spti_ray.types import Votes\ngetattr(votes, 'counts_K')"),
         ("spti_ray.dp.artifact", "def f(total): return total.max_total"),
+        ("spti_ray.runtime.local.voter", "from spti_ray.types import VotesWire"),
+        ("spti_ray.runtime.local.engines", "self._host.run_private(batch)"),
         ("spti_ray.driver.driver", "def f(shard): return shard.can_vote"),
     ],
 )
@@ -110,7 +112,7 @@ def test_a_planted_touch_is_found(name, source):
         ("spti_ray.public.selection", "from spti_ray.types import NoisyHistogram\nhistogram.counts_K"),
         ("spti_ray.dp.gate", "from spti_ray.types import Votes\nself._noise.add_noise(total.counts_K)"),
         ("spti_ray.evolution.private_evolution", "from spti_ray.types import Votes\ngate.measure(voter.vote(scored))"),
-        ("spti_ray.runtime.ray.shard_actor", "[caption.reveal() for caption in captions]\nshard.vote().to_wire()"),
+        ("spti_ray.runtime.hosting.shard", "[caption.reveal() for caption in captions]\nshard.vote().to_wire()"),
         ("spti_ray.public.prompts", "'''Nothing here may reveal() a caption or see Votes.'''"),
     ],
 )

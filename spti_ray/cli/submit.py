@@ -28,6 +28,9 @@ def submit(
         from spti_ray.config.loading import load_config
 
         settings = load_config(config, overrides or ())
+        from spti_ray.config.job_paths import check_on_ray
+
+        check_on_ray(settings)  # before the cluster is asked, which may take a while to answer
         from spti_ray.runtime.ray.join import without_credentials
         from spti_ray.runtime.ray.submit import connect, follow
         from spti_ray.runtime.ray.submit import submit as start

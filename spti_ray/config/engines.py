@@ -65,6 +65,11 @@ class RuntimeConfig(Section):
     engines: Literal["embedded", "fake"] | dict[Role, dict[str, Any]] = Field(
         default="embedded", description="embedded, fake, or settings per role on top of the embedded ones."
     )
+    executor: Literal["ray", "local"] = Field(
+        default="ray",
+        description="local: no Ray, on this machine alone: public engines in the driver's process, and all that sees "
+        "private images in one other. For tests and debugging.",
+    )
     seed: int = Field(default=0, ge=0, description="Public seed of texts and images; the DP noise has none.")
     shards: int = Field(default=2, ge=1, le=100_000, description="Actors that hold private records; public.")
     address: str | None = Field(default=None, description="Ray cluster to join; none starts a local one.")
@@ -107,3 +112,11 @@ class RuntimeConfig(Section):
         if roles and set(roles) != {"writer", "renderer"}:
             raise ValueError(f"can be [writer, renderer] or empty: other roles serve shards (got {', '.join(roles)})")
         return roles
+
+    @model_validator(mode="after")
+    def _local_is_here(self) -> RuntimeConfig:
+        if self.executor == "local" and self.address:
+            raise ValueError("executor is local, which joins no cluster, but address is set; leave one of them out")
+        if self.executor == "local" and self.take_turns:
+            raise ValueError("executor is local, where nobody takes turns on a GPU; leave take_turns out")
+        return self

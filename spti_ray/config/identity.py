@@ -32,6 +32,7 @@ _FREE_TO_CHANGE = (
     "dataset.registration",
     "ledger.relative_to",
     "origin.path",
+    "runtime.executor",
     "runtime.address",
     "runtime.node_labels",
     "runtime.ray_start_timeout_s",

@@ -40,9 +40,18 @@ def check_places(config: Config, out: str | None = None) -> None:
         )
 
 
+def check_on_ray(config: Config) -> None:
+    """Refuse a run that wants no Ray where it would be on a cluster of it. Raises ConfigError."""
+    if config.runtime.executor == "local":
+        raise ConfigError(
+            "runtime.executor: is local, which is for tests and debugging on one machine; this is for a cluster"
+        )
+
+
 def check_shared(config: Config, out: str) -> None:
     """Refuse what a job's nodes would not find, or would throw away with the job. Raises ConfigError."""
     check_places(config, out)
+    check_on_ray(config)
     places = {"--out": out, "data.path": config.data.path, "ledger.path": config.ledger.path}
     if config.origin:
         places["origin.path"] = config.origin.path

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import secrets
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,15 +16,16 @@ from typing import Any
 from rich.console import Console
 
 from spti_ray import __version__
-from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.config import Config, EnginesConfig
 from spti_ray.config.job_paths import check_here
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.dp.odometer import Spend
-from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.driver.console_summary import goodbye, hello
+from spti_ray.driver.executors import executor_of
+from spti_ray.driver.gates import gate_of
 from spti_ray.driver.making import TRAIN, Stage, make
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.driver.unprotected import seal
@@ -35,7 +35,7 @@ from spti_ray.observability.progress import Progress
 from spti_ray.observability.timeline import Timeline
 from spti_ray.observability.timings import MemorySampler, Timings
 from spti_ray.planning.hints import check_new
-from spti_ray.planning.plan import check_engines, check_prompts, engines_outside, noise_plan, sgd_plan
+from spti_ray.planning.plan import check_engines, check_prompts, noise_plan, sgd_plan
 from spti_ray.planning.workload import total_steps
 from spti_ray.private.source import Source, describe, fingerprint
 from spti_ray.public.fallbacks import Written
@@ -44,16 +44,10 @@ from spti_ray.release.report.build import build_report
 from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import RunDir, continued
 from spti_ray.run.ledger_place import check_ledger, keep_ledger
-from spti_ray.runtime.placement.bundles import plan, roles_needed
-from spti_ray.runtime.ray.caption_actors import start_caption_shards
-from spti_ray.runtime.ray.cluster import Reserved, check_start, cluster
-from spti_ray.runtime.ray.events import RayEvents
-from spti_ray.runtime.ray.launch import identities, serving_roles, start_engines, start_shards
-from spti_ray.runtime.ray.metrics import Metrics
-from spti_ray.runtime.ray.pools import Pools, Told
-from spti_ray.runtime.ray.shard_actor import RayVoter
+from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, VotingShards
+from spti_ray.runtime.placement.bundles import roles_needed
+from spti_ray.runtime.pools import Pools, Told
 from spti_ray.runtime.scheduling.engine_streams import RayEngines
-from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import KeptUnits
 
 log = logging.getLogger(__name__)
@@ -119,35 +113,15 @@ class _Run:
         self._timeline = Timeline()
         self._written = Written()
         self._ledger = Ledger(config.ledger.location, config.dataset.id)
-        self._gate = self._gate_of(noise)
+        self._gate = gate_of(config, run, self._ledger, noise)
         self._attempt = 1
         self._progress = Progress(console, config.generation_numbers.stop)
-
-    def _gate_of(self, noise: NoiseSource) -> Gate | UnnoisedGate | None:
-        """Where shards are asked: with noise and a charge, or with neither in a run that is not private."""
-        config, run = self._config, self._run
-        if not config.has_shards:
-            return None
-        outside = engines_outside(config)
-        if config.not_private:
-            votes, what = config.privacy.votes_per_record, "; sent to ".join([config.not_private, *outside])
-            return UnnoisedGate(self._ledger, run.run_id, run.generations, votes, what)
-        return Gate(
-            ledger=self._ledger,
-            plan=noise_plan(config),
-            run=run.run_id,
-            folder=run.generations,
-            noise=noise,
-            config_sha256=run.config_sha256,
-            unit=config.unit_in_words,
-            origin=config.origin.run if config.origin else "",
-            outside="\n".join(outside),
-        )
+        self._executor = executor_of(config)
 
     def go(self) -> Path:
         config, run = self._config, self._run
         if not run.release.is_dir():
-            check_start(config.runtime)
+            self._executor.check(config)
         # The budget is asked first: a run that can't be paid for must not start a cluster.
         if self._origin:
             # A ledger that is not here is told now, and not after everything was made.
@@ -167,26 +141,12 @@ class _Run:
         for line in hello(config, run, self._gate, self._ledger.location, self._attempt, warning):
             self._progress.note(line)
         if not run.release.is_dir():
-            engines = engines_config(config.runtime.engines)
-            bundles = plan(config, engines)
+            if self._executor.note:
+                self._progress.note(self._executor.note)
+                log.info("%s", self._executor.note)
             self._kept = KeptUnits(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
             with MemorySampler(self._timings), self._progress:
-                self._progress.stage("starting Ray")
-                with self._timings.timed("start Ray"):
-                    session = cluster(config.runtime, bundles)
-                    reserved = session.__enter__()
-                try:
-                    with Metrics(run.run_id, config.privacy.epsilon if self._gate else 0.0) as self._metrics:
-                        if isinstance(self._gate, Gate):
-                            self._metrics.spent(self._gate.spent().epsilon)
-                        if config.method in TRAIN:
-                            engines = self._trained(reserved, bundles, engines)
-                        self._with_cluster(reserved, bundles, engines)
-                finally:
-                    with self._timings.timed("stop Ray"):
-                        session.__exit__(*sys.exc_info())
-                    self._timeline.lap(None)
-                    self._timeline.write(run.internal / "timeline.json")
+                self._on_executor()
             extra = {"attempt": self._attempt, "texts": self._written.document()}
             self._kept.settle(self._timings, run.internal / "timings.json", extra)
             run.staging.rename(run.release)
@@ -197,7 +157,28 @@ class _Run:
             self._progress.note(line)
         return run.release
 
-    def _trained(self, reserved: Reserved, bundles: Any, engines: EnginesConfig) -> EnginesConfig:
+    def _on_executor(self) -> None:
+        """All that needs engines: from their start to the images of the release."""
+        config, executor, name = self._config, self._executor, self._executor.name
+        engines, epsilon = engines_config(config.runtime.engines), config.privacy.epsilon if self._gate else 0.0
+        self._progress.stage(f"starting {name}")
+        with self._timings.timed(f"start {name}"):
+            opened = executor.open(config, engines, self._run.run_id, self._attempt, epsilon)
+            session = opened.__enter__()
+        try:
+            self._metrics: RunMetrics = session.metrics
+            if isinstance(self._gate, Gate):
+                self._metrics.spent(self._gate.spent().epsilon)
+            if config.method in TRAIN:
+                engines = self._trained(session, engines)
+            self._with_engines(session, engines)
+        finally:
+            with self._timings.timed(f"stop {name}"):
+                opened.__exit__(*sys.exc_info())
+            self._timeline.lap(None)
+            self._timeline.write(self._run.internal / "timeline.json")
+
+    def _trained(self, session: Session, engines: EnginesConfig) -> EnginesConfig:
         """The engines after the training of the method."""
         run, plan = self._run, self._config.finetune
         paid = plan.steps + plan.spare_steps
@@ -207,7 +188,7 @@ class _Run:
 
         self._progress.stage("fine-tuning")
         with self._timings.timed("fine-tuning"):
-            return TRAIN[self._config.method](self._at_workers(), run, reserved, bundles, engines, show)
+            return session.train(self._at_workers(), run, engines, show)
 
     def _at_workers(self) -> Config:
         """Workers may run in another folder than the driver."""
@@ -215,24 +196,17 @@ class _Run:
         data = self._config.data.model_copy(update={"path": self._source.location})
         return self._config.model_copy(update={"data": data})
 
-    def _with_cluster(self, reserved: Reserved, bundles: Any, engines: EnginesConfig) -> None:
+    def _with_engines(self, session: Session, engines: EnginesConfig) -> None:
         config, run = self._config, self._run
         self._progress.stage("loading models")
         with self._timings.timed("load models"):
-            # An attempt that is not counted by the ledger has a name of its own all the same.
-            session = f"{run.run_id}-{self._attempt}-{secrets.token_hex(2)}"
-            metrics_of = run.run_id if config.runtime.engine_metrics else ""
-            serving = serving_roles(config)
-            actors = start_engines(reserved, bundles, engines, session, metrics_of, serving)
-            models = identities(actors, tuple(role for role in roles_needed(config) if role in serving))
-        events = RayEvents()
-        shards = self._start_shards(reserved, bundles, engines, session, models)
-        # Pools go on, and may grow, while the driver waits for shards.
-        voter = RayVoter(shards, run.report_problems, events.poll)
+            actors = session.start_engines(engines)
+            models = session.identities()
+        voter = session.start_shards(self._shards(models), run.report_problems)
         told = Told(self._timings, self._timeline, self._progress, self._metrics)
-        made = Pools(config, engines, session, events, self._kept, told, metrics_of)
-        pools: dict[Role, Pool] = {
-            role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in serving else (lambda: 0))
+        made = Pools(config, engines, session, self._kept, told)
+        pools = {
+            role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in session.serving else lambda: 0)
             for role in actors
         }
 
@@ -246,7 +220,7 @@ class _Run:
             for role in ("shard", *(role for role in pools if role != "renderer")):
                 if role in pools:
                     pools[role].shrink()
-                reserved.give_back(role)
+                session.give_back(role)
             self._kept.begin(config.generation_numbers.stop)
             return models
 
@@ -276,23 +250,19 @@ class _Run:
             return self._origin.certificate()
         return certificate(self._ledger.entries(), self._run.run_id) if self._config.is_charged else None
 
-    def _start_shards(
-        self, reserved: Reserved, bundles: Any, engines: EnginesConfig, session: str, models: dict[str, Any]
-    ) -> list[Any]:
+    def _shards(self, models: dict[str, Any]) -> VotingShards | CaptionShards | None:
         """The shards of the method: those that vote, those that have captions rendered, or none."""
         run, source = self._run, self._source
         if source is None or not self._config.has_shards:
-            return []
+            return None
         at_workers = self._at_workers()
         if self._config.method == "captions":
             self._progress.stage("captioning and rendering")
-            images = str((run.staging / "images").resolve())
-            return start_caption_shards(reserved, bundles, at_workers, engines, session, images)
-        views = str((run.internal / "views").resolve())
+            return CaptionShards(at_workers, str((run.staging / "images").resolve()))
         # What all shards must find, before and after they read it.
         listing = fingerprint(source)
         key = _views_key(self._config, listing, models)
-        return start_shards(reserved, bundles, at_workers, engines, session, views, key, listing)
+        return VotingShards(at_workers, str((run.internal / "views").resolve()), key, listing)
 
     def generation(self, number: int, stage: str) -> None:
         """Watcher of the evolution loop."""

@@ -1,7 +1,6 @@
 """What each method does between engines that are up and images that lie in the run's folder: the one place to dispatch.
 
-`MAKE` has a function per method. Methods that evolve share the loop. `TRAIN` has what a method does before its engines
-start.
+`MAKE` has a function per method. Methods that evolve share the loop. `TRAIN` has those that train before engines start.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from spti_ray.config import Config, EnginesConfig, Method
+from spti_ray.config import Config, Method
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.evolution.private_evolution import Watcher, evolve
@@ -27,9 +26,8 @@ from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import Selected, allot_images
 from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import GenerationStore, RunDir
-from spti_ray.runtime.ray.shard_actor import RayVoter
-from spti_ray.runtime.ray.trainer_actor import fine_tune
 from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.voter import ShardVoter
 from spti_ray.types import Candidate, ReleaseItem
 
 log = logging.getLogger(__name__)
@@ -43,7 +41,7 @@ class Stage:
     run: RunDir
     streams: RayEngines
     gate: Gate | UnnoisedGate | None
-    voter: RayVoter
+    voter: ShardVoter
     """The shards, which are at work already; none where no private data are used."""
     watch: Watcher
     render_only: Callable[[], Models]
@@ -151,5 +149,5 @@ MAKE: Mapping[Method, Callable[[Stage], list[ReleaseItem] | None]] = {
 }
 """What `make` does for each method."""
 
-TRAIN: Mapping[Method, Callable[..., EnginesConfig]] = {"dp-finetune": fine_tune}
-"""In the run's resources, before engines have them: returns the engines that are then started. See `fine_tune`."""
+TRAIN: frozenset[Method] = frozenset({"dp-finetune"})
+"""Methods that train the renderer's model in the run's resources, before engines have them: see `Session.train`."""

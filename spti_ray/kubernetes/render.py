@@ -14,7 +14,7 @@ import yaml
 
 from spti_ray.config import Config
 from spti_ray.config.identity import resolved
-from spti_ray.config.job_paths import check_places
+from spti_ray.config.job_paths import check_on_ray, check_places
 from spti_ray.config.loading import ConfigError
 from spti_ray.io.files import is_everywhere, is_url, write_atomic
 from spti_ray.kubernetes.groups import ROLE_LABEL, WorkerGroup, worker_groups
@@ -77,6 +77,7 @@ def to_yaml(document: Tree) -> str:
 
 def _check_paths(config: Config, cluster: Cluster) -> None:
     check_places(config, cluster.out)
+    check_on_ray(config)
     volumes = {"data.path": (cluster.data, cluster.runs), "ledger.path": (cluster.runs,)}
     for name, path in {"data.path": config.data.path, "ledger.path": config.ledger.path}.items():
         if is_url(path) or (name == "data.path" and is_everywhere(path)):

@@ -20,7 +20,8 @@ from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray import shard_actor
 from spti_ray.runtime.ray.engine_actor import PrivateEngineActor
 from spti_ray.runtime.ray.launch import actor_name
-from spti_ray.runtime.ray.shard_actor import RayVoter, ShardActor, ShardFailed
+from spti_ray.runtime.ray.shard_actor import RayVoter, ShardActor
+from spti_ray.runtime.voter import ShardFailed
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 from PIL import Image
-from tests.unit.test_config import MINIMAL
+from tests.unit.config.test_config import MINIMAL
 
 import spti_ray
 from spti_ray.config import Config

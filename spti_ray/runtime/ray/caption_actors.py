@@ -1,36 +1,26 @@
-"""The actors around shards whose captions are rendered (`method: captions`), which is NOT private: for the owner alone.
-
-Captions go from the captioner to the shard to the renderer, by private calls, and images from the renderer to the
-shard, which writes them into the run's internal folder. Nothing of either passes the driver.
-"""
+"""The actors around shards whose captions are rendered (`method: captions`), which is NOT private."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import Any
 
 import ray
 
 from spti_ray.config import Config, EnginesConfig
-from spti_ray.private.caption_renders import CaptionedShard
-from spti_ray.private.captions import PrivateText
 from spti_ray.private.output_suppression import silence
 from spti_ray.private.safe_errors import content_free
-from spti_ray.private.shard import Prepared
+from spti_ray.runtime.hosting.captions import CaptionHost
+from spti_ray.runtime.hosting.engine import UNPROTECTED_ROLES
 from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.cluster import Reserved
-from spti_ray.runtime.ray.engine_actor import UNPROTECTED_ROLES
 from spti_ray.runtime.ray.launch import actor_name, shard_options
 from spti_ray.runtime.ray.shard_actor import Serving
-from spti_ray.types import ImageArray, split_by_share
 
 
 @ray.remote
-class CaptionActor:
-    """Hosts one shard. What a restart loses is in the images that are there already."""
-
-    shard_id = -1
+class CaptionActor(CaptionHost):
+    """Hosts one shard in an actor. What a restart loses is in the images that are there already."""
 
     @content_free("starting")
     def __init__(
@@ -39,35 +29,8 @@ class CaptionActor:
         """`engines` names the actors of each role; `folder` is where the images go."""
         self.shard_id = shard_id
         silence()
-        shards = config.runtime.shards
-        quota = config.evolution.quota(config.release.images)
-        self._shard = CaptionedShard(
-            config.data,
-            shard_id=shard_id,
-            num_shards=shards,
-            unit=config.privacy.unit,
-            label_names=config.evolution.label_names,
-            wanted={label: split_by_share(count, [1.0] * shards)[shard_id] for label, count in quota.items()},
-            seed=config.runtime.seed,
-            folder=Path(folder),
-            batch_size=batch_size,
-        )
-        self._engines = engines
-
-    @content_free("rendering captions")
-    def prepare(self) -> Prepared:
-        """Make this shard's images; what is returned is PRIVATE, for the internal report."""
-        ask_captioner = Serving(self._engines["captioner"], self.shard_id)
-        ask_renderer = Serving(self._engines["renderer"], self.shard_id)
-
-        def caption(images: list[ImageArray]) -> list[PrivateText | None]:
-            return [PrivateText(text) if text else None for text in ask_captioner(images)]
-
-        def render(captions: Sequence[PrivateText], seeds: list[int]) -> list[ImageArray]:
-            return ask_renderer([caption.reveal() for caption in captions], seeds)
-
-        self._shard.make(caption, render)
-        return Prepared(self._shard.problems(), self._shard.has_records)
+        asked = {role: Serving(names, shard_id) for role, names in engines.items()}
+        super().__init__(config, shard_id, asked, batch_size, folder)
 
 
 def start_caption_shards(

@@ -1,205 +1,30 @@
-"""The actors around engines: a few lines each. All engine code is plain and runs without Ray.
-
-Public images travel as PNG: the renderer's actor makes them, and reads those that it varies; the image embedder's reads
-them.
-
-Shards call engines on private images and captions, and by `run_private` only. An actor whose engine never serves a
-shard, such as the writer's or (but see UNPROTECTED_ROLES) the renderer's, has no such method. Only such a one may take
-turns on its GPU with others: it starts without an engine, loads it when it is woken, and from then on sleeps and wakes
-as it is told.
-"""
+"""The actors around engines: their hosts, on Ray, which starts a new process for one whose engine died."""
 
 from __future__ import annotations
 
 import asyncio
-import os
-import time
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
-import numpy as np
 import ray
 
 from spti_ray.config import EngineConfig, Role
-from spti_ray.models.answers import caption_of
-from spti_ray.models.factory import VARY, build, method_of
-from spti_ray.models.memory import within_memory
-from spti_ray.models.pixels import from_png, to_png
-from spti_ray.models.protocols import EngineDead
-from spti_ray.private.output_suppression import hushed, keep_no_remains
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, AsyncEngineHost, PrivateEngineHost, RendererHost
 from spti_ray.runtime.ray.engine_metrics import EngineMetrics
 
-PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
-"""Roles whose engines shards may call where there is privacy to keep."""
 
-UNPROTECTED_ROLES: tuple[Role, ...] = ("captioner", "renderer")
-"""Those of `method: captions`, which is not private: its renderer reads captions, for shards alone."""
-
-_DEAD_ENGINE_EXIT_CODE = 41
-
-
-class PrivateCallFailed(RuntimeError):
-    """An engine failed on private input; says which role and the type of the error, and nothing else."""
-
-
-class PublicCallFailed(RuntimeError):
-    """An engine that has public input alone failed; one line with the type and the text of its error.
-
-    Raised by actors without `run_private` only, so that nothing that an engine says of private input comes by this way.
-    """
-
-    @classmethod
-    def of(cls, error: Exception) -> PublicCallFailed:
-        text = " ".join(str(error).split())[:300]
-        return cls(f"{type(error).__name__}: {text}" if text else type(error).__name__)
-
-
-class _Hosted:
-    """What all of these actors share: the engine, and leaving the process when it is dead, so that Ray starts a new
-    one."""
-
-    def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
-        """One that `takes_turns` must be woken first: the GPU may be another's now, after a crash as at the start."""
-        self._role: Role = role
-        self._config = config
-        self._engine: Any = None if takes_turns else build(role, config)
-        self._awake = not takes_turns
-
-    def identity(self) -> dict[str, str]:
-        """What runs here."""
-        return self._must_be_awake().identity()
-
-    def _must_be_awake(self) -> Any:
-        if not self._awake:
-            raise RuntimeError(f"the {self._role} sleeps: it is not its turn")
-        return self._engine
-
-    def _leave(self) -> None:
-        # A vLLM engine that died can't be revived, and its process may hang on exit.
-        os._exit(_DEAD_ENGINE_EXIT_CODE)
+@ray.remote
+class RendererActor(RendererHost):
+    """Hosts a renderer. Public input only."""
 
 
 @ray.remote
-class RendererActor(_Hosted):
-    """Hosts a renderer: public input only. While a unit's images are made into PNG, the next unit is rendered."""
-
-    def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
-        # The engine keeps to one thread: each thread that calls OpenMP would have a team of its own.
-        self._rendering = ThreadPoolExecutor(1)
-        self._encoding = ThreadPoolExecutor(1)
-        self._rendering.submit(super().__init__, role, config, takes_turns).result()
-
-    async def ready(self) -> dict[str, str]:
-        await asyncio.sleep(0)
-        return self.identity()
-
-    async def wake(self) -> dict[str, str]:
-        """Take the GPU, and load the engine if it is not there yet; returns its identity."""
-        return await asyncio.get_running_loop().run_in_executor(self._rendering, self._wake)
-
-    async def sleep(self) -> None:
-        """Free the GPU; nothing if it is not in use. No unit is at work then."""
-        await asyncio.get_running_loop().run_in_executor(self._rendering, self._sleep)
-
-    def _wake(self) -> dict[str, str]:
-        if self._engine is None:
-            self._engine = build(self._role, self._config, takes_turns=True)
-        elif not self._awake:
-            self._engine.wake()
-        self._awake = True
-        return self._engine.identity()
-
-    def _sleep(self) -> None:
-        if self._awake:
-            self._engine.sleep()
-            self._awake = False
-
-    async def run(self, *arguments: Any) -> tuple[Any, float]:
-        """PNG images of one unit, and the seconds that the engine was busy with it."""
-        loop = asyncio.get_running_loop()
-        images, seconds = await loop.run_in_executor(self._rendering, self._render, arguments)
-        return await loop.run_in_executor(self._encoding, lambda: _pngs(images)), seconds
-
-    def _render(self, arguments: tuple[Any, ...]) -> tuple[Any, float]:
-        start = time.perf_counter()
-        try:
-            method = method_of(self._role, arguments)
-            if method == VARY:
-                arguments = ([from_png(png) for png in arguments[0]], *arguments[1:])
-            images = within_memory(self._must_be_awake(), method, *arguments)
-        except EngineDead:
-            self._leave()
-            raise
-        except Exception as error:
-            raise PublicCallFailed.of(error) from error
-        return images, time.perf_counter() - start
-
-
-def _pngs(images: list[Any]) -> list[bytes | None]:
-    return [None if image is None else to_png(image) for image in images]
-
-
-@ray.remote
-class PrivateEngineActor(_Hosted):
+class PrivateEngineActor(PrivateEngineHost):
     """Hosts an engine that serves the public side by `run` and shards by `run_private`."""
 
-    def __init__(self, role: Role, config: EngineConfig, serving: tuple[Role, ...] = PRIVATE_ROLES) -> None:
-        """`serving`: PRIVATE_ROLES, or UNPROTECTED_ROLES in a run that says that it is not private."""
-        if role not in serving:
-            raise ValueError(f"the {role} must not see private input")
-        keep_no_remains()
-        super().__init__(role, config)
-
-    def ready(self) -> dict[str, str]:
-        return self.identity()
-
-    def run(self, items: list[Any]) -> tuple[Any, float]:
-        """The engine's method on one public unit; returns its result and the busy seconds."""
-        start = time.perf_counter()
-        try:
-            given = [from_png(png) for png in items] if self._role == "image_embedder" else items
-            result = within_memory(self._engine, method_of(self._role, (given,)), given)
-        except EngineDead:
-            self._leave()
-            raise
-        return result, time.perf_counter() - start
-
-    def run_private(self, *arguments: Any) -> tuple[Any, float]:
-        """As `run`, on private input: nothing is printed or logged, and an error says its type alone.
-
-        Ray would keep the text of an exception for everyone who may look at the cluster.
-
-        Raises:
-            PrivateCallFailed: whatever the engine raised, except that a dead engine ends the process.
-        """
-        start = time.perf_counter()
-        with hushed():
-            try:
-                # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
-                result = self._plain(getattr(self._engine, method_of(self._role, arguments))(*arguments))
-            except EngineDead:
-                self._leave()
-                failure = EngineDead.__name__
-            except BaseException as error:  # noqa: BLE001 SystemExit too: Ray publishes its text as the exit code
-                failure = type(error).__name__
-            else:
-                return result, time.perf_counter() - start
-        # Raised here, after the handler: inside, the engine's exception would become its __context__.
-        raise PrivateCallFailed(f"the {self._role} failed on private input ({failure})")
-
-    def _plain(self, result: Any) -> Any:
-        """The result as plain values: Ray's own error about one that it can't send would quote it."""
-        if self._role == "captioner":
-            # A refusal or reasoning is no caption, also not of an engine of the user's own.
-            return [caption_of(str(text)) for text in result]
-        if self._role == "renderer":
-            return [np.asarray(image, dtype=np.uint8) for image in result]
-        return np.asarray(result, dtype=np.float32)
-
 
 @ray.remote
-class AsyncEngineActor(_Hosted):
-    """Hosts an asynchronous engine, so that the units in flight share its continuous batch. Public input only.
+class AsyncEngineActor(AsyncEngineHost):
+    """Hosts an asynchronous engine. Public input only.
 
     Publishes the engine's own figures, if it has any, as `metrics_of` that run.
     """
@@ -211,39 +36,11 @@ class AsyncEngineActor(_Hosted):
         self._metrics_of = metrics_of
         self._publishing: asyncio.Task[None] | None = None
 
+    async def run(self, *arguments: Any) -> tuple[Any, float]:
+        self._publish()
+        return await super().run(*arguments)
+
     def _publish(self) -> None:
         """From the first unit on, when there is a loop to do it in."""
         if self._metrics_of and self._publishing is None and hasattr(self._engine, "stats"):
             self._publishing = asyncio.create_task(EngineMetrics(self._metrics_of, self._engine).repeat())
-
-    async def ready(self) -> dict[str, str]:
-        await asyncio.sleep(0)
-        return self.identity()
-
-    async def run(self, *arguments: Any) -> tuple[Any, float]:
-        start = time.perf_counter()
-        try:
-            engine = self._must_be_awake()
-            self._publish()
-            result = await getattr(engine, method_of(self._role, arguments))(*arguments)
-        except EngineDead:
-            self._leave()
-            raise
-        except Exception as error:
-            raise PublicCallFailed.of(error) from error
-        return result, time.perf_counter() - start
-
-    async def wake(self) -> dict[str, str]:
-        """As `RendererActor.wake`."""
-        if self._engine is None:
-            self._engine = build(self._role, self._config, takes_turns=True)
-        elif not self._awake:
-            await self._engine.wake()
-        self._awake = True
-        return self._engine.identity()
-
-    async def sleep(self) -> None:
-        """As `RendererActor.sleep`. Requests that are under way would be aborted."""
-        if self._awake:
-            await self._engine.sleep()
-            self._awake = False

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
-from spti_ray.runtime.ray.engine_actor import PublicCallFailed
+from spti_ray.runtime.hosting.engine import PublicCallFailed
 from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, Raised, Up
 
 _LOOK_UP_S = 1.0

@@ -9,15 +9,10 @@ from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.models.factory import engine_environment, hosted
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, serving_roles
 from spti_ray.runtime.placement.bundles import Bundle, bundle_of
 from spti_ray.runtime.ray.cluster import Reserved
-from spti_ray.runtime.ray.engine_actor import (
-    PRIVATE_ROLES,
-    UNPROTECTED_ROLES,
-    AsyncEngineActor,
-    PrivateEngineActor,
-    RendererActor,
-)
+from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.ray.shard_actor import ShardActor
 from spti_ray.runtime.scheduling.pool import EngineFailed
@@ -65,11 +60,6 @@ def start_engines(
         options = {"name": actor_name(session, bundle), "scheduling_strategy": reserved.of(bundle)}
         actors.setdefault(role, []).append(_engine(role, bundle, engines, options, metrics_of, serving))
     return actors
-
-
-def serving_roles(config: Config) -> tuple[Role, ...]:
-    """The roles whose engines shards may call in a run."""
-    return UNPROTECTED_ROLES if config.method == "captions" else PRIVATE_ROLES
 
 
 def another_engine(

@@ -15,7 +15,7 @@ from typing import Any
 from ray.util.metrics import Counter, Gauge, Histogram
 
 from spti_ray.config import Role
-from spti_ray.runtime.ray.engine_actor import PRIVATE_ROLES
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
 from spti_ray.runtime.scheduling.meter import Load, RoleMeter
 
 PREFIX = "spti_"

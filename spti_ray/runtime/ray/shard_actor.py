@@ -15,13 +15,12 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from spti_ray.config import Config
-from spti_ray.private.captions import PrivateText
-from spti_ray.private.kinds import NoRecordCanVote
 from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import SPEAKING, ShardError, content_free
-from spti_ray.private.shard import Prepared, Shard
+from spti_ray.private.safe_errors import ShardError, content_free
+from spti_ray.runtime.hosting.shard import ShardHost
 from spti_ray.runtime.ray.events import creation_failure
-from spti_ray.types import FloatArray, ImageArray, Query, ScoredCandidates, Votes, VotesWire
+from spti_ray.runtime.voter import Problems, ShardFailed, ShardVoter, failure_of
+from spti_ray.types import ScoredCandidates
 
 _MAX_LOSSES = 20
 _LONGEST_WAIT_S = 30.0
@@ -38,10 +37,6 @@ _GATHER_S = 0.1
 def pause_s(losses: int) -> float:
     """Before another try, after so many losses in a row."""
     return min(0.1 * 2**losses, _LONGEST_WAIT_S)
-
-
-class ShardFailed(RuntimeError):
-    """A shard could not be prepared or voted; the message has no private content."""
 
 
 class Serving:
@@ -94,10 +89,8 @@ def _actor(name: str) -> Any | None:
 
 
 @ray.remote
-class ShardActor:
-    """Hosts one shard. State that a restart loses is computed again, or read from the internal cache."""
-
-    shard_id = -1
+class ShardActor(ShardHost):
+    """Hosts one shard in an actor. A restarted one computes its state again, or reads it from the internal cache."""
 
     @content_free("starting")
     def __init__(
@@ -113,115 +106,40 @@ class ShardActor:
         """`engines` names the actors of each role that serves shards; `cache`, `key` and `listing`: see `Shard`."""
         self.shard_id = shard_id
         silence()
-        self._shard = Shard(
-            config.data,
-            shard_id=shard_id,
-            num_shards=config.runtime.shards,
-            unit=config.privacy.unit,
-            label_names=config.evolution.label_names,
-            spaces=tuple(config.evolution.spaces),
-            cache=cache,
-            fingerprint=key,
-            batch_size=batch_size,
-            listing=listing,
-        )
-        self._engines = engines
-
-    @content_free("preparing")
-    def prepare(self) -> Prepared:
-        """Make the private views. PRIVATE: what is returned is for the driver's memory and the internal report."""
-        if not self._shard.has_views and not self._shard.load_views():
-            self._shard.prepare(self._embed_images(), self._caption(), self._embed_texts())
-        return self._shard.prepared()
-
-    @content_free("voting")
-    def vote(self, run: str, generation: int, scored: ScoredCandidates, votes_per_record: int) -> VotesWire:
-        """Clean votes on the candidates, for the gate: PRIVATE. Makes the views first if they are lost."""
-        self.prepare()
-        return self._shard.vote(run, generation, scored, votes_per_record).to_wire()
-
-    @content_free("comparing")
-    def look_at(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
-        """Get ahead with candidates that are embedded already. Tells nothing; see `Shard.look_at`."""
-        self.prepare()
-        self._shard.look_at(generation, block, votes_per_record)
-
-    def _embed_images(self) -> Callable[[list[ImageArray]], FloatArray] | None:
-        return self._engine("image_embedder")
-
-    def _caption(self) -> Callable[[list[ImageArray]], list[PrivateText | None]] | None:
-        ask = self._engine("captioner")
-        return ask and (lambda images: [PrivateText(text) if text else None for text in ask(images)])
-
-    def _embed_texts(self) -> Callable[[list[PrivateText]], FloatArray] | None:
-        ask = self._engine("text_embedder")
-        return ask and (lambda captions: ask([caption.reveal() for caption in captions]))
-
-    def _engine(self, role: str) -> Callable[[list[Any]], Any] | None:
-        names = self._engines.get(role)
-        return Serving(names, self.shard_id) if names else None
+        asked = {role: Serving(names, shard_id) for role, names in engines.items() if names}
+        super().__init__(config, shard_id, asked, batch_size, cache, key, listing)
 
 
-class RayVoter:
+class RayVoter(ShardVoter):
     """Asks every shard for its votes; a shard whose actor died is asked again, and the gate takes one answer each."""
 
     def __init__(
         self,
         shards: list[Any],
-        report_problems: Callable[[list[tuple[int, str]]], None],
+        report_problems: Callable[[Problems], None],
         meanwhile: Callable[[], None] = lambda: None,
     ) -> None:
         """`report_problems` gets the records that cast no vote, once; they are private. `meanwhile` is called again and
         again while shards are waited for."""
+        super().__init__(len(shards), report_problems)
         self._shards = shards
         self._meanwhile = meanwhile
-        self._report_problems: Callable[[list[tuple[int, str]]], None] | None = report_problems
         # Starts the work at once; `ready` collects it.
         self._preparing = [shard.prepare.remote() for shard in shards]
 
     @property
-    def num_shards(self) -> int:
-        return len(self._shards)
-
-    @property
     def num_preparing(self) -> int:
-        """How many shards make their views, as far as is known: each keeps one engine busy."""
         if self._report_problems is None:
             return 0
         return len(ray.wait(self._preparing, num_returns=len(self._preparing), timeout=0)[1])
 
-    def ready(self) -> None:
-        """Wait for the private views of all shards.
-
-        Raises:
-            ShardFailed: one could not be prepared.
-            NoRecordCanVote: not one record of all shards can. Whether few can is not looked at.
-        """
-        if self._report_problems is not None:
-            shards: list[Prepared] = list(self._ask("prepare"))
-            self._report_problems(sorted(problem for shard in shards for problem in shard.problems))
-            self._report_problems = None
-            if not any(shard.can_vote for shard in shards):
-                raise NoRecordCanVote(
-                    "data.path: no record of this data set can vote, so nothing was spent; why is in the run's "
-                    "internal/problems.json (private). Do data.label_column, data.group_column and evolution.labels "
-                    "fit the data?"
-                )
-
     def show(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
-        """Let the shards get ahead with candidates that are embedded already; does not wait, and tells nothing.
-
-        A shard that fails at it, or is lost, looks at these candidates when it votes.
-        """
         reference = ray.put(block)
         for shard in self._shards:
             shard.look_at.remote(generation, reference, votes_per_record)
 
-    def vote(self, query: Query, scored: ScoredCandidates, votes_per_record: int) -> Iterator[Votes]:
-        """The shards' votes as they come in. Raises ShardFailed."""
-        reference = ray.put(scored)
-        for wire in self._ask("vote", query.run, query.generation, reference, votes_per_record):
-            yield Votes.from_wire(wire)
+    def _shared(self, scored: ScoredCandidates) -> Any:
+        return ray.put(scored)
 
     def _ask(self, method: str, *arguments: Any) -> Iterator[Any]:
         references = {getattr(shard, method).remote(*arguments): i for i, shard in enumerate(self._shards)}
@@ -243,7 +161,7 @@ class RayVoter:
                 try:
                     answer = ray.get(reference)
                 except RayTaskError as error:
-                    raise ShardFailed(_told(error.cause, f"shard {shard}: {method}")) from None
+                    raise ShardFailed(failure_of(error.cause, f"shard {shard}: {method}")) from None
                 except RayActorError as error:
                     losses[shard] += 1
                     reason = creation_failure(error) if isinstance(error, ActorDiedError) else ""
@@ -256,11 +174,3 @@ class RayVoter:
                 except RayError as error:
                     raise ShardFailed(f"shard {shard}: {method} failed ({type(error).__name__})") from None
                 yield answer
-
-
-def _told(cause: BaseException, step: str) -> str:
-    """One line about the exception of a shard; texts of types that are not ours are not shown."""
-    if not isinstance(cause, SPEAKING):
-        return f"{step} failed ({type(cause).__name__})"
-    text = " ".join(str(cause).split())
-    return text if text.startswith("shard ") else f"{step} failed: {text}"

@@ -1,35 +1,21 @@
-"""The actor that fine-tunes the renderer's model (`method: dp-finetune`), in a renderer's place before engines start.
-
-It alone reads the private images. Its process is silent and its exceptions are content-free, as a shard's; the model
-stays in the run's internal folder, and nothing comes back.
-"""
+"""The actor that fine-tunes the renderer's model (`method: dp-finetune`), in its place before engines start."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig
-from spti_ray.config.loading import ConfigError
-from spti_ray.finetuning.public_side import (
-    FINISHED,
-    FinetuneFailed,
-    FolderBusy,
-    UnfitPipeline,
-    require_trainer,
-    trained_engine,
-)
-from spti_ray.io.files import DiskFull
+from spti_ray.finetuning.public_side import FinetuneFailed
 from spti_ray.models.home import settle
 from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import ShardError, content_free
-from spti_ray.private.source import DataError
+from spti_ray.private.safe_errors import content_free
 from spti_ray.run.folder import RunDir
+from spti_ray.runtime.hosting.trainer import TrainerHost, public_failure, trained
 from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.cluster import Reserved
 from spti_ray.runtime.ray.events import creation_failure
@@ -37,40 +23,16 @@ from spti_ray.runtime.ray.launch import options_in_place_of
 from spti_ray.runtime.ray.shard_actor import pause_s
 
 _LOOK_EVERY_S = 10.0
-_FOLDER_BUSY_S = 60.0
-"""For how long the process of an attempt that was killed may take to end."""
-
-_PUBLIC = (ConfigError, FinetuneFailed, UnfitPipeline, DiskFull)
-"""Errors of a training whose text shows nothing private."""
 
 
 @ray.remote
-class TrainerActor:
-    """Trains on all records, which are one shard. What a restart loses since the last saved state is trained again."""
-
-    shard_id = 0
+class TrainerActor(TrainerHost):
+    """The trainer in an actor."""
 
     @content_free("starting")
     def __init__(self) -> None:
         settle()
         silence()
-
-    @content_free("fine-tuning", also=_PUBLIC)
-    def train(self, config: Config, run: str, run_id: str) -> None:
-        """Leave the model in the folder `training` of the run, or go on with it there. See `finetune`."""
-        require_trainer()
-        from spti_ray.finetuning.dp_finetune import finetune_run
-
-        folder = RunDir(Path(run), run_id, config)
-        deadline = time.monotonic() + _FOLDER_BUSY_S
-        while True:
-            try:
-                finetune_run(config, folder.training, folder.report_problems)
-                return
-            except FolderBusy:
-                if time.monotonic() >= deadline:
-                    raise
-            time.sleep(1)
 
 
 def fine_tune(
@@ -88,17 +50,19 @@ def fine_tune(
     Raises:
         FinetuneFailed, UnfitPipeline, DataError, ConfigError, DiskFull: one line that shows nothing private.
     """
-    if not (run.training / FINISHED).exists():
+
+    def train() -> None:
         trainer: Any = TrainerActor.options(**options_in_place_of("renderer", reserved, bundles, engines)).remote()
         try:
-            _trained(trainer, config, run, on_look)
+            _finished(trainer, config, run, on_look)
         finally:
             # What it held is the renderer's from now on.
             ray.kill(trainer)
-    return engines.model_copy(update={"renderer": trained_engine(engines.renderer, run.training.resolve())})
+
+    return trained(run, engines, train)
 
 
-def _trained(trainer: Any, config: Config, run: RunDir, on_look: Callable[[], None]) -> None:
+def _finished(trainer: Any, config: Config, run: RunDir, on_look: Callable[[], None]) -> None:
     """Wait for the end of the training; a trainer that is lost goes on from the saved state when it is back."""
     losses = 0
     while True:
@@ -109,7 +73,7 @@ def _trained(trainer: Any, config: Config, run: RunDir, on_look: Callable[[], No
             ray.get(reference)
             return
         except RayTaskError as error:
-            raise _told(error.cause) from None
+            raise public_failure(error.cause) from None
         except RayActorError as error:
             losses += 1
             reason = creation_failure(error) if isinstance(error, ActorDiedError) else ""
@@ -122,12 +86,3 @@ def _trained(trainer: Any, config: Config, run: RunDir, on_look: Callable[[], No
         except RayError as error:
             raise FinetuneFailed(f"fine-tuning failed ({type(error).__name__})") from None
         time.sleep(pause_s(losses))
-
-
-def _told(cause: BaseException) -> Exception:
-    """The error as it is where its text is public, else its type."""
-    if isinstance(cause, (*_PUBLIC, DataError)):
-        return cause
-    if isinstance(cause, ShardError):
-        return FinetuneFailed(str(cause))
-    return FinetuneFailed(f"fine-tuning failed ({type(cause).__name__})")

@@ -104,4 +104,6 @@ class Growth:
 
     def _add_another(self) -> None:
         if self._make is not None and self._failures < _FAILURES:
-            self._pool.add(self._make())
+            actor = self._make()
+            if actor is not None:
+                self._pool.add(actor)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.unit.test_config import MINIMAL, changed
+from tests.unit.config.test_config import MINIMAL, changed
 
 from spti_ray.config import identity as config_identity
 from spti_ray.config.identity import (

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.test_config import MINIMAL
+from tests.unit.config.test_config import MINIMAL
 
 from spti_ray.api import _settings
 from spti_ray.config import LedgerConfig

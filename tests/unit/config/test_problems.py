@@ -7,7 +7,7 @@ import math
 from typing import Any
 
 import pytest
-from tests.unit.test_config import MINIMAL, changed, refusal
+from tests.unit.config.test_config import MINIMAL, changed, refusal
 
 from spti_ray.config.identity import config_sha256, resolved
 from spti_ray.config.loading import ConfigError, parse_config

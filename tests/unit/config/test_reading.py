@@ -12,7 +12,7 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.test_config import MINIMAL, changed
+from tests.unit.config.test_config import MINIMAL, changed
 
 from spti_ray.config.loading import ConfigError, load_config, parse_config
 from spti_ray.config.reading import DEEPEST, Unreadable, check_size, parse_json, parse_yaml, read_text

@@ -11,9 +11,8 @@ from spti_ray.models.factory import FAKE
 from spti_ray.planning.plan import check_engines
 from spti_ray.public.fallbacks import Written
 from spti_ray.run.folder import RunDir
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost, serving_roles
 from spti_ray.runtime.placement.bundles import plan, roles_needed
-from spti_ray.runtime.ray.engine_actor import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineActor
-from spti_ray.runtime.ray.launch import serving_roles
 from tests.unit.conftest import config_with
 
 OPEN = {"epsilon": 2.0, "delta": 1e-5, "allow_not_private": True}
@@ -36,12 +35,11 @@ def test_the_renderer_sees_private_input_for_renders_of_captions_alone(method):
     assert serving_roles(config) == PRIVATE_ROLES and "renderer" not in PRIVATE_ROLES
     captions = config_with(method="captions", privacy=OPEN)
     assert serving_roles(captions) == UNPROTECTED_ROLES == roles_needed(captions)
-    hosted = PrivateEngineActor.__ray_metadata__.modified_class
-    assert hosted("renderer", FAKE.renderer, UNPROTECTED_ROLES)._role == "renderer"
+    assert PrivateEngineHost("renderer", FAKE.renderer, UNPROTECTED_ROLES)._role == "renderer"
     with pytest.raises(ValueError, match="must not see private input"):
-        hosted("writer", FAKE.writer, UNPROTECTED_ROLES)
+        PrivateEngineHost("writer", FAKE.writer, UNPROTECTED_ROLES)
     with pytest.raises(ValueError, match="must not see private input"):
-        hosted("renderer", FAKE.renderer)
+        PrivateEngineHost("renderer", FAKE.renderer)
 
 
 def test_a_renderer_that_serves_shards_takes_no_turns():

@@ -5,7 +5,7 @@ import re
 import jsonpatch
 import pytest
 import yaml
-from tests.unit.manifest.conftest import ROOT
+from tests.unit.kubernetes.conftest import ROOT
 
 from spti_ray.kubernetes.lint import lint
 from spti_ray.kubernetes.render import render, write

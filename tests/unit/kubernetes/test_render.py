@@ -3,7 +3,7 @@
 import kubernetes_validate
 import pytest
 import yaml
-from tests.unit.manifest.conftest import EXAMPLE, ROOT
+from tests.unit.kubernetes.conftest import EXAMPLE, ROOT
 
 from spti_ray.config.identity import config_sha256
 from spti_ray.config.loading import ConfigError, load_config, parse_config

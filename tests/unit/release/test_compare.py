@@ -4,7 +4,7 @@ import json
 import shutil
 
 import pytest
-from tests.unit.report.test_report import CERTIFICATE, make_run
+from tests.unit.release.report.test_report import CERTIFICATE, make_run
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.errors import RunDamaged

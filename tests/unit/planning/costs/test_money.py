@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.costs.test_estimate import engines, rates
+from tests.unit.planning.costs.test_estimate import engines, rates
 from typer.testing import CliRunner
 
 from spti_ray.cli import app

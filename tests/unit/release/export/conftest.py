@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from tests.unit.report.test_report import CERTIFICATE, make_run
+from tests.unit.release.report.test_report import CERTIFICATE, make_run
 
 from spti_ray.io.files import sha256_of
 

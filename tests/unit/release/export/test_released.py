@@ -6,7 +6,7 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.unit.export.conftest import certify
+from tests.unit.release.export.conftest import certify
 
 from spti_ray.release.export.command import export_release
 from spti_ray.release.export.released import NotExported, read_release

@@ -14,7 +14,7 @@ import urllib.request
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.report.test_report import make_run
+from tests.unit.release.report.test_report import make_run
 
 from spti_ray.release.report.build import build_report
 

@@ -6,14 +6,9 @@ import pytest
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig
 from spti_ray.models.factory import FAKE, build
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES
 from spti_ray.runtime.ray import launch as module
-from spti_ray.runtime.ray.engine_actor import (
-    PRIVATE_ROLES,
-    UNPROTECTED_ROLES,
-    AsyncEngineActor,
-    PrivateEngineActor,
-    RendererActor,
-)
+from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.launch import actor_class, another_engine
 from tests.unit.conftest import config_with
 

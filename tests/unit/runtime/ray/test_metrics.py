@@ -11,9 +11,9 @@ from typing import ClassVar
 import pytest
 
 from spti_ray.config import ROLES
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
 from spti_ray.runtime.ray import engine_metrics
 from spti_ray.runtime.ray import metrics as module
-from spti_ray.runtime.ray.engine_actor import PRIVATE_ROLES
 from spti_ray.runtime.ray.metrics import COUNTERS, GAUGES, HISTOGRAMS, Metrics
 from spti_ray.runtime.scheduling.events import Finished, Lost, Raised
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, RoleMeter, cause_of
@@ -282,9 +282,9 @@ def importers(*modules: str) -> set[str]:
 
 
 def test_only_the_driver_and_a_writers_engine_publish():
-    assert importers("ray.util.metrics") == {"actors/metrics.py", "actors/engine_metrics.py"}
-    assert importers("spti_ray.runtime.ray.metrics") == {"actors/driver.py", "actors/pools.py"}
-    assert importers("spti_ray.runtime.ray.engine_metrics") == {"actors/engine_actor.py"}
+    assert importers("ray.util.metrics") == {"runtime/ray/metrics.py", "runtime/ray/engine_metrics.py"}
+    assert importers("spti_ray.runtime.ray.metrics") == {"runtime/ray/executor.py"}
+    assert importers("spti_ray.runtime.ray.engine_metrics") == {"runtime/ray/engine_actor.py"}
     assert importers("spti_ray.models.vllm_stats", "vllm.v1.metrics") == {
         "models/vllm_stats.py",
         "models/vllm_writer.py",

@@ -8,7 +8,8 @@ from ray.exceptions import RayTaskError
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.factory import FAKE
-from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, PublicCallFailed, RendererActor
+from spti_ray.runtime.hosting.engine import PublicCallFailed
+from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import _outcome
 from spti_ray.runtime.scheduling.engine_streams import RayEngines
 from spti_ray.runtime.scheduling.events import Raised

@@ -12,9 +12,7 @@ from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.timeline import Timeline
 from spti_ray.observability.timings import Timings
-from spti_ray.runtime.ray.events import RayEvents
-from spti_ray.runtime.ray.launch import another_engine
-from spti_ray.runtime.ray.metrics import Metrics
+from spti_ray.runtime.executor import RunMetrics, Session
 from spti_ray.runtime.scheduling.gpu_time_sharing import Turns
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import KEPT_ROLES, KeptUnits
@@ -28,7 +26,7 @@ class Told:
     timings: Timings
     timeline: Timeline
     progress: Progress
-    metrics: Metrics
+    metrics: RunMetrics
 
     def unit(self, role: Role, result: Any, seconds: float) -> None:
         """A unit is done, and kept its engine busy for so many seconds."""
@@ -47,15 +45,13 @@ class Pools:
         self,
         config: Config,
         engines: EnginesConfig,
-        session: str,
-        events: RayEvents,
+        session: Session,
         kept: KeptUnits,
         told: Told,
-        metrics_of: str,
     ) -> None:
         self._config, self._engines, self._session = config, engines, session
-        self._events, self._kept, self._told, self._metrics_of = events, kept, told, metrics_of
-        self._turns = Turns(events, config.runtime.unit_timeout_s)
+        self._kept, self._told = kept, told
+        self._turns = Turns(session.events, config.runtime.unit_timeout_s)
 
     def make(self, role: Role, actors: list[Any], others: Callable[[], int]) -> Pool:
         """A pool of these actors; `others`: see `Growth`."""
@@ -64,11 +60,11 @@ class Pools:
         pool = Pool(
             role,
             actors,
-            self._turns.of(role) if in_turn else self._events,
+            self._turns.of(role) if in_turn else self._session.events,
             self._limits,
             partial(self._told.unit, role),
             # Outside the resources that it shares there is no GPU to take turns on.
-            grow=None if in_turn else lambda: self._another(role, next(numbers)),
+            grow=None if in_turn else lambda: self._session.another_engine(role, next(numbers)),
             most=engine.max_replicas or engine.replicas,
             kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
             meter=self._told.metrics.of(role, engine.num_gpus),
@@ -85,9 +81,6 @@ class Pools:
 
     def _takes_turns(self, role: Role) -> bool:
         return role in self._config.runtime.take_turns
-
-    def _another(self, role: Role, number: int) -> Any:
-        return another_engine(role, number, self._session, self._config, self._engines, self._metrics_of)
 
     @property
     def _limits(self) -> Limits:

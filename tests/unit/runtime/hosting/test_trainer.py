@@ -4,20 +4,21 @@ import pytest
 
 from spti_ray.config import EnginesConfig
 from spti_ray.finetuning import dp_finetune
-from spti_ray.finetuning.public_side import FINISHED, FolderBusy, UnfitPipeline
+from spti_ray.finetuning.public_side import FINISHED, FinetuneFailed, FolderBusy, UnfitPipeline
 from spti_ray.models.factory import engines_config
 from spti_ray.private.safe_errors import ShardError
 from spti_ray.private.source import DataError
 from spti_ray.run.folder import RunDir
-from spti_ray.runtime.ray import trainer_actor as trainer
-from spti_ray.runtime.ray.trainer_actor import FinetuneFailed, TrainerActor, fine_tune
+from spti_ray.runtime.hosting import trainer
+from spti_ray.runtime.hosting.trainer import TrainerHost
+from spti_ray.runtime.ray.trainer_actor import fine_tune
 from tests.unit.conftest import config_with
 
 SECRET = "canary-91ce"
 
 
 def train(tmp_path, monkeypatch, *errors):
-    """Have an actor's object train, with a training that raises `errors` one after the other and then ends."""
+    """Have a trainer train, with a training that raises `errors` one after the other and then ends."""
     left = list(errors)
 
     def failing(config, folder, on_problems):
@@ -27,9 +28,7 @@ def train(tmp_path, monkeypatch, *errors):
 
     monkeypatch.setattr(dp_finetune, "finetune_run", failing)
     monkeypatch.setattr(trainer.time, "sleep", lambda seconds: None)
-    hosted = TrainerActor.__ray_metadata__.modified_class
-    # Without its __init__, which would silence the process of the tests.
-    return hosted.train(object.__new__(hosted), config_with(), str(tmp_path), "run-1")
+    return TrainerHost().train(config_with(), str(tmp_path), "run-1")
 
 
 def test_of_an_unknown_error_only_the_type_leaves_the_actor(tmp_path, monkeypatch):
@@ -37,16 +36,16 @@ def test_of_an_unknown_error_only_the_type_leaves_the_actor(tmp_path, monkeypatc
         train(tmp_path, monkeypatch, ValueError(SECRET))
     assert str(failure.value) == "shard 0: fine-tuning failed (ValueError)"
     assert failure.value.__context__ is failure.value.__cause__ is None
-    told = trainer._told(failure.value)
+    told = trainer.public_failure(failure.value)
     assert isinstance(told, FinetuneFailed) and str(told) == str(failure.value)
-    assert SECRET not in str(trainer._told(RuntimeError(SECRET)))
+    assert SECRET not in str(trainer.public_failure(RuntimeError(SECRET)))
 
 
 @pytest.mark.parametrize("error", [FinetuneFailed("steps"), UnfitPipeline("no UNet"), DataError("images: no files")])
 def test_an_error_with_a_public_text_arrives_as_it_is(tmp_path, monkeypatch, error):
     with pytest.raises(type(error)) as failure:
         train(tmp_path, monkeypatch, error)
-    told = trainer._told(failure.value)
+    told = trainer.public_failure(failure.value)
     assert type(told) is type(error) and str(told) == str(error)
 
 

@@ -1,9 +1,8 @@
-"""What the driver makes of its shards' answers, without Ray."""
+"""What the driver makes of its shards' answers, wherever they run."""
 
 import json
 import os
 import stat
-from types import SimpleNamespace
 
 import pytest
 
@@ -11,14 +10,23 @@ from spti_ray.errors import exit_code
 from spti_ray.private.kinds import NoRecordCanVote
 from spti_ray.private.shard import Prepared
 from spti_ray.run.folder import RunDir
-from spti_ray.runtime.ray.shard_actor import RayVoter
+from spti_ray.runtime.voter import ShardVoter
 
 
-def voter(monkeypatch, answers, report):
-    """Of shards that answer `prepare` so, in this order."""
-    monkeypatch.setattr(RayVoter, "_ask", lambda self, method: iter(answers))
-    shard = SimpleNamespace(prepare=SimpleNamespace(remote=lambda: None))
-    return RayVoter([shard] * len(answers), report)
+class Voter(ShardVoter):
+    """Of shards that answer so, in this order."""
+
+    def __init__(self, answers, report):
+        super().__init__(len(answers), report)
+        self._answers = answers
+
+    num_preparing = 0
+
+    def show(self, generation, block, votes_per_record):
+        pass
+
+    def _ask(self, method, *arguments):
+        return iter(self._answers)
 
 
 NOBODY = Prepared([(7, "no listed label"), (8, "not an image")], can_vote=False)
@@ -26,16 +34,16 @@ SOMEBODY = Prepared([(3, "no listed label"), (4, "no listed label")], can_vote=T
 
 
 @pytest.mark.parametrize("answers", [[SOMEBODY, NOBODY], [NOBODY, SOMEBODY]])
-def test_one_record_that_can_vote_is_enough(monkeypatch, answers):
+def test_one_record_that_can_vote_is_enough(answers):
     told = []
-    voter(monkeypatch, answers, told.append).ready()
+    Voter(answers, told.append).ready()
     assert told == [sorted(SOMEBODY.problems + NOBODY.problems)]
 
 
-def test_where_not_one_record_can_vote_the_run_ends_with_the_reasons_inside(monkeypatch, tmp_path, make_config):
+def test_where_not_one_record_can_vote_the_run_ends_with_the_reasons_inside(tmp_path, make_config):
     run = RunDir(tmp_path, "run-1", make_config())
     with pytest.raises(NoRecordCanVote, match="no record of this data set can vote, so nothing was spent") as caught:
-        voter(monkeypatch, [NOBODY, Prepared([(9, "no listed label")], can_vote=False)], run.report_problems).ready()
+        Voter([NOBODY, Prepared([(9, "no listed label")], can_vote=False)], run.report_problems).ready()
     assert exit_code(caught.value) == 2
     assert not any(text in str(caught.value) for text in ("7", "8", "9", "listed", "image"))
     reasons = run.internal / "problems.json"

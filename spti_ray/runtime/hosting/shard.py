@@ -1,0 +1,79 @@
+"""A private shard in the process that it runs in, and what it may ask of engines there.
+
+Clean votes leave it for the driver's memory only, as `Votes.to_wire` tuples, and go straight to the gate. Its
+process is silent, and its exceptions are content-free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from spti_ray.config import Config
+from spti_ray.private.captions import PrivateText
+from spti_ray.private.safe_errors import content_free
+from spti_ray.private.shard import Prepared, Shard
+from spti_ray.types import FloatArray, ImageArray, ScoredCandidates, VotesWire
+
+Ask = Callable[..., Any]
+"""Has an engine that serves shards run one batch; takes the arguments of the engine's method, as lists."""
+
+
+class ShardHost:
+    """Hosts one shard. State that a restart loses is computed again, or read from the internal cache."""
+
+    shard_id = -1
+
+    @content_free("starting")
+    def __init__(
+        self,
+        config: Config,
+        shard_id: int,
+        engines: Mapping[str, Ask],
+        batch_size: int,
+        cache: str,
+        key: str,
+        listing: str | None = None,
+    ) -> None:
+        """`engines`: of each role that serves shards; `cache`, `key` and `listing`: see `Shard`."""
+        self.shard_id = shard_id
+        self._shard = Shard(
+            config.data,
+            shard_id=shard_id,
+            num_shards=config.runtime.shards,
+            unit=config.privacy.unit,
+            label_names=config.evolution.label_names,
+            spaces=tuple(config.evolution.spaces),
+            cache=cache,
+            fingerprint=key,
+            batch_size=batch_size,
+            listing=listing,
+        )
+        self._engines = engines
+
+    @content_free("preparing")
+    def prepare(self) -> Prepared:
+        """Make the private views. PRIVATE: what is returned is for the driver's memory and the internal report."""
+        if not self._shard.has_views and not self._shard.load_views():
+            self._shard.prepare(self._engines.get("image_embedder"), self._caption(), self._embed_texts())
+        return self._shard.prepared()
+
+    @content_free("voting")
+    def vote(self, run: str, generation: int, scored: ScoredCandidates, votes_per_record: int) -> VotesWire:
+        """Clean votes on the candidates, for the gate: PRIVATE. Makes the views first if they are lost."""
+        self.prepare()
+        return self._shard.vote(run, generation, scored, votes_per_record).to_wire()
+
+    @content_free("comparing")
+    def look_at(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
+        """Get ahead with candidates that are embedded already. Tells nothing; see `Shard.look_at`."""
+        self.prepare()
+        self._shard.look_at(generation, block, votes_per_record)
+
+    def _caption(self) -> Callable[[list[ImageArray]], list[PrivateText | None]] | None:
+        ask = self._engines.get("captioner")
+        return ask and (lambda images: [PrivateText(text) if text else None for text in ask(images)])
+
+    def _embed_texts(self) -> Callable[[list[PrivateText]], FloatArray] | None:
+        ask = self._engines.get("text_embedder")
+        return ask and (lambda captions: ask([caption.reveal() for caption in captions]))

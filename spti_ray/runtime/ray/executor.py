@@ -1,0 +1,92 @@
+"""A run's resources, engines, shards and trainer on Ray."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.run.folder import RunDir
+from spti_ray.runtime.executor import CaptionShards, Executor, RunMetrics, Session, VotingShards
+from spti_ray.runtime.hosting.engine import serving_roles
+from spti_ray.runtime.placement.bundles import Bundle, plan, roles_needed
+from spti_ray.runtime.ray.caption_actors import start_caption_shards
+from spti_ray.runtime.ray.cluster import Reserved, check_start, cluster
+from spti_ray.runtime.ray.events import RayEvents
+from spti_ray.runtime.ray.launch import another_engine, identities, start_engines, start_shards
+from spti_ray.runtime.ray.metrics import Metrics
+from spti_ray.runtime.ray.shard_actor import RayVoter
+from spti_ray.runtime.ray.trainer_actor import fine_tune
+from spti_ray.runtime.voter import Problems
+
+
+class RayExecutor(Executor):
+    """Joins a cluster, or starts one on this machine that ends with the driver."""
+
+    name = "Ray"
+
+    def check(self, config: Config) -> None:
+        check_start(config.runtime)
+
+    @contextmanager
+    def open(
+        self, config: Config, engines: EnginesConfig, run_id: str, attempt: int, epsilon: float
+    ) -> Iterator[Session]:
+        bundles = plan(config, engines)
+        # An attempt that is not counted by the ledger has a name of its own all the same.
+        name = f"{run_id}-{attempt}-{secrets.token_hex(2)}"
+        with cluster(config.runtime, bundles) as reserved, Metrics(run_id, epsilon) as metrics:
+            yield RaySession(config, bundles, reserved, name, run_id, metrics)
+
+
+class RaySession(Session):
+    """Actors in a run's placement groups."""
+
+    def __init__(
+        self,
+        config: Config,
+        bundles: tuple[Bundle, ...],
+        reserved: Reserved,
+        name: str,
+        run_id: str,
+        metrics: RunMetrics,
+    ) -> None:
+        """`name` begins the names of all its actors, and must be new in the cluster."""
+        self.metrics = metrics
+        self.events = RayEvents()
+        self.serving = serving_roles(config)
+        self._config, self._bundles, self._reserved, self._name = config, bundles, reserved, name
+        self._metrics_of = run_id if config.runtime.engine_metrics else ""
+
+    def train(self, config: Config, run: RunDir, engines: EnginesConfig, on_look: Callable[[], None]) -> EnginesConfig:
+        return fine_tune(config, run, self._reserved, self._bundles, engines, on_look)
+
+    def start_engines(self, engines: EnginesConfig) -> dict[Role, list[Any]]:
+        self._engines = engines
+        self._actors = start_engines(self._reserved, self._bundles, engines, self._name, self._metrics_of, self.serving)
+        return self._actors
+
+    def identities(self) -> dict[str, dict[str, str]]:
+        return identities(self._actors, tuple(role for role in roles_needed(self._config) if role in self.serving))
+
+    def start_shards(
+        self, shards: VotingShards | CaptionShards | None, report_problems: Callable[[Problems], None]
+    ) -> RayVoter:
+        actors: list[Any] = []
+        where = self._reserved, self._bundles
+        if isinstance(shards, CaptionShards):
+            actors = start_caption_shards(*where, shards.config, self._engines, self._name, shards.images)
+        elif shards is not None:
+            actors = start_shards(
+                *where, shards.config, self._engines, self._name, shards.views, shards.key, shards.listing
+            )
+        # Pools go on, and may grow, while the driver waits for shards.
+        return RayVoter(actors, report_problems, self.events.poll)
+
+    def another_engine(self, role: Role, number: int) -> Any:
+        return another_engine(role, number, self._name, self._config, self._engines, self._metrics_of)
+
+    def give_back(self, role: str) -> None:
+        self._reserved.give_back(role)

@@ -1,0 +1,154 @@
+"""Whole runs on local processes: what they leave, and that a run which is stopped anywhere goes on to the same."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from spti_ray.config import Config
+from spti_ray.driver.driver import run_config
+from spti_ray.errors import FAILED, exit_code
+from spti_ray.release.verify import release_and_chain, verify_release
+from spti_ray.runtime.local.engines import Engines
+from spti_ray.runtime.scheduling.pool import EngineFailed
+from spti_ray.runtime.voter import ShardFailed
+from tests.local_runs import at_stage, made_by, run, written
+
+ROOT = Path(__file__).parents[4]
+STAGES = ("candidates 0", "votes 0", "candidates 1", "votes 1", "release")
+JOINT = {"evolution__voting": "joint"}
+OPEN = {"privacy__allow_not_private": True}
+
+pytestmark = pytest.mark.usefixtures("kept")
+
+Local = Callable[..., Config]
+
+
+class Crash(BaseException):
+    """The driver stops here."""
+
+
+def crash() -> None:
+    raise Crash
+
+
+@pytest.fixture
+def whole(local: Local, tmp_path: Path) -> dict[str, object]:
+    """What a run makes that nothing stops."""
+    run(local(**JOINT, ledger__path=str(tmp_path / "other ledger")), tmp_path / "whole")
+    return made_by(tmp_path / "whole")
+
+
+def test_a_run_leaves_a_release_that_is_proved_from_the_ledger(local, tmp_path):
+    release = run(local(**JOINT), tmp_path / "run")
+    checks = list(verify_release(*release_and_chain(tmp_path / "run", None)))
+    assert len(checks) > 20 and all(check.holds for check in checks)
+    rows = pq.read_table(release / "manifest.parquet").to_pylist()
+    assert len(rows) == 6 and all((release / row["file"]).is_file() for row in rows)
+    problems = (tmp_path / "run" / "internal" / "ingest.jsonl").read_text()
+    assert "not an image" in problems and problems.count("\n") == 1
+
+
+def test_a_run_says_that_it_is_on_local_processes_and_its_release_does_not(local, tmp_path):
+    said = Console(file=io.StringIO())
+    release = run_config(local(), tmp_path / "run", said)
+    internal = tmp_path / "run" / "internal"
+    assert "executor: local, for tests and debugging; not for real runs" in said.file.getvalue()
+    assert "executor: local, for tests and debugging; not for real runs" in (internal / "driver.log").read_text()
+    assert "start local processes" in json.loads((internal / "timings.json").read_text())["phases_s"]
+    for path in release.rglob("*"):
+        if path.suffix in (".json", ".md", ".parquet", ".jsonl"):
+            assert b"local processes" not in path.read_bytes() and b"executor" not in path.read_bytes(), path
+
+
+@pytest.mark.parametrize(
+    ("method", "changes"),
+    [
+        ("pe-image", {"evolution__voting": "image"}),
+        ("random", {}),
+        ("captions", OPEN),
+        ("spti", {"privacy__epsilon": float("inf"), **OPEN}),
+    ],
+)
+def test_every_method_runs(local, tmp_path, method, changes):
+    folder = run(local(method=method, **changes), tmp_path / "run")
+    assert len(list((folder / "images").rglob("*.png"))) == 6
+    assert (folder / "NOT-PRIVATE.txt").exists() == ("privacy__allow_not_private" in changes)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_run_that_stops_goes_on_to_what_it_would_have_made(local, tmp_path, whole, stage):
+    config = local(**JOINT)
+    with pytest.raises(Crash), at_stage(stage, crash):
+        run(config, tmp_path / "run")
+    run(config, tmp_path / "run")
+    assert made_by(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("stage", ["candidates 1", "votes 1"])
+def test_a_private_process_that_dies_ends_the_run_in_one_line_and_it_goes_on(
+    local, tmp_path, whole, kept: Engines, stage
+):
+    config = local(**JOINT)
+    with pytest.raises((EngineFailed, ShardFailed)) as caught, at_stage(stage, lambda: kept.process.kill()):
+        run(config, tmp_path / "run")
+    line = str(caught.value)
+    assert "the process for private images was ended by signal 9" in line and "\n" not in line
+    assert exit_code(caught.value) == FAILED and line.endswith("the same command goes on with the run")
+    run(config, tmp_path / "run")
+    assert made_by(tmp_path / "run") == whole
+
+
+@pytest.mark.parametrize("stage", ["candidates 1", "votes 1"])
+def test_a_killed_driver_leaves_no_process_behind_and_the_run_goes_on(local, tmp_path, whole, stage):
+    config = local(**JOINT)
+    note = tmp_path / "started.json"
+    command = [sys.executable, "-m", "tests.local_runs", str(written(config, tmp_path / "run.json"))]
+    done = subprocess.run(
+        [*command, str(tmp_path / "run"), stage, str(note)],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == -signal.SIGKILL
+    started = json.loads(note.read_text())
+    deadline = time.monotonic() + 20
+    while any(psutil.pid_exists(pid) for pid in started):
+        assert time.monotonic() < deadline, "it goes on without its driver"
+        time.sleep(0.05)
+    assert len(started) == 1
+    run(config, tmp_path / "run")
+    assert made_by(tmp_path / "run") == whole
+
+
+def test_a_run_without_ray_imports_neither_ray_nor_a_model_library(local, tmp_path):
+    config = written(local(), tmp_path / "run.json")
+    code = (
+        "import json, sys; from pathlib import Path; from tests.local_runs import run\n"
+        "from spti_ray.config.loading import parse_config\n"
+        f"run(parse_config(json.loads(Path({str(config)!r}).read_text())), Path({str(tmp_path / 'run')!r}))\n"
+        "print([name for name in ('ray', 'torch', 'vllm', 'transformers', 'diffusers') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        text=True,
+        capture_output=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.stdout == "[]\n", done.stdout + done.stderr

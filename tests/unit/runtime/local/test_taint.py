@@ -1,0 +1,67 @@
+"""No canary of the private side is in anything that a run on local processes leaves or prints, all loggers at DEBUG.
+
+As tests/e2e/test_taint.py on Ray: careless engines, and faults with private content in their text.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.taint.data import LISTED, plant_folder
+from tests.taint.local import LocalRun
+from tests.taint.scan import CORE
+
+
+@pytest.fixture
+def run(home: Path, tmp_path: Path) -> LocalRun:
+    return LocalRun(home, tmp_path)
+
+
+def test_a_run_with_careless_engines_leaves_nothing_private_anywhere(run):
+    """Engines print, log, warn with and fail on private content; each record is tried again, and there is a release."""
+    run.configure(evolution={"labels": [{"name": LISTED}]})
+    plant_folder(run.data)
+    faults = {"captioner": ("chained", 1), "image_embedder": ("SystemExit", 2), "text_embedder": ("Panic", 1)}
+    assert run.start(faults) == (0, [])
+    assert run.leaks() == []
+    # The canaries did go where they may: captions exist, and reached the private side of the text embedder.
+    for role in ("captioner", "image_embedder", "text_embedder"):
+        assert f"{CORE}pixels" in run.noted("private", role) and run.noted("private", role).count(CORE) > 10
+    assert run.noted("public", "writer") and run.noted("public", "renderer")
+    assert run.noted("public", "text_embedder") and run.noted("public", "image_embedder")
+    assert not run.noted("private", "writer") and not run.noted("private", "renderer")
+    assert "was asked for" in (run.folder / "left" / "printed.txt").read_text(), "public engines may be heard"
+
+
+def test_captions_that_are_rendered_reach_the_renderer_and_nothing_else(run):
+    run.configure(
+        method="captions", privacy={"allow_not_private": True}, evolution={"labels": [{"name": LISTED}], "lookahead": 0}
+    )
+    plant_folder(run.data)
+    assert run.start({"captioner": ("chained", 1), "renderer": ("SystemExit", 1)}) == (0, [])
+    assert run.leaks() == []
+    assert run.noted("private", "captioner") and f"{CORE}pixels" in run.noted("private", "renderer")
+    for role in ("captioner", "renderer", "writer", "image_embedder", "text_embedder"):
+        assert not run.noted("public", role), "nothing passes the public side"
+
+
+FATAL: list[tuple[str, str, str]] = [
+    # (function of the private side or engine, error, what the one line says)
+    ("spti_ray.private.dataset.decode", "Panic", "shard 0: preparing failed (Panic)"),
+    ("spti_ray.private.view_store.atomic_file", "OSError", "shard 0: preparing failed (OSError)"),
+    ("captioner", "EngineDead", "the process for private images ended with exit code 41; the same command goes on"),
+    ("spti_ray.private.shard.cast_votes", "SystemExit", "shard 0: voting failed (SystemExit)"),
+]
+
+
+def test_each_fault_ends_in_one_line_and_the_run_goes_on_in_the_end(run):
+    """The last comes after the charge and costs a spare slot."""
+    run.configure(evolution={"labels": [{"name": LISTED}]})
+    plant_folder(run.data)
+    for place, error, said in FATAL:
+        code, lines = run.start({place: (error, 9)})
+        assert code == 1 and len(lines) == 1 and said in lines[0], lines
+    assert run.start() == (0, [])
+    assert run.leaks() == []
