@@ -22,6 +22,7 @@ from spti_ray.config.loading import (
     with_ledger_in,
     with_overrides,
 )
+from spti_ray.config.method_traits import why_not_certified, why_not_private
 from spti_ray.figures import at_least, release_epsilon
 from spti_ray.run.folder import read_run
 
@@ -105,7 +106,7 @@ def run(
     where = Path(out) if out else _default_folder(settings)
     from spti_ray.driver.driver import run_config
 
-    return Release(run_config(settings, where), where, settings.not_private or settings.uncertified)
+    return Release(run_config(settings, where), where, why_not_private(settings) or why_not_certified(settings))
 
 
 def _default_folder(settings: Config) -> Path:

@@ -25,6 +25,12 @@ Operator = Literal["random", "rephrase", "fill", "image"]
 """How a candidate came to be; `image`: its render is a variation of its parent's, and its text is its parent's."""
 
 Space = Literal["image", "text"]
+"""Where candidates and private records are compared: by embeddings of images, or of texts (private: of captions)."""
+
+Role = Literal["writer", "captioner", "renderer", "image_embedder", "text_embedder"]
+"""What an engine is for."""
+
+ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", "text_embedder")
 
 FloatArray = npt.NDArray[np.float32]
 CountArray = npt.NDArray[np.int64]
@@ -173,6 +179,15 @@ class NoisyHistogram:
 
     def of(self, candidate_id: str) -> int:
         return int(self.counts_K[self.candidate_ids.index(candidate_id)])
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A selected candidate. `share` weighs how many children or images it gets; `count` is its noised count."""
+
+    candidate: Candidate
+    count: int
+    share: int
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ SUBPACKAGES = (
 )
 """Packages within packages that have a row of their own."""
 
-BASE = ("types", "errors", "figures", "io", "config")
+BASE = ("types", "errors", "figures", "io", "methods", "config")
 """May be imported by all, and import nothing but those before them."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -32,7 +32,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # What settings ask for, from settings alone.
     "runtime.placement": ("models",),
     "planning": ("dp", "models", "public", "run"),
-    "planning.costs": ("models", "planning", "public", "run", "runtime.placement"),
+    "planning.costs": ("models", "planning", "public", "run"),
     "kubernetes": ("models", "runtime.placement"),
     # How it goes, for people and machines: public values only.
     "plotting": (),
@@ -46,8 +46,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "runtime.scheduling",
     ),
     "runtime.local": (
-        "finetuning", "models", "private", "run", "runtime", "runtime.hosting", "runtime.placement",
-        "runtime.scheduling",
+        "finetuning", "models", "private", "run", "runtime", "runtime.hosting", "runtime.scheduling",
     ),
     # What a run leaves for others. A report reads the gate's noised artifacts and nothing else of it.
     "release.report": ("dp.artifact", "plotting", "public"),
@@ -56,7 +55,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # One run from checks to report: the one place where all of it meets.
     "driver": (
         "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "public", "release.report",
-        "run", "runtime", "runtime.local", "runtime.placement", "runtime.ray", "runtime.scheduling",
+        "run", "runtime", "runtime.local", "runtime.ray", "runtime.scheduling",
     ),
     # Measures images against the private ones, and tells the ledger so; no run and no release can reach it.
     "evaluate": ("dp", "models", "private", "run"),

@@ -24,7 +24,7 @@ CONFINED: dict[str, set[str]] = {
         "dp.aggregation",
         "dp.gate",
         "dp.unnoised",
-        "evolution.private_evolution",
+        "evolution.protocols",
         "runtime.voter",
         "audit",
     },
@@ -91,7 +91,7 @@ def test_every_module_leaves_alone_what_is_private():
         ("spti_ray.public.selection", "from spti_ray.types import Votes"),
         ("spti_ray.release.report.data", "import spti_ray.types as t\nx: t.Votes"),
         (
-            "spti_ray.evolution.private_evolution",
+            "spti_ray.evolution.protocols",
             "from spti_ray.types import Votes\ndef f(v: Votes): print(v.counts_K)",
         ),
         ("spti_ray.runtime.voter", "from spti_ray.types import Votes\nvotes.counts_K"),
@@ -111,7 +111,7 @@ def test_a_planted_touch_is_found(name, source):
     [
         ("spti_ray.public.selection", "from spti_ray.types import NoisyHistogram\nhistogram.counts_K"),
         ("spti_ray.dp.gate", "from spti_ray.types import Votes\nself._noise.add_noise(total.counts_K)"),
-        ("spti_ray.evolution.private_evolution", "from spti_ray.types import Votes\ngate.measure(voter.vote(scored))"),
+        ("spti_ray.evolution.protocols", "from spti_ray.types import Votes\ngate.measure(voter.vote(scored))"),
         ("spti_ray.runtime.hosting.shard", "[caption.reveal() for caption in captions]\nshard.vote().to_wire()"),
         ("spti_ray.public.prompts", "'''Nothing here may reveal() a caption or see Votes.'''"),
     ],

@@ -150,6 +150,8 @@ def test_jobs_import_only_settings_and_the_driver(path):
         ("spti_ray.release.report.build", "from spti_ray import dp"),
         ("spti_ray.public.rendering", "from spti_ray.finetuning.dp_finetune import finetune"),
         ("spti_ray.evolution.private_evolution", "from spti_ray import baselines"),
+        ("spti_ray.methods.spti", "from spti_ray.public.scoring import Scoring"),
+        ("spti_ray.methods.spti", "from spti_ray.config import Config"),
         ("spti_ray.finetuning.dp_sgd", "from spti_ray.dp.gate import Gate"),
         ("spti_ray.private.shard", "import opacus"),
         ("spti_ray.run.folder", "import pickle"),

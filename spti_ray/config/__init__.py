@@ -7,12 +7,13 @@ start, as are the ledger and the engines' models. Only where and how wide it run
 """
 
 from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, PrivacyConfig
-from spti_ray.config.engines import ROLES, EngineConfig, EnginesConfig, Role, RuntimeConfig
+from spti_ray.config.engines import EngineConfig, EnginesConfig, RuntimeConfig
 from spti_ray.config.evolution import EvolutionConfig, ImageVariationConfig, LabelConfig, VariationConfig
 from spti_ray.config.finetune import FinetuneConfig
 from spti_ray.config.prompts import FillExample, PromptsConfig, RephraseExample
-from spti_ray.config.run import Config, Method, OriginConfig, ReleaseConfig
+from spti_ray.config.run import Config, OriginConfig, ReleaseConfig
 from spti_ray.config.section import Section
+from spti_ray.types import ROLES, Role
 
 __all__ = [
     "ROLES",
@@ -27,7 +28,6 @@ __all__ = [
     "ImageVariationConfig",
     "LabelConfig",
     "LedgerConfig",
-    "Method",
     "OriginConfig",
     "PrivacyConfig",
     "PromptsConfig",

@@ -7,9 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from spti_ray.config.section import Section
-
-Role = Literal["writer", "captioner", "renderer", "image_embedder", "text_embedder"]
-ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", "text_embedder")
+from spti_ray.types import Role
 
 
 class EngineConfig(Section):

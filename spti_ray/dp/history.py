@@ -13,7 +13,7 @@ from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Burned, Entry, Evaluated, Opened, Registered, Released, Reserved
 
 UNCERTIFIED = ", uncertified"
-"""How what is recorded of a run ends whose epsilon no certificate vouches for (`Config.uncertified`)."""
+"""How what is recorded of a run ends whose epsilon no certificate vouches for (`why_not_certified`)."""
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from spti_ray.config import Config
+from spti_ray.config.method_traits import (
+    candidates_are_images,
+    stays_inside,
+    uses_private_data,
+    why_not_certified,
+    why_not_private,
+)
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.odometer import Spend
 from spti_ray.dp.unnoised import UnnoisedGate
@@ -16,11 +23,11 @@ from spti_ray.public.fallbacks import Written
 from spti_ray.run.folder import RunDir
 
 
-def hello(
+def opening_lines(
     config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, ledger: str, attempt: int, warning: str = ""
 ) -> Iterator[str]:
     """What is promised, or that nothing is; and `warning`, about the data."""
-    what = "images" if config.are_images else "texts"
+    what = "images" if candidates_are_images(config) else "texts"
     if isinstance(gate, Gate):
         noise, unit, both = gate.plan, config.privacy.unit, gate.together()
         delta = f"delta {at_least(noise.delta, 6)} per {unit}"
@@ -41,11 +48,9 @@ def hello(
             f"{config.title}: a re-rendering of run {config.certified_run('')}: {config.release.images} images. "
             "Post-processing: no private data are used and nothing is charged; the certificate is that of the run"
         )
-    elif config.not_private:
-        yield (
-            f"{config.title}: NOT PRIVATE: {config.not_private}. No certificate and no release; recorded in {ledger}"
-        )
-    elif config.uncertified:
+    elif unprotected := why_not_private(config):
+        yield f"{config.title}: NOT PRIVATE: {unprotected}. No certificate and no release; recorded in {ledger}"
+    elif why_not_certified(config):
         sgd = sgd_plan(config)
         assert sgd is not None
         yield (
@@ -55,7 +60,7 @@ def hello(
         )
     else:
         yield f"{config.title}: no private data are used; generation 0 of {config.evolution.candidates} {what}"
-    if config.uses_private_data:
+    if uses_private_data(config):
         yield f"ledger: {ledger}"
     if config.origin and not config.rerenders:
         yield f"goes on from run {config.origin.run} at generation {config.origin.generation}, with a charge of its own"
@@ -68,7 +73,7 @@ def hello(
         yield f"going on with the run in {run.path} (attempt {attempt})"
 
 
-def goodbye(
+def closing_lines(
     config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, timings: Timings, written: Written
 ) -> Iterator[str]:
     """How long it took, what was spent, and where everything is."""
@@ -94,10 +99,10 @@ def goodbye(
         yield f"prove it: spti verify {run.path}   audit this build: spti audit {run.path}"
     if config.rerenders and (run.release / "privacy.json").is_file():
         yield f"prove it: spti verify {run.path}"
-    if config.uses_private_data:
+    if uses_private_data(config):
         yield f"records that could not be used, if any: {run.internal / 'ingest.jsonl'} (private)"
-    if config.stays_inside:
-        why = "NOT PRIVATE" if config.not_private else "NOT CERTIFIED"
+    if stays_inside(config):
+        why = "NOT PRIVATE" if why_not_private(config) else "NOT CERTIFIED"
         yield f"{why}, for the data's owner alone: {run.release}"
     else:
         yield f"release: {run.release}  report: {run.release / 'report.html'}"

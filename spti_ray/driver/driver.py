@@ -18,17 +18,28 @@ from rich.console import Console
 from spti_ray import __version__
 from spti_ray.config import Config, EnginesConfig
 from spti_ray.config.job_paths import check_here
+from spti_ray.config.method_traits import (
+    has_shards,
+    is_charged,
+    roles_needed,
+    shards_caption,
+    stays_inside,
+    trains,
+    uses_private_data,
+    why_not_certified,
+    why_not_private,
+)
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.dp.odometer import Spend
-from spti_ray.driver.console_summary import goodbye, hello
+from spti_ray.driver.console_summary import closing_lines, opening_lines
 from spti_ray.driver.executors import executor_of
 from spti_ray.driver.gates import gate_of
-from spti_ray.driver.making import TRAIN, Stage, make
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
-from spti_ray.driver.unprotected import seal
+from spti_ray.driver.studio import Stage, make
+from spti_ray.driver.unreleased import write_unreleased
 from spti_ray.finetuning.public_side import require_trainer
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
@@ -45,7 +56,6 @@ from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import RunDir, continued
 from spti_ray.run.ledger_place import check_ledger, keep_ledger
 from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, VotingShards
-from spti_ray.runtime.placement.bundles import roles_needed
 from spti_ray.runtime.pools import Pools, Told
 from spti_ray.runtime.scheduling.engine_streams import RayEngines
 from spti_ray.runtime.scheduling.result_cache import KeptUnits
@@ -68,13 +78,13 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
         check_prompts(config)
     config = continued(out, config)
     check_engines(config)
-    if config.is_charged:
+    if is_charged(config):
         noise_plan(config)
-    if config.method in TRAIN:
+    if trains(config):
         require_trainer()
         sgd_plan(config)
     source = None
-    if config.uses_private_data:
+    if uses_private_data(config):
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
     origin = Origin.of(config.origin) if config.origin else None
     if origin and not (out / "run.yaml").exists():
@@ -126,19 +136,19 @@ class _Run:
         if self._origin:
             # A ledger that is not here is told now, and not after everything was made.
             self._origin.certificate()
-        if config.uses_private_data:
+        if uses_private_data(config):
             dataset = config.dataset
             # The run that this one goes on from has registered it, if anybody has.
             must_exist = dataset.registration == "required" or self._origin is not None
             self._ledger.register(dataset.lifetime_epsilon, config.privacy.delta, must_exist=must_exist)
         if self._gate is not None:
             self._gate.open()
-        elif config.stays_inside:
-            self._ledger.note_look(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
+        elif stays_inside(config):
+            self._ledger.note_look(run.run_id, why_not_certified(config) or f"NOT PRIVATE: {why_not_private(config)}")
         if isinstance(self._gate, Gate):
             self._attempt = self._gate.spent().attempts
         warning = self._source.warning if self._source else ""
-        for line in hello(config, run, self._gate, self._ledger.location, self._attempt, warning):
+        for line in opening_lines(config, run, self._gate, self._ledger.location, self._attempt, warning):
             self._progress.note(line)
         if not run.release.is_dir():
             if self._executor.note:
@@ -150,10 +160,10 @@ class _Run:
             extra = {"attempt": self._attempt, "texts": self._written.document()}
             self._kept.settle(self._timings, run.internal / "timings.json", extra)
             run.staging.rename(run.release)
-        if not config.stays_inside:
+        if not stays_inside(config):
             # Last: a run counts as finished when its report is there.
             build_report(run.path)
-        for line in goodbye(config, run, self._gate, self._timings, self._written):
+        for line in closing_lines(config, run, self._gate, self._timings, self._written):
             self._progress.note(line)
         return run.release
 
@@ -169,7 +179,7 @@ class _Run:
             self._metrics: RunMetrics = session.metrics
             if isinstance(self._gate, Gate):
                 self._metrics.spent(self._gate.spent().epsilon)
-            if config.method in TRAIN:
+            if trains(config):
                 engines = self._trained(session, engines)
             self._with_engines(session, engines)
         finally:
@@ -230,8 +240,8 @@ class _Run:
             self._progress.expect(config.release.images)
         items = make(Stage(config, run, streams, self._gate, voter, self, render_only, self._origin, self._written))
         with self._timings.timed("release"):
-            if config.stays_inside:
-                seal(run.staging, config, items, models)
+            if stays_inside(config):
+                write_unreleased(run.staging, config, items, models)
             else:
                 if self._origin and config.rerenders:
                     # The texts are still those of its writer.
@@ -248,15 +258,15 @@ class _Run:
         """As of now: this run's, or of a re-rendering that of the run whose texts it renders; None if there is none."""
         if self._origin and self._config.rerenders:
             return self._origin.certificate()
-        return certificate(self._ledger.entries(), self._run.run_id) if self._config.is_charged else None
+        return certificate(self._ledger.entries(), self._run.run_id) if is_charged(self._config) else None
 
     def _shards(self, models: dict[str, Any]) -> VotingShards | CaptionShards | None:
         """The shards of the method: those that vote, those that have captions rendered, or none."""
         run, source = self._run, self._source
-        if source is None or not self._config.has_shards:
+        if source is None or not has_shards(self._config):
             return None
         at_workers = self._at_workers()
-        if self._config.method == "captions":
+        if shards_caption(self._config):
             self._progress.stage("captioning and rendering")
             return CaptionShards(at_workers, str((run.staging / "images").resolve()))
         # What all shards must find, before and after they read it.

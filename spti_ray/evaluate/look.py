@@ -6,9 +6,11 @@ from pathlib import Path
 
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError
+from spti_ray.config.method_traits import method_of
 from spti_ray.dp.history import looks, openings
 from spti_ray.dp.ledger import note_evaluation
 from spti_ray.dp.storage import open_chain
+from spti_ray.methods import PrivateData
 
 
 def record_look(run: Path, run_id: str, config: Config, metric: str) -> str:
@@ -23,7 +25,7 @@ def record_look(run: Path, run_id: str, config: Config, metric: str) -> str:
         note_evaluation(chain, run_id, metric)
         return f"recorded as a look with a private metric in {chain.location}"
     # A re-rendering has its histograms where its run is.
-    voted = config.rerenders and config.method != "random"
+    voted = config.rerenders and method_of(config).private_data is PrivateData.VOTES
     if voted or next((run / "generations").glob("*/histogram-*"), None):
         raise ConfigError(
             f"{chain.location} does not know this run, so the look can't be recorded; {config.ledger.if_missing}"

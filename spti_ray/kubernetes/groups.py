@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
+from spti_ray.config.method_traits import roles_needed
 from spti_ray.kubernetes.settings import Cluster, Nodes
-from spti_ray.runtime.placement.bundles import ACCELERATOR, roles_needed
+from spti_ray.runtime.placement.bundles import ACCELERATOR
 
 ROLE_LABEL = "spti-ray/role"
 """Ray's label of a node that is there for one role."""

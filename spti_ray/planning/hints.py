@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from spti_ray.config import ROLES, Config, EngineConfig
 from spti_ray.config.loading import ConfigError
+from spti_ray.config.method_traits import trains, uses_private_data, why_not_private
 from spti_ray.config.problems import nearest
 from spti_ray.models.endpoint_options import EndpointOptions
 from spti_ray.models.factory import KINDS, OPTIONS, endpoint_of, engines_config
@@ -24,7 +25,7 @@ _KNOWN_SIZES = {"sdxl": 3.5, "stable-diffusion-xl": 3.5, "stable-diffusion-3": 8
 
 def check_new(config: Config) -> None:
     """Refuse a new run for settings that would do nothing of what they say. Raises ConfigError in one line."""
-    if config.uses_private_data and config.data.group_column and config.privacy.unit == "record":
+    if uses_private_data(config) and config.data.group_column and config.privacy.unit == "record":
         raise ConfigError(
             "data.group_column is set, but privacy.unit is record: single images would be protected, and groups would "
             "not; set privacy.unit: group, or leave data.group_column out"
@@ -43,9 +44,9 @@ def check_new(config: Config) -> None:
 
 def hints(config: Config, private_records: int | None = None) -> Iterator[str]:
     """What is most likely not meant, a line each. `private_records`: a publicly stated order of magnitude."""
-    records = config.finetune.records_estimate if config.method == "dp-finetune" else private_records
-    stated = "finetune.records_estimate" if config.method == "dp-finetune" else "--private-records"
-    if records and config.uses_private_data and not config.not_private and config.privacy.delta * records >= 1:
+    records = config.finetune.records_estimate if trains(config) else private_records
+    stated = "finetune.records_estimate" if trains(config) else "--private-records"
+    if records and uses_private_data(config) and not why_not_private(config) and config.privacy.delta * records >= 1:
         yield (
             f"privacy.delta {config.privacy.delta:g} is not below 1 / {records} ({stated}): at such a delta a "
             f"mechanism may publish whole {config.privacy.unit}s; set it well below {1 / records:.2g}"

@@ -8,16 +8,28 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from spti_ray.config import Config, Role
+from spti_ray.config import Config
 from spti_ray.config.endpoints import is_sent_in_clear
 from spti_ray.config.job_paths import check_places
 from spti_ray.config.loading import ConfigError
+from spti_ray.config.method_traits import (
+    candidates_are_images,
+    is_charged,
+    roles_needed,
+    roles_shown_private,
+    shards_caption,
+    trains,
+    uses_private_data,
+    why_not_certified,
+    why_not_private,
+)
 from spti_ray.dp.accounting import NoisePlan, calibrate
 from spti_ray.dp.joint_guarantee import together_with
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
 from spti_ray.figures import at_least, decimals_at_least, percent_at_least
 from spti_ray.io.files import is_url
+from spti_ray.methods import METHODS, Candidates, PrivateData
 from spti_ray.models.consistency import check_patience, check_turns
 from spti_ray.models.factory import check_varies, endpoint_of, engines_config
 from spti_ray.planning.hints import check_new, hints
@@ -25,7 +37,6 @@ from spti_ray.planning.workload import varied_texts, work_of
 from spti_ray.public.prompts import preview
 from spti_ray.public.words import shown_to_the_writer, unspaced
 from spti_ray.run.ledger_place import check_ledger, place_of
-from spti_ray.types import Space
 
 WORKABLE_SIGNAL = 0.4
 """Votes of an average candidate, in standard deviations of the noise, below which selection is mostly luck: a selection
@@ -48,7 +59,7 @@ def noise_plan(config: Config) -> NoisePlan:
 
 
 def sgd_plan(config: Config) -> SgdPlan | None:
-    """The calibrated noise of `method: dp-finetune`; None without noise. ConfigError when it can't be certified."""
+    """The calibrated noise of a method that trains; None without noise. ConfigError when it can't be certified."""
     privacy, settings = config.privacy, config.finetune
     try:
         rate = sample_rate(settings.batch_size, settings.records_estimate)
@@ -66,7 +77,7 @@ def engines_outside(config: Config) -> tuple[str, ...]:
         ConfigError: one of them is at an endpoint that `privacy.trusted_endpoints` does not name.
     """
     engines, outside = engines_config(config.runtime.engines), []
-    for role in _shown_private(config):
+    for role in roles_shown_private(config):
         endpoint = endpoint_of(engines.of(role))
         if endpoint is None:
             continue
@@ -82,34 +93,22 @@ def engines_outside(config: Config) -> tuple[str, ...]:
     return tuple(outside)
 
 
-def _shown_private(config: Config) -> tuple[Role, ...]:
-    """The roles whose engines work on private images, or on captions of them."""
-    if not config.uses_private_data:
-        return ()
-    if config.method == "captions":
-        return ("captioner", "renderer")
-    if config.method == "dp-finetune":
-        return ("renderer",)
-    shown: dict[Space, tuple[Role, ...]] = {"image": ("image_embedder",), "text": ("captioner", "text_embedder")}
-    return tuple(role for space in config.evolution.spaces for role in shown[space])
-
-
 def check_engines(config: Config) -> None:
     """Raise ConfigError when `runtime.engines` can't be used, or not for this method."""
     try:
         engines = engines_config(config.runtime.engines)
         check_turns(config.runtime, engines)
         check_patience(config.runtime, engines)
-        if config.method == "captions" and config.runtime.take_turns:
+        if shards_caption(config) and config.runtime.take_turns:
             raise ValueError(
-                "runtime.take_turns: with method: captions shards ask the renderer at any time; leave it out"
+                f"runtime.take_turns: with method: {config.method} shards ask the renderer at any time; leave it out"
             )
-        if config.method == "pe-image":
+        if candidates_are_images(config):
             check_varies(engines.renderer)
-        if config.method == "dp-finetune" and engines.renderer.kind != "diffusers":
+        if trains(config) and engines.renderer.kind != "diffusers":
             raise ValueError(
-                "runtime.engines.renderer.kind: method: dp-finetune trains a model of kind 'diffusers', and this is "
-                f"{engines.renderer.kind!r}"
+                f"runtime.engines.renderer.kind: method: {config.method} trains a model of kind 'diffusers', and this "
+                f"is {engines.renderer.kind!r}"
             )
         engines_outside(config)
     except ValueError as error:
@@ -118,7 +117,7 @@ def check_engines(config: Config) -> None:
 
 def check_prompts(config: Config) -> None:
     """Raise ConfigError where the writer's texts would be in a script whose words can't be counted by spaces."""
-    if config.method not in ("spti", "random") or config.rerenders:
+    if "writer" not in roles_needed(config):
         return
     for setting, text in shown_to_the_writer(config):
         if script := unspaced(text):
@@ -139,7 +138,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
     texts, renders = work_of(config)
     summary: dict[str, Any] = {
         "method": config.method,
-        "not_private": config.not_private,
+        "not_private": why_not_private(config),
         "unit": config.privacy.unit,
         "votes_per_record": config.privacy.votes_per_record,
         "generations": evolution.generations,
@@ -150,21 +149,21 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "candidate_renders": renders,
         "release_images": config.release.images,
         "dataset": config.dataset.id,
-        "ledger": place_of(config) if config.uses_private_data else None,
+        "ledger": place_of(config) if uses_private_data(config) else None,
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
         "engines_outside": engines_outside(config),
         "hints": list(hints(config, private_records)),
     }
-    if config.method == "dp-finetune":
+    if trains(config):
         return summary | _finetune_summary(config)
-    return summary | _privacy_summary(config, private_records) if config.is_charged else summary
+    return summary | _privacy_summary(config, private_records) if is_charged(config) else summary
 
 
 def _finetune_summary(config: Config) -> dict[str, Any]:
     """What is trained, and at which figure; no epsilon without noise."""
     settings, noise = config.finetune, sgd_plan(config)
     summary: dict[str, Any] = {
-        "uncertified": config.uncertified,
+        "uncertified": why_not_certified(config),
         "steps": settings.steps,
         "spare_steps": settings.spare_steps,
         "batch_size": settings.batch_size,
@@ -293,12 +292,14 @@ def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
     images = f"{summary['release_images']} images in {'internal/not-private' if why else 'the release'}"
     work = f"{summary['texts_to_write']} texts, {summary['candidate_renders']} candidate renders, {images}"
     lines = [f"privacy     {privacy}"]
-    if summary["method"] == "random":
-        lines.append(
-            f"candidates  {summary['candidates']} texts, generation 0, in the order in which they were asked for"
-        )
-    elif summary["method"] != "captions":
+    method = METHODS[summary["method"]]
+    if method.private_data is PrivateData.VOTES:
         lines.append(f"{_candidates_line(summary)}, {summary['generations']} generations")
+    elif method.candidates is not Candidates.NONE:
+        lines.append(
+            f"candidates  {summary['candidates']} {method.candidates.value}, generation 0, in the order in which they "
+            "were asked for"
+        )
     lines.append(f"work        {work}")
     return [*lines, *_dataset_lines(summary), *_outside_lines(summary)] if why else lines
 
@@ -330,7 +331,7 @@ def _finetune_lines(summary: dict[str, Any]) -> list[str]:
 
 
 def _candidates_line(summary: dict[str, Any]) -> str:
-    what = "images" if summary["method"] == "pe-image" else "texts"
+    what = METHODS[summary["method"]].candidates.value
     labels = summary["candidates_per_label"]
     shares = ": " + ", ".join(f"{label} {count}" for label, count in labels.items()) if len(labels) > 1 else ""
     return f"candidates  {summary['candidates']} {what} per generation, {summary['voting']} voting{shares}"

@@ -11,6 +11,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spti_ray.config import Config, Role
+from spti_ray.config.method_traits import (
+    candidates_are_images,
+    method_of,
+    roles_shown_private,
+    shards_caption,
+    shards_vote,
+)
+from spti_ray.methods import Candidates, PrivateData
 
 Streams = Mapping[Role, tuple[int, ...]]
 """By role, the items of each stream through its pool. A stream is cut into units by itself."""
@@ -77,16 +85,10 @@ def released_texts(config: Config) -> int:
 def shown_by_shards(config: Config, records: int) -> dict[Role, int]:
     """Items that shards would show each role's engines if there were so many private records. The number is the
     caller's, a public one: nothing is counted from data."""
-    if config.method == "captions":
-        return {"captioner": min(records, config.release.images)}
-    if not config.has_shards:
-        return {}
-    shown: dict[Role, int] = {}
-    if "image" in config.evolution.spaces:
-        shown["image_embedder"] = records
-    if "text" in config.evolution.spaces:
-        shown |= {"captioner": records, "text_embedder": records}
-    return shown
+    if shards_vote(config):
+        return dict.fromkeys(roles_shown_private(config), records)
+    # Renders of captions are counted with the release.
+    return {"captioner": min(records, config.release.images)} if shards_caption(config) else {}
 
 
 def in_whole_batches(items: int, shards: int, batch_size: int) -> int:
@@ -96,15 +98,11 @@ def in_whole_batches(items: int, shards: int, batch_size: int) -> int:
     return whole * batch_size
 
 
-def evolves(config: Config) -> bool:
-    """Whether generations are voted on."""
-    return config.method in ("spti", "pe-image") and not config.rerenders
-
-
 def _generations(config: Config) -> tuple[Phase, ...]:
-    if config.method == "random":
+    method = method_of(config)
+    if method.private_data is PrivateData.NOT_READ and method.candidates is Candidates.TEXTS:
         return (Phase("generation 0", {"writer": (config.evolution.candidates,)}),)
-    if not evolves(config):
+    if not shards_vote(config):
         return ()
     return tuple(
         Phase(f"generation {number}", _streams(config, _fresh(config, made)))
@@ -126,7 +124,7 @@ def _streams(config: Config, fresh: int) -> Streams:
     variations = (fresh * evolution.lookahead,) if evolution.lookahead else ()
     shown = variations or (fresh,)
     streams: dict[Role, tuple[int, ...]] = {}
-    if config.are_images:
+    if candidates_are_images(config):
         streams["renderer"] = (fresh, *variations)
     else:
         streams["writer"] = (fresh, *variations)
@@ -141,10 +139,10 @@ def _streams(config: Config, fresh: int) -> Streams:
 def _release(config: Config) -> Phase:
     streams: dict[Role, tuple[int, ...]] = {}
     reused = 0
-    if evolves(config):
+    if shards_vote(config):
         texts = released_texts(config)
         if config.release.texts == "varied":
-            streams = {} if config.are_images else {"writer": (texts,)}
+            streams = {} if candidates_are_images(config) else {"writer": (texts,)}
         elif _release_reuses(config):
             # The release takes the voted render of each of its texts as it is.
             reused = texts
@@ -153,5 +151,6 @@ def _release(config: Config) -> Phase:
 
 def _release_reuses(config: Config) -> bool:
     """Whether candidates have a render of their own."""
-    evolution = config.evolution
-    return evolves(config) and "image" in evolution.spaces and (config.are_images or not evolution.lookahead)
+    if not shards_vote(config) or "image" not in config.evolution.spaces:
+        return False
+    return candidates_are_images(config) or not config.evolution.lookahead

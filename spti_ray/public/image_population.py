@@ -2,7 +2,7 @@
 
 RANDOM_API is the renderer on public prompts: the configured attribute values, without a language model and without any
 voted text. VARIATION_API is image-to-image of the same renderer, so a child has its parent's text and an image of its
-own; `recipes` says which. Streams of candidates as in `population`, and no engine is asked for any of them.
+own; `render_jobs` says which. Streams of candidates as in `population`, and no engine is asked for any of them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from spti_ray.config import Config
 from spti_ray.public.offspring import succession
 from spti_ray.public.prompts import draw_attributes
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected, derive_seed
 
 
 class ImagePopulation:
@@ -26,7 +25,7 @@ class ImagePopulation:
         self.outcomes: Counter[str] = Counter()
         """As of `Population`: there are no texts that could fail."""
 
-    def initial(self) -> Iterator[Candidate]:
+    def random_api(self) -> Iterator[Candidate]:
         """Generation 0: `evolution.candidates` prompts of public attribute values, split over the labels by quota."""
         evolution, prompts = self._config.evolution, self._config.prompts
         by_name = {label.name: label for label in evolution.labels}
@@ -37,7 +36,7 @@ class ImagePopulation:
             values = draw_attributes(prompts, by_name.get(name), rng)
             yield Candidate(slot, " ".join(values.values()) or prompts.domain, name, generation=0)
 
-    def next(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
+    def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """The survivors of the last generation, if kept, then variations of the selected images, up to the quota."""
         kept, children = succession(self._config.evolution, generation, selected)
         yield from kept

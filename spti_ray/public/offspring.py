@@ -6,8 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spti_ray.config import EvolutionConfig
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, split_by_share
+from spti_ray.types import Candidate, Selected, split_by_share
 
 
 @dataclass(frozen=True)

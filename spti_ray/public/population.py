@@ -20,9 +20,17 @@ from spti_ray.public.cleaning import clean, normal_form
 from spti_ray.public.engines import Engines
 from spti_ray.public.fallbacks import EXCLUDED, RELEASE, SAME, UNVARIED, Count, Troubles, Written, must_be_written
 from spti_ray.public.offspring import succession
-from spti_ray.public.selection import Selected
 from spti_ray.public.words import scripts_of, shown_to_the_writer, tokens_per_word
-from spti_ray.types import Candidate, Candidates, Completions, NoisyHistogram, Operator, WriteRequest, derive_seed
+from spti_ray.types import (
+    Candidate,
+    Candidates,
+    Completions,
+    NoisyHistogram,
+    Operator,
+    Selected,
+    WriteRequest,
+    derive_seed,
+)
 
 log = logging.getLogger(__name__)
 
@@ -61,7 +69,7 @@ class Population:
         self.outcomes: Counter[str] = Counter()
         """How slots ended: accepted, asked again, fallback. Public; goes to the log and internal/timings.json."""
 
-    def initial(self) -> Iterator[Candidate]:
+    def random_api(self) -> Iterator[Candidate]:
         """RANDOM_API: generation 0, `evolution.candidates` texts split over the labels by quota.
 
         Raises, when the writer was asked for all of them: NothingMade, if nine tenths of them are fallbacks.
@@ -71,10 +79,10 @@ class Population:
         slots = [self._random_slot(f"g00-{i:06d}", name) for i, name in enumerate(labels)]
         return self._write(slots, generation=0, taken=(), first=True)
 
-    def next(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
+    def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """VARIATION_API: the population of `generation`: survivors, if kept, then their children, up to the quota.
 
-        Raises as `initial`, in the first generation of a run that goes on from another one.
+        Raises as `random_api`, in the first generation of a run that goes on from another one.
         """
         kept, children = succession(self._config.evolution, generation, selected)
         yield from kept
@@ -93,7 +101,7 @@ class Population:
             self._contrast[label] = build.Contrast(tuple(texts[:num]), tuple(texts[len(texts) - num :]))
 
     def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
-        """What `initial` and `next` raise, of the first generation as it lies on disk."""
+        """What `random_api` and `variation_api` raise, of the first generation as it lies on disk."""
         must_be_written(self._count(self._config.generation_numbers.start, candidates, parents), self._troubles.most())
 
     def count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:

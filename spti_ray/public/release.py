@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spti_ray.config import ROLES, Config, Method
+from spti_ray.config import ROLES, Config
 from spti_ray.config.reading import parse_json
 from spti_ray.io.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
@@ -118,7 +118,7 @@ def _certify(
 
 
 def manifest(
-    items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str], method: Method, rerendering_of: str = ""
+    items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str], method: str, rerendering_of: str = ""
 ) -> pa.Table:
     """One row per image, with the SHA-256 of its file and the model and revision of each public role.
 

@@ -48,11 +48,15 @@ def arguments_of(unit: Sequence[RenderJob]) -> tuple[Any, ...]:
 
 
 class Recipes:
-    """The job of each image of a run. `voted` finds the voted render of a candidate, if there is one."""
+    """The job of each image of a run. `voted` finds the voted render of a candidate, if there is one.
 
-    def __init__(self, config: Config, voted: Callable[[str], RenderedImage | None]) -> None:
+    `are_images`: candidates are images, and so their images vary their parents'; else they are texts.
+    """
+
+    def __init__(self, config: Config, voted: Callable[[str], RenderedImage | None], are_images: bool = False) -> None:
         self._config = config
         self._voted = voted
+        self._are_images = are_images
 
     def seed(self, candidate_id: str, variant: int) -> int:
         """The seed of a candidate's image number `variant`."""
@@ -61,12 +65,12 @@ class Recipes:
     def job(self, candidate: Candidate, variant: int = 0) -> RenderJob:
         """Image number `variant` of a candidate; number 0 is what is voted on.
 
-        With `pe-image` number 0 is a variation of the parent's image, and further ones are variations of number 0, or
-        of the parent's where number 0 was not voted on. One without an image to vary is rendered from its text, like
-        generation 0.
+        Where candidates are images, number 0 is a variation of the parent's image, and further ones are variations of
+        number 0, or of the parent's where number 0 was not voted on. One without an image to vary is rendered from its
+        text, like generation 0.
         """
         job = RenderJob(candidate.text, self.seed(candidate.id, variant))
-        if self._config.method != "pe-image":
+        if not self._are_images:
             return job
         voted = self._voted(candidate.id) if variant else None
         if voted is None and candidate.parent_id:

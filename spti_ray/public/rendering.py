@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from spti_ray.errors import NothingMade
@@ -17,7 +17,7 @@ log = logging.getLogger(__name__)
 
 def render_release(
     staging: Path,
-    allotted: list[tuple[Candidate, int]],
+    allotted: Sequence[tuple[Candidate, int]],
     voted: Mapping[str, RenderedImage],
     engines: Engines,
     recipes: Recipes,
@@ -71,7 +71,7 @@ class _Jobs:
         return (self._recipes.job(candidate, item.variant) for item, candidate in self._missing)
 
 
-def _items(allotted: list[tuple[Candidate, int]], recipes: Recipes) -> Iterator[tuple[ReleaseItem, Candidate]]:
+def _items(allotted: Sequence[tuple[Candidate, int]], recipes: Recipes) -> Iterator[tuple[ReleaseItem, Candidate]]:
     number = 0
     for candidate, count in allotted:
         for variant in range(count):

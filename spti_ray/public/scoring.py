@@ -72,12 +72,15 @@ class Scoring:
         engines: Engines,
         variations: Callable[[Iterable[Candidate], int], Iterator[Candidate]],
         cache: ScoreCache,
+        are_images: bool = False,
     ) -> None:
+        """`variations` makes so many of each candidate, for lookahead. `are_images`: of candidates; else texts."""
         self._config = config
         self._engines = engines
         self._variations = variations
         self.cache = cache
-        self._recipes = Recipes(config, cache.render_of)
+        self._are_images = are_images
+        self._recipes = Recipes(config, cache.render_of, are_images)
 
     def embed(self, candidates: Iterable[Candidate], show: Show = lambda block: None) -> ScoredCandidates:
         """Consume the stream (texts are rendered and embedded while later ones are still written).
@@ -106,7 +109,7 @@ class Scoring:
         stream: Iterable[Candidate] = fresh()
         if lookahead:
             # Variations of an image need the image itself, which may be released.
-            origins = self._with_renders(stream) if self._config.method == "pe-image" else stream
+            origins = self._with_renders(stream) if self._are_images else stream
             stream = self._variations(origins, lookahead)
         for space in weights:
             stream = self._embed_space(space, stream, embedded)

@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from spti_ray.config import EvolutionConfig
 from spti_ray.public.cleaning import normal_form
 from spti_ray.public.shrinkage import shrunk
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed, split_by_share
-
-
-@dataclass(frozen=True)
-class Selected:
-    """A selected candidate. `share` weighs how many children or images it gets; `count` is its noised count."""
-
-    candidate: Candidate
-    count: int
-    share: int
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected, derive_seed, split_by_share
 
 
 def select(
@@ -63,7 +53,7 @@ def _sampled(ids: list[str], weights: Sequence[float], draws: int, rng: random.R
 
 
 def allot_images(
-    selected: tuple[Selected, ...], quota: Mapping[str, int], images_per_text: int, are_images: bool = False
+    selected: Sequence[Selected], quota: Mapping[str, int], images_per_text: int, are_images: bool = False
 ) -> list[tuple[Candidate, int]]:
     """(candidate, number of images) for the release: the best texts of each label, `images_per_text` each by rank
     or in proportion to the times sampled. With fewer texts than the quota needs, the texts get more images. Of equal

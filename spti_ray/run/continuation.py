@@ -17,6 +17,7 @@ from spti_ray import __version__
 from spti_ray.config import Config, EngineConfig, OriginConfig
 from spti_ray.config.identity import changed_keys, resolved
 from spti_ray.config.loading import ConfigError, parse_config
+from spti_ray.config.method_traits import is_charged, stays_inside
 from spti_ray.config.reading import parse_json
 from spti_ray.dp import artifact
 from spti_ray.dp.certificate import certificate
@@ -28,9 +29,8 @@ from spti_ray.io.files import sha256_of
 from spti_ray.public.release import MODELS_KEY, Models
 from spti_ray.public.released_files import read_certificate, read_manifest
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.public.selection import Selected
 from spti_ray.run.folder import GenerationStore, RunDir, read_run
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, Selected
 
 WHICH = {"kind", "model", "revision", "dtype", "options"}
 """Settings of an engine that decide what it makes."""
@@ -54,7 +54,7 @@ class Origin:
         self.folder, self.run_id, self.raw = folder, str(known["run"]), known["config"]
         self._version = known.get("code_version")
         self.config: Config = parse_config(self.raw)
-        if self.config.stays_inside:
+        if stays_inside(self.config):
             raise ConfigError(f"{folder}: its run has no certificate, and so no release to start from")
         if self.config.origin and self.config.rerenders:
             raise ConfigError(
@@ -192,7 +192,7 @@ class Origin:
 
     def entries(self) -> list[Entry] | None:
         """Those of the run's ledger; None if it has no certificate. ConfigError if its ledger is not here."""
-        if not self.config.is_charged:
+        if not is_charged(self.config):
             return None
         ledger = Ledger(self.config.ledger.location, self.config.dataset.id)
         entries = ledger.entries()

@@ -32,13 +32,13 @@ from spti_ray import __version__
 from spti_ray.config import Config
 from spti_ray.config.identity import as_stored, changed_keys, config_sha256, resolved, with_later_settings
 from spti_ray.config.loading import ConfigError
+from spti_ray.config.method_traits import stays_inside, why_not_private
 from spti_ray.config.reading import Unreadable, parse_yaml, read_text
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import atomic_file, private_folder, write_atomic, write_table_atomic
 from spti_ray.io.urls import shown
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Space
+from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Selected, Space
 
 _CANDIDATE_SCHEMA = pa.schema(
     [
@@ -129,20 +129,20 @@ class RunDir:
 
     @property
     def generations(self) -> Path:
-        return (self.internal if self.config.not_private else self.path) / "generations"
+        return (self.internal if why_not_private(self.config) else self.path) / "generations"
 
     @property
     def release(self) -> Path:
         """Where the images end up. A run that is not private, or not certified, has no release: they stay inside."""
-        if self.config.stays_inside:
-            return self.internal / ("not-private" if self.config.not_private else "not-certified")
+        if stays_inside(self.config):
+            return self.internal / ("not-private" if why_not_private(self.config) else "not-certified")
         return self.path / "release"
 
     @property
     def last_file(self) -> str:
         """What is written last into `release`: the report, or the mark where there is none."""
-        if self.config.stays_inside:
-            return NOT_PRIVATE if self.config.not_private else NOT_CERTIFIED
+        if stays_inside(self.config):
+            return NOT_PRIVATE if why_not_private(self.config) else NOT_CERTIFIED
         return "report.html"
 
     @property

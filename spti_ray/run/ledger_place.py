@@ -12,6 +12,7 @@ from pathlib import Path
 
 from spti_ray.config import Config
 from spti_ray.config.ledger_location import DEFAULT, earlier_locations, is_fixed, location_of, same_ledger
+from spti_ray.config.method_traits import uses_private_data
 from spti_ray.dp.chain import Chain, LedgerError, head_of
 from spti_ray.dp.entries import GENESIS, Entry
 from spti_ray.dp.history import looks, openings
@@ -38,7 +39,7 @@ def check_ledger(config: Config, out: Path | None = None) -> None:
 
     Raises: LedgerElsewhere, in one line with both places.
     """
-    if not config.uses_private_data:
+    if not uses_private_data(config):
         return
     dataset, section = config.dataset.id, config.ledger
     for earlier in earlier_locations(section.path, section.relative_to):
@@ -84,7 +85,7 @@ def keep_ledger(config: Config, run: RunDir) -> None:
 
     Raises: LedgerElsewhere, as `check_ledger`: another driver may have charged the run since that looked.
     """
-    if not config.uses_private_data:
+    if not uses_private_data(config):
         return
     _check_resumed(config, run.path)
     stored, now = read_run(run.path)["config"].get("ledger") or {}, config.ledger.model_dump(mode="json")

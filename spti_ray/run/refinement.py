@@ -14,6 +14,7 @@ from typing import Any
 from spti_ray.config import ROLES, Config, Role
 from spti_ray.config.identity import changed_keys, resolved
 from spti_ray.config.loading import ConfigError, parse_config, with_ledger_in, with_overrides
+from spti_ray.config.method_traits import candidates_are_images
 from spti_ray.models.factory import FAKE, engines_config
 from spti_ray.run.continuation import WHICH, Origin
 
@@ -64,7 +65,7 @@ def _check_goes_on(origin: Origin, config: Config) -> None:
         raise ConfigError(f"method: is {config.method}, but what is there is of method {before.method}; leave it")
     if set(config.evolution.label_names) != set(before.evolution.label_names):
         raise ConfigError("evolution.labels: must name the labels of the run that it goes on from; shares may differ")
-    if config.are_images and not origin.embeds_as(config):
+    if candidates_are_images(config) and not origin.embeds_as(config):
         raise ConfigError(
             "method: pe-image goes on with the images that it has, so engines, seed, prompts and how candidates are "
             "embedded must stay, and the version of spti-ray"

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from spti_ray.config.loading import parse_config
+from spti_ray.config.method_traits import is_charged, uses_private_data
 from spti_ray.dp.history import openings
 from spti_ray.dp.joint_guarantee import plan_of, together
 from spti_ray.dp.ledger import Ledger
@@ -119,14 +120,14 @@ def status_of(directory: Path) -> Status:
         burned=spend.burned if spend else 0,
         attempts=spend.attempts if spend else 0,
         epsilon_spent=spend.epsilon if spend else 0.0,
-        epsilon=config.privacy.epsilon if config.is_charged else None,
+        epsilon=config.privacy.epsilon if is_charged(config) else None,
         lifetime_epsilon_spent=spend.lifetime_epsilon if spend else 0.0,
         lifetime_epsilon=spend.lifetime_budget if spend else config.dataset.lifetime_epsilon,
         release=str(run.release) if run.finished else None,
         steps_begun=run.steps_charged,
         rerendering_of=config.certified_run("") or None,
-        ledger=ledger.location if config.uses_private_data else None,
+        ledger=ledger.location if uses_private_data(config) else None,
         in_ledger=spend is not None,
-        if_missing="" if spend or not config.uses_private_data else config.ledger.if_missing,
+        if_missing="" if spend or not uses_private_data(config) else config.ledger.if_missing,
         release_epsilon=both.epsilon if both else None,
     )

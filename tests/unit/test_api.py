@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 import yaml
 from PIL import Image
-from tests.unit.config.test_config import MINIMAL
 
 import spti_ray
 from spti_ray.config import Config
 from spti_ray.config.identity import config_sha256, resolved
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.driver import driver
+from tests.unit.config.test_config import MINIMAL
 
 
 @pytest.fixture

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
+from spti_ray.config.method_traits import roles_needed, shards_vote
 from spti_ray.models.factory import endpoint_of, engines_config
 from spti_ray.planning.costs.rates import EngineRate, Rates
 from spti_ray.planning.costs.tokens import Tokens, tokens_by_phase
-from spti_ray.planning.workload import Phase, evolves, in_whole_batches, phases, shown_by_shards
-from spti_ray.runtime.placement.bundles import roles_needed
+from spti_ray.planning.workload import Phase, in_whole_batches, phases, shown_by_shards
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ class _Clock:
             for role, seconds in slowest.items():
                 waited[role] += seconds
             # For the release of what evolved all but the renderers are given back.
-            is_last = phase.name == "release" and evolves(self._config)
+            is_last = phase.name == "release" and shards_vote(self._config)
             for role in size:
                 if role == "renderer" or not is_last:
                     gpu_s[role] += phase_s * self.engines.of(role).num_gpus * size[role]

@@ -7,6 +7,7 @@ from typing import Any
 
 from spti_ray.config import ROLES, Config, EngineConfig
 from spti_ray.config.loading import ConfigError, parse_config
+from spti_ray.config.method_traits import trains
 from spti_ray.config.reading import parse_json
 from spti_ray.models.factory import engines_config
 from spti_ray.planning.costs.rates import (
@@ -117,7 +118,7 @@ def _of_training(
     path: Path, config: Config, renderer: EngineConfig, timings: dict[str, Any]
 ) -> tuple[TrainingRate, ...]:
     """Of a run that trained, if it did so without interruption."""
-    seconds = timings["phases_s"].get("fine-tuning") if config.method == "dp-finetune" else None
+    seconds = timings["phases_s"].get("fine-tuning") if trains(config) else None
     if not seconds:
         return ()
     settings = config.finetune

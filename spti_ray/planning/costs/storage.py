@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spti_ray.config import Role
+from spti_ray.config.method_traits import shards_vote, stays_inside, why_not_private
 from spti_ray.planning.costs.estimate import Estimate
 from spti_ray.planning.costs.rates import pixels_of
-from spti_ray.planning.workload import evolves, kept_renders
+from spti_ray.planning.workload import kept_renders
 from spti_ray.types import Space
 
 _BYTES_PER_PIXEL = 3
@@ -30,11 +31,11 @@ class Stored:
 def storage_of(found: Estimate) -> tuple[Stored, ...]:
     """Of the release, the candidates and the private views. Logs, tables of texts and models are left out."""
     config = found.config
-    where = "release/" if not config.stays_inside else "internal/"
+    where = "release/" if not stays_inside(config) else "internal/"
     stored = [_images(found, "release", where, config.release.images)]
-    if not evolves(config):
+    if not shards_vote(config):
         return tuple(stored)
-    inside = "internal/" if config.not_private else ""
+    inside = "internal/" if why_not_private(config) else ""
     if renders := kept_renders(config):
         stored.append(_images(found, "candidates' renders", f"{inside}generations/", renders))
     for space in config.evolution.spaces:

@@ -9,13 +9,13 @@ from textwrap import wrap
 from typing import Any
 
 from spti_ray.config import Config
+from spti_ray.config.method_traits import shards_vote, trains
 from spti_ray.planning.costs.estimate import Estimate, Pools, RoleWork, estimate
 from spti_ray.planning.costs.measured import load_rates
 from spti_ray.planning.costs.money import Priced, dollars_of, gpu_price, parse_prices
 from spti_ray.planning.costs.rates import Measurement, where
 from spti_ray.planning.costs.storage import Stored, storage_of
 from spti_ray.planning.costs.training import Training, training_of
-from spti_ray.planning.workload import evolves
 
 _WIDTH = 120
 
@@ -144,7 +144,7 @@ class Costs:
         lines += [f"            assumed: {line}" for line in training.assumed]
         if training.rate:
             lines.append(f"            rate: {_measurement(training.rate)}")
-        if training.needed and evolves(found.config):
+        if training.needed and shards_vote(found.config):
             lines.append(f"            to compare all of it, this is needed: {'; '.join(training.needed)}")
         return lines
 
@@ -154,7 +154,7 @@ def costs_of(
 ) -> Costs:
     """Estimate a configuration's costs. Raises ConfigError for rates and prices that can't be read."""
     found = estimate(config, load_rates(tuple(rates)), private_records)
-    training = training_of(found) if evolves(config) or config.method == "dp-finetune" else None
+    training = training_of(found) if shards_vote(config) or trains(config) else None
     return Costs(found, storage_of(found), training, parse_prices(prices))
 
 

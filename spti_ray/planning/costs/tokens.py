@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from spti_ray.config import Config
-from spti_ray.planning.workload import evolves, phases
+from spti_ray.config.method_traits import shards_vote
+from spti_ray.planning.workload import phases
 from spti_ray.public import prompts as build
 from spti_ray.public.words import tokens_per_word
 
@@ -69,7 +70,7 @@ def _prompt_tokens(config: Config, varies: bool) -> float:
             [build.random_prompt(prompts, build.draw_attributes(prompts, label, rng), 10) for label in labels]
         )
     texts = prompts.examples or (prompts.domain,)
-    shown = tuple(texts[i % len(texts)] for i in range(variation.contrast)) if evolves(config) else ()
+    shown = tuple(texts[i % len(texts)] for i in range(variation.contrast)) if shards_vote(config) else ()
     contrast = build.Contrast(shown, shown)
     rephrased = _mean_length([build.rephrase_prompt(prompts, text, 10, contrast) for text in texts])
     filled = _mean_length(

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 
 from spti_ray.config import Config, EngineConfig, Role
+from spti_ray.config.method_traits import shards_caption
 from spti_ray.models.answers import caption_of
 from spti_ray.models.factory import VARY, build, method_of
 from spti_ray.models.memory import within_memory
@@ -38,7 +39,7 @@ _DEAD_ENGINE_EXIT_CODE = 41
 
 def serving_roles(config: Config) -> tuple[Role, ...]:
     """The roles whose engines shards may call in a run."""
-    return UNPROTECTED_ROLES if config.method == "captions" else PRIVATE_ROLES
+    return UNPROTECTED_ROLES if shards_caption(config) else PRIVATE_ROLES
 
 
 class PrivateCallFailed(RuntimeError):

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.loading import ConfigError
+from spti_ray.config.method_traits import has_shards, roles_needed, uses_private_data
 from spti_ray.finetuning.public_side import FinetuneFailed
 from spti_ray.run.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, NoRunMetrics, Session, VotingShards
@@ -18,7 +19,6 @@ from spti_ray.runtime.local.engines import Engine, Engines, PrivateEngine, engin
 from spti_ray.runtime.local.events import LocalEvents
 from spti_ray.runtime.local.process import ProcessEnded
 from spti_ray.runtime.local.voter import LocalVoter
-from spti_ray.runtime.placement.bundles import roles_needed
 from spti_ray.runtime.scheduling.pool import EngineFailed
 from spti_ray.runtime.voter import Problems
 
@@ -54,7 +54,7 @@ class LocalSession(Session):
         self._config, self._engines, self._started = config, engines, started
         roles = roles_needed(config)
         private = {role: engines.of(role) for role in roles if role in self.serving}
-        if config.uses_private_data and not private:
+        if uses_private_data(config) and not private:
             private = {role: engines.of(role) for role in roles}  # for the trainer, in the renderer's environment
         started.prepare({role: engines.of(role) for role in roles if role not in self.serving}, private)
 
@@ -110,5 +110,5 @@ class LocalSession(Session):
         """There is one of each."""
 
     def give_back(self, role: str) -> None:
-        if role == "shard" and self._config.has_shards:
+        if role == "shard" and has_shards(self._config):
             self._started.process.ask("forget_shards")

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.config.method_traits import has_shards, roles_needed
 
 _SHARD_CPUS = 0.1
 """A shard only counts votes between long waits for the embedder; it must never hold back an engine's core."""
@@ -51,26 +52,6 @@ ACCELERATOR = "ray.io/accelerator-type"
 """Ray's label of a node with GPUs: its kind, such as H100."""
 
 
-def roles_needed(config: Config) -> tuple[Role, ...]:
-    """The engine roles that this configuration uses, in the order in which they should start (slowest first)."""
-    if config.rerenders:
-        return ("renderer",)
-    if config.method == "pe-image":
-        return ("renderer", "image_embedder")
-    if config.method == "random":
-        return ("writer", "renderer")
-    if config.method == "captions":
-        return ("captioner", "renderer")
-    if config.method == "dp-finetune":
-        return ("renderer",)
-    roles: list[Role] = ["writer", "renderer"]
-    if "image" in config.evolution.spaces:
-        roles.append("image_embedder")
-    if "text" in config.evolution.spaces:
-        roles.extend(("captioner", "text_embedder"))
-    return tuple(roles)
-
-
 def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
     """One bundle for each actor that must be there from the start."""
     bundles: list[Bundle] = [
@@ -79,7 +60,7 @@ def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
         for index in range(engines.of(role).replicas)
     ]
     labels = _node_labels(config, "shard")
-    shards = config.runtime.shards if config.has_shards else 0
+    shards = config.runtime.shards if has_shards(config) else 0
     bundles += [Bundle("shard", index, _SHARD_CPUS, 0.0, node_labels=labels) for index in range(shards)]
     return tuple(bundles)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 import yaml
-from tests.unit.config.test_config import MINIMAL, changed
 
 from spti_ray.config import identity as config_identity
 from spti_ray.config.identity import (
@@ -23,6 +22,7 @@ from spti_ray.config.identity import (
 )
 from spti_ray.config.loading import parse_config
 from tests.settings_names import setting_names
+from tests.unit.config.test_config import MINIMAL, changed
 
 OLD = Path(__file__).parents[2] / "old_runs" / "ab5e8e4"
 SETTING = "prompts.attempts"

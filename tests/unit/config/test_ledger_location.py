@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.config.test_config import MINIMAL
 
 from spti_ray.api import _settings
 from spti_ray.config import LedgerConfig
@@ -15,6 +14,7 @@ from spti_ray.config.ledger_location import earlier_locations, location_of, same
 from spti_ray.config.loading import ConfigError, load_config, parse_config
 from spti_ray.run.ledger_place import check_ledger
 from tests.test_imports import modules
+from tests.unit.config.test_config import MINIMAL
 
 ROOT = Path(__file__).parents[3]
 

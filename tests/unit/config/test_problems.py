@@ -7,11 +7,11 @@ import math
 from typing import Any
 
 import pytest
-from tests.unit.config.test_config import MINIMAL, changed, refusal
 
 from spti_ray.config.identity import config_sha256, resolved
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.models.factory import engines_config
+from tests.unit.config.test_config import MINIMAL, changed, refusal
 
 BARE = "YAML reads a bare yes, no, on or off as true or false: write it in quotes"
 ENGINES = "should be embedded, fake, or settings per role, such as {writer: {model: ...}}"

@@ -12,12 +12,12 @@ import pytest
 import yaml
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.config.test_config import MINIMAL, changed
 
 from spti_ray.config.loading import ConfigError, load_config, parse_config
 from spti_ray.config.reading import DEEPEST, Unreadable, check_size, parse_json, parse_yaml, read_text
 from spti_ray.run.folder import read_run
 from spti_ray.runtime.placement.fit import load_topology
+from tests.unit.config.test_config import MINIMAL, changed
 
 TOO_DEEP = f"it is nested more than {DEEPEST} levels deep, or holds itself; make it flatter"
 BASE = yaml.safe_dump(MINIMAL)

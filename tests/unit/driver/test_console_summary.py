@@ -17,7 +17,7 @@ from spti_ray.dp.accounting import pld_epsilon
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import SeededNoise
-from spti_ray.driver.console_summary import goodbye, hello
+from spti_ray.driver.console_summary import closing_lines, opening_lines
 from spti_ray.figures import decimals_at_least
 from spti_ray.observability.timings import Timings
 from spti_ray.planning.plan import noise_plan, plan_lines, plan_summary
@@ -44,10 +44,10 @@ def test_the_release_is_told_with_the_figure_of_both_runs(continued, tmp_path):
     config, gate, plan = continued
     both, charged = (pld_epsilon([(plan.sigma, count)], 1e-5) for count in (2 * plan.slots, 2))
     run = SimpleNamespace(path=tmp_path, release=tmp_path / "release", internal=tmp_path / "internal")
-    first = next(hello(config, run, gate, "ledger", 1))
+    first = next(opening_lines(config, run, gate, "ledger", 1))
     assert f"epsilon {both:.3f}"[:-1] in first and "2 runs together" in first
     assert "of its own queries epsilon 2" in first
-    spent = next(line for line in goodbye(config, run, gate, Timings(), Written()) if line.startswith("spent"))
+    spent = next(line for line in closing_lines(config, run, gate, Timings(), Written()) if line.startswith("spent"))
     assert f"epsilon {charged:.3f}"[:-1] in spent and "by the 2 runs that the release depends on" in spent
     assert gate.odometer() == (charged, both), "the progress line"
 
@@ -81,8 +81,8 @@ def test_a_plan_whose_ledger_is_elsewhere_says_that_the_figure_is_not_known(cont
 
 def test_a_warning_about_the_data_is_said_at_the_beginning(tmp_path, make_config):
     run = RunDir(tmp_path, "run-1", make_config())
-    plain = list(hello(make_config(), run, None, "ledger", 1))
-    assert list(hello(make_config(), run, None, "ledger", 1, "each value is a record")) == [
+    plain = list(opening_lines(make_config(), run, None, "ledger", 1))
+    assert list(opening_lines(make_config(), run, None, "ledger", 1, "each value is a record")) == [
         *plain,
         "warning: each value is a record",
     ]
@@ -92,7 +92,7 @@ def test_the_share_of_texts_that_nobody_wrote_is_told_at_the_end(make_config, tm
     config = make_config(method="random")
     run = RunDir(tmp_path, "r", config)
     written = Written({"0": Count(12, 3)})
-    lines = list(goodbye(config, run, None, Timings(), written))
+    lines = list(closing_lines(config, run, None, Timings(), written))
     assert [line for line in lines if "fallback" in line] == list(written.lines()) != []
 
 
@@ -100,7 +100,7 @@ def test_what_the_writer_cost_in_earlier_attempts_is_told_too(make_config, tmp_p
     config = make_config(method="random")
     timings = Timings(tokens_in_all=380, dollars_in_all=3.8)
     timings.add("writer", 1.0, 5, tokens=10, dollars=0.1)
-    lines = list(goodbye(config, RunDir(tmp_path, "r", config), None, timings, Written()))
+    lines = list(closing_lines(config, RunDir(tmp_path, "r", config), None, timings, Written()))
     assert "writer, over all attempts: 380 output tokens, $3.8" in lines
     timings.write(tmp_path / "timings.json", {})
     assert json.loads((tmp_path / "timings.json").read_text())["writer_in_all"] == {
@@ -118,7 +118,7 @@ def test_the_line_over_all_attempts_is_there_only_where_it_adds_something(make_c
         if writes_now:
             timings.add("writer", 1.0, 5, tokens=10, dollars=0.1)
         timings.in_all(tokens, 0.0)
-        return [line for line in goodbye(config, run, None, timings, Written()) if "over all attempts" in line]
+        return [line for line in closing_lines(config, run, None, timings, Written()) if "over all attempts" in line]
 
     # An attempt that finds all texts written by an earlier one tells of them as well.
     dollars = ", $0.1" if writes_now else ""

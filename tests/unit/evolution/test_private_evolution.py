@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from spti_ray.errors import NothingMade, RunDamaged
-from spti_ray.evolution.private_evolution import BudgetExhausted, evolve
+from spti_ray.evolution.generations import BudgetExhausted
+from spti_ray.evolution.private_evolution import evolve
 from spti_ray.public import scoring as scoring_module
 from spti_ray.public.fallbacks import Written
 from spti_ray.public.population import Population
 from spti_ray.public.scoring import ScoreCache, Scoring
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, Candidates, NoisyHistogram
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected
 
 
 class Recorder:

@@ -5,10 +5,10 @@ import re
 import jsonpatch
 import pytest
 import yaml
-from tests.unit.kubernetes.conftest import ROOT
 
 from spti_ray.kubernetes.lint import lint
 from spti_ray.kubernetes.render import render, write
+from tests.unit.kubernetes.conftest import ROOT
 
 OVERLAYS = sorted(path.parent for path in (ROOT / "cluster" / "overlays").glob("*/kustomization.yaml"))
 

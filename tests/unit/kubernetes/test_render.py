@@ -3,13 +3,13 @@
 import kubernetes_validate
 import pytest
 import yaml
-from tests.unit.kubernetes.conftest import EXAMPLE, ROOT
 
 from spti_ray.config.identity import config_sha256
 from spti_ray.config.loading import ConfigError, load_config, parse_config
 from spti_ray.kubernetes.lint import lint
 from spti_ray.kubernetes.render import render, to_yaml, write
 from spti_ray.kubernetes.settings import load_cluster
+from tests.unit.kubernetes.conftest import EXAMPLE, ROOT
 
 
 def pods_of(job):

@@ -7,8 +7,7 @@ import pytest
 from spti_ray.errors import NothingMade, exit_code, one_line
 from spti_ray.public.fallbacks import Count, Written
 from spti_ray.public.population import Population
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, Completions
+from spti_ray.types import Candidate, Completions, Selected
 
 REFUSED = "http://host/v1 answered 400: max_tokens is not supported"
 
@@ -57,14 +56,14 @@ def good_until(most, otherwise=refused):
 def test_a_first_generation_that_nobody_wrote_ends_in_the_writers_own_words(make_config, otherwise, words):
     config = make_config(evolution__candidates=20, prompts__exclude_words=["secret"])
     for good in (1, 2) if "same" in words else (0, 2):
-        candidates = Population(config, Answers(good_until(good, otherwise))).initial()
+        candidates = Population(config, Answers(good_until(good, otherwise))).random_api()
         kept = [next(candidates) for _ in range(good)]
         with pytest.raises(NothingMade) as caught:
             next(candidates)
         assert len(kept) == good and words in str(caught.value) and "\n" not in str(caught.value)
         assert f"no usable text for {20 - good} of the 20" in str(caught.value)
         assert exit_code(caught.value) == 1 and one_line(caught.value) == str(caught.value)
-    assert len(list(Population(config, Answers(good_until(3, otherwise))).initial())) == 20, "fewer than nine tenths"
+    assert len(list(Population(config, Answers(good_until(3, otherwise))).random_api())) == 20, "fewer than nine tenths"
 
 
 def test_it_is_known_from_the_candidates_that_an_earlier_attempt_left(make_config):
@@ -87,21 +86,23 @@ def test_a_run_that_goes_on_from_another_one_is_asked_the_same_of_its_first_gene
     config = make_config(origin={"run": "r", "path": "x", "generation": 5}, evolution__candidates=12)
     parents = [Selected(Candidate(f"g04-{i:06d}", f"a red thing {'abc'[i]}", "all", 4), 9, 1) for i in range(2)]
     with pytest.raises(NothingMade, match="10 of the 10 of the first"):
-        list(Population(config, Answers(refused)).next(5, parents))
+        list(Population(config, Answers(refused)).variation_api(5, parents))
     children = [Candidate(f"g05-{i:06d}", parents[i % 2].candidate.text, "all", 5, f"g04-{i % 2:06d}", "fill")
                 for i in range(10)]  # fmt: skip
     with pytest.raises(NothingMade, match="10 of the 10 of the first"):
         Population(config, Answers(refused)).check([*(item.candidate for item in parents), *children], parents)
-    assert len(list(Population(config, Answers(refused)).next(6, parents))) == 12, "later ones are told, and go on"
+    assert len(list(Population(config, Answers(refused)).variation_api(6, parents))) == 12, (
+        "later ones are told, and go on"
+    )
 
 
 def test_fallbacks_of_each_generation_and_of_the_release_are_counted(make_config):
     config, written = make_config(), Written()
     population = Population(config, Answers(good_until(10)), written)
-    first = list(population.initial())
+    first = list(population.random_api())
     population.count(0, first, ())
     parents = [Selected(candidate, 1, 1) for candidate in first[:4]]
-    second = list(population.next(1, parents))
+    second = list(population.variation_api(1, parents))
     population.count(1, second, parents)
     population.varied(first[:3])
     assert written.counts == {"0": Count(12, 2), "1": Count(8, 8), "release": Count(3, 3)}
@@ -119,7 +120,7 @@ def test_a_run_without_fallbacks_says_so_and_one_without_texts_nothing():
 
 
 def test_why_answers_were_of_no_use_is_logged(make_config, caplog):
-    list(Population(make_config(evolution__candidates=20), Answers(good_until(5))).initial())
+    list(Population(make_config(evolution__candidates=20), Answers(good_until(5))).random_api())
     assert [record.getMessage() for record in caplog.records] == [f"writer, generation 0: 45 time(s): {REFUSED}"]
 
 

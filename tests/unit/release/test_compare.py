@@ -4,7 +4,6 @@ import json
 import shutil
 
 import pytest
-from tests.unit.release.report.test_report import CERTIFICATE, make_run
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.errors import RunDamaged
@@ -12,6 +11,7 @@ from spti_ray.evaluate.result import EvaluationResult, Metric
 from spti_ray.public.released_files import ManifestDamaged
 from spti_ray.release.compare import INTERNAL, compared
 from spti_ray.release.report.data import read_run as report_data
+from tests.unit.release.report.test_report import CERTIFICATE, make_run
 
 
 def evaluated(run, value, size=50, judge="inception"):

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from tests.unit.planning.costs.test_estimate import engines, rates
 from typer.testing import CliRunner
 
 from spti_ray.cli import app
@@ -15,6 +14,7 @@ from spti_ray.planning.costs.money import dollars_of, parse_prices
 from spti_ray.planning.costs.rates import Rates, RatesFile, Recipe, TrainingRate
 from spti_ray.planning.costs.tables import costs_of
 from spti_ray.planning.costs.training import training_of
+from tests.unit.planning.costs.test_estimate import engines, rates
 
 ROOT = Path(__file__).parents[4]
 STICKERS, THROUGHPUT = str(ROOT / "jobs" / "stickers.yaml"), ROOT / "jobs" / "results" / "throughput.json"

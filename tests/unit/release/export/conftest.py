@@ -3,9 +3,9 @@
 import json
 
 import pytest
-from tests.unit.release.report.test_report import CERTIFICATE, make_run
 
 from spti_ray.io.files import sha256_of
+from tests.unit.release.report.test_report import CERTIFICATE, make_run
 
 
 @pytest.fixture

@@ -6,10 +6,10 @@ import shutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from tests.unit.release.export.conftest import certify
 
 from spti_ray.release.export.command import export_release
 from spti_ray.release.export.released import NotExported, read_release
+from tests.unit.release.export.conftest import certify
 
 
 def refusal(directory, **options) -> str:

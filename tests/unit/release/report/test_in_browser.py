@@ -14,9 +14,9 @@ import urllib.request
 import numpy as np
 import pytest
 from PIL import Image
-from tests.unit.release.report.test_report import make_run
 
 from spti_ray.release.report.build import build_report
+from tests.unit.release.report.test_report import make_run
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 client = pytest.importorskip("websockets.sync.client")

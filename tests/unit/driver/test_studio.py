@@ -1,35 +1,36 @@
 """Every method can be run or says why not, and captions reach no actor of a run that is private."""
 
-from typing import get_args
-
 import pytest
 
-from spti_ray.config import Method
 from spti_ray.config.loading import ConfigError
-from spti_ray.driver.making import MAKE, TRAIN, Stage, make
+from spti_ray.config.method_traits import is_charged, roles_needed, uses_private_data
+from spti_ray.driver.studio import Stage, make
+from spti_ray.methods import METHODS, Method, PrivateData
 from spti_ray.models.factory import FAKE
 from spti_ray.planning.plan import check_engines
 from spti_ray.public.fallbacks import Written
 from spti_ray.run.folder import RunDir
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost, serving_roles
-from spti_ray.runtime.placement.bundles import plan, roles_needed
+from spti_ray.runtime.placement.bundles import plan
 from tests.unit.conftest import config_with
 
 OPEN = {"epsilon": 2.0, "delta": 1e-5, "allow_not_private": True}
 
 
-def test_every_method_is_made():
-    assert set(MAKE) == set(get_args(Method)) > set(TRAIN)
-    for method in MAKE:
-        engines = "embedded" if method in TRAIN else "fake"
-        check_engines(config_with(method=method, privacy=OPEN, runtime__engines=engines))
+@pytest.mark.parametrize("method", METHODS.values(), ids=list(METHODS))
+def test_every_method_can_be_run(method: Method):
+    engines = "embedded" if method.private_data is PrivateData.TRAINING else "fake"
+    check_engines(config_with(method=method.name, privacy=OPEN, runtime__engines=engines))
+
+
+def test_a_method_that_trains_says_which_model_it_can_train():
     with pytest.raises(
         ConfigError, match="dp-finetune trains a model of kind 'diffusers', and this is 'fake-renderer'"
     ):
         check_engines(config_with(method="dp-finetune", privacy=OPEN, runtime__engines="fake"))
 
 
-@pytest.mark.parametrize("method", [method for method in MAKE if method != "captions"])
+@pytest.mark.parametrize("method", [method for method in METHODS if method != "captions"])
 def test_the_renderer_sees_private_input_for_renders_of_captions_alone(method):
     config = config_with(method=method, privacy=OPEN)
     assert serving_roles(config) == PRIVATE_ROLES and "renderer" not in PRIVATE_ROLES
@@ -59,7 +60,7 @@ def test_a_rerendering_has_no_shards_and_no_engine_but_the_renderer():
     for method in ("spti", "pe-image", "random"):
         config = config_with(method=method, origin=origin)
         assert [bundle.role for bundle in plan(config, FAKE)] == ["renderer"]
-        assert not config.uses_private_data and not config.is_charged
+        assert not uses_private_data(config) and not is_charged(config)
 
 
 def test_generation_0_alone_has_no_shards():

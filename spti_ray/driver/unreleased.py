@@ -1,5 +1,6 @@
-"""What a run leaves that is not private (`method: captions`, epsilon inf), or at an epsilon that no certificate vouches
-for (`method: dp-finetune`): images for the owner's eyes, marked as such.
+"""What a run leaves that is no release: images that are not private, or whose epsilon no certificate vouches for.
+
+They are for the owner's eyes, and marked as such.
 
 There is no release and no certificate. All of it lies in the run's internal folder, which is closed to others.
 """
@@ -12,13 +13,14 @@ from pathlib import Path
 import pyarrow as pa
 
 from spti_ray.config import Config
+from spti_ray.config.method_traits import why_not_certified, why_not_private
 from spti_ray.io.files import close_to_others, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.release import Models, manifest
 from spti_ray.run.folder import NOT_CERTIFIED, NOT_PRIVATE
 from spti_ray.types import ReleaseItem
 
 
-def seal(folder: Path, config: Config, items: Sequence[ReleaseItem] | None, models: Models) -> None:
+def write_unreleased(folder: Path, config: Config, items: Sequence[ReleaseItem] | None, models: Models) -> None:
     """Write manifest and mark beside `folder`/images, the mark last, and close all of it to others.
 
     `items`: what the images are; None for renders of captions, of which only the label is kept.
@@ -36,12 +38,12 @@ def seal(folder: Path, config: Config, items: Sequence[ReleaseItem] | None, mode
     else:
         table = manifest(items, models, [sha256_of(folder / item.file) for item in items], config.method)
     write_table_atomic(folder / "manifest.parquet", table)
-    if config.not_private:
-        write_atomic(folder / NOT_PRIVATE, _NOT_PRIVATE_TEXT.format(what=config.not_private))
+    if unprotected := why_not_private(config):
+        write_atomic(folder / NOT_PRIVATE, _NOT_PRIVATE_TEXT.format(what=unprotected))
     else:
         privacy = config.privacy
         text = _NOT_CERTIFIED_TEXT.format(
-            what=config.uncertified, epsilon=privacy.epsilon, delta=privacy.delta, unit=config.unit_in_words
+            what=why_not_certified(config), epsilon=privacy.epsilon, delta=privacy.delta, unit=config.unit_in_words
         )
         write_atomic(folder / NOT_CERTIFIED, text)
     close_to_others(folder.parent)
