@@ -14,6 +14,7 @@ from pathlib import Path
 
 from spti_ray.config import Config, EngineConfig
 from spti_ray.config.identity import flatten, pinned, resolved
+from spti_ray.methods import METHODS
 from tests import import_rules
 from tests.import_rules import BASE, MAY_IMPORT, ONLY_IN
 
@@ -118,8 +119,6 @@ def folders() -> str:
 
 def methods() -> str:
     """Every method, by its declaration."""
-    from spti_ray.methods import METHODS
-
     rows = [
         (f"[`{m.name}`](#{m.name})", cell(m.help), m.candidates.value, m.private_data.value, m.protection.value)
         for m in METHODS.values()
