@@ -1,6 +1,6 @@
 """MkDocs hooks: reference pages made from the code at each build, and pages that are files of the repository.
 
-Nothing in `reference/` is kept by hand but the Python page, whose text comes from docstrings.
+Parts of other pages are made from the code too, and stored: see `blocks`.
 """
 
 from __future__ import annotations
