@@ -64,6 +64,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "models", "observability", "plotting", "private", "public", "runtime.placement", "runtime.ray",
         "runtime.scheduling",
     ),
+    # What people and programs call.
     "api": ("driver", "runs"),
     "cli": (
         "audit", "bench", "dp", "driver", "evaluate", "kubernetes", "models", "planning", "planning.costs", "public",

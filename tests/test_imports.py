@@ -1,4 +1,4 @@
-"""Who may import whom (docs: the design's import rules), read from the source of every file, nested imports too."""
+"""Who may import whom (docs/imports.md), read from the source of every file, nested imports too."""
 
 import ast
 import subprocess
