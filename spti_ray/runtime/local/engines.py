@@ -283,6 +283,7 @@ def kept_engines() -> Iterator[Engines]:
     """Within, local runs of this process leave their engines and the private process to the next run; for tests.
 
     An engine is taken again by a run that asks for one with the same role, settings and environment. Shards never are.
+    The private process stays in the folder in which it was started: models must not be named by relative paths.
     """
     global _kept
     before, _kept = _kept, Engines(kept=True)
