@@ -202,6 +202,26 @@ class Completions:
 
 
 @dataclass(frozen=True)
+class RenderBatch:
+    """Images to make in one call of a renderer, each from its text and its seed. Public input only.
+
+    With `images`, one PNG per text, each is a variation of its image; `strength` in (0, 1] is how far from it.
+    """
+
+    texts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    images: tuple[bytes, ...] = field(default=(), repr=False)
+    strength: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.texts) != len(self.seeds) or (self.images and len(self.images) != len(self.texts)):
+            raise ValueError("a batch has a seed, and an image to vary or none, for each text")
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+
+@dataclass(frozen=True)
 class RenderedImage:
     """One public image: PNG bytes of the render of candidate `candidate_id`, variant `variant`, with its seed."""
 

@@ -43,7 +43,7 @@ class Engine(ABC):
 
     @property
     def waits_for_others(self) -> bool:
-        """Whether its process may be at work on something else than its units."""
+        """Whether its process may be at work on something else than its batches."""
         return False
 
     @abstractmethod
@@ -52,7 +52,7 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
-        """The result of one unit, and the seconds that it took."""
+        """The result of one batch, and the seconds that it took."""
 
     @abstractmethod
     def give_up(self) -> None:

@@ -58,7 +58,7 @@ class PrivateProcess:
         return _only_the_type(self._engines[key].identity)
 
     def run(self, key: str, arguments: tuple[Any, ...]) -> tuple[Any, float]:
-        """One public unit: the engine's result and its busy seconds. Raises CallFailed as `identity` does."""
+        """One public batch: the engine's result and its busy seconds. Raises CallFailed as `identity` does."""
         return _only_the_type(lambda: self._engines[key].run(*arguments))
 
     def drop(self, key: str) -> None:

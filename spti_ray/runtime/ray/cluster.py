@@ -21,7 +21,7 @@ from spti_ray.runtime.ray.start import check_temporary_folder, local_ray
 from spti_ray.runtime.ray.token import own_token
 
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
-"""Enough for the units in flight of a local run; on a cluster the nodes decide."""
+"""Enough for the batches in flight of a local run; on a cluster the nodes decide."""
 
 
 class ResourcesNeverArrived(RuntimeError):
@@ -29,8 +29,10 @@ class ResourcesNeverArrived(RuntimeError):
 
 
 class Reserved:
-    """The resources that a run holds: a placement group per role, with a bundle for each actor by its index. Roles that
-    take turns on their GPUs share a group, and actors of one index a bundle."""
+    """The resources that a run holds: a placement group for each role, with a bundle for each actor by its index.
+
+    Roles that share their GPUs share a group, and their actors of one index a bundle.
+    """
 
     def __init__(self, bundles: tuple[Bundle, ...]) -> None:
         self._groups: dict[str, PlacementGroup] = {}

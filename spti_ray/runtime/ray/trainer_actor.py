@@ -20,7 +20,7 @@ from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.cluster import Reserved
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.ray.launch import options_in_place_of
-from spti_ray.runtime.ray.shard_actor import pause_s
+from spti_ray.runtime.scheduling.retries import PRIVATE_CALL
 
 _LOOK_EVERY_S = 10.0
 
@@ -85,4 +85,4 @@ def _finished(trainer: Any, config: Config, run: RunDir, on_look: Callable[[], N
                 ) from None
         except RayError as error:
             raise FinetuneFailed(f"fine-tuning failed ({type(error).__name__})") from None
-        time.sleep(pause_s(losses))
+        time.sleep(PRIVATE_CALL.wait_s(losses))

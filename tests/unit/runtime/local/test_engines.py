@@ -13,10 +13,11 @@ from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
 from spti_ray.runtime.local.engines import EngineHere, Engines, engines_of_run, kept_engines, outcome_of
 from spti_ray.runtime.local.events import LocalEvents
 from spti_ray.runtime.local.process import Process
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.events import Finished, Lost, Raised
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
-from spti_ray.types import WriteRequest
+from spti_ray.runtime.scheduling.pool import Pool
+from spti_ray.runtime.scheduling.retries import Limits
+from spti_ray.types import RenderBatch, WriteRequest
 
 HERE = "tests.unit.runtime.local.test_engines"
 REQUEST = [WriteRequest("a red cat", 1, 0, 8)]
@@ -65,12 +66,12 @@ def test_a_public_engine_says_why_it_failed_and_one_that_died_is_gone(error, out
         engine.close()
 
 
-def test_results_come_in_the_order_of_the_units_and_with_their_seconds():
+def test_results_come_in_the_order_of_the_batches_and_with_their_seconds():
     engine = EngineHere("renderer", FAKE.renderer)
     try:
         assert engine.ready().result(30)["model"] == "SIMULATED"
         came: list[int] = []
-        futures = [engine.run((["a red cat"], [seed])) for seed in range(4)]
+        futures = [engine.run((RenderBatch(("a red cat",), (seed,)),)) for seed in range(4)]
         for number, future in enumerate(futures):
             future.add_done_callback(lambda _, number=number: came.append(number))
         for future in futures:
@@ -90,7 +91,7 @@ def pool_of(engine, events, **limits):
 def test_a_hung_engine_ends_the_run_in_one_line(monkeypatch):
     monkeypatch.setattr("spti_ray.runtime.scheduling.pool._LOOK_S", 0.05)
     engine = EngineHere("writer", writer("OSError", "Hanging"))
-    pool = pool_of(engine, LocalEvents(lambda engine: None), unit_timeout_s=0.2)
+    pool = pool_of(engine, LocalEvents(lambda engine: None), batch_timeout_s=0.2)
     with pytest.raises(EngineFailed, match="the writer could not be started: it hangs; the same command goes on"):
         list(pool.map([(REQUEST,)]))
     assert not engine.is_fit_to_keep

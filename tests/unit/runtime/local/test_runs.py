@@ -22,7 +22,7 @@ from spti_ray.driver.driver import run_config
 from spti_ray.errors import FAILED, exit_code
 from spti_ray.release.verify import release_and_chain, verify_release
 from spti_ray.runtime.local.engines import Engines
-from spti_ray.runtime.scheduling.pool import EngineFailed
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.voter import ShardFailed
 from tests.local_runs import at_stage, made_by, run, written
 
