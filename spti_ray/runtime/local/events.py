@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from spti_ray.runtime.local.engines import Engine, outcome_of
+from spti_ray.runtime.local.engine import Engine, outcome_of
 from spti_ray.runtime.scheduling.events import Events, Lost, Outcome, Raised, Up
 
 _LOOK_UP_S = 1.0

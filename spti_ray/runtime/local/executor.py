@@ -15,7 +15,8 @@ from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, NoRunMetrics, Session, VotingShards
 from spti_ray.runtime.hosting.engine import serving_roles
 from spti_ray.runtime.hosting.trainer import trained
-from spti_ray.runtime.local.engines import Engine, Engines, PrivateEngine, engines_of_run
+from spti_ray.runtime.local.engine import Engine, PrivateEngine
+from spti_ray.runtime.local.engines import Engines, engines_of_run
 from spti_ray.runtime.local.events import LocalEvents
 from spti_ray.runtime.local.process import ProcessEnded
 from spti_ray.runtime.local.voter import LocalVoter

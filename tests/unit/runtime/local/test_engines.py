@@ -10,7 +10,8 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.factory import FAKE
 from spti_ray.models.protocols import EngineDead
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
-from spti_ray.runtime.local.engines import EngineHere, Engines, engines_of_run, kept_engines, outcome_of
+from spti_ray.runtime.local.engine import EngineHere, outcome_of
+from spti_ray.runtime.local.engines import Engines, engines_of_run, kept_engines
 from spti_ray.runtime.local.events import LocalEvents
 from spti_ray.runtime.local.process import Process
 from spti_ray.runtime.scheduling.engine_info import EngineFailed
