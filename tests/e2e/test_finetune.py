@@ -4,16 +4,12 @@ from __future__ import annotations
 
 import json
 import stat
-import subprocess
 import time
 
 import pyarrow.parquet as pq
-import pytest
 from PIL import Image
 
 from spti_ray.dp.file_chain import verify
-
-pytestmark = pytest.mark.e2e
 
 SETTINGS = (
     "method=dp-finetune",
@@ -21,7 +17,7 @@ SETTINGS = (
     "data.image_column=image",
     "data.label_column=label",
     "evolution.labels=[{name: animals}, {name: food, hint: a meal}]",
-    "runtime.engines=embedded",
+    "runtime.engines={renderer: {dtype: float32, batch_size: 4}}",
     "finetune.steps=2",
     "finetune.spare_steps=3",
     "finetune.records_estimate=6",
@@ -39,15 +35,13 @@ def test_a_killed_training_goes_on_and_its_images_stay_inside_and_are_told_in_th
         for index in range(3):
             Image.new("RGB", (64, 64), (80 * index, 90, 200)).save(cli.folder / "images" / label / f"{index}.png")
     (cli.folder / "images" / "food" / "torn.png").write_bytes(b"torn")
-    arguments = cli.run_arguments("run", *SETTINGS)
+    arguments = cli.run_arguments("run", *SETTINGS, on_ray=True)
     planned = cli("plan", arguments[1], *arguments[4:])
     assert planned.returncode == 0 and "NOT CERTIFIED: epsilon 2 at delta 1e-05" in planned.stdout, planned.stderr
 
     inside = cli.folder / "run" / "internal"
     steps = inside / "finetune" / "steps.log"
-    process = subprocess.Popen(
-        cli.command(*arguments), cwd=cli.folder, env=cli.environment(), stdout=subprocess.DEVNULL
-    )
+    process = cli.start(*arguments)
     deadline = time.monotonic() + 180
     while not (steps.exists() and steps.stat().st_size):
         assert process.poll() is None and time.monotonic() < deadline

@@ -2,7 +2,7 @@
 
 import yaml
 
-from tests.e2e.conftest import ROOT, SMALL, Cli
+from tests.e2e.conftest import LOCAL, ROOT, SMALL, Cli
 
 
 def test_two_folders_share_one_ledger_and_the_second_run_is_refused_by_its_budget(tmp_path):
@@ -12,7 +12,7 @@ def test_two_folders_share_one_ledger_and_the_second_run_is_refused_by_its_budge
     config.parent.mkdir()
     config.write_text(yaml.safe_dump(raw))
     first, second = Cli(tmp_path / "a"), Cli(tmp_path / "b")
-    arguments = ["run", str(config), "--out", "out", *(f"--set={setting}" for setting in SMALL)]
+    arguments = ["run", str(config), "--out", "out", *(f"--set={setting}" for setting in (*SMALL, *LOCAL))]
     for cli in (first, second):
         cli.folder.mkdir()
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 
 from spti_ray.dp.storage import open_chain
-
-pytestmark = pytest.mark.e2e
+from tests.e2e.conftest import LOCAL
 
 OLD = Path(__file__).parents[1] / "old_runs"
 
@@ -19,7 +18,7 @@ def test_an_interrupted_run_of_an_earlier_build_goes_on_and_is_proved(cli, build
     shutil.copytree(OLD / build, cli.folder, dirs_exist_ok=True)
     before = open_chain(cli.folder / "ledger", "icons").read().entries
 
-    done = cli("run", "interrupted.yaml", "--out", "interrupted")
+    done = cli("run", "interrupted.yaml", "--out", "interrupted", *(f"--set={setting}" for setting in LOCAL))
 
     assert done.returncode == 0, done.stdout + done.stderr
     after = open_chain(cli.folder / "ledger", "icons").read().entries

@@ -23,15 +23,13 @@ from spti_ray.models.factory import EMBEDDED, build_engine, engine_environment
 from spti_ray.types import WriteRequest
 from tests.taint.scan import CORE, find_in_files
 
-pytestmark = pytest.mark.e2e
-
 STICKERS = str(Path(__file__).parents[2] / "jobs" / "stickers.yaml")
 KEY = f"sk-{CORE}-0123456789"
 FEW_SHOT = "Stickers.\n" + "".join(f"Thing {i}. Text: a small red thing with number {i}\n" for i in range(8))
 
-# As `vllm_arguments` has it for the CPU: vLLM there can't split a prompt whose request has a seed.
+# As `vllm_arguments` has it for the CPU, where vLLM can't split a prompt whose request has a seed; but for bfloat16.
 _ARGUMENTS = """--enforce-eager --no-enable-chunked-prefill --max-num-batched-tokens 2048 --max-model-len 1024
---max-num-seqs 16 --block-size 32 --dtype bfloat16 --disable-log-stats --disable-uvicorn-access-log"""
+--max-num-seqs 16 --block-size 32 --dtype float32 --disable-log-stats --disable-uvicorn-access-log"""
 
 
 @pytest.fixture(scope="session")
@@ -116,7 +114,7 @@ def test_a_run_writes_through_the_endpoint_and_the_key_is_nowhere(vllm_server, c
     )
     with tempfile.TemporaryDirectory(prefix="spti") as ray:  # Ray's sockets need a short path.
         monkeypatch.setenv("RAY_TMPDIR", ray)
-        done = cli(
+        done = cli.anew(
             "run",
             STICKERS,
             "--out=run",

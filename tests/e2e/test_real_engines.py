@@ -8,12 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
-import pytest
 from PIL import Image
 
 STICKERS = str(Path(__file__).parents[2] / "jobs" / "stickers.yaml")
-
-pytestmark = pytest.mark.e2e
 
 
 def _some_private_images(folder: Path) -> None:
@@ -27,12 +24,13 @@ def _some_private_images(folder: Path) -> None:
 
 def test_the_real_engines_run_end_to_end_under_joint_voting(cli):
     _some_private_images(cli.folder / "images")
-    done = cli(
+    done = cli.anew(
         "run",
         STICKERS,
         "--out=run",
         "--set=data.path=images",
         f"--set=ledger.path={cli.folder}/ledger",
+        "--set=runtime.engines={renderer: {dtype: float32, batch_size: 8}}",  # bfloat16: tests/e2e/test_engines.py
         "--set=evolution.voting=joint",
         "--set=evolution.generations=2",
         "--set=evolution.candidates=8",

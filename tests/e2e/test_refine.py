@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.dp.file_chain import verify
-from tests.e2e.conftest import Cli
+from tests.e2e.conftest import LOCAL, Cli
 from tests.e2e.test_methods import _ok
 
 INVERTING = """from spti_ray.models import fakes
@@ -24,6 +24,9 @@ class Renderer(fakes.FakeRenderer):
 """
 
 
+ON_ONE_PROCESS = tuple(f"--set={setting}" for setting in LOCAL)
+
+
 def rows_of(run):
     return pq.read_table(run / "release" / "manifest.parquet").to_pylist()
 
@@ -32,7 +35,7 @@ def rows_of(run):
 def more(finished):
     """The finished run with three times its images."""
     before = finished.ledger.read_bytes()
-    done = _ok(finished.cli("refine", "run", "--out", "more", "--images", "48"))
+    done = _ok(finished.cli("refine", "run", "--out", "more", "--images", "48", *ON_ONE_PROCESS))
     assert finished.ledger.read_bytes() == before, "nothing is charged, nor even recorded"
     return finished.cli.folder / "more", done.stdout
 
@@ -63,7 +66,9 @@ def test_a_rerendering_has_the_certificate_of_its_run_and_says_so(finished, more
     assert f"A re-rendering of run <code>{run}</code>" in page and str(finished.cli.folder) not in page
     assert " checks hold" in _ok(finished.cli("verify", "more")).stdout
     assert f"a re-rendering of run {run}" in _ok(finished.cli("status", "more")).stdout
-    assert "Nothing to do" in _ok(finished.cli("refine", "run", "--out", "more", "--images", "48")).stdout
+    assert (
+        "Nothing to do" in _ok(finished.cli("refine", "run", "--out", "more", "--images", "48", *ON_ONE_PROCESS)).stdout
+    )
 
 
 def test_a_rerendering_under_the_certificate_of_another_run_is_caught(finished, more, tmp_path):
@@ -86,7 +91,7 @@ def test_a_rerendering_under_the_certificate_of_another_run_is_caught(finished, 
 def test_another_renderer_renders_all_of_it_anew_and_is_named(finished):
     (finished.cli.folder / "inverting.py").write_text(INVERTING)
     other = "--set=runtime.engines.renderer.kind=inverting:Renderer"
-    _ok(finished.cli("refine", "run", "--out", "other", other))
+    _ok(finished.cli("refine", "run", "--out", "other", other, *ON_ONE_PROCESS))
     rows = rows_of(finished.cli.folder / "other")
     assert {row["renderer_model"] for row in rows} == {"SIMULATED-OTHER"} and len(rows) == 16
     assert not {row["sha256"] for row in rows} & {row["sha256"] for row in rows_of(finished.out)}
@@ -103,7 +108,7 @@ def test_a_killed_rerendering_goes_on_with_the_images_that_it_has(finished, more
     (cut / "release").rename(cut / "release.partial")
     for file in ("manifest.parquet", "privacy.json", "report.html", "images/00047.png"):
         (cut / "release.partial" / file).unlink()
-    _ok(finished.cli("refine", "run", "--out", "cut", "--images", "48"))
+    _ok(finished.cli("refine", "run", "--out", "cut", "--images", "48", *ON_ONE_PROCESS))
     assert rows_of(cut) == rows_of(out)
 
 

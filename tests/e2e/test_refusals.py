@@ -52,7 +52,7 @@ def test_a_folder_without_images_is_refused(cli):
 
 
 def test_a_run_that_does_not_fit_the_lifetime_budget_is_refused_before_models_load(cli):
-    line = _refused(cli(*cli.run_arguments("run", "dataset.lifetime_epsilon=1")), 3)
+    line = _refused(cli.anew(*cli.run_arguments("run", "dataset.lifetime_epsilon=1")), 3)
     assert "lifetime epsilon 1" in line
     assert "RESERVED" not in [entry.kind for entry in verify(cli.folder / "ledger" / "stickers.jsonl")]
 
@@ -80,7 +80,11 @@ def test_an_id_that_nobody_registered_is_refused_where_registration_is_required(
 def test_resources_that_never_arrive_end_the_run(cli):
     done = cli(
         *cli.run_arguments(
-            "run", "runtime.engines=embedded", "runtime.engines.renderer.num_gpus=1", "runtime.placement_timeout_s=2"
+            "run",
+            "runtime.engines=embedded",
+            "runtime.engines.renderer.num_gpus=1",
+            "runtime.placement_timeout_s=2",
+            on_ray=True,
         )
     )
     assert "GPU" in _refused(done, 4)
@@ -92,7 +96,7 @@ def test_an_altered_ledger_line_stops_the_run_and_is_found_by_verify(finished, c
     (cli.folder / "ledger").mkdir()
     altered = cli.folder / "ledger" / "stickers.jsonl"
     altered.write_text("\n".join(lines) + "\n")
-    assert "line 3" in _refused(cli("ledger", "verify", str(altered)), 1)
+    assert "line 3" in _refused(cli.anew("ledger", "verify", str(altered)), 1)
     assert "line 3" in _refused(cli(*cli.run_arguments("run")), 1)
     assert altered.read_text().splitlines() == lines, "never repaired silently"
 

@@ -11,8 +11,6 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.factory import engine_environment
 from tests.tiny_models import save_idefics3
 
-pytestmark = pytest.mark.e2e
-
 PROGRAM = """
 import json, sys
 

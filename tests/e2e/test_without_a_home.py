@@ -14,7 +14,6 @@ import pytest
 
 from spti_ray.dp.file_chain import verify
 
-pytestmark = pytest.mark.e2e
 TOKEN = "f" * 64
 """Of a cluster of the user's, in a file that a local run neither needs nor touches."""
 
@@ -50,7 +49,9 @@ def seen_in(processes: set[str], mark: bytes) -> tuple[set[bytes], set[bytes]]:
 def test_a_run_needs_no_home_and_its_token_is_in_its_environment_alone(cli, strict, monkeypatch):
     monkeypatch.setenv("HOME", "/proc/nonexistent")
     monkeypatch.setenv("SPTI_TEST_MARK", str(cli.folder))
-    arguments = cli.run_arguments("run", "evolution.generations=1", "evolution.candidates=8", "release.images=4")
+    arguments = cli.run_arguments(
+        "run", "evolution.generations=1", "evolution.candidates=8", "release.images=4", on_ray=True
+    )
     process = subprocess.Popen(
         cli.command(*arguments),
         cwd=cli.folder,
@@ -98,7 +99,7 @@ def test_a_ray_that_can_not_start_is_named_and_its_words_are_in_the_log(cli, mon
         "    services.RAYLET_EXECUTABLE = '/bin/false'\n"
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path / "site"), os.environ.get("PYTHONPATH", "")]))
-    done = cli(*cli.run_arguments("run", "runtime.ray_start_timeout_s=2"))
+    done = cli.anew(*cli.run_arguments("run", "runtime.ray_start_timeout_s=2", on_ray=True))
     assert done.returncode == 4, done.stdout + done.stderr
     assert done.stderr.startswith("spti: Ray could not be started in 2 attempts: ") and done.stderr.count("\n") == 1
     assert "raise runtime.ray_start_timeout_s (now 2)" in done.stderr

@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
+
 ROOT = Path(__file__).parents[2]
 SMALL = ("runtime.engines=fake", "evolution.generations=1", "evolution.candidates=8", "release.images=4")
 
@@ -50,14 +52,7 @@ class Cluster:
         return kept | asked | {"PATH": path, "HF_HUB_OFFLINE": "1"}
 
     def spti(self, *arguments, token=None):
-        return subprocess.run(
-            ["spti", *arguments],
-            env=self.environment(token),
-            cwd=self.folder,
-            text=True,
-            capture_output=True,
-            timeout=200,
-        )
+        return warm.run("spti_ray.cli", *arguments, cwd=self.folder, env=self.environment(token), timeout=200)
 
     def submit(self, out, *settings, token=None):
         chosen = [f"--set={setting}" for setting in (*SMALL, f"ledger.path={self.folder}/ledger", *settings)]
@@ -106,12 +101,10 @@ def test_the_exit_code_of_a_refused_run_is_that_of_the_command(cluster):
 
 def by_ray(cluster, package, *arguments):
     """`ray job submit` of jobs/synthesize.py, as the README has it; what the job wrote, and whether it succeeded."""
-    command = ["ray", "job", "submit", "--address", cluster.address, "--working-dir", str(package), "--"]
+    command = ["job", "submit", "--address", cluster.address, "--working-dir", str(package), "--"]
     # The job runs in a node's process, which finds this checkout as a cluster finds an installed spti-ray.
     entry = ["python", str(ROOT / "jobs" / "synthesize.py"), "--config", "my.yaml", *arguments]
-    done = subprocess.run(
-        [*command, *entry], env=cluster.environment(), cwd=package, text=True, capture_output=True, timeout=300
-    )
+    done = warm.run("ray.scripts.scripts", *command, *entry, cwd=package, env=cluster.environment(), timeout=300)
     return done.stdout + done.stderr, done.returncode == 0
 
 

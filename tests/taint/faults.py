@@ -16,6 +16,7 @@ import warnings
 from pathlib import Path
 from typing import Any, NoReturn
 
+ROLES = ("writer", "renderer", "captioner", "image_embedder", "text_embedder")
 PLACES = (
     "spti_ray.private.shard.load_shard",
     "spti_ray.private.embedding.quantise",
@@ -86,6 +87,8 @@ ERRORS = {
 
 def plant_in(home: Path, faults: dict[str, tuple[str, int]]) -> None:
     """From now on each place fails with the named error, so many times in all; what was planted before is gone."""
+    unknown = faults.keys() - {*PLACES, *ROLES}
+    assert not unknown, f"nothing would fail at {unknown}"
     for mark in home.glob("*.[0-9]*"):
         mark.unlink()
     planted = {place: {"error": error, "times": times} for place, (error, times) in faults.items()}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 import obstore
-from obstore.store import ObjectStore, from_url
+from obstore.store import ObjectStore
 
 from spti_ray.dp.chain import Chain
 from spti_ray.dp.entries import (
@@ -24,7 +24,9 @@ from spti_ray.dp.entries import (
     encode,
 )
 from spti_ray.dp.object_chain import ObjectChain
+from spti_ray.dp.object_store import open_store
 from spti_ray.dp.storage import open_chain
+from tests.unit.dp.buckets import use_buckets
 
 DATASET = "ds"
 
@@ -88,7 +90,7 @@ class FileBook:
 class ObjectBook:
     def __init__(self, url: str) -> None:
         self.location = url
-        self.store = from_url(url)
+        self.store = open_store(url)
 
     def names(self) -> list[str]:
         return sorted(meta["path"] for meta in obstore.list(self.store).collect())
@@ -125,6 +127,7 @@ def append_all(chain: Chain, events: list[Event]) -> None:
 
 def append_burned(location: str | Path, num: int) -> None:
     """What one of several writers does: `num` entries, marked with its process id."""
+    use_buckets()
     chain = open_chain(location, DATASET)
     for i in range(num):
         chain.append(lambda entries, i=i: Burned(f"r{os.getpid()}", i, i, "x"))

@@ -7,17 +7,21 @@ from pathlib import Path
 import pytest
 from obstore.store import MemoryStore, ObjectStore
 
+from spti_ray.dp import object_store
 from tests.s3 import S3Server
+from tests.unit.dp import buckets
 from tests.unit.dp.bench import Bench
 from tests.unit.dp.books import Book, FileBook, ObjectBook
 
 
-@pytest.fixture(params=["file", "s3"])
-def book(request: pytest.FixtureRequest, tmp_path: Path) -> Book:
+@pytest.fixture(params=["file", "bucket"])
+def book(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Book:
     """A place for the chain of one dataset, with nothing in it."""
     if request.param == "file":
         return FileBook(tmp_path / "ledger")
-    return ObjectBook(request.getfixturevalue("s3").new_url())
+    monkeypatch.setenv(buckets.FOLDER, str(tmp_path / "buckets"))
+    monkeypatch.setattr(object_store, "from_url", buckets.open_bucket)
+    return ObjectBook("s3://bucket/ledgers")
 
 
 @pytest.fixture

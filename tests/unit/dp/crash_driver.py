@@ -9,27 +9,20 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from tests import warm
+
 ROOT = Path(__file__).parents[3]
 
 
-def start(root: Path, place: str | Path, where: str) -> subprocess.Popen[str]:
-    """Such a driver, in an interpreter of its own."""
-    arguments = [str(root), str(place), where]
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.unit.dp.crash_driver", *arguments], cwd=ROOT, stderr=subprocess.PIPE, text=True
-    )
-
-
-def finish(driver: subprocess.Popen[str]) -> None:
-    """Wait until it has killed itself; AssertionError if it ended in any other way."""
-    _, errors = driver.communicate(timeout=60)
-    assert driver.returncode == -signal.SIGKILL, f"{driver.args}: exit code {driver.returncode}\n{errors}"
+def die(root: Path, place: str | Path, where: str) -> None:
+    """Run such a driver in a process of its own. AssertionError if it ends in another way than by killing itself."""
+    done = warm.run("tests.unit.dp.crash_driver", str(root), str(place), where, cwd=ROOT, timeout=60)
+    assert done.returncode == -signal.SIGKILL, f"{done.args}: exit code {done.returncode}\n{done.stderr}"
 
 
 class Killer:
@@ -84,9 +77,11 @@ def kill_in_append(killer: Killer) -> None:
 def main(root: str, place: str, where: str) -> None:
     from spti_ray.dp import budget
     from tests.unit.dp.bench import Bench, run_generations
+    from tests.unit.dp.buckets import use_buckets
 
-    # What a charge costs is not at issue here, and importing the accountant would take longer than all the rest.
+    # What a charge costs is not at issue here.
     budget.lifetime_epsilon = lambda terms, delta: float(sum(count for _, count in terms))
+    use_buckets()
     killer = Killer(where)
     bench = Bench(Path(root), place)
     kill_in_append(killer)
