@@ -38,7 +38,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "plotting": (),
     "observability": (),
     # Engines at work.
-    "runtime.scheduling": ("observability", "public"),
+    "runtime.scheduling": ("public",),
     "runtime.hosting": ("finetuning", "models", "private", "run"),
     "runtime": ("observability", "private", "run", "runtime.scheduling"),
     "runtime.ray": (

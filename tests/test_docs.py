@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spti_ray.dp.accounting import plan_at
+from spti_ray.dp.calibration import plan_at
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.ledger import Ledger
 

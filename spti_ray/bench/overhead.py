@@ -13,7 +13,7 @@ from spti_ray.bench.pools import engines_of, on_ray, pool_of
 from spti_ray.bench.work import produced, work
 from spti_ray.config import EngineConfig, Role, RuntimeConfig
 from spti_ray.models.pixels import to_png
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 
 Round = Callable[[int], tuple[int, float]]
 """From a seed to what was made and the seconds that it took."""
@@ -68,7 +68,7 @@ def _bare(stack: ExitStack, role: Role, settings: EngineConfig, items: int, runt
 
 def _pooled(stack: ExitStack, role: Role, settings: EngineConfig, items: int, runtime: RuntimeConfig | None) -> Round:
     actors = stack.enter_context(on_ray({role: settings}, runtime))
-    streams = RayEngines({role: pool_of(role, actors[role])}, engines_of({role: settings}))
+    streams = PooledEngines({role: pool_of(role, actors[role])}, engines_of({role: settings}))
     stream_of: dict[Role, Callable[[Any], Any]] = {
         "writer": streams.write,
         "renderer": streams.render,

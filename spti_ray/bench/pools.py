@@ -15,7 +15,7 @@ from spti_ray.runtime.ray.events import RayEvents
 from spti_ray.runtime.ray.launch import start_engines, until_ready
 from spti_ray.runtime.scheduling.events import Events
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.retries import Limits
 
 LIMITS = Limits(slots=RuntimeConfig().in_flight_per_actor)
 """As in a run."""

@@ -9,29 +9,29 @@ from typing import Any
 from spti_ray.bench.latency import latency
 from spti_ray.bench.pools import engines_of, on_ray, pool_of
 from spti_ray.config import EngineConfig, Role, RuntimeConfig
-from spti_ray.observability.timeline import Timeline
+from spti_ray.observability.trace import Trace
 from spti_ray.public.engines import RenderJob
 from spti_ray.runtime.ray.events import RayEvents
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 
 STAGES: tuple[Role, ...] = ("writer", "renderer", "image_embedder")
 
 
 def streaming(
     units: int = 40, seconds: float = 0.25, runtime: RuntimeConfig | None = None
-) -> tuple[dict[str, Any], Timeline]:
+) -> tuple[dict[str, Any], Trace]:
     """The time of write -> render -> embed over that with a barrier after each stage; and what happened when."""
-    timeline = Timeline()
+    trace = Trace()
     settings: dict[Role, EngineConfig] = {role: latency(seconds, role) for role in STAGES}
     with on_ray(settings, runtime) as actors:
         events = RayEvents()
 
         def pool(role: Role) -> Any:
             return pool_of(
-                role, actors[role], events, on_unit=lambda result, busy: timeline.add(role, len(result), busy)
+                role, actors[role], events, on_batch=lambda result, busy: trace.batch(role, len(result), busy)
             )
 
-        engines = RayEngines({role: pool(role) for role in STAGES}, engines_of(settings))
+        engines = PooledEngines({role: pool(role) for role in STAGES}, engines_of(settings))
 
         def generation(barriers: bool) -> float:
             def stage(stream: Iterable[Any]) -> Iterable[Any]:
@@ -45,14 +45,14 @@ def streaming(
                 raise RuntimeError("units were lost")
             return time.monotonic() - started
 
-        timeline.lap("a barrier after each stage")
+        trace.stage("a barrier after each stage")
         with_barriers = generation(barriers=True)
-        timeline.lap("streaming")
+        trace.stage("streaming")
         streamed = generation(barriers=False)
-        timeline.lap(None)
+        trace.end_stage()
     return {
         "engines": "SIMULATED",
         "with_barriers_s": round(with_barriers, 3),
         "streaming_s": round(streamed, 3),
         "ratio": round(streamed / with_barriers, 4),
-    }, timeline
+    }, trace

@@ -25,6 +25,7 @@ from spti_ray.config import EnginesConfig, Role, RuntimeConfig
 from spti_ray.config.loading import ConfigError
 from spti_ray.io.files import write_atomic
 from spti_ray.models.factory import EMBEDDED
+from spti_ray.observability.timeline import write_timeline
 
 UNITS: dict[Role, int] = {"writer": 6, "renderer": 12, "image_embedder": 60, "text_embedder": 60}
 """Of one round of an engine: some seconds of work on two cores."""
@@ -86,8 +87,8 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
     runtime = settings.runtime
 
     def stages(document: dict[str, Any]) -> Any:
-        figures, timeline = streaming(runtime=runtime)
-        timeline.write(out / "timeline.json")
+        figures, trace = streaming(runtime=runtime)
+        write_timeline(trace, out / "timeline.json")
         return figures
 
     def simulated(document: dict[str, Any]) -> Any:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from spti_ray.private.view_store import ViewRow, read_views, writing
+from spti_ray.private.view_store import ViewRow, read_views, view_writer
 from spti_ray.private.voting import NO_GROUP, cast_votes, quantise
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 
@@ -30,7 +30,7 @@ def votes(records: int = 20_000, candidates: int = 2_000, width: int = 512, roun
     product_PK = np.empty((records, candidates))  # there before the clock runs: new pages would cost as much again
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "views.arrow"
-        with writing(path, ["image"], "key") as file:
+        with view_writer(path, ["image"], "key") as file:
             for number, vector in enumerate(quantise(records_PE)):
                 file.add(ViewRow(number, 0, NO_GROUP, None, {"image": vector}))
         found = read_views(path, ["image"], ("all",), False, "key")

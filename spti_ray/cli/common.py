@@ -21,9 +21,9 @@ DONE, FAILED, USAGE, BUDGET, RESOURCES = 0, 1, 2, 3, 4
 
 
 def fail(message: object, code: int) -> NoReturn:
-    from spti_ray.io.urls import shown_in
+    from spti_ray.io.urls import redacted_in
 
-    typer.echo(f"spti: {shown_in(' '.join(str(message).split()))}", err=True)
+    typer.echo(f"spti: {redacted_in(' '.join(str(message).split()))}", err=True)
     raise typer.Exit(code)
 
 

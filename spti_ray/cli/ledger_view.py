@@ -12,9 +12,9 @@ from typing import Any
 from spti_ray.config.reading import parse_json
 from spti_ray.dp.chain import Chain, LedgerError, Reading, check_contains
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import history, looks, openings, registration, slots_of
-from spti_ray.dp.joint_guarantee import plan_of, together
-from spti_ray.dp.ledger import Ledger, note_evaluation
+from spti_ray.dp.history import attempts_of, find_registration, history, slots_of, unprotected_runs
+from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
+from spti_ray.dp.ledger import Ledger, record_evaluation
 from spti_ray.dp.odometer import lifetime_spent
 from spti_ray.dp.storage import chains_at
 from spti_ray.figures import at_least, decimals_at_least
@@ -46,7 +46,7 @@ def register_line(location: str, dataset: str, budget: float | None, delta: floa
 def evaluated_line(location: str, run: str, metric: str) -> str:
     """Record a look with a private metric; one line."""
     chain = the_chain(location)
-    note_evaluation(chain, run, metric)
+    record_evaluation(chain, run, metric)
     return f"recorded in {chain.location}; spti audit DIR writes it into a finished run's certificate"
 
 
@@ -71,7 +71,7 @@ def history_lines(chain: Chain) -> Iterator[str]:
     for run in history(entries):
         queries = f"{run.queries_charged} of {run.queries_planned}" + (f", {run.burned} burned" if run.burned else "")
         marks = ["NOT PRIVATE: simulated noise"] if not run.private else []
-        if run.origin and (both := together(entries, run.run, plan_of(openings(entries, run.run)[0]))):
+        if run.origin and (both := joint_guarantee(entries, run.run, recorded_plan(attempts_of(entries, run.run)[0]))):
             marks.append(f"goes on from {run.origin}: its release has epsilon {at_least(both.epsilon)}")
         marks += [f"looked at: {', '.join(run.evaluated_by)}"] if run.evaluated_by else []
         yield (
@@ -79,7 +79,7 @@ def history_lines(chain: Chain) -> Iterator[str]:
             f"{run.sigma:>9.4g}{run.votes_per_record:>3}  {queries:<22}{decimals_at_least(run.epsilon_spent):>8}  "
             f"{'; '.join(marks)}".rstrip()
         )
-    for look in looks(entries):
+    for look in unprotected_runs(entries):
         yield f"{look.run:<18}charged nothing, not released  {look.metric}"
     yield spend_line(entries)
 
@@ -90,10 +90,10 @@ def verify_line(chain: Chain, head: str | None = None, anchor: Path | None = Non
     Checks every hash, that each run's slots are in order, and that it contains `head` or the head in the file `anchor`.
     """
     reading = chain.read()
-    unopened = {look.run for look in looks(reading.entries)}
+    unopened = {look.run for look in unprotected_runs(reading.entries)}
     runs = {entry.event.run for entry in reading.entries if hasattr(entry.event, "run")}  # type: ignore[union-attr]
     for run in runs - unopened:
-        if not openings(reading.entries, run):
+        if not attempts_of(reading.entries, run):
             raise LedgerError(f"ledger {chain.location}: run {run!r} was never opened")
         slots_of(reading.entries, run)
     if head:
@@ -107,7 +107,7 @@ def verify_line(chain: Chain, head: str | None = None, anchor: Path | None = Non
 def anchor_of(chain: Chain) -> dict[str, Any]:
     """What to keep elsewhere, so that a ledger that is cut back or replaced later is found out. All of it public."""
     reading = chain.read()
-    registered = registration(reading.entries)
+    registered = find_registration(reading.entries)
     if registered is None:
         raise LedgerError(f"ledger {chain.location} has no entries yet")
     return {
@@ -145,7 +145,7 @@ def _check_anchor(reading: Reading, path: Path, location: str) -> None:
 
 def spend_line(entries: list[Entry]) -> str:
     """What the dataset has spent over all runs."""
-    registered = registration(entries)
+    registered = find_registration(entries)
     if registered is None:
         return "spent: nothing (no dataset is registered)"
     runs = [run for run in history(entries) if run.queries_charged]

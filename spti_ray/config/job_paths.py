@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError
-from spti_ray.io.files import is_everywhere, is_url
+from spti_ray.io.files import is_url, needs_no_shared_disk
 from spti_ray.io.urls import problem_of_address, problem_of_data, problem_of_ledger, scheme_of
 
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
@@ -57,7 +57,7 @@ def check_shared(config: Config, out: str) -> None:
         places["origin.path"] = config.origin.path
     for name, path in places.items():
         # A run folder is on a disk; data and ledger need not be. What comes with the package are data.
-        anywhere = {"data.path": is_everywhere, "ledger.path": is_url}.get(name, lambda _: False)
+        anywhere = {"data.path": needs_no_shared_disk, "ledger.path": is_url}.get(name, lambda _: False)
         if not PurePosixPath(path).is_absolute() and not anywhere(path):
             raise ConfigError(
                 f"{name} {path} is relative: on the cluster it would be in a folder that goes with the job; "
@@ -77,12 +77,12 @@ def check_here(config: Config, out: Path) -> None:
         return
     places = {"--out": str(out), "data.path": config.data.path, "ledger.path": config.ledger.location}
     for name, path in places.items():
-        if not is_everywhere(path) and Path(path).resolve().is_relative_to(package):
+        if not needs_no_shared_disk(path) and Path(path).resolve().is_relative_to(package):
             raise ConfigError(
                 f"{name} {path} is in the working directory that was uploaded with this job, and would go with it; "
                 "give an absolute path that all nodes share"
             )
-    if not is_everywhere(config.data.path) and _holds_files_of(package, Path(config.data.path)):
+    if not needs_no_shared_disk(config.data.path) and _holds_files_of(package, Path(config.data.path)):
         raise ConfigError(
             "data.path: private images were uploaded with this job's working directory, and are in the cluster's "
             "control store now; leave them out of it (.gitignore, or excludes of the runtime environment), and start "

@@ -13,10 +13,11 @@ from spti_ray.config.method_traits import (
     why_not_private,
 )
 from spti_ray.dp.gate import Gate
-from spti_ray.dp.odometer import Spend
+from spti_ray.dp.odometer import OdometerReading
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.figures import at_least, decimals_at_least
-from spti_ray.observability.timings import StageTime, Timings
+from spti_ray.observability.timings import rows
+from spti_ray.observability.trace import RoleTotal, Trace
 from spti_ray.planning.hints import hints
 from spti_ray.planning.plan import engines_outside, sgd_plan
 from spti_ray.public.fallbacks import Written
@@ -29,9 +30,9 @@ def opening_lines(
     """What is promised, or that nothing is; and `warning`, about the data."""
     what = "images" if candidates_are_images(config) else "texts"
     if isinstance(gate, Gate):
-        noise, unit, both = gate.plan, config.privacy.unit, gate.together()
+        noise, unit, both = gate.plan, config.privacy.unit, gate.joint_guarantee()
         delta = f"delta {at_least(noise.delta, 6)} per {unit}"
-        held = f"epsilon {at_least(gate.odometer()[1], 6)}, {delta}"
+        held = f"epsilon {at_least(gate.release_epsilon()[1], 6)}, {delta}"
         if both:
             held += (
                 f", of the {len(both.runs) + 1} runs together that the release depends on (this one goes on from "
@@ -74,25 +75,26 @@ def opening_lines(
 
 
 def closing_lines(
-    config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, timings: Timings, written: Written
+    config: Config, run: RunDir, gate: Gate | UnnoisedGate | None, trace: Trace, written: Written
 ) -> Iterator[str]:
     """How long it took, what was spent, and where everything is."""
     yield f"{'stage':<16}{'busy s':>9}{'units':>8}  rate"
-    for name, busy, units, rate in timings.rows():
-        yield f"{name:<16}{busy:>9}{units:>8}  {rate}"
-    for name, seconds in timings.phases_s.items():
+    for role, busy, items, rate in rows(trace):
+        yield f"{role:<16}{busy:>9}{items:>8}  {rate}"
+    for name, seconds in trace.phases_s.items():
         yield f"{name:<16}{seconds:>9.1f}"
     yield from written.lines()
-    writer = timings.stages.get("writer", StageTime())
-    if timings.tokens_in_all > writer.tokens or timings.dollars_in_all > writer.dollars + 1e-6:
-        dollars = f", ${timings.dollars_in_all:.4g}" if timings.dollars_in_all else ""
-        yield f"writer, over all attempts: {timings.tokens_in_all} output tokens{dollars}"
-    yield f"wall {timings.wall_s:.0f} s, peak memory {timings.peak_memory_bytes / 2**30:.2f} GiB"
+    writer = trace.totals.get("writer", RoleTotal())
+    if trace.tokens_in_all > writer.tokens or trace.dollars_in_all > writer.dollars + 1e-6:
+        dollars = f", ${trace.dollars_in_all:.4g}" if trace.dollars_in_all else ""
+        yield f"writer, over all attempts: {trace.tokens_in_all} output tokens{dollars}"
+    yield f"wall {trace.wall_s:.0f} s, peak memory {trace.peak_memory_bytes / 2**30:.2f} GiB"
     if isinstance(gate, Gate):
-        spent, both = gate.spent(), gate.together()
+        spent, both = gate.odometer_reading(), gate.joint_guarantee()
+        charged, _ = gate.release_epsilon()
         ours = "" if both is None else f" by the {len(both.runs) + 1} runs that the release depends on"
         yield (
-            f"spent epsilon {decimals_at_least(gate.odometer()[0])} at delta {at_least(gate.plan.delta, 6)}{ours}, "
+            f"spent epsilon {decimals_at_least(charged)} at delta {at_least(gate.plan.delta, 6)}{ours}, "
             f"dataset {spent.dataset} {decimals_at_least(spent.lifetime_epsilon)} of {_budget(spent)}; "
             f"see {run.release / 'privacy.json'}"
         )
@@ -108,5 +110,5 @@ def closing_lines(
         yield f"release: {run.release}  report: {run.release / 'report.html'}"
 
 
-def _budget(spent: Spend) -> str:
+def _budget(spent: OdometerReading) -> str:
     return "no limit" if spent.lifetime_budget is None else f"{spent.lifetime_budget:g}"

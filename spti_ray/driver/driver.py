@@ -33,7 +33,7 @@ from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
-from spti_ray.dp.odometer import Spend
+from spti_ray.dp.odometer import OdometerReading
 from spti_ray.driver.console_summary import closing_lines, opening_lines
 from spti_ray.driver.executors import executor_of
 from spti_ray.driver.gates import gate_of
@@ -42,9 +42,11 @@ from spti_ray.driver.studio import Stage, make
 from spti_ray.driver.unreleased import write_unreleased
 from spti_ray.finetuning.public_side import require_trainer
 from spti_ray.models.factory import engines_config
+from spti_ray.observability.memory import MemorySampler
 from spti_ray.observability.progress import Progress
-from spti_ray.observability.timeline import Timeline
-from spti_ray.observability.timings import MemorySampler, Timings
+from spti_ray.observability.timeline import write_timeline
+from spti_ray.observability.timings import write_timings
+from spti_ray.observability.trace import Trace
 from spti_ray.planning.hints import check_new
 from spti_ray.planning.plan import check_engines, check_prompts, noise_plan, sgd_plan
 from spti_ray.planning.workload import total_steps
@@ -56,9 +58,9 @@ from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import RunDir, continued
 from spti_ray.run.ledger_place import check_ledger, keep_ledger
 from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, VotingShards
-from spti_ray.runtime.pools import Pools, Told
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
-from spti_ray.runtime.scheduling.result_cache import KeptUnits
+from spti_ray.runtime.pools import Observers, Pools
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
+from spti_ray.runtime.scheduling.result_cache import ResultCache
 
 log = logging.getLogger(__name__)
 
@@ -119,8 +121,7 @@ class _Run:
         self._source = source
         self._origin = origin
         self._console = console
-        self._timings = Timings()
-        self._timeline = Timeline()
+        self._trace = Trace()
         self._written = Written()
         self._ledger = Ledger(config.ledger.location, config.dataset.id)
         self._gate = gate_of(config, run, self._ledger, noise)
@@ -144,9 +145,11 @@ class _Run:
         if self._gate is not None:
             self._gate.open()
         elif stays_inside(config):
-            self._ledger.note_look(run.run_id, why_not_certified(config) or f"NOT PRIVATE: {why_not_private(config)}")
+            self._ledger.record_unprotected_run(
+                run.run_id, why_not_certified(config) or f"NOT PRIVATE: {why_not_private(config)}"
+            )
         if isinstance(self._gate, Gate):
-            self._attempt = self._gate.spent().attempts
+            self._attempt = self._gate.odometer_reading().attempts
         warning = self._source.warning if self._source else ""
         for line in opening_lines(config, run, self._gate, self._ledger.location, self._attempt, warning):
             self._progress.note(line)
@@ -154,16 +157,18 @@ class _Run:
             if self._executor.note:
                 self._progress.note(self._executor.note)
                 log.info("%s", self._executor.note)
-            self._kept = KeptUnits(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
-            with MemorySampler(self._timings), self._progress:
+            self._cache = ResultCache(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
+            with MemorySampler(self._trace.memory), self._progress:
                 self._on_executor()
             extra = {"attempt": self._attempt, "texts": self._written.document()}
-            self._kept.settle(self._timings, run.internal / "timings.json", extra)
+            self._trace.in_all(*self._cache.total_cost())
+            write_timings(self._trace, run.internal / "timings.json", extra)
+            self._cache.remove()
             run.staging.rename(run.release)
         if not stays_inside(config):
             # Last: a run counts as finished when its report is there.
             build_report(run.path)
-        for line in closing_lines(config, run, self._gate, self._timings, self._written):
+        for line in closing_lines(config, run, self._gate, self._trace, self._written):
             self._progress.note(line)
         return run.release
 
@@ -172,21 +177,21 @@ class _Run:
         config, executor, name = self._config, self._executor, self._executor.name
         engines, epsilon = engines_config(config.runtime.engines), config.privacy.epsilon if self._gate else 0.0
         self._progress.stage(f"starting {name}")
-        with self._timings.timed(f"start {name}"):
+        with self._trace.timed(f"start {name}"):
             opened = executor.open(config, engines, self._run.run_id, self._attempt, epsilon)
             session = opened.__enter__()
         try:
             self._metrics: RunMetrics = session.metrics
             if isinstance(self._gate, Gate):
-                self._metrics.spent(self._gate.spent().epsilon)
+                self._metrics.spent(self._gate.odometer_reading().epsilon)
             if trains(config):
                 engines = self._trained(session, engines)
             self._with_engines(session, engines)
         finally:
-            with self._timings.timed(f"stop {name}"):
+            with self._trace.timed(f"stop {name}"):
                 opened.__exit__(*sys.exc_info())
-            self._timeline.lap(None)
-            self._timeline.write(self._run.internal / "timeline.json")
+            self._trace.end_stage()
+            write_timeline(self._trace, self._run.internal / "timeline.json")
 
     def _trained(self, session: Session, engines: EnginesConfig) -> EnginesConfig:
         """The engines after the training of the method."""
@@ -197,7 +202,7 @@ class _Run:
             self._progress.stage(f"fine-tuning, {run.steps_charged} of {paid} paid steps begun")
 
         self._progress.stage("fine-tuning")
-        with self._timings.timed("fine-tuning"):
+        with self._trace.timed("fine-tuning"):
             return session.train(self._at_workers(), run, engines, show)
 
     def _at_workers(self) -> Config:
@@ -209,12 +214,12 @@ class _Run:
     def _with_engines(self, session: Session, engines: EnginesConfig) -> None:
         config, run = self._config, self._run
         self._progress.stage("loading models")
-        with self._timings.timed("load models"):
+        with self._trace.timed("load models"):
             actors = session.start_engines(engines)
             models = session.identities()
         voter = session.start_shards(self._shards(models), run.report_problems)
-        told = Told(self._timings, self._timeline, self._progress, self._metrics)
-        made = Pools(config, engines, session, self._kept, told)
+        observers = Observers(self._trace, self._progress, self._metrics)
+        made = Pools(config, engines, session, self._cache, observers)
         pools = {
             role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in session.serving else lambda: 0)
             for role in actors
@@ -222,24 +227,23 @@ class _Run:
 
         def render_only() -> Models:
             nonlocal models
-            self._timings.lap(None)
-            self._timeline.lap("release")
+            self._trace.stage("release")
             self._progress.stage("rendering the release")
-            models = {role: made.model(role, pools[role]) for role in roles_needed(config)}
+            models = {role: pools[role].identity() for role in roles_needed(config)}
             # Only the renderer is still needed: a GPU that writes or embeds may render now.
             for role in ("shard", *(role for role in pools if role != "renderer")):
                 if role in pools:
                     pools[role].shrink()
                 session.give_back(role)
-            self._kept.begin(config.generation_numbers.stop)
+            self._cache.begin(config.generation_numbers.stop)
             return models
 
-        streams = RayEngines(pools, engines)
+        streams = PooledEngines(pools, engines)
         run.staging.mkdir(parents=True, exist_ok=True)
         if config.rerenders:
             self._progress.expect(config.release.images)
         items = make(Stage(config, run, streams, self._gate, voter, self, render_only, self._origin, self._written))
-        with self._timings.timed("release"):
+        with self._trace.timed("release"):
             if stays_inside(config):
                 write_unreleased(run.staging, config, items, models)
             else:
@@ -247,7 +251,7 @@ class _Run:
                     # The texts are still those of its writer.
                     models = {**self._origin.models, **models}
                 write_release(run.staging, config, items or [], models, self._certificate(), self._written)
-        log.info("units of an earlier attempt: %d", self._kept.found)
+        log.info("units of an earlier attempt: %d", self._cache.found)
         for role, pool in pools.items():
             if pool.given_up:
                 self._progress.note(
@@ -277,19 +281,18 @@ class _Run:
     def generation(self, number: int, stage: str) -> None:
         """Watcher of the evolution loop."""
         if stage == "candidates":
-            self._kept.begin(number)
+            self._cache.begin(number)
             # Anew each time: texts that are asked for again are not foreseen.
             self._progress.expect(self._progress.done + total_steps(self._config, number))
         self._progress.stage(stage, number)
         self._metrics.generation(number)
-        self._timings.lap(stage)
-        self._timeline.lap(f"{stage} {number}")
+        self._trace.stage(stage, number)
 
-    def charged(self, spend: Spend | None) -> None:
+    def charged(self, spend: OdometerReading | None) -> None:
         """Watcher of the evolution loop: the odometer, where there is one."""
         if spend is not None:
             assert isinstance(self._gate, Gate)
-            self._progress.spent(*self._gate.odometer())
+            self._progress.spent(*self._gate.release_epsilon())
             self._metrics.spent(spend.epsilon)
 
 

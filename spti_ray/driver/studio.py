@@ -27,7 +27,7 @@ from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
 from spti_ray.run.continuation import Origin
 from spti_ray.run.folder import GenerationStore, RunDir
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.voter import ShardVoter
 from spti_ray.types import ReleaseItem, Selected
 
@@ -40,7 +40,7 @@ class Stage:
 
     config: Config
     run: RunDir
-    streams: RayEngines
+    streams: PooledEngines
     gate: Gate | UnnoisedGate | None
     voter: ShardVoter
     """The shards, which are at work already; none where no private data are used."""

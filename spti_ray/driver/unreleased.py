@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from spti_ray.config import Config
 from spti_ray.config.method_traits import why_not_certified, why_not_private
-from spti_ray.io.files import close_to_others, sha256_of, write_atomic, write_table_atomic
+from spti_ray.io.files import restrict_to_owner, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.release import Models, manifest
 from spti_ray.run.folder import NOT_CERTIFIED, NOT_PRIVATE
 from spti_ray.types import ReleaseItem
@@ -46,7 +46,7 @@ def write_unreleased(folder: Path, config: Config, items: Sequence[ReleaseItem] 
             what=why_not_certified(config), epsilon=privacy.epsilon, delta=privacy.delta, unit=config.unit_in_words
         )
         write_atomic(folder / NOT_CERTIFIED, text)
-    close_to_others(folder.parent)
+    restrict_to_owner(folder.parent)
 
 
 _NOT_PRIVATE_TEXT = """NOT PRIVATE: {what}.

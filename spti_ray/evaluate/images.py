@@ -12,6 +12,7 @@ import pyarrow.parquet as pq
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.reading import parse_json
+from spti_ray.io.files import is_inside
 from spti_ray.private.decode import Undecodable, decode
 from spti_ray.private.listing import image_files
 from spti_ray.types import SINGLE_LABEL, ImageArray
@@ -68,7 +69,7 @@ def of_release(release: Path) -> ImageSet:
     except (OSError, pa.ArrowException):
         raise ConfigError(f"{file}: can't be read as Parquet; restore the release") from None
     rows = _rows(file, ["file", "label", *(["text"] if has_texts else [])])
-    outside = next((row["file"] for row in rows if not _is_inside(release, row["file"])), None)
+    outside = next((row["file"] for row in rows if not is_inside(release, row["file"])), None)
     if outside is not None:
         raise ConfigError(f"{file}: it names {str(outside)[:80]!r}, which is none of the release's images")
     images = Images([release / row["file"] for row in rows])
@@ -126,11 +127,6 @@ def of_folder(folder: Path) -> ImageSet:
     if not paths:
         raise ConfigError(f"{folder}: neither a run (no run.yaml) nor a folder with images")
     return ImageSet(folder.resolve().name, Images(paths), _all_or_none(texts), _labels(labels))
-
-
-def _is_inside(release: Path, file: object) -> bool:
-    """Whether a manifest's file is in the folder of the release itself, also behind links."""
-    return isinstance(file, str) and "\0" not in file and (release / file).resolve().is_relative_to(release.resolve())
 
 
 def _metadata(file: Path) -> Iterator[dict[str, Any]]:

@@ -7,8 +7,8 @@ from pathlib import Path
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import declaration_of
-from spti_ray.dp.history import looks, openings
-from spti_ray.dp.ledger import note_evaluation
+from spti_ray.dp.history import attempts_of, unprotected_runs
+from spti_ray.dp.ledger import record_evaluation
 from spti_ray.dp.storage import open_chain
 from spti_ray.methods import PrivateData
 
@@ -21,8 +21,8 @@ def record_look(run: Path, run_id: str, config: Config, metric: str) -> str:
     """
     chain = open_chain(config.ledger.location, config.dataset.id)
     entries = chain.read().entries
-    if openings(entries, run_id) or run_id in {look.run for look in looks(entries)}:
-        note_evaluation(chain, run_id, metric)
+    if attempts_of(entries, run_id) or run_id in {look.run for look in unprotected_runs(entries)}:
+        record_evaluation(chain, run_id, metric)
         return f"recorded as a look with a private metric in {chain.location}"
     # A re-rendering has its histograms where its run is.
     voted = config.rerenders and declaration_of(config).private_data is PrivateData.VOTES

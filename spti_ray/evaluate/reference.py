@@ -21,7 +21,8 @@ from spti_ray.config import DataConfig
 from spti_ray.evaluate.bootstrap import Floats, Integers
 from spti_ray.io.files import private_folder, write_table_atomic
 from spti_ray.models.protocols import Judge
-from spti_ray.private.dataset import READER_VERSION, Record, load_shard
+from spti_ray.private.dataset import READER_VERSION, load_shard
+from spti_ray.private.record import Record
 from spti_ray.private.source import DataError, Unit, describe, fingerprint
 from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, derive_seed
 

@@ -24,6 +24,6 @@ def dp_nn_histogram(
     voter.ready()
     ids = tuple(candidate.id for candidate in scored.candidates)
     reservation = gate.reserve(generation, scored.sha256(), ids)
-    watch.charged(gate.spent())
+    watch.charged(gate.odometer_reading())
     votes = voter.vote(reservation.query, scored, votes_per_record)
     return gate.measure(reservation, votes, voter.num_shards)

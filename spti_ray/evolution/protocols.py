@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Protocol
 
-from spti_ray.dp.odometer import Spend
+from spti_ray.dp.odometer import OdometerReading
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, Query, ScoredCandidates, Selected, Votes
 
 
@@ -68,6 +68,6 @@ class Watcher(Protocol):
 
     def generation(self, number: int, stage: str) -> None: ...
 
-    def charged(self, spend: Spend | None) -> None:
+    def charged(self, spend: OdometerReading | None) -> None:
         """The odometer after each charge, which comes before the votes it pays for; None where nothing is charged."""
         ...

@@ -54,7 +54,8 @@ from spti_ray.finetuning.public_side import (
 from spti_ray.finetuning.steps import StepBook
 from spti_ray.io.files import DiskFull, atomic_file, fsync_folder, private_folder, write_atomic
 from spti_ray.models.factory import engines_config
-from spti_ray.private.dataset import Record, load_shard
+from spti_ray.private.dataset import load_shard
+from spti_ray.private.record import Record
 from spti_ray.private.source import DataError
 from spti_ray.types import ImageArray
 

@@ -16,7 +16,7 @@ from spti_ray.config import Config
 from spti_ray.config.identity import resolved
 from spti_ray.config.job_paths import check_on_ray, check_places
 from spti_ray.config.loading import ConfigError
-from spti_ray.io.files import is_everywhere, is_url, write_atomic
+from spti_ray.io.files import is_url, needs_no_shared_disk, write_atomic
 from spti_ray.kubernetes.groups import ROLE_LABEL, WorkerGroup, worker_groups
 from spti_ray.kubernetes.network import network_policies
 from spti_ray.kubernetes.pods import CONFIG_FOLDER, Tree, head_pod, labels_of, restricted, submitter_pod, worker_pod
@@ -80,7 +80,7 @@ def _check_paths(config: Config, cluster: Cluster) -> None:
     check_on_ray(config)
     volumes = {"data.path": (cluster.data, cluster.runs), "ledger.path": (cluster.runs,)}
     for name, path in {"data.path": config.data.path, "ledger.path": config.ledger.path}.items():
-        if is_url(path) or (name == "data.path" and is_everywhere(path)):
+        if is_url(path) or (name == "data.path" and needs_no_shared_disk(path)):
             continue
         if not any(volume and volume.holds(path) for volume in volumes[name]):
             kept = " or ".join(volume.path for volume in volumes[name] if volume)

@@ -73,14 +73,10 @@ METHODS: dict[Role, str] = {
     "image_embedder": "embed_images",
     "text_embedder": "embed_texts",
 }
+"""What an engine of each role must have. A renderer may have `VARY` beside it."""
 
 VARY = "vary"
 """The method of a renderer that can vary an image, which `method: pe-image` needs."""
-
-
-def method_of(role: Role, arguments: tuple[Any, ...]) -> str:
-    """The engine's method for a unit with these arguments: a renderer's with images is one of variations."""
-    return VARY if role == "renderer" and len(arguments) == 4 else METHODS[role]
 
 
 EMBEDDED = EnginesConfig(

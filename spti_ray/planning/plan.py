@@ -23,8 +23,8 @@ from spti_ray.config.method_traits import (
     why_not_certified,
     why_not_private,
 )
-from spti_ray.dp.accounting import NoisePlan, calibrate
-from spti_ray.dp.joint_guarantee import together_with
+from spti_ray.dp.calibration import NoisePlan, calibrate
+from spti_ray.dp.joint_guarantee import planned_joint_guarantee
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
 from spti_ray.figures import at_least, decimals_at_least, percent_at_least
@@ -194,7 +194,7 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         summary["goes_on_from"] = config.origin.run
         both = None
         if not is_url(where):
-            both = together_with(Ledger(where, config.dataset.id).entries(), config.origin.run, noise)
+            both = planned_joint_guarantee(Ledger(where, config.dataset.id).entries(), config.origin.run, noise)
         if both:
             summary["release_epsilon"] = both.epsilon
             summary["release_replace_one_epsilon"] = both.replace_one_epsilon

@@ -20,7 +20,7 @@ from typing import Any
 
 from spti_ray.config import Config, Role
 from spti_ray.config.loading import ConfigError
-from spti_ray.dp.accounting import calibrate
+from spti_ray.dp.calibration import calibrate
 from spti_ray.planning.plan import WORKABLE_SIGNAL
 from spti_ray.planning.workload import work_of
 

@@ -3,9 +3,9 @@
 
 Formal guarantees, pinned by tests/statistical/test_sensitivity.py:
 
-- A unit (record or group) gives +1 to at most k *distinct* candidates, and to exactly min(k, valid candidates of its
-  label) if it is valid; so adding or removing one unit changes the counts by at most sqrt(k) in L2 norm.
-- Which candidates these are depends on that unit and the candidates only: not on other units, the order, the block
+- A unit (record or group) gives +1 to at most k *distinct* candidates, and a valid one to exactly min(k, valid
+  candidates of its label). So adding or removing one unit changes the counts by at most sqrt(k) in L2 norm.
+- Which candidates these are depends on that unit and the candidates only: not on other units, their order, the block
   size, the shard or the BLAS library, since all similarities are exact integers. Ties go to the lowest candidate id.
 - A unit with a NaN, infinite or zero embedding in any voting space, or without a listed label, casts no vote.
 """
@@ -29,7 +29,7 @@ IndexArray = npt.NDArray[np.int64]
 ScoreArray = npt.NDArray[np.float64] | npt.NDArray[np.int64]
 
 SCALE = 2**14
-"""Quantised embeddings are unit vectors times this; an int16 holds them, and a cosine is a dot product / SCALE**2."""
+"""Quantised embeddings are unit vectors times this, as int16; a cosine is a dot product / SCALE**2."""
 
 NO_LABEL = -1
 NO_GROUP = -1
@@ -43,27 +43,31 @@ _BYTES_PER_SCORE = 40
 _BYTES_PER_ENTRY = 18
 _USABLE_ROWS = 2048
 BLOCK_BYTES = 64 * 2**20
-"""Of similarities at a time; has no influence on the counts."""
+"""Memory for the similarities of one block of units; it has no influence on the counts."""
 
 
 class VotingError(ValueError):
-    """Candidates, weights or k do not fit; the text holds public facts only."""
+    """Candidates, weights, k or views do not fit each other; the text holds public facts only."""
 
 
 class Rows(Protocol):
-    """An int16 [P, E] matrix of which some rows are wanted at a time: an array, or a file of them."""
+    """An int16 [P, E] matrix whose rows are read a few at a time: an array, or a file of rows."""
 
     @property
-    def shape(self) -> tuple[int, ...]: ...
+    def shape(self) -> tuple[int, ...]:
+        """(P, E)."""
+        ...
 
-    def __getitem__(self, rows: IndexArray, /) -> QuantArray: ...
+    def __getitem__(self, rows: IndexArray, /) -> QuantArray:
+        """The rows with these numbers, int16 [n, E]."""
+        ...
 
 
 @dataclass(frozen=True, repr=False)
 class Views:
-    """PRIVATE: what remains of a shard's records once they are embedded (axis P, in record order).
+    """PRIVATE: a shard's embedded records (axis P, in record order).
 
-    `vectors_PE`  space -> int16 [P, E] of `quantise`; a row of zeros casts no vote
+    `vectors_PE`  by space, int16 [P, E] from `quantise`; a row of zeros casts no vote
     `labels_P`    int32 index into `label_names`, or NO_LABEL
     `groups_P`    int64 code of the record's group, or NO_GROUP (casts no vote); None: each record is its own unit
     """
@@ -83,22 +87,31 @@ class Views:
 
     @property
     def num_units(self) -> int:
-        """Records or groups, valid or not. Private: it tells N."""
+        """How many units there are, valid or not. PRIVATE."""
         if self.groups_P is None:
             return len(self.labels_P)
         return len(np.unique(self.groups_P[self.groups_P != NO_GROUP]))
 
     @cached_property
     def usable_P(self) -> Mapping[Space, MaskArray]:
-        """By space, which rows stand for an embedding; found once, block by block."""
+        """By space, bool [P]: which rows are an embedding. Computed once, block by block."""
         return {space: _usable(vectors) for space, vectors in self.vectors_PE.items()}
 
 
 def quantise(embeddings: FloatArray) -> QuantArray:
-    """Return [n, E] int16: each row L2-normalised, times SCALE, rounded. Unusable rows (NaN, inf, zero) become zeros.
+    """L2-normalise each row, multiply by SCALE and round.
 
-    Each row's result is a function of that row alone, bit for bit: the norm is a sum of integers, since a float sum
-    may change its order with the batch. A usable row never rounds to zeros (that takes E > 2**30).
+    Each row's result is a function of that row alone, bit for bit: the norm is computed from a sum of integers, since
+    the order of a float sum may change with the batch. A usable row never rounds to zeros (that takes E > 2**30).
+
+    Args:
+        embeddings: float [n, E].
+
+    Returns:
+        int16 [n, E]. Unusable rows (with NaN or infinity, or all zeros) become zeros.
+
+    Raises:
+        VotingError: embeddings are no matrix.
     """
     if embeddings.ndim != 2:
         raise VotingError("embeddings must be a matrix")
@@ -114,7 +127,7 @@ def quantise(embeddings: FloatArray) -> QuantArray:
 
 
 def usable_rows(vectors: QuantArray) -> MaskArray:
-    """[n] bool: the rows of `quantise` that stand for an embedding."""
+    """Which rows from `quantise` are an embedding, bool [n]."""
     return (vectors != 0).any(axis=1)
 
 
@@ -128,7 +141,14 @@ def _usable(vectors: Rows) -> MaskArray:
 
 
 def integer_weights(weights: Mapping[Space, float]) -> dict[Space, int]:
-    """Voting weights as the smallest integers in the same proportions, to 1 in 1000; order: by name of the space."""
+    """Voting weights as the smallest integers in the same proportions, rounded to 1/1000 of their sum.
+
+    Returns:
+        By space, in the order of the spaces' names.
+
+    Raises:
+        VotingError: a weight is negative or not finite, or all are zero.
+    """
     total = sum(weights.values())
     if not math.isfinite(total) or total <= 0 or min(weights.values()) < 0:
         raise VotingError("voting weights must be finite, not negative, and not all zero")
@@ -140,11 +160,11 @@ def integer_weights(weights: Mapping[Space, float]) -> dict[Space, int]:
 
 @dataclass(frozen=True, repr=False)
 class Comparison:
-    """PRIVATE: some units of one label, side by side, against all usable candidates of it.
+    """PRIVATE: the similarities of some units of one label to all usable candidates of that label.
 
-    `label` is an index into the views' label names, `columns_K` are positions in the generation's candidates, in order,
-    and `similarities` is [units, len(columns_K)], exact. They are there until the next comparison, which takes their
-    memory: new pages for each block would cost a third of the product's time again.
+    `label` is an index into the views' label names. `columns_K` are ascending positions among the generation's
+    candidates. `similarities` is [units, len(columns_K)], exact. The next comparison overwrites it: new memory for each
+    block would take another third of the product's time.
     """
 
     label: int
@@ -153,9 +173,17 @@ class Comparison:
 
 
 def cast_votes(views: Views, scored: ScoredCandidates, k: int, block_bytes: int = BLOCK_BYTES) -> CountArray:
-    """Return clean counts, int64 [K]: each unit votes for the k nearest distinct candidates of its label.
+    """Let each unit vote for the k nearest distinct candidates of its label.
 
-    For the arguments and errors see `comparisons`; a k below 1 is a `VotingError` too.
+    Args:
+        k: votes per unit, at least 1.
+        block_bytes: memory for one block of units; it has no influence on the counts.
+
+    Returns:
+        Clean counts, int64 [K]. PRIVATE.
+
+    Raises:
+        VotingError: k is below 1, or as `comparisons`.
     """
     if k < 1:
         raise VotingError("k must be at least 1")
@@ -168,10 +196,18 @@ def cast_votes(views: Views, scored: ScoredCandidates, k: int, block_bytes: int 
 def comparisons(
     views: Views, scored: ScoredCandidates, block_bytes: int = BLOCK_BYTES
 ) -> Generator[Comparison, None, None]:
-    """Every unit that can vote against the candidates of its label: label by label, and in each in the units' order.
+    """Compare every unit that can vote with the candidates of its label.
 
-    The similarity is the weighted sum over the voting spaces. With groups, see `_units`. `block_bytes` bounds the
-    memory of one comparison. Raises `VotingError` if spaces or embedding dimensions do not match.
+    The similarity is the weighted sum over the voting spaces; for groups see `_units`.
+
+    Args:
+        block_bytes: memory for one block of units.
+
+    Yields:
+        Blocks of units, label by label; the units of a label are always in the same order.
+
+    Raises:
+        VotingError: voting spaces, weights or embedding dimensions do not match.
     """
     if set(scored.embeddings_KE) - set(views.vectors_PE):
         raise VotingError("the records have no views in a voting space of the candidates")
@@ -189,7 +225,7 @@ def comparisons(
         for space in weights:
             if views.vectors_PE[space].shape[1] != quantised_KE[space].shape[1]:
                 raise VotingError("records and candidates have different embedding dimensions")
-        # The weights go into the candidates' side, so that one product gives the weighted sum of similarities.
+        # Candidates are multiplied by the weights, so that one product gives the weighted sum of similarities.
         candidates_EK = np.concatenate(
             [quantised_KE[space][columns_K].astype(np.float64) * weight for space, weight in weights.items()], axis=1
         ).T
@@ -210,10 +246,10 @@ def comparisons(
 
 
 def _rows_of_label(views: Views, usable_P: MaskArray, code: int) -> IndexArray:
-    """Record rows that take part in the votes for label `code`.
+    """The numbers of the records that vote under label `code`.
 
-    With groups: a group's label is that of its first usable, labelled record, and its records of that label are the
-    ones that take part, so a group appears under one label only.
+    A group's label is that of its first usable, labelled record, and only its records of that label take part. So a
+    group votes under one label only.
     """
     able_P = usable_P & (views.labels_P != NO_LABEL)
     if views.groups_P is None:
@@ -225,9 +261,12 @@ def _rows_of_label(views: Views, usable_P: MaskArray, code: int) -> IndexArray:
 
 
 def _units(views: Views, rows_P: IndexArray) -> tuple[IndexArray, IndexArray]:
-    """The rows with those of one unit side by side, and the bounds of the units in it (one more than units).
+    """Sort records by unit.
 
     A group votes like one record whose similarity to a candidate is the sum of its records' similarities.
+
+    Returns:
+        (row numbers with those of each unit side by side; where each unit begins among them, and the end of the last).
     """
     if views.groups_P is None:
         return rows_P, np.arange(len(rows_P) + 1)
@@ -237,7 +276,7 @@ def _units(views: Views, rows_P: IndexArray) -> tuple[IndexArray, IndexArray]:
 
 
 class _Product:
-    """Similarities of blocks of units to candidates [E, K], in memory that each block takes over from the last one."""
+    """Similarities of blocks of units to candidates [E, K]. Each block reuses the memory of the one before."""
 
     def __init__(self, candidates_EK: npt.NDArray[np.float64], most_units: int) -> None:
         self._candidates_EK = candidates_EK
@@ -245,10 +284,14 @@ class _Product:
         self._found_UK = np.empty((most_units, candidates_EK.shape[1]))
 
     def exact(self, vectors_UE: npt.NDArray[np.integer[Any]], scale: int) -> ScoreArray:
-        """[units, K] integer similarities without any rounding; `scale`: records of the largest unit times weights.
+        """Integer similarities [units, K] without any rounding.
 
-        By Cauchy-Schwarz each partial sum, in any order, is at most scale * |q|**2 for quantised vectors q; while that
-        is below 2**53 BLAS in float64 is exact. Larger units take NumPy's own integer product: slow, and rare.
+        By Cauchy-Schwarz every partial sum, in any order, is at most scale * |q|**2 for quantised vectors q. While that
+        is below 2**53, float64 BLAS is exact. Larger units, which are rare, take NumPy's slow integer product.
+
+        Args:
+            vectors_UE: for each unit the sum of its records' vectors.
+            scale: the number of records of the largest unit times the sum of the weights.
         """
         norm = SCALE + math.sqrt(len(self._candidates_EK)) + 1
         if scale * norm * norm >= _EXACT_FLOAT:
@@ -259,15 +302,15 @@ class _Product:
 
 
 def count_nearest(similarities: ScoreArray, k: int) -> CountArray:
-    """[K] int64: how many rows have each column among their k largest; see `_nearest`."""
+    """How many rows have each column among their k largest, int64 [K]; for ties see `_nearest`."""
     if k == 1:
-        # The usual case, and four times as fast; argmax takes the lowest of equal columns as well.
+        # The usual case; argmax is four times as fast, and takes the lowest of equal columns too.
         return np.bincount(similarities.argmax(axis=1), minlength=similarities.shape[1]).astype(np.int64)
     return _nearest(similarities, k).sum(axis=0)
 
 
 def k_nearest(similarities: ScoreArray, k: int) -> tuple[IndexArray, IndexArray]:
-    """Columns of the k largest of each row, [units, k] in order of columns, and their values; see `_nearest`."""
+    """The k largest of each row: (their columns [units, k], ascending; their values). For ties see `_nearest`."""
     if k == 1:
         columns = similarities.argmax(axis=1)[:, None]
     else:
@@ -276,11 +319,11 @@ def k_nearest(similarities: ScoreArray, k: int) -> tuple[IndexArray, IndexArray]
 
 
 def _nearest(similarities: ScoreArray, k: int) -> MaskArray:
-    """Mask of the k largest of each row; among equals at the k-th place the lowest columns are taken."""
+    """Mask of the k largest of each row; among values equal to the k-th largest the lowest columns are taken."""
     width = similarities.shape[1]
     kth = np.partition(similarities, width - k, axis=1)[:, width - k, None]
     chosen = similarities >= kth
-    # Few rows have more than k of them, so only those pay for breaking the tie.
+    # Only the few rows with more than k of them need their ties broken.
     crowded = np.flatnonzero(chosen.sum(axis=1) > k)
     above = similarities[crowded] > kth[crowded]
     tied = similarities[crowded] == kth[crowded]

@@ -1,8 +1,8 @@
 """The public side's view of the engine pools: lazy streams in, lazy streams out, in order.
 
 Each method pulls from its input as results are wanted and keeps its pool's actors busy meanwhile, so a chain such
-as embed_images(render(...write(...))) runs its stages at the same time. `actors/streams.py` implements it on Ray;
-tests run it in one process.
+as embed_images(render(...write(...))) runs its stages at the same time. `runtime.scheduling.engine_streams` implements
+it on pools of actors; unit tests have one in their own process.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spti_ray.config.reading import parse_json
+from spti_ray.io.files import is_inside
 from spti_ray.public.release import CERTIFICATE, MANIFEST, MODELS_KEY, is_release_file
 
 
@@ -40,7 +41,7 @@ def read_manifest(release: Path, columns: Iterable[str] = ("file", "sha256", "te
     if len(set(files)) != len(files):
         raise ManifestDamaged(f"{path}: names an image twice; restore the release")
     for file in files:
-        if not is_inside(release, file):
+        if not (is_release_file(file) and is_inside(release, file)):
             raise ManifestDamaged(f"{path}: names {file[:80]!r}, which is none of the release's images")
     return table
 
@@ -57,16 +58,6 @@ def read_certificate(release: Path) -> dict[str, Any] | None:
     if not isinstance(found, dict):
         raise ManifestDamaged(f"{path}: can't be read as a certificate; restore the release")
     return found
-
-
-def is_inside(release: Path, file: str) -> bool:
-    """Whether a manifest may name such a file: in `images/`, and not by a link that leads out of the release."""
-    if "\0" in file or not is_release_file(file):
-        return False
-    try:
-        return (release / file).resolve().is_relative_to(release.resolve())
-    except (OSError, RuntimeError):  # a name that is too long, or links in a circle
-        return False
 
 
 def models_in(table: pa.Table) -> dict[str, Mapping[str, Any]]:

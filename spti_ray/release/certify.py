@@ -8,7 +8,7 @@ from typing import Any
 
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.dp.certificate import certificate
-from spti_ray.dp.history import openings
+from spti_ray.dp.history import attempts_of
 from spti_ray.dp.ledger import Ledger
 from spti_ray.public.release import reissue
 from spti_ray.release.report.build import build_report
@@ -26,7 +26,7 @@ class Certifiable:
         if not (self._release / "manifest.parquet").is_file():
             raise ConfigError(f"{directory}: the run is not finished; run the same command again first")
         self._ledger = Ledger(self._config.ledger.location, self._config.dataset.id)
-        if not openings(self._ledger.entries(), self._run):
+        if not attempts_of(self._ledger.entries(), self._run):
             raise ConfigError(f"{self._ledger.location} does not know this run; {self._config.ledger.if_missing}")
 
     def reissue(self, audits: Mapping[str, Any]) -> str:

@@ -23,7 +23,7 @@ from spti_ray.dp.certificate import FORMAT, WORDS, certificate
 from spti_ray.dp.certificate_2 import FORMAT_2, certificate_2
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry, Opened
-from spti_ray.dp.history import registration, slots_of
+from spti_ray.dp.history import find_registration, slots_of
 from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.io.files import IMAGE_SUFFIXES, sha256_of
 from spti_ray.public.release import facts
@@ -141,7 +141,7 @@ def _made_again(document: Mapping[str, Any], entries: Sequence[Entry], run: str)
 def _entries_until(chain: Chain, head: str) -> list[Entry]:
     entries = chain.read().entries
     found = next((position for position, entry in enumerate(entries) if entry.hash == head), None)
-    if registration(entries) is None or found is None:
+    if find_registration(entries) is None or found is None:
         raise LedgerError(
             f"ledger {chain.location} does not contain the certificate's head {head[:12]}: it is another dataset's, or "
             "it was cut back or replaced"

@@ -22,7 +22,7 @@ from spti_ray.config.reading import parse_json
 from spti_ray.dp import artifact
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import openings
+from spti_ray.dp.history import attempts_of
 from spti_ray.dp.ledger import Ledger
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import sha256_of
@@ -196,7 +196,7 @@ class Origin:
             return None
         ledger = Ledger(self.config.ledger.location, self.config.dataset.id)
         entries = ledger.entries()
-        if not openings(entries, self.run_id):
+        if not attempts_of(entries, self.run_id):
             raise ConfigError(f"{ledger.location} does not know run {self.run_id}; {self.config.ledger.if_missing}")
         return entries
 

@@ -36,7 +36,7 @@ from spti_ray.config.method_traits import stays_inside, why_not_private
 from spti_ray.config.reading import Unreadable, parse_yaml, read_text
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import atomic_file, private_folder, write_atomic, write_table_atomic
-from spti_ray.io.urls import shown
+from spti_ray.io.urls import redacted
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Selected, Space
 
@@ -336,5 +336,5 @@ def _shown(tree: dict[str, Any], key: str) -> str:
     for part in key.split("."):
         value = value.get(part) if isinstance(value, dict) else None
     # Earlier versions took credentials in a URL.
-    text = repr(shown(value) if isinstance(value, str) else value)
+    text = repr(redacted(value) if isinstance(value, str) else value)
     return text if len(text) <= 60 else text[:57] + "..."

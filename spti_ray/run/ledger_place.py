@@ -15,7 +15,7 @@ from spti_ray.config.ledger_location import DEFAULT, earlier_locations, is_fixed
 from spti_ray.config.method_traits import uses_private_data
 from spti_ray.dp.chain import Chain, LedgerError, head_of
 from spti_ray.dp.entries import GENESIS, Entry
-from spti_ray.dp.history import looks, openings
+from spti_ray.dp.history import attempts_of, unprotected_runs
 from spti_ray.dp.storage import open_chain
 from spti_ray.io.files import is_url
 from spti_ray.run.folder import RunDir, read_run
@@ -104,7 +104,7 @@ def _never_asked(out: Path) -> bool:
 
 
 def _knows(entries: Sequence[Entry], run: str) -> bool:
-    return bool(openings(entries, run)) or run in {look.run for look in looks(entries)}
+    return bool(attempts_of(entries, run)) or run in {look.run for look in unprotected_runs(entries)}
 
 
 def _knows_nothing(chain: Chain, run: str) -> bool:

@@ -8,10 +8,10 @@ from typing import Any
 
 from spti_ray.config.loading import parse_config
 from spti_ray.config.method_traits import is_charged, uses_private_data
-from spti_ray.dp.history import openings
-from spti_ray.dp.joint_guarantee import plan_of, together
+from spti_ray.dp.history import attempts_of
+from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
 from spti_ray.dp.ledger import Ledger
-from spti_ray.dp.odometer import spend_of
+from spti_ray.dp.odometer import read_odometer
 from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.run.folder import RunDir, read_run
 
@@ -107,9 +107,9 @@ def status_of(directory: Path) -> Status:
     run = RunDir(directory, str(known["run"]), config)
     ledger = Ledger(config.ledger.location, config.dataset.id)
     entries = ledger.entries()
-    opened = openings(entries, run.run_id)
-    spend = spend_of(entries, run.run_id) if opened else None
-    both = together(entries, run.run_id, plan_of(opened[0])) if opened else None
+    opened = attempts_of(entries, run.run_id)
+    spend = read_odometer(entries, run.run_id) if opened else None
+    both = joint_guarantee(entries, run.run_id, recorded_plan(opened[0])) if opened else None
     return Status(
         title=config.title,
         run=run.run_id,

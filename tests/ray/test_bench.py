@@ -8,14 +8,15 @@ from spti_ray.bench.overhead import in_pool_over_bare
 from spti_ray.bench.scaling import driver_cost, scaling
 from spti_ray.bench.streaming import streaming
 from spti_ray.models.factory import FAKE
+from spti_ray.observability import timeline
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-def test_stages_stream_and_their_units_are_on_the_timeline():
-    figures, timeline = streaming(units=6, seconds=0.05)
+def test_stages_stream_and_their_batches_are_on_the_timeline():
+    figures, trace = streaming(units=6, seconds=0.05)
     assert 0 < figures["streaming_s"] < figures["with_barriers_s"]
-    rows = timeline.spans()
+    rows = timeline.rows(trace)
     assert {row.rpartition(" ")[0] for row in rows} - {""} == {"writer", "renderer", "image_embedder"}
     assert sum(len(spans) for row, spans in rows.items() if row != "driver") == 2 * 3 * 6
     barriers, streamed = rows["driver"]

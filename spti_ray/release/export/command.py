@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import copyfileobj
 
 from spti_ray.io.files import atomic_folder, is_url
-from spti_ray.io.object_storage import Place, place
+from spti_ray.io.object_storage import StoragePath, storage_path
 from spti_ray.io.urls import problem_of_data
 from spti_ray.public.release import CERTIFICATE
 from spti_ray.release.export.formats import WRITERS, add_documents
@@ -72,10 +72,10 @@ def _local(out: str, released: Released) -> Iterator[Path]:
         yield folder
 
 
-def _empty(url: str) -> Place:
+def _empty(url: str) -> StoragePath:
     """The place of a URL, where nothing may be yet."""
     try:
-        target = place(url)
+        target = storage_path(url)
         is_empty = target.is_empty()
     except ValueError as error:
         raise NotExported(f"{url} {error}") from None
@@ -88,7 +88,7 @@ def _empty(url: str) -> Place:
     return target
 
 
-def _push(folder: Path, released: Released, targets: list[Place], urls: list[str]) -> Iterator[str]:
+def _push(folder: Path, released: Released, targets: list[StoragePath], urls: list[str]) -> Iterator[str]:
     """Copy the export to each place. Its last document, the certificate where there is one, comes after all others."""
     last = folder / released.documents[-1]
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != last)
@@ -106,7 +106,7 @@ def _push(folder: Path, released: Released, targets: list[Place], urls: list[str
         yield _told(released, url)
 
 
-def _upload(file: Path, folder: Path, target: Place) -> None:
+def _upload(file: Path, folder: Path, target: StoragePath) -> None:
     with file.open("rb") as source, target.file(file.relative_to(folder).as_posix()).create() as sink:
         copyfileobj(source, sink, _BUFFER)
 

@@ -39,7 +39,7 @@ class GenerationData:
     counts_K: CountArray
     sigma: float
     selected: frozenset[str]
-    label: artifact.Label
+    label: artifact.Metadata
     """Of the committed histogram: which reservation of the ledger it answers."""
     artifact_sha256: str
 
@@ -124,7 +124,7 @@ def read_histogram(where: Path) -> NoisyHistogram:
     return _committed(where)[1]
 
 
-def _committed(where: Path) -> tuple[artifact.Label, NoisyHistogram]:
+def _committed(where: Path) -> tuple[artifact.Metadata, NoisyHistogram]:
     found = [artifact.read(path) for path in sorted(where.glob(_HISTOGRAMS))]
     # A burned slot may have left a file of its own; the committed one is that of the slot charged last.
     return max(found, key=lambda pair: pair[0].slot)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -22,11 +23,13 @@ import numpy as np
 from spti_ray.config import Config, EngineConfig, Role
 from spti_ray.config.method_traits import shards_caption
 from spti_ray.models.answers import caption_of
-from spti_ray.models.factory import VARY, build, method_of
+from spti_ray.models.factory import METHODS, build
 from spti_ray.models.memory import within_memory
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private.output_suppression import hushed, keep_no_remains
+from spti_ray.models.render_calls import render_call
+from spti_ray.private.output_suppression import suppress_crash_output, suppressed_output
+from spti_ray.types import RenderBatch
 
 PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
 """Roles whose engines shards may call where there is privacy to keep."""
@@ -40,6 +43,11 @@ _DEAD_ENGINE_EXIT_CODE = 41
 def serving_roles(config: Config) -> tuple[Role, ...]:
     """The roles whose engines shards may call in a run."""
     return UNPROTECTED_ROLES if shards_caption(config) else PRIVATE_ROLES
+
+
+def start_failure(error: BaseException) -> str:
+    """One line about an engine that could not be had. It has seen nothing private by then."""
+    return " ".join(traceback.format_exception_only(error)[-1].split())[:500]
 
 
 class PrivateCallFailed(RuntimeError):
@@ -90,7 +98,7 @@ class EngineHost:
 
 
 class RendererHost(EngineHost):
-    """Hosts a renderer: public input only. While a unit's images are made into PNG, the next unit is rendered."""
+    """Hosts a renderer: public input only. While a batch's images are made into PNG, the next batch is rendered."""
 
     def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
         # The engine keeps to one thread: each thread that calls OpenMP would have a team of its own.
@@ -112,7 +120,7 @@ class RendererHost(EngineHost):
         return await asyncio.get_running_loop().run_in_executor(self._rendering, self._wake)
 
     async def sleep(self) -> None:
-        """Free the GPU; nothing if it is not in use. No unit is at work then."""
+        """Free the GPU; nothing if it is not in use. No batch is at work then."""
         await asyncio.get_running_loop().run_in_executor(self._rendering, self._sleep)
 
     def _wake(self) -> dict[str, str]:
@@ -128,18 +136,16 @@ class RendererHost(EngineHost):
             self._engine.sleep()
             self._awake = False
 
-    async def run(self, *arguments: Any) -> tuple[Any, float]:
-        """PNG images of one unit, and the seconds that the engine was busy with it."""
+    async def run(self, batch: RenderBatch) -> tuple[Any, float]:
+        """PNG images of one batch, and the seconds that the engine was busy with it."""
         loop = asyncio.get_running_loop()
-        images, seconds = await loop.run_in_executor(self._rendering, self._render, arguments)
+        images, seconds = await loop.run_in_executor(self._rendering, self._render, batch)
         return await loop.run_in_executor(self._encoding, lambda: _pngs(images)), seconds
 
-    def _render(self, arguments: tuple[Any, ...]) -> tuple[Any, float]:
+    def _render(self, batch: RenderBatch) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            method = method_of(self._role, arguments)
-            if method == VARY:
-                arguments = ([from_png(png) for png in arguments[0]], *arguments[1:])
+            method, arguments = render_call(batch)
             images = within_memory(self._must_be_awake(), method, *arguments)
         except EngineDead:
             self._leave()
@@ -160,18 +166,18 @@ class PrivateEngineHost(EngineHost):
         """`serving`: PRIVATE_ROLES, or UNPROTECTED_ROLES in a run that says that it is not private."""
         if role not in serving:
             raise ValueError(f"the {role} must not see private input")
-        keep_no_remains()
+        suppress_crash_output()
         super().__init__(role, config)
 
     def ready(self) -> dict[str, str]:
         return self.identity()
 
     def run(self, items: list[Any]) -> tuple[Any, float]:
-        """The engine's method on one public unit; returns its result and the busy seconds."""
+        """The engine's method on one public batch; returns its result and the busy seconds."""
         start = time.perf_counter()
         try:
             given = [from_png(png) for png in items] if self._role == "image_embedder" else items
-            result = within_memory(self._engine, method_of(self._role, (given,)), given)
+            result = within_memory(self._engine, METHODS[self._role], given)
         except EngineDead:
             self._leave()
             raise
@@ -186,10 +192,10 @@ class PrivateEngineHost(EngineHost):
             PrivateCallFailed: whatever the engine raised, except that a dead engine ends the process.
         """
         start = time.perf_counter()
-        with hushed():
+        with suppressed_output():
             try:
                 # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
-                result = self._plain(getattr(self._engine, method_of(self._role, arguments))(*arguments))
+                result = self._plain(getattr(self._engine, METHODS[self._role])(*arguments))
             except EngineDead:
                 self._leave()
                 failure = EngineDead.__name__
@@ -211,16 +217,16 @@ class PrivateEngineHost(EngineHost):
 
 
 class AsyncEngineHost(EngineHost):
-    """Hosts an asynchronous engine, so that the units in flight share its continuous batch. Public input only."""
+    """Hosts an asynchronous engine, so that the batches in flight share its continuous batch. Public input only."""
 
     async def ready(self) -> dict[str, str]:
         await asyncio.sleep(0)
         return self.identity()
 
-    async def run(self, *arguments: Any) -> tuple[Any, float]:
+    async def run(self, requests: list[Any]) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            result = await getattr(self._must_be_awake(), method_of(self._role, arguments))(*arguments)
+            result = await getattr(self._must_be_awake(), METHODS[self._role])(requests)
         except EngineDead:
             self._leave()
             raise

@@ -21,7 +21,7 @@ from spti_ray.finetuning.public_side import (
     trained_engine,
 )
 from spti_ray.io.files import DiskFull
-from spti_ray.private.safe_errors import ShardError, content_free
+from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.source import DataError
 from spti_ray.run.folder import RunDir
 
@@ -37,7 +37,7 @@ class TrainerHost:
 
     shard_id = 0
 
-    @content_free("fine-tuning", also=_PUBLIC)
+    @safe_errors("fine-tuning", also=_PUBLIC)
     def train(self, config: Config, run: str, run_id: str) -> None:
         """Leave the model in the folder `training` of the run, or go on with it there. See `finetune`."""
         require_trainer()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -18,7 +17,7 @@ from typing import Any
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import KINDS, engine_environment, hosted
 from spti_ray.models.protocols import EngineDead
-from spti_ray.runtime.hosting.engine import AsyncEngineHost, PublicCallFailed, RendererHost
+from spti_ray.runtime.hosting.engine import AsyncEngineHost, PublicCallFailed, RendererHost, start_failure
 from spti_ray.runtime.local.private_process import CallFailed
 from spti_ray.runtime.local.process import Process, ProcessEnded
 from spti_ray.runtime.scheduling.events import Finished, Lost, Outcome, Raised
@@ -44,7 +43,7 @@ class Engine(ABC):
 
     @property
     def waits_for_others(self) -> bool:
-        """Whether its process may be at work on something else than its units."""
+        """Whether its process may be at work on something else than its batches."""
         return False
 
     @abstractmethod
@@ -53,7 +52,7 @@ class Engine(ABC):
 
     @abstractmethod
     def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
-        """The result of one unit, and the seconds that it took."""
+        """The result of one batch, and the seconds that it took."""
 
     @abstractmethod
     def close(self) -> None:
@@ -118,7 +117,7 @@ class EngineHere(Engine):
             self._host = host(self._role, self._config)
             identity = self._host.identity()
         except BaseException as error:  # noqa: BLE001 an engine may raise anything
-            self._started.set_exception(CallFailed(traceback.format_exception_only(error)[-1].strip()))
+            self._started.set_exception(CallFailed(start_failure(error)))
             return
         self._started.set_result(identity)
         asyncio.set_event_loop(self._loop)
@@ -175,30 +174,29 @@ class Engines:
         self._here: dict[str, EngineHere] = {}
         self._private: list[PrivateEngine] = []
         self._process: Process | None = None
-        self._process_key: object = None
-        self._environment: dict[str, str | None] = {}
+        self._before: dict[str, str | None] = {}
+        """What variables of this process were before a run set them."""
 
     def prepare(self, public: Mapping[Role, EngineConfig], private: Mapping[Role, EngineConfig]) -> None:
-        """Set what the public engines' libraries read before they are first imported, and start the private process.
+        """For one run: set what public engines' libraries read as they are imported, and start the private process.
 
         An environment is a process's: what the engines of one disagree on (threads, whether models may be downloaded)
         is taken as the most that one of them needs. What is loaded already in this process stays as it is.
         """
-        for name, value in (_environment(public) | _START_BY).items() if public else ():
-            self._environment.setdefault(name, os.environ.get(name))
-            os.environ[name] = value
         if private:
-            self.process_with(_environment(private))
+            self._start_process(dict(os.environ) | _environment(private))
+        for name, value in (_environment(public) | _START_BY).items() if public else ():
+            self._before.setdefault(name, os.environ.get(name))
+            os.environ[name] = value
 
-    def process_with(self, environment: dict[str, str]) -> Process:
-        """The private process with these variables; another one if those of this process have changed."""
-        key = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}, environment
-        if self._process is not None and not (self._process.is_alive and self._process_key == key):
+    def _start_process(self, environment: dict[str, str]) -> None:
+        """Unless there is one with these variables."""
+        environment.pop("PYTEST_CURRENT_TEST", None)
+        if self._process is not None and not (self._process.is_alive and self._process.environment == environment):
             self._process.close()
             self._process = None
         if self._process is None:
-            self._process, self._process_key = Process(environment), key
-        return self._process
+            self._process = Process(environment)
 
     @property
     def process(self) -> Process:
@@ -228,6 +226,12 @@ class Engines:
 
     def end_run(self) -> None:
         """Let go of all that is private; unless they are kept, of the engines too."""
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._before = {}
         if not self._kept:
             self.close()
             return
@@ -245,12 +249,6 @@ class Engines:
         if self._process is not None:
             self._process.close()
             self._process = None
-        for name, value in self._environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        self._environment = {}
 
 
 def _environment(engines: Mapping[Role, EngineConfig]) -> dict[str, str]:

@@ -60,7 +60,7 @@ class LocalEvents(Events):
     def kill(self, actor: Engine, for_good: bool) -> None:
         """Unless `for_good` the engine hangs. It is given up: its thread can't be ended, and the run ends.
 
-        A unit that only waits for the shards, which have the same process, is not hung.
+        A batch that only waits for the shards, which have the same process, is not hung.
         """
         if for_good:
             self._let_go(actor)

@@ -19,7 +19,7 @@ from spti_ray.runtime.local.engines import Engine, Engines, PrivateEngine, engin
 from spti_ray.runtime.local.events import LocalEvents
 from spti_ray.runtime.local.process import ProcessEnded
 from spti_ray.runtime.local.voter import LocalVoter
-from spti_ray.runtime.scheduling.pool import EngineFailed
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.voter import Problems
 
 _LOOK_EVERY_S = 10.0

@@ -15,11 +15,11 @@ from spti_ray.runtime.ray.cluster import Reserved
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.ray.shard_actor import ShardActor
-from spti_ray.runtime.scheduling.pool import EngineFailed
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 
 
 def _options(bundle: Bundle) -> dict[str, Any]:
-    # Restarts are free and unlimited, task retries are ours: Ray's would run a unit twice without our knowing.
+    # Restarts are free and unlimited, task retries are ours: Ray's would run a batch twice without our knowing.
     return {
         "num_cpus": bundle.resources().get("CPU", 0),
         "num_gpus": bundle.num_gpus,

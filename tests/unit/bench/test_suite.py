@@ -12,7 +12,8 @@ from spti_ray.bench.votes import votes
 from spti_ray.bench.work import ROLES, arguments_of, produced, work
 from spti_ray.cli import app
 from spti_ray.models.factory import FAKE
-from spti_ray.observability.timeline import Timeline
+from spti_ray.observability.timeline import write_timeline
+from spti_ray.observability.trace import Trace
 
 DOCUMENT = {
     "engines": {
@@ -42,7 +43,7 @@ def test_what_was_not_measured_is_not_judged():
 
 
 def test_parts_are_written_as_they_are_measured_and_kept(tmp_path, monkeypatch):
-    Timeline().write(tmp_path / "timeline.json")
+    write_timeline(Trace(), tmp_path / "timeline.json")
     monkeypatch.setattr(
         suite, "parts", lambda settings, out: {name: lambda document, name=name: DOCUMENT[name] for name in DOCUMENT}
     )

@@ -9,7 +9,8 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from spti_ray.dp import exact
-from spti_ray.dp.accounting import advantage, calibrate, epsilon_less_errors, pld_epsilon
+from spti_ray.dp.accounting import advantage, epsilon_allowing_for_errors, pld_epsilon
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.exact import exact_delta, exact_epsilon
 from spti_ray.dp.lifetime import lifetime_epsilon
 from spti_ray.dp.subsampled import sgd_epsilon
@@ -142,5 +143,5 @@ def test_no_delta_is_left_when_errors_may_be_all_of_it():
     class Composed:
         _pmf_remove = _pmf_add = Part()
 
-    assert epsilon_less_errors(Composed(), 1000, 1e-5) == 1.0
-    assert epsilon_less_errors(Composed(), 1000, 1e-8) == math.inf
+    assert epsilon_allowing_for_errors(Composed(), 1000, 1e-5) == 1.0
+    assert epsilon_allowing_for_errors(Composed(), 1000, 1e-8) == math.inf

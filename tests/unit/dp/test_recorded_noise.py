@@ -4,13 +4,14 @@ import dataclasses
 
 import pytest
 
-from spti_ray.dp.accounting import ACCOUNTANT, calibrate, plan_at
+from spti_ray.dp.accounting import ACCOUNTANT
 from spti_ray.dp.budget import BudgetRefused
+from spti_ray.dp.calibration import calibrate, plan_at
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Opened, decode, encode
 from spti_ray.dp.gate import Gate
-from spti_ray.dp.history import openings
+from spti_ray.dp.history import attempts_of
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise
 
@@ -39,7 +40,7 @@ def test_an_old_run_over_by_less_than_a_millionth_goes_on_and_says_so(tmp_path):
     gate.open()
     assert gate.plan.sigma == OLD_SIGMA != PLAN.sigma
     assert "2.00000029" in gate.note and "over by less than 1e-06" in gate.note and "\n" not in gate.note
-    last = openings(ledger.entries(), "r")[-1]
+    last = attempts_of(ledger.entries(), "r")[-1]
     assert (last.attempt, last.sigma, last.accountant) == (2, OLD_SIGMA, ACCOUNTANT)
     assert gate.reserve(0, "ab", [str(i) for i in range(9)]).entry.sigma == OLD_SIGMA
     # What its certificate promises is what holds, not what was planned.
@@ -72,7 +73,7 @@ def test_an_old_run_fits_the_budget_that_it_was_planned_for(tmp_path):
     lease = gate._open_lease()
     for generation in range(23):
         lease.burn(lease.reserve(generation, "ab", 9, "v"), "x")
-    assert gate.spent().lifetime_epsilon > 2.0
+    assert gate.odometer_reading().lifetime_epsilon > 2.0
     # A new run has no such grace.
     with pytest.raises(BudgetRefused):
         ledger.open_run("new", calibrate(0.01, 1e-12, 1, 1), "c", "n", True)

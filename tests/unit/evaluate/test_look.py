@@ -3,7 +3,7 @@
 import pytest
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.dp.accounting import plan_at
+from spti_ray.dp.calibration import plan_at
 from spti_ray.dp.history import history
 from spti_ray.dp.ledger import Ledger
 from spti_ray.evaluate.look import record_look
@@ -38,7 +38,7 @@ def test_a_run_whose_ledger_is_not_here_is_not_looked_at(config, tmp_path):
 def test_a_look_at_what_is_not_private_is_recorded_though_the_run_charged_nothing(config, tmp_path):
     ledger = Ledger(config.ledger.path, config.dataset.id)
     ledger.register(4.0, 1e-5)
-    ledger.note_look("r", "NOT PRIVATE: renders of captions")
+    ledger.record_unprotected_run("r", "NOT PRIVATE: renders of captions")
     assert "recorded" in record_look(tmp_path, "r", config, "judged by x")
     assert [entry.event.metric for entry in ledger.entries() if entry.kind == "EVALUATED"][-1] == "judged by x"
 

@@ -50,7 +50,7 @@ class Recorder:
         self.slots -= 1
         return SimpleNamespace(generation=generation, ids=ids, query="the reserved query")
 
-    def spent(self):
+    def odometer_reading(self):
         return f"{self.events.count('reserve')} charged"
 
     def charged(self, spend):

@@ -29,7 +29,7 @@ from spti_ray.finetuning.public_side import (
 )
 from spti_ray.models.bundled import package_file, resolve
 from spti_ray.models.diffusers_renderer import DiffusersRenderer
-from spti_ray.private.dataset import Record
+from spti_ray.private.record import Record
 
 ROOT = Path(__file__).parents[3]
 PROMPTS = {"all": "simple stickers"}

@@ -19,7 +19,6 @@ from spti_ray.models.factory import (
     check_varies,
     engine_environment,
     engines_config,
-    method_of,
 )
 
 
@@ -127,12 +126,6 @@ def test_every_renderer_that_is_said_to_vary_has_the_method():
     for kind in _VARYING:
         module, _, name = KINDS[kind].partition(":")
         assert hasattr(getattr(importlib.import_module(module), name), VARY)
-
-
-def test_a_unit_with_images_is_one_of_variations():
-    assert method_of("renderer", (["a"], [1])) == "render"
-    assert method_of("renderer", ([None], ["a"], [1], 0.5)) == "vary"
-    assert method_of("writer", ([],)) == "write"
 
 
 def test_build_refuses_an_engine_of_another_role():

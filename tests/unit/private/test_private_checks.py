@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.private.dataset import UNLISTED_LABEL, load_shard
+from spti_ray.private.dataset import load_shard
+from spti_ray.private.record import UNLISTED_LABEL
 from spti_ray.private.source import DataError, describe
 from tests.unit.private.conftest import png, values
 

@@ -64,7 +64,7 @@ def test_shards_of_one_process_read_it_side_by_side(database):
 
 def test_a_value_that_is_too_large_or_no_image_does_not_stop_the_others(tmp_path, monkeypatch):
     data = DataConfig(path=write(tmp_path / "d", {"__len__": b"3", "a": png(10), "b": png(20) + bytes(1000)}))
-    monkeypatch.setattr(dataset, "largest", lambda max_pixels: 500)
+    monkeypatch.setattr(dataset, "max_file_bytes", lambda max_pixels: 500)
     found = [record.problem for record in load_shard(data, "record", 0, 1, ALL)]
     assert found == ["not an image", None, FILE_TOO_LARGE]
 

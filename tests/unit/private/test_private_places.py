@@ -89,7 +89,7 @@ def test_a_store_that_fails_is_reported_without_its_answer(data, monkeypatch):
     def broken(location):
         raise OSError(CANARY)
 
-    monkeypatch.setattr(listing, "place", broken)
+    monkeypatch.setattr(listing, "storage_path", broken)
     with pytest.raises(DataError, match=r"can't be reached \(OSError\)") as caught:
         describe(data.model_copy(update={"path": "s3://bucket/data"}))
     assert CANARY not in str(caught.value)

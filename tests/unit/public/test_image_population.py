@@ -9,7 +9,7 @@ from spti_ray.errors import NothingMade
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
 from spti_ray.public.image_population import ImagePopulation
-from spti_ray.public.render_jobs import Recipes, arguments_of, check_varies, units_of
+from spti_ray.public.render_jobs import Recipes, batches_of, check_varies, render_batch
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.types import Candidate, RenderedImage, Selected
 
@@ -124,18 +124,20 @@ def test_texts_are_never_varied_as_images(make_config):
     st.lists(st.tuples(st.booleans(), st.sampled_from([0.25, 0.5])), max_size=40),
     st.integers(1, 7),
 )
-def test_units_hold_jobs_of_one_kind_in_order(kinds, size):
+def test_batches_hold_jobs_of_one_kind_in_order(kinds, size):
     png = to_png(np.zeros((2, 2, 3), np.uint8))
     jobs = [
         RenderJob(f"{i}", i, png if image else None, strength if image else 0.0)
         for i, (image, strength) in enumerate(kinds)
     ]
-    units = list(units_of(iter(jobs), size))
-    assert [job for unit in units for job in unit] == jobs
-    for unit in units:
-        assert 1 <= len(unit) <= size and len({(job.image is None, job.strength) for job in unit}) == 1
-        assert len(arguments_of(unit)) == (2 if unit[0].image is None else 4)
-    assert len(units) <= 1 + len(jobs) // size + sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
+    batches = list(batches_of(iter(jobs), size))
+    assert [job for batch in batches for job in batch] == jobs
+    for batch in batches:
+        assert 1 <= len(batch) <= size and len({(job.image is None, job.strength) for job in batch}) == 1
+        sent = render_batch(batch)
+        assert sent.texts == tuple(job.text for job in batch) and sent.seeds == tuple(job.seed for job in batch)
+        assert sent.images == tuple(job.image for job in batch if job.image) and sent.strength == batch[0].strength
+    assert len(batches) <= 1 + len(jobs) // size + sum(a != b for a, b in zip(kinds, kinds[1:], strict=False))
 
 
 def test_a_renderer_that_can_not_vary_is_found_out_before_anything_is_charged(local_engines):

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from spti_ray.config.loading import ConfigError, load_config
-from spti_ray.dp.accounting import calibrate
 from spti_ray.dp.build import build
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.certificate_2 import certificate_2
 from spti_ray.dp.chain import LedgerError

@@ -44,7 +44,7 @@ def png(shade, size=(24, 24)):
 
 def write_histogram(folder, number, ids, counts, slot=None):
     slot = number if slot is None else slot
-    label = artifact.Label("r1", number, slot, "c" * 64, SIGMA, 1, "opendp", True, "0")
+    label = artifact.Metadata("r1", number, slot, "c" * 64, SIGMA, 1, "opendp", True, "0")
     artifact.write(folder / "generations", label, tuple(ids), np.array(counts, dtype=np.int64))
 
 
@@ -311,7 +311,7 @@ def test_the_first_variant_is_the_picture_of_a_candidate(built):
 
 def generation(texts, counts, sigma):
     candidates = tuple(Candidate(f"g00-{i:05d}", text, "all", 0) for i, text in enumerate(texts))
-    label = artifact.Label("r1", 0, 0, "c" * 64, sigma, 1, "opendp", True, "0")
+    label = artifact.Metadata("r1", 0, 0, "c" * 64, sigma, 1, "opendp", True, "0")
     return data.GenerationData(0, candidates, np.array(counts, dtype=np.int64), sigma, frozenset(), label, "ab")
 
 

@@ -18,6 +18,7 @@ import pytest
 
 from spti_ray.config import EngineConfig
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
+from spti_ray.runtime.local import process as local_process
 from spti_ray.runtime.local.private_process import CallFailed, PrivateProcess, answer
 from spti_ray.runtime.local.process import Process, ProcessEnded
 
@@ -60,7 +61,7 @@ def engine(kind="Loud"):
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Process]:
-    process = Process({})
+    process = Process(os.environ)
     yield process
     process.close()
 
@@ -88,7 +89,7 @@ def test_of_an_engine_that_serves_shards_only_the_type_of_an_error_is_told(proce
 def test_an_engine_that_can_not_be_had_is_told_in_one_line_and_the_process_goes_on(process):
     error = process.ask("load", "no", "text_embedder", engine("Broken"), PRIVATE_ROLES).exception(60)
     assert isinstance(error, CallFailed) and str(error).splitlines() == [str(error)]
-    assert str(error).startswith("OSError: the weights are not")
+    assert str(error) == "OSError: the weights are not there"
     assert process.ask("identity", loaded(process)).result(60)
 
 
@@ -108,7 +109,7 @@ def heard() -> Iterator[tuple[Connection, subprocess.Popen[bytes]]]:
     """The process with outputs that can be read, which it has not as a run starts it."""
     ours, theirs = socket.socketpair()
     started = subprocess.Popen(
-        [sys.executable, "-P", "-m", "spti_ray.runtime.local.private_process", str(theirs.fileno()), str(os.getpid())],
+        [sys.executable, "-P", "-c", local_process._CODE, str(theirs.fileno()), str(os.getpid())],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -152,7 +153,7 @@ def test_what_can_not_be_sent_is_not_quoted():
 
 
 def test_one_that_ends_tells_how_to_all_who_wait_and_to_who_asks_later():
-    process = Process({})
+    process = Process(os.environ)
     waiting = process.ask("load", "key", "text_embedder", engine(), PRIVATE_ROLES)
     process.kill()
     for future in (waiting, process.ask("identity", "key")):
@@ -166,7 +167,7 @@ def test_it_ends_with_its_driver_also_where_a_child_of_that_holds_the_connection
     code = (
         "import os, sys, time\n"
         "from spti_ray.runtime.local.process import Process\n"
-        "process = Process({})\n"
+        "process = Process(os.environ)\n"
         "if not os.fork(): time.sleep(60)\n"
         "print(process.pid, flush=True)\n"
         "time.sleep(60)"

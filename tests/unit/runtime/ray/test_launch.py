@@ -10,6 +10,7 @@ from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES
 from spti_ray.runtime.ray import launch as module
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.launch import actor_class, another_engine
+from spti_ray.types import RenderBatch
 from tests.unit.conftest import config_with
 
 
@@ -74,16 +75,18 @@ def test_the_actor_that_publishes_hosts_no_engine_that_serves_shards(role):
 def test_who_takes_turns_loads_nothing_before_it_is_woken_and_is_asked_for_nothing_while_it_sleeps():
     hosting = RendererActor.__ray_metadata__.modified_class("renderer", FAKE.renderer, takes_turns=True)
 
+    batch = RenderBatch(("a red cat",), (1,))
+
     async def turns():
         await hosting.sleep()
         with pytest.raises(RuntimeError, match="the renderer sleeps"):
-            await hosting.run(["a red cat"], [1])
+            await hosting.run(batch)
         for _ in range(2):
             assert await hosting.wake() == {"kind": "fake-renderer", "model": "SIMULATED", "revision": "1"}
-        assert len((await hosting.run(["a red cat"], [1]))[0]) == 1
+        assert len((await hosting.run(batch))[0]) == 1
         await hosting.sleep()
         with pytest.raises(RuntimeError, match="the renderer sleeps"):
-            await hosting.run(["a red cat"], [1])
+            await hosting.run(batch)
 
     asyncio.run(turns())
 
