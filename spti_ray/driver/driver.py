@@ -289,12 +289,12 @@ class _Run:
         self._metrics.generation(number)
         self._trace.stage(stage, number)
 
-    def charged(self, spend: OdometerReading | None) -> None:
+    def charged(self, reading: OdometerReading | None) -> None:
         """Watcher of the evolution loop: the odometer, where there is one."""
-        if spend is not None:
+        if reading is not None:
             assert isinstance(self._gate, Gate)
             self._progress.spent(*self._gate.release_epsilon())
-            self._metrics.spent(spend.epsilon)
+            self._metrics.spent(reading.epsilon)
 
 
 def _views_key(config: Config, listing: str, models: dict[str, Any]) -> str:

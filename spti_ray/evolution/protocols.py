@@ -68,6 +68,6 @@ class Watcher(Protocol):
 
     def generation(self, number: int, stage: str) -> None: ...
 
-    def charged(self, spend: OdometerReading | None) -> None:
+    def charged(self, reading: OdometerReading | None) -> None:
         """The odometer after each charge, which comes before the votes it pays for; None where nothing is charged."""
         ...

@@ -53,8 +53,8 @@ class Recorder:
     def odometer_reading(self):
         return f"{self.events.count('reserve')} charged"
 
-    def charged(self, spend):
-        self.events.append(spend)
+    def charged(self, reading):
+        self.events.append(reading)
 
     def measure(self, reservation, votes, num_shards):
         list(votes)
