@@ -99,9 +99,8 @@ def test_renders_have_the_colour_that_was_asked_for(renderer):
 def test_the_renderer_in_bfloat16_makes_nearly_the_same_image(renderer):
     """As it is configured, that is."""
     assert EMBEDDED.renderer.dtype == "bfloat16"
-    (image,) = build_engine("renderer", bundled("renderer", batch_size=1, dtype="bfloat16")).render(
-        ["a red apple"], [1]
-    )
+    as_configured = build_engine("renderer", bundled("renderer", batch_size=1, dtype="bfloat16"))
+    (image,) = as_configured.render(["a red apple"], [1])
     (close,) = renderer.render(["a red apple"], [1])
     assert 0 < np.abs(image.astype(float) - close).mean() < 5
 
@@ -159,7 +158,8 @@ def requests(n=1):
 
 async def main():
     bundled = EMBEDDED.writer.model_copy(update={"dtype": "float32"})
-    writer = build_engine("writer", public_engine_config(bundled, takes_turns=True, reports_stats=True), takes_turns=True)
+    config = public_engine_config(bundled, takes_turns=True, reports_stats=True)
+    writer = build_engine("writer", config, takes_turns=True)
     first = await writer.write(requests(n=3))
     again = await writer.write(requests(n=3)[::-1])
     long = await asyncio.gather(
