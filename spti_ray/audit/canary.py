@@ -27,7 +27,8 @@ from spti_ray.dp.calibration import NoisePlan, calibrate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
-from spti_ray.private.voting import Views, cast_votes, quantise
+from spti_ray.private.views import Views, quantise
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, CountArray, FloatArray, Query, ScoredCandidates, Votes
 
 Deliver = Callable[[list[Votes]], Iterable[Votes]]

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 
 from spti_ray.private.view_store import ViewRow, read_views, view_writer
-from spti_ray.private.voting import NO_GROUP, cast_votes, quantise
+from spti_ray.private.views import NO_GROUP, quantise
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import NO_CAPTION, PrivateText
 from spti_ray.private.safe_errors import ShardError
-from spti_ray.private.voting import QuantArray, quantise, usable_rows
+from spti_ray.private.views import QuantArray, quantise, usable_rows
 from spti_ray.types import FloatArray, ImageArray, Space
 
 EmbedImages = Callable[[list[ImageArray]], FloatArray]

@@ -14,7 +14,7 @@ from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.kinds import DataError
-from spti_ray.private.voting import VotingError
+from spti_ray.private.views import VotingError
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -25,7 +25,8 @@ from spti_ray.private.kinds import Unit
 from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.top_k import IncrementalTopK
 from spti_ray.private.view_store import ViewRow, read_views, view_writer
-from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes
+from spti_ray.private.views import NO_GROUP, NO_LABEL, QuantArray, Views
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import CountArray, ImageArray, Query, ScoredCandidates, Space, Votes
 
 VIEW_FAILED: Mapping[Space, str] = {"image": "image embedding failed", "text": "caption or its embedding failed"}

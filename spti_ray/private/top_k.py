@@ -19,7 +19,8 @@ from typing import IO, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from spti_ray.private.voting import BLOCK_BYTES, Comparison, IndexArray, Views, comparisons, k_nearest
+from spti_ray.private.views import IndexArray, Views
+from spti_ray.private.voting import BLOCK_BYTES, Comparison, comparisons, k_nearest
 from spti_ray.types import CountArray, ScoredCandidates
 
 _BYTES_PER_PLACE = 60

@@ -19,7 +19,7 @@ import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.ipc as _ipc_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.io.files import atomic_file, private_folder
-from spti_ray.private.voting import IndexArray, QuantArray, Views
+from spti_ray.private.views import IndexArray, QuantArray, Views
 from spti_ray.types import Space
 
 # PyArrow ships no types.

@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 
 from spti_ray.private import top_k as module
 from spti_ray.private.top_k import IncrementalTopK
-from spti_ray.private.voting import Views, cast_votes, quantise
+from spti_ray.private.views import Views, quantise
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 from tests.statistical.neighbours import check_sensitivity, is_caught, queries
 

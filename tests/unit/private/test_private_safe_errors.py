@@ -8,7 +8,7 @@ import pytest
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.kinds import DataError
 from spti_ray.private.safe_errors import ShardError, safe_errors
-from spti_ray.private.voting import VotingError
+from spti_ray.private.views import VotingError
 
 SECRET = "CANARY-2b70"
 

@@ -25,7 +25,7 @@ from spti_ray.private.kinds import DataError
 from spti_ray.private.safe_errors import ShardError
 from spti_ray.private.shard import VIEW_FAILED, Shard
 from spti_ray.private.source import describe, fingerprint
-from spti_ray.private.voting import VotingError
+from spti_ray.private.views import VotingError
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 
 CANARY = "CANARY-7f3a"

@@ -14,7 +14,8 @@ from PIL import Image
 
 from spti_ray.private import view_store as stored
 from spti_ray.private.view_store import ViewRow, read_views, view_writer
-from spti_ray.private.voting import NO_GROUP, Views, cast_votes
+from spti_ray.private.views import NO_GROUP, Views
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 
 LABELS = ("x", "y")
