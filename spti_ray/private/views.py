@@ -1,5 +1,5 @@
 # pyright: strict
-"""A shard's views: its records as vectors of whole numbers (so that similarities are exact), their labels and groups."""
+"""A shard's views: its records as vectors of whole numbers (so similarities are exact), their labels and groups."""
 
 from __future__ import annotations
 
