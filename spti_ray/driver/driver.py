@@ -16,7 +16,7 @@ from typing import Any
 from rich.console import Console
 
 from spti_ray import __version__
-from spti_ray.config import Config, EnginesConfig
+from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.job_paths import check_here
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
@@ -50,6 +50,7 @@ from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, Voting
 from spti_ray.runtime.placement.bundles import roles_needed
 from spti_ray.runtime.pools import Observers, Pools
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
+from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import ResultCache
 
 log = logging.getLogger(__name__)
@@ -208,7 +209,7 @@ class _Run:
         voter = session.start_shards(self._shards(models), run.report_problems)
         observers = Observers(self._trace, self._progress, self._metrics)
         made = Pools(config, engines, session, self._cache, observers)
-        pools = {
+        pools: dict[Role, Pool] = {
             role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in session.serving else lambda: 0)
             for role in actors
         }
