@@ -15,7 +15,7 @@ from typing import Any
 from rich.console import Console
 
 from spti_ray import __version__
-from spti_ray.config import Config, EnginesConfig
+from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.method_traits import (
     has_shards,
     is_charged,
@@ -53,6 +53,7 @@ from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, VotingShards
 from spti_ray.runtime.pools import Observers, Pools
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
+from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import ResultCache
 
 log = logging.getLogger(__name__)
@@ -174,7 +175,7 @@ class Attempt:
         voter = session.start_shards(self._shards(models), run.report_problems)
         observers = Observers(self._trace, self._progress, self._metrics)
         made = Pools(config, engines, session, self._cache, observers)
-        pools = {
+        pools: dict[Role, Pool] = {
             role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in session.serving else lambda: 0)
             for role in actors
         }

@@ -19,6 +19,10 @@ from spti_ray.runtime.scheduling.events import Finished, Lost, Outcome, Raised
 
 _ENDS_WITHIN_S = 10.0
 
+_LOADING = threading.Lock()
+"""One engine of this process is loaded at a time: two threads that import the same model libraries may wait for each
+other's modules."""
+
 
 class Engine(ABC):
     """One engine, as a handle for `LocalEvents`. All that it returns comes later."""
@@ -113,7 +117,8 @@ class EngineHere(Engine):
     def _serve(self) -> None:
         try:
             host = _WriterHere if self._role == "writer" else _RendererHere
-            self._host = host(self._role, self._config)
+            with _LOADING:
+                self._host = host(self._role, self._config)
             identity = self._host.identity()
         except BaseException as error:  # noqa: BLE001 an engine may raise anything
             self._loop.close()

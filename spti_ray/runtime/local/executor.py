@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import has_shards, roles_needed, uses_private_data
 from spti_ray.finetuning.public_interface import FinetuneFailed
@@ -50,11 +50,11 @@ class LocalSession(Session):
 
     def __init__(self, config: Config, engines: EnginesConfig, started: Engines) -> None:
         self.metrics = NoRunMetrics()
-        self.events = LocalEvents(started.let_go)
+        self.events = self._events = LocalEvents(started.let_go)
         self.serving = serving_roles(config)
         self._config, self._engines, self._started = config, engines, started
         roles = roles_needed(config)
-        private = {role: engines.of(role) for role in roles if role in self.serving}
+        private: dict[Role, EngineConfig] = {role: engines.of(role) for role in roles if role in self.serving}
         if uses_private_data(config) and not private:
             private = {role: engines.of(role) for role in roles}  # for the trainer, in the renderer's environment
         started.prepare({role: engines.of(role) for role in roles if role not in self.serving}, private)
@@ -99,13 +99,13 @@ class LocalSession(Session):
         self, shards: VotingShards | CaptionShards | None, report_problems: Callable[[Problems], None]
     ) -> LocalVoter:
         if shards is None:
-            return LocalVoter(None, 0, self.events, report_problems, [])
+            return LocalVoter(None, 0, self._events, report_problems, [])
         process, count = self._started.process, shards.config.runtime.shards
         keys = {role: engine.key for role, engine in self._by_role.items() if isinstance(engine, PrivateEngine)}
         starts: list[Future[None]] = [
             process.ask("start_shard", number, shards, keys, self._engines) for number in range(count)
         ]
-        return LocalVoter(process, count, self.events, report_problems, starts)
+        return LocalVoter(process, count, self._events, report_problems, starts)
 
     def another_engine(self, role: Role, number: int) -> None:
         """There is one of each."""
