@@ -68,11 +68,6 @@ class RuntimeConfig(Section):
     engines: Literal["embedded", "fake"] | dict[Role, dict[str, Any]] = Field(
         default="embedded", description="embedded, fake, or settings per role on top of the embedded ones."
     )
-    executor: Literal["ray", "local"] = Field(
-        default="ray",
-        description="local: no Ray, on this machine alone: public engines in the driver's process, and all that sees "
-        "private images in one other. For tests and debugging.",
-    )
     seed: int = Field(default=0, ge=0, description="Public seed of texts and images; the DP noise has none.")
     shards: int = Field(default=2, ge=1, le=100_000, description="Actors that hold private records; public.")
     address: str | None = Field(default=None, description="Ray cluster to join; none starts a local one.")
@@ -103,9 +98,13 @@ class RuntimeConfig(Section):
         description="[writer, renderer]: they share a GPU that only one of them uses at a time, while the other sleeps "
         "in the machine's memory. Empty: nobody sleeps.",
     )
-
     engine_metrics: bool = Field(
         default=True, description="Whether the writer publishes vLLM's own figures through Ray: tokens, cache, queue."
+    )
+    executor: Literal["ray", "local"] = Field(
+        default="ray",
+        description="local: no Ray, on this machine alone: public engines in the driver's process, and all that sees "
+        "private images in one other. For tests and debugging.",
     )
 
     @field_validator("take_turns")

@@ -371,6 +371,7 @@ def test_a_file_that_can_not_be_read_is_refused_in_one_line(tmp_path):
 
 
 PLACEMENT = {
+    "runtime.executor": "local",
     "dataset.registration": "required",
     "ledger.relative_to": "/elsewhere",
     "runtime.shards": 5,
