@@ -19,6 +19,10 @@ from tests.taint.faults import plant_in
 if TYPE_CHECKING:
     from spti_ray.audit.suite import AuditReport
 
+# The models of tests are tiny, and two processes run them: threads would mostly wait for each other. Engines that run in
+# processes of their own have other settings.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 # The same examples in every run, so that a failure is the change's own; HYPOTHESIS_PROFILE=search looks for new ones.
 # How long an example takes depends on what else the machine does: no deadlines.
 settings.register_profile("repeatable", deadline=None, derandomize=True)

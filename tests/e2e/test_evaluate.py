@@ -11,7 +11,7 @@ import pytest
 
 from tests.e2e.conftest import Cli, Finished
 
-FEW = ("--limit", "120", "--resamples", "20")
+FEW = ("--limit", "80", "--resamples", "20")
 
 
 @pytest.fixture(scope="module")

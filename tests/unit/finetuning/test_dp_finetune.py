@@ -37,6 +37,8 @@ PROMPTS = {"all": "simple stickers"}
 SETTINGS = FinetuneConfig(
     records_estimate=8, batch_size=6, steps=2, spare_steps=1, draws=2, rank=2, records_at_once=4, learning_rate=0.01
 )
+QUICK = SETTINGS.model_copy(update={"batch_size": 2, "draws": 1, "rank": 1})
+"""Where it does not matter what is learned."""
 SECRET = "canary-7f3a"
 
 
@@ -83,7 +85,7 @@ def records(count=8, seed=0):
         yield Record(index, "all", None, rng.integers(0, 255, (20, 24, 3), dtype=np.uint8))
 
 
-def trained(renderer, folder, found=None, settings=SETTINGS, epsilon=8.0, **more):
+def trained(renderer, folder, found=None, settings=QUICK, epsilon=8.0, **more):
     return finetune(renderer, records() if found is None else found, PROMPTS, settings, epsilon, 1e-5, folder, **more)
 
 
@@ -104,19 +106,26 @@ def test_what_is_trained_is_loaded_and_drawn_by_the_renderers_engine(renderer, t
     assert result.charged_epsilon is not None and result.charged_epsilon < 8.0
 
 
-def test_the_folder_is_the_owners_and_says_that_there_is_no_certificate(renderer, tmp_path):
-    trained(renderer, tmp_path / "made")
-    assert stat.S_IMODE(os.stat(tmp_path / "made").st_mode) == 0o700
-    told = json.loads((tmp_path / "made" / "finetune.json").read_text())
+@pytest.fixture(scope="module")
+def finished(renderer, tmp_path_factory):
+    """(folder, result) of a finished training, for tests that only look."""
+    folder = tmp_path_factory.mktemp("finished") / "made"
+    return folder, trained(renderer, folder)
+
+
+def test_the_folder_is_the_owners_and_says_that_there_is_no_certificate(finished):
+    folder, _ = finished
+    assert stat.S_IMODE(os.stat(folder).st_mode) == 0o700
+    told = json.loads((folder / "finetune.json").read_text())
     assert "without a certificate" in told["statement"]
     assert "no certificate" in told["noise"]
-    assert not list((tmp_path / "made").rglob("privacy.json"))
+    assert not list(folder.rglob("privacy.json"))
 
 
-def test_a_finished_training_is_not_made_again(renderer, tmp_path):
-    first = trained(renderer, tmp_path / "made")
+def test_a_finished_training_is_not_made_again(renderer, finished):
+    folder, first = finished
     steps = []
-    assert trained(renderer, tmp_path / "made", [], on_step=lambda *step: steps.append(step)) == first
+    assert trained(renderer, folder, [], on_step=lambda *step: steps.append(step)) == first
     assert steps == []
 
 
@@ -133,7 +142,7 @@ def crash_at(wanted):
 
 
 def test_steps_that_a_crash_loses_are_taken_and_charged_again(renderer, tmp_path):
-    settings = SETTINGS.model_copy(update={"steps": 3, "spare_steps": 2, "save_every_s": 1e9})
+    settings = QUICK.model_copy(update={"steps": 3, "spare_steps": 2, "save_every_s": 1e9})
     with pytest.raises(Crash):
         trained(renderer, tmp_path / "made", settings=settings, on_step=crash_at(2))
     result = trained(renderer, tmp_path / "made", settings=settings)
@@ -144,7 +153,7 @@ def test_steps_that_a_crash_loses_are_taken_and_charged_again(renderer, tmp_path
 
 
 def test_steps_whose_state_was_saved_are_not_taken_again(renderer, tmp_path):
-    settings = SETTINGS.model_copy(update={"steps": 3, "save_every_s": 0.0})
+    settings = QUICK.model_copy(update={"steps": 3, "save_every_s": 0.0})
     with pytest.raises(Crash):
         trained(renderer, tmp_path / "made", settings=settings, on_step=crash_at(2))
     # The second step's state was not saved any more: one step is lost.
@@ -154,7 +163,7 @@ def test_steps_whose_state_was_saved_are_not_taken_again(renderer, tmp_path):
 
 
 def test_when_all_paid_steps_are_charged_the_training_ends_with_what_it_has(renderer, tmp_path):
-    settings = SETTINGS.model_copy(update={"steps": 3, "save_every_s": 1e9})
+    settings = QUICK.model_copy(update={"steps": 3, "save_every_s": 1e9})
     with pytest.raises(Crash):
         trained(renderer, tmp_path / "made", settings=settings, on_step=crash_at(3))
     result = trained(renderer, tmp_path / "made", settings=settings)
@@ -164,7 +173,7 @@ def test_when_all_paid_steps_are_charged_the_training_ends_with_what_it_has(rend
 
 
 def test_a_book_of_steps_that_was_cut_back_is_noticed(renderer, tmp_path):
-    settings = SETTINGS.model_copy(update={"save_every_s": 0.0, "steps": 3})
+    settings = QUICK.model_copy(update={"save_every_s": 0.0, "steps": 3})
     with pytest.raises(Crash):
         trained(renderer, tmp_path / "made", settings=settings, on_step=crash_at(3))
     (tmp_path / "made" / "steps.log").unlink()
@@ -172,12 +181,12 @@ def test_a_book_of_steps_that_was_cut_back_is_noticed(renderer, tmp_path):
         trained(renderer, tmp_path / "made", settings=settings)
 
 
-def test_another_training_in_the_folder_is_refused_by_name(renderer, tmp_path):
-    trained(renderer, tmp_path / "made")
+def test_another_training_in_the_folder_is_refused_by_name(renderer, finished):
+    folder, _ = finished
     with pytest.raises(FinetuneFailed, match=r"\(finetune\)"):
-        trained(renderer, tmp_path / "made", settings=SETTINGS.model_copy(update={"rank": 3}))
+        trained(renderer, folder, settings=QUICK.model_copy(update={"rank": 3}))
     with pytest.raises(FinetuneFailed, match=r"\(epsilon, noise_multiplier\)"):
-        trained(renderer, tmp_path / "made", epsilon=4.0)
+        trained(renderer, folder, epsilon=4.0)
 
 
 def test_a_second_process_in_the_folder_is_refused(renderer, tmp_path):
@@ -286,7 +295,7 @@ def test_the_training_lowers_the_loss_where_there_is_no_noise(renderer, tmp_path
     config = load_config(file, [f"data.path={tmp_path / 'images'}"])
     found = [Record(i, "all", None, np.full((16, 16, 3), (250, 20, 20 + i), np.uint8)) for i in range(4)]
     settings = SETTINGS.model_copy(
-        update={"mode": "full", "steps": 25, "batch_size": 4, "records_estimate": 4, "clip_norm": 100.0}
+        update={"mode": "full", "steps": 25, "batch_size": 4, "records_estimate": 4, "draws": 1, "clip_norm": 100.0}
     )
     before = held_out_loss(config, renderer)
     result = trained(renderer, tmp_path / "made", found, settings, None)
