@@ -81,8 +81,9 @@ constraints: setup
 	$(call COMPILE,cpu) $(PIN) --output-file constraints/cpu.txt
 	$(call COMPILE,gpu) $(PIN) --output-file constraints/gpu.txt
 
-# The documentation as a site, in site/; a link that leads nowhere fails it.
+# What of the documents is made from the code, and then all of them as a site, in site/; a link that leads nowhere fails it.
 docs: setup
+	$(BIN)/python -m docs._site.blocks
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 
 bench: setup

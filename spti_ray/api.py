@@ -1,4 +1,4 @@
-"""`spti_ray.run`: a run from Python, such as a notebook. What `spti run` does, and nothing else."""
+"""`spti_ray.run`: a run from Python, such as in a notebook. It does what `spti run` does, and nothing else."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from spti_ray.config.loading import (
     with_ledger_in,
     with_overrides,
 )
+from spti_ray.config.method_traits import why_not_certified, why_not_private
 from spti_ray.figures import at_least, release_epsilon
-from spti_ray.run.folder import read_run
+from spti_ray.runs.run_file import read_run
 
 _HASH = 12 * "?"
 """The end of a run's default name, as a pattern."""
@@ -34,10 +35,10 @@ _SHOWN = 24
 
 @dataclass(frozen=True)
 class Release:
-    """What a run left. `folder` is the only one meant to leave the machine; `run` holds it and what must stay.
+    """What a run left.
 
-    Of a run that is not private, or has no certificate, `folder` is inside `run/internal` and must stay as well:
-    `stays_inside` says why.
+    `run` is the run's folder. `folder` in it is the only part meant to leave the machine. If the run is not private or
+    has no certificate, `folder` is inside `run/internal` and must stay as well; `stays_inside` then says why.
     """
 
     folder: Path
@@ -46,7 +47,11 @@ class Release:
 
     @cached_property
     def images(self) -> tuple[Path, ...]:
-        """The image files, in the order of the manifest where there is one."""
+        """The image files, in the order of the manifest if there is one.
+
+        Raises:
+            ConfigError: the manifest names a file outside of the release.
+        """
         rows = self.folder / "metadata.jsonl"
         if rows.is_file():
             # Lines end at "\n" alone: a text may hold other line separators.
@@ -59,16 +64,16 @@ class Release:
 
     @cached_property
     def certificate(self) -> dict[str, Any] | None:
-        """privacy.json: epsilon, delta, mechanism, what the dataset has spent. None if there is none.
+        """The contents of `privacy.json`: epsilon, delta, mechanism, what the dataset has spent. None if there is none.
 
-        Of a run that goes on from another its epsilon is that of both together, and `parts` has what each spent.
+        For a run that goes on from another one, epsilon is that of both together, and `parts` has what each spent.
         """
         path = self.folder / "privacy.json"
         return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
 
     @property
     def report(self) -> Path:
-        """The report: one HTML file. Not there of a run that stays inside."""
+        """The report, one HTML file. A run that stays inside has none."""
         return self.folder / "report.html"
 
     def _repr_html_(self) -> str:
@@ -88,7 +93,7 @@ def run(
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
 ) -> Release:
-    """Run a configuration, or go on with the run that `out` holds; on a finished one it returns at once.
+    """Run a configuration, or go on with the run that `out` holds; for a finished run it returns at once.
 
     Args:
         config: a YAML file, `bundled:stickers`, a mapping of sections as the file has them, or a validated `Config`.
@@ -96,6 +101,9 @@ def run(
         out: the run's folder. By default `runs/` and a name made of dataset and configuration: the same settings
             find the same run, so that a cell that is run twice is not charged twice.
         overrides: settings such as `privacy.epsilon=1`, as `spti run --set` takes them.
+
+    Returns:
+        What the run left.
 
     Raises:
         ConfigError, DataError, BudgetRefused, ResourcesNeverArrived, and others of `spti_ray.errors`: the message is
@@ -105,13 +113,15 @@ def run(
     where = Path(out) if out else _default_folder(settings)
     from spti_ray.driver.driver import run_config
 
-    return Release(run_config(settings, where), where, settings.not_private or settings.uncertified)
+    return Release(run_config(settings, where), where, why_not_private(settings) or why_not_certified(settings))
 
 
 def _default_folder(settings: Config) -> Path:
-    """The folder that the settings name; or the one that they named before the settings that came since, if it is
-    there: a run that an earlier build began must not be charged again. Or any that was named after another place of the
-    ledger, and holds the same settings."""
+    """The folder in `runs/` of a run with these settings, so that a run that was begun is not charged again.
+
+    It is named after the hash of the settings. A folder of an earlier build has the hash of the settings that the build
+    knew, and one of another place of the ledger has another hash; these are looked for too.
+    """
     runs, resolved_now = Path("runs"), resolved(settings)
     now, before = (
         runs / f"{settings.dataset.id}-{config_sha256(known)[: len(_HASH)]}"
@@ -132,7 +142,7 @@ def _settings(config: str | Path | Mapping[str, Any] | Config, overrides: Sequen
     if isinstance(config, Config):
         raw = resolved(config)
     else:
-        # Before it is copied: a copy of what is nested without end would not end in a line.
+        # Before it is copied, which would fail with no clear line on settings that hold themselves.
         check_settings(config)
         raw = copy.deepcopy(dict(config))
     # There is no file whose folder a relative ledger.path could be in.

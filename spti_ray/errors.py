@@ -1,7 +1,7 @@
-"""Which exit code and which single line each error becomes.
+"""The exit code and the one line that each error becomes.
 
-Matched by class name along the error's bases, so that deciding needs no import of Ray, vLLM or the gate.
-Only errors of our own, whose messages are known to be free of private content, show their text.
+Errors are recognised by the names of their class and its bases, so that nothing needs to import Ray, vLLM or the gate
+here. Only errors of our own show their text: their messages are known to be free of private content.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ _OF_RAY = {
         "working_dir, pip and env_vars; runtime_env_setup-*.log in that node's Ray logs says why",
     ),
 }
-"""Errors of Ray's own, each with its exit code and line. Its text is not shown: it repeats the environment's settings,
-and keys of package indexes."""
+"""Errors of Ray, each with its exit code and a line of ours. Ray's own text is not shown: it repeats the environment's
+settings, and keys of package indexes."""
 
 
 class RunDamaged(RuntimeError):
-    """A run folder lacks something that it must have; says which file and what to do."""
+    """A run folder lacks something that it must have; the message says which file, and what to do."""
 
 
 class RayUnavailable(RuntimeError):
-    """Ray could not be started or joined; one line with what Ray said, which has seen nothing private by then."""
+    """Ray could not be started or joined; one line with what Ray said, which by then has seen nothing private."""
 
 
 class NothingMade(RuntimeError):
-    """The engines made nothing that can be used; the message is public and says which one."""
+    """An engine made nothing that can be used; the message is public and says which engine."""
 
 
 def _known(error: BaseException) -> str | None:
@@ -74,19 +74,19 @@ def _of_ray(error: BaseException) -> tuple[int, str] | None:
 
 
 def is_known(error: BaseException) -> bool:
-    """Whether it is one of ours, of Ray's, or of the file system: `one_line` then says what is wrong."""
+    """Whether `one_line` says what is wrong: the error is one of ours, of Ray or of the file system."""
     return bool(_known(error) or _of_ray(error)) or (isinstance(error, OSError) and bool(error.strerror))
 
 
 def exit_code(error: BaseException) -> int:
-    """The exit code of an error; 1 for anything unknown."""
+    """The exit code of the `spti` command for an error; 1 for any unknown one."""
     if known := _known(error):
         return _CODES[known]
     return found[0] if (found := _of_ray(error)) else FAILED
 
 
 def one_line(error: BaseException) -> str:
-    """One line for the user. Text of unknown errors is not shown: it may come from anywhere."""
+    """One line for the user. The text of unknown errors is not shown: it may hold private content."""
     if _known(error):
         return str(error)
     if found := _of_ray(error):

@@ -1,4 +1,4 @@
-"""Figures of a guarantee for people: never rounded towards more privacy, and always those of the whole release."""
+"""Figures of a guarantee for people: never rounded towards more privacy, and always of the whole release."""
 
 from __future__ import annotations
 
@@ -8,29 +8,34 @@ from typing import Any
 
 
 def at_least(value: float, digits: int = 4) -> str:
-    """`value` in so many significant digits, as Python's `g` writes it, and never less than it is."""
+    """`value` with `digits` significant digits, as Python's `g` writes it, rounded up."""
     text = f"{value:.{digits}g}"
     if float(text) >= value:
         return text
     rounded = Decimal(text)
-    # One more in the last of the digits, which `g` may have left out as zeros.
+    # Add one to the last digit. `g` leaves out zeros at the end, so the last digit may not be written.
     return f"{rounded + Decimal(1).scaleb(rounded.adjusted() - digits + 1):.{digits}g}".replace("E", "e")
 
 
 def decimals_at_least(value: float, decimals: int = 4) -> str:
-    """`value` with so many decimal places, and never less than it is."""
+    """`value` with `decimals` decimal places, rounded up."""
     text = f"{value:.{decimals}f}"
     return text if float(text) >= value else f"{Decimal(text) + Decimal(1).scaleb(-decimals)}"
 
 
 def rounded_up(value: object, key: str = "epsilon") -> object:
-    """`value`, if it is a fraction and `key` a figure of a guarantee, as the next larger number of six digits."""
+    """`value` rounded up to six significant digits, if it is a float and `key` names a figure of a guarantee.
+
+    Args:
+        value: of any type; what is not such a figure is returned as it is.
+        key: its name, such as `achieved_epsilon`.
+    """
     is_bound = any(word in key for word in ("epsilon", "delta", "advantage"))
     return float(at_least(value, 6)) if is_bound and isinstance(value, float) else value
 
 
 def percent_at_least(share: float) -> str:
-    """A share as per cent with a decimal place, or two where one would be less than it is."""
+    """A share in per cent, never less than it is: with one decimal place, or two where one would round down."""
     text = f"{100 * share:.1f}"
     return text if float(text) / 100 >= share else decimals_at_least(100 * share, 2)
 
@@ -41,12 +46,12 @@ def release_epsilon(certificate: Mapping[str, Any]) -> float:
 
 
 def release_replace_one_epsilon(certificate: Mapping[str, Any]) -> float:
-    """The same where one record is replaced by another."""
+    """`release_epsilon` for neighbours in which one record is replaced by another."""
     return float(_of_all(certificate, "replace_one_epsilon_together", "replace_one_epsilon"))
 
 
 def _of_all(certificate: Mapping[str, Any], together: str, own: str) -> Any:
-    """Format 2 kept the figure of all runs that a release depends on in `origin`, and that of the last one on top."""
+    """The figure of all runs that a release depends on. Format 2 has it in `origin`, and the last run's at the top."""
     origin = certificate.get("origin")
     found = origin.get(together) if isinstance(origin, Mapping) else None
     return certificate[own] if found is None else found

@@ -1,7 +1,7 @@
-"""matplotlib, without a file of its own in the user's HOME: it makes folders there as soon as it is imported.
+"""matplotlib, imported so that it leaves nothing in the user's HOME.
 
-Where HOME can't be written it would print two warnings over the progress display. Nor is a user's matplotlibrc read:
-equal inputs give equal plots.
+By itself it makes folders there on import, or, where HOME can't be written, prints two warnings over the progress
+display. The user's matplotlibrc is not read either, so equal inputs give equal plots.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Frozen values that travel between the parts of spti-ray.
+"""Frozen values that are passed between the parts of spti-ray.
 
 Axis legend, used as suffixes of array names:
 
@@ -6,8 +6,8 @@ Axis legend, used as suffixes of array names:
     E  embedding dimension                            S  shards
     H  W  C  image height, width, channels            B  micro-batch
 
-Everything here is a plain value: no engine, no Ray, no file handling. `Votes` is the only type
-that carries private information; it refuses to be printed or pickled.
+Everything here is a plain value: no engine, no Ray, no file handling. `Votes` is the only type that carries private
+information; it refuses to be printed or pickled.
 """
 
 from __future__ import annotations
@@ -22,16 +22,23 @@ import numpy as np
 import numpy.typing as npt
 
 Operator = Literal["random", "rephrase", "fill", "image"]
-"""How a candidate came to be; `image`: its render is a variation of its parent's, and its text is its parent's."""
+"""How a candidate was made. `random`: RANDOM_API. The others are VARIATION_API: `rephrase` and `fill` change the
+parent's text; `image` keeps the text, and the render is a variation of the parent's render."""
 
 Space = Literal["image", "text"]
+"""Where candidates and private records are compared: by embeddings of images, or of texts (private: of captions)."""
+
+Role = Literal["writer", "captioner", "renderer", "image_embedder", "text_embedder"]
+"""What an engine is for."""
+
+ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", "text_embedder")
 
 FloatArray = npt.NDArray[np.float32]
 CountArray = npt.NDArray[np.int64]
 ImageArray = npt.NDArray[np.uint8]
 
 VotesWire = tuple[str, int, str, int, bytes, int]
-"""`Votes` on their way from a shard to the driver."""
+"""`Votes` on their way from a shard to the driver; see `Votes.to_wire`."""
 
 SINGLE_LABEL = "all"
 """The label that every candidate and record has when the configuration names no labels."""
@@ -39,10 +46,10 @@ SINGLE_LABEL = "all"
 
 @dataclass(frozen=True)
 class Candidate:
-    """One public text (`pe-image`: one public image, with the text that it was first rendered from) to vote for.
+    """One public text to vote for (method `pe-image`: one public image, with the text that it was first rendered from).
 
-    `id` orders candidates and breaks ties; it is unique within a run (`g02-00017`: born in generation 2).
-    `parent_id` is the candidate that it is a variation of, None for RANDOM_API.
+    `id` orders candidates and breaks ties; it is unique within a run (`g02-00017` was born in generation 2).
+    `parent_id` names the candidate that this one is a variation of; None for RANDOM_API.
     """
 
     id: str
@@ -72,15 +79,16 @@ class Candidates:
 
     @property
     def labels(self) -> tuple[str, ...]:
+        """The label of each candidate (axis K)."""
         return tuple(candidate.label for candidate in self.items)
 
 
 @dataclass(frozen=True)
 class ScoredCandidates:
-    """Candidates with their embeddings in the voting space(s).
+    """Candidates with their embeddings in the voting spaces.
 
-    `embeddings_KE` maps a space to L2-normalised float32 rows, one per candidate; `weights` maps the same
-    spaces to non-negative weights (image voting: {"image": 1.0}; joint voting: both).
+    `embeddings_KE` maps a space to L2-normalised float32 [K, E]; `weights` maps the same spaces to non-negative weights
+    (image voting: {"image": 1.0}; joint voting: both spaces).
     """
 
     candidates: Candidates
@@ -95,7 +103,7 @@ class ScoredCandidates:
                 raise ValueError(f"{space} embeddings must have one row per candidate")
 
     def only(self, wanted_K: Sequence[bool]) -> ScoredCandidates:
-        """Some of the candidates, with their embeddings."""
+        """The candidates for which `wanted_K` is true, with their embeddings."""
         return ScoredCandidates(
             Candidates(tuple(c for c, wanted in zip(self.candidates, wanted_K, strict=True) if wanted)),
             {space: matrix_KE[np.array(wanted_K, dtype=np.bool_)] for space, matrix_KE in self.embeddings_KE.items()},
@@ -103,7 +111,7 @@ class ScoredCandidates:
         )
 
     def sha256(self) -> str:
-        """The hash that ties votes, reservation and histogram to exactly these candidates and embeddings."""
+        """A hash of candidates, embeddings and weights, which ties votes, reservation and histogram to each other."""
         digest = hashlib.sha256()
         digest.update(
             json.dumps(
@@ -119,7 +127,7 @@ class ScoredCandidates:
 
 @dataclass(frozen=True)
 class Query:
-    """What a shard is asked, and what its votes answer: a run's generation, for exactly these candidates. Public."""
+    """A question to the shards: their votes in a generation of a run, on exactly these candidates. Public."""
 
     run: str
     generation: int
@@ -128,17 +136,17 @@ class Query:
 
 @dataclass(frozen=True, repr=False)
 class Votes:
-    """Clean votes of one shard on one query: PRIVATE. Only the gate may read `counts_K`.
+    """PRIVATE: the clean votes of one shard on one query. Only the gate may read `counts_K`, int64 [K].
 
-    Has no printing repr and can't be pickled; an actor hands it over with `to_wire`, the driver's voter
-    rebuilds it with `from_wire` and passes it straight to the gate.
+    Its repr shows no count, and it can't be pickled. An actor hands it over by `to_wire`; the driver's voter rebuilds
+    it by `from_wire` and passes it straight to the gate.
     """
 
     query: Query
     shard_id: int
     counts_K: CountArray
     max_total: int
-    """Upper bound on sum(counts_K): votes per unit times the units of the shard. Private too: it tells N."""
+    """Upper bound on sum(counts_K): votes per unit times the shard's units. PRIVATE too, as it reveals their number."""
 
     def __repr__(self) -> str:
         return "<Votes: private>"
@@ -149,12 +157,13 @@ class Votes:
         raise TypeError("Votes are private and are never pickled")
 
     def to_wire(self) -> VotesWire:
-        """The tuple that crosses from a shard's actor to the driver's memory, and nowhere else."""
+        """The tuple that goes from a shard's actor to the driver's memory, and nowhere else."""
         raw = np.ascontiguousarray(self.counts_K, dtype="<i8").tobytes()
         return self.query.run, self.query.generation, self.query.candidates_sha256, self.shard_id, raw, self.max_total
 
     @classmethod
     def from_wire(cls, wire: VotesWire) -> Votes:
+        """The inverse of `to_wire`."""
         run, generation, candidates_sha256, shard_id, raw, max_total = wire
         counts_K = np.frombuffer(raw, dtype="<i8").astype(np.int64, copy=False)
         return cls(Query(run, generation, candidates_sha256), shard_id, counts_K, max_total)
@@ -162,7 +171,10 @@ class Votes:
 
 @dataclass(frozen=True)
 class NoisyHistogram:
-    """What the gate releases for one generation: differentially private, safe to show and store."""
+    """The noised counts (int64 [K], in the order of `candidate_ids`) of one generation.
+
+    Differentially private, so safe to show and store. `sigma` is the noise's scale in votes.
+    """
 
     generation: int
     candidate_ids: tuple[str, ...]
@@ -172,12 +184,22 @@ class NoisyHistogram:
     artifact_sha256: str = ""
 
     def of(self, candidate_id: str) -> int:
+        """The noised count of one candidate."""
         return int(self.counts_K[self.candidate_ids.index(candidate_id)])
 
 
 @dataclass(frozen=True)
+class Selected:
+    """A selected candidate. `share` weighs how many children or images it gets; `count` is its noised count."""
+
+    candidate: Candidate
+    count: int
+    share: int
+
+
+@dataclass(frozen=True)
 class WriteRequest:
-    """One prompt for a writer; `n` completions are wanted. Public text only."""
+    """A prompt for a writer, of which `n` completions are wanted. Public text only."""
 
     prompt: str
     n: int
@@ -190,20 +212,43 @@ class WriteRequest:
 
 @dataclass(frozen=True)
 class Completions:
-    """The writer's answer to one request: `n` raw texts, the number of output tokens of all of them, and what an
-    endpoint takes for them in US dollars. An empty text is none; `problem` then says why, in public words. `cut` says
-    of each text whether the limit of tokens ended it; empty where it ended none."""
+    """The writer's answer to one request."""
 
     texts: tuple[str, ...]
+    """`n` raw texts; an empty one stands for none."""
     num_tokens: int = 0
+    """Output tokens of all texts."""
     dollars: float = 0.0
+    """What an endpoint charges for them, in US dollars."""
     problem: str = ""
-    cut: tuple[bool, ...] = ()
+    """Why texts are missing, in public words."""
+    truncated: tuple[bool, ...] = ()
+    """For each text, whether the limit of tokens ended it; empty if it ended none."""
+
+
+@dataclass(frozen=True)
+class RenderBatch:
+    """Images to make in one call of a renderer, each from its text and its seed. Public input only.
+
+    With `images`, one PNG per text, each is a variation of its image; `strength` in (0, 1] is how far from it.
+    """
+
+    texts: tuple[str, ...]
+    seeds: tuple[int, ...]
+    images: tuple[bytes, ...] = field(default=(), repr=False)
+    strength: float = 0.0
+
+    def __post_init__(self) -> None:
+        if len(self.texts) != len(self.seeds) or (self.images and len(self.images) != len(self.texts)):
+            raise ValueError("a batch has a seed, and an image to vary or none, for each text")
+
+    def __len__(self) -> int:
+        return len(self.texts)
 
 
 @dataclass(frozen=True)
 class RenderedImage:
-    """One public image: PNG bytes of the render of candidate `candidate_id`, variant `variant`, with its seed."""
+    """One public image: the render of a candidate as PNG. A candidate has several renders, `variant` numbers them."""
 
     candidate_id: str
     variant: int
@@ -213,7 +258,7 @@ class RenderedImage:
 
 @dataclass(frozen=True)
 class ReleaseItem:
-    """One image of the release. `file` is relative to the release folder: `images/00000.png`."""
+    """One image of the release. `file` is relative to the release's folder, such as `images/00000.png`."""
 
     file: str
     text: str
@@ -227,13 +272,13 @@ class ReleaseItem:
 
 
 def derive_seed(*parts: str | int) -> int:
-    """A 63-bit seed from public parts (run seed, generation, candidate, variant). Never used for DP noise."""
+    """A 63-bit seed from public parts, such as run seed, generation, candidate and variant. Never used for DP noise."""
     text = "\x1f".join(str(part) for part in parts)
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
 
 
 def split_by_share(total: int, shares: Sequence[float]) -> list[int]:
-    """Split `total` into whole numbers proportional to `shares` (largest remainder, ties to the first)."""
+    """Split `total` into integers proportional to `shares`, by the largest remainder; ties go to the first."""
     weight = sum(shares)
     exact = [total * share / weight for share in shares]
     counts = [int(value) for value in exact]

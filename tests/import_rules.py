@@ -12,7 +12,7 @@ SUBPACKAGES = (
 )
 """Packages within packages that have a row of their own."""
 
-BASE = ("types", "errors", "figures", "io", "config")
+BASE = ("types", "errors", "figures", "io", "methods", "config")
 """May be imported by all, and import nothing but those before them."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
@@ -28,47 +28,47 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # The gate and the votes, attacked with canaries instead of images.
     "audit": ("dp", "private"),
     # A run's folder holds public values and noised counts.
-    "run": ("dp", "models", "public"),
+    "runs": ("dp", "models", "public"),
     # What settings ask for, from settings alone.
     "runtime.placement": ("models",),
-    "planning": ("dp", "models", "public", "run"),
-    "planning.costs": ("models", "planning", "public", "run", "runtime.placement"),
+    "planning": ("dp", "models", "public", "runs"),
+    "planning.costs": ("models", "planning", "public", "runs"),
     "kubernetes": ("models", "runtime.placement"),
     # How it goes, for people and machines: public values only.
     "plotting": (),
     "observability": (),
     # Engines at work.
-    "runtime.scheduling": ("observability", "public"),
-    "runtime.hosting": ("finetuning", "models", "private", "run"),
-    "runtime": ("observability", "private", "run", "runtime.scheduling"),
+    "runtime.scheduling": ("public",),
+    "runtime.hosting": ("finetuning", "models", "private", "runs"),
+    "runtime": ("observability", "private", "runs", "runtime.scheduling"),
     "runtime.ray": (
-        "finetuning", "models", "private", "run", "runtime", "runtime.hosting", "runtime.placement",
+        "finetuning", "models", "private", "runs", "runtime", "runtime.hosting", "runtime.placement",
         "runtime.scheduling",
     ),
     "runtime.local": (
-        "finetuning", "models", "private", "run", "runtime", "runtime.hosting", "runtime.placement",
-        "runtime.scheduling",
+        "finetuning", "models", "private", "runs", "runtime", "runtime.hosting", "runtime.scheduling",
     ),
     # What a run leaves for others. A report reads the gate's noised artifacts and nothing else of it.
     "release.report": ("dp.artifact", "plotting", "public"),
-    "release.export": ("public", "run"),
-    "release": ("dp", "public", "release.report", "run"),
+    "release.export": ("public", "runs"),
+    "release": ("dp", "public", "release.report", "runs"),
     # One run from checks to report: the one place where all of it meets.
     "driver": (
         "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "public", "release.report",
-        "run", "runtime", "runtime.local", "runtime.placement", "runtime.ray", "runtime.scheduling",
+        "runs", "runtime", "runtime.local", "runtime.ray", "runtime.scheduling",
     ),
     # Measures images against the private ones, and tells the ledger so; no run and no release can reach it.
-    "evaluate": ("dp", "models", "private", "run"),
+    "evaluate": ("dp", "models", "private", "runs"),
     # How much of the machines' time reaches the engines; votes on random vectors.
     "bench": (
         "models", "observability", "plotting", "private", "public", "runtime.placement", "runtime.ray",
         "runtime.scheduling",
     ),
-    "api": ("driver", "run"),
+    # What people and programs call.
+    "api": ("driver", "runs"),
     "cli": (
         "audit", "bench", "dp", "driver", "evaluate", "kubernetes", "models", "planning", "planning.costs", "public",
-        "release", "release.export", "release.report", "run", "runtime.placement", "runtime.ray",
+        "release", "release.export", "release.report", "runs", "runtime.placement", "runtime.ray",
     ),
     "__init__": ("api",),
 }  # fmt: skip
@@ -76,7 +76,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "ray": ("runtime.ray",),
-    "torch": ("cli.doctor", "finetuning", "models"),  # doctor asks it which devices there are
+    "torch": ("cli.doctor_checks", "finetuning", "models"),  # doctor asks it which devices there are
     "vllm": ("models",),
     "transformers": ("models",),
     "diffusers": ("finetuning", "models"),

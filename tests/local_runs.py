@@ -30,7 +30,7 @@ from spti_ray.config.loading import parse_config
 from spti_ray.dp import artifact
 from spti_ray.dp.mechanism import SeededNoise
 from spti_ray.driver.driver import run_config
-from spti_ray.observability.timeline import Timeline
+from spti_ray.observability.trace import Trace
 from spti_ray.types import CountArray
 
 NUM_IMAGES = 30
@@ -63,15 +63,15 @@ def run(config: Config, out: Path, **more: Any) -> Path:
 @contextmanager
 def at_stage(stage: str, act: Callable[[], None]) -> Iterator[None]:
     """Within, `act` is called when a run begins a stage of its timeline, such as `votes 1`."""
-    lap = Timeline.lap
+    begin = Trace.stage
 
-    def lapped(timeline: Timeline, name: str | None) -> None:
-        lap(timeline, name)
-        if name == stage:
+    def begun(trace: Trace, name: str, generation: int | None = None) -> None:
+        begin(trace, name, generation)
+        if stage == (name if generation is None else f"{name} {generation}"):
             act()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Timeline, "lap", lapped)
+        patch.setattr(Trace, "stage", begun)
         yield
 
 

@@ -1,4 +1,4 @@
-"""Who may import whom (docs: the design's import rules), read from the source of every file, nested imports too."""
+"""Who may import whom (docs/imports.md), read from the source of every file, nested imports too."""
 
 import ast
 import subprocess
@@ -150,9 +150,11 @@ def test_jobs_import_only_settings_and_the_driver(path):
         ("spti_ray.release.report.build", "from spti_ray import dp"),
         ("spti_ray.public.rendering", "from spti_ray.finetuning.dp_finetune import finetune"),
         ("spti_ray.evolution.private_evolution", "from spti_ray import baselines"),
+        ("spti_ray.methods.spti", "from spti_ray.public.scoring import Scoring"),
+        ("spti_ray.methods.spti", "from spti_ray.config import Config"),
         ("spti_ray.finetuning.dp_sgd", "from spti_ray.dp.gate import Gate"),
         ("spti_ray.private.shard", "import opacus"),
-        ("spti_ray.run.folder", "import pickle"),
+        ("spti_ray.runs.folder", "import pickle"),
         ("spti_ray.runtime.ray.cluster", "import cloudpickle"),
         ("spti_ray.helpers", ""),
     ],

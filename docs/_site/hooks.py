@@ -1,52 +1,67 @@
 """MkDocs hooks: reference pages made from the code at each build, and pages that are files of the repository.
 
-Nothing in `reference/` is kept by hand but the Python page, whose text comes from docstrings.
+Parts of other pages are made from the code too, and stored: see `blocks`.
 """
 
 from __future__ import annotations
 
 import posixpath
 import re
-from pathlib import Path
 from typing import Any
 
 import typer
 import yaml
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
+from mkdocs.structure.pages import Page
 from pydantic import BaseModel
 from typer.cli import get_docs_for_click
 
+from docs._site.blocks import PACKAGE, ROOT, cell, docstring, table
 from spti_ray.cli import app
 from spti_ray.config import Config, EngineConfig
 from spti_ray.kubernetes.settings import Cluster
 from spti_ray.models.factory import EMBEDDED, KINDS, OPTIONS
 from spti_ray.runtime.placement.fit import Topology
 
-ROOT = Path(__file__).parents[2]
-
 FROM_REPOSITORY = {
     "cluster/README.md": "how-to/kubernetes.md",
+    "CONTRIBUTING.md": "contributing.md",
     "SECURITY.md": "security.md",
     "CHANGELOG.md": "changelog.md",
     "THIRD_PARTY_NOTICES.md": "notices.md",
 }
 """File of the repository: the page that it becomes."""
 
+PICTURES = tuple(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "jobs" / "results").rglob("*.png")))
+
 Schema = dict[str, Any]
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add the pages that are not in docs/."""
-    pages = {"reference/configuration.md": configuration(), "reference/command-line.md": command_line()}
-    pages |= {page: repository_page(source) for source, page in FROM_REPOSITORY.items()}
+    """Add the pages that are not in docs/, and the pictures outside of it that pages show."""
+    pages = {
+        "reference/configuration.md": configuration(),
+        "reference/command-line.md": command_line(),
+        "reference/layout.md": layout(),
+    }
+    pages |= {page: (ROOT / source).read_text(encoding="utf-8") for source, page in FROM_REPOSITORY.items()}
     for uri, text in pages.items():
         files.append(File.generated(config, uri, content=text))
+    for picture in PICTURES:
+        files.append(File.generated(config, picture, abs_src_path=str(ROOT / picture)))
     return files
 
 
-def repository_page(source: str) -> str:
-    """A Markdown file outside docs/, with links to pages of the site; what is no page becomes plain text."""
+def on_page_markdown(markdown: str, *, page: Page, config: MkDocsConfig, files: Files) -> str:
+    """Links of a page as the repository has them become links of the site."""
+    uri = page.file.src_uri
+    sources = {page: source for source, page in FROM_REPOSITORY.items()}
+    return linked(markdown, sources.get(uri, f"docs/{uri}"), uri)
+
+
+def linked(markdown: str, source: str, uri: str) -> str:
+    """The text of file `source` of the repository, as page `uri`: what a link leads to that is no page becomes code."""
 
     def target(match: re.Match[str]) -> str:
         label, link = match.groups()
@@ -54,13 +69,27 @@ def repository_page(source: str) -> str:
             return match.group(0)
         path, _, anchor = link.partition("#")
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
-        page = FROM_REPOSITORY.get(path) or (path.removeprefix("docs/") if path.startswith("docs/") else "")
-        if not page:
+        inside = path.removeprefix("docs/") if path.startswith("docs/") else ""
+        there = FROM_REPOSITORY.get(path) or inside or (path if path in PICTURES else "")
+        if not there:
             return f"{label} (`{path}`)" if label.rstrip("/") not in path else f"`{path}`"
-        here = posixpath.dirname(FROM_REPOSITORY[source]) or "."
-        return f"[{label}]({posixpath.relpath(page, here)}{'#' + anchor if anchor else ''})"
+        return f"[{label}]({posixpath.relpath(there, posixpath.dirname(uri) or '.')}{'#' + anchor if anchor else ''})"
 
-    return re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", target, (ROOT / source).read_text(encoding="utf-8"))
+    parts = re.split(r"(^```.*?^```)", markdown, flags=re.MULTILINE | re.DOTALL)
+    texts = [part if part.startswith("```") else re.sub(r"\[([^\]]+)\]\(([^)\s]+)\)", target, part) for part in parts]
+    return "".join(texts)
+
+
+def layout() -> str:
+    """Every package with the question that it answers, and its modules, from their docstrings."""
+    parts = ["# Every module", "What each module of `spti_ray/` is for, by the first lines of its docstring."]
+    for init in sorted(PACKAGE.rglob("__init__.py"), key=lambda path: path.parent.relative_to(PACKAGE).parts):
+        folder = init.parent.relative_to(PACKAGE).as_posix()
+        modules = sorted(file for file in init.parent.glob("*.py") if file != init)
+        head = "At the top" if folder == "." else f"`{folder}/`"
+        rows: list[tuple[str, ...]] = [(f"`{file.name}`", cell(docstring(file))) for file in modules]
+        parts += [f"## {head}", cell(docstring(init)), table(("module", ""), rows) if rows else ""]
+    return "\n\n".join(part for part in parts if part) + "\n"
 
 
 def command_line() -> str:
@@ -80,8 +109,9 @@ def configuration() -> str:
     """All settings, from the models that read them."""
     parts = [
         "# Configuration",
-        "A run is one YAML file. Unknown keys are refused with the nearest known one, and any setting can be given on "
-        "the command line: `--set privacy.epsilon=1`. **All of a configuration is public** and goes into the release.",
+        "A run is one YAML file. Unknown keys are refused with the nearest known one, a key that is set twice with its "
+        "line. Any setting can be given on the command line: `--set privacy.epsilon=1 --set evolution.voting=joint`. "
+        "**All of a configuration is public** and goes into the release.",
     ]
     schema = Config.model_json_schema()
     simple = {"properties": {}, "required": schema["required"]}

@@ -22,7 +22,7 @@ from jobs.embedded.data import Data, load
 from jobs.embedded.loop import Recipe, train
 from jobs.embedded.saving import finished, minilm_tokenizer, save
 from jobs.embedded.text import captions, one_of_each
-from spti_ray.models.bundled import resolve
+from spti_ray.models.bundled import resolve_model
 
 RECIPE = Recipe(steps=3000, batch=128, rate=8e-4, warmup=200, decay=0.01, average=0.998, seed=3)
 
@@ -99,7 +99,7 @@ def token_states(work: Path, texts: list[str]) -> tuple[_Rows, torch.Tensor]:
     Padded, and without an attention mask: that is how `StableDiffusionPipeline` calls its text encoder.
     """
     tokenizer = minilm_tokenizer(MAX_TOKENS)
-    encoder = AutoModel.from_pretrained(resolve("bundled:minilm")).eval()
+    encoder = AutoModel.from_pretrained(resolve_model("bundled:minilm")).eval()
 
     def states(some: list[str]) -> torch.Tensor:
         tokens = tokenizer(some, padding="max_length", max_length=MAX_TOKENS, truncation=True, return_tensors="pt")

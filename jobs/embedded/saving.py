@@ -9,7 +9,7 @@ from pathlib import Path
 from transformers import AutoTokenizer, BlipImageProcessor, CLIPImageProcessor
 
 from jobs.embedded.augment import SIZE
-from spti_ray.models.bundled import resolve
+from spti_ray.models.bundled import resolve_model
 
 
 def finished(folder: Path) -> bool:
@@ -43,6 +43,6 @@ def image_processor(
 
 def minilm_tokenizer(max_tokens: int) -> AutoTokenizer:
     """MiniLM's WordPiece tokenizer, cutting at `max_tokens`."""
-    tokenizer = AutoTokenizer.from_pretrained(resolve("bundled:minilm"))
+    tokenizer = AutoTokenizer.from_pretrained(resolve_model("bundled:minilm"))
     tokenizer.model_max_length = max_tokens
     return tokenizer

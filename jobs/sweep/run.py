@@ -14,8 +14,9 @@ from typing import Any
 from jobs.sweep.study import Cell, Study
 from spti_ray.config import Config
 from spti_ray.config.loading import load_config
+from spti_ray.config.method_traits import shards_vote
 from spti_ray.io.files import write_atomic
-from spti_ray.planning.plan import check_engines
+from spti_ray.planning.checks import check_engines
 
 _CLI = (sys.executable, "-c", "from spti_ray.cli import main; main()")
 
@@ -47,7 +48,7 @@ def configured(study: Study, cell: Cell) -> Config:
 
 def _has_renders(config: Config) -> bool:
     """Whether each generation has renders of its own."""
-    return config.method in ("spti", "pe-image") and "image" in config.evolution.spaces
+    return shards_vote(config) and "image" in config.evolution.spaces
 
 
 def measure(study: Study, cell: Cell, work: Path) -> None:

@@ -1,17 +1,17 @@
-"""Lower confidence bounds on mu (Gaussian DP) from how often an attacker tells whether canaries were in the data.
+"""Lower confidence bounds on mu (Gaussian DP) from an attacker's guesses about which canaries were in the data.
 
 The game: m canaries, each put into the data set by its own fair coin; the mechanism runs once; the attacker guesses
 the coins of c canaries, a number fixed beforehand, and abstains on the rest. If the mechanism is f-DP for adding or
-removing one canary, then whatever else it does, few guesses are right. Two bounds follow:
+removing one canary, then only few guesses are right, whatever else it does. Two bounds follow:
 
 - `mu_from_one_run`: Mahloujifar, Melis, Chaudhuri 2024, "Auditing f-differential privacy in one run" (arXiv
   2410.22235), which sharpens Steinke, Nasr, Jagielski 2023 (arXiv 2305.08846). One run says little at high
-  confidence, whatever m: f-DP allows a mechanism that is nearly always good and rarely tells all coins at once
-  (Xiang, Wang, Wang 2025, arXiv 2501.17750).
+  confidence, however large m is: f-DP allows a mechanism that nearly always reveals little and rarely all coins at
+  once (Xiang, Wang, Wang 2025, arXiv 2501.17750).
 - `mu_from_many_runs`: where runs are cheap. f-DP bounds the *mean* number of correct guesses of a run exactly, and a
-  product of ratios with mean at most 1 exceeds 1/t with probability at most t (Markov). Any confidence can be had.
+  product of ratios with mean at most 1 exceeds 1/t with probability at most t (Markov). It allows any confidence.
 
-Both hold for every mechanism and every attacker: canaries may be correlated in any way within a run.
+Both hold for every mechanism and every attacker; within a run, canaries may depend on each other in any way.
 """
 
 from __future__ import annotations
@@ -22,14 +22,22 @@ from collections.abc import Sequence
 from scipy.special import ndtr, ndtri
 
 _STEP = 1e-5
-"""Bounds by bisection are rounded down by less than this."""
+"""Bounds found by bisection are rounded down by less than this."""
 
 
 def mu_from_one_run(canaries: int, guesses: int, correct: int, confidence: float) -> float:
-    """The largest mu that one run refutes at this confidence, rounded down; 0 if it refutes none.
+    """The largest mu that one run refutes, rounded down; 0 if it refutes none.
 
     A mechanism that is mu-GDP for adding or removing one canary gets a bound above its mu with probability at most
-    1 - confidence. `correct` of `guesses` were right, out of `canaries` coins. ValueError if these do not fit.
+    1 - confidence.
+
+    Args:
+        canaries: coins that were thrown.
+        guesses: coins that the attacker guessed, a number fixed beforehand.
+        correct: how many of the guesses were right.
+
+    Raises:
+        ValueError: the numbers do not fit each other.
     """
     _check(canaries, guesses, confidence)
     if not 0 <= correct <= guesses:
@@ -67,11 +75,17 @@ def _refutes(mu: float, canaries: int, guesses: int, correct: int, tail: float) 
 
 
 def mu_from_many_runs(canaries: int, guesses: int, correct: Sequence[int], confidence: float) -> float:
-    """The largest mu that the runs together refute at this confidence; 0 if they refute none.
+    """The largest mu that the runs together refute; 0 if they refute none.
 
-    Each run has its own `canaries` coins and `guesses` guesses, of which `correct[run]` were right; a run may depend
-    on earlier ones. For mu-GDP the mean share of correct guesses is at most a = `best_accuracy(...)`, whatever
-    happened before, so the product of share / a over the runs has mean at most 1.
+    For mu-GDP the mean share of correct guesses is at most a = `best_accuracy(...)`, whatever happened in earlier runs,
+    so the product of share / a over the runs has mean at most 1.
+
+    Args:
+        canaries, guesses: of each run.
+        correct: for each run, how many guesses were right. A run may depend on earlier ones.
+
+    Raises:
+        ValueError: the numbers do not fit each other.
     """
     _check(canaries, guesses, confidence)
     if not correct or not all(0 <= number <= guesses for number in correct):
@@ -88,10 +102,10 @@ def mu_from_many_runs(canaries: int, guesses: int, correct: Sequence[int], confi
 
 
 def best_accuracy(mu: float, canaries: int, guesses: int) -> float:
-    """The largest mean share of correct guesses that mu-GDP allows to an attacker who makes `guesses` guesses.
+    """The largest mean share of correct guesses that mu-GDP allows an attacker who makes `guesses` guesses.
 
-    A random canary is guessed rightly with chance r and wrongly with chance w, r + w = guesses / canaries. As its coin
-    is fair, f-DP gives r <= Phi(Phi^-1(w) + mu). Independent Gaussian noise reaches this bound.
+    A random canary is guessed rightly with probability r and wrongly with probability w, r + w = guesses / canaries.
+    Since its coin is fair, f-DP gives r <= Phi(Phi^-1(w) + mu). Independent Gaussian noise reaches this bound.
     """
     _check(canaries, guesses, 0.5)
     share = guesses / canaries

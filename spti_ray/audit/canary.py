@@ -1,10 +1,10 @@
 """The canary audit: an attacker with the best strategy against the real vote, the real gate and the real ledger.
 
 Each canary is put into a made-up data set by its own fair coin, from the operating system's entropy, and is the only
-record nearest to its own candidate. Its count is then 0 or 1, plus noise. The attacker knows everything but the
-coins and the noise; he says "in" for the largest noised counts and "out" for the smallest, and abstains on the rest:
-for a Gaussian that is the best he can do. `bounds` turns the number of his correct guesses into a lower bound on mu,
-which must not exceed what the plan claims.
+record nearest to its own candidate. Its count is then 0 or 1, plus noise. The attacker knows everything but the coins
+and the noise. It guesses "in" for the largest noised counts and "out" for the smallest, and abstains on the rest, which
+is optimal for Gaussian noise. `bounds` turns the number of correct guesses into a lower bound on mu, which must not
+exceed what the plan claims.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ import numpy.typing as npt
 
 from spti_ray.audit.bounds import best_accuracy, mu_from_many_runs, mu_from_one_run
 from spti_ray.audit.discrete_gaussian import gaussian_dp_mu
-from spti_ray.dp.accounting import NoisePlan, calibrate
+from spti_ray.dp.calibration import NoisePlan, calibrate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
-from spti_ray.private.voting import Views, cast_votes, quantise
+from spti_ray.private.views import Views, quantise
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, CountArray, FloatArray, Query, ScoredCandidates, Votes
 
 Deliver = Callable[[list[Votes]], Iterable[Votes]]
-"""What reaches the gate of the shards' results, such as the same results again."""
+"""From the shards' results to what reaches the gate; tests use it to lose results or send them twice."""
 
 EPSILON, DELTA = 1.0, 1e-5
 """The claim that is audited, for one query with one vote per record: sigma 3.74, mu 0.268."""
@@ -42,15 +43,19 @@ _WIDTH = 32
 _JITTER = 0.02
 """Length of a canary's distance from its candidate, per dimension."""
 _BLIND = 6.0
-"""Standard deviations below the expected number of correct guesses: below 1e-7 for a gate that does as it claims."""
+"""How many standard deviations below the expected number of correct guesses an attacker counts as blind; a gate that
+does as it claims gets there with probability below 1e-7."""
 
-# 500 ledgers take thousands of fsyncs, and durability is not what is audited here: in memory where that is possible.
+# 500 ledgers take thousands of fsyncs, and durability is not audited here, so they are in memory where possible.
 _SCRATCH = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 
 @dataclass(frozen=True)
 class Design:
-    """Fixed before the first coin is thrown. Figures are per run; every run has a data set and a ledger of its own."""
+    """The design of an audit, fixed before the first coin is thrown.
+
+    Figures are per run; every run has its own data set and ledger.
+    """
 
     runs: int
     canaries: int
@@ -61,9 +66,9 @@ class Design:
 
 
 ONE_RUN = Design(runs=1, canaries=50_000, labels=50, guesses=2_000, confidence=0.95)
-"""One query of full size, which sees gross faults: half the noise passes with probability below 1e-15. At the
-confidence that one run allows, noise that is 1.5 times too small passes in one audit of ten, and no other number of
-guesses does better. A correct gate, whose noise is independent, fails with 1e-7: far below the bound's promise."""
+"""One query of full size, which finds gross faults: half the noise passes with probability below 1e-15. At the
+confidence that one run allows, noise that is 1.5 times too small passes in one of ten audits, and no other number of
+guesses does better. A correct gate, whose noise is independent, fails with 1e-7, far below the bound's promise."""
 
 MANY_RUNS = Design(runs=500, canaries=100, labels=2, guesses=40, confidence=1 - 1e-6)
 """As many canaries over 500 gates. A correct gate fails with probability below 1e-6 by the bound's own promise (1e-9 as
@@ -72,7 +77,7 @@ its noise is independent); noise 1.5 times too small, or one of two shards count
 
 @dataclass(frozen=True)
 class CanaryResult:
-    """What the attacker achieved. Numbers of canaries and guesses are totals over all runs."""
+    """What the attacker achieved. The numbers of canaries and guesses are totals over all runs."""
 
     design: Design
     noise: str
@@ -80,7 +85,7 @@ class CanaryResult:
     guesses: int
     correct: int
     expected: float
-    """Correct guesses that the claimed noise lets this attacker expect."""
+    """Expected number of correct guesses at the claimed noise."""
     mu_lower_bound: float
     """At `design.confidence`."""
     mu_claimed: float
@@ -89,16 +94,17 @@ class CanaryResult:
     refuted: bool
     """The bound exceeds the claim."""
     blind: bool
-    """The attacker did far worse than the claimed noise allows: votes got lost, or there was more noise. Had there
-    been a fault, this audit might not have seen it."""
+    """The attacker did far worse than expected: votes were lost, or there was more noise. The audit might have missed a
+    fault."""
     seconds: float
 
     @property
     def passed(self) -> bool:
+        """Whether the audit found no fault and could have found one."""
         return not (self.refuted or self.blind)
 
     def line(self) -> str:
-        """For people."""
+        """The result in one line, for people."""
         name = "one-run canary audit" if self.design.runs == 1 else f"canary audit over {self.design.runs} runs"
         verdict = "REFUTES the claim" if self.refuted else "BLIND: it could not have seen a fault"
         return (
@@ -111,9 +117,16 @@ class CanaryResult:
 def run_canary_audit(
     design: Design = MANY_RUNS, noise: NoiseSource | None = None, deliver: Deliver | None = None
 ) -> CanaryResult:
-    """Attack the installed gate; `noise` (default: OpenDPNoise) and `deliver` let tests plant faults.
+    """Attack the installed gate. Works in a temporary folder.
 
-    Works in a temporary folder. A correct gate is refuted with probability at most 1 - design.confidence.
+    A correct gate is refuted with probability at most 1 - design.confidence.
+
+    Args:
+        noise: the noise source to attack; None: `OpenDPNoise`. Tests plant faults in it.
+        deliver: what becomes of the shards' results on their way to the gate; None: they arrive as they are.
+
+    Raises:
+        ValueError: the design is inconsistent.
     """
     if design.guesses % 2 or not 1 <= design.labels <= design.canaries or design.runs < 1:
         raise ValueError(f"guesses must be even, labels in 1..{design.canaries}, and runs at least 1")
@@ -149,7 +162,7 @@ def run_canary_audit(
 
 
 def _play(design: Design, plan: NoisePlan, noise: NoiseSource, deliver: Deliver, folder: Path, run: int) -> int:
-    """One run of the game, from the coins to the number of correct guesses."""
+    """Play one run of the game. Returns the number of correct guesses."""
     generator = np.random.default_rng(secrets.randbits(128))
     coins_K = generator.integers(0, 2, design.canaries).astype(bool)
     scored = _candidates(design, generator)

@@ -12,7 +12,7 @@ Probabilities = npt.NDArray[np.float64]
 
 
 def probabilities(reach: int, sigma: float) -> Probabilities:
-    """P(Z = x) for x = -reach..reach and Z ~ N_Z(0, sigma^2): float64 [2 * reach + 1], exact up to rounding."""
+    """P(Z = x) for x = -reach..reach, where Z ~ N_Z(0, sigma^2), as float64 [2 * reach + 1]; exact up to rounding."""
     # The normalising sum leaves out less than 1e-300 of itself.
     far = np.arange(-math.ceil(40 * sigma), math.ceil(40 * sigma) + 1)
     normaliser = np.exp(-0.5 * (far / sigma) ** 2).sum()
@@ -22,11 +22,12 @@ def probabilities(reach: int, sigma: float) -> Probabilities:
 def gaussian_dp_mu(sigma: float) -> float:
     """The mu for which one count with this noise is mu-GDP when it changes by 1; slightly above 1 / sigma.
 
-    The most powerful test of Z against Z + 1 rejects from a threshold t on. Each of these (false positive rate,
-    power) must lie on or below the curve of the continuous Gaussian with shift mu, which is concave: so everything
-    between them does too (Dong, Roth, Su 2019, arXiv 1905.02383). 0.3 % above 1 / sigma at sigma 3.74.
+    The most powerful tests of Z against Z + 1 reject from a threshold t on. Their points (false positive rate, power)
+    must all be on or below the curve of the continuous Gaussian with shift mu. That curve is concave, so everything
+    between the points is below it too (Dong, Roth, Su 2019, arXiv 1905.02383). At sigma 3.74, mu is 0.3 % above
+    1 / sigma.
     """
-    # Thresholds t <= 0 mirror those above; beyond 12 sigma (1e-33) no experiment gets.
+    # Thresholds t <= 0 mirror those above 0; no experiment reaches 12 sigma (probability 1e-33).
     reach, highest = math.ceil(24 * sigma), math.ceil(12 * sigma)
     at_least = np.cumsum(probabilities(reach, sigma)[::-1])[::-1]
     quantiles = ndtri(at_least[reach : reach + highest + 1])  # of P(Z >= 0), P(Z >= 1), ...

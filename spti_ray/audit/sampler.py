@@ -1,4 +1,4 @@
-"""The sampler audit: are the noise's draws what the discrete Gaussian's exact probabilities say, and independent?
+"""The sampler audit: do the noise's draws follow the discrete Gaussian's exact probabilities, independently?
 
 Three tests for each scale, each with an exact or asymptotic p-value:
 
@@ -7,8 +7,8 @@ Three tests for each scale, each with an exact or asymptotic p-value:
 - independence: the largest of all autocorrelations of the draws in the order drawn, over several calls. Finds draws or
   whole calls that repeat, at any distance.
 
-A correct sampler fails with probability at most alpha, all tests together (Bonferroni). What passes can still be wrong
-in ways that these tests don't see, such as draws that someone can predict.
+A correct sampler fails with probability at most alpha, all tests together (Bonferroni). A sampler that passes can still
+be wrong in ways that these tests don't detect, such as draws that somebody can predict.
 """
 
 from __future__ import annotations
@@ -27,18 +27,20 @@ from spti_ray.types import CountArray
 ALPHA = 1e-6
 
 SIGMAS = (0.5, 0.8, 3.742, 22.26)
-"""Two where the lattice shows, and those of one query and of ten at epsilon 1 and 0.5."""
+"""Two small ones where the lattice matters, and those of one query at epsilon 1 and of ten queries at epsilon 0.5."""
 
 DRAWS = 150_000
 """Per scale: a scale that is 2 % off goes undetected with probability below 1e-6."""
 
 _CALLS = 15
 _MIN_EXPECTED = 20
-"""Draws that a cell of the chi-square test expects at least, so that its asymptotic p-value holds in the tail."""
+"""Smallest expected number of draws in a cell of the chi-square test, so that its asymptotic p-value holds."""
 
 
 @dataclass(frozen=True)
 class SamplerResult:
+    """What the sampler audit found."""
+
     noise: str
     sigmas: tuple[float, ...]
     draws: int
@@ -46,13 +48,13 @@ class SamplerResult:
     p_value: float
     """The smallest of all tests, times their number."""
     worst: str
-    """Which test that was."""
+    """Which test had it."""
     alpha: float
     passed: bool
     seconds: float
 
     def line(self) -> str:
-        """For people."""
+        """The result in one line, for people."""
         verdict = "consistent with the discrete Gaussian" if self.passed else "NOT the discrete Gaussian"
         return (
             f"sampler audit: {self.draws} draws at each sigma of {', '.join(map(str, self.sigmas))}, p = "
@@ -63,7 +65,15 @@ class SamplerResult:
 def run_sampler_audit(
     noise: NoiseSource | None = None, sigmas: tuple[float, ...] = SIGMAS, draws: int = DRAWS
 ) -> SamplerResult:
-    """Test `noise` (default: OpenDPNoise) at each sigma. ValueError where too few different values would be drawn."""
+    """Test a noise source at each sigma.
+
+    Args:
+        noise: None: `OpenDPNoise`.
+        draws: draws at each sigma.
+
+    Raises:
+        ValueError: there are too few draws, or a sigma is so small that hardly any values differ.
+    """
     if draws < 1_000 or not sigmas or min(sigmas) < 0.4:
         raise ValueError("the sampler audit needs at least 1000 draws at sigmas of at least 0.4")
     began = time.monotonic()

@@ -1,4 +1,4 @@
-"""All audits of the installed build, and what they found (`spti audit`)."""
+"""Runs all audits of the installed build and reports what they found (`spti audit`)."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ MEANING = "An audit can find a fault. That it finds none does not prove the clai
 
 @dataclass(frozen=True)
 class AuditReport:
-    """What the audits found, and of which build. Public: the audited records are made up."""
+    """What the audits found, and for which build. Public, since the audited records are made up."""
 
     build: str
-    """`dp.build.build()`: to be compared with the one that a certificate names."""
+    """`dp.build.build()`, to be compared with the build that a certificate names."""
     sampler: SamplerResult
     one_run: CanaryResult
     many_runs: CanaryResult
 
     @property
     def passed(self) -> bool:
+        """Whether no audit found a fault."""
         return self.sampler.passed and self.one_run.passed and self.many_runs.passed
 
     def to_json(self) -> dict[str, Any]:
@@ -36,7 +37,7 @@ class AuditReport:
         }
 
     def lines(self) -> list[str]:
-        """For people."""
+        """The results in lines for people."""
         outcome = (
             "No audit found a fault." if self.passed else "FAILED: at least one audit found a fault, or was blind."
         )
@@ -48,10 +49,13 @@ class AuditReport:
 
 
 def run_audits(progress: Callable[[str], None] = lambda step: None) -> AuditReport:
-    """Run every audit: about half a minute, in memory and a temporary folder. `progress` hears each step's name.
+    """Run every audit. Takes about half a minute, in memory and a temporary folder.
 
-    Has random parts on purpose (noise and coins come from the operating system): figures differ from run to run. A
-    correct build fails at most twice in a million times; a failure is worth an investigation, not a retry.
+    Noise and coins come from the operating system, so figures differ from run to run. A correct build fails at most
+    twice in a million times; a failure should be investigated, and not just tried again.
+
+    Args:
+        progress: called with the name of each step.
     """
     progress("sampler audit")
     sampler = run_sampler_audit()

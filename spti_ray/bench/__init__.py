@@ -1,1 +1,1 @@
-"""How much of the machines' time reaches the engines, as ratios of one run: `spti bench`, `jobs/throughput.py`."""
+"""How much of the machines' time do engines get to work? Ratios measured by `spti bench` and `jobs/throughput.py`."""

@@ -1,4 +1,4 @@
-"""SIMULATED engines that only take time: what is measured with them is everything around an engine."""
+"""SIMULATED engines that only take time, to measure everything around an engine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ WRITER_KIND = "spti_ray.bench.latency:LatencyWriter"
 
 
 class LatencyModel:
-    """Every call takes `options.seconds`, and returns its first argument: numbers, of which it makes images."""
+    """Every call takes `options.seconds` and returns its first argument. The items are numbers; images encode them."""
 
     def __init__(self, config: EngineConfig) -> None:
         self._seconds = float(config.options["seconds"])
@@ -37,7 +37,7 @@ class LatencyModel:
 
 
 class LatencyWriter(LatencyModel):
-    """Serves one call at a time, as an engine does whose time is full."""
+    """Serves one call at a time, as an engine does that is fully busy."""
 
     def __init__(self, config: EngineConfig) -> None:
         super().__init__(config)
@@ -50,12 +50,12 @@ class LatencyWriter(LatencyModel):
 
 
 def _image_of(number: int) -> ImageArray:
-    """The smallest image that tells it."""
+    """The smallest image that encodes the number."""
     return np.frombuffer(number.to_bytes(3, "big"), np.uint8).reshape(1, 1, 3)
 
 
-def latency(seconds: float, role: str = "text_embedder") -> EngineConfig:
-    """Settings of such an engine."""
+def latency_engine(seconds: float, role: str = "text_embedder") -> EngineConfig:
+    """The settings of an engine of this kind for a role; `seconds` that each call takes."""
     return EngineConfig(
         kind=WRITER_KIND if role == "writer" else KIND,
         model="SIMULATED",

@@ -1,4 +1,4 @@
-"""The bench's figures as one picture."""
+"""Plots the bench's results as one picture."""
 
 from __future__ import annotations
 
@@ -14,7 +14,12 @@ _INK, _ACCENT, _WARM, _MUTED = "#222222", "#2a6fb0", "#c8641e", "#9a9a9a"
 
 
 def plot(document: dict[str, Any], timeline: Path) -> bytes:
-    """A PNG with a panel for each part that has a curve; the others are in the JSON. `timeline`: of streaming."""
+    """Draw a PNG with a panel for each part that has one.
+
+    Args:
+        document: The results, as in throughput.json.
+        timeline: The file with the Chrome trace of streaming.
+    """
     panels = [
         (draw, document[name])
         for name, draw in (

@@ -1,4 +1,4 @@
-"""Engines in their pools on Ray, as the driver has them, without the rest of a run."""
+"""Starts engines in their pools on Ray, as the driver does, without the rest of a run."""
 
 from __future__ import annotations
 
@@ -15,20 +15,22 @@ from spti_ray.runtime.ray.events import RayEvents
 from spti_ray.runtime.ray.launch import start_engines, until_ready
 from spti_ray.runtime.scheduling.events import Events
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.retries import Limits
 
 LIMITS = Limits(slots=RuntimeConfig().in_flight_per_actor)
-"""As in a run."""
+"""The limits of a run's pools."""
 
 
 def engines_of(settings: dict[Role, EngineConfig]) -> EnginesConfig:
-    """These, and for roles that are not used, any."""
+    """These engines, and fake ones for the roles that are not used."""
     return FAKE.model_copy(update={str(role): engine for role, engine in settings.items()})
 
 
 @contextmanager
-def on_ray(settings: dict[Role, EngineConfig], runtime: RuntimeConfig | None = None) -> Iterator[dict[Role, list[Any]]]:
-    """`replicas` actors of each role, all of them ready. Joins or starts Ray as a run does."""
+def engines_on_ray(
+    settings: dict[Role, EngineConfig], runtime: RuntimeConfig | None = None
+) -> Iterator[dict[Role, list[Any]]]:
+    """Start `replicas` actors of each role, on a Ray that is joined or started as a run does, until all are ready."""
     bundles = tuple(
         Bundle(role, index, engine.num_cpus, engine.num_gpus, engine.accelerators)
         for role, engine in settings.items()
@@ -41,7 +43,7 @@ def on_ray(settings: dict[Role, EngineConfig], runtime: RuntimeConfig | None = N
 
 
 def pool_of(role: Role, actors: list[Any], events: Events | None = None, limits: Limits = LIMITS, **more: Any) -> Pool:
-    """A pool that knows that all its actors are up."""
+    """A pool of these actors, which knows that all of them are up. `more` are further arguments of `Pool`."""
     events = events or RayEvents()
     pool = Pool(role, actors, events, limits, **more)
     while pool.num_up < len(actors):

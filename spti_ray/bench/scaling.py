@@ -1,37 +1,42 @@
-"""Strong and weak scaling with SIMULATED engines on real Ray actors, and what a unit costs the driver."""
+"""Measures strong and weak scaling with SIMULATED engines on real Ray actors, and the driver's cost of a batch."""
 
 from __future__ import annotations
 
 import time
 from typing import Any
 
-from spti_ray.bench.latency import latency
-from spti_ray.bench.pools import on_ray, pool_of
+from spti_ray.bench.latency import latency_engine
+from spti_ray.bench.pools import engines_on_ray, pool_of
 from spti_ray.config import RuntimeConfig
 
 SECONDS = (1.0, 0.1)
-"""Of a unit."""
+"""Lengths of a batch."""
 
 LONGEST_S = 64.0
-"""Of one measurement of strong scaling."""
+"""Seconds that one measurement of strong scaling may take."""
 
 
 def scaling(sizes: tuple[int, ...], each_s: float = 8.0, runtime: RuntimeConfig | None = None) -> dict[str, Any]:
-    """Efficiencies: the time that the units need on so many engines that never wait, over the time that it took,
-    beginning and end included.
+    """Measure efficiencies: the time that the work takes on engines that never wait, over the time that it took.
 
-    Weak: `each_s` engine seconds of units for each engine. Strong: the same work for any number, half of that for each
-    of the most engines; by sizes that need no longer than `LONGEST_S` for it, None for the others.
+    The measured time includes beginning and end. Weak scaling: `each_s` seconds of work for each engine. Strong
+    scaling: the same work for every size, which is `each_s / 2` seconds for each engine of the largest; None for sizes
+    that would need longer than `LONGEST_S`.
+
+    Args:
+        sizes: Numbers of engines.
+        each_s: Seconds of work for one engine.
+        runtime: Where Ray is.
     """
     found: dict[str, Any] = {"engines": "SIMULATED: calls that sleep, in Ray actors", "actors": list(sizes)}
     work_s = max(sizes) * each_s / 2
     for seconds in SECONDS:
-        settings = latency(seconds).model_copy(update={"replicas": max(sizes)})
-        with on_ray({"text_embedder": settings}, runtime) as actors:
+        settings = latency_engine(seconds).model_copy(update={"replicas": max(sizes)})
+        with engines_on_ray({"text_embedder": settings}, runtime) as actors:
 
             def measured(size: int, engine_s: float, seconds: float = seconds, actors: Any = actors) -> float:
-                units = max(size, round(engine_s / seconds))
-                return round(_efficiency(actors["text_embedder"][:size], units, seconds), 4)
+                batches = max(size, round(engine_s / seconds))
+                return round(_efficiency(actors["text_embedder"][:size], batches, seconds), 4)
 
             found[f"strong_{seconds:g}s"] = [
                 measured(size, work_s) if work_s / size <= LONGEST_S else None for size in sizes
@@ -40,25 +45,32 @@ def scaling(sizes: tuple[int, ...], each_s: float = 8.0, runtime: RuntimeConfig 
     return found
 
 
-def _efficiency(actors: list[Any], units: int, seconds: float) -> float:
+def _efficiency(actors: list[Any], batches: int, seconds: float) -> float:
     pool = pool_of("text_embedder", actors)
     started = time.monotonic()
-    done = sum(result is not None for result in pool.map(([number],) for number in range(units)))
+    done = sum(result is not None for result in pool.map(([number],) for number in range(batches)))
     took = time.monotonic() - started
-    if done != units:
-        raise RuntimeError(f"{units - done} of {units} units failed")
-    return units * seconds / len(actors) / took
+    if done != batches:
+        raise RuntimeError(f"{batches - done} of {batches} units failed")
+    return batches * seconds / len(actors) / took
 
 
-def driver_cost(units: int = 4000, runtime: RuntimeConfig | None = None) -> dict[str, float]:
-    """Microseconds of a unit that takes no time, through four actors: of the driver's own thread, and of all threads of
-    its process, Ray's included."""
-    with on_ray({"text_embedder": latency(0.0).model_copy(update={"replicas": 4})}, runtime) as actors:
+def driver_cost(batches: int = 4000, runtime: RuntimeConfig | None = None) -> dict[str, float]:
+    """Measure the driver's CPU time for a batch, in microseconds, with four engines that take no time.
+
+    Args:
+        batches: How many batches are run.
+        runtime: Where Ray is.
+
+    Returns:
+        `thread_us`: of the driver's own thread; `process_us`: of all threads of its process, Ray's included.
+    """
+    with engines_on_ray({"text_embedder": latency_engine(0.0).model_copy(update={"replicas": 4})}, runtime) as actors:
         pool = pool_of("text_embedder", actors["text_embedder"])
-        list(pool.map(([number],) for number in range(units // 10)))
+        list(pool.map(([number],) for number in range(batches // 10)))
         thread, process = time.thread_time(), time.process_time()
-        list(pool.map(([number],) for number in range(units)))
+        list(pool.map(([number],) for number in range(batches)))
         return {
-            "thread_us": round((time.thread_time() - thread) / units * 1e6, 1),
-            "process_us": round((time.process_time() - process) / units * 1e6, 1),
+            "thread_us": round((time.thread_time() - thread) / batches * 1e6, 1),
+            "process_us": round((time.process_time() - process) / batches * 1e6, 1),
         }

@@ -1,4 +1,4 @@
-"""All parts of the bench, what is aimed at, and the file that they go into."""
+"""Runs the parts of the bench and writes their results, with the targets that were set."""
 
 from __future__ import annotations
 
@@ -13,29 +13,33 @@ from typing import Any
 import psutil
 
 from spti_ray import __version__
-from spti_ray.bench import model
+from spti_ray.bench import simulated_clusters
 from spti_ray.bench.kills import kills
 from spti_ray.bench.overhead import in_pool_over_bare
-from spti_ray.bench.plot import plot
 from spti_ray.bench.scaling import driver_cost, scaling
 from spti_ray.bench.streaming import streaming
 from spti_ray.bench.votes import votes
-from spti_ray.bench.work import ROLES
+from spti_ray.bench.workload import ROLES
 from spti_ray.config import EnginesConfig, Role, RuntimeConfig
 from spti_ray.config.loading import ConfigError
 from spti_ray.io.files import write_atomic
 from spti_ray.models.factory import EMBEDDED
+from spti_ray.observability.timeline import write_timeline
 
-UNITS: dict[Role, int] = {"writer": 6, "renderer": 12, "image_embedder": 60, "text_embedder": 60}
-"""Of one round of an engine: some seconds of work on two cores."""
+BATCHES: dict[Role, int] = {"writer": 6, "renderer": 12, "image_embedder": 60, "text_embedder": 60}
+"""Batches in one round of an engine: some seconds of work on two cores."""
 
 ASSUMED_DRIVER_S = 300e-6
-"""Of the model, where the driver's cost was not measured in the same run: the most that is allowed."""
+"""The driver's cost of a batch in the simulation, if it was not measured in the same run: the target's bound."""
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure with. `runtime`: where Ray is; `price_per_gpu_hour` in dollars."""
+    """What to measure with.
+
+    `engines`: those of the part `engines`. `runtime`: where Ray is. `actors`: sizes for `scaling`.
+    `price_per_gpu_hour`: in US dollars.
+    """
 
     engines: EnginesConfig = EMBEDDED
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
@@ -45,7 +49,11 @@ class Settings:
 
 @dataclass(frozen=True)
 class Target:
-    """`value` reads a ratio from the document, None where its part was not run."""
+    """A bound for a measured figure.
+
+    `value`: reads the figure from the document; None if its part was not run. `at_most`: whether `bound` is an upper
+    bound.
+    """
 
     name: str
     value: Callable[[dict[str, Any]], float | None]
@@ -53,6 +61,7 @@ class Target:
     at_most: bool = False
 
     def reached(self, value: float) -> bool:
+        """Whether a figure reaches the target."""
         return value <= self.bound if self.at_most else value >= self.bound
 
 
@@ -82,12 +91,17 @@ TARGETS = (
 
 
 def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    """Each by its name, from what is in the document so far to its own part."""
+    """The parts of the bench by name: functions from the document so far to the part's results.
+
+    Args:
+        settings: What to measure with.
+        out: The folder for the timeline.
+    """
     runtime = settings.runtime
 
     def stages(document: dict[str, Any]) -> Any:
-        figures, timeline = streaming(runtime=runtime)
-        timeline.write(out / "timeline.json")
+        figures, trace = streaming(runtime=runtime)
+        write_timeline(trace, out / "timeline.json")
         return figures
 
     def simulated(document: dict[str, Any]) -> Any:
@@ -97,16 +111,16 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
             "engines": "SIMULATED, in simulated time",
             "driver_us_per_unit": round(driver_s * 1e6, 1),
             "driver_measured": measured is not None,
-            "many_actors": model.many_actors(driver_s),
-            "growth": model.growth(),
-            "spot": model.spot_nodes(),
+            "many_actors": simulated_clusters.many_actors(driver_s),
+            "growth": simulated_clusters.cost_by_size(),
+            "spot": simulated_clusters.spot_nodes(),
         }
 
     def engine(role: Role) -> Any:
         return in_pool_over_bare(
             role,
             settings.engines.of(role),
-            UNITS[role],
+            BATCHES[role],
             runtime=runtime,
             price_per_gpu_hour=settings.price_per_gpu_hour,
         )
@@ -126,12 +140,23 @@ PARTS = tuple(parts(Settings(), Path()))
 
 
 def run(out: Path, settings: Settings, only: tuple[str, ...] = PARTS) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Measure part by part; yields each part's name and the document so far, which is written each time.
+    """Measure part by part, and write the results after each.
 
-    `out` gets `throughput.json`, `throughput.png` and, with streaming, `timeline.json` (a Chrome trace). Parts that are
-    there already and not measured now are kept. Raises ConfigError for a part that there is not.
+    Args:
+        out: The folder for `throughput.json`, `throughput.png` and, with streaming, `timeline.json` (a Chrome trace).
+            Parts that are there already, and are not measured now, are kept.
+        settings: What to measure with.
+        only: Names of the parts to measure.
+
+    Yields:
+        The name of each part, and the document so far.
+
+    Raises:
+        ConfigError: there is no such part.
     """
     measures = parts(settings, out)
+    from spti_ray.bench.plot import plot  # matplotlib takes a second to import
+
     for name in only:
         if name not in measures:
             raise ConfigError(f"--only {name}: there is no such part; parts: {', '.join(measures)}")
@@ -147,7 +172,7 @@ def run(out: Path, settings: Settings, only: tuple[str, ...] = PARTS) -> Iterato
 
 
 def ratios(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Every target that was measured: value, bound, and whether it was reached."""
+    """Every target whose figure was measured: value, bound, and whether it was reached."""
     found: dict[str, dict[str, Any]] = {}
     for target in TARGETS:
         value = target.value(document)
@@ -158,7 +183,7 @@ def ratios(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
 
 
 def _machine() -> dict[str, Any]:
-    """Of the driver."""
+    """The driver's machine."""
     return {
         "cpu": _cpu_model(),
         "cpus": os.cpu_count(),
@@ -168,7 +193,7 @@ def _machine() -> dict[str, Any]:
 
 
 def _cpu_model() -> str:
-    """As Linux names it; the architecture where it names none (ARM)."""
+    """The name of the CPU by Linux; on ARM, where there is none, the architecture."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:

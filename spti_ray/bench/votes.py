@@ -1,4 +1,4 @@
-"""A shard's votes against the bare matrix product that they need, on random vectors.
+"""Measures a shard's votes against the bare matrix product that they need, on random vectors.
 
 Votes include reading the views from their file, quantising the candidates, and finding the nearest ones.
 """
@@ -14,13 +14,21 @@ from typing import Any
 
 import numpy as np
 
-from spti_ray.private.view_store import ViewRow, read_views, writing
-from spti_ray.private.voting import NO_GROUP, cast_votes, quantise
+from spti_ray.private.view_store import ViewRow, read_views, view_writer
+from spti_ray.private.views import NO_GROUP, quantise
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 
 
 def votes(records: int = 20_000, candidates: int = 2_000, width: int = 512, rounds: int = 5) -> dict[str, Any]:
-    """The time of NumPy's product of float64 matrices over the time of the votes; medians of alternate rounds."""
+    """Compare the time of votes with that of NumPy's product of float64 matrices: medians of alternate rounds.
+
+    Args:
+        records: Number of records.
+        candidates: Number of candidates.
+        width: Dimensions of an embedding.
+        rounds: Rounds that are measured, after one to warm up.
+    """
     draw = np.random.default_rng(0)
     records_PE = draw.normal(size=(records, width)).astype(np.float32)
     candidates_KE = draw.normal(size=(candidates, width)).astype(np.float32)
@@ -30,7 +38,7 @@ def votes(records: int = 20_000, candidates: int = 2_000, width: int = 512, roun
     product_PK = np.empty((records, candidates))  # there before the clock runs: new pages would cost as much again
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "views.arrow"
-        with writing(path, ["image"], "key") as file:
+        with view_writer(path, ["image"], "key") as file:
             for number, vector in enumerate(quantise(records_PE)):
                 file.add(ViewRow(number, 0, NO_GROUP, None, {"image": vector}))
         found = read_views(path, ["image"], ("all",), False, "key")

@@ -1,6 +1,5 @@
-"""`python -m spti_ray.cli`, where the command `spti` is not on the path."""
+"""`python -m spti_ray.cli`: the `spti` command where its script is not on the PATH."""
 
-from spti_ray.cli import main
+from spti_ray.cli import app
 
-if __name__ == "__main__":
-    main()
+app(prog_name="spti")

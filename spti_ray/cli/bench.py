@@ -9,9 +9,14 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import Overrides, one_line_errors
+from spti_ray.cli.common import Overrides, examples, one_line_errors
 
 
+@examples(
+    "spti bench --out runs/bench",
+    "spti bench --out runs/bench --only votes --json",
+    "spti bench --out b --config my.yaml --only engines --price-per-gpu-hour 2.5",
+)
 def bench(
     out: Annotated[Path, typer.Option(help="Folder for the figures.", metavar="DIR")],
     config: Annotated[
@@ -39,6 +44,7 @@ def bench(
     with one_line_errors():
         from spti_ray.bench.suite import PARTS, Settings, run
         from spti_ray.config.loading import ConfigError, load_config
+        from spti_ray.io.text_table import Column, text_table
         from spti_ray.models.factory import engines_config
 
         if overrides and config is None:
@@ -57,7 +63,11 @@ def bench(
         if as_json:
             typer.echo(json.dumps(document))
             return
+        rows: list[list[str]] = []
         for name, ratio in document["ratios"].items():
             bound = f"at most {ratio['at_most']:g}" if "at_most" in ratio else f"at least {ratio['at_least']:g}"
-            typer.echo(f"{name:<42}{ratio['value']:>9.3f}  {bound:<14}{'' if ratio['reached'] else 'NOT REACHED'}")
+            rows.append([name, f"{ratio['value']:.3f}", bound, "" if ratio["reached"] else "NOT REACHED"])
+        columns = (Column(min_width=40), Column(is_number=True, min_width=9), Column(min_width=12), Column())
+        for line in text_table(columns, rows):
+            typer.echo(line)
         typer.echo(f"written: {out / 'throughput.json'}, {out / 'throughput.png'}")

@@ -1,12 +1,12 @@
-"""What all `spti` commands share: exit codes, one-line errors, and arguments."""
+"""What all `spti` commands share: arguments, examples, exit codes and one-line errors."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
@@ -19,17 +19,39 @@ Overrides = Annotated[
 
 DONE, FAILED, USAGE, BUDGET, RESOURCES = 0, 1, 2, 3, 4
 
+_EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {}
+
+
+Command = TypeVar("Command", bound=Callable[..., None])
+
+
+def examples(*commands: str) -> Callable[[Command], Command]:
+    """Decorator of a command: what `spti COMMAND --help` shows as its examples."""
+
+    def keep(command: Command) -> Command:
+        _EXAMPLES[command] = commands
+        return command
+
+    return keep
+
+
+def epilog_of(command: Callable[..., None]) -> str:
+    """The examples of a command as the last line of its help."""
+    shown = _EXAMPLES[command]
+    return f"Example{'s' if len(shown) > 1 else ''}: {' · '.join(f'`{example}`' for example in shown)}"
+
 
 def fail(message: object, code: int) -> NoReturn:
-    from spti_ray.io.urls import shown_in
+    """End the command with an exit code and one line on stderr; credentials in URLs are left out of it."""
+    from spti_ray.io.urls import redacted_in
 
-    typer.echo(f"spti: {shown_in(' '.join(str(message).split()))}", err=True)
+    typer.echo(f"spti: {redacted_in(' '.join(str(message).split()))}", err=True)
     raise typer.Exit(code)
 
 
 @contextmanager
 def one_line_errors() -> Iterator[None]:
-    """Turn the errors that users can act on into one line and an exit code."""
+    """Turn every error into one line on stderr and an exit code; `SPTI_DEBUG=1` raises it instead."""
     try:
         yield
     except KeyboardInterrupt:

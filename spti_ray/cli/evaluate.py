@@ -10,9 +10,15 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import FAILED, USAGE, fail, one_line_errors
+from spti_ray.cli.common import FAILED, USAGE, examples, fail, one_line_errors
 
 
+@examples(
+    "spti evaluate runs/stickers",
+    "spti evaluate runs/stickers --generation all",
+    "spti evaluate baseline/ --reference bundled:stickers --out private/",
+    "spti evaluate runs/a --judge dinov2 --json",
+)
 def evaluate(
     directory: Annotated[Path, typer.Argument(help="A run's folder, or a folder of images.", metavar="DIR")],
     reference: Annotated[
@@ -69,9 +75,9 @@ def evaluate(
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         if find_spec("sklearn") is None:
             fail("spti evaluate needs scikit-learn; run: pip install 'spti-ray[eval]'", FAILED)
-        from spti_ray.evaluate.command import Request, document, run_evaluation, table_lines
+        from spti_ray.evaluate.command import EvaluationRequest, results_document, run_evaluation, table_lines
 
-        request = Request(
+        request = EvaluationRequest(
             directory=directory,
             reference=reference,
             image_column=image_column,
@@ -90,7 +96,7 @@ def evaluate(
         )
         path, results = run_evaluation(request, lambda line: typer.echo(line, err=True))
         if as_json:
-            typer.echo(json.dumps(document(results)))
+            typer.echo(json.dumps(results_document(results)))
         else:
             for line in table_lines(results):
                 typer.echo(line)

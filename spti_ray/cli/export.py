@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import one_line_errors
+from spti_ray.cli.common import examples, one_line_errors
 
 
 class Format(StrEnum):
@@ -20,6 +20,11 @@ class Format(StrEnum):
     DATASETS = "datasets"
 
 
+@examples(
+    "spti export runs/a --format parquet --out published/a",
+    "spti export runs/a --format webdataset --out s3://bucket/a",
+    "spti export runs/a/release --format datasets --out a-datasets --bucket gs://bucket/a",
+)
 def export(
     directory: Annotated[Path, typer.Argument(help="A finished run's folder, or a release folder.", metavar="DIR")],
     format: Annotated[Format, typer.Option("--format", help="Who shall read it; `datasets` needs the extra datasets.")],

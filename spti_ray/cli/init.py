@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spti_ray.cli.common import USAGE, fail, one_line_errors
+from spti_ray.cli.common import USAGE, examples, fail, one_line_errors
 
 if TYPE_CHECKING:
     from spti_ray.config import EnginesConfig
-    from spti_ray.public.drafting import Alike, Write
+    from spti_ray.public.drafting import Similarity, Write
 
 
+@examples(
+    "spti init 'X-ray images of hands' --out hands.yaml --data scans/",
+    "spti init 'histology slides of lymph nodes' --labels tumour,normal --out lymph.yaml --private-records 5000",
+    "spti init 'street signs' --out signs.yaml --template",
+)
 def init(
     domain: Annotated[str, typer.Argument(help="What the images are, in one line: 'X-ray images of hands'.")],
     out: Annotated[Path, typer.Option("--out", help="The YAML file; must not exist yet.", metavar="FILE")],
@@ -46,7 +51,7 @@ def init(
         from spti_ray.io.files import write_new
         from spti_ray.models.factory import engines_config
         from spti_ray.planning.starter import Wish, starter
-        from spti_ray.public.drafting import draft
+        from spti_ray.public.drafting import draft_prompts
 
         if out.exists():
             fail(f"{out}: is there already, and is not overwritten; give another --out", USAGE)
@@ -65,12 +70,12 @@ def init(
         writer = engines.writer
         names = tuple(label.strip() for label in labels.split(",")) if labels else ()
         wish = Wish(" ".join(domain.split()), names, data, epsilon, delta, private_records, runtime)
-        made, drafted_by = draft(wish.domain, names, None), None
-        starter(wish, made, None)  # What is wrong with the settings is said before a model loads.
+        made, drafted_by = draft_prompts(wish.domain, names, None), None
+        starter(wish, made, None)  # so that wrong settings are refused before a model loads
         if not template:
             typer.echo(f"drafting with {writer.model} (--template does without)", err=True)
             with _silence(), _opened(engines) as (write, alike):
-                made, drafted_by = draft(wish.domain, names, write, alike), writer.model
+                made, drafted_by = draft_prompts(wish.domain, names, write, alike), writer.model
         try:
             write_new(out, starter(wish, made, drafted_by))
         except FileExistsError:
@@ -82,7 +87,7 @@ def init(
 
 @contextmanager
 def _silence() -> Iterator[None]:
-    """Nothing of what the engine's libraries print, also from processes of their own; SPTI_DEBUG=1 shows it."""
+    """Show nothing of what the engine's libraries and their processes print, unless SPTI_DEBUG is set."""
     if os.environ.get("SPTI_DEBUG"):
         yield
         return
@@ -99,24 +104,24 @@ def _silence() -> Iterator[None]:
 
 
 @contextmanager
-def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Alike]]:
+def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Similarity]]:
     """The writer and the text embedder in this process, loaded."""
     from spti_ray.errors import NothingMade
     from spti_ray.models.bundled import ModelMissing
-    from spti_ray.models.factory import build, engine_environment
+    from spti_ray.models.factory import build_engine, engine_environment
     from spti_ray.types import Completions, WriteRequest
 
-    # Before the engine's libraries are imported: they read it once.
+    # The engine's libraries read these variables once, when they are imported.
     os.environ.update(engine_environment("text_embedder", engines.text_embedder))
     os.environ.update(engine_environment("writer", engines.writer))
     try:
-        engine = build("writer", engines.writer)
-        embedder = build("text_embedder", engines.text_embedder)
+        engine = build_engine("writer", engines.writer)
+        embedder = build_engine("text_embedder", engines.text_embedder)
     except ModelMissing:
         raise
     except Exception as error:
         what = f"the writer {engines.writer.model} or the text embedder {engines.text_embedder.model}"
-        # Raised and not printed: the caller has closed the terminal to what engines print.
+        # Raised, not printed: the terminal is closed to what is printed here (`_silence`).
         raise NothingMade(f"{what} could not be started ({type(error).__name__}); --template needs none") from error
 
     loop = asyncio.new_event_loop()

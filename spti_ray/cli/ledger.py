@@ -23,13 +23,13 @@ LedgerPath = Annotated[
 
 
 def _named(ledger: str) -> tuple[str, str]:
-    """The folder or URL of ledgers that an argument names, and the dataset where it does so by a configuration or run.
+    """The folder or URL of ledgers that an argument names, in full, so that people see where it is.
 
-    Whatever it is: in full, so that people see where they are.
+    And the dataset, if the argument is a configuration or the folder of a run; else an empty string.
     """
     from spti_ray.config.ledger_location import location_of
     from spti_ray.config.loading import load_config, parse_config
-    from spti_ray.run.folder import read_run
+    from spti_ray.runs.run_file import read_run
 
     path = Path(ledger)
     if ledger.startswith("bundled:") or (path.suffix in (".yaml", ".yml") and path.is_file()):
@@ -42,7 +42,7 @@ def _named(ledger: str) -> tuple[str, str]:
 
 
 def _one(ledger: str) -> str:
-    """The same, and of a configuration or run the ledger of its dataset alone."""
+    """Where the ledgers are that an argument names; of a configuration or run only that of its dataset."""
     from spti_ray.io.files import is_url
 
     where, dataset = _named(ledger)
@@ -72,7 +72,7 @@ def register(
     With `dataset.registration: required`, runs on an id that was never registered are refused.
     """
     with one_line_errors():
-        from spti_ray.cli.ledger_view import register_line
+        from spti_ray.cli.ledger_report import register_line
         from spti_ray.config import DatasetConfig
         from spti_ray.config.loading import parse_section
 
@@ -89,7 +89,8 @@ def register(
 def show(path: LedgerPath) -> None:
     """Print a ledger's entries and what the dataset has spent."""
     with one_line_errors():
-        from spti_ray.cli.ledger_view import chains_at, show_lines
+        from spti_ray.cli.ledger_report import show_lines
+        from spti_ray.dp.storage import chains_at
 
         for chain in chains_at(_one(path)):
             for line in show_lines(chain):
@@ -100,7 +101,8 @@ def show(path: LedgerPath) -> None:
 def history(path: LedgerPath) -> None:
     """Print one line per run on the dataset: what it was planned for, what it spent, who looked at it."""
     with one_line_errors():
-        from spti_ray.cli.ledger_view import chains_at, history_lines
+        from spti_ray.cli.ledger_report import history_lines
+        from spti_ray.dp.storage import chains_at
 
         for chain in chains_at(_one(path)):
             for line in history_lines(chain):
@@ -124,7 +126,8 @@ def verify(
     Entries cut from the end are only found against a head kept elsewhere: `--head` or `--anchor`.
     """
     with one_line_errors():
-        from spti_ray.cli.ledger_view import chains_at, verify_line
+        from spti_ray.cli.ledger_report import verify_line
+        from spti_ray.dp.storage import chains_at
 
         for chain in chains_at(_one(path)):
             typer.echo(verify_line(chain, head, anchor))
@@ -139,7 +142,7 @@ def anchor(
 ) -> None:
     """Export the chain's head, to be kept where the ledger's keeper can't change it."""
     with one_line_errors():
-        from spti_ray.cli.ledger_view import anchor_of, the_chain, write_anchor
+        from spti_ray.cli.ledger_report import anchor_of, the_chain, write_anchor
 
         chain = the_chain(_one(path))
         typer.echo(write_anchor(chain, out) if out else json.dumps(anchor_of(chain), indent=2))
@@ -155,6 +158,6 @@ def evaluated(
 ) -> None:
     """Record that a run was looked at with a metric on the private images. Certificates say so from then on."""
     with one_line_errors():
-        from spti_ray.cli.ledger_view import evaluated_line
+        from spti_ray.cli.ledger_report import evaluated_line
 
         typer.echo(evaluated_line(_one(path), run, metric))

@@ -29,12 +29,12 @@ def render(
     """Write manifests for this configuration on this cluster: a folder that `kubectl apply -k` takes."""
     with one_line_errors():
         from spti_ray.config.loading import load_config
-        from spti_ray.kubernetes.render import render as documents_of
-        from spti_ray.kubernetes.render import write
+        from spti_ray.kubernetes.render import render_manifests as documents_of
+        from spti_ray.kubernetes.render import write_manifests
         from spti_ray.kubernetes.settings import load_cluster
 
         documents = documents_of(load_config(config, overrides or ()), load_cluster(cluster), kind)
-        write(out, documents)
+        write_manifests(out, documents)
         typer.echo(f"wrote {', '.join(documents)} to {out}; next: kubectl apply -k {out}")
 
 

@@ -1,16 +1,21 @@
-"""`spti refine` and `spti compare`: from a finished run to the next one, and the two side by side."""
+"""`spti refine`: from a finished run to the next one."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import Overrides, one_line_errors
+from spti_ray.cli.common import Overrides, examples, one_line_errors
 
 
+@examples(
+    "spti refine runs/a --out runs/b --generations 4 --set privacy.epsilon=0.5",
+    "spti refine runs/a --out runs/a-1000 --images 1000",
+    "spti refine runs/a --out runs/a-sdxl --set runtime.engines.renderer.model=stabilityai/sdxl-turbo "
+    "--set runtime.engines.renderer.num_gpus=1",
+)
 def refine(
     directory: Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="DIR")],
     out: Annotated[Path, typer.Option("--out", help="The new run's folder.", metavar="NEW")],
@@ -36,26 +41,9 @@ def refine(
     The same command on an interrupted `NEW` goes on; on a finished one it does nothing.
     """
     with one_line_errors():
-        from spti_ray.run.refinement import refined
+        from spti_ray.runs.refinement import refined
 
         settings = refined(directory, generations, images, overrides or ())
         from spti_ray.driver.driver import run_config
 
         run_config(settings, out)
-
-
-def compare(
-    a: Annotated[Path, typer.Argument(help="A run's folder, or a release folder.", metavar="A")],
-    b: Annotated[Path, typer.Argument(help="Another.", metavar="B")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
-) -> None:
-    """Set two runs or releases side by side: settings that differ, certificates, models, texts in common.
-
-    Where `spti evaluate` has results in both runs, their metrics too, marked: these are internal, not differentially
-    private. Only reads.
-    """
-    with one_line_errors():
-        from spti_ray.release.compare import compared
-
-        found = compared(a, b)
-        typer.echo(json.dumps(found.to_json(), indent=2) if as_json else "\n".join(found.lines()))

@@ -6,9 +6,12 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import ConfigFile, Overrides, one_line_errors
+from spti_ray.cli.common import ConfigFile, Overrides, examples, one_line_errors
 
 
+@examples(
+    "RAY_AUTH_MODE=token RAY_AUTH_TOKEN=... spti submit my.yaml --out /runs/a --address http://head:8265",
+)
 def submit(
     config: ConfigFile,
     out: Annotated[str, typer.Option(help="The run's folder, on a volume that the cluster's nodes share.")],
@@ -31,14 +34,14 @@ def submit(
         from spti_ray.config.job_paths import check_on_ray
 
         check_on_ray(settings)  # before the cluster is asked, which may take a while to answer
-        from spti_ray.runtime.ray.join import without_credentials
+        from spti_ray.io.urls import redacted_address
         from spti_ray.runtime.ray.submit import connect, follow
         from spti_ray.runtime.ray.submit import submit as start
 
         client = connect(address)
         attempt = start(client, settings, out)
         name = attempt.submission_id
-        ends = f"ray job stop --address {without_credentials(address)} {name} ends it"
+        ends = f"ray job stop --address {redacted_address(address)} {name} ends it"
         typer.echo(f"{'joined' if attempt.joined else 'submitted'} {name}; {ends}")
         if not wait:
             return

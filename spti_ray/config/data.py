@@ -68,6 +68,8 @@ class DatasetConfig(Section):
 
 
 class PrivacyConfig(Section):
+    """What is promised about each record or group of the private images, and how their votes are counted."""
+
     epsilon: float = Field(
         gt=0, allow_inf_nan=True, description="At most 100; `inf`: no noise, and so no privacy (allow_not_private)."
     )
@@ -108,6 +110,8 @@ class PrivacyConfig(Section):
 
 
 class LedgerConfig(Section):
+    """Where the ledger is in which every run on the dataset is charged."""
+
     path: str = Field(
         default=DEFAULT,
         description="Folder of the ledgers, one <dataset id>.jsonl each, or a URL such as s3://bucket/ledgers. A "

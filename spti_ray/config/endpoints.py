@@ -1,4 +1,4 @@
-"""Addresses of HTTP endpoints, in the one form in which they are compared and shown."""
+"""Addresses of HTTP endpoints, in the form in which they are compared and shown."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def normal_endpoint(url: str) -> str:
     """`url` with scheme and host in lower case, and without the scheme's own port or a slash at the end.
 
     Raises:
-        ValueError: it is no such address, or holds what must not be shown. The message does not repeat it.
+        ValueError: it is no such address, or holds a user, key or query. The message does not repeat the address.
     """
     try:
         parts = urlsplit(url)

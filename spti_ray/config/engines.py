@@ -7,9 +7,7 @@ from typing import Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from spti_ray.config.section import Section
-
-Role = Literal["writer", "captioner", "renderer", "image_embedder", "text_embedder"]
-ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", "text_embedder")
+from spti_ray.types import Role
 
 
 class EngineConfig(Section):
@@ -51,6 +49,8 @@ class EngineConfig(Section):
 
 
 class EnginesConfig(Section):
+    """The engine of every role."""
+
     writer: EngineConfig
     renderer: EngineConfig
     image_embedder: EngineConfig
@@ -58,17 +58,15 @@ class EnginesConfig(Section):
     captioner: EngineConfig
 
     def of(self, role: Role) -> EngineConfig:
+        """The engine of a role."""
         return getattr(self, role)
 
 
 class RuntimeConfig(Section):
+    """Which engines a run uses, where it works and how it deals with failures."""
+
     engines: Literal["embedded", "fake"] | dict[Role, dict[str, Any]] = Field(
         default="embedded", description="embedded, fake, or settings per role on top of the embedded ones."
-    )
-    executor: Literal["ray", "local"] = Field(
-        default="ray",
-        description="local: no Ray, on this machine alone: public engines in the driver's process, and all that sees "
-        "private images in one other. For tests and debugging.",
     )
     seed: int = Field(default=0, ge=0, description="Public seed of texts and images; the DP noise has none.")
     shards: int = Field(default=2, ge=1, le=100_000, description="Actors that hold private records; public.")
@@ -100,15 +98,19 @@ class RuntimeConfig(Section):
         description="[writer, renderer]: they share a GPU that only one of them uses at a time, while the other sleeps "
         "in the machine's memory. Empty: nobody sleeps.",
     )
-
     engine_metrics: bool = Field(
         default=True, description="Whether the writer publishes vLLM's own figures through Ray: tokens, cache, queue."
+    )
+    executor: Literal["ray", "local"] = Field(
+        default="ray",
+        description="local: no Ray, on this machine alone: public engines in the driver's process, and all that sees "
+        "private images in one other. For tests and debugging.",
     )
 
     @field_validator("take_turns")
     @classmethod
     def _who_can_sleep(cls, roles: tuple[Role, ...]) -> tuple[Role, ...]:
-        # An embedder or captioner is asked by the shards at any time, who know nothing of turns.
+        # Shards ask an embedder or captioner at any time, and know nothing of turns.
         if roles and set(roles) != {"writer", "renderer"}:
             raise ValueError(f"can be [writer, renderer] or empty: other roles serve shards (got {', '.join(roles)})")
         return roles

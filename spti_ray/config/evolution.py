@@ -11,6 +11,8 @@ from spti_ray.types import SINGLE_LABEL, Space, split_by_share
 
 
 class LabelConfig(Section):
+    """A public label. Its candidates are voted on only by records with this label."""
+
     name: str = Field(min_length=1)
     share: float = Field(
         default=1.0, gt=0, description="Share of candidates and images; public, never counted from data."
@@ -19,6 +21,8 @@ class LabelConfig(Section):
 
 
 class VariationConfig(Section):
+    """How texts are varied: rephrased, or with blanks that the writer fills in."""
+
     rephrase_share: float = Field(
         default=0.5, ge=0, le=1, description="Share of children by rephrasing; the rest fill blanks."
     )
@@ -51,6 +55,8 @@ class ImageVariationConfig(Section):
 
 
 class EvolutionConfig(Section):
+    """How candidates evolve: generations, votes, selection and variation."""
+
     generations: int = Field(ge=1, le=1000, description="T: noised histograms, and so privacy charges.")
     candidates: int = Field(ge=1, le=1_000_000, description="K: texts voted on in each generation.")
     voting: Literal["image", "caption", "joint"] = "image"
@@ -95,10 +101,11 @@ class EvolutionConfig(Section):
 
     @property
     def label_names(self) -> tuple[str, ...]:
+        """The names of the labels; one name that stands for all where there are no labels."""
         return tuple(label.name for label in self.labels) or (SINGLE_LABEL,)
 
     def quota(self, total: int) -> dict[str, int]:
-        """`total` candidates or images split over the labels by their public shares."""
+        """How many of `total` candidates or images each label gets, by the public shares."""
         shares = [label.share for label in self.labels] or [1.0]
         return dict(zip(self.label_names, split_by_share(total, shares), strict=True))
 
@@ -108,9 +115,11 @@ class EvolutionConfig(Section):
         return {label: min(count, max(1, round(count * self.survivors))) for label, count in quota.items()}
 
     def image_strength(self, generation: int) -> float:
-        """Strength of the image variations that are born in `generation`, falling in equal steps.
+        """Strength of the image variations that are made for `generation`, which falls in equal steps.
 
-        1 is the first; variations for the release come after the last generation, with its strength.
+        Args:
+            generation: 1 is the first with variations. Those for the release come after the last generation and have
+                its strength.
         """
         degrees = self.image_variation
         done = 1.0 if generation >= self.generations else (generation - 1) / max(1, self.generations - 2)
@@ -118,7 +127,7 @@ class EvolutionConfig(Section):
 
     @property
     def spaces(self) -> dict[Space, float]:
-        """Voting spaces and their weights."""
+        """The embedding spaces in which candidates are voted on, and their weights, which sum to 1."""
         if self.voting == "image":
             return {"image": 1.0}
         if self.voting == "caption":

@@ -1,7 +1,7 @@
 """What makes two configurations the same run: the settings that may not change, and the hash a run is known by.
 
-A run that an earlier build began goes on, though its configuration lacks the settings that came later: such a setting
-means what that build did (`BEFORE`), and the hash covers only the settings that the build knew.
+The configuration of a run that an earlier build began lacks the settings that came later. Such a setting means what
+that build did (`BEFORE`), and the hash covers only the settings that the build knew.
 """
 
 from __future__ import annotations
@@ -21,13 +21,12 @@ BEFORE: dict[str, Any] = {
     "data.format": None,
     "data.window": None,
 }
-"""Settings that came after build ab5e8e4 and may not change within a run: what builds without them did.
+"""Settings that came after build ab5e8e4 and may not change within a run, and what builds without them did.
 
-Whoever adds a setting adds it here by its flat name, in its JSON form; or, if a run may go on with another value, to
-`_FREE_TO_CHANGE`.
+A new setting is added here by its flat name, with a JSON value; or to `_FREE_TO_CHANGE`, if a run may go on with
+another value of it.
 """
 
-# What may change between two starts of one run: where and how it runs, not what it computes or what it costs.
 _FREE_TO_CHANGE = (
     "dataset.registration",
     "ledger.relative_to",
@@ -48,6 +47,8 @@ _FREE_TO_CHANGE = (
     "finetune.records_at_once",
     "finetune.save_every_s",
 )
+"""Settings that may change between two starts of a run: where and how it runs, not what it computes or costs."""
+
 _FREE_ENGINE_SETTINGS = (".replicas", ".max_replicas", ".num_cpus", ".num_gpus", ".accelerators", ".threads")
 
 
@@ -74,9 +75,12 @@ def _is_free(key: str) -> bool:
 
 
 def pinned(tree: Mapping[str, Any]) -> dict[str, Any]:
-    """The flat settings that a run must keep from its first start to its release.
+    """The settings that a run must keep from its first start to its release, by flat name.
 
-    Without later settings that mean what earlier builds did: configurations that do the same have the same hash.
+    A later setting that means what earlier builds did is left out: configurations that do the same have the same hash.
+
+    Args:
+        tree: a resolved configuration.
     """
     settings = {
         key: value
@@ -88,19 +92,19 @@ def pinned(tree: Mapping[str, Any]) -> dict[str, Any]:
         if key.endswith(_FREE_ENGINE_SETTINGS):
             del settings[key]
     if engines and not any(key in settings for key in engines):
-        # Only sizes were set, on top of the embedded engines: the same engines as without them.
+        # Only sizes of pools were set, on top of the embedded engines: these are the same engines.
         settings["runtime.engines"] = "embedded"
     return settings
 
 
 def config_sha256(config: Config) -> str:
-    """Hash of the pinned settings; a run folder belongs to exactly one."""
+    """Hash of the pinned settings, in hex. All starts of a run have the same hash."""
     text = json.dumps(pinned(resolved(config)), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def with_later_settings(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """A stored configuration, and what settings that it lacks meant to the build that wrote it."""
+    """A stored configuration, completed by the settings that it lacks: they mean what the build that wrote it did."""
     filled = copy.deepcopy(dict(stored))
     for key in _lacks(stored):
         _set(filled, key, BEFORE[key])
@@ -108,10 +112,13 @@ def with_later_settings(stored: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def as_stored(config: Config, stored: Mapping[str, Any]) -> Config:
-    """`config` as it goes on with a run that has the configuration `stored`, which an earlier build may have written.
+    """`config` as it applies to a run whose configuration an earlier build may have written.
 
-    A setting that `stored` lacks and that has its default here is taken for one that nobody asked for, and means what
-    it did then.
+    A setting that `stored` lacks and that has its default in `config` means what that build did: nobody asked for it.
+
+    Args:
+        config: the configuration of this start.
+        stored: the resolved configuration in the run's `run.yaml`.
     """
     tree = resolved(config)
     flat = flatten(tree)
@@ -134,7 +141,7 @@ def _set(tree: dict[str, Any], key: str, value: Any) -> None:
 
 
 def _default(key: str) -> Any:
-    """The default of a setting, in JSON's terms."""
+    """The default of a setting, as a JSON value."""
     section: type[BaseModel] = Config
     *sections, leaf = key.split(".")
     for name in sections:
@@ -146,6 +153,6 @@ def _default(key: str) -> Any:
 
 
 def changed_keys(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Names of the pinned settings that differ between two resolved configurations."""
+    """The flat names of the pinned settings that differ between two resolved configurations, sorted."""
     old, new = (BEFORE | pinned(tree) for tree in (before, after))
     return sorted(key for key in old.keys() | new.keys() if old.get(key) != new.get(key))

@@ -1,7 +1,7 @@
-"""Where a run's folder, data and ledger are, checked on every route by which a run starts.
+"""Checks of where a run's folder, data and ledger are, for every way in which a run starts.
 
-A Ray job works in an uploaded package, a folder that goes with the cluster: a ledger in it would be gone with what it
-counted, and private images in it were copied into the cluster's control store.
+A Ray job works in an uploaded package, a folder that is deleted with the cluster. A ledger in it would be lost with all
+its charges, and private images in it would have been copied into the cluster's control store.
 """
 
 from __future__ import annotations
@@ -14,21 +14,29 @@ from pathlib import Path, PurePosixPath
 
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError
-from spti_ray.io.files import is_everywhere, is_url
+from spti_ray.io.files import is_url, needs_no_shared_disk
 from spti_ray.io.urls import problem_of_address, problem_of_data, problem_of_ledger, scheme_of
 
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray for the entry point of a job: JSON with its runtime environment."""
 
 _PACKAGES = ("runtime_resources", "working_dir_files")
-"""The last parts of the folder in which a node unpacks uploaded working directories, in the session's."""
+"""A node unpacks uploaded working directories into folders under this path."""
 
 _COMPARED = 64
-"""Files of the package that are compared with those of `data.path`."""
+"""How many files of the package are compared with those of `data.path`."""
 
 
 def check_places(config: Config, out: str | None = None) -> None:
-    """Refuse places that no run could use, and URLs that hold what must not be written down. Raises ConfigError."""
+    """Refuse places that no run could use, and URLs with credentials, which must not be written down.
+
+    Args:
+        config: the configuration.
+        out: the run's folder, if it is known.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
     problems = problem_of_data(config.data.path), problem_of_ledger(config.ledger.path)
     for problem in (*problems, problem_of_address(config.runtime.address or "")):
         if problem:
@@ -49,15 +57,23 @@ def check_on_ray(config: Config) -> None:
 
 
 def check_shared(config: Config, out: str) -> None:
-    """Refuse what a job's nodes would not find, or would throw away with the job. Raises ConfigError."""
+    """Refuse places that the nodes of a job would not find, or that would be deleted with the job.
+
+    Args:
+        config: the configuration.
+        out: the run's folder.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
     check_places(config, out)
     check_on_ray(config)
     places = {"--out": out, "data.path": config.data.path, "ledger.path": config.ledger.path}
     if config.origin:
         places["origin.path"] = config.origin.path
     for name, path in places.items():
-        # A run folder is on a disk; data and ledger need not be. What comes with the package are data.
-        anywhere = {"data.path": is_everywhere, "ledger.path": is_url}.get(name, lambda _: False)
+        # Data and ledger may be in a bucket, and data may come with the package; a run folder must be on a disk.
+        anywhere = {"data.path": needs_no_shared_disk, "ledger.path": is_url}.get(name, lambda _: False)
         if not PurePosixPath(path).is_absolute() and not anywhere(path):
             raise ConfigError(
                 f"{name} {path} is relative: on the cluster it would be in a folder that goes with the job; "
@@ -66,8 +82,17 @@ def check_shared(config: Config, out: str) -> None:
 
 
 def check_here(config: Config, out: Path) -> None:
-    """Before a run starts in this process: its places, and, where it is a job, that it leaves and brings nothing in the
-    uploaded package. Raises ConfigError."""
+    """Check the places of a run that is about to start in this process.
+
+    In a Ray job, nothing of the run may be in the uploaded package: neither its folder and ledger, nor private images.
+
+    Args:
+        config: the configuration.
+        out: the run's folder.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
     check_places(config, str(out))
     package = uploaded_package()
     if package is None and _JOB not in os.environ:
@@ -77,12 +102,12 @@ def check_here(config: Config, out: Path) -> None:
         return
     places = {"--out": str(out), "data.path": config.data.path, "ledger.path": config.ledger.location}
     for name, path in places.items():
-        if not is_everywhere(path) and Path(path).resolve().is_relative_to(package):
+        if not needs_no_shared_disk(path) and Path(path).resolve().is_relative_to(package):
             raise ConfigError(
                 f"{name} {path} is in the working directory that was uploaded with this job, and would go with it; "
                 "give an absolute path that all nodes share"
             )
-    if not is_everywhere(config.data.path) and _holds_files_of(package, Path(config.data.path)):
+    if not needs_no_shared_disk(config.data.path) and _holds_files_of(package, Path(config.data.path)):
         raise ConfigError(
             "data.path: private images were uploaded with this job's working directory, and are in the cluster's "
             "control store now; leave them out of it (.gitignore, or excludes of the runtime environment), and start "
@@ -97,7 +122,7 @@ def check_here(config: Config, out: Path) -> None:
 
 
 def uploaded_package() -> Path | None:
-    """The unpacked working directory that this job came with; None if there is none."""
+    """The unpacked working directory that was uploaded with this job; None if there is none."""
     here = Path.cwd().resolve()
     for folder in (here, *here.parents):
         if folder.parts[-3:-1] == _PACKAGES:
@@ -106,7 +131,7 @@ def uploaded_package() -> Path | None:
         runtime_env = json.loads(os.environ.get(_JOB, "{}")).get("runtime_env") or {}
         return here if runtime_env.get("working_dir") else None
     except (ValueError, AttributeError):
-        return here  # not as this version of Ray writes it: the strict reading
+        return here  # another version of Ray wrote it: to be safe, as if there were one
 
 
 def _private_folders(package: Path) -> Iterator[Path]:
@@ -117,7 +142,7 @@ def _private_folders(package: Path) -> Iterator[Path]:
 
 
 def _holds_files_of(package: Path, data: Path) -> bool:
-    """Whether the package has a copy of some of the data, where an upload of a folder above them would put it."""
+    """Whether the package has a copy of some of the data, at the place that an upload of a parent folder gives them."""
     parts = data.resolve().parts[1:]
     for first in range(len(parts)):
         copy = package.joinpath(*parts[first:])

@@ -1,8 +1,8 @@
 """Where the ledger of a configuration is: one place, from whichever folder a run is started.
 
-A relative `ledger.path` is in the folder of the configuration file; in a folder of the user for configurations that
-come with the package or from Python, which have none. `ledger.relative_to` keeps which folder that was. Configurations
-that earlier builds stored in `run.yaml` lack it: there a relative path means, as it did, the folder that one is in.
+A relative `ledger.path` is in the folder of the configuration file. Configurations that come with the package or from
+Python have no file; there it is in a folder of the user. `ledger.relative_to` stores which folder it was. What earlier
+builds stored in `run.yaml` lacks that; there a relative path is in the current folder, as it was then.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from spti_ray.io.files import is_url
 DEFAULT = "ledger"
 
 _FORMERLY = "runs/ledger"
-"""What the configurations that come with spti-ray said before: the bundled ones leave it to the default now."""
+"""`ledger.path` of the configurations that came with earlier builds. The bundled ones leave it to the default now."""
 _SAY_NOW = ("../runs/ledger", "/runs/ledger")
-"""What those in `jobs/` say now."""
+"""`ledger.path` of the configurations in `jobs/` now."""
 
 
 def user_folder() -> Path:
@@ -37,14 +37,18 @@ def user_folder() -> Path:
 
 
 def is_fixed(path: str) -> bool:
-    """Whether a `ledger.path` as it is written says by itself where it is: a URL or an absolute path."""
+    """Whether a `ledger.path` is a URL or an absolute path, which means the same wherever it is read."""
     return is_url(path) or os.path.isabs(os.path.expanduser(path))
 
 
 def anchored(raw: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
-    """The sections of a configuration whose relative `ledger.path` is in `folder`; None: that of the user.
+    """The sections of a configuration, with the folder of a relative `ledger.path` as `ledger.relative_to`.
 
-    A section that says `relative_to` already keeps it. What is not valid is left for validation to tell.
+    A `relative_to` that is there is kept. A section that is not valid stays as it is, for validation to refuse.
+
+    Args:
+        raw: the sections as they were read.
+        folder: that folder; None for the user's.
 
     Raises:
         ValueError: as `user_folder`.
@@ -61,7 +65,9 @@ def anchored(raw: Mapping[str, Any], folder: Path | None) -> dict[str, Any]:
 def location_of(path: str, relative_to: str | None) -> str:
     """The URL or absolute path of the folder of ledgers.
 
-    Without `relative_to` a path is in the current folder, as for earlier builds. What begins with `~` is in a home.
+    Args:
+        path: `ledger.path`; `~` at its beginning is a home folder.
+        relative_to: the folder that a relative path is in; None for the current one, as earlier builds had it.
     """
     if is_url(path):
         return path.rstrip("/")
@@ -69,9 +75,9 @@ def location_of(path: str, relative_to: str | None) -> str:
 
 
 def earlier_locations(path: str, relative_to: str | None) -> tuple[str, ...]:
-    """The folders in which an earlier build, started from here, would have kept the ledger of this configuration.
+    """The folders where an earlier build, started from the current folder, would have kept this ledger.
 
-    It took every path as relative to the current folder, `~` included.
+    Earlier builds took every path as relative to the current folder, even one that began with `~`.
     """
     names = set[str]() if is_url(path) or os.path.isabs(path) else {path}
     if path in _SAY_NOW or (path == DEFAULT and _is_the_users(relative_to)):
@@ -88,6 +94,6 @@ def _is_the_users(folder: str | None) -> bool:
 
 
 def same_ledger(stored: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether two `ledger` sections of resolved configurations mean one place, each by the rule of its build."""
+    """Whether two resolved `ledger` sections mean the same place, each by the rule of the build that wrote it."""
     a, b = (location_of(str(one.get("path", DEFAULT)), one.get("relative_to")) for one in (stored, now))
     return a == b

@@ -11,8 +11,8 @@ from pydantic import BaseModel, ValidationError
 
 from spti_ray.config import Config
 from spti_ray.config.ledger_location import anchored
-from spti_ray.config.problems import one_line
-from spti_ray.config.reading import DEEPEST, Unreadable, check_size, parse_yaml, read_text
+from spti_ray.config.parsing import DEEPEST, Unreadable, check_size, parse_yaml, read_text
+from spti_ray.config.validation_errors import one_line
 
 
 class ConfigError(ValueError):
@@ -28,9 +28,13 @@ _Section = TypeVar("_Section", bound=BaseModel)
 
 
 def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
-    """Read `path`, or `bundled:NAME` of the package, apply `a.b=value` overrides (values are YAML) and validate.
+    """Read a configuration, apply overrides and validate it.
 
-    A relative `ledger.path`, also of an override, is in the folder of the file, or in the user's for a bundled one.
+    A relative `ledger.path`, also of an override, is in the folder of the file; in the user's folder for a bundled one.
+
+    Args:
+        path: a YAML file, or `bundled:NAME` for one that comes with the package.
+        overrides: settings as `a.b=value`, with values in YAML.
 
     Raises:
         ConfigError: one line that names the file or field.
@@ -43,9 +47,14 @@ def load_config(path: Path, overrides: Sequence[str] = ()) -> Config:
 
 
 def with_ledger_in(folder: Path | None, raw: Mapping[str, Any]) -> dict[str, Any]:
-    """Sections whose relative `ledger.path` is in `folder`; None: the user's, for what has no file of its own.
+    """The sections of a configuration, with the folder that a relative `ledger.path` is in.
 
-    Raises ConfigError in one line if the user has none.
+    Args:
+        folder: that folder; None for the user's, where there is no configuration file.
+        raw: the sections as they were read.
+
+    Raises:
+        ConfigError: the user has no home folder; one line.
     """
     try:
         return anchored(raw, folder)
@@ -66,7 +75,12 @@ def _file_of(path: Path) -> Path:
 
 
 def read_mapping(path: Path, what: str, expected: str) -> dict[str, Any]:
-    """The YAML mapping in a file of settings; `what` it is and what is `expected` in it are for the error line.
+    """The YAML mapping in a file of settings.
+
+    Args:
+        path: the file.
+        what: what it is, for the error line.
+        expected: what should be in it, for the error line.
 
     Raises:
         ConfigError: one line that names the file.
@@ -83,12 +97,20 @@ def read_mapping(path: Path, what: str, expected: str) -> dict[str, Any]:
 
 
 def parse_config(raw: Mapping[str, Any]) -> Config:
-    """Validate a mapping. Raises ConfigError with the first problem in one line."""
+    """Validate the sections of a configuration.
+
+    Raises:
+        ConfigError: the first problem, in one line.
+    """
     return parse_section(Config, raw)
 
 
 def parse_section(section: type[_Section], raw: Mapping[str, Any]) -> _Section:
-    """Validate a mapping as one section by itself. Raises ConfigError with the first problem in one line."""
+    """Validate a mapping as one section by itself.
+
+    Raises:
+        ConfigError: the first problem, in one line.
+    """
     check_settings(raw)
     try:
         return section.model_validate(raw)
@@ -97,7 +119,11 @@ def parse_section(section: type[_Section], raw: Mapping[str, Any]) -> _Section:
 
 
 def check_settings(raw: Mapping[str, Any]) -> None:
-    """Raise ConfigError in one line for a tree that is nested too deeply, holds itself, or is too large."""
+    """Refuse settings that are nested too deeply, hold themselves, or are too large.
+
+    Raises:
+        ConfigError: one line.
+    """
     try:
         check_size(raw)
     except Unreadable as error:
@@ -105,7 +131,15 @@ def check_settings(raw: Mapping[str, Any]) -> None:
 
 
 def with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, Any]:
-    """`raw`, changed in place by `a.b=value` overrides. Raises ConfigError in one line."""
+    """Apply overrides to the sections of a configuration.
+
+    Args:
+        raw: the sections, which are changed in place and returned.
+        overrides: settings as `a.b=value`, with values in YAML.
+
+    Raises:
+        ConfigError: an override can't be read, or its setting has no place; one line.
+    """
     for override in overrides:
         key, separator, text = override.partition("=")
         *parents, leaf = key.strip().split(".")

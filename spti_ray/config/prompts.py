@@ -1,4 +1,4 @@
-"""What the writer is told."""
+"""What the writer is told: the domain, examples, and the lengths of texts."""
 
 from __future__ import annotations
 
@@ -8,11 +8,15 @@ from spti_ray.config.section import Section
 
 
 class RephraseExample(Section):
+    """A text and a rephrasing of it, as the writer is shown them."""
+
     text: str
     new: str
 
 
 class FillExample(Section):
+    """A text with blanks and the text filled in, as the writer is shown them."""
+
     blanks: str = Field(description="The text with `_` for each masked word.")
     filled: str
 

@@ -3,21 +3,38 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic_core import PydanticCustomError
 
 from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, PrivacyConfig
 from spti_ray.config.engines import RuntimeConfig
 from spti_ray.config.evolution import EvolutionConfig
 from spti_ray.config.finetune import FinetuneConfig
+from spti_ray.config.method_traits import candidates_are_images, declaration_of, why_not_private
 from spti_ray.config.prompts import PromptsConfig
 from spti_ray.config.section import Section
+from spti_ray.methods import METHODS, Protection
 
-Method = Literal["spti", "pe-image", "random", "captions", "dp-finetune"]
+
+def _registered(name: Any) -> Any:
+    """Refuse what is no method, with the words that pydantic has for a `Literal`."""
+    if isinstance(name, str) and name in METHODS:
+        return name
+    *others, last = (repr(known) for known in METHODS)
+    raise PydanticCustomError(
+        "literal_error", "Input should be {expected}", {"expected": f"{', '.join(others)} or {last}"}
+    )
+
+
+MethodName = Annotated[str, BeforeValidator(_registered), WithJsonSchema({"enum": list(METHODS), "type": "string"})]
+"""The name of a registered method."""
 
 
 class ReleaseConfig(Section):
+    """How many images are released, and of which texts."""
+
     images: int = Field(ge=1, le=100_000_000, description="Images in the release; more cost no privacy.")
     images_per_text: int = Field(default=1, ge=1, le=1000)
     texts: Literal["voted", "varied"] = Field(
@@ -41,11 +58,9 @@ class OriginConfig(Section):
 class Config(Section):
     """A whole run."""
 
-    method: Method = Field(
-        default="spti",
-        description="spti: texts evolve; pe-image: images evolve (Private Evolution, the same renderer and gate); "
-        "random: generation 0, without private data; captions: renders of private captions, NOT private; dp-finetune: "
-        "DP-SGD on the renderer's model, uncertified.",
+    method: MethodName = Field(
+        default=next(iter(METHODS)),
+        description="; ".join(f"{method.name}: {method.help}" for method in METHODS.values()) + ".",
     )
     data: DataConfig
     dataset: DatasetConfig
@@ -75,46 +90,6 @@ class Config(Section):
         return self.origin.run if self.origin and self.rerenders else run_id
 
     @property
-    def uses_private_data(self) -> bool:
-        return self.method != "random" and not self.rerenders
-
-    @property
-    def has_shards(self) -> bool:
-        """Whether shards hold the private images; a trainer holds them all by itself."""
-        return self.uses_private_data and self.method != "dp-finetune"
-
-    @property
-    def not_private(self) -> str:
-        """Why nothing protects the private images in what this run makes; empty if something does."""
-        if self.method == "captions":
-            return "renders of captions of the private images"
-        if self.uses_private_data and math.isinf(self.privacy.epsilon):
-            return f"images by {self.method} without noise (epsilon inf)"
-        return ""
-
-    @property
-    def uncertified(self) -> str:
-        """What this run makes at its epsilon in float arithmetic, which no certificate can vouch for; else empty."""
-        if self.method == "dp-finetune" and not self.not_private:
-            return f"dp-finetune at epsilon {self.privacy.epsilon:g}, uncertified"
-        return ""
-
-    @property
-    def stays_inside(self) -> bool:
-        """Whether all that it makes is internal: there is no release."""
-        return bool(self.not_private or self.uncertified)
-
-    @property
-    def is_charged(self) -> bool:
-        """Whether it spends from the dataset's budget, and so gets a certificate."""
-        return self.uses_private_data and not self.stays_inside
-
-    @property
-    def are_images(self) -> bool:
-        """Whether candidates are images; else they are texts."""
-        return self.method == "pe-image"
-
-    @property
     def unit_in_words(self) -> str:
         """What one vote vector protects, as ledger and certificate name it: `record`, or `group (patient_id)`."""
         return "record" if self.privacy.unit == "record" else f"group ({self.data.group_column})"
@@ -129,18 +104,20 @@ class Config(Section):
             raise ValueError(
                 f"privacy.votes_per_record is {k}, but evolution.candidates gives {quota[smallest]} candidates{where}"
             )
-        if self.not_private and not self.privacy.allow_not_private:
-            setting = "method: captions" if self.method == "captions" else "privacy.epsilon: inf"
+        method, unprotected = declaration_of(self), why_not_private(self)
+        if unprotected and not self.privacy.allow_not_private:
+            setting = f"method: {method.name}" if method.protection is Protection.NONE else "privacy.epsilon: inf"
             raise ValueError(
-                f"{setting} makes {self.not_private}: that is NOT private; set privacy.allow_not_private: true to make "
+                f"{setting} makes {unprotected}: that is NOT private; set privacy.allow_not_private: true to make "
                 "images for internal use only"
             )
-        if self.are_images and self.evolution.voting != "image":
+        if candidates_are_images(self) and self.evolution.voting != "image":
             raise ValueError(
-                f"method is pe-image, whose candidates are images, but evolution.voting is {self.evolution.voting}; "
-                "set evolution.voting: image"
+                f"method is {method.name}, whose candidates are images, but evolution.voting is "
+                f"{self.evolution.voting}; set evolution.voting: image"
             )
-        if self.origin and (self.method in ("captions", "dp-finetune") or math.isinf(self.privacy.epsilon)):
+        has_certificate = method.protection in (Protection.GATE, Protection.NOT_NEEDED)
+        if self.origin and (not has_certificate or math.isinf(self.privacy.epsilon)):
             raise ValueError("origin: what has no certificate starts from no release")
         if self.privacy.unit == "group" and not self.data.group_column:
             raise ValueError("privacy.unit is group, but data.group_column is not set")

@@ -1,4 +1,4 @@
-"""What all sections of a configuration are."""
+"""The base class of all sections of a configuration."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Section(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _no_yes_for_a_number(cls, raw: Any) -> Any:
-        """Python takes true for 1; YAML reads a bare `yes` or `on` as true."""
+        """Refuse true and false for a number: YAML reads a bare `yes` or `on` as true, which Python takes for 1."""
         for name, field in cls.model_fields.items():
             kinds = {field.annotation, *get_args(field.annotation)}
             if isinstance(raw, Mapping) and isinstance(raw.get(name), bool) and kinds & _NUMBERS and bool not in kinds:

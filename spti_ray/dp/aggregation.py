@@ -1,8 +1,10 @@
-"""The clean sum of the shards' votes. Private: only the gate calls this, and only to noise the result at once.
+"""Aggregation: the clean sum of the shards' votes. Rule held here: exactly one result of each shard counts, once.
 
-Votes are summed as they come, and only a fingerprint of each is kept: memory is a few arrays of K counts however many
-shards there are. Arrays of counts and totals are never bound to a local name here, and what holds them has no printing
-repr, so that a traceback that prints locals shows none.
+PRIVATE: only the gate calls this, and only to add noise to the result at once.
+
+Votes are summed as they arrive and only a fingerprint of each is kept, so memory is a few arrays of K counts however
+many shards there are. Counts and totals are never bound to a local name here, and the objects that hold them have no
+printing repr: a traceback that prints local variables shows no count.
 """
 
 from __future__ import annotations
@@ -14,29 +16,37 @@ import numpy as np
 
 from spti_ray.types import Query, Votes
 
-# Together they keep every sum below the 2^61 that the noise can be added to, and each step below within int64.
+# Together these limits keep every sum below 2^61, up to which noise can be added, and every step within int64.
 MAX_TOTAL = 2**40
-"""Votes of one shard: more than any dataset has."""
+"""Largest total of one shard's votes: more than any dataset has."""
 MAX_CANDIDATES = 2**22
 MAX_SHARDS = 2**20
 
 
 class GateError(RuntimeError):
-    """Votes or reservations that the gate refuses; one line that shows no count."""
+    """The gate refuses votes or a reservation; one line that shows no count."""
 
 
-def tally(votes: Iterable[Votes], num_shards: int, query: Query, num_candidates: int) -> Votes:
-    """The sum over exactly one result of each shard 0..num_shards-1, as `Votes` because it is just as private.
+def aggregate_votes(votes: Iterable[Votes], num_shards: int, query: Query, num_candidates: int) -> Votes:
+    """Sum exactly one result of each shard 0..num_shards-1.
 
-    `votes` is consumed once, one result at a time. GateError if a shard is missing or unknown, contradicts itself,
-    answers another query, or counts more than its records may cast.
+    Args:
+        votes: consumed once, one result at a time. A shard that was asked again may send the same result twice.
+        query: what all results must answer.
+
+    Returns:
+        The sum, with shard_id -1. It is `Votes` too, because it is just as private.
+
+    Raises:
+        GateError: a shard is missing or unknown, sent two different results, answered another query, or counts more
+            than its records may cast.
     """
     if not (1 <= num_shards <= MAX_SHARDS and 0 <= num_candidates <= MAX_CANDIDATES):
         raise GateError(
             f"{num_shards} shards and {num_candidates} candidates are outside what one query can count: "
             f"1 to {MAX_SHARDS} shards, up to {MAX_CANDIDATES} candidates"
         )
-    running = _Running(query, num_candidates)
+    running = _RunningSum(query, num_candidates)
     for vote in votes:
         _check(vote, num_shards, query, num_candidates)
         running.add(vote)
@@ -46,15 +56,15 @@ def tally(votes: Iterable[Votes], num_shards: int, query: Query, num_candidates:
     return running.total()
 
 
-class _Running:
-    """The sum so far and whose votes are in it. A plain class: its repr is its address."""
+class _RunningSum:
+    """The sum so far, and which shards are in it. Not a dataclass, so its repr shows no count."""
 
     def __init__(self, query: Query, num_candidates: int) -> None:
         self._query = query
         self._counts_K = np.zeros(num_candidates, dtype=np.int64)
         self._max_total = 0
         self._seen: dict[int, tuple[int, int]] = {}
-        # Secret multipliers, new for each tally, so that the fingerprints say nothing to anybody else.
+        # Secret multipliers, new for each sum, so that fingerprints tell nothing to anybody else.
         self._key_K = np.frombuffer(secrets.token_bytes(8 * num_candidates), dtype=np.uint64)
 
     @property
@@ -62,12 +72,12 @@ class _Running:
         return self._seen.keys()
 
     def add(self, vote: Votes) -> None:
-        """Count the votes, or check that they are those of the same shard that were counted before."""
+        """Count a shard's votes; a second result of the same shard must equal the first, and is not counted."""
         if vote.shard_id not in self._seen:
             self._seen[vote.shard_id] = self._fingerprint(vote)
             np.add(self._counts_K, vote.counts_K, out=self._counts_K)
             self._max_total += vote.max_total
-        # A retried shard may answer twice. Answering differently means that its votes depend on more than its records.
+        # A retried shard may answer twice. Two different answers depend on more than its records.
         elif self._seen[vote.shard_id] != self._fingerprint(vote):
             raise GateError(f"shard {vote.shard_id} sent two different results")
 
@@ -75,12 +85,12 @@ class _Running:
         return Votes(self._query, -1, self._counts_K, self._max_total)
 
     def _fingerprint(self, vote: Votes) -> tuple[int, int]:
-        """What must be the same if a shard answers twice; never leaves this process, as it depends on private counts.
+        """A hash of a shard's result. PRIVATE, as it depends on the counts: it never leaves this process.
 
-        The counts enter by their inner product, modulo 2^64, with uniformly random multipliers: a fixed pair of
-        different results agrees with probability 2^-64, or 2^-(64-v) if all differences are multiples of 2^v (v <= 40).
-        That is enough against faults, which know no multipliers, and shards are trusted not to be an adversary. It
-        takes a quarter of the time of Python's `hash`, and an eighth of SHA-256's.
+        The counts enter by their inner product with uniformly random multipliers, modulo 2^64. Two given different
+        results agree with probability 2^-64, or 2^-(64-v) if all differences are multiples of 2^v (v <= 40). That is
+        enough against faults; shards are trusted not to be an adversary. It takes a quarter of the time of Python's
+        `hash`, and an eighth of SHA-256's.
         """
         return int(np.dot(vote.counts_K.view(np.uint64), self._key_K)), vote.max_total
 
@@ -97,8 +107,8 @@ def _check(vote: Votes, num_shards: int, query: Query, num_candidates: int) -> N
         raise GateError(f"shard {shard} voted on other candidates than were reserved")
     if vote.counts_K.dtype != np.int64 or vote.counts_K.shape != (num_candidates,):
         raise GateError(f"votes of shard {shard} must be {num_candidates} int64 counts")
-    # Read as unsigned, a negative count is above any limit: one pass checks both ends. Only then is the sum known not
-    # to overflow: 2^22 counts of at most 2^40 each.
+    # Read as unsigned, a negative count is above any limit, so one pass checks both ends. Only after it is the sum
+    # known not to overflow: 2^22 counts of at most 2^40 each.
     if not (
         0 <= vote.max_total <= MAX_TOTAL
         and int(vote.counts_K.view(np.uint64).max(initial=0)) <= vote.max_total

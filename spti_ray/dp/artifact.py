@@ -1,9 +1,11 @@
-"""The artifact of one noised histogram: an Arrow file, named by the SHA-256 of its bytes, safe to show and store.
+"""The file of one noised histogram. Rule held here: it is whole, and tied to its charge by content.
+
+An Arrow file named by the SHA-256 of its bytes; differentially private, so safe to show and store.
 
 Layout: `<folder>/NN/histogram-<sha256>.arrow`, NN the generation. Columns `candidate_id` (string) and `noisy_count`
-(int64), K rows in candidate order; the schema's metadata repeats the reservation, so that the file is tied to its
-charge by content and not by its name. A file under its final name is always complete: it is written under a
-temporary name, synced, renamed, and its folder synced.
+(int64), K rows in candidate order. The schema's metadata repeats the reservation, so the file's content, and not its
+name, says which charge paid for it. A file under its final name is always complete: it is written under a temporary
+name, synced, renamed, and its folder synced.
 """
 
 from __future__ import annotations
@@ -30,12 +32,12 @@ _TEMPORARY = ".tmp-*"
 
 
 class ArtifactError(RuntimeError):
-    """An artifact is missing, altered or of another reservation; one line says which file and what to do."""
+    """A histogram's file is missing, altered or of another reservation; one line says which and what to do."""
 
 
 @dataclass(frozen=True)
-class Label:
-    """What the schema's metadata says: the reservation that the histogram answers. All of it is public."""
+class Metadata:
+    """The schema's metadata: the reservation that the histogram answers. All of it is public."""
 
     run: str
     generation: int
@@ -50,18 +52,27 @@ class Label:
 
 def write(
     folder: Path,
-    label: Label,
+    metadata: Metadata,
     candidate_ids: tuple[str, ...],
     noisy_K: CountArray,
     fault: Callable[[str], None] = lambda point: None,
 ) -> Path:
-    """Write the artifact and return its path once it is on disk. OSError leaves no temporary file behind.
+    """Write a noised histogram to a file.
 
-    `fault` is the gate's hook for crash tests, called with "in_artifact" before the file gets its name.
+    Args:
+        folder: the run's `generations` folder.
+        noisy_K: int64 [K], the noised counts in the order of `candidate_ids`.
+        fault: the gate's hook for crash tests, called with "in_artifact" before the file gets its name.
+
+    Returns:
+        The file's path, once it is on disk.
+
+    Raises:
+        OSError: nothing was written, and no temporary file is left.
     """
     schema = pa.schema(
         [("candidate_id", pa.string()), ("noisy_count", pa.int64())],
-        metadata={f"spti.{name}": _text(value) for name, value in asdict(label).items()},
+        metadata={f"spti.{name}": _text(value) for name, value in asdict(metadata).items()},
     )
     table = pa.table([pa.array(candidate_ids, pa.string()), pa.array(noisy_K, pa.int64())], schema=schema)
     sink = pa.BufferOutputStream()
@@ -69,7 +80,7 @@ def write(
         writer.write_table(table)
     data = sink.getvalue().to_pybytes()
 
-    parent = folder / f"{label.generation:02d}"
+    parent = folder / f"{metadata.generation:02d}"
     parent.mkdir(parents=True, exist_ok=True)
     for created in (folder.parent, folder):  # the new folders' own names must be durable before the ledger cites them
         fsync_folder(created)
@@ -81,8 +92,12 @@ def write(
     return path
 
 
-def read(path: Path) -> tuple[Label, NoisyHistogram]:
-    """The label and histogram of an artifact whose bytes match its name; ArtifactError otherwise."""
+def read(path: Path) -> tuple[Metadata, NoisyHistogram]:
+    """Read a histogram back, with the reservation that it answers.
+
+    Raises:
+        ArtifactError: the file can't be read, or its bytes do not match its name.
+    """
     name = _NAME.fullmatch(path.name)
     try:
         data = path.read_bytes()
@@ -94,29 +109,33 @@ def read(path: Path) -> tuple[Label, NoisyHistogram]:
         )
     try:
         table = arrow_file.open_file(pa.BufferReader(data)).read_all()
-        metadata = cast(dict[bytes, bytes], table.schema.metadata or {})
-        label = Label(**{f.name: _value(f.type, metadata[f"spti.{f.name}".encode()].decode()) for f in fields(Label)})
+        stored = cast(dict[bytes, bytes], table.schema.metadata or {})
+        values = {
+            field.name: (field.type, stored[f"spti.{field.name}".encode()].decode()) for field in fields(Metadata)
+        }
+        metadata = Metadata(**{name: _value(annotation, text) for name, (annotation, text) in values.items()})
         candidate_ids = tuple(cast(list[str], table["candidate_id"].to_pylist()))
         counts_K = np.asarray(table["noisy_count"].to_numpy(), dtype=np.int64)
     except (pa.ArrowException, KeyError, ValueError):
         raise ArtifactError(f"histogram {path} is not an artifact of this program") from None
     histogram = NoisyHistogram(
-        generation=label.generation,
+        generation=metadata.generation,
         candidate_ids=candidate_ids,
         counts_K=counts_K,
-        sigma=label.sigma,
-        candidates_sha256=label.candidates_sha256,
+        sigma=metadata.sigma,
+        candidates_sha256=metadata.candidates_sha256,
         artifact_sha256=name[1],
     )
-    return label, histogram
+    return metadata, histogram
 
 
 def path_of(folder: Path, generation: int, sha256: str) -> Path:
+    """Where the histogram with this SHA-256 is, or would be."""
     return folder / f"{generation:02d}" / f"histogram-{sha256}.arrow"
 
 
 def complete(folder: Path, generation: int) -> list[Path]:
-    """The generation's complete artifacts, made durable if a crash came between their rename and its sync."""
+    """The generation's complete files. Syncs their folder, in case a crash came between a rename and its sync."""
     parent = folder / f"{generation:02d}"
     if not parent.is_dir():
         return []
@@ -140,7 +159,7 @@ def _text(value: Any) -> str:
 
 
 def _value(annotation: Any, text: str) -> Any:
-    """The inverse of `_text` for a field with this (string) annotation."""
+    """The inverse of `_text`, for a field whose annotation is this text."""
     if annotation == "bool":
         return {"True": True, "False": False}[text]
     return {"str": str, "int": int, "float": float}[annotation](text)

@@ -1,4 +1,4 @@
-"""What is installed: the versions, and a hash of this package's own source, that a guarantee rests on."""
+"""The installed build. Rule held here: ledger and certificate name the code that a guarantee rests on."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _LIBRARIES = ("opendp", "dp-accounting", "numpy")
 
 @lru_cache(maxsize=1)
 def code_version() -> str:
-    """The version, and the first 12 digits of a SHA-256 over the package's Python files: `0.1.0+3f2a…`.
+    """The version and the first 12 digits of a SHA-256 over the package's Python files, such as `0.1.0+3f2a…`.
 
-    Two builds with the same string run the same code of ours, whatever was edited or patched in place.
+    Two builds with the same text have the same source files, also where somebody edited an installed package.
     """
     root = Path(spti_ray.__file__).parent
     digest = hashlib.sha256()

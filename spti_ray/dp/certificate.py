@@ -1,8 +1,8 @@
-"""The certificate of a release (`privacy.json`): what is guaranteed, by what, and how to check it.
+"""The certificate of a release (`privacy.json`). Rule held here: it is a function of the ledger's entries alone.
 
-A function of the ledger's entries alone (and of audit results, which it repeats): whoever has the ledger can make it
-again and compare, field by field. `spti verify` does. The figures on top are those of everything that the release
-depends on; what a run spent of it is under `parts`.
+It says what is guaranteed, by what, and how to check it. Whoever has the ledger can make it again and compare it field
+by field, as `spti verify` does; only audit results come from outside and are repeated. The figures on top are those of
+all queries that the release depends on; the share of each run is under `parts`.
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan
+from spti_ray.dp.accounting import ACCOUNTANT
 from spti_ray.dp.build import code_version
+from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import UNCERTIFIED, openings, slots_of
-from spti_ray.dp.joint_guarantee import Together, charged_together, plan_of, together
-from spti_ray.dp.odometer import Spend, spend_of
+from spti_ray.dp.history import UNCERTIFIED, attempts_of, slots_of
+from spti_ray.dp.joint_guarantee import JointGuarantee, charged_joint_epsilon, joint_guarantee, recorded_plan
+from spti_ray.dp.odometer import OdometerReading, read_odometer
 from spti_ray.figures import at_least, percent_at_least
 
 FORMAT = "spti-ray privacy certificate 3"
@@ -27,7 +28,7 @@ WORDS = frozenset(
     {"statement", "in_words", "name", "composition", "assumptions", "not_protected", "trust", "foundation_models"}
     | {"lifetime_rule", "verify", "written_by", "exactness"}
 )
-"""Fields that are prose of the code that wrote them; all others are facts that any version must agree on."""
+"""Fields of prose, in the words of the version that wrote them. On all other fields every version must agree."""
 
 _NOT_PROTECTED = (
     "the configuration: label list and shares, number of candidates, generations and images, votes per record, delta",
@@ -63,25 +64,33 @@ NOT_AUDITED = "not run for this release: spti audit DIR runs them on the install
 def certificate(
     entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | None = None, accountant: int = ACCOUNTANT
 ) -> dict[str, Any] | None:
-    """The certificate of `run` as plain JSON values, as of the last of `entries`.
+    """The certificate of a run, as of the last of `entries`.
 
-    `accountant`: the version of the accounting whose figures it has; an earlier one only to check an earlier
-    certificate. None when any attempt of the run used simulated noise. LedgerError if the entries know no such run.
+    Args:
+        audits: results to repeat in it; None if no audit was run.
+        accountant: the version of the accounting that computes the figures; an earlier one only to check an earlier
+            certificate.
+
+    Returns:
+        Plain JSON values; None if an attempt of the run, or of one that it continues from, used simulated noise.
+
+    Raises:
+        LedgerError: the ledger does not know the run.
     """
-    attempts = openings(entries, run)
+    attempts = attempts_of(entries, run)
     if not attempts:
         raise LedgerError(f"the ledger knows no run {run!r}")
-    spend = spend_of(entries, run, accountant)
+    spend = read_odometer(entries, run, accountant)
     if not spend.private:
         return None
     first = attempts[0]
     unit = first.unit
-    plan = plan_of(first, accountant)
-    both = together(entries, run, plan, accountant)
+    plan = recorded_plan(first, accountant)
+    both = joint_guarantee(entries, run, plan, accountant)
     if both and not both.private:
         return None
-    # A run that goes on from another was shown what that one's captions made of the images.
-    shown = [attempt for past in (run, *(both.runs if both else ())) for attempt in openings(entries, past)]
+    # A run that continues from another depends on what that one's engines were shown, too.
+    shown = [attempt for past in (run, *(both.runs if both else ())) for attempt in attempts_of(entries, past)]
     outside = list(dict.fromkeys(line for attempt in shown for line in attempt.outside.splitlines()))
     measured = [slot.reserved for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
     # Only where there are any: certificates of earlier versions have no such field, and must verify.
@@ -119,8 +128,8 @@ def certificate(
                 f"a transform, {plan.votes_per_record * plan.slots} adaptive compositions of one discrete Gaussian of "
                 "sensitivity 1"
             ),
-            "epsilon_of_charged_queries": charged_together(entries, run, plan.delta, 1, accountant),
-            "replace_one_epsilon_of_charged_queries": charged_together(entries, run, plan.delta, 2, accountant),
+            "epsilon_of_charged_queries": charged_joint_epsilon(entries, run, plan.delta, 1, accountant),
+            "replace_one_epsilon_of_charged_queries": charged_joint_epsilon(entries, run, plan.delta, 2, accountant),
         },
         "dataset": _dataset(spend),
         "noise": {"source": spend.noise, "builds": list(dict.fromkeys(attempt.build for attempt in attempts))},
@@ -144,7 +153,7 @@ def certificate(
 
 
 def _trust(outside: Sequence[str]) -> dict[str, str]:
-    """Who sees private images. `outside`: the engines that are shown them beyond the cluster."""
+    """Who sees private images. `outside`: the engines outside the cluster that are sent them."""
     sees, trusted = "the cluster's operator sees", "the engines, which all run inside the cluster"
     if outside:
         sees = "the cluster's operator, and whoever runs the engines outside the cluster, see"
@@ -159,7 +168,7 @@ def _trust(outside: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _dataset(spend: Spend) -> dict[str, Any]:
+def _dataset(spend: OdometerReading) -> dict[str, Any]:
     return {
         "id": spend.dataset,
         "lifetime_epsilon": spend.lifetime_budget,
@@ -173,11 +182,11 @@ def _dataset(spend: Spend) -> dict[str, Any]:
 
 
 def _promise(plan: NoisePlan) -> float:
-    """What was configured; of a run that an earlier accountant planned, what holds if that is more."""
+    """The configured epsilon; if an earlier accountant certified too little for it, what really holds."""
     return max(plan.epsilon, plan.achieved_epsilon)
 
 
-def _statement(plan: NoisePlan, unit: str, both: Together | None) -> str:
+def _statement(plan: NoisePlan, unit: str, both: JointGuarantee | None) -> str:
     of_whom = f"for adding or removing any one {unit} of the private set"
     if both is None:
         return (
@@ -190,7 +199,7 @@ def _statement(plan: NoisePlan, unit: str, both: Together | None) -> str:
     )
 
 
-def _origin(plan: NoisePlan, both: Together) -> dict[str, Any]:
+def _origin(plan: NoisePlan, both: JointGuarantee) -> dict[str, Any]:
     return {
         "runs": list(both.runs),
         "epsilon_together": both.epsilon,
@@ -207,11 +216,11 @@ def _origin(plan: NoisePlan, both: Together) -> dict[str, Any]:
 
 
 def _parts(entries: Sequence[Entry], runs: Sequence[str], accountant: int) -> list[dict[str, Any]]:
-    """What each run alone spent of the release's epsilon, the earliest first. No part holds for the release."""
+    """The figures of each run's own queries, the earliest run first. None of them holds for the whole release."""
     parts: list[dict[str, Any]] = []
     for run in runs:
-        first = openings(entries, run)[0]
-        plan = plan_of(first, accountant)
+        first = attempts_of(entries, run)[0]
+        plan = recorded_plan(first, accountant)
         parts.append(
             {
                 "run": run,
@@ -239,8 +248,8 @@ def _attacker(advantage: float, mu: float, unit: str) -> dict[str, Any]:
     }
 
 
-def _tuning(spend: Spend) -> dict[str, Any]:
-    """What else was run on the dataset, what all of it cost, and whether private metrics were looked at."""
+def _tuning(spend: OdometerReading) -> dict[str, Any]:
+    """What else was run on the dataset, what all of it cost, and which private metrics were seen."""
     looked_at = [past for past in spend.runs if past.evaluated_by]
     metrics = sorted({metric for past in looked_at for metric in past.evaluated_by})
     cost = (
@@ -249,8 +258,8 @@ def _tuning(spend: Spend) -> dict[str, Any]:
         else "some of them simulated their noise, so nothing is guaranteed for all of them together"
     )
     words = f"{len(spend.runs)} run(s) are recorded on this dataset, this one included; {cost}. "
-    uncertified = {look.run for look in spend.looks if look.metric.endswith(UNCERTIFIED)}
-    open_looks = [look for look in spend.looks if look.run not in uncertified]
+    uncertified = {look.run for look in spend.unprotected_runs if look.metric.endswith(UNCERTIFIED)}
+    open_looks = [look for look in spend.unprotected_runs if look.run not in uncertified]
     if open_looks:
         kinds = sorted({look.metric for look in open_looks})
         words += (
@@ -259,7 +268,7 @@ def _tuning(spend: Spend) -> dict[str, Any]:
             "they made, the choice is itself an output computed from the private images without noise, which neither "
             "this release's epsilon nor the total covers. "
         )
-    closed_looks = [look for look in spend.looks if look.run in uncertified]
+    closed_looks = [look for look in spend.unprotected_runs if look.run in uncertified]
     if closed_looks:
         kinds = sorted({look.metric for look in closed_looks})
         words += (

@@ -1,8 +1,8 @@
-"""Certificates of format 2, word for word as builds up to 0.1.0 wrote them, so that they still verify.
+"""Certificates of format 2, word for word as builds up to 0.1.0 wrote them, so that old releases still verify.
 
-Not to be changed: fields, prose and figures (accountant 1, which was the library's alone) are those of what lies in
-published releases. Of a run that goes on from another, `epsilon` on top is that of its own queries only, and the
-release's is in `origin`: `figures.release_epsilon` reads both formats.
+FROZEN: fields, prose and figures are those of published releases. The figures are of accountant 1, the library's alone.
+For a run that continues from another, `epsilon` on top covers the run's own queries only, and the release's epsilon is
+in `origin`; `figures.release_epsilon` reads both formats.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from spti_ray.dp.accounting import NoisePlan, plan_at
 from spti_ray.dp.build import code_version
+from spti_ray.dp.calibration import NoisePlan, plan_at
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import UNCERTIFIED, RunHistory, openings, slots_of
-from spti_ray.dp.joint_guarantee import Together, together
-from spti_ray.dp.odometer import Spend, spend_of
+from spti_ray.dp.history import UNCERTIFIED, RunHistory, attempts_of, slots_of
+from spti_ray.dp.joint_guarantee import JointGuarantee, joint_guarantee
+from spti_ray.dp.odometer import OdometerReading, read_odometer
 
 FORMAT_2 = "spti-ray privacy certificate 2"
 
@@ -52,11 +52,11 @@ _NOT_AUDITED = "not run for this release: spti audit DIR runs them on the instal
 
 
 def certificate_2(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | None = None) -> dict[str, Any] | None:
-    """As `certificate.certificate`, in format 2."""
-    attempts = openings(entries, run)
+    """As `certificate.certificate`, in format 2. Raises LedgerError if the ledger does not know the run."""
+    attempts = attempts_of(entries, run)
     if not attempts:
         raise LedgerError(f"the ledger knows no run {run!r}")
-    spend = spend_of(entries, run, _ACCOUNTANT)
+    spend = read_odometer(entries, run, _ACCOUNTANT)
     if not spend.private:
         return None
     first = attempts[0]
@@ -70,11 +70,11 @@ def certificate_2(entries: Sequence[Entry], run: str, audits: Mapping[str, Any] 
         first.spare_slots,
         _ACCOUNTANT,
     )
-    both = together(entries, run, plan, _ACCOUNTANT)
+    both = joint_guarantee(entries, run, plan, _ACCOUNTANT)
     if both and not both.private:
         return None
     # A run that goes on from another was shown what that one's captions made of the images.
-    shown = [attempt for past in (run, *(both.runs if both else ())) for attempt in openings(entries, past)]
+    shown = [attempt for past in (run, *(both.runs if both else ())) for attempt in attempts_of(entries, past)]
     outside = list(dict.fromkeys(line for attempt in shown for line in attempt.outside.splitlines()))
     measured = [slot.reserved for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
     # Only where there are any: certificates of earlier versions have no such field, and must verify.
@@ -145,7 +145,7 @@ def _trust(outside: Sequence[str]) -> dict[str, str]:
     }
 
 
-def _dataset(spend: Spend) -> dict[str, Any]:
+def _dataset(spend: OdometerReading) -> dict[str, Any]:
     return {
         "id": spend.dataset,
         "lifetime_epsilon": spend.lifetime_budget,
@@ -158,7 +158,7 @@ def _dataset(spend: Spend) -> dict[str, Any]:
     }
 
 
-def _statement(plan: NoisePlan, unit: str, both: Together | None) -> str:
+def _statement(plan: NoisePlan, unit: str, both: JointGuarantee | None) -> str:
     of_whom = f"for adding or removing any one {unit} of the private set"
     if both is None:
         return (
@@ -172,7 +172,7 @@ def _statement(plan: NoisePlan, unit: str, both: Together | None) -> str:
     )
 
 
-def _origin(both: Together) -> dict[str, Any]:
+def _origin(both: JointGuarantee) -> dict[str, Any]:
     return {
         "runs": list(both.runs),
         "epsilon_together": both.epsilon,
@@ -206,7 +206,7 @@ def _attacker(advantage: float, mu: float, unit: str) -> dict[str, Any]:
     }
 
 
-def _tuning(spend: Spend) -> dict[str, Any]:
+def _tuning(spend: OdometerReading) -> dict[str, Any]:
     """What else was run on the dataset, what all of it cost, and whether private metrics were looked at."""
     looked_at = [past for past in spend.runs if past.evaluated_by]
     metrics = sorted({metric for past in looked_at for metric in past.evaluated_by})
@@ -216,8 +216,8 @@ def _tuning(spend: Spend) -> dict[str, Any]:
         else "some of them simulated their noise, so nothing is guaranteed for all of them together"
     )
     words = f"{len(spend.runs)} run(s) are recorded on this dataset, this one included; {cost}. "
-    uncertified = {look.run for look in spend.looks if look.metric.endswith(UNCERTIFIED)}
-    open_looks = [look for look in spend.looks if look.run not in uncertified]
+    uncertified = {look.run for look in spend.unprotected_runs if look.metric.endswith(UNCERTIFIED)}
+    open_looks = [look for look in spend.unprotected_runs if look.run not in uncertified]
     if open_looks:
         kinds = sorted({look.metric for look in open_looks})
         words += (
@@ -226,7 +226,7 @@ def _tuning(spend: Spend) -> dict[str, Any]:
             "they made, the choice is itself an output computed from the private images without noise, which neither "
             "this release's epsilon nor the total covers. "
         )
-    closed_looks = [look for look in spend.looks if look.run in uncertified]
+    closed_looks = [look for look in spend.unprotected_runs if look.run in uncertified]
     if closed_looks:
         kinds = sorted({look.metric for look in closed_looks})
         words += (

@@ -1,9 +1,13 @@
-"""What a ledger is kept in: an append-only chain of entries, each with the hash of the one before.
+"""Chains: the append-only storage of a ledger. Rule held here: no entry is altered, dropped or reordered unnoticed.
 
-Promises of every `Chain`: an entry that `append` returned is durable, and every reader finds it, in place and
-unaltered, or finds an error. Entries are decided on and appended as one step: nobody else's entry comes between what
-the decision saw and what it wrote. Not promised: a chain cut back by whole entries from its end still verifies by
-itself; compare it with a head hash kept elsewhere (a certificate's, or a live `Chain`'s, which remembers its last).
+Each entry holds the hash of the one before. Every `Chain` promises:
+
+- An entry is durable once `append` returns; every later reader finds it in place and unaltered, or gets an error.
+- Deciding on an entry and appending it is one step: no other entry comes between what the decision read and what it
+  wrote.
+
+Not promised: a chain whose last entries were all cut off still verifies by itself. Compare it with a head hash that is
+kept elsewhere, such as a certificate's. A `Chain` object remembers the last head that it saw.
 
 `FileChain` is a local file, `ObjectChain` one create-only object per entry.
 """
@@ -18,7 +22,7 @@ from typing import Protocol
 from spti_ray.dp.entries import GENESIS, Entry, Event, decode, encode
 
 Decide = Callable[[Sequence[Entry]], Event | None]
-"""Sees the verified entries and says what to append, or None. It may be asked again, so it has no effects."""
+"""From the verified entries to the event to append, or None. It may be called again, so it must have no effects."""
 
 
 class LedgerError(RuntimeError):
@@ -27,13 +31,14 @@ class LedgerError(RuntimeError):
 
 @dataclass(frozen=True)
 class Reading:
-    """The intact entries, every hash checked, and a note for people where a crash left something to tidy up."""
+    """The intact entries, with every hash checked. `note` tells people if a crash left a half-written entry."""
 
     entries: list[Entry]
     note: str = ""
 
     @property
     def head(self) -> str:
+        """The last entry's hash."""
         return head_of(self.entries)
 
 
@@ -46,30 +51,43 @@ class Chain(Protocol):
         ...
 
     def read(self) -> Reading:
-        """All of it, verified; no entries if there is none yet. Writes nothing. LedgerError if it is broken."""
+        """Read and verify all entries; none if there is no chain yet. Writes nothing.
+
+        Raises:
+            LedgerError: the chain is broken or was cut back.
+        """
         ...
 
     def append(self, decide: Decide) -> list[Entry]:
-        """Read, decide and append as one step; return all entries, a new one last, once it is durable.
+        """Read, decide and append as one step.
 
-        LedgerError if the chain is broken or was cut back since this object last saw it, or can't be written.
-        What `decide` raises goes through, and nothing is written.
+        What `decide` raises is passed on, and nothing is written.
+
+        Returns:
+            All entries, the new one last, once it is durable.
+
+        Raises:
+            LedgerError: the chain is broken, was cut back since this object last read it, or can't be written.
         """
         ...
 
 
 def head_of(entries: Sequence[Entry]) -> str:
-    """The last hash: what the next entry must name, and what an auditor keeps elsewhere."""
+    """The last entry's hash, which the next entry must name; `GENESIS` for no entries."""
     return entries[-1].hash if entries else GENESIS
 
 
 def next_line(entries: Sequence[Entry], event: Event) -> bytes:
-    """The line of `event` as the next entry, without newline."""
+    """The line of `event` as the entry after `entries`, stamped with the current time; without newline."""
     return encode(len(entries), head_of(entries), datetime.now(UTC).isoformat(timespec="milliseconds"), event)
 
 
 def decode_next(line: bytes, before: Sequence[Entry], where: str) -> Entry:
-    """The entry of `line`, which must follow `before`; LedgerError in one line that starts with `where` otherwise."""
+    """Parse a line that must follow the entries `before`.
+
+    Raises:
+        LedgerError: the line is damaged or does not follow; one line that starts with `where`.
+    """
     try:
         entry = decode(line)
     except ValueError as error:
@@ -79,7 +97,7 @@ def decode_next(line: bytes, before: Sequence[Entry], where: str) -> Entry:
 
 
 def check_link(entry: Entry, before: Sequence[Entry], where: str) -> None:
-    """LedgerError unless `entry` names the hash of the last of `before`."""
+    """Raise LedgerError unless `entry` names the hash of the last of `before`."""
     if entry.seq != len(before) or entry.prev != head_of(before):
         raise LedgerError(
             f"{where} does not follow the one before it: entries were dropped, inserted or reordered; restore the "
@@ -88,7 +106,7 @@ def check_link(entry: Entry, before: Sequence[Entry], where: str) -> None:
 
 
 def check_contains(entries: Sequence[Entry], head: str, location: str) -> None:
-    """LedgerError unless `head`, a hash kept elsewhere, is in the chain."""
+    """Raise LedgerError unless the chain contains `head`, a hash that was kept elsewhere."""
     if head != GENESIS and head not in {entry.hash for entry in entries}:
         raise LedgerError(
             f"ledger {location} does not contain the expected head {head[:12]}: it was cut back or replaced"

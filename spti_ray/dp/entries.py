@@ -1,8 +1,10 @@
-"""The ledger's vocabulary: what happened to a registered dataset, one line of JSON per event.
+"""Ledger entries: the events of a registered dataset, one line of JSON each. Rule held here: every field is public.
 
-Every field is public. An `Entry` is an event with its place in the chain: `prev` is the previous line's hash (`GENESIS`
-for the first), `hash` is the SHA-256 of the line's canonical JSON without `hash` itself. Lines are kept byte for byte
-canonical, so that a line that says the same in other bytes counts as altered.
+FORMAT: kinds and field names are those of ledgers that exist. A new field needs a default, which older lines get.
+
+An `Entry` is an event with its place in the chain. `prev` is the previous line's hash (`GENESIS` for the first line),
+`hash` the SHA-256 of the line's canonical JSON without `hash` itself. A line must be canonical byte for byte: the same
+content in other bytes counts as altered.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ GENESIS = hashlib.sha256(b"spti-ray ledger, version 1").hexdigest()
 
 @dataclass(frozen=True)
 class Registered:
-    """The dataset's budget, fixed for good: `lifetime_epsilon` at `delta` over all runs; None is no limit."""
+    """The dataset's lifetime budget, fixed for good: `lifetime_epsilon` (None: no limit) at `delta`, over all runs."""
 
     dataset: str
     lifetime_epsilon: float | None
@@ -27,7 +29,7 @@ class Registered:
 
 @dataclass(frozen=True)
 class Opened:
-    """A driver took the run: later appends by earlier attempts are fenced out. Repeats the run's noise plan."""
+    """A driver took the run, which fences out earlier attempts. Repeats the run's noise plan."""
 
     run: str
     attempt: int
@@ -46,18 +48,18 @@ class Opened:
     build: str = ""
     """Versions of the code and libraries that this attempt runs."""
     token: str = ""
-    """Random: no two drivers ever write the same bytes, not even with one host name and process id (containers)."""
+    """Random, so that no two drivers write the same bytes, not even containers with one host name and process id."""
     origin: str = ""
-    """The run whose release this one goes on from, if it does."""
+    """The run whose release this one continues from; empty if none."""
     outside: str = ""
-    """Engines outside the cluster that are shown private images, a line each."""
+    """Engines outside the cluster that are sent private images, a line each."""
     accountant: int = 1
-    """Version of the accounting by which this attempt's figures were certified (`accounting.ACCOUNTANT`)."""
+    """Version of the accounting that certified this attempt's figures (`accounting.ACCOUNTANT`)."""
 
 
 @dataclass(frozen=True)
 class Reserved:
-    """The charge of one query; durable before any vote is cast, never refunded.
+    """The charge of one query: durable before any vote is cast, and never refunded.
 
     `epsilon_after` is the dataset's lifetime epsilon, this query included, at the registered delta.
     """
@@ -86,7 +88,7 @@ class Burned:
 
 @dataclass(frozen=True)
 class Committed:
-    """The one histogram of a reservation, by the SHA-256 of its artifact."""
+    """A reservation's one histogram is on disk; `artifact_sha256` is the hash of its file."""
 
     run: str
     generation: int
@@ -96,7 +98,7 @@ class Committed:
 
 @dataclass(frozen=True)
 class Released:
-    """Selection may read the histogram from here on."""
+    """Selection may read the histogram from now on."""
 
     run: str
     generation: int
@@ -106,7 +108,11 @@ class Released:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Somebody looked at the run with a metric that reads the private set: what was learned is not in any charge."""
+    """Somebody saw a figure or images that no charge covers.
+
+    Either a metric that reads the private set, of a run that was opened; or a run that is not private or not certified
+    and is never opened. `metric` says which metric, or what was made.
+    """
 
     run: str
     metric: str
@@ -138,21 +144,26 @@ class Entry:
 
     @property
     def kind(self) -> str:
+        """The event's name in the ledger, such as RESERVED."""
         return _KIND_OF[type(self.event)]
 
 
 def encode(seq: int, prev: str, time: str, event: Event) -> bytes:
-    """The line of an event, without its newline."""
+    """The canonical line of an event, without its newline."""
     body: dict[str, Any] = {field.name: getattr(event, field.name) for field in fields(event)}
     body |= {"seq": seq, "prev": prev, "time": time, "kind": _KIND_OF[type(event)]}
     return _canonical(body | {"hash": hashlib.sha256(_canonical(body)).hexdigest()})
 
 
 def decode(line: bytes) -> Entry:
-    """The entry of a line (without its newline). ValueError says in a few words what is wrong with it."""
+    """Parse a line without its newline, and check its hash.
+
+    Raises:
+        ValueError: says in a few words what is wrong with the line.
+    """
     try:
         loaded = json.loads(line)
-    except (ValueError, RecursionError):  # the latter of one that is nested too deeply
+    except (ValueError, RecursionError):  # RecursionError: nested too deeply
         raise ValueError("is not JSON") from None
     if not isinstance(loaded, dict):
         raise ValueError("is not a ledger entry")
@@ -170,7 +181,7 @@ def decode(line: bytes) -> Entry:
     if event_type is None:
         raise ValueError("is of an unknown kind")
     hints = get_type_hints(event_type)
-    # A field that came with a later version has a default, and older lines lack it.
+    # A field of a later version has a default, and older lines lack it.
     required = {field.name for field in fields(event_type) if field.default is MISSING}
     complete = required <= set(body) <= set(hints)
     if not (type(seq) is int and isinstance(prev, str) and isinstance(time, str) and complete):

@@ -1,18 +1,19 @@
-"""What many queries with one sigma cost, without a transform: relative errors only, however small delta is.
+"""Epsilon of many queries with one sigma, without a transform. Rule held here: rounding never lowers a figure.
 
 The privacy loss of n composed discrete Gaussians of sensitivity 1 is (n/2 + S) / sigma^2, where S is the sum of their
-noises. So delta(epsilon) = E[1 - exp(epsilon - loss)]_+ is a sum of positive terms over the integers, in which
-double-precision arithmetic errs by a share of the result. A Fourier transform errs by a share of the *whole mass*, so
-that what it says of a delta of 1e-12 may be wrong in the fourth digit, in either direction.
+noises. So delta(epsilon) = E[1 - exp(epsilon - loss)]_+ is a sum of positive terms over the integers, and
+double-precision arithmetic errs by a fraction of the *result*, however small delta is. A Fourier transform errs by a
+fraction of the *whole mass*: at a delta of 1e-12 its result may be wrong in the fourth digit, in either direction.
 
 The distribution of S:
-- sigma below `_SMOOTH`: convolved directly, out to where subgaussian tails leave 1e-10 of delta.
-- else it is, to a factor, that of one discrete Gaussian Y of variance parameter V = n sigma^2. For two, the chance of
-  z is exp(-z^2 / 2V) times a theta sum, which is periodic in z and varies by the factor 1 +- 2q/(1-q) about its mean,
-  q = exp(-2 pi^2 v), v = sigma_1^2 sigma_2^2 / (sigma_1^2 + sigma_2^2). Adding up n of them, P(S = z) / P(Y = z) is at
-  most exp(10 sum over k < n of exp(-2 pi^2 sigma^2 k / (k+1))) (Kairouz, Liu, Steinke 2021, arXiv 2102.06387).
+- For sigma below `_SMOOTH` it is convolved directly, out to where subgaussian tails leave 1e-10 of delta.
+- For larger sigma it is, up to a factor, that of one discrete Gaussian Y of variance parameter V = n sigma^2. The sum
+  of two noises is z with a probability of exp(-z^2 / 2V) times a theta sum, which is periodic in z and varies by the
+  factor 1 +- 2q/(1-q) about its mean, where q = exp(-2 pi^2 v), v = sigma_1^2 sigma_2^2 / (sigma_1^2 + sigma_2^2).
+  For n noises, P(S = z) / P(Y = z) is at most exp(10 sum over k < n of exp(-2 pi^2 sigma^2 k / (k+1))) (Kairouz, Liu,
+  Steinke 2021, arXiv 2102.06387).
 
-All results are upper bounds; each error that is left out is bounded and added.
+All results are upper bounds: every error that arithmetic or a cut tail may make is bounded and added.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ import numpy as np
 import numpy.typing as npt
 
 _SMOOTH = 1.5
-"""From this sigma on the factor between S and Y is below 1 + 3e-9."""
+"""From this sigma on, the factor between the probabilities of S and Y is below 1 + 3e-9."""
 
 _WIDE = 1000.0
 """From this standard deviation on, tails of Y are integrals with a correction, not sums."""
@@ -34,19 +35,19 @@ _ROUNDING = 1e-11
 """Bound on relative rounding errors of tail sums: fewer than 30,000 additions of positive numbers."""
 
 _CONVOLVING = 4e-13
-"""The same for each noise of a convolved sum: every sum there is one of fewer than 1,800 products."""
+"""The same bound for each convolution: there every sum is of fewer than 1,800 products."""
 
 _LEFT_OUT = 1e-10
-"""Share of delta that the tails beyond what is summed may have. It counts as certain loss."""
+"""Fraction of delta that the tails which are not summed may have. It counts as certain loss."""
 
 _Floats = npt.NDArray[np.floating[Any]]
 
 
 @lru_cache(maxsize=4096)
 def exact_epsilon(sigma: float, count: int, delta: float) -> float:
-    """The smallest epsilon, rounded up, at which `count` queries of sensitivity 1 at `sigma` have at most `delta`.
+    """The smallest epsilon, rounded up, at which `count` queries of sensitivity 1 have at most `delta`.
 
-    For 0 < count / (2 sigma^2) <= 200, count <= 100,000 and 1e-18 <= delta < 1.
+    Valid for 0 < count / (2 sigma^2) <= 200, count <= 100,000 and 1e-18 <= delta < 1.
     """
     if sigma >= _SMOOTH and math.sqrt(count) * sigma >= _WIDE:
         return _wide_epsilon(sigma, count, delta)
@@ -66,7 +67,10 @@ def exact_epsilon(sigma: float, count: int, delta: float) -> float:
 
 
 def exact_delta(sigma: float, count: int, epsilon: float, precision: float = 1e-12) -> float:
-    """The delta at `epsilon`, rounded up by less than 1e-8 of it and `precision` times 1e-10."""
+    """The delta at `epsilon` of `count` queries of sensitivity 1.
+
+    Rounded up, by less than 1e-8 of the result plus 1e-10 times `precision`.
+    """
     if sigma >= _SMOOTH and math.sqrt(count) * sigma >= _WIDE:
         return min(1.0, _wide_delta(sigma, count, epsilon) + _LEFT_OUT * precision)
     sums, weights, slack = _noise_sum(sigma, count, precision)
@@ -76,9 +80,11 @@ def exact_delta(sigma: float, count: int, epsilon: float, precision: float = 1e-
 
 
 def _noise_sum(sigma: float, count: int, delta: float) -> tuple[_Floats, _Floats, float]:
-    """(sums, descending; their probabilities; bound on the relative error), of all sums with a loss above 0 and more.
+    """The distribution of the sum of the noises, at least for all sums with a privacy loss above 0.
 
-    What is left out has at most `_LEFT_OUT * delta`.
+    Returns:
+        (the sums in descending order, their probabilities, a bound on the probabilities' relative error). The
+        probability that is left out is at most `_LEFT_OUT * delta`.
     """
     variance = count * sigma**2
     if sigma < _SMOOTH:
@@ -93,7 +99,7 @@ def _noise_sum(sigma: float, count: int, delta: float) -> tuple[_Floats, _Floats
 
 
 def _unevenness(sigma: float, count: int) -> float:
-    """Bound on log P(S = z) / P(Y = z), for all z. All but the first terms of the sum are below that of k = 9."""
+    """Upper bound on log(P(S = z) / P(Y = z)) for all z; terms from the ninth on are bounded by the ninth."""
     exponent = -2 * math.pi**2 * sigma**2
     first = sum(math.exp(exponent * k / (k + 1)) for k in range(1, min(count, 9)))
     return 10 * (first + max(0, count - 9) * math.exp(exponent * 0.9))
@@ -101,10 +107,10 @@ def _unevenness(sigma: float, count: int) -> float:
 
 @lru_cache(maxsize=8)
 def _convolved(sigma: float, count: int, delta: float) -> _Floats:
-    """The probabilities of the sum, from the lowest to the highest within reach; symmetric.
+    """The probabilities of the sum, from its lowest to its highest value within reach; symmetric about 0.
 
-    Each sum of m noises is cut where its subgaussian tail (of variance m sigma^2) is at most exp(-bound) on a side. Of
-    sums that go into the result there are fewer than 3 * count, so that 6 * count such tails are left out.
+    The sum of m noises is cut where its subgaussian tail (of variance m sigma^2) is at most exp(-bound) on each side.
+    Fewer than 3 * count such sums go into the result, so at most 6 * count such tails are left out.
     """
     bound = math.log(6 * count / (_LEFT_OUT * delta))
 
@@ -127,9 +133,9 @@ def _convolved(sigma: float, count: int, delta: float) -> _Floats:
 
 
 def _wide_epsilon(sigma: float, count: int, delta: float) -> float:
-    """By halving, to the last bits; the upper end is returned."""
+    """By bisection to the last bits; the upper end is returned."""
     rho = count / (2 * sigma * sigma)
-    low, high = 0.0, rho + 2 * math.sqrt(rho * math.log(1 / delta))  # which zero-concentrated DP certifies
+    low, high = 0.0, rho + 2 * math.sqrt(rho * math.log(1 / delta))  # an upper bound, by zero-concentrated DP
     if _wide_delta(sigma, count, low) <= delta:
         return low
     while high - low > 1e-13 * high:
@@ -144,7 +150,7 @@ def _wide_delta(sigma: float, count: int, epsilon: float) -> float:
     first = math.floor(sigma**2 * epsilon - count / 2) + 1
     mass, shifted = _wide_tail(first, variance), _wide_tail(first + count, variance)
     furthest = abs(first + count) / math.sqrt(variance)
-    # Of the series of `_wide_tail`, the first term that is left out (7/5760 of a third derivative), twice.
+    # Twice the first term that `_wide_tail` leaves out of its series: 7/5760 of a third derivative.
     slack = _ROUNDING + 2.5e-3 * (3 + furthest**4) / variance**2
     exact = mass * (1 + slack) - math.exp(epsilon) * shifted * (1 - slack)
     return max(0.0, exact) * math.exp(_unevenness(sigma, count))

@@ -1,4 +1,7 @@
-"""A chain in a local file: one JSON line per entry, fsynced, written under an exclusive lock (`flock`)."""
+"""A chain in a local file. Rule held here: reading, deciding and writing happen under one exclusive lock (`flock`).
+
+One JSON line per entry, on disk (fsync) before `append` returns.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,7 @@ Tail = Literal["whole", "no newline", "torn"]
 
 
 class IncompleteTail(LedgerError):
-    """The last line is half-written by a crash. Nobody relied on it; the next append removes it.
+    """A crash left the last line half-written. Nobody relied on it, and the next append removes it.
 
     `entries` are the intact ones before it.
     """
@@ -38,10 +41,14 @@ class IncompleteTail(LedgerError):
 
 
 def verify(path: str | Path, head: str | None = None) -> list[Entry]:
-    """All entries of the ledger file, with every hash checked. Writes nothing.
+    """Read the ledger file and check every hash. Writes nothing.
 
-    `head` is a hash that the chain must contain, such as a certificate's: it shows a chain that was cut back.
-    LedgerError names the first bad line; IncompleteTail reports a half-written last line of an intact chain.
+    Args:
+        head: a hash that the chain must contain, such as a certificate's; it reveals a chain that was cut back.
+
+    Raises:
+        LedgerError: names the first bad line.
+        IncompleteTail: the chain is intact but for a half-written last line.
     """
     path = Path(path)
     try:
@@ -63,7 +70,10 @@ def verify(path: str | Path, head: str | None = None) -> list[Entry]:
 
 @dataclass
 class FileChain:
-    """The chain in the file `path`. Remembers the last head it saw, and refuses a file that no longer contains it."""
+    """The chain in the file `path`; for the methods see `Chain`.
+
+    Remembers the last head that it saw, and refuses a file that no longer contains it.
+    """
 
     path: Path
     _seen: str = field(default=GENESIS, repr=False)
@@ -113,7 +123,7 @@ class FileChain:
             os.close(fd)  # releases the lock
 
     def _create(self) -> None:
-        """Make the file, and its name durable: in each program once, as the one that made it may have crashed here."""
+        """Make the file and its name durable. Each program does so once: the one that made it may have crashed here."""
         new_folders = [folder for folder in self.path.parents if not folder.exists()]
         self.path.parent.mkdir(parents=True, exist_ok=True)
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
@@ -139,8 +149,8 @@ class _Locked:
         data = (b"\n" if self.tail == "no newline" else b"") + line + b"\n"
         try:
             if self.tail == "torn":
-                # A crash cut the last append short. It had not returned, so no vote was cast and nothing was released
-                # on its strength; removing it loses nothing. Anything else that is wrong is never repaired.
+                # A crash cut the last append short. That append had not returned, so no vote was cast and nothing
+                # released because of it, and removing it loses nothing. No other damage is ever repaired.
                 os.ftruncate(self.fd, self.length)
             _write(self.fd, data, self.length)
             os.fsync(self.fd)
@@ -150,7 +160,7 @@ class _Locked:
         self.entries.append(decode(line))
 
     def _cut_back(self) -> None:
-        """Drop what a failed append may have left. If even that fails, it is a torn tail for the next one."""
+        """Remove what a failed append may have left. If that fails too, the next append finds a torn tail."""
         try:
             os.ftruncate(self.fd, self.length)
             os.fsync(self.fd)
@@ -171,8 +181,7 @@ def _parse(data: bytes, path: Path) -> tuple[list[Entry], int, Tail]:
         entry = decode(rest)
     except ValueError:
         return entries, length, "torn"
-    # Whole but for its newline: kept, because dropping it could drop a charge that somebody relied on (an editor may
-    # have stripped the newline).
+    # Whole but for its newline, which an editor may have removed. It is kept: somebody may have relied on the charge.
     check_link(entry, entries, f"ledger {path} line {len(entries) + 1}")
     return [*entries, entry], len(data), "no newline"
 

@@ -1,10 +1,12 @@
-"""The gate: the only place where clean votes become a noised histogram, exactly once per charge.
+"""The gate. Rule held here: clean votes become a noised histogram nowhere else, and exactly once per charge.
 
-Formal guarantee: over all its attempts, a run draws noise at most once per RESERVED entry of its ledger, each draw
-with the planned sigma on the sum of one vote vector per shard, and only `add_noise`'s result is stored or returned.
-A generation goes RESERVED (charged, durable) -> votes -> noise -> artifact -> COMMITTED -> RELEASED. What a crash
-leaves behind is settled by `open`: no complete artifact burns the reservation, a complete one is adopted, a committed
-one is replayed. Nothing is ever noised again.
+Formal guarantee: over all its attempts, a run draws noise at most once per RESERVED entry of its ledger. Each draw has
+the planned sigma and is added to the sum of one vote vector per shard, and only the result of `add_noise` is stored or
+returned.
+
+A generation goes RESERVED (charged, durable) -> votes -> noise -> artifact -> COMMITTED -> RELEASED. `open` settles
+what a crash left: without a complete artifact the reservation is burned, a complete artifact is adopted, a committed
+one is used again. No result is ever noised a second time.
 
     gate = Gate(ledger, plan, run, directory / "generations", OpenDPNoise(), config_sha256)
     gate.open()
@@ -19,47 +21,57 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spti_ray.dp import artifact
-from spti_ray.dp.accounting import NoisePlan
-from spti_ray.dp.aggregation import GateError, tally
+from spti_ray.dp.aggregation import GateError, aggregate_votes
 from spti_ray.dp.artifact import ArtifactError
 from spti_ray.dp.build import build, code_version
+from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.history import Slot, slots_of
-from spti_ray.dp.joint_guarantee import Together, charged_together, together
-from spti_ray.dp.ledger import Lease, Ledger
+from spti_ray.dp.joint_guarantee import JointGuarantee, charged_joint_epsilon, joint_guarantee
+from spti_ray.dp.lease import Lease
+from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource
-from spti_ray.dp.odometer import Spend, spend_of
+from spti_ray.dp.odometer import OdometerReading, read_odometer
 from spti_ray.types import NoisyHistogram, Query, Votes
 
 
 @dataclass(frozen=True)
 class Reservation:
-    """A charged, not yet measured query. Public."""
+    """A query that is charged and not measured yet. Public."""
 
     entry: Reserved
     candidate_ids: tuple[str, ...]
 
     @property
     def query(self) -> Query:
-        """What shards are asked, and what their votes must answer."""
+        """The question that is put to the shards, and that their votes must answer."""
         return Query(self.entry.run, self.entry.generation, self.entry.candidates_sha256)
 
     @property
     def generation(self) -> int:
+        """The generation whose candidates are voted on."""
         return self.entry.generation
 
     @property
     def slot(self) -> int:
+        """The number of this charge within its run, from 0."""
         return self.entry.slot
 
 
 class Gate:
-    """The gate of one run. `folder` is the run's `generations` folder; `origin` the run that it goes on from.
+    """The gate of one run.
 
-    `fault` is a hook for crash tests, called at each gap of the protocol with its name: opened, before_reserved,
-    after_reserved, after_votes, after_draw, in_artifact, after_artifact, after_committed, after_released; and while a
-    crash is being settled: adopted, burned.
+    Args:
+        plan: the noise that the configuration asks for. A resumed run keeps the sigma that its ledger records.
+        folder: the run's `generations` folder.
+        config_sha256: the configuration's hash, for the ledger.
+        unit: the privacy unit, "record" or "group".
+        origin: the run that this one continues from; empty if none.
+        fault: a hook for crash tests, called at each step of the protocol with its name: opened, before_reserved,
+            after_reserved, after_votes, after_draw, in_artifact, after_artifact, after_committed, after_released; and
+            while a crash is being settled: adopted, burned.
+        outside: the engines outside the cluster that are shown private images, a line each, for the ledger.
     """
 
     def __init__(
@@ -85,7 +97,10 @@ class Gate:
     def open(self) -> None:
         """Take the run, fence out earlier drivers, and settle what a crash left. Call once, before models load.
 
-        LedgerError, BudgetRefused or ArtifactError when the run can't go on.
+        Raises:
+            LedgerError: the ledger is broken, or the run was started with other settings.
+            BudgetRefused: the queries that are left can't be paid.
+            ArtifactError: a histogram is damaged, or has no charge in this ledger.
         """
         noise = self._noise
         self._check_artifacts()
@@ -100,13 +115,13 @@ class Gate:
             origin=self._origin,
             outside=self._outside,
         )
-        self.plan = self._lease.plan  # a run that was started before keeps its sigma
+        self.plan = self._lease.plan  # a resumed run keeps its sigma
         self._fault("opened")
         artifact.remove_temporary(self.folder)
         for slot in slots_of(self.ledger.entries(), self.run):
             found = self._artifact_of(slot.reserved)
             if slot.burned and found:
-                found.unlink()  # a driver that was already fenced out wrote it; nobody has read it
+                found.unlink()  # written by a driver that was fenced out; nobody has read it
             elif slot.open and found:
                 self._lease.commit(slot.reserved, artifact.read(found)[1].artifact_sha256)
                 self._fault("adopted")
@@ -121,11 +136,15 @@ class Gate:
 
     @property
     def note(self) -> str:
-        """A line for people about the noise of a run that was started before; empty if there is nothing to say."""
+        """A line for people about the noise of a resumed run; empty if there is nothing to say."""
         return self._lease.note if self._lease else ""
 
     def committed(self, generation: int) -> NoisyHistogram | None:
-        """The generation's histogram if it has one, read back and checked; None otherwise."""
+        """The generation's committed histogram, read back and checked; None if it has none.
+
+        Raises:
+            ArtifactError: the file is missing, altered or of another reservation.
+        """
         for slot in slots_of(self.ledger.entries(), self.run):
             if slot.reserved.generation == generation and slot.artifact_sha256 is not None:
                 return self._load(slot)
@@ -136,9 +155,15 @@ class Gate:
         return max(0, self.plan.slots - len(slots_of(self.ledger.entries(), self.run)))
 
     def reserve(self, generation: int, scored_sha256: str, candidate_ids: Sequence[str]) -> Reservation:
-        """Charge one query for these candidates; durable when it returns. No vote may be cast before.
+        """Charge one query on these candidates. No vote may be cast before this returns; the charge is durable then.
 
-        SlotsExhausted if the run has no query left, BudgetRefused if the dataset has none.
+        Args:
+            scored_sha256: `ScoredCandidates.sha256`, which ties votes and histogram to these candidates.
+
+        Raises:
+            SlotsExhausted: the run has no query left.
+            BudgetRefused: the dataset's budget does not cover the query.
+            GateError: candidates repeat, or are fewer than the votes of a record.
         """
         ids = tuple(candidate_ids)
         if generation < 0 or len(set(ids)) != len(ids) or len(ids) < self.plan.votes_per_record:
@@ -152,29 +177,31 @@ class Gate:
         return Reservation(entry, ids)
 
     def burn(self, reservation: Reservation, reason: str) -> None:
-        """Give up a reservation whose votes can't be had; its charge stays. `reason` must be public."""
+        """Give up a reservation whose votes can't be obtained; its charge stays. `reason` must be public."""
         self._open_lease().burn(reservation.entry, reason)
 
     def measure(self, reservation: Reservation, votes: Iterable[Votes], num_shards: int) -> NoisyHistogram:
         """Sum one vote vector per shard, add noise once, store, commit, and release the noised histogram.
 
-        GateError before the draw (votes missing, contradictory or out of bounds) leaves the reservation open: it may
-        be measured with the right votes. Any failure after the draw burns it, or leaves a complete artifact that the
-        next `open` adopts.
+        Raises:
+            GateError: before the draw, votes are missing, contradictory or out of bounds; the reservation stays open
+                and may be measured with the right votes. A failure after the draw burns it, or leaves a complete
+                artifact that the next `open` adopts.
+            LedgerError: the reservation is no longer open, or another driver has taken the run (FencedOut).
         """
         lease, entry = self._open_lease(), reservation.entry
         if entry.slot in self._drawn:
             raise GateError(f"slot {entry.slot} has been noised already; open the run again to settle it")
         lease.check_open(entry)  # another driver may have burned it: a draw would never be used
-        total = tally(votes, num_shards, reservation.query, len(reservation.candidate_ids))
+        total = aggregate_votes(votes, num_shards, reservation.query, len(reservation.candidate_ids))
         self._fault("after_votes")
         self._drawn.add(entry.slot)
         try:
             noisy_K = self._noise.add_noise(total.counts_K, entry.sigma)
             del total  # the clean sum is private; nothing after this line can reach it
             self._fault("after_draw")
-            label = self._label(entry)
-            path = artifact.write(self.folder, label, reservation.candidate_ids, noisy_K, self._fault)
+            metadata = self._metadata(entry)
+            path = artifact.write(self.folder, metadata, reservation.candidate_ids, noisy_K, self._fault)
         except BaseException as error:
             # Drawing again would answer the same question twice for one charge. If the ledger can't be written
             # either, `open` burns the reservation instead.
@@ -191,28 +218,30 @@ class Gate:
         self._fault("after_released")
         return histogram
 
-    def spent(self) -> Spend:
-        """The odometer: what the run and its dataset have spent so far, from the verified ledger."""
-        return spend_of(self.ledger.entries(), self.run)
+    def odometer_reading(self) -> OdometerReading:
+        """What the run and its dataset have spent so far, from the verified ledger."""
+        return read_odometer(self.ledger.entries(), self.run)
 
-    def together(self) -> Together | None:
-        """What holds for the release of a run that goes on from another one; None for any other run."""
-        return together(self.ledger.entries(), self.run, self.plan)
+    def joint_guarantee(self) -> JointGuarantee | None:
+        """The guarantee of a release that depends on earlier runs too; None for a run that continues from none."""
+        return joint_guarantee(self.ledger.entries(), self.run, self.plan)
 
-    def odometer(self) -> tuple[float, float]:
-        """Epsilon of the charged queries that the release depends on, and of the planned ones: of this run, and of
-        those that it goes on from."""
-        both = self.together()
-        promised = both.epsilon if both else max(self.plan.epsilon, self.plan.achieved_epsilon)
-        return charged_together(self.ledger.entries(), self.run, self.plan.delta), promised
+    def release_epsilon(self) -> tuple[float, float]:
+        """(charged, planned): epsilon of all queries that the release depends on, at the run's delta.
+
+        These are the queries of this run and of those that it continues from: those charged so far, and all planned.
+        """
+        joint = self.joint_guarantee()
+        planned = joint.epsilon if joint else max(self.plan.epsilon, self.plan.achieved_epsilon)
+        return charged_joint_epsilon(self.ledger.entries(), self.run, self.plan.delta), planned
 
     def _open_lease(self) -> Lease:
         if self._lease is None:
             raise GateError("the gate is not open: call open() first")
         return self._lease
 
-    def _label(self, entry: Reserved) -> artifact.Label:
-        return artifact.Label(
+    def _metadata(self, entry: Reserved) -> artifact.Metadata:
+        return artifact.Metadata(
             run=self.run,
             generation=entry.generation,
             slot=entry.slot,
@@ -225,17 +254,17 @@ class Gate:
         )
 
     def _load(self, slot: Slot) -> NoisyHistogram:
-        """The histogram of a committed slot, tied to its reservation by hash and by content."""
+        """The histogram of a committed slot; its hash and content must be those of the reservation."""
         path = artifact.path_of(self.folder, slot.reserved.generation, slot.artifact_sha256 or "")
-        label, histogram = artifact.read(path)
-        if not _answers(label, histogram, slot.reserved):
+        metadata, histogram = artifact.read(path)
+        if not _matches(metadata, histogram, slot.reserved):
             raise ArtifactError(f"histogram {path} is of another reservation than the ledger says; restore it")
         return histogram
 
     def _artifact_of(self, entry: Reserved) -> Path | None:
-        """The complete artifact that says it answers this reservation, if there is one."""
+        """The complete artifact of this reservation, if there is one."""
         found = [
-            path for path in artifact.complete(self.folder, entry.generation) if _answers(*artifact.read(path), entry)
+            path for path in artifact.complete(self.folder, entry.generation) if _matches(*artifact.read(path), entry)
         ]
         if len(found) > 1:
             raise ArtifactError(
@@ -244,23 +273,23 @@ class Gate:
         return found[0] if found else None
 
     def _check_artifacts(self) -> None:
-        """Refuse a folder with histograms that the ledger knows nothing of: the ledger was lost or cut back."""
+        """Refuse a folder with histograms that have no charge in the ledger: the ledger was lost or cut back."""
         folders = artifact.generations(self.folder)
         paths = [path for generation in folders for path in artifact.complete(self.folder, generation)]
         slots = slots_of(self.ledger.entries(), self.run)  # read last: a charge comes before its artifact
         for path in paths:
-            label, histogram = artifact.read(path)
-            if not any(_answers(label, histogram, slot.reserved) for slot in slots):
+            metadata, histogram = artifact.read(path)
+            if not any(_matches(metadata, histogram, slot.reserved) for slot in slots):
                 raise ArtifactError(
                     f"histogram {path} has no charge for run {self.run!r} in ledger {self.ledger.location}: "
                     "restore the ledger, or use another run folder"
                 )
 
 
-def _answers(label: artifact.Label, histogram: NoisyHistogram, entry: Reserved) -> bool:
+def _matches(metadata: artifact.Metadata, histogram: NoisyHistogram, entry: Reserved) -> bool:
     return (
-        (label.run, label.generation, label.slot) == (entry.run, entry.generation, entry.slot)
-        and (label.candidates_sha256, label.sigma) == (entry.candidates_sha256, entry.sigma)
+        (metadata.run, metadata.generation, metadata.slot) == (entry.run, entry.generation, entry.slot)
+        and (metadata.candidates_sha256, metadata.sigma) == (entry.candidates_sha256, entry.sigma)
         and len(histogram.candidate_ids) == entry.num_candidates
     )
 

@@ -1,6 +1,6 @@
-"""What a chain of entries says happened: the slots and charges of each run, and what the dataset paid in all.
+"""History: the slots, charges and attempts of each run, read from verified ledger entries.
 
-Pure readings of verified entries; everything in here is public.
+Rule held here: figures come from the ledger alone. Everything in here is public.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Burned, Entry, Evaluated, Opened, Registered, Released, Reserved
 
 UNCERTIFIED = ", uncertified"
-"""How what is recorded of a run ends whose epsilon no certificate vouches for (`Config.uncertified`)."""
+"""How what is recorded of a run ends whose epsilon no certificate vouches for (`why_not_certified`)."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One charged query of a run and what became of it; neither burned nor committed means still open."""
+    """One charged query of a run and its outcome; a slot that is neither burned nor committed is still open."""
 
     reserved: Reserved
     burned: bool = False
@@ -28,11 +28,16 @@ class Slot:
 
     @property
     def open(self) -> bool:
+        """Whether its outcome is not decided yet."""
         return not self.burned and self.artifact_sha256 is None
 
 
 def slots_of(entries: Sequence[Entry], run: str) -> list[Slot]:
-    """The run's slots in order; slot i is at index i."""
+    """The run's slots in order; slot i is at index i.
+
+    Raises:
+        LedgerError: slots are out of order.
+    """
     slots: list[Slot] = []
     for entry in entries:
         event = entry.event
@@ -51,15 +56,19 @@ def slots_of(entries: Sequence[Entry], run: str) -> list[Slot]:
     return slots
 
 
-def openings(entries: Sequence[Entry], run: str) -> list[Opened]:
-    """The run's attempts, in order."""
+def attempts_of(entries: Sequence[Entry], run: str) -> list[Opened]:
+    """The run's OPENED entries, one for each attempt, in order; [] for a run that was never opened."""
     return [entry.event for entry in entries if isinstance(entry.event, Opened) and entry.event.run == run]
 
 
 def ancestry(entries: Sequence[Entry], run: str) -> list[str]:
-    """The runs whose releases `run` goes on from, the nearest first; none for one that started from prompts."""
+    """The runs whose releases `run` continues from, the nearest first; [] for a run that started from prompts.
+
+    Raises:
+        LedgerError: the entries say that a run continues from itself.
+    """
     found: list[str] = []
-    while (attempts := openings(entries, run)) and (origin := attempts[0].origin):
+    while (attempts := attempts_of(entries, run)) and (origin := attempts[0].origin):
         if origin in found:
             raise LedgerError(f"the ledger says that run {origin!r} goes on from itself")
         found.append(origin)
@@ -68,27 +77,31 @@ def ancestry(entries: Sequence[Entry], run: str) -> list[str]:
 
 
 def charges(entries: Sequence[Entry], run: str | None = None) -> list[tuple[float, int]]:
-    """(sigma, votes) of every query charged to the dataset, or to one of its runs, for the accountants."""
+    """(sigma, votes per record) of every query charged to the dataset, or to one of its runs."""
     events = [entry.event for entry in entries if isinstance(entry.event, Reserved)]
     return [(event.sigma, event.votes_per_record) for event in events if run is None or event.run == run]
 
 
-def looks(entries: Sequence[Entry]) -> list[Evaluated]:
-    """Runs on the dataset that were never opened: not private, or not certified. What they showed is in no charge."""
+def unprotected_runs(entries: Sequence[Entry]) -> list[Evaluated]:
+    """The EVALUATED entries of runs that were never opened: not private, or not certified. No charge covers them."""
     opened = {entry.event.run for entry in entries if isinstance(entry.event, Opened)}
     events = [entry.event for entry in entries if isinstance(entry.event, Evaluated)]
     return [event for event in events if event.run not in opened]
 
 
-def registration(entries: Sequence[Entry]) -> Registered | None:
-    """The dataset's registration: the chain's first entry."""
+def find_registration(entries: Sequence[Entry]) -> Registered | None:
+    """The dataset's registration, which is the chain's first entry; None before it."""
     event = entries[0].event if entries else None
     return event if isinstance(event, Registered) else None
 
 
-def registered_in(entries: Sequence[Entry]) -> Registered:
-    """As `registration`, where there must be one. LedgerError if not."""
-    registered = registration(entries)
+def require_registration(entries: Sequence[Entry]) -> Registered:
+    """The dataset's registration.
+
+    Raises:
+        LedgerError: there is none.
+    """
+    registered = find_registration(entries)
     if registered is None:
         raise LedgerError("the dataset is not registered in this ledger")
     return registered
@@ -96,7 +109,7 @@ def registered_in(entries: Sequence[Entry]) -> Registered:
 
 @dataclass(frozen=True)
 class RunHistory:
-    """One run as its ledger tells it."""
+    """One run as its ledger records it. Its fields are fields of certificates."""
 
     run: str
     first_opened: str
@@ -116,13 +129,17 @@ class RunHistory:
     private: bool
     """False if any attempt simulated its noise."""
     evaluated_by: tuple[str, ...]
-    """Metrics on the private set that somebody looked at."""
+    """Metrics on the private set that somebody has seen for this run."""
     origin: str = ""
-    """The run whose release it goes on from, if it does: its own release then depends on the queries of both."""
+    """The run that it continues from, or empty. Its own release then depends on the queries of both."""
 
 
 def history(entries: Sequence[Entry], accountant: int = ACCOUNTANT) -> list[RunHistory]:
-    """All runs on the dataset, in the order in which they were first opened."""
+    """All runs on the dataset, in the order in which they were first opened.
+
+    Args:
+        accountant: the version of the accounting that computes the figures.
+    """
     first: dict[str, str] = {}
     for entry in entries:
         if isinstance(entry.event, Opened):
@@ -131,7 +148,7 @@ def history(entries: Sequence[Entry], accountant: int = ACCOUNTANT) -> list[RunH
 
 
 def _history_of(entries: Sequence[Entry], run: str, first_opened: str, accountant: int) -> RunHistory:
-    attempts, slots = openings(entries, run), slots_of(entries, run)
+    attempts, slots = attempts_of(entries, run), slots_of(entries, run)
     plan = attempts[0]
     return RunHistory(
         run=run,

@@ -1,17 +1,18 @@
-"""The right of one attempt to append for its run: a charge, and what became of it.
+"""Leases: the right of one driver to append for its run. Rules held here: one driver at a time, charge before votes.
 
-A later attempt fences out the earlier ones: each append decides on the chain's newest entries, in one step with it.
+A later attempt at a run fences out the earlier ones, since each append is decided on the chain's newest entries, in one
+step with the append itself.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spti_ray.dp.accounting import NoisePlan
-from spti_ray.dp.budget import charge
+from spti_ray.dp.budget import check_next_query
+from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Burned, Committed, Entry, Event, Released, Reserved
-from spti_ray.dp.history import Slot, openings, slots_of
+from spti_ray.dp.history import Slot, attempts_of, slots_of
 
 
 class FencedOut(LedgerError):
@@ -23,14 +24,27 @@ class SlotsExhausted(LedgerError):
 
 
 class Lease:
-    """One attempt's right to append for its run. Each method is one durable entry, or FencedOut."""
+    """One attempt's right to append for its run.
+
+    Each method that appends returns once its entry is durable, and raises FencedOut if a later attempt took the run.
+
+    Args:
+        plan: the noise by which the run goes on; a resumed run keeps its recorded sigma.
+        attempt: its number, from 1.
+        note: a line for people about a resumed run's noise; empty if there is nothing to say.
+    """
 
     def __init__(self, chain: Chain, run: str, plan: NoisePlan, attempt: int, note: str = "") -> None:
-        """`note`: a line for people about the plan of a run that was started before; empty if there is nothing."""
         self.chain, self.run, self.plan, self.attempt, self.note = chain, run, plan, attempt, note
 
     def reserve(self, generation: int, candidates_sha256: str, num_candidates: int, code_version: str) -> Reserved:
-        """Charge one query. SlotsExhausted or BudgetRefused charge nothing."""
+        """Charge one query.
+
+        Raises:
+            SlotsExhausted: the run has made all its queries; nothing was charged.
+            BudgetRefused: the dataset's budget does not cover it; nothing was charged.
+            LedgerError: the generation has an open or committed reservation already.
+        """
         plan = self.plan
 
         def decide(entries: Sequence[Entry]) -> Event:
@@ -49,7 +63,7 @@ class Lease:
                 candidates_sha256=candidates_sha256,
                 num_candidates=num_candidates,
                 code_version=code_version,
-                epsilon_after=charge(entries, self.run, plan),
+                epsilon_after=check_next_query(entries, self.run, plan),
             )
 
         reserved = self.chain.append(decide)[-1].event
@@ -57,15 +71,15 @@ class Lease:
         return reserved
 
     def burn(self, reserved: Reserved, reason: str) -> None:
-        """Give the reservation up for good; its charge stays."""
+        """Give up an open reservation for good; its charge stays."""
         self._settle(reserved, Burned(self.run, reserved.generation, reserved.slot, reason))
 
     def commit(self, reserved: Reserved, artifact_sha256: str) -> None:
-        """Name the reservation's one histogram, whose artifact is already on disk."""
+        """Record the reservation's one histogram, whose file is already on disk."""
         self._settle(reserved, Committed(self.run, reserved.generation, reserved.slot, artifact_sha256))
 
     def release(self, reserved: Reserved) -> None:
-        """Let selection read the committed histogram. Doing it again changes nothing."""
+        """Record that selection may read the committed histogram. A second time changes nothing."""
 
         def decide(entries: Sequence[Entry]) -> Event | None:
             slot = self._slots(entries)[reserved.slot]
@@ -82,7 +96,7 @@ class Lease:
         self._open_slot(self.chain.read().entries, reserved)
 
     def _settle(self, reserved: Reserved, event: Event) -> None:
-        """Append what became of an open reservation."""
+        """Append the outcome of an open reservation."""
 
         def decide(entries: Sequence[Entry]) -> Event:
             self._open_slot(entries, reserved)
@@ -91,7 +105,7 @@ class Lease:
         self.chain.append(decide)
 
     def _slots(self, entries: Sequence[Entry]) -> list[Slot]:
-        latest = len(openings(entries, self.run))
+        latest = len(attempts_of(entries, self.run))
         if latest != self.attempt:
             raise FencedOut(
                 f"run {self.run!r} was taken over by attempt {latest}; this one (attempt {self.attempt}) stops"

@@ -1,7 +1,7 @@
-"""The privacy ledger of one registered dataset: who asked what, what it cost, and whether the budget holds.
+"""The privacy ledger of a dataset. Rule held here: all runs on it are charged in one place, and never refunded.
 
-All runs on a dataset append to the same chain. Every decision (fencing, slots, budget) is one step with the append
-that it guards. Charges are made at RESERVED and never refunded: a burned reservation stays paid for.
+All runs on a dataset append to the same chain. Each decision (fencing, slots, budget) and the append that it allows are
+one step. A charge is made at RESERVED; a burned reservation stays paid for.
 """
 
 from __future__ import annotations
@@ -12,26 +12,32 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, check_registrable
+from spti_ray.dp.accounting import ACCOUNTANT
 from spti_ray.dp.budget import Forecast, check_rest_of_run, forecast
+from spti_ray.dp.calibration import NoisePlan, check_registrable
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry, Evaluated, Event, Opened, Registered
-from spti_ray.dp.history import looks, openings, registration
+from spti_ray.dp.history import attempts_of, find_registration, unprotected_runs
 from spti_ray.dp.lease import Lease
-from spti_ray.dp.recorded_noise import kept_plan
+from spti_ray.dp.recorded_noise import resumed_plan
 from spti_ray.dp.storage import open_chain
 
 
 class NotRegistrable(LedgerError):
-    """A budget that is fixed for good must be one under which a run can be planned."""
+    """No run could ever be planned under this lifetime budget, so it is not registered."""
 
 
 class NotRegistered(LedgerError):
-    """The dataset has no budget yet."""
+    """The dataset is not registered in this ledger."""
 
 
 class Ledger:
-    """The ledger of `dataset` in a folder, or under a URL such as `s3://bucket/ledgers`."""
+    """The ledger of one dataset.
+
+    Args:
+        location: a local folder, or a URL such as `s3://bucket/ledgers`.
+        dataset: the dataset's id, under which the ledger is stored.
+    """
 
     def __init__(self, location: str | Path, dataset: str) -> None:
         self.dataset, self._folder = dataset, str(location)
@@ -39,16 +45,24 @@ class Ledger:
 
     @property
     def location(self) -> str:
-        """Where it is, for people."""
+        """Where it is, for people: a path or a URL."""
         return self._chain.location
 
     def register(self, budget: float | None, delta: float, *, must_exist: bool = False) -> Registered:
-        """Fix the dataset's lifetime budget, or find it already fixed. LedgerError if the registered one is another.
+        """Register the dataset with its lifetime budget, or check the budget that is registered.
 
-        A configuration that names no budget (None) is held to the registered one, whatever it is.
-        `delta` counts only the first time: afterwards the registered one rules, whatever the runs' own delta.
-        With `must_exist`, NotRegistered instead of a first registration: a mistyped id must not open a new budget.
-        NotRegistrable, and nothing written, for a budget under which the accountant could plan no run.
+        Args:
+            budget: the lifetime epsilon. None means no limit at a first registration, and later whatever is registered.
+            delta: of the lifetime budget. It counts at the first registration only.
+            must_exist: refuse a first registration, so that a mistyped id does not open a new budget.
+
+        Returns:
+            The registration that holds.
+
+        Raises:
+            NotRegistered: with `must_exist`, the dataset is not registered.
+            NotRegistrable: no run could be planned under this budget; nothing was written.
+            LedgerError: the registered budget is another one.
         """
 
         def decide(entries: Sequence[Entry]) -> Event | None:
@@ -66,7 +80,7 @@ class Ledger:
                 raise NotRegistrable(f"dataset {self.dataset!r} can't be registered: {error}") from None
             return Registered(self.dataset, budget, delta)
 
-        # Read first, and only then appended to: a mistyped id leaves not even an empty file behind.
+        # Read before any append, so that a mistyped id does not even leave an empty file behind.
         entries = self.entries()
         if not entries:
             decide(entries)
@@ -94,23 +108,32 @@ class Ledger:
         origin: str = "",
         outside: str = "",
     ) -> Lease:
-        """Take the run: number this attempt, fence out the earlier ones, and hand over the right to append.
+        """Take the run: number this attempt and fence out the earlier ones.
 
-        A run that was started before keeps its sigma (`kept`): the lease has the plan by which it goes on. LedgerError
-        if the run was started with another plan or origin, or if the run `origin` that it goes on from is in no entry;
-        BudgetRefused if what is left of it can't be paid.
+        Args:
+            run: the run's id.
+            plan: the noise that the configuration asks for; a resumed run keeps its recorded sigma (`recorded_noise`).
+            config_sha256, noise, private, unit, build, outside: what the OPENED entry records; see `entries.Opened`.
+            origin: the run that this one continues from; empty if none.
+
+        Returns:
+            The right to append for the run, with the plan by which it goes on.
+
+        Raises:
+            LedgerError: the run was started with another plan, unit or origin, or the ledger does not know `origin`.
+            BudgetRefused: the queries that the run still plans can't all be paid.
         """
         token = secrets.token_hex(8)
 
         def decide(entries: Sequence[Entry]) -> Event:
             self._registered(entries)
             self._check_unit(entries, unit)
-            kept, _ = kept_plan(entries, run, plan)
+            kept, _ = resumed_plan(entries, run, plan)
             _check_origin(entries, run, origin, self.location)
             check_rest_of_run(entries, run, kept)
             return Opened(
                 run=run,
-                attempt=len(openings(entries, run)) + 1,
+                attempt=len(attempts_of(entries, run)) + 1,
                 host=socket.gethostname(),
                 pid=os.getpid(),
                 sigma=kept.sigma,
@@ -133,11 +156,11 @@ class Ledger:
         entries = self._chain.append(decide)
         opened = entries[-1].event
         assert isinstance(opened, Opened)
-        kept, note = kept_plan(entries[:-1], run, plan)
+        kept, note = resumed_plan(entries[:-1], run, plan)
         return Lease(self._chain, run, kept, opened.attempt, note)
 
     def _registered(self, entries: Sequence[Entry]) -> Registered:
-        registered = registration(entries)
+        registered = find_registration(entries)
         if registered is None:
             raise NotRegistered(f"dataset {self.dataset!r} is not registered in {self.location}; register it first")
         if registered.dataset != self.dataset:
@@ -145,9 +168,10 @@ class Ledger:
         return registered
 
     def _check_unit(self, entries: Sequence[Entry], unit: str) -> None:
-        """LedgerError if an earlier run protected another unit: charges for different units don't add up to anything.
+        """Raise LedgerError if an earlier run protected another unit, since charges for different units do not add up.
 
-        One record less changes a group's whole vote, so a group's query has another sensitivity for records.
+        A group's vote may change as a whole when one record is removed, so its query has another sensitivity for
+        records.
         """
         known = next((entry.event.unit for entry in entries if isinstance(entry.event, Opened)), unit)
         if unit != known:
@@ -158,45 +182,55 @@ class Ledger:
             )
 
     def forecast(self, plan: NoisePlan) -> Forecast | None:
-        """What a new run of this plan would do to the dataset's budget; None before registration. Writes nothing."""
+        """What a new run of this plan would do to the budget; None if there is none yet. Writes nothing."""
         entries = self.entries()
         return forecast(entries, plan) if entries else None
 
-    def note_look(self, run: str, what: str) -> None:
-        """Record, once, that a run that is not private, or not certified, is made of this dataset.
+    def record_unprotected_run(self, run: str, what: str) -> None:
+        """Record, once, that the dataset is used by a run that is not private or not certified.
 
-        Certificates tell it from then on. Such a run is never opened and charges nothing: what it makes is not
-        released. Durable when it returns.
+        Such a run is never opened, charges nothing and makes no release; later certificates list it. The entry is
+        durable when this returns.
+
+        Args:
+            what: what the run makes, in words.
+
+        Raises:
+            LedgerError: the dataset is not registered.
         """
-        look = Evaluated(run, what)
+        event = Evaluated(run, what)
 
         def decide(entries: Sequence[Entry]) -> Event | None:
             self._registered(entries)
-            return None if any(entry.event == look for entry in entries) else look
+            return None if any(entry.event == event for entry in entries) else event
 
         self._chain.append(decide)
 
 
 def _check_origin(entries: Sequence[Entry], run: str, origin: str, location: str) -> None:
-    """Whoever goes on from a release adds to what it has shown: the two must be accounted for in one ledger."""
-    before = openings(entries, run)
+    """A run that continues from a release adds to what that one revealed, so one ledger must account for both."""
+    before = attempts_of(entries, run)
     if before and before[0].origin != origin:
         raise LedgerError(
             f"run {run!r} was started from {before[0].origin or 'no other run'!r}, not {origin or 'none'!r}: change it "
             "back or start a new run"
         )
-    if origin and (origin == run or not openings(entries, origin)):
+    if origin and (origin == run or not attempts_of(entries, origin)):
         raise LedgerError(
             f"ledger {location} does not know run {origin!r}, which this one goes on from: ledger.path and dataset.id "
             "must be those of that run"
         )
 
 
-def note_evaluation(chain: Chain, run: str, metric: str) -> None:
-    """Record that the run was looked at with a metric on the private set; certificates tell it from then on."""
+def record_evaluation(chain: Chain, run: str, metric: str) -> None:
+    """Record that somebody saw a metric on the private set for this run; later certificates list it.
+
+    Raises:
+        LedgerError: the ledger does not know the run.
+    """
 
     def decide(entries: Sequence[Entry]) -> Event:
-        if not openings(entries, run) and run not in {look.run for look in looks(entries)}:
+        if not attempts_of(entries, run) and run not in {look.run for look in unprotected_runs(entries)}:
             raise LedgerError(f"ledger {chain.location} knows no run {run!r}; see spti ledger history")
         return Evaluated(run, metric)
 

@@ -1,22 +1,23 @@
-"""What all queries of a dataset cost together, over runs whose noise may be chosen after seeing earlier releases.
+"""The lifetime epsilon of a dataset. Rule held here: it holds also if a run's noise is chosen after earlier releases.
 
 Composition of privacy loss distributions is proven for noise that is fixed in advance. A budget B at delta is kept by
-refusing each query that would raise `lifetime_epsilon` above B, and that rule is a privacy filter in two cases:
+refusing each query that would raise `lifetime_epsilon` above B. That rule is a privacy filter in two cases:
 
-- One noise scale for all queries. B fixes in advance how many are ever allowed. Whoever decides, by what they have
-  seen, to stop early or in which run to ask post-processes the composition of that many.
-- Several scales, chosen as one likes. A query with k votes is k / (2 sigma^2)-zero-concentrated DP (Canonne, Kamath,
-  Steinke 2020, arXiv 2004.00010). Allowing queries only while their sum stays below a fixed rho makes everything
-  together rho-zCDP, also if each query depends on all answers before (Feldman and Zrnic 2021, arXiv 2008.11193). The
-  figure increases with the sum, so a bound on the figure is a bound on the sum.
+- One sigma for all queries. B then fixes in advance how many queries are ever allowed. To stop early, or to choose the
+  run in which a query is made, is post-processing of the composition of that many.
+- Several sigmas, chosen adaptively. A query with k votes per record is k / (2 sigma^2)-zero-concentrated DP (Canonne,
+  Kamath, Steinke 2020, arXiv 2004.00010). If queries are allowed only while the sum of these stays below a fixed rho,
+  all of them together are rho-zCDP, also if each depends on all answers before (Feldman and Zrnic 2021, arXiv
+  2008.11193). Epsilon increases with the sum, so a bound on epsilon bounds the sum.
 
-One gap is left between the cases. Suppose that a budget holds, and that what was released decided *whether* a second
-scale is ever used. The releases without one are (B, delta)-indistinguishable by the first case, those with one by the
-second, and what is proven for both together is (B, 2 delta). Between continuous Gaussians the second case could not
-add to the first (their fully adaptive composition depends on the sum of 1/sigma^2 only: Smith and Thakurta 2022, arXiv
-2210.17520); for the discrete we know of no proof. It does not arise when scales are fixed before the first release.
+One gap is left between the cases. Suppose that a budget holds, and that the releases decided *whether* a second sigma
+is ever used. Outcomes without one are (B, delta)-indistinguishable by the first case, outcomes with one by the second;
+for both together (B, 2 delta) is proven. For continuous Gaussians the gap would not exist, since their fully adaptive
+composition depends on the sum of 1/sigma^2 only (Smith and Thakurta 2022, arXiv 2210.17520); for discrete ones we know
+of no proof. There is no gap if all sigmas are fixed before the first release.
 
-Without a budget in advance the figure is that of the queries made, provided their number did not depend on releases.
+Without a budget that was fixed in advance, the figure is that of the queries made, provided that their number did not
+depend on releases.
 """
 
 from __future__ import annotations
@@ -26,7 +27,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, advantage, calibrate, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.accounting import ACCOUNTANT, advantage, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.calibration import NoisePlan, calibrate
 
 _EPSILONS = tuple(float(f"{digits}e{power}") for power in (-4, -3, -2, -1) for digits in range(100, 1000)) + (100.0,)
 """Every epsilon from 0.01 to 100 that has three significant digits."""
@@ -34,11 +36,11 @@ _EPSILONS = tuple(float(f"{digits}e{power}") for power in (-4, -3, -2, -1) for d
 
 @dataclass(frozen=True)
 class Affordable:
-    """What a dataset's budget still allows instead of a refused run, with nothing else of its configuration changed.
+    """What a dataset's budget still allows instead of a refused run: either a smaller epsilon, or fewer generations.
 
-    `epsilon` is the largest privacy.epsilon that fits, None if not even 0.01 does. `generations` is how many would fit
-    at about the refused run's sigma (0 if none), and `generations_epsilon` the privacy.epsilon that must be configured
-    *with* them: fewer generations at the same epsilon only mean less noise.
+    `epsilon` is the largest privacy.epsilon that fits with all else unchanged; None if not even 0.01 does.
+    `generations` is how many fit at about the refused run's sigma, 0 if none, and `generations_epsilon` the
+    privacy.epsilon to configure *with* them: fewer generations at the same epsilon would only mean less noise.
     """
 
     epsilon: float | None
@@ -47,10 +49,17 @@ class Affordable:
 
 
 def lifetime_epsilon(terms: Sequence[tuple[float, int]], delta: float, accountant: int = ACCOUNTANT) -> float:
-    """Epsilon at `delta` of all queries of a dataset: (sigma, count) means `count` of sensitivity 1.
+    """Epsilon at `delta` of all queries of a dataset.
 
-    More terms never lower it, in whatever order they come, and it is never below the privacy loss distribution's
-    figure for the queries of any one sigma. ValueError as in `pld_epsilon`.
+    More terms never lower it, in any order, and it is never below the privacy loss distribution's figure for the
+    queries of any one sigma.
+
+    Args:
+        terms: (sigma, count) pairs: `count` mechanisms of sensitivity 1.
+        accountant: the version of the accounting that computes the figure.
+
+    Raises:
+        ValueError: as `pld_epsilon`.
     """
     counts: dict[float, int] = {}
     for sigma, count in terms:
@@ -59,17 +68,17 @@ def lifetime_epsilon(terms: Sequence[tuple[float, int]], delta: float, accountan
     if len(counts) < 2:
         return pld_epsilon(terms, delta, accountant)
     rho = math.fsum(count / (2 * sigma * sigma) for sigma, count in counts.items())
-    # zCDP's figure exceeds the distribution's at the same rho (by 0.5 % at the closest we found, where sigma is 0.3),
-    # so the second sigma makes it jump up. That it does is no theorem, since both are upper bounds: hence the maximum,
-    # without which a query could lower the figure and so widen what the filter lets through.
+    # At the same rho the figure from zCDP is larger than the distribution's (by 0.5 % at the closest we found, where
+    # sigma is 0.3), so a second sigma raises the figure. That is no theorem, since both are upper bounds. The maximum
+    # makes sure that no query lowers the figure, which would let the filter allow too much.
     return max(zcdp_epsilon(rho, delta), *(pld_epsilon([term], delta, accountant) for term in counts.items()))
 
 
 def lifetime_advantage(terms: Sequence[tuple[float, int]], accountant: int = ACCOUNTANT) -> float:
     """Upper bound on the total variation distance, for terms as in `lifetime_epsilon`.
 
-    Of one sigma the certified delta at epsilon 0. Of several, whose sum rho bounds the Kullback-Leibler divergence
-    however they were chosen, the bound of Bretagnolle and Huber.
+    For one sigma it is the certified delta at epsilon 0. For several it is the bound of Bretagnolle and Huber, since
+    their sum rho bounds the Kullback-Leibler divergence however they were chosen.
     """
     counts: dict[float, int] = {}
     for sigma, count in terms:
@@ -82,10 +91,16 @@ def lifetime_advantage(terms: Sequence[tuple[float, int]], accountant: int = ACC
 def largest_that_fits(
     spent: Sequence[tuple[float, int]], budget_epsilon: float, budget_delta: float, plan: NoisePlan
 ) -> Affordable:
-    """What of `plan` fits a budget of which the terms `spent` are gone; a second or two of work.
+    """The largest run like `plan` that fits what is left of a budget. Takes a second or two.
 
-    Both answers were calibrated and checked like a run that is being opened. `epsilon` is at most the plan's.
-    ValueError when `budget_delta` is out of the accountant's reach.
+    Both answers are calibrated and checked like a run that is being opened.
+
+    Args:
+        spent: (sigma, count) pairs that are charged already.
+        plan: the refused run's; no answer has a larger epsilon.
+
+    Raises:
+        ValueError: `budget_delta` is out of the accountant's reach.
     """
 
     def fits(epsilon: float, generations: int, if_out_of_reach: bool = False) -> bool:
@@ -103,10 +118,11 @@ def largest_that_fits(
         return _EPSILONS[at] if at < len(_EPSILONS) else math.inf
 
     asked = _EPSILONS[: bisect_right(_EPSILONS, plan.epsilon)]
-    # What is too small to be calibrated lies below what fits, if anything does; the next line sorts it out.
+    # An epsilon too small to be calibrated is below every one that fits: it counts as fitting in this search, and is
+    # sorted out in the next line.
     over = bisect_left(asked, True, key=lambda epsilon: not fits(epsilon, plan.generations, if_out_of_reach=True))
     epsilons = [epsilon for epsilon in asked[max(0, over - 1) : over] if fits(epsilon, plan.generations)]
-    # The noise of earlier runs is worth trying by itself: while there is no second sigma, the cheaper rule holds.
+    # The sigmas of earlier runs are tried too: without a second sigma the cheaper composition holds.
     again = [needed(sigma, plan.generations) for sigma in {sigma for sigma, count in spent if count}]
     epsilons += [epsilon for epsilon in again if epsilon <= plan.epsilon and fits(epsilon, plan.generations)]
 

@@ -1,9 +1,9 @@
-"""The noise: a discrete Gaussian on integer counts.
+"""The noise. Rule held here: exact discrete Gaussian noise on integer counts, from the operating system's entropy.
 
 Formal guarantee: `OpenDPNoise.add_noise(counts_K, sigma)` releases counts_K + Z, where the coordinates of Z are
 independent draws of the discrete Gaussian N_Z(0, sigma^2) (Canonne, Kamath, Steinke 2020, arXiv 2004.00010), sampled
 exactly from the operating system's entropy. There is no float noise, no NumPy generator and no seed on this path.
-`SeededNoise` exists for tests and simulations only; whatever it touches is marked not private.
+`SeededNoise` is for tests and simulations only; a run that used it is marked not private.
 """
 
 from __future__ import annotations
@@ -17,31 +17,43 @@ import numpy as np
 
 from spti_ray.types import CountArray
 
-# OpenDP's i64 arithmetic saturates silently, which would change the noise's distribution. Within these bounds a
-# result that reaches the ends of int64 would need noise of more than 2^21 sigma.
+# OpenDP's i64 arithmetic saturates silently, which would change the noise's distribution. Within these bounds only
+# noise of more than 2^21 sigma could reach the ends of int64.
 MAX_COUNT = 2**61
 MAX_SIGMA = float(2**40)
 
 
 class NoiseSource(Protocol):
-    """Adds independent noise to each coordinate, once per call. `private` is False for anything simulated."""
+    """Adds independent noise to each count."""
 
     @property
-    def private(self) -> bool: ...
+    def private(self) -> bool:
+        """False for simulated noise, which protects nothing."""
+        ...
 
     @property
-    def name(self) -> str: ...
+    def name(self) -> str:
+        """What it is, for the ledger and the certificate."""
+        ...
 
     def add_noise(self, counts_K: CountArray, sigma: float) -> CountArray:
-        """counts_K plus noise with scale `sigma` (in votes); a new array, `counts_K` is left alone.
+        """Add one draw to each count.
 
-        Raises ValueError when sigma or the counts are outside what the sampler represents exactly.
+        Args:
+            counts_K: int64 [K]; left unchanged.
+            sigma: the noise's scale, in votes.
+
+        Returns:
+            The noised counts, a new int64 [K].
+
+        Raises:
+            ValueError: sigma or the counts are outside what the sampler represents exactly; shows no count.
         """
         ...
 
 
 class OpenDPNoise:
-    """OpenDP's `make_gaussian` on i64 vectors under the L2 distance: exact sampler, operating system's entropy."""
+    """OpenDP's `make_gaussian` on i64 vectors under the L2 distance: an exact sampler, fed by the system's entropy."""
 
     private = True
 
@@ -68,7 +80,7 @@ class SeededNoise:
 
 
 def _check(counts_K: CountArray, sigma: float) -> None:
-    """Refuse what would saturate or be no noise at all. The messages never show a count."""
+    """Raise ValueError for what would saturate or get no noise. The messages never show a count."""
     if not (math.isfinite(sigma) and 0 < sigma <= MAX_SIGMA):
         raise ValueError(f"noise scale sigma must be in (0, {MAX_SIGMA:.0f}], not {sigma}")
     if counts_K.dtype != np.int64 or counts_K.ndim != 1:
@@ -78,7 +90,7 @@ def _check(counts_K: CountArray, sigma: float) -> None:
 
 
 def _gaussian(sigma: float) -> Callable[[list[int]], list[int]]:
-    """OpenDP's measurement for this scale. Imported here: opendp loads a native library, which planning can spare."""
+    """OpenDP's measurement for this scale. Imported here: planning does not need its native library."""
     from opendp import domains, measurements, metrics, mod
 
     dp_domains, dp_metrics, dp_measurements = (cast(Any, module) for module in (domains, metrics, measurements))

@@ -1,12 +1,13 @@
-"""A chain in an object store (S3 and what speaks its language, Google, Azure): one create-only object per entry.
+"""A chain in an object store. Rule held here: entry n is created by exactly one writer and never replaced.
 
-Entry n of a dataset is `<url>/<dataset>/<n in 12 digits>.json`, its canonical line without newline. Objects are never
-replaced or deleted, so creating number n, which only one writer can (`If-None-Match: *`), is a compare-and-swap on
-the chain's head: whoever loses reads again and decides again. Listing and reading are strongly consistent in all of
-these stores; if a listing were stale, its reader would only lose the race for a number that is taken.
+For S3 and compatible stores, Google and Azure. Entry n of a dataset is the object `<url>/<dataset>/<n in 12
+digits>.json`: its canonical line without newline. Only one writer can create number n (`If-None-Match: *`), which makes
+that a compare-and-swap on the chain's head: a writer that loses the race reads and decides again. Listing and reading
+are strongly consistent in all of these stores. A reader with a stale listing would only lose the race for a number that
+is taken.
 
-A driver needs the rights to list, get and put; without the right to delete, and with the bucket's versioning or object
-lock, not even a stolen driver can undo a charge.
+A driver needs the rights to list, get and put. Without the right to delete, and with the bucket's versioning or object
+lock, even a stolen driver's credentials can't undo a charge.
 """
 
 from __future__ import annotations
@@ -22,28 +23,42 @@ from typing import TYPE_CHECKING
 
 from spti_ray.dp.chain import Decide, LedgerError, Reading, check_contains, decode_next, head_of, next_line
 from spti_ray.dp.entries import Entry, decode
-from spti_ray.dp.object_store import FAILURES, AlreadyExistsError, create, get, open_store, tags, top, why
+from spti_ray.dp.object_store import (
+    FAILURES,
+    AlreadyExistsError,
+    create,
+    get,
+    open_store,
+    reason_of,
+    top_level,
+    version_tags,
+)
 
 if TYPE_CHECKING:
     from obstore.store import ObjectStore
 
 _PUTS = 2
-"""How often the same entry is sent again after obstore has given up on it."""
+"""How often an entry is sent before an error is final. obstore has retried inside each of them (`_RETRY`)."""
 _TRIES = 30
-"""How often to decide anew when others were quicker; each round, one of them gets on."""
+"""How often to decide again when another writer was quicker; in every round one of the writers succeeds."""
 _PAUSE_S = 0.02
-"""Mean wait before the second try; it doubles up to 64 times that."""
+"""Mean wait before the second try in seconds; it doubles with each try, up to 64 times that."""
 _READERS = 16
 
 _NAME = re.compile(r"[0-9]{12}\.json")
 
 
 class ObjectChain:
-    """The chain of `dataset` in `store`, whose place is `url` for people. `dataset` is the folder of its objects.
+    """The chain of one dataset in a bucket; for the methods see `Chain`.
 
-    Keeps the entries that it has verified: a later read lists the names and fetches only what is new, or what the
-    store says has changed. It refuses a chain in which any of them is gone or is another. Threads may share it.
-    After a fork it refuses to work: the library's threads do not follow into the child, which would hang.
+    Keeps the entries that it has verified, so a later read lists the names and fetches only what is new or, as the
+    store says, changed. Refuses a chain in which a verified entry is gone or replaced. Threads may share it. Refuses to
+    work after a fork: the library's threads are not in the child, which would hang.
+
+    Args:
+        store: the bucket, or a folder of it.
+        dataset: the folder of the chain's objects in `store`; "" if they are at its top.
+        url: where `store` is, for people.
     """
 
     def __init__(self, store: ObjectStore, dataset: str, url: str) -> None:
@@ -51,12 +66,12 @@ class ObjectChain:
         self._location = f"{url.rstrip('/')}/{dataset}".rstrip("/")
         self._entries: list[Entry] = []
         self._tags: list[str] = []
-        self._refuses_twins = False  # whether the store was seen to refuse a second object of one name
+        self._is_create_only = False  # whether the store was seen to refuse a second object of one name
         self._lock, self._pid = threading.Lock(), os.getpid()
 
     @classmethod
     def at(cls, url: str, dataset: str) -> ObjectChain:
-        """The chain of `dataset` under `url`, such as s3://bucket/ledgers. Asks the store nothing yet."""
+        """The chain of `dataset` under `url`, such as s3://bucket/ledgers. Sends no request yet."""
         return cls(open_store(url), dataset, url)
 
     @property
@@ -64,13 +79,13 @@ class ObjectChain:
         return self._location
 
     def read(self) -> Reading:
-        with self._alone():
+        with self._exclusive():
             return Reading(list(self._refresh()))
 
     def append(self, decide: Decide) -> list[Entry]:
-        # What was sent in vain so far, by number. A request that was given up may still be carried out, after others.
+        # Lines sent so far, by entry number. A request that was given up may still be carried out later.
         sent: dict[int, list[bytes]] = {}
-        with self._alone():
+        with self._exclusive():
             for retry in range(_TRIES):
                 entries = self._refresh()
                 if (ours := _first_of(sent, entries)) is not None:
@@ -90,7 +105,7 @@ class ObjectChain:
             entries = self._refresh()
         if (ours := _first_of(sent, entries)) is not None:
             return list(entries[: ours + 1])
-        if any(seq >= len(entries) for seq in sent):  # refused as taken, but by nothing that is there
+        if any(seq >= len(entries) for seq in sent):  # the store called a number taken, and nothing is there
             raise LedgerError(
                 f"can't write ledger {self._location}: the store answered {_TRIES} times that another write is under "
                 "way; whether the entry was recorded is unknown, and running again settles it"
@@ -99,7 +114,7 @@ class ObjectChain:
             f"can't write ledger {self._location}: others were quicker {_TRIES} times; nothing was recorded, run again"
         )
 
-    def _alone(self) -> threading.Lock:
+    def _exclusive(self) -> threading.Lock:
         if os.getpid() != self._pid:
             raise LedgerError(f"ledger {self._location} was opened before this process was forked; open it anew")
         return self._lock
@@ -125,11 +140,11 @@ class ObjectChain:
         return entries
 
     def _listed(self) -> list[str]:
-        """The tag of each object, by entry; LedgerError unless their names are 0, 1, 2 and so on."""
+        """The version tag of each object, in the entries' order; LedgerError unless they are numbered 0, 1, 2, ..."""
         try:
-            found = tags(self._store, self._folder)
+            found = version_tags(self._store, self._folder)
         except FAILURES as error:
-            raise LedgerError(f"can't read ledger {self._location}: {why(error)}") from None
+            raise LedgerError(f"can't read ledger {self._location}: {reason_of(error)}") from None
         for seq, name in enumerate(found):
             if not _NAME.fullmatch(name.removeprefix(f"{self._folder}/")):
                 raise LedgerError(f"ledger {self._location} has a foreign object {name!r}: move it elsewhere")
@@ -149,25 +164,26 @@ class ObjectChain:
         except FileNotFoundError:
             raise LedgerError(f"ledger {self._path(seq)} is missing; restore it from a copy") from None
         except FAILURES as error:
-            raise LedgerError(f"can't read ledger {self._path(seq)}: {why(error)}") from None
+            raise LedgerError(f"can't read ledger {self._path(seq)}: {reason_of(error)}") from None
 
     def _create(self, seq: int, lines: Sequence[bytes]) -> tuple[bytes, str] | None:
-        """Make the object of entry `seq` from the last of `lines`, of which the others were sent before.
+        """Create the object of entry `seq` from the last of `lines`; the other lines were sent before.
 
-        Returns which of them it holds, and its tag, once durable; None if the number is another writer's, or if the
-        store says that it is taken and does not show by what.
+        Returns:
+            (the line that the object holds, its version tag) once durable; None if the number is another writer's, or
+            if the store calls it taken and shows no object.
         """
         reason = ""
         for again in range(_PUTS):
             try:
                 try:
-                    # Sending the same bytes again can't record them twice: the name is taken after the first time.
+                    # The same bytes can't be recorded twice: after the first time the name is taken.
                     return lines[-1], create(self._store, self._name(seq), lines[-1])
                 except AlreadyExistsError:
                     held = self._held(seq)
                     return (held, "") if held is not None and held in lines else None
             except FAILURES as error:
-                reason = why(error)
+                reason = reason_of(error)
             if again + 1 < _PUTS:
                 time.sleep(random.uniform(0, 10 * _PAUSE_S))
         raise LedgerError(
@@ -176,15 +192,15 @@ class ObjectChain:
         )
 
     def _held(self, seq: int) -> bytes | None:
-        """What the object holds that is already there: perhaps our very entry, whose answer was lost.
+        """The content of the object that took the number: perhaps our own entry, if the store's answer got lost.
 
-        Equal bytes are nobody else's. OPENED carries a random token. What a driver appends for its run names a slot
-        or generation of that run, and decisions let only the attempt with the latest OPENED append it, from one chain
-        object, one entry at a time. Two REGISTERED or EVALUATED may be equal, of two people in one millisecond: both
-        said the same, it is recorded once, and it is true for both.
+        Equal bytes are ours. OPENED has a random token. Other entries of a run name one of its slots or generations,
+        and only the attempt with the latest OPENED may append them, from one chain object, one entry at a time. Two
+        people may append equal REGISTERED or EVALUATED entries in the same millisecond: the entry is recorded once, and
+        is true for both.
 
-        None if there is none: S3 also refuses with "conflict" while another create is under way. That may be our own of
-        before, and be done later, or fail.
+        None if there is no object: S3 also refuses with "conflict" while another create is under way. That one may be
+        our own earlier request, and may still succeed or fail.
         """
         try:
             return get(self._store, self._name(seq))
@@ -192,20 +208,23 @@ class ObjectChain:
             return None
 
     def _check_store(self, line: bytes) -> None:
-        """Once, after the first append: LedgerError if this store lets a second object take a name that is taken.
+        """After the first append, check once that the store refuses a second object of the same name.
 
-        Some servers ignore If-None-Match, and drivers would overwrite each other's charges. The second has the same
-        bytes, so that nothing is lost in finding out.
+        Some servers ignore If-None-Match, so that drivers would overwrite each other's charges. The second object has
+        the same bytes, so the check loses nothing.
+
+        Raises:
+            LedgerError: the store overwrote the object.
         """
-        if self._refuses_twins:
+        if self._is_create_only:
             return
         try:
             create(self._store, self._name(len(self._entries) - 1), line)
         except AlreadyExistsError:
-            self._refuses_twins = True
+            self._is_create_only = True
             return
         except FAILURES:
-            return  # the entry is recorded; asked again after the next one
+            return  # the entry is recorded; checked again after the next one
         raise LedgerError(
             f"ledger {self._location}: this store overwrites objects that it was told to create (it ignores "
             "If-None-Match), so it can't keep a ledger: use another, or a local folder"
@@ -220,23 +239,30 @@ class ObjectChain:
 
 
 def _first_of(sent: Mapping[int, Sequence[bytes]], entries: Sequence[Entry]) -> int | None:
-    """The number of the entry that is one of those `sent` under it: ours, and decided on what is before it."""
+    """The number of the first entry that is one of our `sent` lines; None if none is.
+
+    It was decided on exactly the entries before it, so the append succeeded.
+    """
     return next((seq for seq, lines in sent.items() if seq < len(entries) and entries[seq] in map(decode, lines)), None)
 
 
 def chains_under(url: str) -> list[ObjectChain]:
-    """The chains of the datasets under `url`, or the one of the dataset that `url` names; [] if there is none."""
+    """The chains of all datasets under `url`, or the one chain that `url` itself names; [] if there is none.
+
+    Raises:
+        LedgerError: the store can't be read.
+    """
     store = open_store(url)
     try:
-        objects, folders = top(store)
+        objects, folders = top_level(store)
         if any(_NAME.fullmatch(name) for name in objects):
             return [ObjectChain(store, "", url)]
-        # A folder with any entry is a chain, even one that has lost its first: reading it will say so.
+        # A folder with any entry is a chain; if its first entries are missing, reading it will say so.
         folders = [
             folder
             for folder in folders
-            if any(_NAME.fullmatch(name.removeprefix(f"{folder}/")) for name in tags(store, folder))
+            if any(_NAME.fullmatch(name.removeprefix(f"{folder}/")) for name in version_tags(store, folder))
         ]
     except FAILURES as error:
-        raise LedgerError(f"can't read ledgers in {url}: {why(error)}") from None
+        raise LedgerError(f"can't read ledgers in {url}: {reason_of(error)}") from None
     return [ObjectChain(store, folder, url) for folder in folders]

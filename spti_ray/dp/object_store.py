@@ -1,4 +1,4 @@
-"""What a chain needs of a bucket: create an object that isn't there, get one, list; and what a failure means.
+"""A bucket, as far as a chain needs it. Rule held here: creating an object never replaces one.
 
 Credentials and endpoint come from the environment, as obstore reads them. For S3: AWS_ACCESS_KEY_ID and
 AWS_SECRET_ACCESS_KEY (or the machine's role), AWS_REGION unless it is us-east-1; for another server also
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from obstore.store import ObjectStore, RetryConfig
 
 FAILURES = (BaseError, OSError, ValueError)
-"""What obstore raises. Some of its messages hold signed URLs and account names: show `why`, never `str`."""
+"""What obstore raises. Some messages hold signed URLs and account names: show `reason_of(error)`, never the text."""
 
 _RETRY: RetryConfig = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
-"""Inside one request, after errors of the server and of the network. One attempt is given up after 30 s, of which 5
-to connect: obstore's defaults, because passing client options would switch off those from the environment."""
+"""Retries inside one request, after errors of the server or the network. An attempt is given up after 30 s, 5 of them
+to connect: obstore's defaults, because client options that we passed would replace those of the environment."""
 
 _PAGE = 1000  # names per request, the most that S3 gives
 
@@ -51,30 +51,41 @@ _CODE = re.compile(r"<Code>(\w+)</Code>")
 
 
 def open_store(url: str) -> ObjectStore:
-    """The store of `url`, to which all names are relative. LedgerError if it is no bucket's; nothing is asked yet."""
+    """The store at `url`, to which all names are relative. Sends no request yet.
+
+    Raises:
+        LedgerError: no ledger can be kept at this URL.
+    """
     if problem := problem_of_ledger(url):
         raise LedgerError(problem)
     try:
         return from_url(url, retry_config=_RETRY)
     except FAILURES as error:
-        raise LedgerError(f"can't open {url}: {why(error)}") from None
+        raise LedgerError(f"can't open {url}: {reason_of(error)}") from None
 
 
 def create(store: ObjectStore, name: str, data: bytes) -> str:
-    """Make an object, atomically and durably; returns its version's tag. `AlreadyExistsError` if the name is taken."""
+    """Create an object, atomically and durably.
+
+    Returns:
+        Its version tag.
+
+    Raises:
+        AlreadyExistsError: the name is taken; nothing changed.
+    """
     made = obstore.put(store, name, data, mode="create", use_multipart=False)
     return _tag(made["e_tag"], len(data))
 
 
 def get(store: ObjectStore, name: str) -> bytes:
-    """The object's content. FileNotFoundError if there is none."""
+    """The object's content. Raises FileNotFoundError if there is none."""
     return bytes(obstore.get(store, name).bytes())
 
 
-def tags(store: ObjectStore, folder: str) -> dict[str, str]:
-    """The objects in `folder` ("" for the top) and below, in order: full name and version's tag.
+def version_tags(store: ObjectStore, folder: str) -> dict[str, str]:
+    """The objects in `folder` ("" for the top) and below: from full name, in order, to version tag.
 
-    Two versions of an object that differ have different tags; equal ones may have two.
+    Versions with different content have different tags; equal content may have several.
     """
     pages = obstore.list(store, folder or None, chunk_size=_PAGE)  # pyright: ignore[reportUnknownMemberType]
     found = sorted((meta for page in pages for meta in page), key=lambda meta: meta["path"])
@@ -83,14 +94,14 @@ def tags(store: ObjectStore, folder: str) -> dict[str, str]:
     return {meta["path"]: _tag(meta["e_tag"] or meta["last_modified"].isoformat(), meta["size"]) for meta in found}
 
 
-def top(store: ObjectStore) -> tuple[list[str], list[str]]:
-    """Names of the objects and of the folders at the top."""
+def top_level(store: ObjectStore) -> tuple[list[str], list[str]]:
+    """(names of the objects, names of the folders) at the top."""
     found = obstore.list_with_delimiter(store)  # pyright: ignore[reportUnknownMemberType]
     return sorted(meta["path"] for meta in found["objects"]), sorted(found["common_prefixes"])
 
 
-def why(error: BaseException) -> str:
-    """What obstore's error means, without what else its many lines hold."""
+def reason_of(error: BaseException) -> str:
+    """What obstore's error means, in a few words that hold no URL, account or key."""
     text = str(error)
     status, code = _STATUS.search(text), _CODE.search(text)
     if status and "169.254.169.254" not in text:

@@ -1,19 +1,20 @@
-"""The noise of a run that was started before: it stays what its ledger says, if it still keeps what was promised."""
+"""The noise of a resumed run. Rule held here: it keeps its recorded sigma, or is refused if that is too small now."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from spti_ray.dp.accounting import ACCOUNTANT, NoisePlan, plan_at
+from spti_ray.dp.accounting import ACCOUNTANT
+from spti_ray.dp.calibration import NoisePlan, plan_at
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import openings
+from spti_ray.dp.history import attempts_of
 from spti_ray.figures import at_least
 
 TOLERANCE = 1e-6
-"""By how much epsilon of a run, or of its dataset, may be over what an earlier accountant certified."""
+"""By how much the epsilon of a run, or of its dataset, may exceed what an earlier accountant certified."""
 
-_SETTINGS = {  # what a resumed run may not change, by the name the user knows
+_SETTINGS = {  # what a resumed run may not change, and the setting's name
     "epsilon": "privacy.epsilon",
     "delta": "privacy.delta",
     "votes_per_record": "privacy.votes_per_record",
@@ -22,19 +23,23 @@ _SETTINGS = {  # what a resumed run may not change, by the name the user knows
 }
 
 
-def tolerance(entries: Sequence[Entry], run: str) -> float:
-    """`TOLERANCE` for a run that an earlier accountant planned, and 0 for all others, new ones among them."""
-    before = openings(entries, run)
+def epsilon_tolerance(entries: Sequence[Entry], run: str) -> float:
+    """`TOLERANCE` for a run that an earlier accountant planned; 0 for all others, also new ones."""
+    before = attempts_of(entries, run)
     return TOLERANCE if before and before[0].accountant < ACCOUNTANT else 0.0
 
 
-def kept_plan(entries: Sequence[Entry], run: str, plan: NoisePlan) -> tuple[NoisePlan, str]:
-    """The plan by which `run` goes on, and a line for people where it is not what `plan` says; a new run has `plan`.
+def resumed_plan(entries: Sequence[Entry], run: str, plan: NoisePlan) -> tuple[NoisePlan, str]:
+    """The plan by which a run goes on: for a new run `plan`, for a resumed one the recorded sigma.
 
-    Its sigma is the recorded one. LedgerError if it was started with other settings, or if what is certified today for
-    the sigma of an earlier accountant is more than the run was started for.
+    Returns:
+        (the plan, a line for people; empty if the plan is `plan`).
+
+    Raises:
+        LedgerError: the run was started with other settings, or today's accounting certifies more for the recorded
+            sigma than the epsilon that the run was started for.
     """
-    before = openings(entries, run)
+    before = attempts_of(entries, run)
     if not before:
         return plan, ""
     first = before[0]
@@ -58,7 +63,7 @@ def kept_plan(entries: Sequence[Entry], run: str, plan: NoisePlan) -> tuple[Nois
         f"{ACCOUNTANT} certifies epsilon {at_least(kept.achieved_epsilon, 12)}; privacy.epsilon is {plan.epsilon:g}"
     )
     over = kept.achieved_epsilon - plan.epsilon
-    if over > tolerance(entries, run):
+    if over > epsilon_tolerance(entries, run):
         raise LedgerError(f"run {run!r} {figures}: it can't go on; start a new run. What it spent stays charged")
-    told = f" (over by less than {TOLERANCE:g}, which its certificate tells)" if over > 0 else ""
-    return kept, f"the run {figures}{told}: it goes on with that sigma"
+    excess = f" (over by less than {TOLERANCE:g}, which its certificate tells)" if over > 0 else ""
+    return kept, f"the run {figures}{excess}: it goes on with that sigma"

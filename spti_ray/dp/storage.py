@@ -1,4 +1,7 @@
-"""Where ledgers are: `ledger.path` is a local folder, or the URL of a bucket (`s3://bucket/folder`)."""
+"""Where ledgers are stored: `ledger.path` is a local folder, or the URL of a bucket (`s3://bucket/folder`).
+
+Rule held here: a place that can't keep a ledger is refused.
+"""
 
 from __future__ import annotations
 
@@ -13,13 +16,15 @@ _SUFFIX = ".jsonl"
 
 
 class NoSuchLedger(LedgerError):
-    """There is no ledger where one was asked for."""
+    """There is no ledger at the given place."""
 
 
 def open_chain(location: str | Path, dataset: str) -> Chain:
-    """The chain of `dataset` in a folder or under a URL; there may be nothing in it yet.
+    """The chain of `dataset` in a folder or under a URL; it may not exist yet.
 
-    LedgerError for a URL that can't keep a ledger, also one that lacks a slash and would be a folder of that name.
+    Raises:
+        LedgerError: no ledger can be kept at this URL. A URL that lacks a slash is refused too, and not taken for a
+            folder of that name.
     """
     if problem := problem_of_ledger(str(location)):
         raise LedgerError(problem)
@@ -31,9 +36,11 @@ def open_chain(location: str | Path, dataset: str) -> Chain:
 
 
 def chains_at(location: str | Path) -> list[Chain]:
-    """The chains in a folder or under a URL, or the one that a file's path or a dataset's URL names.
+    """The chains in a folder or under a URL, or the one chain that a file's path or a dataset's URL names.
 
-    NoSuchLedger if there is none.
+    Raises:
+        NoSuchLedger: there is none.
+        LedgerError: no ledger can be kept there, or the store can't be read.
     """
     if problem := problem_of_ledger(str(location)):
         raise LedgerError(problem)

@@ -1,10 +1,12 @@
-"""What DP-SGD's noise costs: the Gaussian mechanism on Poisson samples, composed over steps.
+"""The epsilon of DP-SGD (Abadi et al. 2016, arXiv 1607.00133). Rule held here: every figure is an upper bound.
 
-In a step each unit takes part with probability q, by itself, and gives a vector of length C at most; the sum gets
-Gaussian noise of standard deviation C * noise_multiplier. Adding or removing one unit is the relation, as for votes.
-Figures are upper bounds from privacy loss distributions (dp-accounting, connect-the-dots), at a delta less what its
-transforms may err by; where that is too much of delta, from Renyi DP. Nothing is rounded towards less privacy. They
-hold for exact real arithmetic; see `baselines` for what the floating-point noise of a trainer leaves of them.
+It is the Gaussian mechanism on Poisson samples, composed over steps. In a step each unit takes part independently with
+probability q and contributes a vector of length at most C; the sum gets Gaussian noise of standard deviation
+C * noise_multiplier. Neighbouring sets differ by adding or removing one unit, as for votes.
+
+Figures come from privacy loss distributions (dp-accounting, connect-the-dots), evaluated at delta less a bound on the
+errors of the transforms; where that bound uses up too much of delta, from Renyi DP. Nothing is rounded towards less
+privacy. They hold for exact real arithmetic; `finetuning` says what a trainer's floating-point noise leaves of them.
 """
 
 from __future__ import annotations
@@ -14,20 +16,21 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, cast
 
-from spti_ray.dp.accounting import RAISE, analytic_gaussian_sigma, epsilon_less_errors
+from spti_ray.dp.accounting import epsilon_allowing_for_errors
+from spti_ray.dp.calibration import SIGMA_STEP, analytic_gaussian_sigma
 
 _LEAST_NOISE = 0.3
-"""Smaller multipliers cost the accountant gigabytes. Who asks for an epsilon that allows them gets this much noise."""
+"""Smaller multipliers cost the accountant gigabytes. An epsilon that would allow them gets this much noise instead."""
 
 _MAX_NOISE = 1e4
 _MAX_STEPS = 100_000
 _RATE_BITS = 24
-"""A float32 uniform draw is a multiple of 2^-24, so that a rate which is one too is met exactly."""
+"""A float32 uniform draw is a multiple of 2^-24; a rate that is one too is realised exactly."""
 
 
 @dataclass(frozen=True)
 class SgdPlan:
-    """The noise of a training, fixed before its first step. All fields are public.
+    """The noise of a training run, fixed before its first step. All fields are public.
 
     `achieved_epsilon` <= `epsilon` is certified at `delta` for `max_steps` steps under add/remove of one unit.
     """
@@ -42,14 +45,17 @@ class SgdPlan:
 
     @property
     def max_steps(self) -> int:
-        """Steps paid for: those of the training, and spares for steps that a crash loses."""
+        """Steps paid for: those of the training, and spares for steps that crashes lose."""
         return self.steps + self.spare_steps
 
 
 def sample_rate(batch_size: float, records_estimate: float) -> float:
-    """q = batch_size / records_estimate, rounded down to what a float32 draw meets exactly. Both are public numbers.
+    """The sampling rate q = batch_size / records_estimate, rounded down to a multiple of 2^-24.
 
-    ValueError with one line unless 2^-24 <= q <= 1.
+    Both arguments are public settings.
+
+    Raises:
+        ValueError: q is not in [2^-24, 1]; one line.
     """
     rate = math.floor(batch_size / records_estimate * 2**_RATE_BITS) / 2**_RATE_BITS
     if not 0 < rate <= 1:
@@ -61,7 +67,14 @@ def sample_rate(batch_size: float, records_estimate: float) -> float:
 
 @lru_cache(maxsize=64)
 def calibrate_sgd(epsilon: float, delta: float, rate: float, steps: int, spare_steps: int = 0) -> SgdPlan:
-    """The smallest noise, to 0.1 %, whose certified epsilon at `delta` is at most `epsilon` for all planned steps."""
+    """Find the smallest noise, to 0.1 %, whose certified epsilon at `delta` is at most `epsilon` for all paid steps.
+
+    Args:
+        rate: as from `sample_rate`.
+
+    Raises:
+        ValueError: settings are out of range, or can't be certified; one line.
+    """
     if not 0 < epsilon <= 100 or not 0 < delta < 0.5:
         raise ValueError(f"epsilon must be in (0, 100] and delta in (0, 0.5), not {epsilon} and {delta}")
     if steps < 1 or spare_steps < 0 or steps + spare_steps > _MAX_STEPS:
@@ -71,7 +84,8 @@ def calibrate_sgd(epsilon: float, delta: float, rate: float, steps: int, spare_s
     def is_enough(noise: float) -> bool:
         return sgd_epsilon(noise, rate, count, delta) <= epsilon
 
-    # Sampling saves about the factor q, never more; small multipliers take the accountant longest, so from above.
+    # Sampling lowers the noise by about the factor q at most. The search starts from above, since small multipliers
+    # take the accountant longest.
     high = max(_LEAST_NOISE, 2 * rate * math.sqrt(count) * analytic_gaussian_sigma(epsilon, delta))
     while not is_enough(high):
         high *= 2
@@ -84,14 +98,14 @@ def calibrate_sgd(epsilon: float, delta: float, rate: float, steps: int, spare_s
         high = low
     elif high > low:
         high = _smallest(epsilon, delta, rate, count, low, high)
-    # The search kept to one grid of losses; only what the multiplier's own grid certifies is used.
+    # The search used one grid of losses for all multipliers; the result must be certified on its own grid.
     while not is_enough(high):
-        high *= RAISE
+        high *= SIGMA_STEP
     return SgdPlan(epsilon, delta, rate, steps, spare_steps, high, sgd_epsilon(high, rate, count, delta))
 
 
 def _smallest(epsilon: float, delta: float, rate: float, count: int, low: float, high: float) -> float:
-    """The library's search between a multiplier that costs too much and one that does not."""
+    """The library's search between `low`, which costs too much, and `high`, which does not."""
     from dp_accounting import mechanism_calibration  # pyright: ignore[reportMissingTypeStubs]
 
     library: Any = mechanism_calibration
@@ -109,19 +123,19 @@ def _smallest(epsilon: float, delta: float, rate: float, count: int, low: float,
 
 @lru_cache(maxsize=1024)
 def sgd_epsilon(noise_multiplier: float, rate: float, steps: int, delta: float) -> float:
-    """Certified epsilon at `delta` of `steps` steps; 0 of none, infinite without noise."""
+    """The certified epsilon at `delta` of `steps` steps; 0 for no steps, infinite without noise."""
     if steps == 0:
         return 0.0
     accountant, event = _accountant(_grid(noise_multiplier, rate)), _event(noise_multiplier, rate, steps)
     accountant.compose(event)
     if noise_multiplier == 0:
         return float(accountant.get_epsilon(delta))
-    found = epsilon_less_errors(accountant._pld, steps, delta)
+    found = epsilon_allowing_for_errors(accountant._pld, steps, delta)
     return found if math.isfinite(found) and delta > 1e-7 else min(found, _renyi_epsilon(event, delta))
 
 
 def _renyi_epsilon(event: Any, delta: float) -> float:
-    """A larger figure, without transforms: all of it is computed in logarithms."""
+    """A larger upper bound that needs no transform: it is computed in logarithms."""
     from dp_accounting.rdp import rdp_privacy_accountant  # pyright: ignore[reportMissingTypeStubs]
 
     untyped: Any = rdp_privacy_accountant
@@ -131,8 +145,10 @@ def _renyi_epsilon(event: Any, delta: float) -> float:
 
 
 def _grid(noise_multiplier: float, rate: float) -> float:
-    """The step of the grid of privacy losses, a fiftieth of the standard deviation of one step's loss, which is about
-    q / noise; every step gives upper bounds. See `accounting._grid`."""
+    """The step of the grid of privacy losses; every step gives upper bounds. See `accounting._grid_step`.
+
+    A fiftieth of the standard deviation of one training step's loss, which is about q / noise.
+    """
     return min(1e-2, max(1e-4, 0.02 * rate / noise_multiplier)) if noise_multiplier > 0 else 1e-4
 
 

@@ -1,8 +1,8 @@
-"""The gate of a run that is NOT private (epsilon inf): the same protocol without charge and without noise.
+"""The gate of a run that is NOT private (epsilon inf). Rule held here: the ledger records such a run before it votes.
 
-Nothing that comes out of it is differentially private, so nothing of it may leave the data owner's hands: `folder`
-must be a closed one, and such a run makes no release. It charges nothing and opens no run in the ledger, whose
-composition stays as it is, but the ledger records, before the first vote, that somebody looked at the data set so.
+The protocol is the gate's, without charge and without noise. Nothing that comes out is differentially private, so none
+of it may leave the data owner's hands: `folder` must be closed to others, and such a run makes no release. It charges
+nothing and opens no run, so the ledger's composition stays as it is.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from spti_ray.dp import artifact
-from spti_ray.dp.aggregation import tally
+from spti_ray.dp.aggregation import aggregate_votes
 from spti_ray.dp.build import code_version
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.gate import Reservation
@@ -22,7 +22,12 @@ _NO_NOISE = "NONE: clean counts, NOT private"
 
 
 class UnnoisedGate:
-    """`Gate`, as the evolution loop sees it, with clean counts. `what` is made, in words, for the ledger."""
+    """A gate, as the evolution loop sees it, that gives out clean counts.
+
+    Args:
+        folder: where histograms are kept; closed to everybody but the owner.
+        what: what the run makes, in words, for the ledger.
+    """
 
     def __init__(self, ledger: Ledger, run: str, folder: Path, votes_per_record: int, what: str) -> None:
         self._ledger, self._run, self._folder = ledger, run, folder
@@ -30,11 +35,15 @@ class UnnoisedGate:
         self._what = what
 
     def open(self) -> None:
-        """Record the look, before any private image is read. LedgerError if the data set is not registered."""
-        self._ledger.note_look(self._run, f"NOT PRIVATE: {self._what}")
+        """Record the run in the ledger, before any private image is read.
+
+        Raises:
+            LedgerError: the data set is not registered.
+        """
+        self._ledger.record_unprotected_run(self._run, f"NOT PRIVATE: {self._what}")
 
     def committed(self, generation: int) -> NoisyHistogram | None:
-        """The generation's clean histogram, if it was counted already."""
+        """The generation's CLEAN histogram, if it was counted already."""
         found = artifact.complete(self._folder, generation)
         return artifact.read(found[0])[1] if found else None
 
@@ -43,7 +52,7 @@ class UnnoisedGate:
         return 1
 
     def reserve(self, generation: int, scored_sha256: str, candidate_ids: Sequence[str]) -> Reservation:
-        """The query on these candidates; charges nothing."""
+        """The query on these candidates. Charges nothing."""
         entry = Reserved(
             run=self._run,
             generation=generation,
@@ -61,7 +70,7 @@ class UnnoisedGate:
     def measure(self, reservation: Reservation, votes: Iterable[Votes], num_shards: int) -> NoisyHistogram:
         """The CLEAN sum of one vote vector per shard, kept in the closed folder."""
         entry = reservation.entry
-        label = artifact.Label(
+        metadata = artifact.Metadata(
             run=self._run,
             generation=entry.generation,
             slot=entry.slot,
@@ -73,8 +82,10 @@ class UnnoisedGate:
             code_version=entry.code_version,
         )
         ids = reservation.candidate_ids
-        path = artifact.write(self._folder, label, ids, tally(votes, num_shards, reservation.query, len(ids)).counts_K)
+        path = artifact.write(
+            self._folder, metadata, ids, aggregate_votes(votes, num_shards, reservation.query, len(ids)).counts_K
+        )
         return artifact.read(path)[1]
 
-    def spent(self) -> None:
-        """There is no odometer: no epsilon holds."""
+    def odometer_reading(self) -> None:
+        """None: no epsilon holds."""

@@ -1,56 +1,30 @@
-"""One run, from a configuration to a release: checks, gate, cluster, evolution, rendering, report.
-
-Everything that can be refused is refused before a model loads; everything that can fail on the private side fails
-before a charge. The driver is the only process that opens the ledger.
-"""
+"""A run from a configuration: what can be refused is refused here, before the ledger is touched or a model loads."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-import logging
 import sys
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
-from spti_ray import __version__
-from spti_ray.config import Config, EnginesConfig
+from spti_ray.config import Config
 from spti_ray.config.job_paths import check_here
-from spti_ray.dp.certificate import certificate
-from spti_ray.dp.gate import Gate
-from spti_ray.dp.ledger import Ledger
+from spti_ray.config.method_traits import (
+    is_charged,
+    trains,
+    uses_private_data,
+)
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
-from spti_ray.dp.odometer import Spend
-from spti_ray.driver.console_summary import goodbye, hello
-from spti_ray.driver.executors import executor_of
-from spti_ray.driver.gates import gate_of
-from spti_ray.driver.making import TRAIN, Stage, make
+from spti_ray.driver.attempt import Attempt
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
-from spti_ray.driver.unprotected import seal
-from spti_ray.finetuning.public_side import require_trainer
-from spti_ray.models.factory import engines_config
-from spti_ray.observability.progress import Progress
-from spti_ray.observability.timeline import Timeline
-from spti_ray.observability.timings import MemorySampler, Timings
-from spti_ray.planning.hints import check_new
-from spti_ray.planning.plan import check_engines, check_prompts, noise_plan, sgd_plan
-from spti_ray.planning.workload import total_steps
-from spti_ray.private.source import Source, describe, fingerprint
-from spti_ray.public.fallbacks import Written
-from spti_ray.public.release import Models, write_release
-from spti_ray.release.report.build import build_report
-from spti_ray.run.continuation import Origin
-from spti_ray.run.folder import RunDir, continued
-from spti_ray.run.ledger_place import check_ledger, keep_ledger
-from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, VotingShards
-from spti_ray.runtime.placement.bundles import roles_needed
-from spti_ray.runtime.pools import Pools, Told
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
-from spti_ray.runtime.scheduling.result_cache import KeptUnits
-
-log = logging.getLogger(__name__)
+from spti_ray.finetuning.public_interface import require_trainer
+from spti_ray.planning.checks import check_engines, check_new, check_prompts
+from spti_ray.planning.plan import noise_plan, sgd_plan
+from spti_ray.private.source import describe
+from spti_ray.runs.continuation import Origin
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.ledger_check import check_ledger, keep_ledger
+from spti_ray.runs.run_file import continued
 
 
 def run_config(config: Config, out: Path, console: Console | None = None, noise: NoiseSource | None = None) -> Path:
@@ -68,13 +42,13 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
         check_prompts(config)
     config = continued(out, config)
     check_engines(config)
-    if config.is_charged:
+    if is_charged(config):
         noise_plan(config)
-    if config.method in TRAIN:
+    if trains(config):
         require_trainer()
         sgd_plan(config)
     source = None
-    if config.uses_private_data:
+    if uses_private_data(config):
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
     origin = Origin.of(config.origin) if config.origin else None
     if origin and not (out / "run.yaml").exists():
@@ -87,211 +61,6 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
             console.print(f"{out} is finished: {run.release}. Nothing to do.", highlight=False, soft_wrap=True)
             return run.release
         with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
-            return _Run(config, run, source, origin, console, noise or OpenDPNoise()).go()
+            return Attempt(config, run, source, origin, console, noise or OpenDPNoise()).go()
     finally:
         run.unlock()
-
-
-class _Run:
-    """The pieces of one attempt at a run."""
-
-    def __init__(
-        self,
-        config: Config,
-        run: RunDir,
-        source: Source | None,
-        origin: Origin | None,
-        console: Console,
-        noise: NoiseSource,
-    ) -> None:
-        self._config = config
-        self._run = run
-        self._source = source
-        self._origin = origin
-        self._console = console
-        self._timings = Timings()
-        self._timeline = Timeline()
-        self._written = Written()
-        self._ledger = Ledger(config.ledger.location, config.dataset.id)
-        self._gate = gate_of(config, run, self._ledger, noise)
-        self._attempt = 1
-        self._progress = Progress(console, config.generation_numbers.stop)
-        self._executor = executor_of(config)
-
-    def go(self) -> Path:
-        config, run = self._config, self._run
-        if not run.release.is_dir():
-            self._executor.check(config)
-        # The budget is asked first: a run that can't be paid for must not start a cluster.
-        if self._origin:
-            # A ledger that is not here is told now, and not after everything was made.
-            self._origin.certificate()
-        if config.uses_private_data:
-            dataset = config.dataset
-            # The run that this one goes on from has registered it, if anybody has.
-            must_exist = dataset.registration == "required" or self._origin is not None
-            self._ledger.register(dataset.lifetime_epsilon, config.privacy.delta, must_exist=must_exist)
-        if self._gate is not None:
-            self._gate.open()
-        elif config.stays_inside:
-            self._ledger.note_look(run.run_id, config.uncertified or f"NOT PRIVATE: {config.not_private}")
-        if isinstance(self._gate, Gate):
-            self._attempt = self._gate.spent().attempts
-        warning = self._source.warning if self._source else ""
-        for line in hello(config, run, self._gate, self._ledger.location, self._attempt, warning):
-            self._progress.note(line)
-        if not run.release.is_dir():
-            if self._executor.note:
-                self._progress.note(self._executor.note)
-                log.info("%s", self._executor.note)
-            self._kept = KeptUnits(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
-            with MemorySampler(self._timings), self._progress:
-                self._on_executor()
-            extra = {"attempt": self._attempt, "texts": self._written.document()}
-            self._kept.settle(self._timings, run.internal / "timings.json", extra)
-            run.staging.rename(run.release)
-        if not config.stays_inside:
-            # Last: a run counts as finished when its report is there.
-            build_report(run.path)
-        for line in goodbye(config, run, self._gate, self._timings, self._written):
-            self._progress.note(line)
-        return run.release
-
-    def _on_executor(self) -> None:
-        """All that needs engines: from their start to the images of the release."""
-        config, executor, name = self._config, self._executor, self._executor.name
-        engines, epsilon = engines_config(config.runtime.engines), config.privacy.epsilon if self._gate else 0.0
-        self._progress.stage(f"starting {name}")
-        with self._timings.timed(f"start {name}"):
-            opened = executor.open(config, engines, self._run.run_id, self._attempt, epsilon)
-            session = opened.__enter__()
-        try:
-            self._metrics: RunMetrics = session.metrics
-            if isinstance(self._gate, Gate):
-                self._metrics.spent(self._gate.spent().epsilon)
-            if config.method in TRAIN:
-                engines = self._trained(session, engines)
-            self._with_engines(session, engines)
-        finally:
-            with self._timings.timed(f"stop {name}"):
-                opened.__exit__(*sys.exc_info())
-            self._timeline.lap(None)
-            self._timeline.write(self._run.internal / "timeline.json")
-
-    def _trained(self, session: Session, engines: EnginesConfig) -> EnginesConfig:
-        """The engines after the training of the method."""
-        run, plan = self._run, self._config.finetune
-        paid = plan.steps + plan.spare_steps
-
-        def show() -> None:
-            self._progress.stage(f"fine-tuning, {run.steps_charged} of {paid} paid steps begun")
-
-        self._progress.stage("fine-tuning")
-        with self._timings.timed("fine-tuning"):
-            return session.train(self._at_workers(), run, engines, show)
-
-    def _at_workers(self) -> Config:
-        """Workers may run in another folder than the driver."""
-        assert self._source is not None
-        data = self._config.data.model_copy(update={"path": self._source.location})
-        return self._config.model_copy(update={"data": data})
-
-    def _with_engines(self, session: Session, engines: EnginesConfig) -> None:
-        config, run = self._config, self._run
-        self._progress.stage("loading models")
-        with self._timings.timed("load models"):
-            actors = session.start_engines(engines)
-            models = session.identities()
-        voter = session.start_shards(self._shards(models), run.report_problems)
-        told = Told(self._timings, self._timeline, self._progress, self._metrics)
-        made = Pools(config, engines, session, self._kept, told)
-        pools = {
-            role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in session.serving else lambda: 0)
-            for role in actors
-        }
-
-        def render_only() -> Models:
-            nonlocal models
-            self._timings.lap(None)
-            self._timeline.lap("release")
-            self._progress.stage("rendering the release")
-            models = {role: made.model(role, pools[role]) for role in roles_needed(config)}
-            # Only the renderer is still needed: a GPU that writes or embeds may render now.
-            for role in ("shard", *(role for role in pools if role != "renderer")):
-                if role in pools:
-                    pools[role].shrink()
-                session.give_back(role)
-            self._kept.begin(config.generation_numbers.stop)
-            return models
-
-        streams = RayEngines(pools, engines)
-        run.staging.mkdir(parents=True, exist_ok=True)
-        if config.rerenders:
-            self._progress.expect(config.release.images)
-        items = make(Stage(config, run, streams, self._gate, voter, self, render_only, self._origin, self._written))
-        with self._timings.timed("release"):
-            if config.stays_inside:
-                seal(run.staging, config, items, models)
-            else:
-                if self._origin and config.rerenders:
-                    # The texts are still those of its writer.
-                    models = {**self._origin.models, **models}
-                write_release(run.staging, config, items or [], models, self._certificate(), self._written)
-        log.info("units of an earlier attempt: %d", self._kept.found)
-        for role, pool in pools.items():
-            if pool.given_up:
-                self._progress.note(
-                    f"{role}: {pool.given_up} unit(s) failed for good; see {run.internal / 'driver.log'}"
-                )
-
-    def _certificate(self) -> dict[str, Any] | None:
-        """As of now: this run's, or of a re-rendering that of the run whose texts it renders; None if there is none."""
-        if self._origin and self._config.rerenders:
-            return self._origin.certificate()
-        return certificate(self._ledger.entries(), self._run.run_id) if self._config.is_charged else None
-
-    def _shards(self, models: dict[str, Any]) -> VotingShards | CaptionShards | None:
-        """The shards of the method: those that vote, those that have captions rendered, or none."""
-        run, source = self._run, self._source
-        if source is None or not self._config.has_shards:
-            return None
-        at_workers = self._at_workers()
-        if self._config.method == "captions":
-            self._progress.stage("captioning and rendering")
-            return CaptionShards(at_workers, str((run.staging / "images").resolve()))
-        # What all shards must find, before and after they read it.
-        listing = fingerprint(source)
-        key = _views_key(self._config, listing, models)
-        return VotingShards(at_workers, str((run.internal / "views").resolve()), key, listing)
-
-    def generation(self, number: int, stage: str) -> None:
-        """Watcher of the evolution loop."""
-        if stage == "candidates":
-            self._kept.begin(number)
-            # Anew each time: texts that are asked for again are not foreseen.
-            self._progress.expect(self._progress.done + total_steps(self._config, number))
-        self._progress.stage(stage, number)
-        self._metrics.generation(number)
-        self._timings.lap(stage)
-        self._timeline.lap(f"{stage} {number}")
-
-    def charged(self, spend: Spend | None) -> None:
-        """Watcher of the evolution loop: the odometer, where there is one."""
-        if spend is not None:
-            assert isinstance(self._gate, Gate)
-            self._progress.spent(*self._gate.odometer())
-            self._metrics.spent(spend.epsilon)
-
-
-def _views_key(config: Config, listing: str, models: dict[str, Any]) -> str:
-    """Names the private views that may be reused: the same data, unit, labels, shards and models."""
-    parts = [
-        config.data.model_dump(mode="json"),
-        listing,
-        config.privacy.unit,
-        config.evolution.label_names,
-        sorted(config.evolution.spaces),
-        config.runtime.shards,
-        models,
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""`spti evaluate`: what is evaluated, by whom, and where the figures go. Nothing is written into a release."""
+"""`spti evaluate`: which images are evaluated, by which judges, and where the figures go (never into a release)."""
 
 from __future__ import annotations
 
@@ -10,25 +10,27 @@ from typing import Any, Literal
 
 from spti_ray.config import Config, DataConfig, Role
 from spti_ray.config.loading import ConfigError, parse_config
-from spti_ray.evaluate import images as image_sets
-from spti_ray.evaluate import reference as references
-from spti_ray.evaluate import voters as who
-from spti_ray.evaluate.evaluation import RESAMPLES, evaluate
-from spti_ray.evaluate.images import ImageSet
-from spti_ray.evaluate.look import record_look
+from spti_ray.evaluate import image_sets, judge_choice
+from spti_ray.evaluate import reference as reference_data
+from spti_ray.evaluate.bootstrap import RESAMPLES
+from spti_ray.evaluate.image_sets import ImageSet
+from spti_ray.evaluate.ledger_record import record_evaluation
 from spti_ray.evaluate.result import STATEMENT, EvaluationResult
 from spti_ray.io.files import private_folder, write_atomic
+from spti_ray.io.text_table import Column, text_table
 from spti_ray.models.bundled import BUNDLED_PAIR
-from spti_ray.private.source import Unit, describe
-from spti_ray.run.folder import RunDir, read_run
+from spti_ray.private.kinds import Unit
+from spti_ray.private.source import describe
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.run_file import read_run
 from spti_ray.types import SINGLE_LABEL
 
 _OF_A_RELEASE = ("privacy.json", "manifest.parquet", "datasheet.md")
 
 
 @dataclass(frozen=True)
-class Request:
-    """What `spti evaluate` was asked. `directory`: a run, or a folder of images."""
+class EvaluationRequest:
+    """The options of `spti evaluate`. `directory` is a run's folder or a folder of images."""
 
     directory: Path
     reference: str | None = None
@@ -41,7 +43,7 @@ class Request:
     size: int | None = None
     resamples: int = RESAMPLES
     seed: int = 0
-    limit: int = references.LIMIT
+    limit: int = reference_data.LIMIT
     out: Path | None = None
     name: str | None = None
     gpu: bool = False
@@ -49,7 +51,7 @@ class Request:
 
 @dataclass(frozen=True)
 class _Subject:
-    """What is evaluated, and what is known about how it was made. A folder of images has no run."""
+    """The image sets to evaluate, and what is known about how they were made. A folder of images has no run."""
 
     sets: list[ImageSet]
     out: Path
@@ -58,30 +60,39 @@ class _Subject:
     voters: Mapping[Role, Mapping[str, str]] = field(default_factory=dict)
 
 
-def run_evaluation(request: Request, say: Callable[[str], None]) -> tuple[Path, list[EvaluationResult]]:
-    """Evaluate, write `OUT/<name>.json` for the owner only, and return its path and the results.
+def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tuple[Path, list[EvaluationResult]]:
+    """Evaluate and write `OUT/<name>.json`, which only its owner can read.
 
-    Raises ConfigError, DataError, ModelMissing or EvaluationFailed, each one line without private content.
+    Args:
+        request: What to evaluate, and how.
+        say: Takes lines for people.
+
+    Returns:
+        The path of the written file, and a result for each image set and judge.
+
+    Raises:
+        ConfigError, DataError, ModelMissing, EvaluationFailed: one line each, without private content.
     """
     subject = _subject(request)
     file = f"{_name(request, subject)}.json"
     data, unit, label_names = _reference_settings(request, subject.config)
-    judges = who.choose_judges(request.judges, subject.voters)
+    judges = judge_choice.choose_judges(request.judges, subject.voters)
     describe(data, unit, label_names)
     if subject.config is not None:
         by = ", ".join(name for name, _ in judges)
-        say(record_look(request.directory, subject.run_id, subject.config, f"spti evaluate, judged by {by}"))
+        say(record_evaluation(request.directory, subject.run_id, subject.config, f"spti evaluate, judged by {by}"))
     else:
         say("a folder of images, not a run: no look was recorded (spti ledger evaluated does it by hand)")
     folder = private_folder(subject.out)
-    # Takes seconds; what was asked for wrongly is told before.
+    # These imports take seconds, so they come after the checks of the request.
+    from spti_ray.evaluate.evaluation import evaluate
     from spti_ray.models.judges import open_image_text_judge, open_judge
 
     image_text = open_image_text_judge(request.clip, gpu=request.gpu) if any(s.texts for s in subject.sets) else None
     results: list[EvaluationResult] = []
     for judge_name, independent in judges:
         judge = open_judge(judge_name, gpu=request.gpu)
-        reference = references.load(
+        reference = reference_data.load(
             data,
             judge,
             unit=unit,
@@ -105,22 +116,22 @@ def run_evaluation(request: Request, say: Callable[[str], None]) -> tuple[Path, 
                     resamples=request.resamples,
                     size=size,
                     name=images.name,
-                    voters=who.in_words(subject.voters),
+                    voters=judge_choice.describe_voters(subject.voters),
                     independent=independent if subject.config is not None else None,
-                    image_text_voted=who.scorer_voted(request.clip, subject.voters),
+                    image_text_voted=judge_choice.pair_voted(request.clip, subject.voters),
                 )
             )
     path = folder / file
-    write_atomic(path, json.dumps(document(results), indent=2) + "\n", mode=0o600)
+    write_atomic(path, json.dumps(results_document(results), indent=2) + "\n", mode=0o600)
     return path, results
 
 
-def document(results: Sequence[EvaluationResult]) -> dict[str, Any]:
-    """What is written and what `--json` prints."""
+def results_document(results: Sequence[EvaluationResult]) -> dict[str, Any]:
+    """The JSON document that is written to disk and that `--json` prints."""
     return {"statement": STATEMENT, "results": [result.model_dump(mode="json") for result in results]}
 
 
-def _subject(request: Request) -> _Subject:
+def _subject(request: EvaluationRequest) -> _Subject:
     directory = request.directory
     if not directory.is_dir():
         raise ConfigError(f"{directory}: no such folder; name a run, or a folder of images")
@@ -133,7 +144,7 @@ def _subject(request: Request) -> _Subject:
         run = RunDir(directory, str(known["run"]), config)
         # A look at a re-rendering is a look at the run whose texts it renders.
         run_id = config.certified_run(run.run_id)
-        return _Subject(_of_run(request, run), out, run_id, config, who.voters_of(config))
+        return _Subject(_of_run(request, run), out, run_id, config, judge_choice.voters_of(config))
     if (directory.parent / "run.yaml").is_file():
         raise ConfigError(f"{directory}: is part of a run; name the run's folder, {directory.parent}")
     if request.generation is not None or request.candidates:
@@ -142,26 +153,26 @@ def _subject(request: Request) -> _Subject:
         raise ConfigError(
             f"{directory}: a folder of images, not a run: give --reference DATA, and --out FOLDER for private results"
         )
-    return _Subject([image_sets.of_folder(directory)], request.out)
+    return _Subject([image_sets.folder_images(directory)], request.out)
 
 
-def _of_run(request: Request, run: RunDir) -> list[ImageSet]:
+def _of_run(request: EvaluationRequest, run: RunDir) -> list[ImageSet]:
     if request.generation is None:
         if request.candidates:
             raise ConfigError("--candidates needs --generation")
-        return [image_sets.of_release(run.release)]
+        return [image_sets.release_images(run.release)]
     if request.generation != "all":
-        return [image_sets.of_generation(run.generations, request.generation, candidates=request.candidates)]
-    voted_on = image_sets.generations_of(run.generations)
+        return [image_sets.generation_images(run.generations, request.generation, candidates=request.candidates)]
+    voted_on = image_sets.voted_generations(run.generations)
     if not voted_on:
         raise ConfigError(f"{run.path}: no generation has been voted on yet")
-    sets = [image_sets.of_generation(run.generations, n, candidates=request.candidates) for n in voted_on]
+    sets = [image_sets.generation_images(run.generations, n, candidates=request.candidates) for n in voted_on]
     # What the first votes chose from: the curve's beginning.
-    return sets if request.candidates else [image_sets.of_generation(run.generations, 0, candidates=True), *sets]
+    return sets if request.candidates else [image_sets.generation_images(run.generations, 0, candidates=True), *sets]
 
 
 def _check_private(out: Path, directory: Path) -> None:
-    """ConfigError for a folder that may be given away, or that others read: the results' folder is closed to them."""
+    """Raise ConfigError if `out` is inside a release or among the images, or if others can read it."""
     for folder in (out.resolve(), *out.resolve().parents):
         if any((folder / name).exists() for name in _OF_A_RELEASE) or folder.name in {"release", "release.partial"}:
             raise ConfigError(f"--out {out}: is inside a release; figures on private images never go there")
@@ -171,8 +182,8 @@ def _check_private(out: Path, directory: Path) -> None:
         raise ConfigError(f"--out {out}: others can read what is there; name a new folder, or one with mode 0700")
 
 
-def _reference_settings(request: Request, config: Config | None) -> tuple[DataConfig, Unit, tuple[str, ...]]:
-    """The private data, the unit, and which labels to read: those that the run lists, or any that there are."""
+def _reference_settings(request: EvaluationRequest, config: Config | None) -> tuple[DataConfig, Unit, tuple[str, ...]]:
+    """The private data, the privacy unit, and the labels to read: those that the run lists, or () for all there are."""
     changes = {
         "path": request.reference,
         "image_column": request.image_column,
@@ -189,7 +200,7 @@ def _reference_settings(request: Request, config: Config | None) -> tuple[DataCo
     return data, unit, names
 
 
-def _name(request: Request, subject: _Subject) -> str:
+def _name(request: EvaluationRequest, subject: _Subject) -> str:
     if request.name is not None:
         if not request.name or "/" in request.name or request.name.startswith("."):
             raise ConfigError(f"--name {request.name!r}: give a file name without its ending")
@@ -198,24 +209,33 @@ def _name(request: Request, subject: _Subject) -> str:
 
 
 def table_lines(results: Sequence[EvaluationResult]) -> Iterator[str]:
-    """For the terminal: every figure of one result, or a line for each of several."""
+    """Lines for the terminal: all figures of one result, or one line for each of several results."""
     yield STATEMENT
     if len(results) == 1:
-        yield from _one(results[0])
+        yield from _one_result(results[0])
     else:
-        yield from _several(results)
+        yield from _several_results(results)
 
 
-def _one(result: EvaluationResult) -> Iterator[str]:
+_METRICS = (
+    *(Column(min_width=20), Column("value", is_number=True, min_width=9), Column("95 % interval", min_width=18)),
+    *(Column("yardstick", is_number=True, min_width=9), Column("what the yardstick is")),
+)
+_SKIPPED = (Column(min_width=20), Column(is_number=True, min_width=9), Column())
+
+
+def _one_result(result: EvaluationResult) -> Iterator[str]:
     yield _heading(result)
-    yield f"{'':<22}{'value':>9}  {'95 % interval':<20}{'yardstick':>9}  what the yardstick is"
+    rows: list[list[str]] = []
     for metric in result.metrics:
         interval = "" if metric.low is None else f"{metric.low:.4g} to {metric.high:.4g}"
         yardstick = "" if metric.yardstick is None else f"{metric.yardstick:.4g}"
-        line = f"{metric.name:<22}{metric.value:>9.4g}  {interval:<20}{yardstick:>9}  {metric.yardstick_is}"
-        yield f"{line.rstrip()} ({metric.better}{' is better' if metric.better in {'lower', 'higher'} else ''})"
-    for name, why in result.skipped.items():
-        yield f"{name:<22}{'-':>9}  {why}"
+        rows.append([metric.name, f"{metric.value:.4g}", interval, yardstick, metric.yardstick_is])
+    headings, *lines = text_table(_METRICS, rows)
+    yield headings
+    for line, metric in zip(lines, result.metrics, strict=True):
+        yield f"{line} ({metric.better}{' is better' if metric.better in {'lower', 'higher'} else ''})"
+    yield from text_table(_SKIPPED, ((name, "-", why) for name, why in result.skipped.items()))
     for warning in result.warnings:
         yield f"note: {warning}"
 
@@ -223,15 +243,15 @@ def _one(result: EvaluationResult) -> Iterator[str]:
 _COLUMNS = ("frechet", "frechet_leading", "kid", "cmmd", "precision", "recall", "coverage", "vendi", "clip_score")
 
 
-def _several(results: Sequence[EvaluationResult]) -> Iterator[str]:
+def _several_results(results: Sequence[EvaluationResult]) -> Iterator[str]:
     for judge in dict.fromkeys(result.judge["model"] for result in results):
         of_judge = [result for result in results if result.judge["model"] == judge]
         yield _heading(of_judge[0])
-        yield f"{'':<26}" + "".join(f"{name:>16}" for name in _COLUMNS)
-        for result in of_judge:
-            yield f"{result.name:<26}" + "".join(f"{_value(result, name):>16}" for name in _COLUMNS)
+        rows = [[result.name, *(_value(result, name) for name in _COLUMNS)] for result in of_judge]
         floors = {metric.name: metric.yardstick for metric in of_judge[0].metrics}
-        yield f"{'yardstick':<26}" + "".join(f"{floors.get(name) or float('nan'):>16.4g}" for name in _COLUMNS)
+        rows.append(["yardstick", *(f"{floors.get(name) or float('nan'):.4g}" for name in _COLUMNS)])
+        figures = (Column(name, is_number=True, min_width=14) for name in _COLUMNS)
+        yield from text_table((Column(min_width=24), *figures), rows)
         for warning in dict.fromkeys(warning for result in of_judge for warning in result.warnings):
             yield f"note: {warning}"
 

@@ -1,4 +1,4 @@
-"""How many different images there are in effect."""
+"""Diversity: the Vendi score, the effective number of different images."""
 
 from __future__ import annotations
 
@@ -11,9 +11,17 @@ from spti_ray.evaluate.bootstrap import Floats
 
 
 def vendi(features_NE: Floats, weights_N: Floats | None = None) -> float:
-    """The Vendi score (Friedman and Dieng, arXiv 2210.02410) under the cosine: from 1, all alike, to N, all unlike.
+    """The Vendi score (Friedman and Dieng, arXiv 2210.02410) with the cosine kernel.
 
-    The exponential of the entropy of the eigenvalues of K / N; those of the E x E product are the same.
+    It is the exponential of the entropy of the eigenvalues of K / N, where K is the [N, N] kernel matrix. The [E, E]
+    product has the same eigenvalues, so the smaller of the two is used.
+
+    Args:
+        features_NE: Features of N images.
+        weights_N: How often each image counts; once by default.
+
+    Returns:
+        From 1 (all alike) to N (all different).
     """
     weights_N = np.ones(len(features_NE)) if weights_N is None else weights_N
     rows_NE = np.sqrt(weights_N / weights_N.sum())[:, None] * normalize(features_NE)

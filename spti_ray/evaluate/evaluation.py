@@ -1,7 +1,7 @@
-"""One set of images against the private reference: every figure, its interval, its yardstick, and what to doubt.
+"""Evaluates one set of images against the private reference: all metrics, with intervals, yardsticks and warnings.
 
-All sets that are evaluated against one reference with one seed and one `size` are compared alike: the same half A, the
-same number of images.
+Sets that are evaluated against one reference with the same seed and the same `size` can be compared: half A and the
+number of images are the same for all.
 """
 
 from __future__ import annotations
@@ -11,24 +11,23 @@ from functools import lru_cache
 
 import numpy as np
 
-from spti_ray.evaluate import labels as label_figures
-from spti_ray.evaluate.against import LEADING, HalfA, resamples_of
-from spti_ray.evaluate.bootstrap import Estimate, Floats, Integers, of_mean, resampled
-from spti_ray.evaluate.manifold import NEAREST, nearness
-from spti_ray.evaluate.reference import SMALLEST, EvaluationFailed, Reference
+from spti_ray.evaluate.bootstrap import RESAMPLES, Estimate, Floats, Integers, estimate_mean, resample_weights
+from spti_ray.evaluate.distribution_metrics import LEADING, DistributionMetrics, num_resamples
+from spti_ray.evaluate.label_metrics import Labels, Pipeline, chance_label_distance, label_distance, linear_probe
+from spti_ray.evaluate.manifold import NEAREST, check_copies
+from spti_ray.evaluate.reference import MIN_RECORDS, EvaluationFailed, Reference
 from spti_ray.evaluate.result import Better, EvaluationResult, Metric
 from spti_ray.models.protocols import ImageTextJudge, Judge
 from spti_ray.types import SINGLE_LABEL, ImageArray, derive_seed
 
-RESAMPLES = 200
-FEWEST = 2 * NEAREST
+MIN_IMAGES = 2 * NEAREST
 
 _CHUNK = 256
 _DRAWS = 5
 _FEW_NEIGHBOURS = 500
-_REAL = "held-out real images"
+_HELD_OUT = "held-out real images"
 
-_ABOUT: dict[str, tuple[Better, str]] = {
+_DESCRIPTIONS: dict[str, tuple[Better, str]] = {
     "frechet": ("lower", "Fréchet distance of the features"),
     "frechet_leading": ("lower", f"the same in the reference's {LEADING} leading principal directions"),
     "frechet_infinity": ("lower", "Fréchet distance extrapolated to infinitely many samples"),
@@ -48,14 +47,14 @@ _ABOUT: dict[str, tuple[Better, str]] = {
 }
 
 
-def embed(images: Sequence[ImageArray], judge: Judge) -> Floats:
-    """Features [N, E] of images, a few hundred at a time."""
+def embed_images(images: Sequence[ImageArray], judge: Judge) -> Floats:
+    """Features [N, E] of N images, computed a few hundred at a time."""
     chunks = [judge.features(images[i : i + _CHUNK]) for i in range(0, len(images), _CHUNK)]
     return np.concatenate(chunks).astype(np.float64)
 
 
-def choose(num_images: int, size: int | None, seed: int) -> list[int]:
-    """Which of the images are evaluated: all, or `size` of them at random, in order."""
+def choose_images(num_images: int, size: int | None, seed: int) -> list[int]:
+    """Indices of the images to evaluate, in order: all, or a seeded random choice of `size` of them."""
     if size is None or size >= num_images:
         return list(range(num_images))
     return sorted(np.random.default_rng(derive_seed(seed, "size")).permutation(num_images)[:size].tolist())
@@ -77,13 +76,25 @@ def evaluate(
     independent: bool | None = None,
     image_text_voted: bool = False,
 ) -> EvaluationResult:
-    """Every figure of N images (HWC uint8 RGB, any sizes) against the private reference. INTERNAL.
+    """Compute all metrics of N images against the private reference. The result is INTERNAL: it is not private.
 
-    `texts` and `labels`: N of them, or None where there are none. `judge` must be the one that embedded `reference`.
-    `image_text` scores images against their texts. At most `size` images are used, and never more than half B has, so
-    that real images can take their place. `voters`, `independent`, `image_text_voted`: what is known about who voted.
+    Whoever calls this for a run must first record the look in its ledger (`ledger_record.record_evaluation`).
 
-    Whoever calls this for a run records the look in its ledger first (`look.record_look`).
+    Args:
+        images: N images, HWC uint8 RGB, of any sizes.
+        texts: Their N texts, or None.
+        labels: Their N labels, or None.
+        reference: The private features, embedded by `judge`.
+        judge: The encoder that judges.
+        image_text: Scores images against their texts; None for no such score.
+        seed: Public seed of halves, choices and resamples.
+        resamples: How many bootstrap resamples the intervals come from.
+        size: At most this many images are used, and never more than half B has: real images must be able to take
+            their place.
+        name: Name of the result.
+        voters: The networks that voted, in words.
+        independent: Whether the judge is none of them; None if that is not known.
+        image_text_voted: Whether `image_text` is one of them.
 
     Raises:
         EvaluationFailed: too few images, or another judge than the reference's; one line.
@@ -91,11 +102,11 @@ def evaluate(
     if judge.identity() != reference.judge:
         raise EvaluationFailed("the reference was embedded by another judge; load it with this one")
     num_held_out = len(reference.halves(seed)[1])
-    chosen = choose(len(images), min(size or num_held_out, num_held_out), seed)
-    if len(chosen) < FEWEST:
-        raise EvaluationFailed(f"{name}: {len(chosen)} images are too few; at least {FEWEST} are needed")
+    chosen = choose_images(len(images), min(size or num_held_out, num_held_out), seed)
+    if len(chosen) < MIN_IMAGES:
+        raise EvaluationFailed(f"{name}: {len(chosen)} images are too few; at least {MIN_IMAGES} are needed")
     picked = [images[i] for i in chosen]
-    features_NE = embed(picked, judge)
+    features_NE = embed_images(picked, judge)
     if not np.isfinite(features_NE).all():
         raise EvaluationFailed(f"{name}: the judge gives values that are not finite")
     picked_texts = None if texts is None else [texts[i] for i in chosen]
@@ -126,15 +137,15 @@ def evaluate(
 
 
 @lru_cache(maxsize=1)
-def _half_a(reference: Reference, seed: int) -> HalfA:
-    """Kept for the next set of images: many are measured against one reference."""
+def _half_a(reference: Reference, seed: int) -> DistributionMetrics:
+    """Half A, prepared. Cached, since many image sets are measured against one reference."""
     rows = reference.halves(seed)[0]
-    return HalfA(reference.features_PE[rows], reference.groups_P[rows])
+    return DistributionMetrics(reference.features_PE[rows], reference.groups_P[rows])
 
 
 @lru_cache(maxsize=8)
 def _yardsticks(reference: Reference, seed: int, size: int) -> dict[str, float]:
-    """What `size` real images of half B get: the mean over a few draws of them."""
+    """The metrics of `size` real images of half B: the mean over a few random choices of them."""
     half_b, half_a = reference.halves(seed)[1], _half_a(reference, seed)
     found: list[dict[str, Estimate]] = []
     for i in range(1 if size == len(half_b) else _DRAWS):
@@ -145,7 +156,7 @@ def _yardsticks(reference: Reference, seed: int, size: int) -> dict[str, float]:
 
 
 class _Evaluation:
-    """The figures as they are made."""
+    """Collects the metrics of one image set, with what was skipped and what to doubt."""
 
     def __init__(
         self,
@@ -162,10 +173,10 @@ class _Evaluation:
         self.warnings: list[str] = []
         self._reference, self._x_NE, self._texts = reference, features_NE, texts
         self._labels = None if labels is None or set(labels) == {SINGLE_LABEL} else np.asarray(labels)
-        # Images of one text are alike: they count as one draw.
+        # Images of one text resemble each other, so they are resampled together.
         self._clusters_N = np.unique(texts or np.arange(len(features_NE)), return_inverse=True)[1].astype(np.int64)
         self._seed, self._resamples = seed, resamples
-        self._weights_RN = resampled(self._clusters_N, resamples, self._rng("images"))
+        self._weights_RN = resample_weights(self._clusters_N, resamples, self._rng("images"))
 
     def _rng(self, *what: str | int) -> np.random.Generator:
         return np.random.default_rng(derive_seed(self._seed, *what))
@@ -178,14 +189,14 @@ class _Evaluation:
         yardstick_is: str = "",
         about: str = "",
     ) -> None:
-        better, usual = _ABOUT[name]
+        better, usual = _DESCRIPTIONS[name]
         self.metrics.append(
             Metric(
                 name=name,
                 value=found.value,
                 low=found.low,
                 high=found.high,
-                resamples=0 if found.low is None else resamples_of(name, self._resamples, self._x_NE.shape[1]),
+                resamples=0 if found.low is None else num_resamples(name, self._resamples, self._x_NE.shape[1]),
                 yardstick=yardstick,
                 yardstick_is=yardstick_is,
                 better=better,
@@ -198,7 +209,7 @@ class _Evaluation:
         found = half_a.measure(self._x_NE, self._clusters_N, self._resamples, derive_seed(self._seed, "distances"))
         yardsticks = _yardsticks(self._reference, self._seed, len(self._x_NE))
         for name, estimate in found.items():
-            self._add(name, estimate, yardsticks[name], _REAL)
+            self._add(name, estimate, yardsticks[name], _HELD_OUT)
         n, dimension = self._x_NE.shape
         if n < dimension:
             self.warnings.append(
@@ -211,12 +222,14 @@ class _Evaluation:
             self.warnings.append(
                 f"precision, recall, density, coverage: {n} images are few; their values depend on the number of images"
             )
-        if len(np.unique(self._clusters_N)) < SMALLEST:
-            self.warnings.append(f"intervals: fewer than {SMALLEST} images or texts to resample; they are too narrow")
+        if len(np.unique(self._clusters_N)) < MIN_RECORDS:
+            self.warnings.append(
+                f"intervals: fewer than {MIN_RECORDS} images or texts to resample; they are too narrow"
+            )
 
     def measure_copies(self) -> None:
-        near = nearness(self._x_NE, self._reference.features_PE)
-        self._add("copied", of_mean(near.copied_N, self._weights_RN), 0.01, "of records among themselves")
+        near = check_copies(self._x_NE, self._reference.features_PE)
+        self._add("copied", estimate_mean(near.copied_N, self._weights_RN), 0.01, "of records among themselves")
         self._add("nearest_ratio", Estimate(near.ratio), 1.0, "of records among themselves")
 
     def measure_texts(self, images: Sequence[ImageArray], judge: ImageTextJudge | None, voted: bool) -> None:
@@ -226,8 +239,8 @@ class _Evaluation:
         cosines_NN = 100 * np.clip(judge.similarities(images, self._texts).astype(np.float64), 0.0, None)
         own_N = np.diagonal(cosines_NN)
         others = float((cosines_NN.sum() - own_N.sum()) / (cosines_NN.size - len(own_N)))
-        about = f"{_ABOUT['clip_score'][1]}, by {judge.identity()['model']}"
-        self._add("clip_score", of_mean(own_N, self._weights_RN), others, "with the other images' texts", about)
+        about = f"{_DESCRIPTIONS['clip_score'][1]}, by {judge.identity()['model']}"
+        self._add("clip_score", estimate_mean(own_N, self._weights_RN), others, "with the other images' texts", about)
         if voted:
             self.warnings.append("clip_score: by a network that voted; give another --clip for an independent score")
 
@@ -243,38 +256,40 @@ class _Evaluation:
             self.skipped |= dict.fromkeys(names, "the reference has fewer than two labels")
             return
         features_PE = self._reference.features_PE
-        on_real = label_figures.probe(features_PE[a], real_P[a])
+        on_real = linear_probe(features_PE[a], real_P[a])
         if self._labels is None:
             generated_N, compared = on_real.predict(self._x_NE), on_real.predict(features_PE[b])
-            about = f"{_ABOUT['label_distance'][1]}, as a probe trained on real images sees them"
+            about = f"{_DESCRIPTIONS['label_distance'][1]}, as a probe trained on real images sees them"
         else:
             generated_N, compared, about = self._labels, real_P[labelled_P], ""
-        chance = label_figures.distance_by_chance(compared, len(generated_N), self._rng("labels"))
-        found = label_figures.distance(generated_N, compared, self._weights_RN)
+        chance = chance_label_distance(compared, len(generated_N), self._rng("labels"))
+        found = label_distance(generated_N, compared, self._weights_RN)
         self._add("label_distance", found, chance, f"{len(generated_N)} real labels at random", about)
         if self._labels is None or len(np.unique(self._labels)) < 2:
             why = "have no labels" if self._labels is None else "have one label only"
             self.skipped |= dict.fromkeys(names[1:], f"the images {why}")
             return
-        tested_on = (features_PE[b], real_P[b], resampled(self._reference.groups_P[b], self._resamples, self._rng("b")))
+        tested_on = (
+            features_PE[b],
+            real_P[b],
+            resample_weights(self._reference.groups_P[b], self._resamples, self._rng("b")),
+        )
         self._add(
             "downstream_accuracy",
-            _accuracy(label_figures.probe(self._x_NE, self._labels), *tested_on),
+            _accuracy(linear_probe(self._x_NE, self._labels), *tested_on),
             self._ceiling_at_size(a, b, real_P),
             "trained on as many real images",
         )
         self._add("downstream_ceiling", _accuracy(on_real, *tested_on))
 
-    def _ceiling_at_size(self, a: Integers, b: Integers, real_P: label_figures.Labels) -> float | None:
+    def _ceiling_at_size(self, a: Integers, b: Integers, real_P: Labels) -> float | None:
         features_PE, scores = self._reference.features_PE, []
         for i in range(_DRAWS):
             rows = self._rng("ceiling", i).permutation(a)[: len(self._x_NE)]
             if len(np.unique(real_P[rows])) > 1:
-                scores.append(label_figures.probe(features_PE[rows], real_P[rows]).score(features_PE[b], real_P[b]))
+                scores.append(linear_probe(features_PE[rows], real_P[rows]).score(features_PE[b], real_P[b]))
         return float(np.mean(scores)) if scores else None
 
 
-def _accuracy(
-    probe: label_figures.Pipeline, features_ME: Floats, labels_M: label_figures.Labels, weights_RM: Floats
-) -> Estimate:
-    return of_mean((probe.predict(features_ME) == labels_M).astype(np.float64), weights_RM)
+def _accuracy(probe: Pipeline, features_ME: Floats, labels_M: Labels, weights_RM: Floats) -> Estimate:
+    return estimate_mean((probe.predict(features_ME) == labels_M).astype(np.float64), weights_RM)

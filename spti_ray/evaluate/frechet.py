@@ -1,7 +1,8 @@
-"""Fréchet distance of two feature sets as Gaussians (Heusel et al., arXiv 1706.08500), and what it tends to.
+"""The Fréchet distance of two feature sets as Gaussians (Heusel et al., arXiv 1706.08500), and its limit.
 
-scikit-learn has no such distance, and torchmetrics takes eigenvalues of the covariances' product, which is not
-symmetric: slow, and ill defined for fewer samples than dimensions. Here they are a symmetric matrix's; a test compares.
+scikit-learn has no such distance. torchmetrics takes eigenvalues of the product of the covariances, which is not
+symmetric: slow, and ill defined for fewer samples than dimensions. Here a symmetric matrix with the same eigenvalues is
+used; a test compares the two.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ _DRAWS = 4
 
 
 class Moments(NamedTuple):
-    """Mean [E], covariance [E, E], and the centred samples [N, E] whose root.T @ root it is."""
+    """Mean [E], covariance [E, E], and the scaled, centred samples [N, E] with root.T @ root = covariance."""
 
     mean_E: Floats
     covariance_EE: Floats
@@ -26,7 +27,7 @@ class Moments(NamedTuple):
 
 
 def moments(features_NE: Floats, weights_N: Floats | None = None) -> Moments:
-    """Of at least two samples; a weight of 2 counts a sample twice."""
+    """The moments of N samples, at least two; a weight of 2 counts a sample twice."""
     weights_N = np.ones(len(features_NE)) if weights_N is None else weights_N
     total = weights_N.sum()
     mean_E = weights_N @ features_NE / total
@@ -35,7 +36,7 @@ def moments(features_NE: Floats, weights_N: Floats | None = None) -> Moments:
 
 
 def _root(of: Moments) -> Floats:
-    """A root of the covariance, of no more rows than columns."""
+    """A matrix A with A.T @ A = covariance, and with no more rows than columns."""
     if len(of.root_NE) <= of.root_NE.shape[1]:
         return of.root_NE
     try:
@@ -45,9 +46,9 @@ def _root(of: Moments) -> Floats:
 
 
 def frechet(x: Moments, y: Moments) -> float:
-    """|mx - my|^2 + tr(Cx + Cy - 2 (Cx Cy)^(1/2)).
+    """The squared Fréchet distance |mx - my|^2 + tr(Cx + Cy - 2 (Cx Cy)^(1/2)), which FID reports.
 
-    With Cx = A'A the trace of the root is the sum of the roots of the eigenvalues of A Cy A'.
+    With Cx = A'A, the trace of (Cx Cy)^(1/2) is the sum of the square roots of the eigenvalues of A Cy A'.
     """
     few, other = (x, y) if len(x.root_NE) <= len(y.root_NE) else (y, x)
     root_RE = _root(few)
@@ -60,8 +61,13 @@ def frechet(x: Moments, y: Moments) -> float:
 def frechet_infinity(x_NE: Floats, y_ME: Floats, rng: np.random.Generator) -> float:
     """The distance extrapolated to infinitely many samples on both sides (Chong and Forsyth, arXiv 1911.07023).
 
-    The bias of N and M samples falls as 1/N when both shrink together: a line through the distances of subsets, from
-    half of the samples to all, meets 1/N = 0 at the limit. Below about as many samples as dimensions it is no line.
+    When both sets shrink in proportion, the bias falls as 1/N. So a line is fitted to the distances of subsets, from
+    half of the samples to all, over 1/N, and read at 1/N = 0. With fewer samples than dimensions it is no line.
+
+    Args:
+        x_NE: Features of N images.
+        y_ME: Features of M images.
+        rng: Chooses the subsets.
     """
     shares, distances = [], []
     for share in np.linspace(0.5, 1.0, _SIZES):

@@ -1,7 +1,7 @@
-"""PRIVATE: the features of the private images, computed once by a judge, and their split into two halves.
+"""PRIVATE: the features of the private images by one judge, and their split into two halves.
 
-Half A is what everything is measured against. Half B is held out: in the place of generated images it gives the figures
-that real images get, and it tests classifiers. Records of one group are never in both.
+Everything is measured against half A. Half B is held out: it takes the place of generated images, to show which figures
+real images get, and it tests classifiers. Records of one group are never in both.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from spti_ray.config import DataConfig
 from spti_ray.evaluate.bootstrap import Floats, Integers
 from spti_ray.io.files import private_folder, write_table_atomic
 from spti_ray.models.protocols import Judge
-from spti_ray.private.dataset import READER_VERSION, Record, load_shard
-from spti_ray.private.source import DataError, Unit, describe, fingerprint
+from spti_ray.private.dataset import READER_VERSION, load_shard
+from spti_ray.private.kinds import DataError, Unit
+from spti_ray.private.record import Record
+from spti_ray.private.source import describe, fingerprint
 from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, derive_seed
 
 FORMAT = 1
 LIMIT = 10_000
-SMALLEST = 40
+MIN_RECORDS = 40
 """Records below which halves are too small for any figure."""
 
 _CHUNK = 256
@@ -41,7 +43,8 @@ class EvaluationFailed(RuntimeError):
 class Reference:
     """PRIVATE: features [P, E], labels and groups of the usable records, by one judge.
 
-    `groups_P`: numbers; without groups each record is its own. `num_unusable` records had no usable image or label.
+    `groups_P`: the number of each record's group; without groups each record is a group. `num_unusable`: how many
+    records had no usable image or label. `judge`: the judge's identity.
     """
 
     features_PE: Floats
@@ -60,10 +63,15 @@ class Reference:
 
     @property
     def grouped(self) -> bool:
+        """Whether some group has several records."""
         return len(np.unique(self.groups_P)) < len(self.groups_P)
 
     def halves(self, seed: int) -> tuple[Integers, Integers]:
-        """Rows of A and of B: whole groups in a random order, A up to half of the records."""
+        """Rows of half A and of half B: whole groups in a seeded random order, A until it has half of the records.
+
+        Raises:
+            EvaluationFailed: one of the halves is too small.
+        """
         rng = np.random.default_rng(derive_seed(seed, "halves"))
         groups, group_of_P = np.unique(self.groups_P, return_inverse=True)
         rank_of_P = rng.permutation(len(groups))[group_of_P]
@@ -71,8 +79,8 @@ class Reference:
         middle = len(order) // 2
         while 0 < middle < len(order) and rank_of_P[order[middle]] == rank_of_P[order[middle - 1]]:
             middle += 1
-        if min(middle, len(order) - middle) < SMALLEST // 2:
-            raise EvaluationFailed(f"evaluation needs two halves of at least {SMALLEST // 2} usable records each")
+        if min(middle, len(order) - middle) < MIN_RECORDS // 2:
+            raise EvaluationFailed(f"evaluation needs two halves of at least {MIN_RECORDS // 2} usable records each")
         return order[:middle], order[middle:]
 
 
@@ -86,10 +94,17 @@ def load(
     seed: int = 0,
     cache: Path | None = None,
 ) -> Reference:
-    """Embed the private images with `judge`, or read what was embedded before from the private folder `cache`.
+    """Embed the private images with `judge`, or read their features from the cache.
 
-    Of more than `limit` usable records a random sample is kept (reservoir sampling with the public seed): memory does
-    not grow with the data. `label_names`: the listed labels; `()` takes labels as they come, ("all",) none.
+    Args:
+        data: The private data.
+        judge: The encoder.
+        unit: The privacy unit: a record or a group of records.
+        label_names: The labels that count; `()` takes labels as they come, `("all",)` none.
+        limit: Of more usable records a random sample of this size is kept (reservoir sampling with the public seed),
+            so that memory does not grow with the data.
+        seed: Public seed of the sample.
+        cache: A private folder where features are kept for the next time; None for no cache.
 
     Raises:
         DataError: the data can't be read as configured.
@@ -152,8 +167,8 @@ def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...]
         if len(waiting) == _CHUNK:
             flush()
     flush()
-    if len(rows) < SMALLEST:
-        raise EvaluationFailed(f"the reference has fewer than {SMALLEST} usable images: too few to measure against")
+    if len(rows) < MIN_RECORDS:
+        raise EvaluationFailed(f"the reference has fewer than {MIN_RECORDS} usable images: too few to measure against")
     numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     known = None if label_names == (SINGLE_LABEL,) else tuple(labels)
     return Reference(np.stack(rows).astype(np.float64), known, numbers, unusable, judge.identity())

@@ -1,4 +1,4 @@
-"""What an evaluation says. All of it is computed from private images without noise."""
+"""The result of an evaluation. All of it is computed from private images without noise, so it is INTERNAL."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ Better = Literal["lower", "higher", "near 1", "near 0"]
 
 
 class Metric(Section):
-    """One figure. `low` and `high`: its 95 % interval, from `resamples` resamples.
+    """One metric. `low` and `high`: its 95 % interval, from `resamples` bootstrap resamples.
 
-    `yardstick` is what the same figure is for something known, `yardstick_is`: mostly real images instead of generated
-    ones, in the same number and against the same reference.
+    `yardstick`: the same metric of something known, which `yardstick_is` names. Mostly that is as many real images,
+    measured against the same reference.
     """
 
     name: str
@@ -35,10 +35,10 @@ class Metric(Section):
 
 
 class EvaluationResult(Section):
-    """All figures of one set of images by one judge.
+    """All metrics of one set of images by one judge.
 
     `independent`: whether the judge is another network than the voters; None if it is not known who voted.
-    `skipped`: metric -> why it is not there.
+    `skipped`: metric -> why it was not computed.
     """
 
     statement: str = STATEMENT

@@ -1,7 +1,7 @@
-"""What DP fine-tuning trains: the UNet of a Stable Diffusion pipeline, in the latents of its frozen autoencoder.
+"""The model that DP fine-tuning trains: the UNet of a Stable Diffusion pipeline, on latents of its frozen autoencoder.
 
-Latents are held for all records, [P, C, H, W], so that the autoencoder sees each image once; the text of a record is
-the public prompt of its label.
+The latents of all records, [P, C, H, W], are kept, so that the autoencoder sees each image once. The text of a record
+is the public prompt of its label.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from spti_ray.config import EngineConfig, FinetuneConfig
-from spti_ray.finetuning.public_side import UnfitPipeline
+from spti_ray.finetuning.public_interface import UnfitPipeline
 from spti_ray.models.batching import device_of
 from spti_ray.models.diffusers_pipeline import load_pipeline
 from spti_ray.models.options import DiffusersOptions
-from spti_ray.models.quiet import quiet
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
 
 WITHOUT_TEXT = 0.1
-"""Part of the draws that learn without text, for guidance."""
+"""Share of the draws that are trained without text, as classifier-free guidance needs."""
 
 _ENCODED_AT_ONCE = 32
 
@@ -39,7 +39,7 @@ class Denoiser:
     def __init__(self, renderer: EngineConfig) -> None:
         self._options = DiffusersOptions.model_validate(renderer.options)
         self._device = device_of(renderer)
-        with quiet():
+        with quiet_loading():
             self._pipeline: Any = load_pipeline(renderer, self._options, torch.float32)
         if not isinstance(self._pipeline, StableDiffusionPipeline):
             raise UnfitPipeline(
@@ -53,7 +53,7 @@ class Denoiser:
 
     @property
     def unet(self) -> nn.Module:
-        """The model's own."""
+        """The pipeline's UNet."""
         return self._pipeline.unet
 
     @property
@@ -64,7 +64,14 @@ class Denoiser:
 
     @torch.no_grad()
     def latents(self, images: Iterable[ImageArray]) -> Tensor:
-        """[P, C, H, W]: means of the autoencoder's latents, scaled; each image is cut to `size` about its middle."""
+        """Encode images: the scaled means of the autoencoder's latents.
+
+        Args:
+            images: P images, HWC uint8 RGB of any size. Each is resized and centre-cropped to `size`.
+
+        Returns:
+            Latents [P, C, H, W].
+        """
         height, width = self.size
         vae = self._pipeline.vae
         found: list[Tensor] = []
@@ -88,11 +95,15 @@ class Denoiser:
 
     @torch.no_grad()
     def states(self, texts: Sequence[str]) -> Tensor:
-        """[texts, L, E]: the token states by which the pipeline conditions."""
+        """Encode texts: the token states [texts, L, E] that condition the pipeline."""
         return self._pipeline.encode_prompt(list(texts), self._device, 1, False)[0]
 
     def trainable(self, settings: FinetuneConfig) -> nn.Module:
-        """The UNet, with adapters (`lora`) or with all of its weights (`full`) requiring gradients."""
+        """The UNet to train: with adapters (`lora`), or with all of its weights (`full`).
+
+        Raises:
+            UnfitPipeline: the UNet has none of the modules that adapters are asked for.
+        """
         unet = self._pipeline.unet
         if settings.mode == "full":
             return unet.requires_grad_(True)
@@ -103,9 +114,16 @@ class Denoiser:
             raise UnfitPipeline(f"finetune.targets: the UNet has no module {', '.join(settings.targets)}") from None
 
     def losses(self, unet: nn.Module, latents: Tensor, states: Tensor, times: Tensor) -> Tensor:
-        """[B]: mean squared errors of what the UNet predicts (velocity, noise or image, as its scheduler says).
+        """The denoising losses: mean squared errors of the UNet's prediction (velocity, noise or image).
 
-        `latents` [B, C, H, W], `states` [B, L, E], `times` [B] in [0, 1).
+        Args:
+            unet: The UNet, with or without adapters.
+            latents: [B, C, H, W].
+            states: Token states [B, L, E].
+            times: [B], in [0, 1): how far along the noise schedule.
+
+        Returns:
+            Losses [B].
         """
         steps = (times * self._scheduler.config.num_train_timesteps).long()
         noise = torch.randn_like(latents)
@@ -129,5 +147,5 @@ class Denoiser:
         self._pipeline.unet = unet.requires_grad_(False).eval()
         if self._options.text_encoder:
             self._pipeline.register_modules(text_encoder=None)
-        with quiet():
+        with quiet_loading():
             self._pipeline.save_pretrained(folder)

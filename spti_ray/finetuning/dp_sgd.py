@@ -1,13 +1,13 @@
-"""DP-SGD (Abadi et al., arXiv 1607.00133) by Opacus, on units whose gradient is a mean over several draws.
+"""DP-SGD (Abadi et al., arXiv 1607.00133) by Opacus, where a privacy unit's gradient is a mean over several draws.
 
-One step, for which `dp.subsampled` accounts: each unit is in the batch with probability q by itself (Poisson
-sampling); each drawn unit's gradient is the mean over its draws (augmentation multiplicity: De et al., arXiv
-2204.13650, Ghalebikesabi et al., arXiv 2302.13861) and is clipped *then*, to norm C; Gaussian noise of deviation C *
-noise_multiplier is added to the sum, which is divided by the *expected* size of the batch, a public number. Optimiser
-and averaged weights only see that quotient: post-processing.
+`dp.subsampled` accounts for one step, which does the following. Each unit is in the batch with probability q,
+independently (Poisson sampling). Each drawn unit's gradient is the mean over its draws (augmentation multiplicity: De
+et al., arXiv 2204.13650; Ghalebikesabi et al., arXiv 2302.13861), and is clipped after that, to norm C. Gaussian noise
+of standard deviation C * noise_multiplier is added to the sum. The sum is divided by the *expected* size of the batch,
+which is public. The optimiser and the averaged weights see only that quotient: post-processing.
 
-Formal guarantees: one unit more or less changes the sum before noise by a vector of norm C at most; a gradient that is
-not finite counts as zero; an empty batch is noised like any other. All of it holds up to float32 rounding.
+Guarantees: one unit more or less changes the sum before noise by a vector of norm at most C. A gradient that is not
+finite counts as zero. An empty batch gets noise like any other. All of this holds up to float32 rounding.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from opacus.utils.batch_memory_manager import BatchSplittingSampler
 from opacus.utils.uniform_sampler import UniformWithReplacementSampler
 from torch import Tensor, nn
 
-from spti_ray.finetuning.steps import StepBook
+from spti_ray.finetuning.step_log import StepLog
 
 FLOAT_NOISE = (
     "torch's float32 Gaussian from a generator seeded by the operating system: neither a cryptographic generator nor "
@@ -40,7 +40,7 @@ SECURE_NOISE = (
 
 @dataclass(frozen=True)
 class Mechanism:
-    """Public numbers of every step. `expected_units`: sample_rate times the public estimate of the units."""
+    """The public numbers of every step. `expected_units`: sample_rate times the public estimate of the units."""
 
     sample_rate: float
     noise_multiplier: float
@@ -49,7 +49,7 @@ class Mechanism:
 
 
 def noise_generator(device: torch.device) -> tuple[torch.Generator, bool]:
-    """The source of noise, never seeded by us, and whether it is a cryptographic one."""
+    """The generator of the noise, which is never seeded by us, and whether it is a cryptographic one."""
     try:
         secure: Any = importlib.import_module("torchcsprng")
     except ImportError:
@@ -60,7 +60,7 @@ def noise_generator(device: torch.device) -> tuple[torch.Generator, bool]:
 
 
 class DpSgd:
-    """Trains the parameters of `model` that require gradients."""
+    """Trains the parameters of a model that require gradients, one charged step at a time."""
 
     def __init__(
         self,
@@ -72,16 +72,27 @@ class DpSgd:
         learning_rate: float,
         average_decay: float,
         units_at_once: int,
-        book: StepBook,
+        step_log: StepLog,
     ) -> None:
-        """`losses(model, units)`: [units * draws], each unit's draws one after the other, from one call of `model` on a
-        batch of that size. `num_units` is PRIVATE; so is the time that a step takes."""
+        """Prepare the training.
+
+        Args:
+            model: The model to train.
+            losses: From the model and the numbers of n units to losses [n * draws], each unit's draws one after the
+                other, by one call of the model on a batch of that size.
+            num_units: PRIVATE: how many units there are. The time that a step takes depends on it, and is private too.
+            mechanism: The public numbers of every step.
+            learning_rate: Of AdamW.
+            average_decay: Of the exponential moving average of the weights.
+            units_at_once: How many units' gradients are in memory together.
+            step_log: Where steps are charged.
+        """
         self._wrapped = GradSampleModule(model.train())
         self._losses = losses
         self._num_units = num_units
         self._rate = mechanism.sample_rate
         self._units_at_once = units_at_once
-        self._book = book
+        self._step_log = step_log
         self.parameters: list[Any] = [parameter for parameter in model.parameters() if parameter.requires_grad]
         device = self.parameters[0].device
         noise, self.is_secure = noise_generator(device)
@@ -104,8 +115,12 @@ class DpSgd:
         return SECURE_NOISE if self.is_secure else FLOAT_NOISE
 
     def take_step(self) -> None:
-        """One charged step. Raises StepsExhausted, having drawn nothing, when no more are paid for."""
-        self._book.charge(self.step)
+        """Take one charged step.
+
+        Raises:
+            StepsExhausted: no more steps are paid for; nothing was drawn.
+        """
+        self._step_log.charge(self.step)
         for units in self._batch():
             self.accumulate(units)
             self._optimiser.step()
@@ -114,7 +129,7 @@ class DpSgd:
         self.step += 1
 
     def _batch(self) -> Iterable[list[int]]:
-        """A Poisson sample in pieces of at most `units_at_once`; the optimiser is told which is the last."""
+        """A Poisson sample of units, in pieces of at most `units_at_once`; the optimiser is told the last one."""
         if not self._num_units:
             self._optimiser.signal_skip_step(do_skip=False)
             return [[]]
@@ -124,7 +139,7 @@ class DpSgd:
         return BatchSplittingSampler(sampler=sampler, max_batch_size=self._units_at_once, optimizer=self._optimiser)
 
     def accumulate(self, units: list[int]) -> None:
-        """Leave each unit's gradient, [units, ...], in the parameters' `grad_sample`, where Opacus clips it."""
+        """Compute each unit's gradient, [units, ...], into the parameters' `grad_sample`, where Opacus clips it."""
         if not units:
             for parameter in self.parameters:
                 parameter.grad_sample = torch.zeros((0, *parameter.shape), device=parameter.device)
@@ -134,23 +149,23 @@ class DpSgd:
             draws: Tensor = parameter.grad_sample
             parameter.grad = None
             mean = draws.float().unflatten(0, (len(units), -1)).mean(dim=1)
-            # One gradient that is not finite would make the sum so, for all to see.
+            # One gradient that is not finite would make the sum not finite, and so show itself.
             parameter.grad_sample = torch.nan_to_num(mean, nan=0.0, posinf=0.0, neginf=0.0)
 
     def finish(self) -> nn.Module:
-        """The model, without hooks, with its averaged weights."""
+        """The model with its averaged weights and without Opacus' hooks."""
         self._average.copy_to(self.parameters)
         return self._wrapped.to_standard_module()
 
     def state(self) -> tuple[dict[str, Tensor], str]:
-        """Tensors, and a note in JSON, from which `restore` goes on. Differentially private like the weights."""
+        """The state that `restore` takes: tensors and a note in JSON. It is differentially private like the weights."""
         tensors: dict[str, Tensor] = {}
         for name, values in self._named_state():
             tensors[name] = values.detach().to("cpu").contiguous()
         return tensors, json.dumps({"step": self.step, "averaged": self._average.optimization_step})
 
     def restore(self, tensors: dict[str, Tensor], note: str) -> None:
-        """Undo the loss of everything but the steps that were charged since."""
+        """Go back to a saved `state`. Steps that were charged since then stay charged."""
         numbers = json.loads(note)
         self.step, self._average.optimization_step = numbers["step"], numbers["averaged"]
         if self.step:
@@ -159,7 +174,7 @@ class DpSgd:
             values.data.copy_(tensors[name])
 
     def _make_moments(self) -> None:
-        """Adam's state is made by its first step; this one leaves the parameters as they are."""
+        """Make Adam create its state, which only a step does; this step leaves the parameters as they are."""
         adam = self._optimiser.original_optimizer
         rates = [group["lr"] for group in adam.param_groups]
         for group in adam.param_groups:

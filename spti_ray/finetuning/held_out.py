@@ -1,6 +1,6 @@
-"""How well a model denoises images that it was not trained on: for tuning on PUBLIC images.
+"""The held-out denoising loss, for tuning on PUBLIC images.
 
-On private ones the figure would be private, and a setting chosen by it covered by no epsilon.
+On private images the loss would be private, and no epsilon would cover a setting that is chosen by it.
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ import torch
 
 from spti_ray.config import Config, EngineConfig
 from spti_ray.finetuning.denoiser import Denoiser
-from spti_ray.finetuning.dp_finetune import read_units
-from spti_ray.finetuning.public_side import prompts_of
+from spti_ray.finetuning.private_units import read_units
+from spti_ray.finetuning.public_interface import label_prompts
 from spti_ray.models.factory import engines_config
 from spti_ray.private.dataset import load_shard
 
@@ -19,11 +19,15 @@ _BATCH = 64
 
 @torch.no_grad()
 def held_out_loss(config: Config, engine: EngineConfig | None = None, draws: int = 4, seed: int = 0) -> float:
-    """The loss that training minimises, over the images of `config.data` and `draws` seeded draws of each.
+    """The loss that training minimises, averaged over images that were not trained on.
 
-    `engine` is the renderer to judge; the configuration's own by default.
+    Args:
+        config: Names the PUBLIC images (`data`), labels and prompts.
+        engine: The renderer to judge; the configuration's own by default.
+        draws: Seeded draws of time and noise per image.
+        seed: Seed of the draws.
     """
-    prompts = prompts_of(config)
+    prompts = label_prompts(config)
     denoiser = Denoiser(engine or engines_config(config.runtime.engines).renderer)
     records = load_shard(config.data, "record", 0, 1, config.evolution.label_names)
     data = read_units(denoiser, records, list(prompts))

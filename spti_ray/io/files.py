@@ -1,7 +1,8 @@
-"""Writes that a crash can't tear: temp file in the same folder, fsync, rename, fsync of the folder.
+"""Local files: writes that a crash can't tear, folders closed to others, and what configured locations are.
 
-A reader sees the old file or the whole new one, never a part. Temp names start with a dot, so that one left behind
-by `kill -9` is hidden from globs and from dataset loaders.
+A write goes to a temporary file in the same folder, then fsync, rename, fsync of the folder. A reader sees the old file
+or the whole new one, never a part. Temporary names start with a dot, so that one left behind by `kill -9` is hidden
+from globs and from dataset loaders.
 """
 
 from __future__ import annotations
@@ -26,24 +27,29 @@ _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
 class DiskFull(OSError):
-    """No space (or quota) left; `str()` is one line that names the file. The file's old content is untouched."""
+    """No space or quota left; `str()` is one line that names the file, whose old content is untouched."""
 
     def __str__(self) -> str:
         return str(self.strerror)
 
 
 def write_atomic(path: Path, data: bytes | str, mode: int = 0o644) -> None:
-    """Replace `path` by `data` (text as UTF-8) durably. The folder must exist.
+    """Replace `path` by `data` (text as UTF-8) durably. Its folder must exist.
 
     Raises:
-        DiskFull: no space left; nothing changed and no temp file stays behind.
+        DiskFull: no space left; nothing changed, and no temporary file is left.
     """
     with atomic_file(path, mode) as file:
         file.write(data.encode() if isinstance(data, str) else data)
 
 
 def write_new(path: Path, text: str) -> None:
-    """Create `path` with `text`, whole or not at all. Raises FileExistsError if it is there, DiskFull as above."""
+    """Create `path` with `text`, whole or not at all.
+
+    Raises:
+        FileExistsError: the file exists.
+        DiskFull: no space left; nothing changed.
+    """
     path = Path(path)
     with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:
         draft = Path(folder) / path.name
@@ -60,7 +66,11 @@ def write_table_atomic(path: Path, table: pa.Table, mode: int = 0o644) -> None:
 
 @contextmanager
 def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
-    """A file to stream into; it becomes `path` when the block ends, and vanishes if the block fails."""
+    """A file to write to, which becomes `path` when the block ends, or vanishes if the block fails.
+
+    Raises:
+        DiskFull: no space left; nothing changed.
+    """
     path = Path(path)
     temp: str | None = None
     try:
@@ -86,9 +96,11 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
 
 @contextmanager
 def atomic_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
-    """A folder to write into; it becomes `path` when the block ends, and vanishes if the block fails.
+    """A folder to write into, which becomes `path` when the block ends, or vanishes if the block fails.
 
-    Raises OSError if `path` is there and is not an empty folder, DiskFull like `write_atomic`.
+    Raises:
+        OSError: `path` exists and is not an empty folder.
+        DiskFull: no space left; nothing changed.
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,23 +122,36 @@ def atomic_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
         shutil.rmtree(temp, ignore_errors=True)
 
 
+def is_inside(folder: Path, name: object) -> bool:
+    """Whether `name`, which a manifest says is a file of `folder`, stays in it, also where links lead.
+
+    False for what is no text, and for a name that the system can't resolve. The file need not exist.
+    """
+    if not isinstance(name, str) or "\0" in name:
+        return False
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # a name that is too long, or links in a circle
+        return False
+
+
 def is_url(location: str | Path) -> bool:
-    """Whether a configured location is in object storage, and not a path."""
+    """Whether a configured location is a URL in object storage, and not a local path."""
     return "://" in str(location)
 
 
-def is_everywhere(location: str) -> bool:
-    """Whether every machine finds it without a shared disk: a URL, or what comes with the package."""
+def needs_no_shared_disk(location: str) -> bool:
+    """Whether every machine can reach a location by itself: a URL, or data that come with the package."""
     return is_url(location) or location.startswith("bundled:")
 
 
 def sha256_of(path: Path) -> str:
-    """The SHA-256 of a file's content, in hex."""
+    """The SHA-256 of a file's content, as hex digits."""
     return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def fsync_folder(folder: Path) -> None:
-    """Make a rename, a new file or an unlink in `folder` survive a power loss."""
+    """Make a rename, a new file or a removal in `folder` survive a power failure."""
     _fsync(folder, os.O_DIRECTORY)
 
 
@@ -139,15 +164,15 @@ def _fsync(path: Path, flags: int = 0) -> None:
 
 
 def private_folder(path: Path) -> Path:
-    """Make `path` (and its parents) and close it to everyone but the owner, also when it was there already."""
+    """Make a folder and its parents, and close it to everyone but the owner, also if it existed already."""
     path = Path(path)
     path.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # mkdir leaves the mode of a folder that exists, and the umask could only have taken rights away.
+    # mkdir does not change the mode of an existing folder.
     path.chmod(0o700)
     return path
 
 
-def close_to_others(folder: Path) -> None:
-    """Take all rights from everyone but the owner, on the folder and all that is in it."""
+def restrict_to_owner(folder: Path) -> None:
+    """Close a folder and everything in it to everyone but the owner."""
     for path in [folder, *folder.rglob("*")]:
         path.chmod(0o700 if path.is_dir() else 0o600)

@@ -1,8 +1,8 @@
 # pyright: strict
-"""Where files are: on this machine or in object storage, both opened through PyArrow's file systems.
+"""Files on this machine or in object storage, both opened through PyArrow's file systems.
 
-Folders of this machine are listed here: PyArrow fails on names that are no UTF-8 (and says them), and does not tell
-links from files.
+Local folders are listed here without PyArrow, which fails on names that are not UTF-8 (and repeats them), and can't
+distinguish links from files.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _AZURE = ("abfs", "abfss", "az")
 
 
 @dataclass(frozen=True, slots=True)
-class Facts:
-    """What a listing says of a file.
+class FileInfo:
+    """What a listing says about a file.
 
-    `kind`: `file`, `folder`, `missing` (also a link to nothing) or `other`, such as a pipe. Of a local file:
-    `identity`, the same under all of its names; `aliased`, whether it may have several (links of either sort);
-    `leaves`, whether a link leads to it out of the listed folder.
+    `kind` is `file`, `folder`, `missing` (also a link to nothing) or `other`, such as a pipe; `size` is in bytes.
+    For local files: `identity` is the same under all of a file's names; `aliased` says whether it may have several
+    (symbolic or hard links); `leaves`, whether it was reached by a link out of the listed folder.
     """
 
     kind: str
@@ -46,42 +46,49 @@ class Facts:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A file or folder of a file system. `remote`: in object storage; `listed`: its facts, if it was listed.
+class StoragePath:
+    """The path of a file or folder on this machine or in object storage.
 
-    A local path is text as Python has it: bytes that are no UTF-8 are surrogates in it.
+    `filesystem` is PyArrow's, `remote` says whether it is object storage. `listed` is what a listing said about the
+    file, if it comes from one. In a local path, bytes that are not UTF-8 are surrogates, as usual in Python.
     """
 
     filesystem: Any
     path: str
     remote: bool
-    listed: Facts | None = None
+    listed: FileInfo | None = None
 
     @property
     def kind(self) -> str:
-        """`file`, `folder`, `missing` or `other`. Raises OSError if the store can't be asked."""
-        return self._facts.kind
+        """`file`, `folder`, `missing` or `other`. Raises OSError if the store does not answer."""
+        return self._info.kind
 
-    def files(self, suffixes: Iterable[str], follow_links: bool = False) -> list[Place]:
-        """Itself if it is a file; else the files under it that end so (in any case), sorted by path.
+    def files(self, suffixes: Iterable[str], follow_links: bool = False) -> list[StoragePath]:
+        """List the files under a folder, sorted by path; a file lists itself.
 
-        What begins with a dot, or lies in a folder that does, is left out. Links are listed as what they lead to, with
-        `Facts.leaves`; one to a folder outside is gone into only with `follow_links`.
+        Hidden files and folders (whose names begin with a dot) are left out. A link is listed as the file that it leads
+        to, with `FileInfo.leaves`.
+
+        Args:
+            suffixes: endings of the files to list, in lower case; a file's own case does not matter.
+            follow_links: whether links to folders outside of this one are followed.
 
         Raises:
-            OSError: a folder can't be listed, or the store can't be asked.
-            LinkError: a link to a folder that may not be followed, or that leads round in a circle.
+            OSError: a folder can't be listed, or the store does not answer.
+            LinkError: a link leads to a folder that may not be followed, or round in a circle.
         """
         if self.kind == "file":
-            return [self.looked_up()]
+            return [self.with_info()]
         ends = tuple(suffixes)
         if not self.remote:
-            found = [Place(self.filesystem, path, False, facts) for path, facts in _walk(self.path, ends, follow_links)]
+            found = [
+                StoragePath(self.filesystem, path, False, facts) for path, facts in _walk(self.path, ends, follow_links)
+            ]
         else:
             every = self.filesystem.get_file_info(fs.FileSelector(self.path, recursive=True, allow_not_found=True))
             inside = len(self.path.rstrip("/")) + 1
             found = [
-                Place(self.filesystem, info.path, True, _facts_of(info))
+                StoragePath(self.filesystem, info.path, True, _info_of(info))
                 for info in every
                 if info.type == fs.FileType.File
                 and info.path.lower().endswith(ends)
@@ -91,52 +98,52 @@ class Place:
         return found
 
     @property
-    def _facts(self) -> Facts:
-        """Those of the listing that it came from, since a store would be asked file by file."""
-        return _facts_of(self.filesystem.get_file_info(self._argument)) if self.listed is None else self.listed
+    def _info(self) -> FileInfo:
+        """From the listing if there was one; a request for each file would be slow in object storage."""
+        return _info_of(self.filesystem.get_file_info(self._argument)) if self.listed is None else self.listed
 
     @property
     def _argument(self) -> str | bytes:
-        """The path for PyArrow, which can't encode surrogates."""
+        """The path as PyArrow takes it, which can't encode surrogates."""
         return self.path if self.remote else os.fsencode(self.path)
 
-    def looked_up(self) -> Place:
-        """Itself with the facts of now, asked for once. Raises OSError if the store can't be asked."""
-        return self if self.listed is not None else replace(self, listed=self._facts)
+    def with_info(self) -> StoragePath:
+        """The same path with its current information, which is asked for once. Raises OSError."""
+        return self if self.listed is not None else replace(self, listed=self._info)
 
     @property
     def name(self) -> str:
-        """The last part of its path."""
+        """The last part of the path."""
         return self.path.rpartition("/")[2]
 
     def version(self) -> str:
-        """Changes when the file is written again."""
-        return f"{self._facts.size}:{self._facts.mtime_ns}"
+        """Size and time of the last change: differs once the file is written again."""
+        return f"{self._info.size}:{self._info.mtime_ns}"
 
-    def relative_to(self, folder: Place) -> str:
-        """Its path within a folder of the same file system, with slashes; its name if that is the file itself."""
+    def relative_to(self, folder: StoragePath) -> str:
+        """The path within a folder of the same file system, with slashes; the name if `folder` is this very file."""
         if self.path == folder.path:
             return self.name
         return self.path[len(folder.path.rstrip("/")) + 1 :]
 
     def open_stream(self) -> Any:
-        """The file, to be read from its begin to its end, as it is stored."""
+        """Open the file to read it from beginning to end, without decompression."""
         return self.filesystem.open_input_stream(self._argument, compression=None)
 
     def open_mapped(self) -> Any:
-        """The file, to be read from its begin; a local one is mapped, so that what is skipped is never read."""
+        """Open the file to read it from its beginning. A local one is mapped, so skipped parts are never read."""
         return self.open_stream() if self.remote else arrow.memory_map(self._argument)
 
-    def file(self, name: str) -> Place:
-        """The place of a file in this folder; its name may have slashes."""
-        return Place(self.filesystem, f"{self.path.rstrip('/')}/{name}", self.remote)
+    def file(self, name: str) -> StoragePath:
+        """The path of a file in this folder; `name` may have slashes."""
+        return StoragePath(self.filesystem, f"{self.path.rstrip('/')}/{name}", self.remote)
 
     def create(self) -> Any:
-        """The file, to be written from its begin; in object storage it is there once it is closed."""
+        """Open the file to write it from its beginning; in object storage it exists once it is closed."""
         return self.filesystem.open_output_stream(self._argument, compression=None)
 
     def is_empty(self) -> bool:
-        """Whether nothing is there, or a folder with nothing in it. Raises OSError if the store can't be asked."""
+        """Whether nothing is there, or an empty folder. Raises OSError if the store does not answer."""
         if self.kind != "folder":
             return self.kind == "missing"
         if not self.remote:
@@ -146,30 +153,30 @@ class Place:
     @property
     def size(self) -> int:
         """In bytes."""
-        return self._facts.size
+        return self._info.size
 
     def open(self) -> Any:
-        """The file, to be read at any offset."""
+        """Open the file to read it at any offset."""
         return self.filesystem.open_input_file(self._argument)
 
 
 class LinkError(ValueError):
-    """Links that can't be listed; says why, without a name."""
+    """The folder has links that may not be followed; says why, without a name."""
 
 
 LEAVES = "holds links that lead out of it; set data.follow_links to true to follow them, or put copies in their place"
 _CIRCLE = "holds a link to a folder that the link is in; remove it"
 
 
-def within(path: str, folder: str) -> bool:
-    """Whether one resolved path is the other or lies under it."""
+def is_within(path: str, folder: str) -> bool:
+    """Whether a resolved path is `folder` or lies under it."""
     return path == folder or path.startswith(f"{folder.rstrip('/')}/")
 
 
-def _walk(root: str, ends: tuple[str, ...], follow: bool) -> Iterator[tuple[str, Facts]]:
-    """(path, facts) of what is no folder, ends so and is not hidden. Raises OSError and LinkError."""
+def _walk(root: str, ends: tuple[str, ...], follow: bool) -> Iterator[tuple[str, FileInfo]]:
+    """(path, information) of everything but folders that ends so and is not hidden. Raises OSError and LinkError."""
     real = os.path.realpath(root)
-    # Of each folder: those that it lies in, itself included, and whether a link led into it or one of them.
+    # (folder, identities of the folders that it is in, whether a link led to it or to one of those)
     waiting: list[tuple[str, frozenset[tuple[int, int]], bool]] = [(root, frozenset(), False)]
     while waiting:
         folder, above, linked = waiting.pop()
@@ -182,79 +189,80 @@ def _walk(root: str, ends: tuple[str, ...], follow: bool) -> Iterator[tuple[str,
                     continue
                 is_link = linked or entry.is_symlink()
                 if _is_folder(entry):
-                    if entry.is_symlink() and not follow and not within(os.path.realpath(entry.path), real):
+                    if entry.is_symlink() and not follow and not is_within(os.path.realpath(entry.path), real):
                         raise LinkError(LEAVES)
                     waiting.append((entry.path, above | {itself}, is_link))
                 elif entry.name.lower().endswith(ends):
-                    yield entry.path, _facts_of_entry(entry, is_link, real)
+                    yield entry.path, _info_of_entry(entry, is_link, real)
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
     try:
         return entry.is_dir()
     except OSError:
-        return False  # a link in a circle, or to where nobody may look: as one to nothing
+        return False  # a link in a circle or into a closed folder counts as a link to nothing
 
 
-def _facts_of_entry(entry: os.DirEntry[str], is_link: bool, real: str) -> Facts:
+def _info_of_entry(entry: os.DirEntry[str], is_link: bool, real: str) -> FileInfo:
     try:
         found = entry.stat()
     except OSError:
-        return Facts("missing", 0, 0)
-    leaves = is_link and not within(os.path.realpath(entry.path), real)
+        return FileInfo("missing", 0, 0)
+    leaves = is_link and not is_within(os.path.realpath(entry.path), real)
     kind = "file" if stat.S_ISREG(found.st_mode) else "other"
-    return Facts(kind, found.st_size, found.st_mtime_ns, _identity(found), is_link or found.st_nlink > 1, leaves)
+    return FileInfo(kind, found.st_size, found.st_mtime_ns, _identity(found), is_link or found.st_nlink > 1, leaves)
 
 
 def _identity(found: os.stat_result) -> tuple[int, int]:
     return found.st_dev, found.st_ino
 
 
-def _facts_of(info: Any) -> Facts:
-    """PyArrow's facts."""
+def _info_of(info: Any) -> FileInfo:
+    """From PyArrow's file information."""
     kinds = {fs.FileType.File: "file", fs.FileType.Directory: "folder", fs.FileType.NotFound: "missing"}
-    return Facts(kinds.get(info.type, "other"), info.size or 0, info.mtime_ns or 0)
+    return FileInfo(kinds.get(info.type, "other"), info.size or 0, info.mtime_ns or 0)
 
 
 def absolute(path: str) -> str:
-    """The local path from the root, through no links but the last part, whose name says what a file is."""
+    """The absolute local path with all links resolved but a last part that is one: a file's name says its kind."""
     given = Path(path).expanduser()
-    if os.path.islink(given):  # as `Path.is_symlink`, but for what may not be looked at
+    if os.path.islink(given):  # unlike `Path.is_symlink`, False where looking is not permitted
         return str(given.parent.resolve() / given.name)
     return str(given.resolve())
 
 
-def place(path: str) -> Place:
-    """The place of a local path or a URL. Asks nobody but, for Amazon's S3, where a bucket's region is.
+def storage_path(path: str) -> StoragePath:
+    """The path or URL as a `StoragePath`. Sends no request, except for the region of a bucket in Amazon's S3.
 
-    As for ledgers, `AWS_ENDPOINT_URL` names another S3 store than Amazon's, and `AZURE_STORAGE_ACCOUNT_NAME` the
-    account of a container, with its `AZURE_STORAGE_ACCOUNT_KEY` unless the machine has a role.
+    As for ledgers, the environment's `AWS_ENDPOINT_URL` names another S3 store than Amazon's, and
+    `AZURE_STORAGE_ACCOUNT_NAME` the account of a container, with its `AZURE_STORAGE_ACCOUNT_KEY` unless the machine has
+    a role.
 
     Raises:
-        ValueError: a scheme that PyArrow has no file system for, or a URL with credentials; the line repeats none.
+        ValueError: PyArrow has no file system for this scheme, or the URL has credentials, which are not repeated.
         OSError: the bucket's region can't be found.
     """
     if problem := problem_of_data(path, "the place"):
         raise ValueError(problem)
     if not is_url(path):
-        return Place(fs.LocalFileSystem(), absolute(path), remote=False)
+        return StoragePath(fs.LocalFileSystem(), absolute(path), remote=False)
     url = urlsplit(path)
     endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     if url.scheme == "s3" and endpoint:
         region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
         store = fs.S3FileSystem(endpoint_override=endpoint, region=region, allow_delayed_open=True)
-        return Place(store, f"{url.netloc}{url.path}".rstrip("/"), remote=True)
+        return StoragePath(store, f"{url.netloc}{url.path}".rstrip("/"), remote=True)
     if url.scheme in _AZURE and not any(sign in url.netloc for sign in "@."):
-        return Place(_azure(), f"{url.netloc}{url.path}".rstrip("/"), remote=True)
+        return StoragePath(_azure(), f"{url.netloc}{url.path}".rstrip("/"), remote=True)
     path = path.rstrip("/")
-    if url.scheme == "s3":  # a small file is one request then, and not three
+    if url.scheme == "s3":  # so that a small file takes one request, not three
         path += f"{'&' if url.query else '?'}allow_delayed_open=true"
     filesystem, inside = fs.FileSystem.from_uri(path)
-    return Place(filesystem, inside, remote=True)
+    return StoragePath(filesystem, inside, remote=True)
 
 
 def _azure() -> Any:
-    """The account of the environment, for a URL that has a container and no account."""
+    """The file system of the environment's account, for a URL that names a container and no account."""
     account = os.environ.get("AZURE_STORAGE_ACCOUNT_NAME")
     if not account:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""From a configuration to worker groups: pods of each role, kind of GPU and market. A pure function, no Ray."""
+"""Plans worker groups from a configuration: pods of each role, kind of GPU and market (spot or on demand)."""
 
 from __future__ import annotations
 
@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
+from spti_ray.config.method_traits import roles_needed
 from spti_ray.kubernetes.settings import Cluster, Nodes
-from spti_ray.runtime.placement.bundles import ACCELERATOR, roles_needed
+from spti_ray.runtime.placement.bundles import ACCELERATOR
 
 ROLE_LABEL = "spti-ray/role"
-"""Ray's label of a node that is there for one role."""
+"""The label by which Ray finds the nodes of a role."""
 
 MARKET_LABEL = "ray.io/market-type"
 
@@ -20,8 +21,12 @@ Market = Literal["spot", "on-demand"]
 
 @dataclass(frozen=True)
 class WorkerGroup:
-    """Pods of one kind. `roles`: whose they are, of several if these take turns on a GPU. `replicas`: asked for at
-    once; `most`: up to which the autoscaler goes."""
+    """Pods of one kind.
+
+    `roles`: the roles that they are for; several if these take turns on a GPU. `cpus`, `gpus` and `memory_gib`: of one
+    pod. `replicas`: pods asked for at the start; `most`: the autoscaler's upper limit. `priority`: the autoscaler
+    prefers the group with the higher one. `nodes`: how Kubernetes finds their nodes.
+    """
 
     name: str
     roles: tuple[Role | Literal["shard"], ...]
@@ -42,15 +47,16 @@ class WorkerGroup:
 
     @property
     def labels(self) -> dict[str, str]:
+        """Ray's labels of the group's nodes."""
         kind = {ACCELERATOR: self.accelerator} if self.accelerator else {}
         return {ROLE_LABEL: self.role, MARKET_LABEL: self.market} | kind
 
 
 def worker_groups(config: Config, engines: EnginesConfig, cluster: Cluster) -> tuple[WorkerGroup, ...]:
-    """The groups of all roles that the configuration needs, and of the shards.
+    """The worker groups of all roles that a configuration needs, and of the shards.
 
-    A role has a group for each kind of GPU it accepts, on spot nodes and on others. The autoscaler prefers the higher
-    priority: the better kind first and, of a kind, the cheaper market.
+    A role has one group for each kind of GPU that it accepts, on spot nodes and on others. Priorities prefer the kind
+    of GPU that is listed first and, of one kind, spot nodes.
     """
     groups: list[WorkerGroup] = []
     in_turn = config.runtime.take_turns
@@ -61,7 +67,7 @@ def worker_groups(config: Config, engines: EnginesConfig, cluster: Cluster) -> t
             groups.extend(_of_roles(in_turn, _together([engines.of(role) for role in in_turn]), cluster))
     per_pod = min(cluster.shards_per_pod, config.runtime.shards)
     pods = math.ceil(config.runtime.shards / per_pod)
-    # Never on spot nodes: a shard that comes back reads and embeds its private images again.
+    # Shards are never on spot nodes: a shard that is restarted reads and embeds its private images again.
     shards = WorkerGroup(
         name="vote",
         roles=("shard",),
@@ -81,7 +87,7 @@ def worker_groups(config: Config, engines: EnginesConfig, cluster: Cluster) -> t
 
 
 def _together(engines: list[EngineConfig]) -> EngineConfig:
-    """Engines that take turns on a GPU, as one: what they need together."""
+    """Engines that take turns on a GPU, as one engine that needs what they need together."""
     needs = {"num_cpus": sum(e.num_cpus for e in engines), "num_gpus": sum(e.num_gpus for e in engines)}
     return engines[0].model_copy(update=needs)
 
@@ -108,9 +114,9 @@ def _of_roles(roles: tuple[Role, ...], engine: EngineConfig, cluster: Cluster) -
                 accelerator=kind,
                 cpus=cpus,
                 gpus=gpus,
-                # Who sleeps does so in the machine's memory.
+                # An engine that sleeps keeps its weights in the machine's memory.
                 memory_gib=sum(cluster.memory_gib.get(role, 64 if gpus else 16) for role in roles),
-                # What a run starts with is asked for in one go, where it is wanted most.
+                # The replicas of the start are all in the group with the highest priority.
                 replicas=math.ceil(engine.replicas / per_pod) if place == 0 else 0,
                 most=most,
                 priority=len(wished) - 1 - place,
@@ -121,7 +127,7 @@ def _of_roles(roles: tuple[Role, ...], engine: EngineConfig, cluster: Cluster) -
 
 
 def pod_of(engine: EngineConfig) -> tuple[int, int, int]:
-    """(CPUs, GPUs, engines) of one pod: a whole number of GPUs, and as many engines as share them."""
+    """(CPUs, GPUs, engines) of one pod: a whole number of GPUs (or CPUs), and as many engines as fit on them."""
     if engine.num_gpus > 0:
         gpus = math.ceil(engine.num_gpus)
         per_pod = max(1, math.floor(gpus / engine.num_gpus + 1e-9))

@@ -1,4 +1,4 @@
-"""Checks manifests before they reach a cluster: the CRD's schema, the controller's rules, a private run's needs."""
+"""Lints manifests before they reach a cluster: by the CRDs' schemas, KubeRay's rules and the rules for private runs."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from typing import Any
 import yaml
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.kubernetes import controller, practice
+from spti_ray.kubernetes import kuberay_rules, privacy_rules
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-"""A CRD has tens of thousands of lines: reading it in Python takes half a minute."""
+"""The loader in C where there is one: a CRD has tens of thousands of lines, which take half a minute in Python."""
 
-Rule = Callable[[controller.Tree], Iterable[str]]
+Rule = Callable[[kuberay_rules.Tree], Iterable[str]]
 
-RULES: tuple[Rule, ...] = (*controller.RULES, *practice.RULES)
+RULES: tuple[Rule, ...] = (*kuberay_rules.RULES, *privacy_rules.RULES)
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,11 @@ class Finding:
 
 
 def lint(files: Iterable[Path], crds: Path | None = None) -> list[Finding]:
-    """Every fault of the manifests in `files`; with a folder of KubeRay's CRDs, those against its schemas too.
+    """Find the faults of manifests.
+
+    Args:
+        files: YAML files.
+        crds: A folder with KubeRay's CRDs, against whose schemas the manifests are checked too.
 
     Raises:
         ConfigError: a file that is not there or not YAML; a folder without CRDs.
@@ -42,11 +46,11 @@ def lint(files: Iterable[Path], crds: Path | None = None) -> list[Finding]:
     schemas = load_schemas(crds) if crds else {}
     found: list[Finding] = []
     for file in files:
-        for document in read(file):
+        for document in read_documents(file):
             if not document or document.get("kind") in ("Kustomization", "Component"):
                 continue
             name = f"{document.get('kind')}/{(document.get('metadata') or {}).get('name')}"
-            # Rules may trust the shape of what the schema accepts; without a schema, they may stumble over it.
+            # Rules rely on the shape that the schema guarantees. Without a schema they may fail on another shape.
             messages = list(_against_schema(document, schemas))
             if not messages:
                 try:
@@ -57,7 +61,7 @@ def lint(files: Iterable[Path], crds: Path | None = None) -> list[Finding]:
     return found
 
 
-def read(file: Path) -> list[Any]:
+def read_documents(file: Path) -> list[Any]:
     """The documents of a YAML file."""
     try:
         return list(yaml.load_all(file.read_text(encoding="utf-8"), Loader=_LOADER))
@@ -69,26 +73,30 @@ def read(file: Path) -> list[Any]:
 
 @lru_cache(maxsize=4)
 def load_schemas(folder: Path) -> dict[tuple[str, str], dict[str, Any]]:
-    """(apiVersion, kind) -> schema, of the CustomResourceDefinitions in a folder."""
+    """The schemas of the CustomResourceDefinitions in a folder, by (apiVersion, kind).
+
+    Raises:
+        ConfigError: there are none.
+    """
     schemas: dict[tuple[str, str], dict[str, Any]] = {}
     for file in sorted(folder.glob("*.yaml")):
-        for crd in read(file):
+        for crd in read_documents(file):
             if crd and crd.get("kind") == "CustomResourceDefinition":
                 for served in crd["spec"]["versions"]:
                     key = f"{crd['spec']['group']}/{served['name']}", crd["spec"]["names"]["kind"]
-                    schemas[key] = strict(served["schema"]["openAPIV3Schema"])
+                    schemas[key] = closed_schema(served["schema"]["openAPIV3Schema"])
     if not schemas:
         raise ConfigError(f"{folder}: holds no CustomResourceDefinition; KubeRay's are in its helm-chart's crds/")
     return schemas
 
 
-def strict(schema: Any) -> Any:
+def closed_schema(schema: Any) -> Any:
     """The same schema, refusing unknown fields: the API server would drop them without a word."""
     if isinstance(schema, list):
-        return [strict(part) for part in schema]
+        return [closed_schema(part) for part in schema]
     if not isinstance(schema, dict):
         return schema
-    known = {key: strict(value) for key, value in schema.items()}
+    known = {key: closed_schema(value) for key, value in schema.items()}
     closed = "properties" in known and not known.get("x-kubernetes-preserve-unknown-fields")
     if closed and isinstance(known["properties"], dict) and known.get("type") == "object":
         known.setdefault("additionalProperties", False)

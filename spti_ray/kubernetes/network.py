@@ -1,11 +1,15 @@
-"""Who may talk to the pods of a run, and to whom they may. Kubernetes adds policies up: a second one only opens."""
+"""Network policies: who may talk to the pods of a run, and whom these may talk to.
+
+Kubernetes adds policies up: a further policy only allows more.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
 from spti_ray.kubernetes.groups import ROLE_LABEL
-from spti_ray.kubernetes.pods import Tree, labels_of
+from spti_ray.kubernetes.kuberay_rules import Tree
+from spti_ray.kubernetes.pods import labels_of
 from spti_ray.kubernetes.settings import Cluster
 
 HEAD = {"ray.io/node-type": "head"}
@@ -13,12 +17,12 @@ HEAD = {"ray.io/node-type": "head"}
 
 
 def network_policies(cluster: Cluster, remote_data: bool) -> dict[str, Tree]:
-    """File name -> NetworkPolicy.
+    """The network policies of a run, by file name.
 
-    Pods of a run talk to one another and to DNS, and nothing else reaches them but the operator (the head's dashboard)
-    and Prometheus (metrics). Only the head goes out, to object storage and the Kubernetes API: the ledger and the
-    autoscaler are there. Workers, which see private images, go nowhere unless `internet` is on; with `remote_data`,
-    the shards go to object storage too, to read them.
+    Pods of a run reach one another and DNS. Only the KubeRay operator (the head's dashboard) and Prometheus (metrics)
+    reach them from outside. The head reaches object storage, for the ledger, and the Kubernetes API, for the
+    autoscaler. Workers, which see private images, reach nothing outside unless `internet` is on. With `remote_data`,
+    shards reach object storage to read the images.
     """
     own = {"podSelector": {"matchLabels": labels_of(cluster)}}
     every = _policy(

@@ -1,13 +1,10 @@
-"""Pods of the head, the workers and the submitter: non-root, files in memory, nothing that the role does not need."""
+"""Pods of the head, the workers and the submitter: without root, files in memory, only what the role needs."""
 
 from __future__ import annotations
 
-from typing import Any
-
 from spti_ray.kubernetes.groups import ROLE_LABEL, WorkerGroup
+from spti_ray.kubernetes.kuberay_rules import Tree
 from spti_ray.kubernetes.settings import Cluster, Volume
-
-Tree = dict[str, Any]
 
 CONFIG_FOLDER = "/etc/spti"
 
@@ -15,17 +12,18 @@ HEAD_CPUS = 4
 SUBMITTER_MEMORY = "1Gi"
 
 SCRATCH_PART = 0.25
-"""Part of a pod's memory that /tmp, with Ray's files and what it spills, may take; as much again is its object store.
-Both hold private pixels: in memory they never touch a node's disk, and go with the pod."""
+"""Share of a pod's memory for /tmp, which has Ray's files and spilled objects; the object store gets as much again.
+
+Both hold private pixels. In memory these never touch a node's disk, and end with the pod."""
 
 
 def labels_of(cluster: Cluster) -> dict[str, str]:
-    """On every pod of a run: network policy and monitoring select by them."""
+    """The labels of every pod of a run, by which network policies and monitoring select it."""
     return {"app.kubernetes.io/name": "spti-ray", "app.kubernetes.io/instance": cluster.name}
 
 
 def head_pod(cluster: Cluster) -> Tree:
-    """The driver's pod. It alone holds the ledger's secrets, since it alone opens the ledger."""
+    """The head's pod, where the driver runs. Only it has the ledger's secrets: only the driver opens the ledger."""
     volumes = _private(cluster)
     container = _container(cluster, "ray-head", HEAD_CPUS, 0, cluster.head_memory_gib, volumes)
     container["ports"] = [
@@ -40,15 +38,15 @@ def head_pod(cluster: Cluster) -> Tree:
 
 
 def worker_pod(cluster: Cluster, group: WorkerGroup) -> Tree:
-    """A pod of a worker group. Its grace period is what a preempted node gives it to say goodbye."""
-    # An engine sees private images only as they are sent to it, one batch at a time.
+    """A pod of a worker group. Its grace period is the time that a preempted node leaves it."""
+    # Only shards read private images. An engine gets them from a shard, one batch at a time.
     volumes = _private(cluster) if group.role == "shard" else [(cluster.models, True)]
     container = _container(cluster, "ray-worker", group.cpus, group.gpus, group.memory_gib, volumes)
     container["ports"] = [{"name": "metrics", "containerPort": 8080}]
     if group.role == "shard":
         _with_secrets(container, cluster.data_secrets)
     spec = _pod_spec(container, group.memory_gib, volumes)
-    # The Kubernetes API is none of a worker's business.
+    # A worker does not need the Kubernetes API.
     spec["automountServiceAccountToken"] = False
     spec["terminationGracePeriodSeconds"] = 60
     selector = {key: value for nodes in group.nodes for key, value in nodes.node_selector.items()}
@@ -85,7 +83,7 @@ def _with_secrets(container: Tree, secrets: tuple[str, ...]) -> None:
 
 
 Mounted = list[tuple[Volume | None, bool]]
-"""Volumes, and whether they are read only; None: the cluster has none."""
+"""Volumes, each with whether it is read-only; None for a volume that the cluster does not have."""
 
 
 def _private(cluster: Cluster) -> Mounted:
@@ -134,7 +132,7 @@ def _pod_spec(container: Tree, memory_gib: int, volumes: Mounted) -> Tree:
 
 
 def _resources(cpus: int, gpus: int, memory: str) -> Tree:
-    # Requests are limits: a pod that is killed because its neighbour used more than its share loses its units.
+    # Requests equal limits: no pod is killed, and loses its batches, because its neighbour used more than its share.
     amounts: Tree = {"cpu": str(cpus), "memory": memory} | ({"nvidia.com/gpu": str(gpus)} if gpus else {})
     return {"requests": amounts, "limits": dict(amounts)}
 

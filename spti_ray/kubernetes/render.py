@@ -1,6 +1,6 @@
-"""Manifests for one configuration on one cluster: a folder that `kubectl apply -k` takes.
+"""Renders the manifests of one configuration on one cluster: a folder that `kubectl apply -k` takes.
 
-What a RayCluster and a RayJob may say is KubeRay's (1.7); the lint checks what is written here against its rules.
+They are for KubeRay 1.7, against whose rules the lint checks them.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from spti_ray.config import Config
 from spti_ray.config.identity import resolved
 from spti_ray.config.job_paths import check_on_ray, check_places
 from spti_ray.config.loading import ConfigError
-from spti_ray.io.files import is_everywhere, is_url, write_atomic
+from spti_ray.io.files import is_url, needs_no_shared_disk, write_atomic
 from spti_ray.kubernetes.groups import ROLE_LABEL, WorkerGroup, worker_groups
+from spti_ray.kubernetes.kuberay_rules import Tree
 from spti_ray.kubernetes.network import network_policies
-from spti_ray.kubernetes.pods import CONFIG_FOLDER, Tree, head_pod, labels_of, restricted, submitter_pod, worker_pod
+from spti_ray.kubernetes.pods import CONFIG_FOLDER, head_pod, labels_of, restricted, submitter_pod, worker_pod
 from spti_ray.kubernetes.settings import Cluster
-from spti_ray.models.consistency import check_turns
+from spti_ray.models.engine_checks import check_gpu_time_sharing
 from spti_ray.models.factory import engines_config
 
 Kind = Literal["job", "cluster"]
@@ -29,10 +30,17 @@ Kind = Literal["job", "cluster"]
 KEPT_AFTER_SUCCESS_S, KEPT_AFTER_FAILURE_S, FORGOTTEN_AFTER_S = 60, 1800, 7 * 24 * 3600
 
 
-def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tree]:
-    """File name -> document, in the order in which they are to be applied.
+def render_manifests(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tree]:
+    """Render the manifests of a run.
 
-    `job`: a RayJob that runs the configuration. `cluster`: a RayCluster of the same size, for `spti submit`.
+    Args:
+        config: The run's configuration.
+        cluster: The cluster's settings.
+        kind: `job` for a RayJob that runs the configuration, `cluster` for a RayCluster of the same size, to which
+            `spti submit` sends it.
+
+    Returns:
+        Documents by file name, in the order in which they must be applied.
 
     Raises:
         ConfigError: a path of the configuration that would be lost with its pod; engines that cannot be read.
@@ -41,7 +49,7 @@ def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tr
     try:
         engines = engines_config(config.runtime.engines)
         # The cluster gives all roles labels of its own.
-        check_turns(config.runtime.model_copy(update={"node_labels": {}}), engines)
+        check_gpu_time_sharing(config.runtime.model_copy(update={"node_labels": {}}), engines)
         groups = worker_groups(config, engines, cluster)
     except ValueError as error:
         raise ConfigError(str(error)) from None
@@ -54,7 +62,7 @@ def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tr
     }
     documents = {
         "namespace.yaml": _namespace(cluster),
-        "config.yaml": _config_map(at_home(config, cluster, groups), cluster),
+        "config.yaml": _config_map(config_on_cluster(config, cluster, groups), cluster),
         **network_policies(cluster, remote_data=is_url(config.data.path)),
         f"ray{kind}.yaml": workload,
     }
@@ -64,7 +72,7 @@ def render(config: Config, cluster: Cluster, kind: Kind = "job") -> dict[str, Tr
     }
 
 
-def write(folder: Path, documents: dict[str, Tree]) -> None:
+def write_manifests(folder: Path, documents: dict[str, Tree]) -> None:
     """Write each document as a file of `folder`, each atomically."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, document in documents.items():
@@ -72,6 +80,7 @@ def write(folder: Path, documents: dict[str, Tree]) -> None:
 
 
 def to_yaml(document: Tree) -> str:
+    """A document as YAML for people."""
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
@@ -80,7 +89,7 @@ def _check_paths(config: Config, cluster: Cluster) -> None:
     check_on_ray(config)
     volumes = {"data.path": (cluster.data, cluster.runs), "ledger.path": (cluster.runs,)}
     for name, path in {"data.path": config.data.path, "ledger.path": config.ledger.path}.items():
-        if is_url(path) or (name == "data.path" and is_everywhere(path)):
+        if is_url(path) or (name == "data.path" and needs_no_shared_disk(path)):
             continue
         if not any(volume and volume.holds(path) for volume in volumes[name]):
             kept = " or ".join(volume.path for volume in volumes[name] if volume)
@@ -90,11 +99,11 @@ def _check_paths(config: Config, cluster: Cluster) -> None:
 def _ray_cluster(cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Tree:
     return {
         "rayVersion": version("ray"),
-        # Whoever reaches the head can run code that sees private images: only those with the token may.
+        # Whoever can use the head can run code that sees private images, so only those with the token can.
         "authOptions": {"mode": "token"},
         **(_autoscaler(cluster) if cluster.autoscaling else {}),
         "headGroupSpec": {
-            # The head schedules; no engine or shard may take it down with itself.
+            # No engine or shard runs on the head: it could take the driver down.
             "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},
             "serviceType": "ClusterIP",
             "template": head_pod(cluster),
@@ -139,7 +148,7 @@ def _job(cluster: Cluster, ray_cluster: Tree) -> Tree:
     return {
         "submissionMode": "K8sJobMode",
         "entrypoint": shlex.join(["spti", "run", f"{CONFIG_FOLDER}/run.yaml", "--out", cluster.out]),
-        # Each attempt gets a new cluster and goes on where the last one stopped: it pays for nothing twice.
+        # Each attempt gets a new cluster and resumes where the last one stopped: nothing is charged twice.
         "backoffLimit": cluster.attempts - 1,
         "preRunningDeadlineSeconds": cluster.node_wait_s,
         "activeDeadlineSeconds": cluster.deadline_s,
@@ -153,16 +162,18 @@ def _job(cluster: Cluster, ray_cluster: Tree) -> Tree:
     }
 
 
-def at_home(config: Config, cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Config:
-    """The configuration with what this cluster adds: where its roles run, and how long nodes take to come. Neither is
-    pinned: a run may be begun here and finished elsewhere."""
+def config_on_cluster(config: Config, cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Config:
+    """The configuration with what the cluster adds: the nodes of each role, and how long to wait for nodes.
+
+    A run does not pin these settings: it may be started on one cluster and finished on another.
+    """
     labels = {role: {ROLE_LABEL: group.role} for group in groups for role in group.roles}
     here = {"node_labels": labels, "placement_timeout_s": float(cluster.node_wait_s), "address": None}
     return config.model_copy(update={"runtime": config.runtime.model_copy(update=here)})
 
 
 def _namespace(cluster: Cluster) -> Tree:
-    # Enforced by the API server: what runs here is non-root and without privileges, whoever wrote it.
+    # The API server enforces it: whatever runs in this namespace has no root and no privileges.
     labels = {f"pod-security.kubernetes.io/{mode}": "restricted" for mode in ("enforce", "warn")}
     return {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": cluster.namespace, "labels": labels}}
 
@@ -181,7 +192,7 @@ def _config_map(config: Config, cluster: Cluster) -> Tree:
 
 
 class _Dumper(yaml.SafeDumper):
-    """Plain YAML for people: no anchors, and texts of many lines as blocks."""
+    """Plain YAML for people: no anchors, and texts of several lines as blocks."""
 
     def ignore_aliases(self, data: Any) -> bool:
         return True

@@ -1,4 +1,4 @@
-"""What a Kubernetes cluster is like: the settings from which, with a run's configuration, manifests are rendered."""
+"""Settings of a Kubernetes cluster, from which, with a run's configuration, manifests are rendered."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from spti_ray.config import Role, Section
 from spti_ray.config.loading import ConfigError, parse_section, read_mapping
 
 
-def says_which(image: str) -> bool:
+def has_own_tag(image: str) -> bool:
     """Whether an image has a digest, or a tag that is not `latest`."""
     return "@" in image or image.rpartition("/")[2].partition(":")[2] not in ("", "latest")
 
@@ -81,13 +81,17 @@ class Cluster(Section):
     @field_validator("image")
     @classmethod
     def _has_a_tag(cls, image: str) -> str:
-        if not says_which(image):
+        if not has_own_tag(image):
             raise ValueError("must have a tag or digest of its own: driver and workers of all attempts need the same")
         return image
 
 
 def load_cluster(path: Path) -> Cluster:
-    """Read a cluster's settings. Raises ConfigError in one line."""
+    """Read a cluster's settings.
+
+    Raises:
+        ConfigError: they can't be read or used; one line.
+    """
     raw = read_mapping(path, "file of cluster settings", "settings, such as `image: registry/spti-ray:0.1.0`")
     cluster = parse_section(Cluster, raw)
     if not cluster.runs.holds(cluster.out):

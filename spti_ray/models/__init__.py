@@ -1,1 +1,1 @@
-"""Which engines are there, and how is each loaded and called? Knows nothing of privacy."""
+"""Which engines are there, and how is each loaded and called? This package knows nothing of privacy."""

@@ -1,4 +1,4 @@
-"""Fixed, padded micro-batches, and where and in which precision a torch engine runs."""
+"""Padded micro-batches of a fixed size, and the device and dtype of a torch engine."""
 
 from __future__ import annotations
 
@@ -14,10 +14,13 @@ Item = TypeVar("Item")
 
 
 def padded_batches(items: Sequence[Item], batch_size: int) -> Iterator[tuple[list[Item], int]]:
-    """Yield (batch, number of real items); the last batch is filled by repeating its last item.
+    """Split items into micro-batches of exactly `batch_size`; the last one is filled by repeating its last item.
 
-    Kernels choose their algorithm by shape, so an item's last bits can depend on the batch size. With one shape for
-    every batch, a retried unit gives what it gave before.
+    Kernels choose their algorithm by shape, so an item's last bits can depend on the size of its micro-batch. With one
+    shape for all, a batch that is tried again gives what it gave before.
+
+    Yields:
+        A micro-batch, and how many of its items are real.
     """
     for start in range(0, len(items), batch_size):
         batch = list(items[start : start + batch_size])
@@ -25,7 +28,11 @@ def padded_batches(items: Sequence[Item], batch_size: int) -> Iterator[tuple[lis
 
 
 def device_of(config: EngineConfig) -> torch.device:
-    """The GPU if the engine asks for one, else the CPU with `threads` threads."""
+    """The GPU if the engine asks for one, else the CPU, for which torch's number of threads is set.
+
+    Raises:
+        RuntimeError: the engine asks for a GPU, but torch sees none.
+    """
     if config.num_gpus > 0:
         if not torch.cuda.is_available():
             raise RuntimeError(f"engine {config.kind} wants num_gpus {config.num_gpus}, but torch sees no GPU")
@@ -35,5 +42,5 @@ def device_of(config: EngineConfig) -> torch.device:
 
 
 def dtype_of(config: EngineConfig, auto: torch.dtype) -> torch.dtype:
-    """The configured dtype; `auto` is the role's usual one."""
+    """The configured dtype, or `auto` where the configuration says "auto"."""
     return auto if config.dtype == "auto" else getattr(torch, config.dtype)

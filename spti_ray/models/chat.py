@@ -1,4 +1,4 @@
-"""Prompts as the turns of a chat. Imports no heavy library."""
+"""Turns prompts and questions about images into chat messages. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import re
 from typing import Any
 
 _ANSWERED = re.compile(r"^(?P<question>.*\(\d+ words?\):)\s+(?P<answer>\S.*)$")
-"""A line of a few-shot prompt that holds an answer: `Filled (5 words): a red kite`. The last such line has none yet."""
+"""A line of a few-shot prompt with an answer: `Filled (5 words): a red kite`. The prompt's last line has no answer."""
 
 
-def few_shot_turns(prompt: str) -> list[dict[str, str]]:
-    """The messages of a prompt of `public/prompts.py`: each example asked by the user and answered by the assistant.
+def few_shot_messages(prompt: str) -> list[dict[str, str]]:
+    """A prompt of `public/prompts.py` as messages: each example is asked by the user and answered by the assistant.
 
-    A prompt without examples is one message of the user's.
+    A prompt without examples becomes one message of the user.
     """
     turns: list[dict[str, str]] = []
     asked: list[str] = []
@@ -25,10 +25,14 @@ def few_shot_turns(prompt: str) -> list[dict[str, str]]:
     return [*turns, _turn("user", asked)]
 
 
-def about_an_image(question: str, **image: Any) -> list[dict[str, Any]]:
-    """The messages that ask a model that sees about one image; `image` is its content part, {"type": "image"} if empty.
+def image_question(question: str, **image: Any) -> list[dict[str, Any]]:
+    """The messages that ask a vision-language model a question about one image.
 
-    The image comes first, as the models' own examples have it.
+    The image comes first, as in the models' own examples.
+
+    Args:
+        question: The text.
+        **image: The fields of the image's content part; `{"type": "image"}` by default.
     """
     return [{"role": "user", "content": [image or {"type": "image"}, {"type": "text", "text": question}]}]
 

@@ -1,4 +1,4 @@
-"""Checkpoints of transformers: whole ones only, with processors that need no torchvision."""
+"""Loads checkpoints of transformers: only complete ones, and processors without torchvision where possible."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from spti_ray.models.bundled import ModelMissing
 T = TypeVar("T")
 
 _LACKS_TORCHVISION = ("torchvision", "failed to be inspected")
-"""In errors of transformers, and of vLLM, which says why in the log alone."""
+"""Words in errors about a missing torchvision: of transformers, and of vLLM, which tells the reason only in its log."""
 
 
-def whole(model_class: Any, source: str, dtype: torch.dtype, revision: str | None = None) -> Any:
-    """The model with all of its weights: transformers would make up what a file lacks, and only warn.
+def load_complete(model_class: Any, source: str, dtype: torch.dtype, revision: str | None = None) -> Any:
+    """Load a model with all of its weights: transformers would initialise missing ones at random, and only warn.
 
     Raises:
         ModelMissing: the files lack weights of that class.
@@ -29,27 +29,44 @@ def whole(model_class: Any, source: str, dtype: torch.dtype, revision: str | Non
     return model
 
 
-def image_processor(source: str, revision: str | None = None) -> Any:
-    """From PIL images to pixels. ModelMissing if only torchvision's kind of it exists, and torchvision does not."""
-    return importable(source, lambda: AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil"))
+def load_image_processor(source: str, revision: str | None = None) -> Any:
+    """Load the image processor, which turns PIL images into a model's inputs.
 
-
-def processor(source: str, revision: str | None = None) -> Any:
-    """From PIL images and texts to a model's inputs. ModelMissing as `image_processor`.
-
-    Models that also see videos (Qwen-VL, SmolVLM2) have a part for these that needs torchvision. Where that is, it also
-    resizes: `backend="pil"` would be asked of the part for videos, too, which has no such.
+    Raises:
+        ModelMissing: it exists only for torchvision, which is not installed.
     """
-    return importable(source, lambda: AutoProcessor.from_pretrained(source, revision=revision))
+    return explain_missing_package(
+        source, lambda: AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
+    )
 
 
-def on_device(inputs: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-    """A model's inputs where it is; those that are no whole numbers also in its precision."""
+def load_processor(source: str, revision: str | None = None) -> Any:
+    """Load the processor, which turns PIL images and texts into a model's inputs.
+
+    The processors of models that also see videos (Qwen-VL, SmolVLM2) have a part that needs torchvision. So
+    `backend="pil"` is not given here: the part for videos has no such backend, and torchvision resizes images too.
+
+    Raises:
+        ModelMissing: as `load_image_processor`.
+    """
+    return explain_missing_package(source, lambda: AutoProcessor.from_pretrained(source, revision=revision))
+
+
+def to_device(inputs: Mapping[str, torch.Tensor], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+    """Move a model's inputs to its device, and those in floating point to its dtype."""
     return {name: value.to(device, dtype if value.is_floating_point() else None) for name, value in inputs.items()}
 
 
-def importable(source: str, load: Callable[[], T]) -> T:
-    """What `load` makes of the checkpoint; ModelMissing, in one line with what to do, if that takes another package."""
+def explain_missing_package(source: str, load: Callable[[], T]) -> T:
+    """Call `load`, and explain in one line what to install if a package is missing.
+
+    Args:
+        source: The checkpoint's name, for the message.
+        load: Loads it.
+
+    Raises:
+        ModelMissing: a package is missing.
+    """
     try:
         return load()
     except (ImportError, ValueError) as error:

@@ -1,4 +1,4 @@
-"""From a renderer's settings to a pipeline of diffusers: how it is loaded, placed and tuned, and called."""
+"""Makes a diffusers pipeline from a renderer's settings: loads, places and tunes it, and prepares its arguments."""
 
 from __future__ import annotations
 
@@ -17,28 +17,28 @@ from diffusers.utils import logging as diffusers_logging
 from transformers import AutoModel
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.bundled import ModelMissing, resolve
+from spti_ray.models.bundled import ModelMissing, resolve_model
 from spti_ray.models.options import DiffusersOptions, QuantizationOptions
 
 log = logging.getLogger(__name__)
 
 
 def load_pipeline(config: EngineConfig, options: DiffusersOptions, dtype: torch.dtype) -> Any:
-    """The pipeline of `config.model`, with the text encoder that its options may give, on the CPU.
+    """Load the pipeline of `config.model` on the CPU, with another text encoder if the options give one.
 
     Quantised weights are where their library puts them.
 
     Raises:
         ModelMissing: the library that quantises is not installed.
     """
-    source = resolve(config.model)
+    source = resolve_model(config.model)
     given: dict[str, Any] = {"revision": config.revision, "dtype": dtype}
     if options.quantization is not None:
         given["quantization_config"] = _quantization(options.quantization, source, config.revision)
     if options.text_encoder is None:
         return AutoPipelineForText2Image.from_pretrained(source, **given)
-    text_encoder = AutoModel.from_pretrained(resolve(options.text_encoder), dtype=dtype)
-    # A note that the text encoder is no CLIP one, which is the point; only this call is silenced.
+    text_encoder = AutoModel.from_pretrained(resolve_model(options.text_encoder), dtype=dtype)
+    # diffusers warns that the text encoder is not CLIP's, which is intended. Only this call is silenced.
     verbosity = diffusers_logging.get_verbosity()
     diffusers_logging.set_verbosity_error()
     try:
@@ -48,7 +48,7 @@ def load_pipeline(config: EngineConfig, options: DiffusersOptions, dtype: torch.
 
 
 def place(pipeline: Any, options: DiffusersOptions, device: torch.device) -> None:
-    """Move the pipeline to where it computes; with `offload`, each of its models only while it computes.
+    """Move the pipeline to its device; with `offload`, each of its models only while it computes.
 
     Raises:
         ValueError: there is no GPU to offload from, in one line.
@@ -64,7 +64,7 @@ def place(pipeline: Any, options: DiffusersOptions, device: torch.device) -> Non
 
 
 def tune(pipeline: Any, options: DiffusersOptions) -> None:
-    """Settings for memory and speed; what a model does not support is left out with a note in the log."""
+    """Apply settings for memory and speed. What a model does not support is left out, with a line in the log."""
     if options.vae_slicing:
         pipeline.vae.enable_slicing()
     if options.vae_tiling:
@@ -83,10 +83,10 @@ def tune(pipeline: Any, options: DiffusersOptions) -> None:
 
 
 def call_arguments(pipeline_class: type, options: DiffusersOptions) -> dict[str, Any]:
-    """Arguments of every call of such a pipeline; unset options are left to it.
+    """The arguments of every call of the pipeline. Options that are not set are left to its defaults.
 
     Raises:
-        ValueError: it takes no argument of that name.
+        ValueError: the pipeline takes no argument of that name.
     """
     named = {
         "num_inference_steps": options.steps,
@@ -103,7 +103,7 @@ def call_arguments(pipeline_class: type, options: DiffusersOptions) -> dict[str,
 
 
 def _quantization(options: QuantizationOptions, source: str, revision: str | None) -> PipelineQuantizationConfig:
-    """One configuration per component, of the library that loads it: those of torchao differ between the two."""
+    """One configuration for each component, from the library that loads it: torchao's differ between libraries."""
     where = "runtime.engines.renderer.options.quantization"
     index: Any = DiffusionPipeline.load_config(source, revision=revision)
     libraries = {name: entry[0] for name, entry in index.items() if isinstance(entry, list | tuple) and entry[0]}
@@ -134,7 +134,7 @@ def _quantization(options: QuantizationOptions, source: str, revision: str | Non
 
 
 def _checked(kind: Any, arguments: dict[str, Any]) -> Any:
-    """Such a configuration. ValueError about an argument that it does not know: it would be ignored."""
+    """Make a configuration of class `kind`. ValueError for an unknown argument, which would otherwise be ignored."""
     if unknown := sorted(set(arguments) - set(inspect.signature(kind).parameters)):
         raise ValueError(f"{kind.__name__} takes no {unknown[0]}")
     return kind(**arguments)

@@ -1,4 +1,4 @@
-"""The renderer: any text-to-image pipeline of diffusers, one per device, and its image-to-image twin for variations."""
+"""A renderer by any text-to-image pipeline of diffusers; variations come from its image-to-image pipeline."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
-from spti_ray.models.bundled import identify
+from spti_ray.models.bundled import model_identity
 from spti_ray.models.diffusers_pipeline import call_arguments, load_pipeline, place, tune
-from spti_ray.models.memory import largest_batch
 from spti_ray.models.options import DiffusersOptions
-from spti_ray.models.quiet import quiet
+from spti_ray.models.out_of_memory import largest_fitting_batch
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
 
 log = logging.getLogger(__name__)
 
 
 class DiffusersRenderer:
-    """Renders in batches of exactly `batch_size`; each image has its own CPU generator, whatever the device.
+    """Renders in micro-batches of exactly `batch_size`. Each image has its own generator, on the CPU for any device.
 
-    An out-of-memory error is raised as it is.
+    Out-of-memory errors are raised as they are.
     """
 
     def __init__(self, config: EngineConfig):
@@ -35,7 +35,7 @@ class DiffusersRenderer:
         options = self._options = DiffusersOptions.model_validate(config.options)
         dtype = dtype_of(config, auto=torch.bfloat16)
         self._device = device_of(config)
-        with quiet():
+        with quiet_loading():
             self._pipeline = load_pipeline(config, options, dtype)
             place(self._pipeline, options, self._device)
         self._pipeline.set_progress_bar_config(disable=True)
@@ -46,21 +46,21 @@ class DiffusersRenderer:
             self._fit_batch()
 
     def identity(self) -> dict[str, str]:
-        identity = identify(self.config.kind, self.config.model, self.config.revision)
+        identity = model_identity(self.config.kind, self.config.model, self.config.revision)
         if self._options.text_encoder:
-            text_encoder = identify(self.config.kind, self._options.text_encoder, None)
+            text_encoder = model_identity(self.config.kind, self._options.text_encoder, None)
             identity["text_encoder"] = f"{text_encoder['model']}@{text_encoder['revision']}"
         if self._options.quantization:
             identity["quantization"] = self._options.quantization.backend
         return identity
 
     def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
-        """Return one HWC uint8 RGB image per text, each from its own seed."""
+        """Render one HWC uint8 RGB image for each text, from its own seed."""
         if len(texts) != len(seeds):
             raise ValueError(f"{len(texts)} texts but {len(seeds)} seeds")
         images: list[ImageArray] = []
         for batch, num_real in padded_batches(list(zip(texts, seeds, strict=True)), self.config.batch_size):
-            images += _called(self._pipeline, batch, self._arguments)[:num_real]
+            images += _run_pipeline(self._pipeline, batch, self._arguments)[:num_real]
         return images
 
     def sleep(self) -> None:
@@ -79,12 +79,24 @@ class DiffusersRenderer:
     def vary(
         self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
     ) -> list[ImageArray]:
-        """Return one HWC uint8 RGB image per image, each from its own text and seed, by image-to-image (SDEdit).
+        """Make one variation of each image by image-to-image (SDEdit, Meng et al., arXiv 2108.01073).
 
-        Noise is added up to the share `strength` of the denoising steps, at least one of them, and those are taken
-        under the text. ValueError if diffusers has no image-to-image pipeline for this model.
+        Noise is added to the image up to the share `strength` of the denoising steps, at least one, and these steps
+        are then taken with the text.
+
+        Args:
+            images: HWC uint8 RGB, of one size.
+            texts: One text for each image.
+            seeds: One seed for each image.
+            strength: In (0, 1].
+
+        Returns:
+            One HWC uint8 RGB image for each image.
+
+        Raises:
+            ValueError: diffusers has no image-to-image pipeline for this model.
         """
-        pipeline, arguments = self._twin()
+        pipeline, arguments = self._image_to_image()
         steps = arguments.get("num_inference_steps")
         # diffusers rounds the number of steps down, and refuses to take none.
         least = (1 + 1e-6) / steps if steps else 0.0
@@ -93,23 +105,23 @@ class DiffusersRenderer:
         for batch, num_real in padded_batches(list(zip(images, texts, seeds, strict=True)), self.config.batch_size):
             origins_BHWC = np.stack([image for image, _, _ in batch]).astype(np.float32) / 255
             jobs = [(text, seed) for _, text, seed in batch]
-            varied += _called(pipeline, jobs, arguments | {"image": origins_BHWC})[:num_real]
+            varied += _run_pipeline(pipeline, jobs, arguments | {"image": origins_BHWC})[:num_real]
         return varied
 
     def _fit_batch(self) -> None:
-        """Begin with the largest micro-batch that the GPU has room for, instead of finding it by running out of it."""
+        """Find the largest micro-batch that fits into the GPU's memory, and start with it."""
         if self._device.type == "cpu":
             log.info("fit_batch: the CPU's memory is not tried out; batches of %d", self.config.batch_size)
             return
-        fitting = largest_batch(
-            lambda size: _called(self._pipeline, [("word " * 64, at) for at in range(size)], self._arguments),
+        fitting = largest_fitting_batch(
+            lambda size: _run_pipeline(self._pipeline, [("word " * 64, at) for at in range(size)], self._arguments),
             self.config.batch_size,
         )
         log.info("fit_batch: micro-batches of %d", fitting)
         self.config = self.config.model_copy(update={"batch_size": fitting})
 
-    def _twin(self) -> tuple[Any, dict[str, Any]]:
-        """The image-to-image pipeline on the same components, and those of the settings that it takes."""
+    def _image_to_image(self) -> tuple[Any, dict[str, Any]]:
+        """The image-to-image pipeline with the same components, and the arguments of its calls."""
         if self._varying is None:
             pipeline = AutoPipelineForImage2Image.from_pipe(self._pipeline)
             if self._options.offload is not None:  # Its hooks belong to one pipeline at a time.
@@ -125,7 +137,7 @@ class DiffusersRenderer:
         return self._varying
 
 
-def _called(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[str, Any]) -> list[ImageArray]:
+def _run_pipeline(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[str, Any]) -> list[ImageArray]:
     # Not every pipeline spreads one negative prompt over a batch.
     negative = {
         name: [value] * len(batch)

@@ -1,4 +1,4 @@
-"""Embedders of images and of texts: float32, L2-normalised, in fixed padded batches."""
+"""Embedders of images and of texts by transformers: L2-normalised float32 rows, in padded micro-batches."""
 
 from __future__ import annotations
 
@@ -11,24 +11,26 @@ from transformers import AutoModel, AutoTokenizer
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
-from spti_ray.models.bundled import identify, resolve
+from spti_ray.models.bundled import model_identity, resolve_model
 from spti_ray.models.options import ImageEmbedderOptions, SentenceOptions
-from spti_ray.models.quiet import quiet
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.models.vision import VisionTower
 from spti_ray.types import FloatArray, ImageArray
 
 
 class VisionEmbedder:
-    """Any vision tower of transformers, by its model's id: CLIP, SigLIP, SigLIP 2, DINOv2, ..."""
+    """Embeds images by the vision tower of any transformers model: CLIP, SigLIP, SigLIP 2, DINOv2, ..."""
 
     def __init__(self, config: EngineConfig):
         self.config = config
         ImageEmbedderOptions.model_validate(config.options)
         device = device_of(config)
-        self._tower = VisionTower(resolve(config.model), dtype_of(config, auto=torch.float32), device, config.revision)
+        self._tower = VisionTower(
+            resolve_model(config.model), dtype_of(config, auto=torch.float32), device, config.revision
+        )
 
     def identity(self) -> dict[str, str]:
-        return identify(self.config.kind, self.config.model, self.config.revision)
+        return model_identity(self.config.kind, self.config.model, self.config.revision)
 
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return L2-normalised [B, E] float32 rows, one per HWC uint8 RGB image of any size."""
@@ -40,25 +42,28 @@ class VisionEmbedder:
 
 
 class SentenceEmbedder:
-    """A sentence-transformers checkpoint with mean pooling, as plain transformers.
+    """Embeds texts by a sentence-transformers checkpoint with mean pooling.
 
-    Every text is padded or cut to `max_tokens`, so that one row of a batch can't change the shape of the others.
-    (Importing sentence_transformers instead costs 9 s more.)
+    Every text is padded or cut to `max_tokens`, so that one text of a batch can't change the shape of the others. The
+    checkpoint is loaded by transformers: importing sentence_transformers costs 9 s more.
     """
 
     def __init__(self, config: EngineConfig):
         self.config = config
         self._max_tokens = SentenceOptions.model_validate(config.options).max_tokens
         self._device = device_of(config)
-        source: dict[str, Any] = {"pretrained_model_name_or_path": resolve(config.model), "revision": config.revision}
-        with quiet():
+        source: dict[str, Any] = {
+            "pretrained_model_name_or_path": resolve_model(config.model),
+            "revision": config.revision,
+        }
+        with quiet_loading():
             self._tokenizer = AutoTokenizer.from_pretrained(**source)
             model: Any = AutoModel.from_pretrained(**source, dtype=dtype_of(config, auto=torch.float32))
         self._model = model.to(self._device).eval()
         self._dimension = int(self._model.config.hidden_size)
 
     def identity(self) -> dict[str, str]:
-        return identify(self.config.kind, self.config.model, self.config.revision)
+        return model_identity(self.config.kind, self.config.model, self.config.revision)
 
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:

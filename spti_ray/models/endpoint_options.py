@@ -1,7 +1,7 @@
 """The `options:` of engines behind an OpenAI-compatible HTTP endpoint. Imports no heavy library.
 
-A key has no place in a configuration, which is public: it is read from the environment of the engine's process, under
-the name given here. Nothing in an error of this module repeats what was given.
+A configuration is public, so it holds no key: it names the environment variable of the engine's process that does. The
+errors of this module repeat nothing of what was given.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from spti_ray.config import Section
 from spti_ray.config.endpoints import normal_endpoint
 
 LONGEST_BATCH_S = 90_000.0
-"""24 hours, the only window that there is, and an hour for what comes before and after."""
+"""24 hours, the only completion window of the batch endpoint, and an hour for what comes before and after."""
 
 
 class EndpointOptions(Section):
     FIELDS: ClassVar[tuple[str, ...]] = ()
-    """Of a request: those that `leave_out` may name."""
+    """Fields of a request that `leave_out` may name."""
 
     base_url: str = Field(description="Such as https://api.openai.com/v1; no key, user or query in it.")
     api_key_env: str | None = Field(
@@ -55,10 +55,19 @@ class Prices(Section):
     output: float = Field(0.0, ge=0)
 
 
-def price(prices: Prices, given: float, cached: float, written: float) -> float:
-    """US dollars of one answer: tokens of its prompt, those among them that were cached, and tokens written."""
+def price(prices: Prices, prompt_tokens: float, cached_tokens: float, output_tokens: float) -> float:
+    """The price of one answer in US dollars.
+
+    Args:
+        prices: Per million tokens.
+        prompt_tokens: Tokens of the prompt.
+        cached_tokens: Those of them that the endpoint had cached.
+        output_tokens: Tokens of the output.
+    """
     of_cached = prices.input if prices.cached_input is None else prices.cached_input
-    return ((given - cached) * prices.input + cached * of_cached + written * prices.output) / 1e6
+    return (
+        (prompt_tokens - cached_tokens) * prices.input + cached_tokens * of_cached + output_tokens * prices.output
+    ) / 1e6
 
 
 class OpenAIWriterOptions(EndpointOptions):

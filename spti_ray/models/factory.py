@@ -1,6 +1,6 @@
-"""From configuration to engines: the embedded and fake sets, known kinds, and the environment each process needs.
+"""From configuration to engines: known kinds, the embedded and fake sets, construction, and process environments.
 
-Imports no heavy library: an engine's module is imported by `build`, in the process that will run it.
+Imports no heavy library: `build_engine` imports an engine's module in the process that will run it.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ from pydantic import ValidationError
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, Section
 from spti_ray.config.endpoints import normal_endpoint
-from spti_ray.config.problems import one_line
+from spti_ray.config.validation_errors import one_line
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
-from spti_ray.models.home import settle
+from spti_ray.models.writable_home import set_home_and_user
 
 KINDS: dict[str, str] = {
     "vllm": "spti_ray.models.vllm_writer:VllmWriter",
@@ -39,7 +39,7 @@ KINDS: dict[str, str] = {
     "fake-image-embedder": "spti_ray.models.fakes:FakeImageEmbedder",
     "fake-text-embedder": "spti_ray.models.fakes:FakeTextEmbedder",
 }
-"""Short names of `kind`; any other kind is `module:Class`."""
+"""The class of each short `kind`; any other kind is itself `module:Class`."""
 
 OPTIONS: dict[str, type[Section]] = {
     "vllm": options.VllmOptions,
@@ -59,33 +59,29 @@ OPTIONS: dict[str, type[Section]] = {
 }
 
 _REMOTE = {"openai", "openai-images", "openai-vision"}
-"""Of the kinds above, those whose input leaves the cluster's processes, for `options.base_url`."""
+"""Kinds whose input leaves the cluster's processes, for the endpoint at `options.base_url`."""
 
 _VLLM = {"vllm", "vllm-vision"}
 
 _VARYING = {"diffusers", "fake-renderer"}
-"""Of the kinds above, the renderers that can vary an image."""
+"""Kinds of renderers that can vary an image."""
 
-METHODS: dict[Role, str] = {
+ENGINE_METHODS: dict[Role, str] = {
     "writer": "write",
     "captioner": "caption",
     "renderer": "render",
     "image_embedder": "embed_images",
     "text_embedder": "embed_texts",
 }
+"""What an engine of each role must have. A renderer may have `VARY` beside it."""
 
 VARY = "vary"
-"""The method of a renderer that can vary an image, which `method: pe-image` needs."""
-
-
-def method_of(role: Role, arguments: tuple[Any, ...]) -> str:
-    """The engine's method for a unit with these arguments: a renderer's with images is one of variations."""
-    return VARY if role == "renderer" and len(arguments) == 4 else METHODS[role]
+"""The method of a renderer that varies images, which `method: pe-image` needs."""
 
 
 EMBEDDED = EnginesConfig(
-    # Fractions of a CPU: all five fit on two cores with room for shards. Each engine still uses `threads` cores while
-    # it works; waiting threads sleep (see engine_environment), so sharing cores costs little.
+    # Fractions of a CPU: all five fit on two cores, with room for shards. While it works, each engine still uses
+    # `threads` cores. Waiting threads sleep (see engine_environment), so sharing cores costs little.
     writer=EngineConfig(kind="vllm", model="bundled:smollm2", dtype="bfloat16", batch_size=64, num_cpus=0.5),
     renderer=EngineConfig(
         kind="diffusers",
@@ -121,14 +117,17 @@ EMBEDDED = EnginesConfig(
 FAKE = EnginesConfig(
     **{role: EngineConfig(kind=f"fake-{role.replace('_', '-')}", model="SIMULATED", num_cpus=0.1) for role in ROLES}
 )
-"""Deterministic stand-ins, for tests of everything around the engines. Results are marked SIMULATED."""
+"""Deterministic fake engines, to test everything around engines. Results are marked SIMULATED."""
 
 
 def engines_config(value: str | dict[Role, dict[str, Any]] = "embedded") -> EnginesConfig:
     """The engines that `runtime.engines` asks for.
 
-    Settings of a role are laid over the embedded ones. Another `kind` starts from nothing; another `model` keeps the
-    embedded settings but not their `options`, which belong to the embedded model.
+    A role's settings override the embedded ones. With another `kind` nothing of the embedded settings is kept; with
+    another `model` all but their `options`, which belong to the embedded model.
+
+    Args:
+        value: "embedded", "fake", or settings by role.
 
     Raises:
         ValueError: one line that names `runtime.engines.<role>.<key>`.
@@ -169,7 +168,7 @@ def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:
     if config.kind == "vllm":
         _check_tensor_parallel(where, config)
     if config.kind == "vllm-vision" and config.num_gpus > 1:
-        # The workers of several GPUs would be processes of their own, which nothing silences.
+        # With several GPUs, workers would be processes of their own, whose output is not suppressed.
         raise ValueError(f"{where}.num_gpus: is {config.num_gpus:g}, but a captioner in vLLM has one: use replicas")
     if not config.model:
         raise ValueError(f"{where}.model: is not set; give a Hugging Face id, a folder or bundled:NAME")
@@ -177,9 +176,9 @@ def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:
 
 
 def endpoint_of(config: EngineConfig) -> str | None:
-    """The HTTP endpoint to which an engine sends its input; None for one that works in its own process.
+    """The HTTP endpoint that an engine sends its input to; None for an engine that works in its own process.
 
-    Known for the kinds above, also by their class; an engine of the user's own is trusted code.
+    It is known for the kinds of this package, also when given as `module:Class`. Engines of the user's own are trusted.
     """
     if not any(config.kind in (kind, KINDS[kind]) for kind in _REMOTE):
         return None
@@ -187,7 +186,7 @@ def endpoint_of(config: EngineConfig) -> str | None:
 
 
 def _check_tensor_parallel(where: str, config: EngineConfig) -> None:
-    """A replica's workers are processes of one node, one for each of its GPUs."""
+    """Check that a replica has one GPU for each of its workers, which are processes of one node."""
     workers = options.VllmOptions.model_validate(config.options).num_workers
     if math.ceil(config.num_gpus) != workers and (config.num_gpus > 1 or workers > 1):
         raise ValueError(
@@ -196,7 +195,11 @@ def _check_tensor_parallel(where: str, config: EngineConfig) -> None:
 
 
 def check_varies(config: EngineConfig) -> None:
-    """ValueError, in one line, if the renderer can't vary images. Imports the engine only if it is not one of ours."""
+    """Check that a renderer can vary images. Only an engine of the user's own is imported for that.
+
+    Raises:
+        ValueError: it can't; one line.
+    """
     can = config.kind in _VARYING
     if config.kind not in KINDS:
         module_name, _, class_name = config.kind.partition(":")
@@ -211,14 +214,19 @@ def check_varies(config: EngineConfig) -> None:
         )
 
 
-def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
-    """Import the engine's class and construct it: this loads the model.
+def build_engine(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
+    """Import an engine's class and construct it, which loads the model.
+
+    Args:
+        role: What the engine is for.
+        config: Its settings.
+        takes_turns: Whether it shares a GPU by turns (`runtime.take_turns`), so that it must be able to sleep.
 
     Raises:
-        ValueError: the kind can't be imported, is no engine of this role, or can't sleep though it `takes_turns`.
+        ValueError: the kind can't be imported, is no engine of this role, or can't sleep although it must.
         ModelMissing: the model is not there.
     """
-    settle()
+    set_home_and_user()
     where = f"runtime.engines.{role}.kind"
     module_name, _, class_name = KINDS.get(config.kind, config.kind).partition(":")
     try:
@@ -229,29 +237,29 @@ def build(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
         broken = isinstance(error, ImportError) and not isinstance(error, ModuleNotFoundError)
         hint = "; `spti doctor` says which packages do not fit" if broken else ""
         raise ValueError(f"{where}: can't import {config.kind!r}: {error}{hint}") from error
-    if not hasattr(engine_class, METHODS[role]):
-        raise ValueError(f"{where}: {config.kind!r} has no method {METHODS[role]}()")
+    if not hasattr(engine_class, ENGINE_METHODS[role]):
+        raise ValueError(f"{where}: {config.kind!r} has no method {ENGINE_METHODS[role]}()")
     if takes_turns and not (hasattr(engine_class, "sleep") and hasattr(engine_class, "wake")):
         raise ValueError(f"{where}: {config.kind!r} has no methods sleep() and wake(), as runtime.take_turns needs")
     return engine_class(config)
 
 
-def hosted(config: EngineConfig, takes_turns: bool, tells: bool) -> EngineConfig:
-    """The settings of a public engine in its actor: whether it takes turns on its GPU, and tells its own figures."""
+def public_engine_config(config: EngineConfig, takes_turns: bool, reports_stats: bool) -> EngineConfig:
+    """The settings of a public engine in its actor: whether it can sleep, and whether it keeps its own metrics."""
     if config.kind != "vllm":
         return config
-    return config.model_copy(update={"options": config.options | {"sleep_mode": takes_turns, "stats": tells}})
+    return config.model_copy(update={"options": config.options | {"sleep_mode": takes_turns, "stats": reports_stats}})
 
 
 def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:
-    """Environment variables that the engine's process needs before its first import.
+    """Environment variables that an engine's process needs before its first import.
 
-    `threads` defaults to the cores of the machine that calls this.
+    The number of threads is that of the settings, or the number of cores of the machine that calls this.
     """
-    del role  # All follow the same rules today.
+    del role  # All roles have the same rules today.
     environment = {
-        # Engines share cores. An OpenMP thread that spins while it waits steals a core from the others: two such
-        # programs on the same two cores ran ten times slower.
+        # Engines share cores. An OpenMP thread that spins while it waits takes a core from others: two such programs
+        # on the same two cores ran ten times slower.
         "OMP_NUM_THREADS": str(config.threads or os.cpu_count() or 1),
         "OMP_WAIT_POLICY": "passive",
         "GOMP_SPINCOUNT": "0",
@@ -272,8 +280,8 @@ def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:
         if not config.num_gpus:
             environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         if not config.num_gpus or config.kind == "vllm-vision":
-            # Makes vLLM accept the "uni" executor on CPU, which saves a process. AsyncLLM still starts its own
-            # EngineCore process, which inherits these variables; LLM, the captioner's, does not: what sees private
-            # images is silenced together with the actor's process.
+            # Makes vLLM accept the "uni" executor on CPU, which saves a process. AsyncLLM (the writer) still starts an
+            # EngineCore process, which inherits these variables. LLM (the captioner) does not: so the process that sees
+            # private images is the actor's, whose output is suppressed.
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return environment

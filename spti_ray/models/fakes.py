@@ -1,7 +1,7 @@
-"""Deterministic engines without weights: for tests, and for a dry run of a whole job. All results are SIMULATED.
+"""Deterministic fake engines without weights, for tests and for a dry run of a whole job. All results are SIMULATED.
 
-They share one small world of coloured things, so that a run over them behaves like a run: the writer changes a text
-a little, the renderer draws its words, and the embedders give similar texts and images similar embeddings.
+They share a small world of coloured things, so that a run with them behaves like a real one: the writer changes texts a
+little, the renderer draws their words, and the embedders give similar texts and images similar embeddings.
 """
 
 from __future__ import annotations
@@ -43,10 +43,12 @@ SIZES = ("small", "big", "round", "shiny", "cute")
 GROUP_OF = {noun: group for group, nouns in NOUNS.items() for noun in nouns}
 IMAGE_SIZE = 64
 IMPERFECT_SHARE = 0.08
-"""How often a fake writer answers like a real one: in quotes, after a preamble, or not at all."""
+"""Share of the fake writer's answers that are imperfect, as real ones are: in quotes, after a preamble, or empty."""
 
 
 class _Fake:
+    """What all fake engines have: their settings, an identity, and a delay."""
+
     def __init__(self, config: EngineConfig):
         self.config = config
         self._delay_s = FakeOptions.model_validate(config.options).delay_s
@@ -60,7 +62,7 @@ class _Fake:
 
 
 class FakeWriter(_Fake):
-    """Answers the few-shot prompts of `public/prompts.py` by their last lines, and any other prompt with a thing."""
+    """Answers the few-shot prompts of `public/prompts.py` by their last lines; other prompts get a new text."""
 
     output_tokens = 0
 
@@ -99,7 +101,7 @@ def _answer(request: WriteRequest, index: int) -> str:
 
 
 def _new_text(hint: str, rng: random.Random) -> str:
-    """A thing that takes up the colours, nouns or groups that the prompt's last line names."""
+    """A new text with the colours, nouns or groups that the hint (the prompt's last line) names."""
     hints = _words(hint)
     colour = next((word for word in hints if word in COLOURS), None) or rng.choice(list(COLOURS))
     group = next((group for group in NOUNS if any(word.startswith(group) for word in hints)), None)
@@ -109,7 +111,7 @@ def _new_text(hint: str, rng: random.Random) -> str:
 
 
 def _varied(text: str, rng: random.Random) -> str:
-    """The text with one known word replaced: a noun mostly by one of its group, a colour or size by any other."""
+    """The text with one known word replaced: a noun mostly by one of its group, a colour or a size by any other one."""
     words = text.split()
     known = [i for i, word in enumerate(words) if _alternatives(word.lower())]
     if not known:
@@ -140,7 +142,7 @@ def _filled(text: str, rng: random.Random) -> str:
 
 
 class FakeRenderer(_Fake):
-    """Draws a text's last noun as a shape (its group's kind, its own proportions) in the text's first colour."""
+    """Draws a text's last noun as a shape in the text's first colour; the noun's group decides the kind of shape."""
 
     def sleep(self) -> None:
         pass
@@ -157,7 +159,7 @@ class FakeRenderer(_Fake):
     def vary(
         self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
     ) -> list[ImageArray]:
-        """The image mixed with one of the same shape in another colour: `strength` is the share of the latter."""
+        """Mix each image with one of the same shape in another colour; `strength` is the share of the latter."""
         self._wait()
         return [
             _mixed(image, _draw(_recoloured(text, seed), seed), strength)
@@ -200,7 +202,7 @@ def _draw(text: str, seed: int) -> ImageArray:
 
 
 class FakeCaptioner(_Fake):
-    """Names the nearest colour of what is not white, and a noun by how much of the image that is."""
+    """Names the colour nearest to what is not white, and a noun chosen by how much of the image that is."""
 
     def caption(self, images: Sequence[ImageArray]) -> list[str]:
         self._wait()
@@ -219,7 +221,7 @@ def _describe(image: ImageArray) -> str:
 
 
 class FakeImageEmbedder(_Fake):
-    """An 8 x 8 thumbnail, centred, times a fixed random matrix."""
+    """Embeds an image as a fixed random projection of its 8 x 8 thumbnail."""
 
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         self._wait()
@@ -228,7 +230,7 @@ class FakeImageEmbedder(_Fake):
 
 
 class FakeTextEmbedder(_Fake):
-    """A hashed bag of words, where nouns of one group share a dimension."""
+    """Embeds a text as a hashed bag of words, where nouns of one group share a dimension."""
 
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         self._wait()
@@ -249,7 +251,7 @@ def _thumbnail(image: ImageArray) -> FloatArray:
 
 
 def _normalised(rows_BE: FloatArray) -> FloatArray:
-    """Rows of length 1; an empty text or white image becomes a fixed unit vector."""
+    """Rows of length 1; those of empty texts and white images become a fixed unit vector."""
     lengths_B1 = np.linalg.norm(rows_BE, axis=1, keepdims=True)
     fallback_E = np.eye(1, rows_BE.shape[1], dtype=np.float32)
     return np.where(lengths_B1 > 1e-6, rows_BE / np.maximum(lengths_B1, 1e-6), fallback_E).astype(np.float32)
@@ -260,5 +262,5 @@ def _words(text: str) -> list[str]:
 
 
 def _hash(word: str) -> int:
-    """Python's own hash() of strings differs between processes."""
+    """A hash that is the same in all processes, unlike Python's hash() of strings."""
     return int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big")

@@ -1,9 +1,9 @@
-"""The Inception network of the Fréchet inception distance, as an image embedder.
+"""Embeds images by the Inception network of the Fréchet inception distance (FID).
 
-Which Inception: the ImageNet classifier of 2015-12-05 that TensorFlow published and FID was defined with (Heusel et al.
-2017, arXiv 1706.08500), in the TorchScript file that NVIDIA made of it for StyleGAN2-ADA, whose layers need nothing but
-torch. Its address: nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt. The
-ImageNet weights of torchvision or timm are another network. Features are the 2,048 of the last pooling layer.
+This is the ImageNet classifier of 2015-12-05 that TensorFlow published and with which FID was defined (Heusel et al.,
+arXiv 1706.08500). It is read from the TorchScript file that NVIDIA made of it for StyleGAN2-ADA (needs only torch):
+nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/metrics/inception-2015-12-05.pt. The ImageNet weights of
+torchvision or timm are another network. Features are the 2,048 outputs of the last pooling layer.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ _SIDE = 299
 
 
 class InceptionEmbedder:
-    """`model` is the file, or the folder that holds it. Always float32: the file has its own arithmetic."""
+    """Embeds images by the network in a file. `model` is the file or its folder; the arithmetic is always float32."""
 
     def __init__(self, config: EngineConfig):
         self.config = config
         self._options = InceptionOptions.model_validate(config.options)
-        path = _file(config.model)
+        path = _checkpoint_file(config.model)
         self._sha256 = sha256_of(path)
         if self._options.sha256 not in (None, self._sha256):
             raise ModelMissing(
@@ -45,7 +45,11 @@ class InceptionEmbedder:
         self._layers = network.eval().layers
 
     def identity(self) -> dict[str, str]:
-        return {"kind": self.config.kind, "model": _file(self.config.model).name, "revision": self._sha256[:12]}
+        return {
+            "kind": self.config.kind,
+            "model": _checkpoint_file(self.config.model).name,
+            "revision": self._sha256[:12],
+        }
 
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return L2-normalised [B, 2048] float32 rows, one per HWC uint8 RGB image of any size."""
@@ -54,18 +58,18 @@ class InceptionEmbedder:
 
     @torch.inference_mode()
     def features(self, images: Sequence[ImageArray]) -> FloatArray:
-        """The rows of `embed_images` before they are brought to length 1, as the Fréchet distance takes them."""
+        """Return [B, 2048] float32 rows that are not normalised, as the Fréchet distance takes them."""
         rows: list[FloatArray] = []
         for batch, num_real in padded_batches(images, self.config.batch_size):
             pixels_BHWC = np.stack([self._resized(image) for image in batch])
             pixels_BCHW = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device)
-            # The scale that the network was trained with.
+            # The network was trained on pixels in this range.
             features_BE = self._layers((pixels_BCHW - 128) / 128).flatten(1)
             rows.append(features_BE.float().cpu().numpy()[:num_real])
         return np.concatenate(rows) if rows else np.zeros((0, 2048), np.float32)
 
     def _resized(self, image: ImageArray) -> FloatArray:
-        """HWC float32 of 299 x 299, bicubic, without aliasing (Parmar et al. 2022, arXiv 2104.11222)."""
+        """Resize to 299 x 299, HWC float32, bicubic and without aliasing (Parmar et al., arXiv 2104.11222)."""
         if self._options.pixels:
             square = (self._options.pixels, self._options.pixels)
             image = np.asarray(ImageOps.fit(Image.fromarray(image), square, Image.Resampling.BICUBIC))
@@ -73,13 +77,13 @@ class InceptionEmbedder:
 
 
 def _bicubic(image: ImageArray, side: int) -> FloatArray:
-    """Channel by channel in float32: Pillow's 8-bit filter would round."""
+    """Resize each channel in float32, since Pillow's filter for 8-bit images rounds."""
     channels = [Image.fromarray(image[:, :, c].astype(np.float32)) for c in range(3)]
     resized = [np.asarray(channel.resize((side, side), Image.Resampling.BICUBIC)) for channel in channels]
     return np.clip(np.stack(resized, axis=-1), 0, 255)
 
 
-def _file(model: str) -> Path:
+def _checkpoint_file(model: str) -> Path:
     path = Path(model).expanduser()
     path = path / FILE if path.is_dir() else path
     if not path.is_file():

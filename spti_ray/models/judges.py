@@ -1,8 +1,8 @@
-"""Encoders that judge images, and pairs of towers that judge an image against its text. They vote on nothing.
+"""Loads judges: encoders that measure images, and image-text models that score an image against its text.
 
 A judge is named like any model: `bundled:sticker-blip`, a folder, a Hugging Face id, a short name of one, or
-`inception:FILE`. Features are the model's own pooled output, unscaled, as published figures use them; those of the
-small bundled models are brought to length sqrt(E), since the cubic kernel of KID sees coordinates of size 1 only.
+`inception:FILE`. Features are the model's pooled output, unscaled, as in published figures. Those of the small bundled
+models are scaled to length sqrt(E), since the cubic kernel of KID expects coordinates of about size 1.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from spti_ray.models.bundled import (
     PREFIX,
     SHORT_NAMES,
     ModelMissing,
-    identify,
     is_inception,
-    resolve,
+    model_identity,
+    resolve_model,
 )
-from spti_ray.models.checkpoints import image_processor, whole
+from spti_ray.models.checkpoints import load_complete, load_image_processor
 from spti_ray.models.embedders import SentenceEmbedder, VisionEmbedder
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.inception_embedder import InceptionEmbedder
 from spti_ray.models.protocols import ImageTextJudge, Judge
-from spti_ray.models.quiet import quiet
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.models.vision import VisionTower
 from spti_ray.types import FloatArray, ImageArray
 
@@ -42,7 +42,7 @@ _NO_INCEPTION = (
 
 
 def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
-    """Load the judge of that name.
+    """Load the judge `name`.
 
     Raises:
         ModelMissing: it is not there, or its file lacks weights; one line that says what to do.
@@ -52,12 +52,12 @@ def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
         if not file.is_file():
             raise ModelMissing(_NO_INCEPTION)
         config = EngineConfig(kind="inception", model=str(file), num_gpus=float(gpu), batch_size=batch_size)
-        return _loaded(name, lambda: InceptionEmbedder(config))
+        return _load_or_explain(name, lambda: InceptionEmbedder(config))
     return VisionJudge(name, gpu, batch_size)
 
 
 def open_image_text_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> ImageTextJudge:
-    """Load a CLIP model of two towers; `bundled:sticker-clip` is paired with the sentence encoder whose space it has.
+    """Load a CLIP model with both towers; `bundled:sticker-clip` is paired with the sentence encoder of its space.
 
     Raises:
         ModelMissing: as `open_judge`.
@@ -66,16 +66,18 @@ def open_image_text_judge(name: str, *, gpu: bool = False, batch_size: int = 32)
 
 
 class VisionJudge:
-    """The vision tower of a transformers model, its rows as they are."""
+    """A judge by the vision tower of a transformers model."""
 
     def __init__(self, name: str, gpu: bool, batch_size: int):
         self._config = _config("judge", name, gpu, batch_size)
         device = device_of(self._config)
-        self._tower = _loaded(name, lambda: VisionTower(resolve(self._config.model), torch.float32, device))
+        self._tower = _load_or_explain(
+            name, lambda: VisionTower(resolve_model(self._config.model), torch.float32, device)
+        )
         self._is_scaled = name.startswith(PREFIX)
 
     def identity(self) -> dict[str, str]:
-        return identify(self._config.kind, self._config.model, self._config.revision)
+        return model_identity(self._config.kind, self._config.model, self._config.revision)
 
     def features(self, images: Sequence[ImageArray]) -> FloatArray:
         batches = padded_batches(images, self._config.batch_size)
@@ -86,7 +88,7 @@ class VisionJudge:
 
 
 class BundledPair:
-    """sticker-clip and the sentence encoder into whose space it was trained."""
+    """sticker-clip, and the sentence encoder into whose space it was trained to embed."""
 
     def __init__(self, gpu: bool, batch_size: int):
         sizes = {"num_gpus": float(gpu), "batch_size": batch_size}
@@ -101,19 +103,21 @@ class BundledPair:
 
 
 class ClipPair:
-    """Both towers of a CLIP checkpoint."""
+    """An image-text judge by both towers of a CLIP checkpoint."""
 
     def __init__(self, name: str, gpu: bool, batch_size: int):
         self._config = _config("clip", name, gpu, batch_size)
         self._device = device_of(self._config)
-        source = resolve(self._config.model)
-        with quiet():
-            self._model: Any = _loaded(name, lambda: whole(CLIPModel, source, torch.float32)).to(self._device).eval()
-            self._processor = _loaded(name, lambda: image_processor(source))
-            self._tokenizer = _loaded(name, lambda: AutoTokenizer.from_pretrained(source))
+        source = resolve_model(self._config.model)
+        with quiet_loading():
+            self._model: Any = (
+                _load_or_explain(name, lambda: load_complete(CLIPModel, source, torch.float32)).to(self._device).eval()
+            )
+            self._processor = _load_or_explain(name, lambda: load_image_processor(source))
+            self._tokenizer = _load_or_explain(name, lambda: AutoTokenizer.from_pretrained(source))
 
     def identity(self) -> dict[str, str]:
-        return identify(self._config.kind, self._config.model, self._config.revision)
+        return model_identity(self._config.kind, self._config.model, self._config.revision)
 
     @torch.inference_mode()
     def similarities(self, images: Sequence[ImageArray], texts: Sequence[str]) -> FloatArray:
@@ -139,8 +143,8 @@ def _config(kind: str, name: str, gpu: bool, batch_size: int) -> EngineConfig:
     return EngineConfig(kind=kind, model=SHORT_NAMES.get(name, name), num_gpus=float(gpu), batch_size=batch_size)
 
 
-def _loaded(name: str, load: Callable[[], Any]) -> Any:
-    """What `load` makes; ModelMissing if the hub or the files do not have it. No private image is near."""
+def _load_or_explain(name: str, load: Callable[[], Any]) -> Any:
+    """Call `load`. ModelMissing, in one line, if it fails; its text may be shown: no private image is involved."""
     try:
         return load()
     except (OSError, ValueError, RuntimeError) as error:

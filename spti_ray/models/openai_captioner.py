@@ -1,6 +1,6 @@
-"""A captioner behind an OpenAI-compatible endpoint: images leave this process, for whoever runs the endpoint.
+"""A captioner behind an OpenAI-compatible endpoint. Private images leave this process for that endpoint.
 
-Nothing is counted: how many images there were is as private as they are.
+No requests are counted: the number of images is as private as the images.
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.answers import caption_of
+from spti_ray.models.answers import caption_text
 from spti_ray.models.endpoint import ContentRefused, Endpoint
-from spti_ray.models.endpoint_answers import read
+from spti_ray.models.endpoint_answers import read_answer
 from spti_ray.models.endpoint_options import OpenAICaptionerOptions
-from spti_ray.models.pixels import at_most, to_png
+from spti_ray.models.pixels import shrink_to_side, to_png
 from spti_ray.types import ImageArray
 
 
 class OpenAICaptioner:
-    """One request an image, at temperature 0: a caption depends on its image alone, as far as the endpoint has it so.
+    """Sends one request for each image, at temperature 0, so that a caption depends only on its image.
 
-    Requests go straight to the endpoint: no proxy of the environment, no redirect. Only pixels are sent.
+    Requests go directly to the endpoint, without the environment's proxies and without redirects. Only pixels are sent.
     """
 
     def __init__(self, config: EngineConfig):
@@ -49,7 +49,7 @@ class OpenAICaptioner:
         return self._runner.run(self._all(images))
 
     async def _all(self, images: Sequence[ImageArray]) -> list[str]:
-        # All are waited for: a task left behind would tell of its error later, when nobody is silent any more.
+        # All are awaited: a task left behind would report its error later, when output is no longer suppressed.
         answers = await asyncio.gather(*(self._one(image) for image in images), return_exceptions=True)
         captions: list[str] = []
         for answer in answers:
@@ -61,15 +61,17 @@ class OpenAICaptioner:
     async def _one(self, image: ImageArray) -> str:
         options = self._options
         url: dict[str, Any] = {
-            "url": "data:image/png;base64," + base64.b64encode(to_png(at_most(image, options.max_side))).decode()
+            "url": "data:image/png;base64," + base64.b64encode(to_png(shrink_to_side(image, options.max_side))).decode()
         }
         if options.detail:
             url["detail"] = options.detail
         content = [{"type": "text", "text": options.prompt}, {"type": "image_url", "image_url": url}]
         messages: Any = [{"role": "user", "content": content}]
-        body = self._endpoint.body(model=self.config.model, temperature=0.0, seed=0, max_tokens=options.max_tokens)
+        body = self._endpoint.request_body(
+            model=self.config.model, temperature=0.0, seed=0, max_tokens=options.max_tokens
+        )
         try:
-            raw = await self._endpoint.ask(
+            raw = await self._endpoint.send(
                 lambda client: client.chat.completions.with_raw_response.create(messages=messages, **body)
             )
             answer = json.loads(raw.content)
@@ -77,4 +79,4 @@ class OpenAICaptioner:
             return ""
         except (ValueError, RecursionError):
             raise RuntimeError(f"{options.base_url} gave an answer that is no JSON") from None
-        return caption_of(read(answer, 1).texts[0])
+        return caption_text(read_answer(answer, 1).texts[0])

@@ -1,4 +1,4 @@
-"""The renderer behind an OpenAI-compatible images endpoint (`/images/generations`)."""
+"""A renderer behind an OpenAI-compatible images endpoint (`/images/generations`)."""
 
 from __future__ import annotations
 
@@ -12,18 +12,15 @@ import numpy as np
 from PIL import Image
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.endpoint import ContentRefused, Endpoint, together
+from spti_ray.models.endpoint import SEED_LIMIT, ContentRefused, Endpoint, gather_or_cancel
 from spti_ray.models.endpoint_options import OpenAIRendererOptions
 from spti_ray.types import ImageArray
 
-SEED_LIMIT = 1 << 31
-"""Seeds sent stay below it: some servers keep them in 32 bits."""
-
 
 class OpenAIRenderer:
-    """One request an image, with its seed, which OpenAI's own endpoint does not take (`leave_out: [seed]`).
+    """Sends one request for each image, with its seed, which OpenAI's own endpoint does not take (`leave_out: [seed]`).
 
-    Whether a repeated request gives the same image is the endpoint's affair. It can't vary images.
+    The endpoint decides whether a repeated request gives the same image. This renderer can't vary images.
     """
 
     def __init__(self, config: EngineConfig):
@@ -41,7 +38,9 @@ class OpenAIRenderer:
         Raises:
             RuntimeError: the endpoint failed all of them, and not because of what they say.
         """
-        images = self._runner.run(together(self._tried(text, seed) for text, seed in zip(texts, seeds, strict=True)))
+        images = self._runner.run(
+            gather_or_cancel(self._tried(text, seed) for text, seed in zip(texts, seeds, strict=True))
+        )
         other = [image for image in images if isinstance(image, RuntimeError) and not isinstance(image, ContentRefused)]
         if other and all(isinstance(image, RuntimeError) for image in images):
             raise other[0]
@@ -55,7 +54,7 @@ class OpenAIRenderer:
 
     async def _one(self, text: str, seed: int) -> ImageArray:
         options = self._options
-        known = self._endpoint.body(
+        known = self._endpoint.request_body(
             model=self.config.model,
             prompt=text,
             n=1,
@@ -63,7 +62,7 @@ class OpenAIRenderer:
             response_format="b64_json",
             extra_body={} if "seed" in options.leave_out else {"seed": seed % SEED_LIMIT},
         )
-        answer = await self._endpoint.ask(lambda client: client.images.generate(**known))
+        answer = await self._endpoint.send(lambda client: client.images.generate(**known))
         encoded = answer.data[0].b64_json if answer.data else None
         if not encoded:
             raise RuntimeError(f"{options.base_url} gave no image (b64_json), as a link to one is not followed")
@@ -77,7 +76,7 @@ class OpenAIRenderer:
 
 
 def _decoded(encoded: str, where: str) -> ImageArray:
-    """HWC uint8 RGB of an encoded image. RuntimeError if it is none."""
+    """Decode a base64-encoded image to HWC uint8 RGB. RuntimeError if it is none."""
     try:
         with Image.open(io.BytesIO(base64.b64decode(encoded))) as image:
             return np.array(image.convert("RGB"))

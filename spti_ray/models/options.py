@@ -1,6 +1,7 @@
 """The `options:` of each engine kind: checked when the configuration is read, before any heavy library loads.
 
-`None` means: what the engine's library or the model's own files say.
+`None` means: what the engine's library or the model's own files say. The site shows a class's docstring above its
+table, under a heading that names the kinds; so most have none.
 """
 
 from __future__ import annotations
@@ -113,7 +114,7 @@ class ChatCaptionerOptions(Section):
 
 
 class ImageEmbedderOptions(Section):
-    pass
+    """The image embedder `vision` has no options."""
 
 
 class InceptionOptions(Section):

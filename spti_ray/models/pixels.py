@@ -1,5 +1,4 @@
-"""Images as PNG, the form in which public ones are kept and travel: every pixel as it was, in fewer bytes; and smaller
-ones."""
+"""Encodes images as PNG, which keeps every pixel, decodes them, and makes large ones smaller."""
 
 from __future__ import annotations
 
@@ -12,19 +11,20 @@ from spti_ray.types import ImageArray
 
 
 def to_png(image_HWC: ImageArray) -> bytes:
+    """Encode an HWC uint8 RGB image as PNG, in which public images are stored and sent."""
     buffer = io.BytesIO()
     Image.fromarray(image_HWC).save(buffer, format="PNG", optimize=False)
     return buffer.getvalue()
 
 
 def from_png(png: bytes) -> ImageArray:
-    """HWC uint8 RGB; its memory is the caller's own."""
+    """Decode a PNG to HWC uint8 RGB, in memory that nobody else uses."""
     with Image.open(io.BytesIO(png)) as image:
         return np.array(image.convert("RGB"))
 
 
-def at_most(image_HWC: ImageArray, side: int | None) -> ImageArray:
-    """The image, made smaller if it is more than `side` pixels high or wide."""
+def shrink_to_side(image_HWC: ImageArray, side: int | None) -> ImageArray:
+    """The image, made smaller if it is higher or wider than `side` pixels. None: it stays as it is."""
     if side is None or max(image_HWC.shape[:2]) <= side:
         return image_HWC
     smaller = Image.fromarray(image_HWC)

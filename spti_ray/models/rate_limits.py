@@ -1,4 +1,4 @@
-"""What the headers of an answer say of rate limits. Imports no heavy library."""
+"""Reads rate limits from the headers of an answer. Imports no heavy library."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import re
 from collections.abc import Mapping
 
 LONGEST_PAUSE_S = 120.0
-"""As the official client's own limit on `Retry-After`."""
+"""Longest pause that is observed; the official client has the same limit for `Retry-After`."""
 
 _UNIT_S = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 
 
 def pause_after(status: int, headers: Mapping[str, str]) -> float:
-    """Seconds for which an answer says that no request should follow.
+    """Seconds during which, by the headers of an answer, no request should be sent; 0 if there is no limit.
 
-    From `x-ratelimit-remaining-*: 0` with `x-ratelimit-reset-*` (as OpenAI sends them: 1s, 6m0s, 20ms; or plain
-    seconds), and from `retry-after` of a 429.
+    They come from `x-ratelimit-remaining-*: 0` with `x-ratelimit-reset-*` (OpenAI sends 1s, 6m0s or 20ms, others plain
+    seconds), and from `retry-after` of an answer with status 429.
     """
     waits = [
         duration_s(headers.get(f"x-ratelimit-reset-{what}", ""))
@@ -25,7 +25,7 @@ def pause_after(status: int, headers: Mapping[str, str]) -> float:
     if status == 429:
         waits.append(duration_s(headers.get("retry-after", "")))
     longest = max(waits, default=0.0)
-    # What is longer is for the client, which gives such a request up, to tell.
+    # The client gives up a request with a longer pause, and reports it.
     return longest if longest <= LONGEST_PAUSE_S else 0.0
 
 

@@ -1,4 +1,4 @@
-"""The captioner: any image-to-text model of transformers that takes no chat (BLIP, GIT, Florence-2), greedy."""
+"""A captioner by any image-to-text model of transformers without a chat template (BLIP, GIT, Florence-2), greedy."""
 
 from __future__ import annotations
 
@@ -10,33 +10,33 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoTokenizer
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.answers import caption_of
+from spti_ray.models.answers import caption_text
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
-from spti_ray.models.bundled import identify, resolve
-from spti_ray.models.checkpoints import image_processor, on_device, processor, whole
+from spti_ray.models.bundled import model_identity, resolve_model
+from spti_ray.models.checkpoints import load_complete, load_image_processor, load_processor, to_device
 from spti_ray.models.options import CaptionerOptions
-from spti_ray.models.quiet import quiet
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
 
 
 class TransformersCaptioner:
-    """Captions in batches of exactly `batch_size`, by greedy decoding: a caption depends on its image alone."""
+    """Captions in micro-batches of exactly `batch_size`, by greedy decoding: a caption depends only on its image."""
 
     def __init__(self, config: EngineConfig):
         self.config = config
         self._options = CaptionerOptions.model_validate(config.options)
         self._device = device_of(config)
         self._dtype = dtype_of(config, auto=torch.float32 if self._device.type == "cpu" else torch.bfloat16)
-        source, revision = resolve(config.model), config.revision
-        with quiet():
-            model = whole(AutoModelForImageTextToText, source, self._dtype, revision)
-            self._images = image_processor(source, revision)
+        source, revision = resolve_model(config.model), config.revision
+        with quiet_loading():
+            model = load_complete(AutoModelForImageTextToText, source, self._dtype, revision)
+            self._images = load_image_processor(source, revision)
             self._tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=revision)
-            self._processor = processor(source, revision) if self._options.prompt else None
+            self._processor = load_processor(source, revision) if self._options.prompt else None
         self._model = model.to(self._device).eval()
 
     def identity(self) -> dict[str, str]:
-        return identify(self.config.kind, self.config.model, self.config.revision)
+        return model_identity(self.config.kind, self.config.model, self.config.revision)
 
     @torch.inference_mode()
     def caption(self, images: Sequence[ImageArray]) -> list[str]:
@@ -52,12 +52,12 @@ class TransformersCaptioner:
         return captions
 
     def _clean(self, text: str) -> str:
-        """Decoders repeat the prompt before the caption. They run on: that the limit of tokens ends one is usual."""
-        return caption_of(text.strip().removeprefix(self._options.prompt or ""))
+        """The caption without the prompt, which decoders repeat. Truncated captions count: these models run on."""
+        return caption_text(text.strip().removeprefix(self._options.prompt or ""))
 
     def _inputs(self, images: list[Image.Image]) -> dict[str, torch.Tensor]:
         if self._processor is not None:
             inputs = self._processor(images=images, text=[self._options.prompt] * len(images), return_tensors="pt")
         else:
             inputs = self._images(images, return_tensors="pt")
-        return on_device(inputs, self._device, self._dtype)
+        return to_device(inputs, self._device, self._dtype)

@@ -1,4 +1,4 @@
-"""The vision tower of a transformers checkpoint: from images to one row each, for those that vote and that judge."""
+"""The vision tower of a transformers checkpoint, which gives one row per image; for embedders and judges."""
 
 from __future__ import annotations
 
@@ -11,25 +11,29 @@ from PIL import Image
 from transformers import AutoConfig, AutoModel, AutoModelForImageTextToText, CLIPVisionModelWithProjection
 
 from spti_ray.models.bundled import ModelMissing
-from spti_ray.models.checkpoints import image_processor, on_device, whole
-from spti_ray.models.quiet import quiet
+from spti_ray.models.checkpoints import load_complete, load_image_processor, to_device
+from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
 
 
 class VisionTower:
-    """CLIP's projected image embedding; of BLIP, SigLIP, SigLIP 2, DINOv2 and others the pooled output.
+    """Computes CLIP's projected image embedding; of BLIP, SigLIP, SigLIP 2, DINOv2 and others the pooled output.
 
-    Images are brought to the model's size by its own image processor, which may cut them to their middle.
+    The model's own image processor resizes images, and may crop them to their centre.
     """
 
     def __init__(self, source: str, dtype: torch.dtype, device: torch.device, revision: str | None = None) -> None:
-        """ModelMissing if it lacks weights, an output of that kind, or a size that all images are brought to."""
+        """Load the tower and try it on two images of different shapes.
+
+        Raises:
+            ModelMissing: it lacks weights, an output of one row per image, or one size for all images.
+        """
         self._dtype, self._device = dtype, device
-        with quiet():
+        with quiet_loading():
             self._model, self._output = _tower(source, dtype, revision)
-            self._processor = image_processor(source, revision)
+            self._processor = load_image_processor(source, revision)
         self._model = self._model.to(device).eval()
-        # An engine that fails on all private images would leave all of them without a vote, and say nothing.
+        # If it failed on all private images later, none of them would have a vote, and nobody would be told.
         wide, tall = np.zeros((48, 96, 3), np.uint8), np.zeros((96, 48, 3), np.uint8)
         try:
             self._inputs([wide, tall])
@@ -47,15 +51,15 @@ class VisionTower:
 
     def _inputs(self, images: Sequence[ImageArray]) -> dict[str, torch.Tensor]:
         inputs = self._processor([Image.fromarray(image) for image in images], return_tensors="pt")
-        return on_device(inputs, self._device, self._dtype)
+        return to_device(inputs, self._device, self._dtype)
 
 
 def _tower(source: str, dtype: torch.dtype, revision: str | None) -> tuple[Any, str]:
-    """The model, and the name of that of its outputs which is [B, E]."""
+    """The model, and the name of its output that is [B, E]."""
     kind = AutoConfig.from_pretrained(source, revision=revision).model_type
     if kind in {"clip", "clip_vision_model"}:
-        return whole(CLIPVisionModelWithProjection, source, dtype, revision), "image_embeds"
+        return load_complete(CLIPVisionModelWithProjection, source, dtype, revision), "image_embeds"
     if kind == "blip":
-        return whole(AutoModelForImageTextToText, source, dtype, revision).vision_model, "pooler_output"
-    model = whole(AutoModel, source, dtype, revision)
+        return load_complete(AutoModelForImageTextToText, source, dtype, revision).vision_model, "pooler_output"
+    model = load_complete(AutoModel, source, dtype, revision)
     return getattr(model, "vision_model", model), "pooler_output"  # SigLIP and other pairs of towers

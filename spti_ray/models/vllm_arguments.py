@@ -1,45 +1,45 @@
-"""How vLLM's engines are set up. Imports no vLLM."""
+"""The arguments of vLLM's engines. Does not import vLLM."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.bundled import resolve
+from spti_ray.models.bundled import resolve_model
 from spti_ray.models.options import VllmOptions, VllmVisionOptions
 
 BLOCK_TOKENS = 32
-"""Tokens of a block of the prefix cache, on CPU; a multiple of the 16 that GPUs have."""
+"""Tokens of a block of the prefix cache on CPU; a multiple of the 16 tokens on GPUs."""
 
 TOP_P_PROCESSOR = "spti_ray.models.vllm_top_p:QuickTopP"
 TOP_P_ARGUMENT = "spti_top_p"
 """Key of `SamplingParams.extra_args`; the request's own `top_p` stays 1, so that vLLM does not sort."""
 
 
-def engine_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
+def writer_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
     """Arguments of `AsyncEngineArgs` for the writer of `config`."""
     options = VllmOptions.model_validate(config.options)
     arguments = _common(config, options, on_cpu)
     arguments["enable_prefix_caching"] = True
     arguments["enable_log_requests"] = False
     arguments["tensor_parallel_size"] = options.tensor_parallel_size
-    # Never "ray", which would look for GPUs beyond those that the actor holds, on any node. "mp" starts a process for
-    # each GPU of CUDA_VISIBLE_DEVICES, which Ray sets to the actor's; within Ray vLLM spawns them.
+    # Never "ray", which would look for further GPUs on any node. "mp" starts (in Ray: spawns) a process for each GPU of
+    # CUDA_VISIBLE_DEVICES, which Ray sets to the actor's GPUs.
     arguments["distributed_executor_backend"] = "uni" if options.num_workers == 1 else "mp"
     if not on_cpu:
-        # Not on CPU, where vLLM refuses it: nothing there would be freed.
+        # On CPU vLLM refuses it, since nothing would be freed.
         arguments["enable_sleep_mode"] = options.sleep_mode
     arguments |= options.extra
-    if on_cpu:  # The writer's top_p depends on it.
+    if on_cpu:  # The writer's top_p needs it.
         arguments["logits_processors"] = [TOP_P_PROCESSOR, *options.extra.get("logits_processors", ())]
     return arguments
 
 
-def vision_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
-    """Arguments of `LLM` for the captioner of `config`, which sees private images: it keeps none of them."""
+def captioner_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
+    """Arguments of `LLM` for the captioner of `config`. It sees private images, so it has no caches."""
     options = VllmVisionOptions.model_validate(config.options)
     arguments = _common(config, options, on_cpu)
-    # In this process alone, which is silenced while it sees private images.
+    # Only in this process, whose output is suppressed while it sees private images.
     arguments["distributed_executor_backend"] = "uni"
     arguments["limit_mm_per_prompt"] = {"image": 1, "video": 0, "audio": 0}
     arguments |= options.extra
@@ -48,7 +48,7 @@ def vision_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
 
 def _common(config: EngineConfig, options: VllmOptions | VllmVisionOptions, on_cpu: bool) -> dict[str, Any]:
     arguments: dict[str, Any] = {
-        "model": resolve(config.model),
+        "model": resolve_model(config.model),
         "revision": config.revision,
         "dtype": config.dtype,
         "max_model_len": options.max_model_len,

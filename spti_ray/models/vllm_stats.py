@@ -1,4 +1,4 @@
-"""What vLLM's engine says of itself, summed up: tokens, cache, queue."""
+"""Sums up the metrics of a vLLM engine: tokens, cache, queue."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from vllm.v1.metrics.stats import IterationStats, SchedulerStats
 
 
 class EngineStats(StatLoggerBase):
-    """Of one engine since its start. vLLM tells it after each step.
+    """Metrics of one engine since its start, which vLLM reports after each step.
 
-    vLLM has a logger that publishes through Ray by itself, but it needs Ray Serve, and names no run.
+    vLLM's own logger for Ray is not used: it needs Ray Serve, and does not name the run.
     """
 
     def __init__(self) -> None:
@@ -30,9 +30,9 @@ class EngineStats(StatLoggerBase):
         )
 
     def now(self, idle: bool) -> dict[str, float]:
-        """Counts since the start; requests and the used share of the KV cache as they are now.
+        """Counts since the start, and the present number of requests and used share of the KV cache.
 
-        `idle`: no request is under way. vLLM says nothing of that: its last word is of the step before.
+        `idle`: no request is under way. vLLM does not report that: its last values are of the step before.
         """
         gone = dict.fromkeys(("requests_running", "requests_waiting", "kv_cache_usage"), 0.0) if idle else {}
         return self._values | gone
@@ -57,4 +57,4 @@ class EngineStats(StatLoggerBase):
             values["preemptions"] += iteration_stats.num_preempted_reqs
 
     def log_engine_initialized(self) -> None:
-        """Nothing to say."""
+        """Required by vLLM; nothing is logged."""

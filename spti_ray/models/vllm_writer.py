@@ -1,4 +1,4 @@
-"""The writer: a vLLM engine that batches continuously over all requests of all units.
+"""A writer by vLLM, which batches continuously over the requests of all calls.
 
 `write` may be called many times concurrently. Set `factory.engine_environment` before this module is imported: vLLM
 reads its environment variables at import.
@@ -21,27 +21,27 @@ from vllm.v1.engine.async_llm import AsyncLLM
 from vllm.v1.engine.exceptions import EngineDeadError
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.answers import asked_plainly, opened_reasoning, opens_reasoning, spoken
-from spti_ray.models.bundled import identify
-from spti_ray.models.chat import few_shot_turns
+from spti_ray.models.answers import answer_text, prompt_opens_reasoning, reasoning_template_error, template_arguments
+from spti_ray.models.bundled import model_identity
+from spti_ray.models.chat import few_shot_messages
 from spti_ray.models.options import VllmOptions
 from spti_ray.models.protocols import EngineDead
-from spti_ray.models.vllm_arguments import BLOCK_TOKENS, TOP_P_ARGUMENT, engine_arguments
+from spti_ray.models.vllm_arguments import BLOCK_TOKENS, TOP_P_ARGUMENT, writer_arguments
 from spti_ray.models.vllm_stats import EngineStats
 from spti_ray.types import Completions, WriteRequest
 
 SHARED_PREFIX_TOKENS = 64
-"""A common prefix at least this long is worth computing alone first."""
+"""Least length of a common prefix that is computed once before the requests."""
 
 SEED_LIMIT = 1 << 62
-"""Request seeds stay below it: the children of one request use seed + index, in a signed 64-bit number."""
+"""Seeds of requests stay below this: the samples of a request use seed + index, in a signed 64-bit number."""
 
 
 class VllmWriter:
-    """An LLM served by vLLM's `AsyncLLM`, on CPU or on the GPUs that the process can see.
+    """A language model in vLLM's `AsyncLLM`, on CPU or on the GPUs that the process can see.
 
-    A completion depends on its request alone (prompt, seed, index among `n`), up to the rounding of the model's
-    arithmetic, which can change with the composition of the batch and then tip a sampled token.
+    A completion depends only on its request (prompt, seed, index among `n`), up to rounding: what else is in the batch
+    can change the last bits, and so tip a sampled token.
     """
 
     def __init__(self, config: EngineConfig):
@@ -53,11 +53,11 @@ class VllmWriter:
         self._on_cpu = current_platform.is_cpu()
         self._stats = EngineStats()
         self._engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(**engine_arguments(config, self._on_cpu)),
+            AsyncEngineArgs(**writer_arguments(config, self._on_cpu)),
             stat_loggers=[lambda config, index: self._stats] if self._options.stats else None,
         )
         self._tokenizer = self._engine.get_tokenizer()
-        self._template_arguments = asked_plainly(
+        self._template_arguments = template_arguments(
             getattr(self._tokenizer, "chat_template", None), self._options.chat_template_kwargs
         )
         if self._options.prompt_format != "completion":
@@ -69,14 +69,14 @@ class VllmWriter:
         return self._output_tokens
 
     def stats(self) -> dict[str, float]:
-        """What vLLM says of itself, by `EngineStats`'s names; all 0 unless the option `stats` is on."""
+        """vLLM's metrics, as `EngineStats` names them; all are 0 unless the option `stats` is on."""
         return self._stats.now(idle=not self._engine.output_processor.has_unfinished_requests())
 
     def identity(self) -> dict[str, str]:
-        return identify(self.config.kind, self.config.model, self.config.revision)
+        return model_identity(self.config.kind, self.config.model, self.config.revision)
 
     async def write(self, requests: Sequence[WriteRequest]) -> list[Completions]:
-        """Complete every request; they decode together, and with those of other calls.
+        """Complete every request. All requests are decoded together, with those of other calls.
 
         Raises:
             EngineDead: the process must be replaced.
@@ -102,14 +102,14 @@ class VllmWriter:
     def close(self) -> None:
         """Stop the engine's process. The writer can't be used afterwards."""
         self._engine.shutdown()
-        # Its finaliser shuts down once more, and fails noisily if that happens while the interpreter exits.
+        # vLLM's finaliser shuts down once more, which fails with a long message while the interpreter exits.
         self._engine.shutdown = lambda timeout=None: None
 
     def _encode(self, prompt: str) -> list[int]:
         if self._options.prompt_format == "completion":
             return self._tokenizer.encode(prompt)
         few_shot = self._options.prompt_format == "few-shot-chat"
-        turns: Any = few_shot_turns(prompt) if few_shot else [{"role": "user", "content": prompt}]
+        turns: Any = few_shot_messages(prompt) if few_shot else [{"role": "user", "content": prompt}]
         encoded: Any = self._tokenizer.apply_chat_template(
             turns,
             add_generation_prompt=True,
@@ -127,17 +127,17 @@ class VllmWriter:
             tokenize=False,
             **self._template_arguments,
         )
-        if opens_reasoning(prompt):
+        if prompt_opens_reasoning(prompt):
             self.close()
-            raise ValueError(opened_reasoning("writer", self.config.model))
+            raise ValueError(reasoning_template_error("writer", self.config.model))
 
     async def _warm(self, prefix: tuple[int, ...]) -> None:
-        """Put the batch's common prefix into vLLM's cache, once.
+        """Put the requests' common prefix into vLLM's cache, once.
 
-        Requests that arrive together with a cold cache each compute the shared few-shot block: measured 7 s for 32
-        requests of 130 tokens on CPU.
+        With a cold cache, requests that arrive together would each compute the shared few-shot block: measured 7 s for
+        32 requests of 130 tokens on CPU.
         """
-        # Only whole blocks are cached; without the rest, batches that differ in their targets share the key.
+        # Only whole blocks are cached. Without the rest, calls that differ in their targets have the same key.
         prefix = prefix[: len(prefix) // BLOCK_TOKENS * BLOCK_TOKENS]
         if len(prefix) < SHARED_PREFIX_TOKENS:
             return
@@ -163,7 +163,7 @@ class VllmWriter:
             return await asyncio.gather(*tasks)
         finally:
             for task in tasks:
-                task.cancel()  # vLLM aborts a cancelled request; tasks that are done are not touched.
+                task.cancel()  # vLLM aborts a cancelled request; this does nothing to tasks that are done.
 
     async def _complete(self, request: WriteRequest, prompt: list[int]) -> Completions:
         sampling = SamplingParams(
@@ -182,11 +182,13 @@ class VllmWriter:
         tokens = sum(len(completion.token_ids) for completion in output.outputs)
         self._output_tokens += tokens
         ordered = sorted(output.outputs, key=lambda completion: completion.index)
-        cut = tuple(completion.finish_reason == "length" for completion in ordered)
+        truncated = tuple(completion.finish_reason == "length" for completion in ordered)
         if self._options.prompt_format == "completion":
-            # Such models run on: what is cut off may be nothing that was wanted.
-            return Completions(tuple(completion.text for completion in ordered), tokens, cut=cut if any(cut) else ())
-        texts = tuple(spoken(one.text, cut=off) for one, off in zip(ordered, cut, strict=True))
+            # These models run on: what the limit cut off may not have been wanted.
+            return Completions(
+                tuple(completion.text for completion in ordered), tokens, truncated=truncated if any(truncated) else ()
+            )
+        texts = tuple(answer_text(one.text, truncated=cut) for one, cut in zip(ordered, truncated, strict=True))
         missing = next((one for one, text in zip(ordered, texts, strict=True) if not text.strip()), None)
         problem = f"no text (finish_reason {missing.finish_reason}) but: {missing.text[:160]!r}" if missing else ""
         return Completions(texts, tokens, problem=problem)

@@ -1,8 +1,7 @@
 """One progress display for a whole run: a live line in a terminal, plain lines elsewhere.
 
-Shows public things only: the stage, the generation, candidates and images done, their rate, the time left and the
-privacy spent.
-Never a number of private records.
+Shows public things only: stage, generation, texts and images that are done, their rate, the time left and the privacy
+spent. Never a number of private records.
 """
 
 from __future__ import annotations
@@ -23,7 +22,12 @@ _WIDE = 128
 
 
 class Progress:
-    """`expect` says how many steps (texts written and images rendered) the whole run takes from here."""
+    """Shows how far a run is, within its context. A step is a text written or an image rendered.
+
+    Args:
+        console: where to.
+        generations: how many the run has.
+    """
 
     def __init__(self, console: Console, generations: int) -> None:
         self._console = console
@@ -51,19 +55,22 @@ class Progress:
             self._live = None
 
     def stage(self, name: str, generation: int | None = None) -> None:
+        """The run begins a stage, of a generation counted from 0 or of none."""
         self._stage = name
         self._generation = generation
         self._show(force=True)
 
     def spent(self, epsilon: float, of: float) -> None:
-        """The odometer: what the charged queries that the release depends on cost so far, of what was planned."""
+        """The odometer: epsilon of the charged queries that the release depends on so far, and of what was planned."""
         self._epsilon = (epsilon, of)
         self._show()
 
     def expect(self, total: int) -> None:
+        """So many steps will have been done at the end of the run."""
         self._total = total
 
     def advance(self, count: int) -> None:
+        """So many more steps are done."""
         self.done += count
         if self._first is None:
             # The rate counts from the first steps on: what came before them was loading models.

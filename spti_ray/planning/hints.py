@@ -1,7 +1,4 @@
-"""Settings that are valid and most likely not meant: what a new run is refused for, and what is only pointed out.
-
-A run that an earlier build began goes on with them, so none of this is in the configuration's own rules.
-"""
+"""Settings that are valid and most likely not meant: they are pointed out, and nothing is refused for them."""
 
 from __future__ import annotations
 
@@ -9,43 +6,27 @@ import re
 from collections.abc import Iterator
 
 from spti_ray.config import ROLES, Config, EngineConfig
-from spti_ray.config.loading import ConfigError
-from spti_ray.config.problems import nearest
-from spti_ray.models.endpoint_options import EndpointOptions
-from spti_ray.models.factory import KINDS, OPTIONS, endpoint_of, engines_config
+from spti_ray.config.method_traits import trains, uses_private_data, why_not_private
+from spti_ray.models.factory import KINDS, endpoint_of, engines_config
 
 _SLOW_ON_CPU = 2.5
-"""Billions of parameters above which a model without a GPU is most likely a mistake: gigabytes, and minutes a unit."""
+"""Billions of parameters above which a model without a GPU is most likely a mistake: gigabytes, minutes a batch."""
 _BYTES_PER_PARAMETER = 2
 _SIZE = re.compile(r"(?<![A-Za-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])")
 _KNOWN_SIZES = {"sdxl": 3.5, "stable-diffusion-xl": 3.5, "stable-diffusion-3": 8.0, "flux": 12.0, "qwen-image": 20.0}
 """Billions of parameters of families that do not say so in their names; a size in the name counts first."""
 
 
-def check_new(config: Config) -> None:
-    """Refuse a new run for settings that would do nothing of what they say. Raises ConfigError in one line."""
-    if config.uses_private_data and config.data.group_column and config.privacy.unit == "record":
-        raise ConfigError(
-            "data.group_column is set, but privacy.unit is record: single images would be protected, and groups would "
-            "not; set privacy.unit: group, or leave data.group_column out"
-        )
-    engines = engines_config(config.runtime.engines)
-    for role in ROLES:
-        engine = engines.of(role)
-        options = OPTIONS.get(engine.kind)
-        if not (options and issubclass(options, EndpointOptions)):
-            continue
-        for name in options.model_validate(engine.options).leave_out:
-            if name not in options.FIELDS:
-                where = f"runtime.engines.{role}.options.leave_out"
-                raise ConfigError(f"{where}: no field {name!r} is sent{nearest(name, options.FIELDS)}")
-
-
 def hints(config: Config, private_records: int | None = None) -> Iterator[str]:
-    """What is most likely not meant, a line each. `private_records`: a publicly stated order of magnitude."""
-    records = config.finetune.records_estimate if config.method == "dp-finetune" else private_records
-    stated = "finetune.records_estimate" if config.method == "dp-finetune" else "--private-records"
-    if records and config.uses_private_data and not config.not_private and config.privacy.delta * records >= 1:
+    """What is most likely not meant, a line each.
+
+    Args:
+        config: a valid configuration.
+        private_records: a publicly stated order of magnitude of the records; None if none was stated.
+    """
+    records = config.finetune.records_estimate if trains(config) else private_records
+    stated = "finetune.records_estimate" if trains(config) else "--private-records"
+    if records and uses_private_data(config) and not why_not_private(config) and config.privacy.delta * records >= 1:
         yield (
             f"privacy.delta {config.privacy.delta:g} is not below 1 / {records} ({stated}): at such a delta a "
             f"mechanism may publish whole {config.privacy.unit}s; set it well below {1 / records:.2g}"
@@ -64,7 +45,7 @@ def hints(config: Config, private_records: int | None = None) -> Iterator[str]:
 
 
 def _billions(engine: EngineConfig) -> float:
-    """Of the parameters of a model that runs here, by its name; 0 if that does not say."""
+    """Billions of parameters of a model that runs here, by its name; 0 if the name does not say."""
     ours = engine.kind in KINDS and not engine.kind.startswith("fake-")
     if not ours or endpoint_of(engine) is not None:
         return 0.0

@@ -1,6 +1,6 @@
-"""`spti plan`: what a configuration costs and makes, from public settings and a local ledger, which is only read.
+"""What a run would cost and make (`spti plan`), from public settings and a local ledger, which is only read.
 
-Touches no data, no model, no Ray, no network.
+Touches no data, no model, no Ray and no network.
 """
 
 from __future__ import annotations
@@ -8,32 +8,39 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from spti_ray.config import Config, Role
-from spti_ray.config.endpoints import is_sent_in_clear
+from spti_ray.config import Config
 from spti_ray.config.job_paths import check_places
 from spti_ray.config.loading import ConfigError
-from spti_ray.dp.accounting import NoisePlan, calibrate
-from spti_ray.dp.joint_guarantee import together_with
+from spti_ray.config.method_traits import (
+    is_charged,
+    trains,
+    uses_private_data,
+    why_not_certified,
+    why_not_private,
+)
+from spti_ray.dp.calibration import NoisePlan, calibrate
+from spti_ray.dp.joint_guarantee import planned_joint_guarantee
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
-from spti_ray.figures import at_least, decimals_at_least, percent_at_least
 from spti_ray.io.files import is_url
-from spti_ray.models.consistency import check_patience, check_turns
-from spti_ray.models.factory import check_varies, endpoint_of, engines_config
-from spti_ray.planning.hints import check_new, hints
+from spti_ray.planning.checks import check_engines, check_new, check_prompts, engines_outside
+from spti_ray.planning.hints import hints
 from spti_ray.planning.workload import varied_texts, work_of
-from spti_ray.public.prompts import preview
-from spti_ray.public.words import shown_to_the_writer, unspaced
-from spti_ray.run.ledger_place import check_ledger, place_of
-from spti_ray.types import Space
+from spti_ray.runs.ledger_check import check_ledger, place_of
 
 WORKABLE_SIGNAL = 0.4
-"""Votes of an average candidate, in standard deviations of the noise, below which selection is mostly luck: a selection
-then keeps 0.4 of what it would gain without noise (`recommend`)."""
+"""The least signal of a useful selection: votes of an average candidate, in standard deviations of the noise.
+
+At this signal a selection keeps 0.4 of what it would gain without noise (see `recommend`); below, it is mostly luck.
+"""
 
 
 def noise_plan(config: Config) -> NoisePlan:
-    """The calibrated noise of the run. Raises ConfigError when it can't be certified."""
+    """The calibrated noise of a run whose candidates are voted on.
+
+    Raises:
+        ConfigError: no noise can be certified for the epsilon and delta.
+    """
     privacy = config.privacy
     try:
         return calibrate(
@@ -48,7 +55,11 @@ def noise_plan(config: Config) -> NoisePlan:
 
 
 def sgd_plan(config: Config) -> SgdPlan | None:
-    """The calibrated noise of `method: dp-finetune`; None without noise. ConfigError when it can't be certified."""
+    """The calibrated noise of `method: dp-finetune`; None without noise (epsilon inf).
+
+    Raises:
+        ConfigError: no noise can be planned for these settings.
+    """
     privacy, settings = config.privacy, config.finetune
     try:
         rate = sample_rate(settings.batch_size, settings.records_estimate)
@@ -59,77 +70,20 @@ def sgd_plan(config: Config) -> SgdPlan | None:
         raise ConfigError(f"finetune: {error}") from None
 
 
-def engines_outside(config: Config) -> tuple[str, ...]:
-    """The engines that are shown private images (or captions of them) beyond the cluster's own processes, in words.
+def plan_summary(config: Config, private_records: int | None = None) -> dict[str, Any]:
+    """What `spti plan --json` prints: settings that matter for the cost, the noise, the work and the ledger's forecast.
+
+    Args:
+        config: the configuration.
+        private_records: a publicly stated order of magnitude of the records; never counted from data.
+
+    Returns:
+        Names and JSON values. Which names there are depends on the method and on whether anything is charged.
 
     Raises:
-        ConfigError: one of them is at an endpoint that `privacy.trusted_endpoints` does not name.
+        ConfigError: the configuration can't be run.
+        LedgerElsewhere: charges of the dataset are in another ledger.
     """
-    engines, outside = engines_config(config.runtime.engines), []
-    for role in _shown_private(config):
-        endpoint = endpoint_of(engines.of(role))
-        if endpoint is None:
-            continue
-        if endpoint not in config.privacy.trusted_endpoints:
-            what = "captions of private images" if role == "renderer" else "private images"
-            raise ConfigError(
-                f"runtime.engines.{role}: would send {what} to {endpoint}, outside the cluster; use an engine that "
-                f"runs inside it, or, if whoever runs the endpoint may see them, set privacy.trusted_endpoints: "
-                f"[{endpoint}], which the certificate then says"
-            )
-        clear = ", unencrypted on the way" if is_sent_in_clear(endpoint) else ""
-        outside.append(f"{role} {engines.of(role).model} at {endpoint}{clear}")
-    return tuple(outside)
-
-
-def _shown_private(config: Config) -> tuple[Role, ...]:
-    """The roles whose engines work on private images, or on captions of them."""
-    if not config.uses_private_data:
-        return ()
-    if config.method == "captions":
-        return ("captioner", "renderer")
-    if config.method == "dp-finetune":
-        return ("renderer",)
-    shown: dict[Space, tuple[Role, ...]] = {"image": ("image_embedder",), "text": ("captioner", "text_embedder")}
-    return tuple(role for space in config.evolution.spaces for role in shown[space])
-
-
-def check_engines(config: Config) -> None:
-    """Raise ConfigError when `runtime.engines` can't be used, or not for this method."""
-    try:
-        engines = engines_config(config.runtime.engines)
-        check_turns(config.runtime, engines)
-        check_patience(config.runtime, engines)
-        if config.method == "captions" and config.runtime.take_turns:
-            raise ValueError(
-                "runtime.take_turns: with method: captions shards ask the renderer at any time; leave it out"
-            )
-        if config.method == "pe-image":
-            check_varies(engines.renderer)
-        if config.method == "dp-finetune" and engines.renderer.kind != "diffusers":
-            raise ValueError(
-                "runtime.engines.renderer.kind: method: dp-finetune trains a model of kind 'diffusers', and this is "
-                f"{engines.renderer.kind!r}"
-            )
-        engines_outside(config)
-    except ValueError as error:
-        raise ConfigError(str(error)) from None
-
-
-def check_prompts(config: Config) -> None:
-    """Raise ConfigError where the writer's texts would be in a script whose words can't be counted by spaces."""
-    if config.method not in ("spti", "random") or config.rerenders:
-        return
-    for setting, text in shown_to_the_writer(config):
-        if script := unspaced(text):
-            raise ConfigError(
-                f"{setting}: is in {script}, a script without spaces between words, where lengths, blanks and "
-                "duplicates can't be counted yet; write the prompts in a language with spaces (a label can have a hint)"
-            )
-
-
-def plan_summary(config: Config, private_records: int | None = None) -> dict[str, Any]:
-    """One flat-ish object for `--json`. `private_records` is a publicly stated order of magnitude, never counted."""
     check_places(config)
     check_engines(config)
     check_new(config)
@@ -139,7 +93,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
     texts, renders = work_of(config)
     summary: dict[str, Any] = {
         "method": config.method,
-        "not_private": config.not_private,
+        "not_private": why_not_private(config),
         "unit": config.privacy.unit,
         "votes_per_record": config.privacy.votes_per_record,
         "generations": evolution.generations,
@@ -150,21 +104,21 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "candidate_renders": renders,
         "release_images": config.release.images,
         "dataset": config.dataset.id,
-        "ledger": place_of(config) if config.uses_private_data else None,
+        "ledger": place_of(config) if uses_private_data(config) else None,
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
         "engines_outside": engines_outside(config),
         "hints": list(hints(config, private_records)),
     }
-    if config.method == "dp-finetune":
+    if trains(config):
         return summary | _finetune_summary(config)
-    return summary | _privacy_summary(config, private_records) if config.is_charged else summary
+    return summary | _privacy_summary(config, private_records) if is_charged(config) else summary
 
 
 def _finetune_summary(config: Config) -> dict[str, Any]:
-    """What is trained, and at which figure; no epsilon without noise."""
+    """What is trained and with which noise; without noise there is no epsilon."""
     settings, noise = config.finetune, sgd_plan(config)
     summary: dict[str, Any] = {
-        "uncertified": config.uncertified,
+        "uncertified": why_not_certified(config),
         "steps": settings.steps,
         "spare_steps": settings.spare_steps,
         "batch_size": settings.batch_size,
@@ -178,7 +132,7 @@ def _finetune_summary(config: Config) -> dict[str, Any]:
 
 
 def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:
-    """What it costs, and whether the votes stand out from the noise."""
+    """What the votes cost, and whether they stand out from the noise."""
     noise, candidates = noise_plan(config), config.evolution.candidates
     summary: dict[str, Any] = {
         "sigma": noise.sigma,
@@ -195,7 +149,7 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         summary["goes_on_from"] = config.origin.run
         both = None
         if not is_url(where):
-            both = together_with(Ledger(where, config.dataset.id).entries(), config.origin.run, noise)
+            both = planned_joint_guarantee(Ledger(where, config.dataset.id).entries(), config.origin.run, noise)
         if both:
             summary["release_epsilon"] = both.epsilon
             summary["release_replace_one_epsilon"] = both.replace_one_epsilon
@@ -212,131 +166,3 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         summary["votes_per_candidate"] = votes
         summary["votes_per_candidate_over_sigma"] = votes / noise.sigma
     return summary
-
-
-def plan_lines(summary: dict[str, Any]) -> list[str]:
-    """The summary for people."""
-    return [*_lines(summary), *(f"HINT        {hint}" for hint in summary["hints"])]
-
-
-def _lines(summary: dict[str, Any]) -> list[str]:
-    if "noise_multiplier" in summary:
-        return _finetune_lines(summary)
-    if "sigma" not in summary:
-        return _unprotected_lines(summary)
-    advantage = summary.get("release_attacker_advantage", summary["attacker_advantage"])
-    own = " by its own queries alone" if "goes_on_from" in summary else ""
-    lines = [
-        *_release_lines(summary),
-        f"privacy     epsilon {at_least(summary['epsilon'], 6)} at delta {at_least(summary['delta'], 6)} per "
-        f"{summary['unit']}{own} (certified {decimals_at_least(summary['achieved_epsilon'])}; replace-one "
-        f"{decimals_at_least(summary['replace_one_epsilon'])})",
-        f"attacker    at most {percent_at_least(advantage)} % advantage in telling whether one {summary['unit']} was "
-        "used",
-        f"noise       discrete Gaussian, sigma {summary['sigma']:.4f} votes, {summary['generations']} generations"
-        + (f" and {summary['spare_slots']} spare slots" if summary["spare_slots"] else "")
-        + f", {summary['votes_per_record']} vote(s) per {summary['unit']}",
-        _candidates_line(summary),
-        f"work        {summary['texts_to_write']} texts, {summary['candidate_renders']} candidate renders, "
-        f"{summary['release_images']} images in the release",
-    ]
-    if "votes_per_candidate" in summary:
-        lines.append(
-            f"signal      {summary['votes_per_candidate']:.2f} votes per candidate, "
-            f"{summary['votes_per_candidate_over_sigma']:.2f} of sigma (above {WORKABLE_SIGNAL:g} is workable)"
-        )
-    else:
-        lines.append(
-            f"signal      votes per candidate reach {WORKABLE_SIGNAL:g} sigma from about "
-            f"{summary['private_records_for_signal']} private {summary['unit']}s; compare with a publicly known "
-            "figure, or pass --private-records [--recommend]"
-        )
-    budget = summary["lifetime_epsilon"]
-    line = f"lifetime epsilon {budget:g}" if budget else "no lifetime budget set (dataset.lifetime_epsilon)"
-    if "lifetime_epsilon_spent" in summary:
-        line += (
-            f"; {at_least(summary['lifetime_epsilon_spent'])} spent so far, "
-            f"{at_least(summary['lifetime_epsilon_after'])} after this run, at delta "
-            f"{at_least(summary['lifetime_delta'], 6)}"
-        )
-    lines += [f"dataset     {summary['dataset']}: {line}", f"ledger      {summary['ledger']}"]
-    lines += _outside_lines(summary)
-    if summary.get("affordable"):
-        lines.append(f"REFUSED     the budget does not cover this run; the most that fits: {summary['affordable']}")
-    return lines
-
-
-def _release_lines(summary: dict[str, Any]) -> list[str]:
-    """What holds for the release of a run that goes on from another one; nothing for any other run."""
-    if "goes_on_from" not in summary:
-        return []
-    head = f"release     goes on from run {summary['goes_on_from']}: "
-    if "release_epsilon" not in summary:
-        return [f"{head}its epsilon is that of both together, which the ledger tells when the run starts"]
-    epsilon, replace_one = (
-        decimals_at_least(summary[f"release_{name}"]) for name in ("epsilon", "replace_one_epsilon")
-    )
-    return [
-        f"{head}epsilon {epsilon} at delta {at_least(summary['delta'], 6)} of all runs together that it depends on "
-        f"(replace-one {replace_one})"
-    ]
-
-
-def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
-    """Of a method that charges nothing: because it uses no private data, or because it is not private."""
-    why = summary["not_private"]
-    privacy = (
-        f"NOT PRIVATE: {why}; no certificate, no release, nothing charged, and the ledger records it"
-        if why
-        else "no private data are used: nothing is charged, and there is no certificate"
-    )
-    images = f"{summary['release_images']} images in {'internal/not-private' if why else 'the release'}"
-    work = f"{summary['texts_to_write']} texts, {summary['candidate_renders']} candidate renders, {images}"
-    lines = [f"privacy     {privacy}"]
-    if summary["method"] == "random":
-        lines.append(
-            f"candidates  {summary['candidates']} texts, generation 0, in the order in which they were asked for"
-        )
-    elif summary["method"] != "captions":
-        lines.append(f"{_candidates_line(summary)}, {summary['generations']} generations")
-    lines.append(f"work        {work}")
-    return [*lines, *_dataset_lines(summary), *_outside_lines(summary)] if why else lines
-
-
-def _outside_lines(summary: dict[str, Any]) -> list[str]:
-    return [f"OUTSIDE     private images are sent to the {engine}" for engine in summary["engines_outside"]]
-
-
-def _dataset_lines(summary: dict[str, Any]) -> list[str]:
-    return [f"dataset     {summary['dataset']}", f"ledger      {summary['ledger']}"]
-
-
-def _finetune_lines(summary: dict[str, Any]) -> list[str]:
-    privacy = (
-        f"NOT CERTIFIED: epsilon {at_least(summary['epsilon'], 6)} at delta {at_least(summary['delta'], 6)} per "
-        f"{summary['unit']} ({decimals_at_least(summary['achieved_epsilon'])} in exact arithmetic)"
-        if "epsilon" in summary
-        else f"NOT PRIVATE: {summary['not_private']}"
-    )
-    where = "not-certified" if summary["uncertified"] else "not-private"
-    return [
-        f"privacy     {privacy}; no certificate, no release, nothing charged, and the ledger records it",
-        f"noise       DP-SGD, noise multiplier {summary['noise_multiplier']:.4f}, {summary['steps']} steps and "
-        f"{summary['spare_steps']} spare ones, sampling rate {summary['sample_rate']:.4f}",
-        f"work        {summary['steps']} steps of about {summary['batch_size']} {summary['unit']}s, "
-        f"{summary['draws']} draw(s) of each; {summary['release_images']} images in internal/{where}",
-        *_dataset_lines(summary),
-    ]
-
-
-def _candidates_line(summary: dict[str, Any]) -> str:
-    what = "images" if summary["method"] == "pe-image" else "texts"
-    labels = summary["candidates_per_label"]
-    shares = ": " + ", ".join(f"{label} {count}" for label, count in labels.items()) if len(labels) > 1 else ""
-    return f"candidates  {summary['candidates']} {what} per generation, {summary['voting']} voting{shares}"
-
-
-def prompt_previews(config: Config) -> list[str]:
-    """One prompt of each kind, headed, for `spti plan --prompts`."""
-    kinds = ("new text", "rephrase", "fill in the blanks")
-    return [f"--- prompt: {kind} ---\n{text}" for kind, text in zip(kinds, preview(config.prompts), strict=True)]

@@ -1,6 +1,6 @@
-"""`spti plan --recommend`: how many candidates, votes and generations suit a publicly stated number of records.
+"""How many candidates, votes and generations suit a publicly stated number of records (`spti plan --recommend`).
 
-Pure functions of public settings. The figures rest on a model of one selection, stated here and tested against
+Pure functions of public settings. The figures rest on a model of one selection, which is stated here and tested against
 simulations in `tests/statistical/test_recommend.py`:
 
 * The records' votes are spread over the candidates exponentially: a candidate's votes are `x` times the average, with
@@ -20,18 +20,19 @@ from typing import Any
 
 from spti_ray.config import Config, Role
 from spti_ray.config.loading import ConfigError
-from spti_ray.dp.accounting import calibrate
+from spti_ray.dp.calibration import calibrate
+from spti_ray.io.text_table import Column, text_table
 from spti_ray.planning.plan import WORKABLE_SIGNAL
 from spti_ray.planning.workload import work_of
 
 AIM = 0.5
-"""Signal that is recommended: what is stated publicly is an order of magnitude, so not the bare minimum."""
+"""The signal that is recommended. Above the bare minimum, since only an order of magnitude is stated."""
 
 POPULAR = 3.0
 """How many times the average number of votes a popular candidate has."""
 
 _GENERATIONS = (10, 8, 6, 4)
-"""Tried in this order. In simulations of the whole loop fewer are worse at any noise, and 16 no better than 8."""
+"""Tried in this order. In simulations of the whole loop, fewer are worse at any noise, and 16 are no better than 8."""
 
 _VOTES = (1, 2, 4)
 """More votes raise the signal as their square root, but the fourth nearest candidate says less about a record."""
@@ -47,8 +48,9 @@ _MOST = 14_000
 class Option:
     """One schedule and what it would do. All of it is public.
 
-    `gain_kept`: what one selection gains (survivors' true votes over the average), as a share of what it would gain
-    without noise. `popular_survives`: probability that a candidate with POPULAR times the average votes is selected.
+    `signal`: votes of an average candidate over sigma. `gain_kept`: what one selection gains (survivors' true votes
+    over the average), as a share of what it would gain without noise. `popular_survives`: probability that a candidate
+    with POPULAR times the average votes is selected. `engine_hours`: of one engine of each role; None without rates.
     """
 
     name: str
@@ -74,9 +76,11 @@ class Recommendation:
 
     @property
     def best(self) -> Option:
+        """The recommended option."""
         return self.options[0]
 
     def to_json(self) -> dict[str, Any]:
+        """All of it as JSON values, for `spti plan --json`."""
         return {
             "private_records": self.private_records,
             "workable_signal": WORKABLE_SIGNAL,
@@ -86,10 +90,17 @@ class Recommendation:
 
 
 def selection_under_noise(signal: float, survivors: float) -> tuple[float, float]:
-    """(gain kept, probability that a popular candidate survives) when the best `survivors` share is selected.
+    """What noise leaves of one selection, under the model at the top of this file, in the limit of many candidates.
 
-    Under the model at the top of this file, in the limit of many candidates. Without noise the survivors are those
-    with x > ln(1 / survivors), and gain ln(1 / survivors) over the average. A share of 1 selects nothing: (0, 1).
+    Without noise the survivors are those with x > ln(1 / survivors), and their mean is ln(1 / survivors) above the
+    average.
+
+    Args:
+        signal: votes of an average candidate over sigma.
+        survivors: the share of candidates that is selected.
+
+    Returns:
+        (gain kept, probability that a popular candidate survives); (0, 1) for a share of 1, which selects nothing.
     """
     # Imported here: SciPy takes a second.
     import numpy as np
@@ -106,10 +117,13 @@ def selection_under_noise(signal: float, survivors: float) -> tuple[float, float
 
 
 def recommend(config: Config, private_records: int, rates: Mapping[Role, float] | None = None) -> Recommendation:
-    """A schedule for about `private_records` records, which is a public figure, never counted from the data.
+    """Recommend a schedule: the most generations, then the fewest votes per record, that leave a signal of AIM with at
+    least 50 candidates per label; then as many candidates as leave that signal.
 
-    Takes the most generations, then the fewest votes per record, with which at least 50 candidates per label have a
-    signal of AIM; and then as many candidates as have it. `rates` are items per second of an engine, by role.
+    Args:
+        config: the configuration, whose other settings stay.
+        private_records: a publicly stated order of magnitude of the records; never counted from data.
+        rates: items per second of one engine, by role; without them no hours are given.
 
     Raises:
         ConfigError: no noise can be certified for the epsilon and delta.
@@ -156,9 +170,10 @@ def recommendation_lines(found: Recommendation) -> list[str]:
     """The recommendation for people: a table, what its columns mean, and how to take it over."""
     best = found.best
     hours = sorted({role for option in found.options for role in option.engine_hours or {}})
-    columns = ["", "candidates", "generations", "votes", "sigma", "signal", "gain kept", f"{POPULAR:g}x survives"]
-    header: tuple[str, ...] = (*columns, "texts", "renders", *(f"{role} h" for role in hours))
-    rows: list[tuple[str, ...]] = [header]
+    figures = ("candidates", "generations", "votes", "sigma", "signal", "gain kept", f"{POPULAR:g}x survives")
+    headings = (*figures, "texts", "renders", *(f"{role} h" for role in hours))
+    columns = (Column(), *(Column(heading, is_number=True) for heading in headings))
+    rows: list[tuple[str, ...]] = []
     for option in found.options:
         rows.append(
             (
@@ -175,15 +190,10 @@ def recommendation_lines(found: Recommendation) -> list[str]:
                 *(f"{(option.engine_hours or {}).get(role, 0):.2f}" for role in hours),
             )
         )
-    widths = [max(len(row[i]) for row in rows) for i in range(len(header))]
-    lines = [f"For about {found.private_records} private records, as stated publicly:", ""]
-    lines += [
-        "  ".join(
-            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        )
-        for row in rows
-    ]
-    lines += [
+    lines = [
+        f"For about {found.private_records} private records, as stated publicly:",
+        "",
+        *text_table(columns, rows),
         "",
         f"signal        votes of an average candidate over sigma; keep it above {WORKABLE_SIGNAL:g}",
         "gain kept     what one selection gains in votes, as a share of what it would gain without noise",
@@ -224,13 +234,13 @@ def _option(
     option = Option(name, candidates, generations, votes, sigma, signal, gain, popular, texts, renders)
     if not rates:
         return option
-    units: dict[Role, int] = {"writer": texts, "renderer": renders + config.release.images, "image_embedder": renders}
-    hours: dict[str, float] = {role: count / rates[role] / 3600 for role, count in units.items() if rates.get(role)}
+    items: dict[Role, int] = {"writer": texts, "renderer": renders + config.release.images, "image_embedder": renders}
+    hours: dict[str, float] = {role: count / rates[role] / 3600 for role, count in items.items() if rates.get(role)}
     return replace(option, engine_hours=hours)
 
 
 def _sigma(config: Config, generations: int, votes: int) -> float | None:
-    """The noise of a schedule; None if it can't be certified."""
+    """The standard deviation of a schedule's noise, in votes; None if it can't be certified."""
     privacy = config.privacy
     try:
         return calibrate(privacy.epsilon, privacy.delta, votes, generations, privacy.spare_slots).sigma
@@ -239,13 +249,13 @@ def _sigma(config: Config, generations: int, votes: int) -> float | None:
 
 
 def _fewest(config: Config) -> int:
-    """Candidates with which every label has at least `_FEWEST` by its public share."""
+    """The fewest candidates of which every label, by its public share, has at least `_FEWEST`."""
     shares = [label.share for label in config.evolution.labels] or [1.0]
     return math.ceil(_FEWEST * sum(shares) / min(shares))
 
 
 def _rounded(count: float) -> int:
-    """Down to two digits: more would pretend to know."""
+    """Down to two digits: more would pretend to a precision that nobody has."""
     scale = 10 ** max(0, math.floor(math.log10(count)) - 1)
     return int(count // scale * scale)
 

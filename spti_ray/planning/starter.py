@@ -1,4 +1,4 @@
-"""`spti init`: the text of a starter configuration, from a draft of its prompts and a few settings. Opens no data."""
+"""The text of a starter configuration (`spti init`), from drafted prompts and a few settings. Opens no data."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.io.urls import problem_of_address, problem_of_data
 from spti_ray.planning.recommend import recommend
 from spti_ray.public.drafting import MAX_WORDS, MIN_WORDS, Draft
-from spti_ray.public.words import unspaced
+from spti_ray.public.words import script_without_spaces
 
 _PLACEHOLDER = "images"
 _RUNTIME = {"engines": "embedded"}
@@ -27,7 +27,11 @@ _TEMPLATE = "TEMPLATE, written by no model: replace it by your own"
 
 @dataclass(frozen=True)
 class Wish:
-    """What the user asked for. All of it is public; `data` is a path that is written down and never opened."""
+    """What the user asked for. All of it is public; `data` is a path that is written down and never opened.
+
+    Raises:
+        ConfigError: the domain, a label, a path or an address is nothing that a configuration may hold.
+    """
 
     domain: str
     labels: tuple[str, ...] = ()
@@ -43,7 +47,7 @@ class Wish:
         if len(self.domain.split()) > 12 or not self.domain.isprintable():
             raise ConfigError("DOMAIN: one line of at most 12 words, such as 'X-ray images of hands'")
         for text in (self.domain, *self.labels):
-            if script := unspaced(text):
+            if script := script_without_spaces(text):
                 where = "DOMAIN" if text == self.domain else "--labels"
                 raise ConfigError(
                     f"{where}: is in {script}, a script without spaces between words, which can't be counted yet; say "
@@ -59,7 +63,12 @@ class Wish:
 
 
 def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
-    """The YAML file, with comments. `drafted_by` names the language model; None if there was none.
+    """The text of the YAML file, with comments.
+
+    Args:
+        wish: what the user asked for.
+        draft: its prompts.
+        drafted_by: name of the language model that wrote the draft; None if it is made of templates alone.
 
     Raises:
         ConfigError: the settings do not go together, such as labels that are named twice.
@@ -110,7 +119,7 @@ def _template() -> jinja2.Template:
 
 
 def _schedule(wish: Wish, draft: Draft) -> tuple[int, int, int]:
-    """Candidates, generations, votes per record."""
+    """(candidates, generations, votes per record)."""
     default = (max(150, 50 * len(wish.labels)), 8, 1)
     if wish.private_records is None:
         return default
@@ -119,7 +128,7 @@ def _schedule(wish: Wish, draft: Draft) -> tuple[int, int, int]:
 
 
 def _bare(wish: Wish, draft: Draft, candidates: int, generations: int, votes: int) -> Config:
-    """The configuration without its prompts' details, for the recommendation."""
+    """A configuration with what a recommendation depends on, and no more."""
     return parse_config(
         {
             "data": {"path": _PLACEHOLDER},
@@ -156,7 +165,7 @@ def _marked(draft: Draft, name: str) -> str:
 
 def _id_of(domain: str) -> str:
     slug = re.sub(r"[^a-z0-9]+", "-", domain.lower()).strip("-")[:60].strip("-")
-    # Two subjects in other letters are two datasets, with a budget each.
+    # A domain without a single ASCII letter still gets an id of its own, and with it a budget of its own.
     return slug or f"images-{hashlib.sha256(domain.encode()).hexdigest()[:8]}"
 
 

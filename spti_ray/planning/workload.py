@@ -1,8 +1,8 @@
 """What a run makes, counted from its settings alone: texts, images and embeddings, by phase and by stream.
 
-The run's own progress display counts with these functions (`total_steps`), and so do `spti plan` and its costs.
-Texts that are asked for again are not foreseen; `selection: sample` may make more (a candidate drawn twice leaves room
-for one more child).
+The run's progress display (`total_steps`), `spti plan` and its costs all count with these functions. Two things are
+not foreseen: texts that are asked for again, and `selection: sample`, where a candidate that is drawn twice leaves room
+for one more child.
 """
 
 from __future__ import annotations
@@ -11,23 +11,32 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from spti_ray.config import Config, Role
+from spti_ray.config.method_traits import (
+    candidates_are_images,
+    declaration_of,
+    roles_shown_private,
+    shards_caption,
+    shards_vote,
+)
+from spti_ray.methods import Candidates, PrivateData
 
 Streams = Mapping[Role, tuple[int, ...]]
-"""By role, the items of each stream through its pool. A stream is cut into units by itself."""
+"""By role, the number of items of each stream through its pool. Every stream is cut into batches by itself."""
 
 
 @dataclass(frozen=True)
 class Phase:
-    """Work that nothing after it can begin without: a generation, whose noise waits for all of it, or the release."""
+    """A part of a run that must be complete before the next one begins: a generation, or the release."""
 
     name: str
     streams: Streams
 
     def items(self, role: Role) -> int:
+        """Items that the role's engines make or embed."""
         return sum(self.streams.get(role, ()))
 
-    def units(self, role: Role, batch_size: int) -> int:
-        """Units that the role's pool cuts its streams into."""
+    def batches(self, role: Role, batch_size: int) -> int:
+        """Batches that the role's pool cuts its streams into."""
         return sum(-(-items // batch_size) for items in self.streams.get(role, ()))
 
     @property
@@ -37,12 +46,12 @@ class Phase:
 
 
 def phases(config: Config) -> tuple[Phase, ...]:
-    """The generations in order, and the release. Public work alone: what shards ask engines for is not in it."""
+    """The generations in order, then the release. Public work only: what shards ask engines for is not in it."""
     return (*_generations(config), _release(config))
 
 
 def work_of(config: Config) -> tuple[int, int]:
-    """(texts to write, candidates to render) of all generations; the release's own come on top."""
+    """(texts to write, candidates to render) of all generations, without those of the release."""
     made = _generations(config)
     return sum(phase.items("writer") for phase in made), sum(phase.items("renderer") for phase in made)
 
@@ -59,7 +68,7 @@ def varied_texts(config: Config) -> int:
 
 
 def kept_renders(config: Config) -> int:
-    """Candidates' own renders, which stay in the run's folder; with lookahead only images have one."""
+    """How many renders of candidates stay in the run's folder. With lookahead only image candidates have one."""
     if not _release_reuses(config):
         return 0
     return sum(_fresh(config, generation) for generation in range(config.evolution.generations))
@@ -75,36 +84,30 @@ def released_texts(config: Config) -> int:
 
 
 def shown_by_shards(config: Config, records: int) -> dict[Role, int]:
-    """Items that shards would show each role's engines if there were so many private records. The number is the
-    caller's, a public one: nothing is counted from data."""
-    if config.method == "captions":
-        return {"captioner": min(records, config.release.images)}
-    if not config.has_shards:
-        return {}
-    shown: dict[Role, int] = {}
-    if "image" in config.evolution.spaces:
-        shown["image_embedder"] = records
-    if "text" in config.evolution.spaces:
-        shown |= {"captioner": records, "text_embedder": records}
-    return shown
+    """Items that shards would show each role's engines.
+
+    Args:
+        config: the configuration.
+        records: how many private records there are, as stated publicly; nothing is counted from data.
+    """
+    if shards_vote(config):
+        return dict.fromkeys(roles_shown_private(config), records)
+    # Renders of captions are counted with the release.
+    return {"captioner": min(records, config.release.images)} if shards_caption(config) else {}
 
 
 def in_whole_batches(items: int, shards: int, batch_size: int) -> int:
-    """What engines work on if `items` lie evenly in shards, each of which fills its last batch up with blanks."""
+    """Items that engines work on if `items` lie evenly in `shards`: each shard fills its last batch up with blanks."""
     per_shard, more = divmod(items, shards)
     whole = -(-per_shard // batch_size) * (shards - more) + -(-(per_shard + 1) // batch_size) * more
     return whole * batch_size
 
 
-def evolves(config: Config) -> bool:
-    """Whether generations are voted on."""
-    return config.method in ("spti", "pe-image") and not config.rerenders
-
-
 def _generations(config: Config) -> tuple[Phase, ...]:
-    if config.method == "random":
+    method = declaration_of(config)
+    if method.private_data is PrivateData.NOT_READ and method.candidates is Candidates.TEXTS:
         return (Phase("generation 0", {"writer": (config.evolution.candidates,)}),)
-    if not evolves(config):
+    if not shards_vote(config):
         return ()
     return tuple(
         Phase(f"generation {number}", _streams(config, _fresh(config, made)))
@@ -126,7 +129,7 @@ def _streams(config: Config, fresh: int) -> Streams:
     variations = (fresh * evolution.lookahead,) if evolution.lookahead else ()
     shown = variations or (fresh,)
     streams: dict[Role, tuple[int, ...]] = {}
-    if config.are_images:
+    if candidates_are_images(config):
         streams["renderer"] = (fresh, *variations)
     else:
         streams["writer"] = (fresh, *variations)
@@ -141,10 +144,10 @@ def _streams(config: Config, fresh: int) -> Streams:
 def _release(config: Config) -> Phase:
     streams: dict[Role, tuple[int, ...]] = {}
     reused = 0
-    if evolves(config):
+    if shards_vote(config):
         texts = released_texts(config)
         if config.release.texts == "varied":
-            streams = {} if config.are_images else {"writer": (texts,)}
+            streams = {} if candidates_are_images(config) else {"writer": (texts,)}
         elif _release_reuses(config):
             # The release takes the voted render of each of its texts as it is.
             reused = texts
@@ -153,5 +156,6 @@ def _release(config: Config) -> Phase:
 
 def _release_reuses(config: Config) -> bool:
     """Whether candidates have a render of their own."""
-    evolution = config.evolution
-    return evolves(config) and "image" in evolution.spaces and (config.are_images or not evolution.lookahead)
+    if not shards_vote(config) or "image" not in config.evolution.spaces:
+        return False
+    return candidates_are_images(config) or not config.evolution.lookahead

@@ -1,10 +1,10 @@
 # pyright: strict
-"""Renders of the captions of private images: the ceiling of what texts can say of them. NOT differentially private.
+"""Renders of the captions of private images. NOT differentially private: an upper limit to compare releases with.
 
-Whatever this makes belongs to the data's owner and stays in the run's internal folder. A caption lives for one
+Everything that is made here belongs to the data's owner and stays in the run's internal folder. A caption lives for one
 micro-batch, from the captioner to the renderer, and is written nowhere.
 
-Formal guarantees: none of privacy. As of `Shard`, repr and exceptions carry no content.
+There is no formal guarantee of privacy. As with `Shard`, repr and exceptions carry no content.
 """
 
 from __future__ import annotations
@@ -15,31 +15,33 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
-import numpy as np
 from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private.captions import NO_CAPTION, PrivateText
-from spti_ray.private.dataset import Record, load_shard
-from spti_ray.private.safe_errors import ShardError, content_free
-from spti_ray.private.source import Unit
+from spti_ray.private.dataset import load_shard
+from spti_ray.private.embedding import BLANK, Caption
+from spti_ray.private.kinds import Unit
+from spti_ray.private.record import Record
+from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.types import ImageArray, derive_seed, split_by_share
 
-Caption = Callable[[list[ImageArray]], Sequence[PrivateText | None]]
-"""None for an image of which the captioner has no caption."""
 Render = Callable[[Sequence[PrivateText], list[int]], Sequence[ImageArray]]
+"""From captions and seeds to uint8 [H, W, 3] images."""
 
 CAPTION_FAILED = "caption or its render failed"
 
-_BLANK: ImageArray = np.full((64, 64, 3), 255, dtype=np.uint8)
-
 
 class CaptionedShard:
-    """The records of one shard, a sample of which is captioned and rendered into `folder`.
+    """The records of one shard, a sample of which is captioned and rendered. Call `make`, then `problems`.
 
-    `wanted` is how many images each label gets from this shard. Use: `make`, then `problems`.
+    Args:
+        wanted: by label, how many images this shard makes.
+        seed: the run's; it decides which records are sampled, and the seeds of the renders.
+        folder: where the images go, for their owner's eyes only.
+        batch_size: the fixed number of images in every call of the captioner.
     """
 
     def __init__(
@@ -75,12 +77,16 @@ class CaptionedShard:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a CaptionedShard is private and is never pickled")
 
-    @content_free("rendering captions")
+    @safe_errors("rendering captions")
     def make(self, caption: Caption, render: Render) -> None:
-        """Caption and render the sample; images that an interrupted run left are kept.
+        """Caption and render the sample. Images that an interrupted run left are kept.
 
-        A record on which an engine fails, in a batch and then by itself, has no image; see `problems`. Raises
-        `DataError`, `EngineDead`, and `ShardError` if the engines fail on a blank image too.
+        A record on which an engine fails, in a batch and then by itself, has no image; see `problems`.
+
+        Raises:
+            DataError: the data can't be read.
+            EngineDead: an engine is gone.
+            ShardError: the engines fail on a blank image too.
         """
         private_folder(self._folder)
         files = self._files()
@@ -97,18 +103,19 @@ class CaptionedShard:
         if waiting:
             self._flush(waiting, files, caption, render)
 
-    @content_free("listing problems")
+    @safe_errors("listing problems")
     def problems(self) -> list[tuple[int, str]]:
-        """(record index, reason) of each record that could not be used; PRIVATE, for the owner's report only."""
+        """(record index, reason) of each record that could not be used. PRIVATE: for the owner's report only."""
         return list(self._problems)
 
     def _records(self) -> Iterator[Record]:
         return load_shard(self._data, self._unit, self.shard_id, self._num_shards, self._label_names)
 
     def _files(self) -> dict[int, list[tuple[Path, int]]]:
-        """For each record of the sample, by index, its images' paths and seeds.
+        """By record index, the (path, seed) of each image that is made of the record.
 
-        A sample without replacement, by hash; if there are fewer records than images wanted, records get several.
+        The sample is without replacement, by hash. If more images are wanted than there are records, records get
+        several.
         """
         chosen: dict[str, list[tuple[int, int]]] = {label: [] for label in self._label_names}
         for record in self._records():
@@ -137,7 +144,7 @@ class CaptionedShard:
     ) -> None:
         failed = self._attempt(waiting, files, caption, render)
         failed = [record for record in failed if self._attempt([record], files, caption, render)]
-        # As for votes: whether the run stops is decided on public input.
+        # Whether the run stops is decided on public input, as for votes.
         if failed and not self._works(caption, render):
             raise ShardError(f"shard {self.shard_id}: the captioner or renderer fails on a blank image too")
         self._problems += [(record.index, CAPTION_FAILED) for record in failed]
@@ -150,10 +157,11 @@ class CaptionedShard:
         caption: Caption,
         render: Render,
     ) -> list[Record]:
-        """Make the records' images; those that could not be made: all, or those without a caption."""
+        """Make the records' images. Returns the records without one: all if an engine failed, else those without a
+        caption."""
         images = [record.image for record in records if record.image is not None]
         try:
-            captions = list(caption(images + [_BLANK] * (self._batch_size - len(images))))[: len(images)]
+            captions = list(caption(images + [BLANK] * (self._batch_size - len(images))))[: len(images)]
             jobs = [
                 (path, seed, text)
                 for record, text in zip(records, captions, strict=True)
@@ -171,8 +179,8 @@ class CaptionedShard:
 
     def _works(self, caption: Caption, render: Render) -> bool:
         try:
-            # Whether a blank has a caption says nothing of whether the engines work.
-            text = next(iter(caption([_BLANK] * self._batch_size))) or PrivateText(NO_CAPTION)
+            # A working captioner may have no caption of a blank.
+            text = next(iter(caption([BLANK] * self._batch_size))) or PrivateText(NO_CAPTION)
             return len(list(render([text], [0]))) == 1
         except EngineDead:
             raise

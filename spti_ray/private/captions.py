@@ -1,5 +1,5 @@
 # pyright: strict
-"""Captions of private images, in a wrapper that gives its text to nobody by accident."""
+"""Captions of private images, in a wrapper that does not show its text by accident."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any, NoReturn, final
 _REFUSED = "captions are private"
 
 NO_CAPTION = "an image"
-"""Public text that takes the place of a caption that there is none of, so that a batch keeps its shape."""
+"""Public text in place of a missing caption, so that a batch keeps its shape."""
 
 
 @final
 class PrivateText:
     """PRIVATE: the caption of one record. `reveal` gives the text, for the text embedder and nobody else.
 
-    Has no printing repr; str, format, join, concatenation, pickling, copying and serialising to JSON raise
-    `TypeError`. Two of them are equal only if they are the same object, so that no test of equality tells the text.
-    tests/test_imports.py says where `reveal` may be called.
+    Its repr shows no text; str, format, join, concatenation, pickling, copying and serialising to JSON raise
+    `TypeError`. Two captions are equal only if they are the same object, so comparing them reveals nothing.
+    tests/test_boundary.py lists who may call `reveal`.
     """
 
     __slots__ = ("__text",)
@@ -30,7 +30,7 @@ class PrivateText:
         return self.__text
 
     def __repr__(self) -> str:
-        # Not refused: a debugger, a log line or a traceback that shows locals would fail instead of hiding it.
+        # Not refused, since a debugger, a log line or a traceback that shows locals would fail on it.
         return "<PrivateText: private>"
 
     def __str__(self) -> NoReturn:

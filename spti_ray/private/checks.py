@@ -1,8 +1,8 @@
 # pyright: strict
-"""Whether data files can be read as configured: checked at planning on the files' heads, without reading a record.
+"""Checks at planning that data files can be read as configured, from the files' heads and without reading a record.
 
-Error texts name configuration fields, the configured path, columns of schemas and configured labels; never files of a
-folder or values.
+Error texts name configuration fields, the configured path, columns of schemas and configured labels; never a file of a
+folder or a value.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import Place
+from spti_ray.io.files import IMAGE_SUFFIXES
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private import metadata, zips
 from spti_ray.private.damage import Damaged
-from spti_ray.private.ids import canonical, one_of_two
-from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind, Unit
+from spti_ray.private.ids import canonical, first_equal_pair
+from spti_ray.private.kinds import DataError, Kind, Unit
 from spti_ray.private.lmdbs import num_values
 from spti_ray.private.names import file_key, first_folder
 from spti_ray.private.schemas import check_datasets, check_parquet
@@ -28,18 +29,29 @@ _NO_COLUMNS: dict[Kind, str] = {
     "zip": "a zip file",
     "lmdb": "an LMDB database",
 }
-"""Kinds whose records have no columns, and so no group; a folder may have a file of them."""
+"""Kinds of data whose records have no columns, and so no group, in words. A folder may have a file of columns."""
 
 
 def check(
-    kind: Kind, data: DataConfig, root: Place, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]
+    kind: Kind,
+    data: DataConfig,
+    root: StoragePath,
+    files: Sequence[StoragePath],
+    unit: Unit,
+    label_names: tuple[str, ...],
 ) -> None:
-    """Raise `DataError` with one line that names the field to change, if files of this kind can't be read so.
+    """Check that files of this kind can be read as configured.
 
-    `root`: the configured place; `files`: those of its records.
+    Args:
+        root: the configured file or folder.
+        files: the files that hold records.
+        label_names: the configured labels, or ("all",) for none.
+
+    Raises:
+        DataError: they can't; one line that names the field to change.
     """
     needs_labels = label_names != (SINGLE_LABEL,)
-    if twice := one_of_two(label_names):
+    if twice := first_equal_pair(label_names):
         raise DataError(f"evolution.labels: {twice[0]!r} and {twice[1]!r} are one label to the data; leave one of them")
     table = _metadata(data, root) if kind == "folder" else None
     if kind in _NO_COLUMNS and unit == "group" and table is None:
@@ -66,7 +78,7 @@ def check(
 
 
 def _check_names(data: DataConfig, names: Iterable[str | None], label_names: tuple[str, ...]) -> None:
-    """Of data whose labels are names of folders, which planning may know: one at least must be a label."""
+    """Where labels are names of folders, which planning may read: at least one of them must be a configured label."""
     wanted = {canonical(label) for label in label_names}
     if not label_names or label_names == (SINGLE_LABEL,) or any(name in wanted for name in names if name is not None):
         return
@@ -86,8 +98,8 @@ def _check_columns_are_set(data: DataConfig, unit: Unit, needs_labels: bool) -> 
         raise DataError("data.group_column: must be set, since privacy.unit is group")
 
 
-def _metadata(data: DataConfig, root: Place) -> Place | None:
-    """A folder's file of columns."""
+def _metadata(data: DataConfig, root: StoragePath) -> StoragePath | None:
+    """A folder's file of columns, if it has one."""
     try:
         return metadata.find(root)
     except ValueError as error:
@@ -98,11 +110,16 @@ def _metadata(data: DataConfig, root: Place) -> Place | None:
 
 
 def _check_metadata(
-    data: DataConfig, table: Place, root: Place, files: Sequence[Place], unit: Unit, needs_labels: bool
+    data: DataConfig,
+    table: StoragePath,
+    root: StoragePath,
+    files: Sequence[StoragePath],
+    unit: Unit,
+    needs_labels: bool,
 ) -> None:
-    """Without a label column, labels are the first folders.
+    """Check a folder's file of columns. Without a label column, labels are the first folders.
 
-    No name of a column is told: in metadata.jsonl they are a record's.
+    Errors name no column of the file: in metadata.jsonl columns belong to a record.
     """
     if unit == "group" and data.group_column is None:
         raise DataError("data.group_column: must be set, since privacy.unit is group")
@@ -126,7 +143,7 @@ def _check_metadata(
         )
 
 
-def _check_tar(data: DataConfig, file: Place) -> None:
+def _check_tar(data: DataConfig, file: StoragePath) -> None:
     readable = False
     with suppress(Exception), archive(file) as tar:  # whose texts may quote the file
         readable = next_member(tar) is not None
@@ -134,7 +151,9 @@ def _check_tar(data: DataConfig, file: Place) -> None:
         raise DataError(f"data.path: {data.path!r} is not a tar file of samples; give WebDataset shards")
 
 
-def _check_zips(data: DataConfig, root: Place, files: Sequence[Place], label_names: tuple[str, ...]) -> None:
+def _check_zips(
+    data: DataConfig, root: StoragePath, files: Sequence[StoragePath], label_names: tuple[str, ...]
+) -> None:
     names: set[str | None] | None = None
     reason = "it is not a zip file that can be read; make it again"
     try:
@@ -154,7 +173,9 @@ def _check_zips(data: DataConfig, root: Place, files: Sequence[Place], label_nam
     _check_names(data, names, label_names)
 
 
-def _check_lmdbs(data: DataConfig, root: Place, files: Sequence[Place], label_names: tuple[str, ...]) -> None:
+def _check_lmdbs(
+    data: DataConfig, root: StoragePath, files: Sequence[StoragePath], label_names: tuple[str, ...]
+) -> None:
     if files[0].remote:
         raise DataError(
             f"data.path: {data.path!r} is an LMDB database, which is mapped into memory; copy it to a local disk"

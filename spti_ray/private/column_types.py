@@ -1,9 +1,9 @@
 # pyright: strict
-"""Whether a column of labels or groups has one type in all files of a data set: told from their schemas alone.
+"""Whether a column of labels or groups has one type in all files of a data set, from their schemas alone.
 
-One unit may have two names where it is an integer here and a float there (a writer that met a gap), so that such files
-are refused. Types whose values provably have one canonical form are one: integers of any width, text and bytes of any
-layout, decimals of any scale, a dictionary and its values. A column without any value (type null) fits all.
+If a column is an integer in one file and a float in another (a writer met a gap), one unit may have two names, so such
+files are refused. Types count as one if equal values provably have one canonical form: integers of any width, text and
+bytes of any layout, decimals of any scale, a dictionary and its values. A column of nulls alone fits every type.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TEXTS = ("string", "large_string", "string_view", "binary", "large_binary", "bi
 
 
 def one_type(schemas: Iterable[Any], column: str) -> bool:
-    """Whether the column's values have one form in all files that have it."""
+    """Whether the column has one type in all schemas that have it."""
     found = {_family(schema, column) for schema in schemas if column in schema.names}
     return len(found - {None}) <= 1
 
@@ -34,7 +34,7 @@ def _family(schema: Any, column: str) -> str | None:
     if types.is_null(kind):
         return None
     if types.is_integer(kind):
-        # Numbers of classes go by the classes' names.
+        # Class numbers are compared by the classes' names.
         return "integer" if class_names(schema, column) is None else "class"
     if any(getattr(types, f"is_{text}")(kind) for text in _TEXTS):
         return "text"

@@ -1,11 +1,12 @@
 # pyright: strict
-"""Damage that belongs to no single record, and so is an error of the whole data set: before the first reservation.
+"""Damage that is not one record's alone: it is an error of the whole data set, before the first reservation.
 
-A reader that went on after it would give other records other votes, or none. Damage to one record costs it its vote.
+A reader that continued after it would change other records' votes. Damage to one record only costs that record its
+vote.
 """
 
 from __future__ import annotations
 
 
 class Damaged(ValueError):
-    """A file of the data set can't be taken apart into records; its text is from a fixed vocabulary without content."""
+    """A file of the data set can't be split into records. The text is from a fixed vocabulary without content."""

@@ -1,71 +1,53 @@
 # pyright: strict
-"""The private data set on disk: divided into shards by stable ids, read lazily by one shard.
+"""The private data set on disk: divided into shards by stable ids, and read lazily by one shard.
 
-A record's id is its row in the Parquet files taken together, the place of its relative path in a folder's sorted
-listing or in zip files', that of its key in LMDB databases, or for WebDataset and saved `datasets` the number of its
-file times 2^32, plus its place there. Only the configured columns are read (image, label, group); an image's path is
-only ever used to open that file.
-Labels and groups are compared in one canonical form (`ids`), whatever the format. A record that is damaged casts no
-vote; damage that may not be one record's alone (`Damaged`) is an error, so that no other record's vote changes.
-Error texts name configuration fields, the configured path and column names; never files of a folder or values.
+A record's id (`Record.index`) is
+
+- Parquet: its row, counted through all files
+- a folder, zip files: the position of its relative path in the sorted listing
+- LMDB databases: the position of its key
+- WebDataset, saved `datasets`: the number of its file times 2^32, plus its position in the file
+
+Only the configured columns are read (image, label, group), and an image's path is used only to open that file. A record
+that is damaged casts no vote; damage that may not be one record's alone (`Damaged`) is an error, so that no other
+record's vote changes.
+
+Error texts name configuration fields, the configured path and column names; never a file of a folder or a value.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from typing import NoReturn
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import Place
+from spti_ray.io.files import IMAGE_SUFFIXES
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private import lmdbs, metadata, tables, zips
 from spti_ray.private.damage import Damaged
-from spti_ray.private.decode import Undecodable, decode
-from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, largest, read
-from spti_ray.private.ids import by_form
+from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, max_file_bytes
+from spti_ray.private.ids import label_by_id
+from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.listing import CHANGED, list_files
 from spti_ray.private.names import file_key, first_folder, partitions
-from spti_ray.private.source import IMAGE_SUFFIXES, DataError, Unit, locate, resolve_path
+from spti_ray.private.record import Record, make_record
+from spti_ray.private.source import locate, resolve_path
 from spti_ray.private.tars import Sample, field, samples
-from spti_ray.types import SINGLE_LABEL, ImageArray
+from spti_ray.types import SINGLE_LABEL
 
 READER_VERSION = 2
-"""Moves whenever the same files give other records, labels, groups or pixels: what was cached of them is made again."""
-
-UNLISTED_LABEL = "no listed label"
-MISSING_GROUP = "no group"
-"""Problems of a record beside those of its image: a fixed vocabulary without content."""
+"""To be raised whenever the same files give other records, labels, groups or pixels: caches of them are made again."""
 
 _RECORDS_PER_FILE = 2**32
 
 
-@dataclass(frozen=True, repr=False)
-class Record:
-    """PRIVATE: one record. `image` is None, and `problem` says why, for a record that casts no vote."""
-
-    index: int
-    label: str | None
-    group: str | None
-    image: ImageArray | None
-    problem: str | None = None
-
-    def __repr__(self) -> str:
-        return "<Record: private>"
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("Records are private and are never pickled")
-
-
 def shard_of_group(group: str, num_shards: int) -> int:
-    """The shard of a group, from its value alone: a group never spans shards."""
+    """The shard of a group, by a hash of its name, so that a group never spans shards."""
     return int.from_bytes(hashlib.sha256(group.encode("utf-8", "surrogatepass")).digest()[:8], "big") % num_shards
 
 
 def shard_rows(num_records: int, shard_id: int, num_shards: int) -> range:
-    """The contiguous record indexes of a shard (unit record); shard sizes differ by one at most."""
+    """The contiguous record indexes of a shard where the unit is the record; shard sizes differ by one at most."""
     return range(num_records * shard_id // num_shards, num_records * (shard_id + 1) // num_shards)
 
 
@@ -79,15 +61,17 @@ def load_shard(
 ) -> Iterator[Record]:
     """Yield the records of one shard in index order, reading and decoding one small batch at a time.
 
-    Every record of the shard is yielded; one that is unusable (no image, no listed label, no group when the unit is
-    the group) comes with a `problem` and image None. With label_names ("all",) every label is "all"; with ()
-    labels are as they are found, none included (for evaluation: a run lists its labels).
+    Every record of the shard is yielded. One that is unusable (no image, no listed label, no group where the unit is
+    the group) has a `problem` and image None.
 
-    `listing`: the hash of the files that all shards must read (`fingerprint`). Shards list the data each by itself, so
-    that a file that comes or goes meanwhile would give a record to two of them, or to none.
+    Args:
+        label_names: the configured labels; ("all",) gives every record the label "all", () keeps labels as found, also
+            None (for evaluation: a run always lists its labels).
+        listing: the hash of the files that all shards must read (`source.fingerprint`). Each shard lists the data by
+            itself; if files came or went meanwhile, a record could be in two shards, or in none.
 
-    Raises `DataError` if the data set as a whole can't be read, and if its files are others before the first record or
-    after the last.
+    Raises:
+        DataError: the data set as a whole can't be read, or its files changed before the first record or by the last.
     """
     if not 0 <= shard_id < num_shards:
         raise ValueError("shard_id must be in range(num_shards)")
@@ -119,15 +103,15 @@ def load_shard(
 
 
 def _load_folder(
-    root: Place,
-    files: Sequence[Place],
+    root: StoragePath,
+    files: Sequence[StoragePath],
     data: DataConfig,
     unit: Unit,
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
 ) -> Iterator[Record]:
-    # A group's records may be anywhere, so that each shard looks at the group of all images.
+    # A group's records may be anywhere, so each shard checks the group of every image.
     wanted = shard_rows(len(files), shard_id, num_shards) if unit == "record" else range(len(files))
     _, label_column, group_column = _columns(data, unit, label_names)
     table = metadata.find(root) if label_column or group_column else None
@@ -140,11 +124,14 @@ def _load_folder(
             continue
         if table is None or label_column is None:
             label = first_folder(relative)
-        yield _record(index, label, group, unit, label_names, files[index], data)
+        yield make_record(index, label, group, unit, label_names, files[index], data)
 
 
 def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, range]]:
-    """Yield (file, its first index, wanted places in it) of files that hold so many records each."""
+    """Divide wanted record indexes among files that hold `counts` records each.
+
+    Yields (number of the file, index of its first record, wanted positions in the file).
+    """
     start = 0
     for number, count in enumerate(counts):
         here = range(max(wanted.start - start, 0), min(wanted.stop - start, count))
@@ -154,41 +141,46 @@ def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, ran
 
 
 def _load_zips(
-    root: Place,
-    files: Sequence[Place],
+    root: StoragePath,
+    files: Sequence[StoragePath],
     data: DataConfig,
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     counts = [zips.num_images(file, IMAGE_SUFFIXES) for file in files]
-    limit = largest(data.max_pixels)
+    limit = max_file_bytes(data.max_pixels)
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
-        outer, known = files[number].relative_to(root), by_form(label_names)
+        outer, known = files[number].relative_to(root), label_by_id(label_names)
         for position, member, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
             labels = zips.labels_of(member, outer)
             label = next((label for label in labels if label in known), labels[0])
-            yield _record(start + position, label, None, "record", label_names, encoded, data)
+            yield make_record(start + position, label, None, "record", label_names, encoded, data)
 
 
 def _load_lmdbs(
-    root: Place,
-    files: Sequence[Place],
+    root: StoragePath,
+    files: Sequence[StoragePath],
     data: DataConfig,
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     counts = [lmdbs.num_values(file) for file in files]
-    limit = largest(data.max_pixels)
+    limit = max_file_bytes(data.max_pixels)
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
         label = first_folder(files[number].relative_to(root))
         for position, encoded in lmdbs.values(files[number], here, limit):
-            yield _record(start + position, label, None, "record", label_names, encoded, data)
+            yield make_record(start + position, label, None, "record", label_names, encoded, data)
 
 
 def _load_tars(
-    files: Sequence[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    files: Sequence[StoragePath],
+    data: DataConfig,
+    unit: Unit,
+    shard_id: int,
+    num_shards: int,
+    label_names: tuple[str, ...],
 ) -> Iterator[Record]:
     label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
     group_column = data.group_column if unit == "group" else None
@@ -200,20 +192,20 @@ def _load_tars(
         return extension in others or f".{extension}" in IMAGE_SUFFIXES
 
     for number, found in enumerate(files):
-        # Whole files: how many samples one has is known only when it has been read. Groups may be in all of them.
+        # Whole files: how many samples a file has is known only after reading it. A group may be in any of them.
         if unit == "record" and number % num_shards != shard_id:
             continue
-        for position, sample in enumerate(samples(found, wanted, largest(data.max_pixels))):
+        for position, sample in enumerate(samples(found, wanted, max_file_bytes(data.max_pixels))):
             group = field(sample, group_column) if group_column else None
             if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
                 continue
             label = field(sample, label_column) if label_column else None
             index = number * _RECORDS_PER_FILE + position
-            yield _record(index, label, group, unit, label_names, _image_of(sample, data), data)
+            yield make_record(index, label, group, unit, label_names, _image_of(sample, data), data)
 
 
 def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
-    """The member that `data.image_column` names, or else the first one that is an image; or a problem."""
+    """The member that `data.image_column` names, or else the first that is an image; or the problem with it."""
     named = data.image_column.lower()
     images = [name for name in sample if f".{name}" in IMAGE_SUFFIXES]
     chosen = named if named in sample else images[0] if images else None
@@ -224,8 +216,8 @@ def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
 
 
 def _load_parquet(
-    root: Place,
-    files: Sequence[Place],
+    root: StoragePath,
+    files: Sequence[StoragePath],
     data: DataConfig,
     unit: Unit,
     shard_id: int,
@@ -234,7 +226,7 @@ def _load_parquet(
 ) -> Iterator[Record]:
     columns, label_column, group_column = _columns(data, unit, label_names)
     counts = [tables.num_rows(file) for file in files]
-    # A group's records may be anywhere, so that each shard looks at the group of all rows.
+    # A group's records may be anywhere, so each shard checks the group of every row.
     wanted = shard_rows(sum(counts), shard_id, num_shards) if unit == "record" else range(sum(counts))
     for number, start, here in _parts(counts, wanted):
         there = tables.parquet_columns(files[number], columns)
@@ -245,16 +237,21 @@ def _load_parquet(
                 continue
             label = tables.cell(batch, label_column, i) if label_column in there else in_path.get(label_column or "")
             encoded = tables.image(batch, data.image_column, i, files[number], data.follow_links)
-            yield _record(start + row, label, group, unit, label_names, encoded, data)
+            yield make_record(start + row, label, group, unit, label_names, encoded, data)
 
 
 def _load_arrow(
-    files: Sequence[Place], data: DataConfig, unit: Unit, shard_id: int, num_shards: int, label_names: tuple[str, ...]
+    files: Sequence[StoragePath],
+    data: DataConfig,
+    unit: Unit,
+    shard_id: int,
+    num_shards: int,
+    label_names: tuple[str, ...],
 ) -> Iterator[Record]:
-    """Numbered by file and row, since how many rows a file has is known only when it has been gone through."""
+    """Records are numbered by file and row, since a file's number of rows is known only after reading it."""
     columns, label_column, group_column = _columns(data, unit, label_names)
     for number, file in enumerate(files):
-        # To skip rows of a mapped file costs nothing; a remote one would be fetched by every shard.
+        # Skipping rows of a mapped file costs nothing; a remote file would be fetched by every shard.
         if unit == "record" and file.remote and number % num_shards != shard_id:
             continue
         for row, batch, i in tables.arrow_rows(file, columns):
@@ -266,42 +263,14 @@ def _load_arrow(
             label = tables.cell(batch, label_column, i)
             encoded = tables.image(batch, data.image_column, i, file, data.follow_links)
             index = number * _RECORDS_PER_FILE + row
-            yield _record(index, label, group, unit, label_names, encoded, data)
+            yield make_record(index, label, group, unit, label_names, encoded, data)
 
 
 def _columns(
     data: DataConfig, unit: Unit, label_names: tuple[str, ...]
 ) -> tuple[tuple[str, ...], str | None, str | None]:
-    """The columns to read, each once, and of these the label's and the group's if they are needed."""
+    """(all columns to read, each once; the label column, or None; the group column, or None)."""
     label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
     group_column = data.group_column if unit == "group" else None
     named = (data.image_column, label_column, group_column)
     return tuple(dict.fromkeys(column for column in named if column is not None)), label_column, group_column
-
-
-def _record(
-    index: int,
-    label: str | None,
-    group: str | None,
-    unit: Unit,
-    label_names: tuple[str, ...],
-    encoded: Encoded,
-    data: DataConfig,
-) -> Record:
-    """`label` and `group` are in their canonical form; the record's label is the configured one with that form."""
-    if label_names == (SINGLE_LABEL,):
-        label = SINGLE_LABEL
-    elif label_names:
-        label = by_form(label_names).get(label or "")
-    if label_names and label is None:
-        return Record(index, None, group, None, UNLISTED_LABEL)
-    if unit == "group" and group is None:
-        return Record(index, label, None, None, MISSING_GROUP)
-    if isinstance(encoded, Place):
-        encoded = read(encoded, largest(data.max_pixels))
-    if isinstance(encoded, str):
-        return Record(index, label, group, None, encoded)
-    try:
-        return Record(index, label, group, decode(encoded, data.max_pixels, data.window))
-    except Undecodable as error:
-        return Record(index, label, group, None, error.reason)

@@ -1,8 +1,9 @@
 # pyright: strict
-"""From the bytes of one private image file to pixels, without telling anyone anything about it.
+"""From the bytes of one private image file to pixels.
 
-Promises: the result depends on the bytes alone; images over the pixel limit are refused from their header, before
-their pixels are allocated; no exception, warning or log line carries content, metadata or a file name.
+Promises: the result depends on the bytes (and public settings) alone; images over the pixel limit are refused from
+their header, before their pixels are allocated; no exception, warning or log line carries content, metadata or a file
+name.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ logging.getLogger("PIL").setLevel(logging.CRITICAL)
 
 
 class Undecodable(ValueError):
-    """The bytes are not an image that may be used; says why in words from a fixed vocabulary, `reason`."""
+    """The bytes are not a usable image; `reason` says why in words from a fixed vocabulary."""
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(reason)
@@ -51,11 +52,19 @@ class Undecodable(ValueError):
 
 
 def decode(data: bytes, max_pixels: int, window: Window | None = None) -> ImageArray:
-    """Return the [H, W, 3] uint8 RGB pixels of an encoded image (the first frame of an animated one).
+    """Decode an image, or the first frame of an animated one.
 
-    Transparency is composited on white, EXIF orientation is applied, deeper grey samples are scaled to 8 bits: from
-    `window`, a public setting, or else by the image itself (`depth`).
-    Raises `Undecodable`, and nothing else, for bytes that are no usable image or hold more than `max_pixels`.
+    Transparency is composited on white and EXIF orientation is applied. Grey samples of more than 8 bits are scaled to
+    8 bits; see `depth`.
+
+    Args:
+        window: the samples that become black and white, a public setting; None: chosen from the image itself.
+
+    Returns:
+        RGB pixels, uint8 [H, W, 3].
+
+    Raises:
+        Undecodable: the bytes are no usable image, or hold more than `max_pixels`. Nothing else is raised.
     """
     # The reason is raised outside of the `except` blocks, so that no Pillow exception hangs on it as context.
     reason: Reason
@@ -96,10 +105,10 @@ def _decode(data: bytes, max_pixels: int, window: Window | None) -> ImageArray:
 
 @contextmanager
 def _strict_pillow(max_pixels: int) -> Generator[None]:
-    """Set Pillow's process-wide switches as this module needs them, whatever other libraries made of them."""
+    """Set Pillow's process-wide switches as this module needs them, whatever other libraries set them to."""
     with _pillow_lock, warnings.catch_warnings():
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-        # With its warning turned into an error, Pillow enforces our limit wherever it learns of a size.
+        # With this warning as an error, Pillow enforces our limit wherever it reads a size.
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         Image.MAX_IMAGE_PIXELS = max_pixels
@@ -111,7 +120,7 @@ def _strict_pillow(max_pixels: int) -> Generator[None]:
 
 
 def _webp_pixels(data: bytes) -> int:
-    """Canvas size from a WebP header, 0 for other files: Pillow's WebP plugin allocates its canvas when it opens."""
+    """Pixels of a WebP file by its header, 0 for other files. Pillow allocates WebP's canvas on opening the file."""
     if data[:4] != b"RIFF" or data[8:12] != b"WEBP" or len(data) < 30:
         return 0
     chunk = data[12:16]
@@ -124,7 +133,7 @@ def _webp_pixels(data: bytes) -> int:
 
 
 def _orientation(image: Image.Image) -> int:
-    """The EXIF orientation, 1 to 8; broken EXIF data count as none. Read after `load`, which may apply it (TIFF)."""
+    """The EXIF orientation, 1 to 8; 1 for broken EXIF data. To be read after `load`, which may apply it (TIFF)."""
     try:
         return int(image.getexif().get(_ORIENTATION, 1))
     except Exception:  # noqa: BLE001 as above

@@ -1,10 +1,10 @@
 # pyright: strict
-"""The one canonical form of the ids of labels and groups, in every format: one unit must not have two names.
+"""The canonical form of labels and groups, the same in every data format, so that one unit never has two names.
 
-Text is UTF-8 (bytes are decoded), in Unicode's NFC, without white space, NULs and byte order marks around it. Whole
-numbers are integers, whether they come as integers, floats, decimals or text with zeros alone after the point. Case
-counts. Null, NaN, infinity, the empty text, lists and structs are no id. Everything else is what Python writes for it.
-A form depends on its value alone, and no value makes it raise.
+Text is UTF-8 (bytes are decoded) in Unicode's NFC, without white space, NULs and byte order marks around it. Whole
+numbers become integers, whether they are stored as integers, floats, decimals or text with only zeros after the point.
+Case counts. Null, NaN, infinity, the empty text, lists and structs are no id. Everything else is what Python writes for
+it. The form depends on the value alone, and no value makes it raise.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ _AROUND = "\0\ufeff\t\n\v\f\r\x1c\x1d\x1e\x1f \x85\xa0\u1680\u2028\u2029\u202f\u
 _WHOLE = re.compile(r"(-?(?:0|[1-9][0-9]*))\.0+")
 
 _LONGEST = 4096
-"""Characters of a text that are brought into NFC: it takes quadratic time for some, and no id is so long."""
+"""Longest text that is normalised to NFC, in characters: some texts take quadratic time, and no id is so long."""
 
 _MOST_DIGITS = 1000
 
 
 def canonical(value: object) -> str | None:
-    """The canonical form of a label or group as a reader found it; None if it is none."""
+    """The canonical form of a label or group as a reader found it; None if the value is no id."""
     try:
         return _form(value) or None
     except Exception:  # noqa: BLE001 one record's value must not stop the others
@@ -41,7 +41,7 @@ def _form(value: Any) -> str | None:
     if isinstance(value, str):
         return _of_text(value)
     if isinstance(value, (bytes, bytearray, memoryview)):
-        # What is no UTF-8 keeps its bytes apart: two names in Latin-1 are two.
+        # Bytes that are not UTF-8 are kept, so that two names in Latin-1 stay two.
         return _of_text(bytes(cast("bytes", value)).decode("utf-8", "surrogateescape"))
     if value is None or isinstance(value, (dict, list, tuple, set)):
         return None
@@ -64,7 +64,7 @@ def _of_text(text: str) -> str:
     if len(text) <= _LONGEST:
         text = unicodedata.normalize("NFC", text)
     text = text.strip(_AROUND)
-    # A table that was text once has no types: a column of numbers with a gap in it is often written as floats.
+    # Tables made from text often have floats where a column of whole numbers had a gap.
     whole = _WHOLE.fullmatch(text)
     return ("0" if whole[1] == "-0" else whole[1]) if whole else text
 
@@ -78,13 +78,13 @@ def _of_decimal(value: Decimal) -> str | None:
 
 
 @lru_cache(maxsize=16)
-def by_form(names: tuple[str, ...]) -> Mapping[str, str]:
-    """From the canonical form of each configured label to its name."""
+def label_by_id(names: tuple[str, ...]) -> Mapping[str, str]:
+    """From the canonical form of each configured label to the label as configured."""
     return {canonical(name) or name: name for name in names}
 
 
-def one_of_two(names: Sequence[str]) -> tuple[str, str] | None:
-    """The first two configured labels that are one in their canonical form, if there are any."""
+def first_equal_pair(names: Sequence[str]) -> tuple[str, str] | None:
+    """The first two configured labels with the same canonical form; None if all differ."""
     seen: dict[str, str] = {}
     for name in names:
         if (before := seen.setdefault(canonical(name) or name, name)) is not name:
@@ -93,9 +93,9 @@ def one_of_two(names: Sequence[str]) -> tuple[str, str] | None:
 
 
 def json_object(written: str | bytes) -> dict[str, Any] | None:
-    """The JSON object that was written, of a repeated key its last value; None for whatever is none or can't be read.
+    """Parse a JSON object; None for anything else. Of a repeated key the last value counts.
 
-    Nothing that a record holds makes it raise: not nesting of any depth, nor numbers of any length.
+    Nothing that a record holds makes it raise, neither deep nesting nor long numbers.
     """
     try:
         values: object = json.loads(written)

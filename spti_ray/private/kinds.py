@@ -1,13 +1,14 @@
 # pyright: strict
-"""The kinds of data and of units, and the errors about data that can't be used."""
+"""The formats of private data, the privacy units, and the errors about data that can't be used."""
 
 from __future__ import annotations
 
 from typing import Literal
 
-from spti_ray.io.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES  # also for who asks here
+from spti_ray.io.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES  # also for importers of this module
 
 Unit = Literal["record", "group"]
+"""The privacy unit: what the guarantee protects, one record or all records of a group."""
 Kind = Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"]
 
 
@@ -16,5 +17,7 @@ class DataError(ValueError):
 
 
 class NoRecordCanVote(DataError):
-    """The data can be read, but not one record of them can vote: told before anything is spent, and told so bluntly
-    only because it holds for the whole set."""
+    """The data can be read, but no record can vote. Raised before anything is spent.
+
+    It may be said only because it holds for the whole set: nothing is said about a single record.
+    """

@@ -1,9 +1,9 @@
 # pyright: strict
-"""Which files the private records are in: listed once, told apart by their names, and the same for every process.
+"""The files that hold the private records, listed in an order that is the same for every process.
 
-One file under two names would be a record with two votes, and to choose one of the names would make a record depend on
-another: so that is refused, as is a link out of the data's folder, unless `data.follow_links`.
-Error texts name configuration fields and the configured path; never files of a folder.
+One file under two names would give a record two votes, and choosing one of the names would make a record depend on
+another, so it is refused. A link out of the data's folder is refused too, unless `data.follow_links` is set.
+Error texts name configuration fields and the configured path; never a file of a folder.
 """
 
 from __future__ import annotations
@@ -17,9 +17,10 @@ from importlib import resources
 from pathlib import Path
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import LEAVES, LinkError, Place, absolute, place, within
+from spti_ray.io.files import IMAGE_SUFFIXES
+from spti_ray.io.object_storage import LEAVES, LinkError, StoragePath, absolute, is_within, storage_path
 from spti_ray.private import metadata
-from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind
+from spti_ray.private.kinds import DataError, Kind
 from spti_ray.private.lmdbs import LMDB_SUFFIXES, LOCK
 from spti_ray.private.schemas import holds_paths
 from spti_ray.private.tables import ARROW_SUFFIX, STATE, saved_files
@@ -50,24 +51,30 @@ CHANGED = "changed while the run started, or differ between machines; run again 
 
 @dataclass(frozen=True, repr=False)
 class Listing:
-    """`files`: those of the records, in the records' order. `sha256`: of names, sizes and times of all that is read;
-    it tells something of the names, and so stays in memory or in the internal folder.
+    """The files of a data set.
+
+    `files` hold the records, in the records' order. `sha256` is of the names, sizes and times of all files that are
+    read. It says something about the names, so it stays in memory or in the internal folder.
     """
 
     kind: Kind
-    root: Place
-    files: tuple[Place, ...]
+    root: StoragePath
+    files: tuple[StoragePath, ...]
     sha256: str
 
 
 def list_files(data: DataConfig, location: str) -> Listing:
-    """What is at `location`, the absolute path or URL of the data.
+    """List the data.
 
-    Raises `DataError` with one line that names the field to change.
+    Args:
+        location: their absolute path or URL.
+
+    Raises:
+        DataError: one line that names the field to change.
     """
     reason = ""
     try:
-        root = place(location).looked_up()
+        root = storage_path(location).with_info()
         if root.kind == "missing":
             raise DataError(f"data.path: {data.path!r} does not exist; give images or files of images")
         every = root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links)
@@ -80,7 +87,7 @@ def list_files(data: DataConfig, location: str) -> Listing:
         reason = str(error)
     except UnicodeError:
         reason = f"data.path: {data.path!r} holds a name that the store can't tell; rename it"
-    except ValueError as error:  # a LinkError, or of `place` and `saved_files`, whose texts are fixed
+    except ValueError as error:  # a LinkError, or from `storage_path` and `saved_files`, whose texts are fixed
         reason = f"data.path: {data.path!r} {error}"
     except PermissionError:
         reason = f"data.path: {data.path!r} or a folder in it can't be read; check its permissions"
@@ -93,26 +100,28 @@ def list_files(data: DataConfig, location: str) -> Listing:
 
 
 def sha256(data: DataConfig, location: str) -> str:
-    """That of `list_files`, without its checks. Raises OSError and ValueError."""
-    root = place(location).looked_up()
+    """The hash of `list_files`, without its checks. Raises OSError and ValueError."""
+    root = storage_path(location).with_info()
     return _sha256(data, root, root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links))
 
 
-def _sha256(data: DataConfig, root: Place, every: Iterable[Place]) -> str:
-    """Of every file, since a folder's own time does not change when a file in it does, or in a sub-folder."""
+def _sha256(data: DataConfig, root: StoragePath, every: Iterable[StoragePath]) -> str:
+    """A hash over every file. A folder's own time does not change when a file in it or below it is written."""
     every = (*every, *_beside(data, root))
     digest = hashlib.sha256(os.fsencode(root.path))
     for file in every:
-        if kind_of(file) is not None or file.name in (STATE, *metadata.FILES):  # no lock, which a reader touches
-            # Each machine has installed the package at a time of its own, and what comes with it is public.
-            version = str(file.size) if within(file.path, _PACKAGE) else file.version()
+        if kind_of(file) is not None or file.name in (STATE, *metadata.FILES):  # not the lock file, which readers touch
+            # Bundled data are public, and every machine installed the package at another time.
+            version = str(file.size) if is_within(file.path, _PACKAGE) else file.version()
             digest.update(b"\0" + os.fsencode(file.path) + f"\0{version}".encode())
     return digest.hexdigest()
 
 
-def _beside(data: DataConfig, table: Place) -> list[Place]:
-    """The images near a single table that names its images by paths. What can't be listed there is nobody's loss: these
-    files count for caches alone, and each record is in its row."""
+def _beside(data: DataConfig, table: StoragePath) -> list[StoragePath]:
+    """The images in the folder of a single table that names its images by paths.
+
+    They matter for caches only, since records are the table's rows; so a folder that can't be listed is no error.
+    """
     if table.kind == "file" and kind_of(table) == "parquet":
         with suppress(Exception):
             if holds_paths(table, data.image_column):
@@ -121,9 +130,12 @@ def _beside(data: DataConfig, table: Place) -> list[Place]:
     return []
 
 
-def _by_kind(data: DataConfig, root: Place, every: Sequence[Place]) -> dict[Kind, list[Place]]:
-    """The files of each kind. What begins with an underscore, or lies in a folder that does, is none of a table's or an
-    archive's, since big-data tools name their own files so; cameras name images so."""
+def _by_kind(data: DataConfig, root: StoragePath, every: Sequence[StoragePath]) -> dict[Kind, list[StoragePath]]:
+    """The files of each kind.
+
+    Tables and archives whose name, or whose folder's name, begins with an underscore are left out, since big-data tools
+    name their own files so. Images are not, since cameras name images so.
+    """
     if root.kind != "folder":
         if not root.remote and not os.access(root.path, os.R_OK):
             raise PermissionError
@@ -131,8 +143,8 @@ def _by_kind(data: DataConfig, root: Place, every: Sequence[Place]) -> dict[Kind
         if kind == "folder":
             raise ValueError("is a single image; give the folder that it is in")
         return {kind: [root]}
-    found: dict[Kind, list[Place]] = {}
-    states: list[Place] = []
+    found: dict[Kind, list[StoragePath]] = {}
+    states: list[StoragePath] = []
     for file in every:
         kind = kind_of(file)
         if kind != "folder" and any(part.startswith("_") for part in file.relative_to(root).split("/")):
@@ -146,8 +158,8 @@ def _by_kind(data: DataConfig, root: Place, every: Sequence[Place]) -> dict[Kind
     return found
 
 
-def _kind_of_all(data: DataConfig, root: Place, found: dict[Kind, list[Place]]) -> Kind:
-    """The kind that is set, or the only one that there is."""
+def _kind_of_all(data: DataConfig, root: StoragePath, found: dict[Kind, list[StoragePath]]) -> Kind:
+    """The configured kind, or the only one that was found."""
     if data.format is not None:
         if data.format not in found:
             raise DataError(f"data.format: {data.path!r} holds no {_IN_WORDS[data.format]}; unset it, or name another")
@@ -166,14 +178,14 @@ def _kind_of_all(data: DataConfig, root: Place, found: dict[Kind, list[Place]]) 
     return next(iter(found))
 
 
-def _refuse_aliases(data: DataConfig, files: Sequence[Place]) -> None:
-    """Raises LinkError if one file is there under two names, or leads out of the folder though it may not."""
+def _refuse_aliases(data: DataConfig, files: Sequence[StoragePath]) -> None:
+    """Raise LinkError if one file has two names, or if a link leads out of the folder without `follow_links`."""
     every = [file.listed for file in files if file.listed is not None]
     if not data.follow_links and any(facts.leaves for facts in every):
         raise LinkError(LEAVES)
     twice = len({file.path for file in files}) < len(files)
     if any(facts.aliased for facts in every):
-        # Some file systems give several files one number: it tells only where there are links at all.
+        # Some file systems give several files the same inode number, so it only counts for files that have links.
         seen: dict[tuple[int, int], bool] = {}
         for facts in every:
             before = seen.get(facts.identity)
@@ -183,18 +195,18 @@ def _refuse_aliases(data: DataConfig, files: Sequence[Place]) -> None:
         raise LinkError("holds one file under two names, which would be one record with two votes; remove one of them")
 
 
-def kind_of(file: Place) -> Kind | None:
-    """What a file's name says that it is."""
+def kind_of(file: StoragePath) -> Kind | None:
+    """The kind of data by a file's name; None for other files."""
     if file.name.lower() == LOCK:
         return None
     return next((kind for suffixes, kind in _ENDINGS if file.path.lower().endswith(suffixes)), None)
 
 
 def image_files(folder: Path) -> list[Path]:
-    """The images in a folder of any images, and in its folders, sorted. Raises `DataError`."""
+    """All images in a folder and below it, sorted. Raises `DataError` if a folder can't be listed."""
     reason = ""
     try:
-        root = place(str(folder))
+        root = storage_path(str(folder))
         return [folder / file.relative_to(root) for file in root.files(IMAGE_SUFFIXES, follow_links=True)]
     except LinkError as error:
         reason = str(error)

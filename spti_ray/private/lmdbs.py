@@ -1,7 +1,7 @@
 # pyright: strict
-"""LMDB databases of encoded images, as LSUN comes: one value per record, in the order of their keys.
+"""LMDB databases of encoded images, such as LSUN: one value per record, in the order of their keys.
 
-The keys go nowhere. Databases are opened read-only and without a lock file, so nothing is written beside them.
+Keys are not kept anywhere. Databases are opened read-only and without a lock file, so nothing is written beside them.
 """
 
 from __future__ import annotations
@@ -12,27 +12,41 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import FILE_TOO_LARGE
 
 LMDB_SUFFIXES = (".mdb", ".lmdb")
 LOCK = "lock.mdb"
 
-# LMDB refuses to open a database twice in one process; two shards may read it there at once.
+# LMDB refuses to open a database twice in one process, and two shards in a process may read it at once.
 _lock = threading.Lock()
 _open: dict[str, tuple[Any, int]] = {}
 
 
-def num_values(file: Place) -> int:
-    """How many records a database has. Raises lmdb.Error, OSError if it is cut short, ImportError without the extra."""
+def num_values(file: StoragePath) -> int:
+    """How many records a database has.
+
+    Raises:
+        lmdb.Error: it is no database that can be read.
+        OSError: it is cut short.
+        ImportError: the `lmdb` extra is not installed.
+    """
     with _environment(file.path) as environment:
         return environment.stat()["entries"]
 
 
-def values(file: Place, wanted: range, limit: int) -> Iterator[tuple[int, bytes | str]]:
-    """Yield (place among the records, bytes or a problem) of the wanted records, one by one. Raises Damaged if there
-    are fewer than there should be, and lmdb.Error."""
+def values(file: StoragePath, wanted: range, limit: int) -> Iterator[tuple[int, bytes | str]]:
+    """Yield (position among the records, bytes or a problem) of the wanted records, one by one.
+
+    Args:
+        wanted: positions among the records.
+        limit: bytes of the largest value that is read.
+
+    Raises:
+        Damaged: there are fewer records than the database says.
+        lmdb.Error: pages can't be read.
+    """
     with _environment(file.path) as environment, environment.begin(buffers=True) as transaction:
         cursor = transaction.cursor()
         there: bool = cursor.first()
@@ -57,7 +71,7 @@ def _environment(path: str) -> Generator[Any]:
             environment = library.open(
                 os.fsencode(path), subdir=False, readonly=True, lock=False, readahead=False, create=False
             )
-            # Pages are mapped: to look at one that an unfinished copy lacks would end the process.
+            # Pages are mapped: reading one that an unfinished copy lacks would kill the process.
             if os.path.getsize(path) < (environment.info()["last_pgno"] + 1) * environment.stat()["psize"]:
                 environment.close()
                 raise OSError("the database is cut short")

@@ -1,12 +1,12 @@
 # pyright: strict
-"""Columns of a folder of images: `metadata.jsonl` or `metadata.csv` in it, as Hugging Face's imagefolder has them.
+"""Columns of a folder of images: its `metadata.jsonl` or `metadata.csv`, as in Hugging Face's imagefolder.
 
-A row is a line, and names its image by `file_name`, relative to the folder. Names only ever find the image's row. A
-row that can't be read, such as one with an unbalanced quote, costs its image the columns and no other: whoever needs
-line breaks in a cell takes jsonl. Only a line feed ends a line (a carriage return before it belongs to it). Rows that
-give one image different columns are refused, since whichever counted would be a row that another record may have lost.
+A row is a line, and names its image by `file_name`, relative to the folder; names are used only to find rows. A row
+that can't be read, such as one with an unbalanced quote, costs its own image the columns and no other image anything.
+(Cells with line breaks need jsonl.) Only a line feed ends a line; a carriage return before it belongs to the line end.
+Rows that give one image different columns are refused: a record would depend on which of them counted.
 
-The record of an image is its file and its row. A csv's first line, with the names of the columns, is no record's.
+A record is the image's file and its row. The first line of a csv, with the names of the columns, is no record's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import io
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, json_object
 from spti_ray.private.names import file_key
@@ -27,16 +27,16 @@ Cells = tuple[str | None, str | None]
 """An image's (label, group)."""
 
 
-def find(folder: Place) -> Place | None:
-    """The folder's file of columns, if it has one. Raises ValueError if it has both."""
+def find(folder: StoragePath) -> StoragePath | None:
+    """The folder's file of columns, or None. Raises ValueError if it has both files."""
     found = [file for name in FILES if (file := folder.file(name)).kind == "file"]
     if len(found) > 1:
         raise ValueError(f"has both {' and '.join(FILES)}; remove one")
     return found[0] if found else None
 
 
-def has_columns(file: Place, columns: Collection[str]) -> set[str]:
-    """Which of the columns any row has (of a csv, its first line). No single row decides, since a row is a record's."""
+def has_columns(file: StoragePath, columns: Collection[str]) -> set[str]:
+    """Those of the columns that any row has (for a csv: the first line). A single record's row never decides alone."""
     missing = set(columns)
     for row in _rows(file):
         missing -= row.keys()
@@ -45,11 +45,19 @@ def has_columns(file: Place, columns: Collection[str]) -> set[str]:
     return set(columns) - missing
 
 
-def cells(file: Place, names: Collection[str], label_column: str | None, group_column: str | None) -> dict[str, Cells]:
-    """(label, group) of the named images; None for what the row has not. Some hundred bytes an image.
+def cells(
+    file: StoragePath, names: Collection[str], label_column: str | None, group_column: str | None
+) -> dict[str, Cells]:
+    """The labels and groups of images. Takes some hundred bytes of memory per image.
 
-    `names`, and the keys of what is returned: forms of `file_key`. Raises Damaged if two rows give one image different
-    ones.
+    Args:
+        names: the images, as `file_key` writes their names.
+
+    Returns:
+        By such a name (label, group), each in its canonical form; None for what the row lacks.
+
+    Raises:
+        Damaged: two rows give one image different labels or groups.
     """
     found: dict[str, Cells] = {}
     once: dict[str, str] = {}  # one string for all images of a label or group
@@ -63,10 +71,10 @@ def cells(file: Place, names: Collection[str], label_column: str | None, group_c
     return found
 
 
-def _rows(file: Place) -> Iterator[Mapping[str, Any]]:
-    """The rows that can be read, a csv's beginning with one that has its header's names alone."""
-    # Universal line ends would break a row at a carriage return in it; Python's csv reads on over line ends in quotes,
-    # and has a limit on cells that only a setting of the whole process changes.
+def _rows(file: StoragePath) -> Iterator[Mapping[str, Any]]:
+    """The rows that can be read. For a csv the first one has the header's names as keys, and no values."""
+    # Universal line ends would break a row at a carriage return in it. Python's csv module continues a quoted cell over
+    # line ends, and limits the length of cells by a setting of the whole process.
     with file.open_stream() as stream:
         lines = io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="\n")
         if not file.name.endswith(".csv"):
@@ -83,7 +91,7 @@ def _rows(file: Place) -> Iterator[Mapping[str, Any]]:
 
 
 def split(line: str) -> list[str] | None:
-    """The cells of a line of csv, as Python's csv takes it apart; None if a quote in it is not closed."""
+    """Split a line of csv into cells, as Python's csv module does; None if a quote is not closed."""
     if '"' not in line:
         return line.split(",")
     found: list[str] = []

@@ -1,8 +1,8 @@
-"""Silence for processes that hold private content: libraries print, log and warn with what they were given.
+"""Output suppression for processes that hold private content, since libraries print, log and warn about their input.
 
-Ray keeps whatever a worker writes to file descriptors 1 and 2 in the session's log files, and hands it on to the
-cluster's control store. So a shard's process is silent for good, and an engine's for the length of a private call.
-Python's own streams are not enough: C libraries such as libtiff write to descriptor 2 by themselves.
+Ray stores whatever a worker writes to file descriptors 1 and 2 in the session's log files, and passes it to the
+cluster's control store. So the output of a shard's process is suppressed permanently, and an engine's during a private
+call. Redirecting Python's streams is not enough: C libraries such as libtiff write to descriptor 2 directly.
 """
 
 from __future__ import annotations
@@ -20,38 +20,39 @@ from collections.abc import Iterator
 _ALL_LEVELS = sys.maxsize
 
 
-def silence() -> None:
-    """Nothing that this process prints, logs or warns of goes anywhere from now on; implies `keep_no_remains`.
+def suppress_output_permanently() -> None:
+    """Discard everything that this process prints, logs or warns of from now on; includes `suppress_crash_output`.
 
-    Ray's C++ runtime writes its own log by other means and goes on.
+    Ray's C++ runtime writes its own log by other means, which continues.
     """
-    keep_no_remains()
+    suppress_crash_output()
     logging.disable(_ALL_LEVELS)
     warnings.simplefilter("ignore")
     _flush()
-    # Lives as long as the process.
+    # Stays open as long as the process lives.
     nowhere = open(os.devnull, "w")  # noqa: SIM115
     sys.stdout = sys.stderr = sys.__stdout__ = sys.__stderr__ = nowhere  # type: ignore[misc]
     for descriptor in (1, 2):
         os.dup2(nowhere.fileno(), descriptor)
 
 
-def keep_no_remains() -> None:
-    """Crashes of this process, its threads and its finalisers leave neither a core dump nor a traceback."""
-    # One byte instead of none: with 0, Linux still pipes a dump to a handler such as apport or systemd-coredump; a
-    # limit of 1 forbids that too, and is too small for a file. What is 0 for good can't be raised.
+def suppress_crash_output() -> None:
+    """Let crashes of this process, its threads and its finalisers leave neither a core dump nor a traceback."""
+    # A limit of 1 byte: with 0, Linux still pipes a dump to a handler such as apport or systemd-coredump; 1 forbids
+    # that too, and is too small for a file. A hard limit of 0 can't be raised.
     limit = 0 if resource.getrlimit(resource.RLIMIT_CORE)[1] == 0 else 1
     resource.setrlimit(resource.RLIMIT_CORE, (limit, limit))
-    # Both hooks print an exception's text, and may run after the private call that caused it.
+    # By default both print an exception's text, and may run after the private call that caused it.
     threading.excepthook = lambda args: None
     sys.unraisablehook = lambda args: None
 
 
 @contextlib.contextmanager
-def hushed() -> Iterator[None]:
-    """What is printed, logged or warned of within is lost; afterwards all is as it was.
+def suppressed_output() -> Iterator[None]:
+    """Discard everything that is printed, logged or warned of within the block; restore all settings afterwards.
 
-    For a process that does one thing at a time: other threads are silenced as well. Descriptors 1 and 2 must be open.
+    For a process that does one thing at a time: the output of other threads is discarded as well. Descriptors 1 and 2
+    must be open.
     """
     level_before = logging.root.manager.disable
     _flush()
@@ -64,7 +65,7 @@ def hushed() -> Iterator[None]:
             stack.callback(os.close, saved)
             stack.callback(os.dup2, saved, descriptor)
             os.dup2(nowhere.fileno(), descriptor)
-        # Callbacks run in reverse: what is still in a buffer is flushed before the descriptors are put back.
+        # Callbacks run in reverse order, so buffers are flushed before the descriptors are restored.
         stack.callback(_flush)
         stack.enter_context(contextlib.redirect_stdout(nowhere))
         stack.enter_context(contextlib.redirect_stderr(nowhere))
@@ -74,7 +75,7 @@ def hushed() -> Iterator[None]:
 
 
 def _flush() -> None:
-    """Empty Python's and C's buffers into wherever their descriptors lead now."""
+    """Flush Python's and C's buffers to wherever their descriptors lead now."""
     for stream in (sys.stdout, sys.stderr, sys.__stdout__, sys.__stderr__):
         # Some hosts have no streams, or closed ones.
         with contextlib.suppress(OSError, ValueError, AttributeError):

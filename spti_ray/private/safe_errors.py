@@ -1,8 +1,9 @@
 # pyright: strict
-"""Exceptions of the private side, without anything private in them or behind them.
+"""Safe errors: no exception of the private side carries private content, nor do the exceptions attached to it.
 
-An exception of a library may quote its input, and Ray keeps the text of one (and of its causes, context and notes) in
-the control store, in event files and in what it prints at the driver. So none leaves a private method as it is.
+A library's exception may quote its input, and Ray keeps its text (and that of its causes, context and notes) in the
+control store, in event files and in what it prints at the driver. So every exception that leaves a private method is
+replaced by a safe one.
 """
 
 from __future__ import annotations
@@ -12,38 +13,44 @@ from collections.abc import Callable
 from typing import Concatenate, ParamSpec, Protocol, TypeVar
 
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private.source import DataError
-from spti_ray.private.voting import VotingError
+from spti_ray.private.kinds import DataError
+from spti_ray.private.views import VotingError
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
 
 class ShardError(RuntimeError):
-    """A shard could not do its work; says which shard, which step and the type of the error, and nothing else."""
+    """A shard could not do its work; names the shard, the step and the type of the error, and nothing else."""
 
 
-class OfShard(Protocol):
-    """Whatever does the work of one shard."""
+class HasShardId(Protocol):
+    """An object that does the work of one shard."""
 
     @property
-    def shard_id(self) -> int: ...
+    def shard_id(self) -> int:
+        """The shard's number, for error texts."""
+        ...
 
 
-S = TypeVar("S", bound=OfShard)
+S = TypeVar("S", bound=HasShardId)
 
-SPEAKING: tuple[type[Exception], ...] = (DataError, ShardError, VotingError, EngineDead)
-"""Errors whose text is known to be public: settings, the configured path, shard numbers and steps."""
+PUBLIC_ERRORS: tuple[type[Exception], ...] = (DataError, ShardError, VotingError, EngineDead)
+"""Errors whose text is public: it holds settings, the configured path, shard numbers and steps only."""
 
 
-def content_free(
+def safe_errors(
     step: str, also: tuple[type[Exception], ...] = ()
 ) -> Callable[[Callable[Concatenate[S, P], R]], Callable[Concatenate[S, P], R]]:
-    """Let only content-free exceptions out of a method of a shard, with no other exception attached to them.
+    """Decorate a method of a shard so that only exceptions without private content leave it, with none attached.
 
-    Of SPEAKING types, except for an engine's own `EngineDead`, and of those in `also` the text is kept. Everything else
+    PUBLIC_ERRORS (except for an engine's own `EngineDead`) and the types in `also` keep their text. Everything else
     becomes a `ShardError` with the type's name: also SystemExit, whose text Ray would make the process' exit code, and
     exceptions that are no `Exception`, such as a panic of a Rust library.
+
+    Args:
+        step: what the method does, for error texts: "voting".
+        also: more types of errors whose text is public.
     """
 
     def decorate(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P], R]:
@@ -58,9 +65,9 @@ def content_free(
                 failure = type(error)(*error.args)
             except KeyboardInterrupt:
                 failure = KeyboardInterrupt()
-            except BaseException as error:  # noqa: BLE001 whatever it is, its text may be private
+            except BaseException as error:  # noqa: BLE001 any text may be private
                 failure = ShardError(f"shard {self.shard_id}: {step} failed ({type(error).__name__})")
-            # Raised here, after the handler: inside, the private exception would become its __context__.
+            # Raised after the handler: inside it, the private exception would become the __context__.
             raise failure
 
         return wrapped

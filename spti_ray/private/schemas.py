@@ -1,7 +1,7 @@
 # pyright: strict
-"""Whether the columns of Parquet files and of saved data sets are as configured: told from the files' schemas alone.
+"""Checks that the columns of Parquet files and of saved data sets are as configured, from the files' schemas alone.
 
-Error texts name configuration fields, the configured path, columns of schemas and configured labels; never values.
+Error texts name configuration fields, the configured path, columns of schemas and configured labels; never a value.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeS
 import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.column_types import one_type
 from spti_ray.private.ids import canonical
 from spti_ray.private.kinds import DataError, Unit
@@ -32,12 +32,17 @@ parquet: Any = _parquet_untyped
 arrow_types: Any = _types_untyped
 
 _AT_ONCE = 16
-"""Files whose heads are read at the same time: in object storage each takes a request or two."""
+"""Files whose heads are read at the same time; in object storage each takes a request or two."""
 
 
 def check_parquet(
-    data: DataConfig, root: Place, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]
+    data: DataConfig, root: StoragePath, files: Sequence[StoragePath], unit: Unit, label_names: tuple[str, ...]
 ) -> None:
+    """Check the columns of Parquet files, those in their paths included. Arguments as of `checks.check`.
+
+    Raises:
+        DataError: one line that names the field to change.
+    """
     heads: list[tuple[Any, int]] | None = None
     with suppress(Exception), ThreadPoolExecutor(_AT_ONCE) as pool:  # PyArrow's texts may quote the file
         heads = list(pool.map(_parquet_head, files))
@@ -46,7 +51,7 @@ def check_parquet(
     in_paths = [partitions(file.relative_to(root)) for file in files]
     empty = not any(num_rows for _, num_rows in heads)
     for (schema, num_rows), in_path in zip(heads, in_paths, strict=True):
-        if num_rows or empty:  # what has no rows may have lost its types
+        if num_rows or empty:  # a file without rows may have lost its types
             _check_columns(data, "Parquet file", schema, unit, label_names, in_path)
     schemas = [_with_paths(schema, in_path) for (schema, _), in_path in zip(heads, in_paths, strict=True)]
     _check_one_type(data, schemas, unit, label_names)
@@ -60,24 +65,29 @@ def check_parquet(
 
 
 def _with_paths(schema: Any, in_path: Mapping[str, str | None]) -> Any:
-    """The schema, and columns of text that are in the file's path alone."""
+    """The schema, extended by the text columns that are only in the file's path."""
     for column in in_path.keys() - set(schema.names):
         schema = schema.append(arrow.field(column, arrow.string()))
     return schema
 
 
-def _parquet_head(file: Place) -> tuple[Any, int]:
+def _parquet_head(file: StoragePath) -> tuple[Any, int]:
     """Schema and number of rows."""
     with file.open() as opened, parquet.ParquetFile(opened) as table:
         return table.schema_arrow, table.metadata.num_rows
 
 
-def check_datasets(data: DataConfig, files: Sequence[Place], unit: Unit, label_names: tuple[str, ...]) -> None:
+def check_datasets(data: DataConfig, files: Sequence[StoragePath], unit: Unit, label_names: tuple[str, ...]) -> None:
+    """Check the columns of data sets that Hugging Face `datasets` saved. Arguments as of `checks.check`.
+
+    Raises:
+        DataError: one line that names the field to change.
+    """
     schemas: list[Any] | None = None
     there = False
     with suppress(Exception), ThreadPoolExecutor(_AT_ONCE) as pool:  # PyArrow's texts may quote the file
         found = list(pool.map(arrow_schema, files))
-        # In object storage the first row comes with a whole batch of images.
+        # Not asked in object storage, where reading the first row fetches a whole batch of images.
         there = files[0].remote or any(next(arrow_rows(file, ()), None) is not None for file in files)
         schemas = found
     if schemas is None:
@@ -106,7 +116,7 @@ def _check_columns(
     label_names: tuple[str, ...],
     in_path: Mapping[str, str | None],
 ) -> None:
-    """`schema`: that of one file; `in_path`: columns that its path has."""
+    """Check one file's schema. `in_path`: the columns that its path has. `what`: the kind of file, in words."""
     names: list[str] = list(schema.names)
     columns = {"image_column": data.image_column}
     label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
@@ -133,12 +143,12 @@ def _check_columns(
 
 
 def _check_label_kind(data: DataConfig, schemas: Sequence[Any], label_names: tuple[str, ...]) -> None:
-    """Refuse labels none of which such a column can hold, whatever is in it. Its types are known to be one."""
+    """Refuse labels if a column of this type can hold none of them. All files have the same type here."""
     column = data.label_column
     if column is None or label_names in ((), (SINGLE_LABEL,)):
         return
     there = [schema for schema in schemas if column in schema.names]
-    # In a file without any label the column may have no type.
+    # In a file without any label the column may have the type null.
     typed = [schema for schema in there if not arrow_types.is_null(_plain(schema.field(column).type))]
     classes = [names for schema in typed if (names := class_names(schema, column)) is not None]
     if classes:
@@ -175,7 +185,7 @@ _LABEL_KINDS: tuple[tuple[Callable[[Any], bool], str, Callable[[str], bool]], ..
     (arrow_types.is_boolean, "True and False", lambda label: canonical(label) in ("True", "False")),
     (arrow_types.is_null, "nothing", lambda label: False),
 )
-"""Of a kind of column: what it holds in words, and whether a configured label could be in it."""
+"""For a type of column: what it holds, in words, and whether a configured label could be in it."""
 
 
 def _suggest(column: str, names: list[str]) -> str:
@@ -184,8 +194,8 @@ def _suggest(column: str, names: list[str]) -> str:
     return f"did you mean {lowered[near[0]]!r}?" if near else f"its columns: {', '.join(names)}"
 
 
-def holds_paths(file: Place, column: str) -> bool:
-    """Whether the images of a Parquet file are named by their paths alone. Raises whatever PyArrow does."""
+def holds_paths(file: StoragePath, column: str) -> bool:
+    """Whether a Parquet file only names its images by paths. Raises whatever PyArrow raises."""
     kind = _plain(_parquet_head(file)[0].field(column).type)
     return _is_text(kind) or bool(arrow_types.is_struct(kind) and kind.get_field_index("bytes") < 0)
 
@@ -195,7 +205,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _plain(kind: Any) -> Any:
-    """The type of the values, whatever way a column keeps them: as a dictionary, or under a name of its own."""
+    """The type of a column's values, without dictionary encoding and extension types."""
     while arrow_types.is_dictionary(kind) or isinstance(kind, arrow.BaseExtensionType):
         kind = kind.value_type if arrow_types.is_dictionary(kind) else kind.storage_type
     return kind

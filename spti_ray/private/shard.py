@@ -1,57 +1,44 @@
 # pyright: strict
 """One shard of the private records: embeds them once, then votes in each generation. A plain object without Ray.
 
-Its memory does not grow with its records, but for some bytes each: their vectors are in a file, see `stored`.
+Formal guarantees: what its methods return says nothing about the records, except `vote` (clean counts, for the gate),
+`problems` and `prepared` (for the data owner's internal report). Its repr and exceptions carry no content, and no
+private exception is attached to them. Images live for one micro-batch only, and captions for less.
 
-Formal guarantees: what its methods return says nothing of the records except `vote` (clean counts, for the gate) and
-`problems` (for the data owner's internal report); its repr and exceptions carry no content, and no private exception
-hangs on them as context. Images live for one micro-batch only, and captions for less.
-
-Vectors depend on the rest of a batch no more than the engine makes them: batches have one fixed shape, retries too.
-With batch_size 1 each record has a batch of its own, where this must not rest on the engine's arithmetic.
+Vectors are in a file (`view_store`), so memory grows by only a few bytes per record.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
 
-import numpy as np
-
 from spti_ray.config import DataConfig
-from spti_ray.models.protocols import EngineDead
-from spti_ray.private.captions import NO_CAPTION, PrivateText
 from spti_ray.private.dataset import READER_VERSION, load_shard
-from spti_ray.private.safe_errors import ShardError, content_free
-from spti_ray.private.source import Unit
-from spti_ray.private.top_k import Standings
-from spti_ray.private.view_store import ViewRow, read_views, writing
-from spti_ray.private.voting import NO_GROUP, NO_LABEL, QuantArray, Views, cast_votes, quantise, usable_rows
-from spti_ray.types import CountArray, FloatArray, ImageArray, Query, ScoredCandidates, Space, Votes
-
-EmbedImages = Callable[[list[ImageArray]], FloatArray]
-Caption = Callable[[list[ImageArray]], Sequence[PrivateText | None]]
-"""None for an image of which the captioner has no caption, such as because it declined."""
-EmbedTexts = Callable[[list[PrivateText]], FloatArray]
+from spti_ray.private.embedding import BatchEmbedder, Caption, EmbedImages, EmbedTexts, embed_captions
+from spti_ray.private.kinds import Unit
+from spti_ray.private.safe_errors import ShardError, safe_errors
+from spti_ray.private.top_k import IncrementalTopK
+from spti_ray.private.view_store import ViewRow, read_views, view_writer
+from spti_ray.private.views import NO_GROUP, NO_LABEL, QuantArray, Views
+from spti_ray.private.voting import cast_votes
+from spti_ray.types import CountArray, ImageArray, Query, ScoredCandidates, Space, Votes
 
 VIEW_FAILED: Mapping[Space, str] = {"image": "image embedding failed", "text": "caption or its embedding failed"}
-"""Problems of a record beside those of dataset and decode."""
-
-_BLANK: ImageArray = np.full((64, 64, 3), 255, dtype=np.uint8)
+"""Problems of a record beside those of `record`, `encoded` and `decode`."""
 
 
 @dataclass(frozen=True, repr=False)
 class Prepared:
-    """PRIVATE: what a shard tells its driver once its records are read, for the owner's internal report and to end a
-    run in which nobody could vote.
+    """PRIVATE: what a shard reports to its driver once its records are read.
 
-    `problems`: (record index, reason) of each record that casts no vote. `can_vote`: whether any record does; of all
-    shards together, only that none does is ever told.
+    `problems`: (record index, reason) of each record that casts no vote, for the owner's internal report. `can_vote`:
+    whether any record of this shard does. The driver uses it only to end a run in which no record of any shard does.
     """
 
     problems: list[tuple[int, str]]
@@ -64,11 +51,16 @@ class Prepared:
 
 
 class Shard:
-    """The records of shard `shard_id` of `num_shards`. Use: `load_views` or else `prepare`, then `vote`.
+    """The records of one shard. Call `load_views`, or `prepare` where that returns False; then `vote`.
 
-    `spaces` are the voting spaces whose views are needed; `batch_size` is the fixed shape of every call of an engine.
-    The views are kept in the internal folder `cache`; `fingerprint` stands for the data and the engines. `listing` is
-    the hash of the files that all shards must read, see `load_shard`; without it, of those that are there.
+    Args:
+        shard_id: from 0 to num_shards - 1.
+        label_names: the configured labels, or ("all",) for none.
+        spaces: the voting spaces whose views are needed.
+        cache: the internal folder where views are kept.
+        fingerprint: a hash of the data and the engines; views with another one are not used.
+        batch_size: the fixed number of images in every call of an engine.
+        listing: the hash of the files that all shards must read, see `dataset.load_shard`; None: no check.
     """
 
     def __init__(
@@ -101,7 +93,7 @@ class Shard:
         self._key = _key_of(data, unit, self._label_names, self._spaces, shard_id, num_shards, fingerprint)
         self._views: Views | None = None
         self._problems: list[tuple[int, str]] = []
-        self._standings: tuple[tuple[int, int], Standings] | None = None
+        self._top_k: tuple[tuple[int, int], IncrementalTopK] | None = None
 
     def __repr__(self) -> str:
         return f"<Shard {self.shard_id} of {self.num_shards}>"
@@ -111,34 +103,39 @@ class Shard:
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Shard is private and is never pickled")
 
-    @content_free("preparing")
+    @safe_errors("preparing")
     def prepare(
         self,
         embed_images: EmbedImages | None = None,
         caption: Caption | None = None,
         embed_texts: EmbedTexts | None = None,
     ) -> Literal["ready"]:
-        """Load the records, compute their views and keep them, for their owner's eyes only, in place of any before:
-        "image" is embed_images, "text" is embed_texts of the caption.
+        """Read the records, compute their views and keep them, replacing any before. Only their owner may read them.
 
         A record without image, or on which an engine fails (in a batch and then by itself), casts no vote; see
-        `problems`. Raises `DataError` for unreadable data, `EngineDead`, and `ShardError` if an engine fails on a
-        blank image too: then it, and not the record, is at fault. Pads are blank images as well.
+        `problems`.
+
+        Args:
+            embed_images: gives the views of the image space.
+            caption, embed_texts: give those of the text space, which are embedded captions.
+
+        Raises:
+            DataError: the data can't be read.
+            EngineDead: an engine is gone.
+            ShardError: an engine fails on a blank image too, so that no record is at fault.
         """
         engines = self._engines(embed_images, caption, embed_texts)
+        embedder = BatchEmbedder(engines, self._batch_size, f"shard {self.shard_id}")
         group_codes: dict[str, int] = {}
         # Records since the last call of the engines, in order; those without an image only keep their place.
         waiting: list[tuple[ViewRow, ImageArray | None]] = []
 
-        with writing(self._file, self._spaces, self._key) as views:
+        with view_writer(self._file, self._spaces, self._key) as views:
 
             def flush() -> None:
-                images = [image for _, image in waiting if image is not None]
-                found = (
-                    {space: iter(self._embed(engine, images)) for space, engine in engines.items()} if images else {}
-                )
+                found = iter(embedder.embed([image for _, image in waiting if image is not None]))
                 for row, image in waiting:
-                    views.add(row if image is None else _seen(row, {space: next(found[space]) for space in engines}))
+                    views.add(row if image is None else _seen(row, next(found)))
                 waiting.clear()
 
             for record in load_shard(
@@ -147,7 +144,7 @@ class Shard:
                 row = ViewRow(
                     index=record.index,
                     label=NO_LABEL if record.label is None else self._label_names.index(record.label),
-                    # Codes instead of values: a group's name (a patient, a user) is not needed any more.
+                    # Codes instead of names: a group's name (a patient, a user) is not needed from here on.
                     group=NO_GROUP if record.group is None else group_codes.setdefault(record.group, len(group_codes)),
                     problem=None if record.image is not None else record.problem or "unknown",
                     vectors={},
@@ -160,45 +157,52 @@ class Shard:
             raise ShardError(f"shard {self.shard_id}: its views can't be read back")
         return "ready"
 
-    @content_free("voting")
+    @safe_errors("voting")
     def vote(self, run: str, generation: int, scored: ScoredCandidates, k: int) -> Votes:
-        """Return this shard's clean votes; each unit votes for its k nearest candidates of its label. PRIVATE.
+        """The shard's clean votes, PRIVATE: each unit votes for its k nearest candidates of its label.
 
-        They are keyed by the run, the generation and the hash of the candidates that were really voted on.
+        They are keyed by the run, the generation and the hash of the candidates that were actually voted on.
+
+        Raises:
+            VotingError: candidates and views do not fit each other.
         """
         views = self._prepared()
         query = Query(run, generation, scored.sha256())
         return Votes(query, self.shard_id, self._counts(views, generation, scored, k), max_total=k * views.num_units)
 
-    @content_free("comparing")
-    def look_at(self, generation: int, block: ScoredCandidates, k: int) -> None:
-        """Compare the records with candidates that are there while others of their generation are still made.
+    @safe_errors("comparing")
+    def compare(self, generation: int, block: ScoredCandidates, k: int) -> None:
+        """Compare the records with some candidates of a generation while others are still being made.
 
-        What is found stays in this process until a reserved query asks for votes (`vote`): nobody is told, and a
-        process that ends takes it along.
+        This is no vote: nothing is returned, and the results stay in this process until `vote` is called for a reserved
+        query. They are gone when the process ends.
+
+        Args:
+            block: candidates that are embedded already.
+            k: votes per unit.
         """
         views = self._prepared()
-        if self._standings is None or self._standings[0] != (generation, k):
-            self._standings = (generation, k), Standings(self._file.parent, k)
-        self._standings[1].add(views, block)
+        if self._top_k is None or self._top_k[0] != (generation, k):
+            self._top_k = (generation, k), IncrementalTopK(self._file.parent, k)
+        self._top_k[1].add(views, block)
 
     def _counts(self, views: Views, generation: int, scored: ScoredCandidates, k: int) -> CountArray:
-        standings, self._standings = self._standings, None
-        if standings is not None and standings[0] == (generation, k):
-            # A full disk must not cost the reservation: without files all is compared anew.
+        incremental, self._top_k = self._top_k, None
+        if incremental is not None and incremental[0] == (generation, k):
+            # A full disk must not cost the reservation: everything is compared again then, without files.
             with suppress(OSError):
-                return standings[1].count(views, scored)
+                return incremental[1].count(views, scored)
         return cast_votes(views, scored, k)
 
-    @content_free("listing problems")
+    @safe_errors("listing problems")
     def problems(self) -> list[tuple[int, str]]:
-        """(record index, reason) of each record that casts no vote; PRIVATE, for the owner's internal report only."""
+        """(record index, reason) of each record that casts no vote. PRIVATE: for the owner's internal report only."""
         self._prepared()
         return list(self._problems)
 
-    @content_free("telling whether it can vote")
+    @safe_errors("telling whether it can vote")
     def prepared(self) -> Prepared:
-        """What the driver is told; PRIVATE."""
+        """What the driver is told. PRIVATE."""
         return Prepared(self.problems(), len(self._problems) < len(self._prepared().labels_P))
 
     @property
@@ -206,12 +210,12 @@ class Shard:
         """Whether it can vote: its views are prepared or loaded, and their file is still there."""
         return self._views is not None and self._file.exists()
 
-    @content_free("loading its views")
+    @safe_errors("loading its views")
     def load_views(self) -> bool:
-        """Take the views that are kept instead of `prepare`; False if there are none of this shard and fingerprint."""
+        """Use kept views instead of `prepare`. Returns False if there are none for this shard and fingerprint."""
         try:
             return self._load()
-        except Exception:  # noqa: BLE001 a missing or damaged cache is computed again
+        except Exception:  # noqa: BLE001 a missing or damaged file is made again
             return False
 
     def _load(self) -> bool:
@@ -219,7 +223,7 @@ class Shard:
         if found is None:
             return False
         self._views, self._problems = found
-        self._standings = None
+        self._top_k = None
         return True
 
     def _prepared(self) -> Views:
@@ -238,54 +242,12 @@ class Shard:
         if "text" in self._spaces:
             if caption is None or embed_texts is None:
                 raise ShardError(f"shard {self.shard_id}: caption voting needs caption and embed_texts")
-
-            def embed_captions(images: list[ImageArray]) -> FloatArray:
-                captions = list(caption(images))
-                told = [PrivateText(NO_CAPTION) if text is None else text for text in captions]
-                rows = np.array(embed_texts(told), dtype=np.float32)
-                for at, (image, text) in enumerate(zip(images, captions, strict=True)):
-                    # Whether a blank has a caption says nothing of whether the engines work.
-                    if text is None and image is not _BLANK:
-                        rows[at] = np.nan
-                return rows
-
-            engines["text"] = embed_captions
+            engines["text"] = embed_captions(caption, embed_texts)
         return engines
-
-    def _embed(self, engine: EmbedImages, images: list[ImageArray]) -> list[QuantArray | None]:
-        """One int16 row [E] per image; None where the engine gives no usable embedding, in the batch and alone."""
-        vectors = self._attempt(engine, images)
-        failed = [i for i, vector in enumerate(vectors) if vector is None]
-        for i in failed:
-            vectors[i] = self._attempt(engine, [images[i]])[0]
-        # Whether the run stops is decided on public input alone, or one record could stop it.
-        if any(vector is None for vector in vectors):
-            blank = self._call(engine, [])
-            if blank is None or not np.isfinite(blank).all():
-                raise ShardError(f"shard {self.shard_id}: an engine fails on a blank image too")
-        return vectors
-
-    def _attempt(self, engine: EmbedImages, images: list[ImageArray]) -> list[QuantArray | None]:
-        embeddings_BE = self._call(engine, images)
-        if embeddings_BE is None:
-            return [None] * len(images)
-        vectors_BE = quantise(embeddings_BE[: len(images)])
-        usable_B = usable_rows(vectors_BE)
-        return [vector if usable else None for vector, usable in zip(vectors_BE, usable_B, strict=True)]
-
-    def _call(self, engine: EmbedImages, images: list[ImageArray]) -> FloatArray | None:
-        """The engine's [batch_size, E] rows for the images and blank pads, or None if it fails."""
-        try:
-            rows = np.asarray(engine(images + [_BLANK] * (self._batch_size - len(images))), dtype=np.float32)
-        except EngineDead:
-            raise
-        except Exception:  # noqa: BLE001 an engine may fail in any way, and its text may be private
-            return None
-        return rows if rows.ndim == 2 and len(rows) == self._batch_size else None
 
 
 def _seen(row: ViewRow, vectors: Mapping[Space, QuantArray | None]) -> ViewRow:
-    """The row with its vectors, and with the problem of the first space that has none."""
+    """The row with its vectors, and the problem of the first space that has none."""
     failed = next((VIEW_FAILED[space] for space, vector in vectors.items() if vector is None), None)
     return replace(
         row, problem=failed, vectors={space: vector for space, vector in vectors.items() if vector is not None}

@@ -1,7 +1,7 @@
 # pyright: strict
-"""Where the private data are, and whether they can be read as configured: checked at planning, before a model loads.
+"""The source of the private data: where they are, and the check at planning that they can be read as configured.
 
-Error texts name configuration fields, the configured path and column names; never files of a folder or values.
+Error texts name configuration fields, the configured path and column names; never a file of a folder or a value.
 """
 
 from __future__ import annotations
@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from importlib import resources
 
 from spti_ray.config import DataConfig
-from spti_ray.io.files import is_url
+from spti_ray.io.files import IMAGE_SUFFIXES, is_url
 from spti_ray.io.object_storage import absolute
 from spti_ray.io.urls import problem_of_data
 from spti_ray.private import listing
 from spti_ray.private.checks import check
-from spti_ray.private.kinds import IMAGE_SUFFIXES, DataError, Kind, Unit
+from spti_ray.private.kinds import DataError, Kind, Unit
 from spti_ray.private.listing import Listing, list_files
 from spti_ray.types import SINGLE_LABEL
 
@@ -28,14 +28,14 @@ _WARNINGS: dict[Kind, str] = {
     "those of StyleGAN2 and face restoration do, gives an image several votes, which is not protected as one: use one "
     "of a single size"
 }
-"""What planning can't see, since it reads no keys, and says whenever it could be."""
+"""By kind of data, a danger that planning can't detect, since it reads no keys, and always mentions."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where the private records are: public facts only, and so not how many there are.
+    """Where the private records are. Public facts only, so not how many there are.
 
-    `location`: an absolute path or a URL, the same for every process.
+    `location` is an absolute path or a URL, the same for every process.
     """
 
     kind: Kind
@@ -44,12 +44,16 @@ class Source:
 
     @property
     def warning(self) -> str:
-        """What the user of such data must know; empty if nothing."""
+        """What the user of this kind of data must know; empty if nothing."""
         return _WARNINGS.get(self.kind, "")
 
 
 def resolve_path(path: str) -> str:
-    """The absolute path or URL of `data.path`; `bundled:NAME` is a file of the package. Raises `DataError`."""
+    """The absolute path or URL of `data.path`; `bundled:NAME` is a file of the package.
+
+    Raises:
+        DataError: bundled data of that name are unknown, or data can't be read from such a URL.
+    """
     prefix, _, name = path.partition(":")
     if prefix == "bundled":
         if name not in BUNDLED_DATA:
@@ -61,30 +65,37 @@ def resolve_path(path: str) -> str:
 
 
 def describe(data: DataConfig, unit: Unit = "record", label_names: tuple[str, ...] = (SINGLE_LABEL,)) -> Source:
-    """Check at planning that the configured data can be read, and say where they are. Reads no record.
+    """Check at planning that the configured data can be read. Reads no record.
 
-    Raises `DataError` with one line that names the field to change.
+    Args:
+        label_names: the configured labels, or ("all",) for none.
+
+    Raises:
+        DataError: they can't; one line that names the field to change.
     """
     found = locate(data, unit, label_names)
     return Source(found.kind, resolve_path(data.path), data)
 
 
 def locate(data: DataConfig, unit: Unit, label_names: tuple[str, ...]) -> Listing:
-    """As `describe`, and the files in the order of their records."""
+    """As `describe`, but returns the files in the order of their records."""
     found = list_files(data, resolve_path(data.path))
     check(found.kind, data, found.root, found.files, unit, label_names)
     return found
 
 
 def fingerprint(source: Source) -> str:
-    """A hash that changes when a private file is added, removed, resized or touched: for caches of what they hold, and
-    to know that all processes saw the same files. File names go into it and nowhere else.
+    """A hash that changes when a private file is added, removed, resized or touched.
 
-    Raises `DataError`.
+    For caches of what the files hold, and to check that all processes saw the same files. File names go into the hash
+    and nowhere else.
+
+    Raises:
+        DataError: the data can't be listed.
     """
     kind = ""
     try:
         return listing.sha256(source.data, source.location)
-    except Exception as error:  # noqa: BLE001 whose text may have names of files
+    except Exception as error:  # noqa: BLE001 the text may name files
         kind = type(error).__name__
     raise DataError(f"data.path: {source.location!r} can't be listed ({kind})")

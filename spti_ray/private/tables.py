@@ -1,11 +1,11 @@
 # pyright: strict
-"""Rows of Parquet files, and of the Arrow files that Hugging Face `datasets` saves; a few at a time.
+"""Rows of Parquet files and of the Arrow files that Hugging Face `datasets` saves, read a few at a time.
 
-A saved data set is a folder with a `state.json` that lists its Arrow files. Those that it does not list are caches,
-made from the same records: reading them too would give a record two votes. Only columns that are asked for are read.
+A saved data set is a folder with a `state.json` that lists its Arrow files. Arrow files that it does not list are
+caches of the same records: reading them too would give a record two votes. Only the requested columns are read.
 
-A cell that can't be read is its row's own. Damage to what rows share, such as a page, a footer or the end of a stream,
-is an error: rows that are cut off or shifted would be other records.
+A cell that can't be read affects its own row alone. Damage to what rows share, such as a page, a footer or the end of a
+stream, is an error, since rows that are lost or shifted would be other records.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.types as _types_untyped  # pyright: ignore[reportMissingTypeStubs]
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
-from spti_ray.private.encoded import UNREADABLE_FILE, Encoded, from_value
+from spti_ray.private.encoded import UNREADABLE_FILE, Encoded, image_of_cell
 from spti_ray.private.ids import canonical, json_object
 
 # PyArrow ships no types.
@@ -37,23 +37,27 @@ _BUFFER = 1 << 20
 _END_OF_STREAM = b"\xff\xff\xff\xff\0\0\0\0"
 
 
-def num_rows(file: Place) -> int:
-    """Rows of a Parquet file, from its footer."""
+def num_rows(file: StoragePath) -> int:
+    """How many rows a Parquet file has, from its footer."""
     with file.open() as opened, parquet.ParquetFile(opened) as table:
         return table.metadata.num_rows
 
 
-def parquet_columns(file: Place, columns: Sequence[str]) -> list[str]:
-    """Those of the columns that the Parquet file has."""
+def parquet_columns(file: StoragePath, columns: Sequence[str]) -> list[str]:
+    """Those of `columns` that a Parquet file has."""
     with file.open() as opened, parquet.ParquetFile(opened) as table:
         names: list[str] = table.schema_arrow.names
     return [column for column in columns if column in names]
 
 
-def parquet_rows(file: Place, columns: Sequence[str], wanted: range) -> Iterator[tuple[int, Any, int]]:
-    """Yield (row of the file, batch that holds it, place in the batch) of the wanted rows, by row groups.
+def parquet_rows(file: StoragePath, columns: Sequence[str], wanted: range) -> Iterator[tuple[int, Any, int]]:
+    """Read the wanted rows of a Parquet file, row group by row group.
 
-    Raises Damaged and what PyArrow raises, also for a page that does not fit its check sum if it has one.
+    Yields (row in the file, the batch that holds it, position in the batch).
+
+    Raises:
+        Damaged: the file has another number of rows than its footer says.
+        Exception: whatever PyArrow raises, also for a page that does not fit its check sum, if it has one.
     """
     # Without pre-buffering PyArrow streams pages instead of holding a whole row group.
     options = {"pre_buffer": False, "buffer_size": _BUFFER, "page_checksum_verification": True}
@@ -74,14 +78,18 @@ def parquet_rows(file: Place, columns: Sequence[str], wanted: range) -> Iterator
             start += here
 
 
-def saved_files(states: Sequence[Place], arrows: Sequence[Place]) -> list[Place]:
-    """The Arrow files of saved data sets (one, or the splits of one), in the order of their records.
+def saved_files(states: Sequence[StoragePath], arrows: Sequence[StoragePath]) -> list[StoragePath]:
+    """The Arrow files of a saved data set or of its splits, in the order of their records.
 
-    `states`: files named state.json, some of which may be about something else; `arrows`: all Arrow files there are.
-    Raises ValueError, without a name in it, if a file that is listed is not there.
+    Args:
+        states: files named state.json, some of which may have another purpose.
+        arrows: all Arrow files that were found.
+
+    Raises:
+        ValueError: a state.json can't be read, or lists a file that is missing or listed twice; names no file.
     """
     there = {file.path: file for file in arrows}
-    found: list[Place] = []
+    found: list[StoragePath] = []
     for state in states:
         folder = state.path.rpartition("/")[0]
         for name in _listed(state):
@@ -91,7 +99,7 @@ def saved_files(states: Sequence[Place], arrows: Sequence[Place]) -> list[Place]
     return found
 
 
-def _listed(state: Place) -> list[str]:
+def _listed(state: StoragePath) -> list[str]:
     with state.open_stream() as stream:
         values = json_object(stream.read())
     if values is None:
@@ -104,17 +112,23 @@ def _listed(state: Place) -> list[str]:
     return names
 
 
-def arrow_schema(file: Place) -> Any:
+def arrow_schema(file: StoragePath) -> Any:
     """The schema at the head of an Arrow stream."""
     with file.open_mapped() as opened, arrow.ipc.open_stream(opened) as stream:
         return stream.schema
 
 
-def arrow_rows(file: Place, columns: Sequence[str]) -> Iterator[tuple[int, Any, int]]:
-    """Yield (row of the file, batch that holds it, place in the batch) of all rows.
+def arrow_rows(file: StoragePath, columns: Sequence[str]) -> Iterator[tuple[int, Any, int]]:
+    """Read all rows of an Arrow stream.
 
-    A local file is mapped into memory, so that only the rows that are looked at are read; of one in object storage a
-    batch is held as it was written (100 images each, by `datasets`). Raises Damaged and what PyArrow raises.
+    A local file is mapped into memory, so only rows that are used are read from disk. From object storage whole batches
+    are read as they were written, which `datasets` makes 100 images each.
+
+    Yields (row in the file, the batch that holds it, position in the batch).
+
+    Raises:
+        Damaged: the stream's end is missing, or something follows it.
+        Exception: whatever PyArrow raises.
     """
     names: list[str] = arrow_schema(file).names
     options = arrow.ipc.IpcReadOptions(included_fields=sorted(names.index(column) for column in columns))
@@ -127,21 +141,21 @@ def arrow_rows(file: Place, columns: Sequence[str]) -> Iterator[tuple[int, Any, 
                 yield first + place, batch, place
             first += batch.num_rows
         rest: bytes = opened.read(1)
-    # PyArrow takes the end of a file, and a message whose length is zero, for the end of the stream.
+    # PyArrow also takes the end of the file, or a message of length zero, for the end of the stream.
     if rest or _tail(file) != _END_OF_STREAM:
         raise Damaged("an Arrow file is damaged or lacks its end; save it again")
 
 
-def _tail(file: Place) -> bytes:
+def _tail(file: StoragePath) -> bytes:
     with file.open() as opened:
         opened.seek(max(0, opened.size() - len(_END_OF_STREAM)))
         return opened.read()
 
 
 def _validate(array: Any) -> None:
-    """Raise what PyArrow raises if a value's place is outside of the array's data: to look there may end the process.
+    """Check that all values are within the array's data, since reading outside may kill the process.
 
-    Of the values nothing else is asked: a text that is no UTF-8 is its row's own.
+    Raises what PyArrow raises. Nothing else is checked: a text that is not UTF-8 affects its own row alone.
     """
     kind = array.type
     array.validate()
@@ -159,32 +173,34 @@ def _validate(array: Any) -> None:
 
 
 def cell(batch: Any, column: str | None, place: int) -> str | None:
-    """A label or group of a batch's row in its canonical form; that of the class's name if the column has numbers of
-    classes. None if there is no column."""
+    """The label or group in a row of a batch, in canonical form.
+
+    For a column of class numbers it is the class's name. None if there is no column, or no value that can be read.
+    """
     if column is None:
         return None
     names, values = class_names(batch.schema, column), batch.column(column)
     try:
         value = _plain(values[place])
-    except Exception:  # noqa: BLE001 dates that Python has not, for one; a cell must not stop the other rows
+    except Exception:  # noqa: BLE001 such as a date that Python can't represent; a cell must not stop other rows
         return None
     if names is not None and isinstance(value, int):
         return canonical(names[value]) if 0 <= value < len(names) else None
     return canonical(value)
 
 
-def image(batch: Any, column: str, place: int, table: Place, follow_links: bool = False) -> Encoded:
-    """The image of a batch's row of the file `table`, or a problem."""
+def image(batch: Any, column: str, place: int, table: StoragePath, follow_links: bool = False) -> Encoded:
+    """The image in a row of a batch of the file `table`, or the problem with it."""
     values = batch.column(column)
     try:
         value: Any = values[place].as_py()
-    except Exception:  # noqa: BLE001 as above: a path that is no UTF-8
+    except Exception:  # noqa: BLE001 as above, such as a path that is not UTF-8
         return UNREADABLE_FILE
-    return from_value(value, table, follow_links)
+    return image_of_cell(value, table, follow_links)
 
 
 def _plain(scalar: Any) -> Any:
-    """A scalar's value; text as the bytes that it is, whether or not they are UTF-8."""
+    """A scalar's value; text as its bytes, which need not be UTF-8."""
     if isinstance(scalar, arrow.DictionaryScalar):
         scalar = scalar.value
     if not isinstance(scalar, arrow.StringScalar | arrow.BinaryScalar):
@@ -194,7 +210,7 @@ def _plain(scalar: Any) -> Any:
 
 
 def class_names(schema: Any, column: str) -> list[str] | None:
-    """Names of the classes of a column that `datasets` wrote as numbers of classes; None of any other column."""
+    """The class names of a column that `datasets` wrote as class numbers; None for any other column."""
     metadata: dict[bytes, bytes] = schema.metadata or {}
     return _class_names(metadata.get(b"huggingface", b""), column)
 

@@ -1,9 +1,10 @@
 # pyright: strict
-"""WebDataset: tar files whose members `KEY.EXTENSION` with one key, one after the other, are one sample.
+"""WebDataset: tar files in which consecutive members `KEY.EXTENSION` with the same key are one sample.
 
-Members are read one after the other and never unpacked to disk; their names go nowhere. An archive is read to its end
-marker and its last byte, with the check sums of its headers and its compression: Python's own reader takes a damaged
-header for the end. Keys that come back, or extensions that come twice, would put members of one record into another.
+Members are read in order and never unpacked to disk; their names are kept nowhere. An archive is read to its end marker
+and its last byte, with the check sums of its headers and its compression, since Python's own reader takes a damaged
+header for the end. A key that comes back, or an extension that a sample has twice, is an error: members of one record
+could end up in another.
 """
 
 from __future__ import annotations
@@ -22,20 +23,20 @@ from contextlib import contextmanager
 from tarfile import HeaderError
 from typing import Any, Final
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
 from spti_ray.private.ids import canonical, json_object
 
 TAR_SUFFIXES = (".tar", ".tar.gz", ".tgz")
 
 TOO_LARGE: Final = None
-"""Stands for a member that is larger than may be read."""
+"""In place of a member that is larger than the limit."""
 
 _OF_THE_ARCHIVE = re.compile(r"__[^/]*__($|/)")
-"""What is about the archive and no sample, in WebDataset's own words (`skip_meta`)."""
+"""Names of members about the archive itself, which WebDataset leaves out too (`skip_meta`)."""
 
 Sample = Mapping[str, bytes | None]
-"""From extension, in lower case and without its first dot, to the member's bytes, or TOO_LARGE."""
+"""From extension (lower case, without its first dot) to the member's bytes, or TOO_LARGE."""
 
 _PACKED: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
     (b"\x1f\x8b", lambda stream: gzip.GzipFile(fileobj=stream)),
@@ -45,10 +46,10 @@ _PACKED: tuple[tuple[bytes, Callable[[Any], Any]], ...] = (
 _BLOCK = 512
 _CHUNK = 1 << 16
 _SUMMED_LIMIT = 8 << 30
-"""Sizes below this stand in the part of a header that has a check sum; an extended one can only repeat them."""
+"""Sizes below this are in the part of a header that has a check sum; an extended header may only repeat them."""
 
 
-# Python's type stubs lack it: a block of zeros where a header is looked for.
+# Raised for a block of zeros where a header is expected. Python's type stubs lack it.
 _EndOfArchive: type[Exception] = vars(tarfile)["EOFHeaderError"]
 
 
@@ -57,9 +58,9 @@ def _damaged() -> Damaged:
 
 
 class _Header(tarfile.TarInfo):
-    """A member's header; one that is damaged or cut short is an error, and not the archive's end.
+    """A member's header. A damaged or incomplete one is an error, and not taken for the archive's end.
 
-    `summed_size`: the size that stands in the part of it that has a check sum.
+    `summed_size` is the size in the part of the header that has a check sum.
     """
 
     summed_size: int | None = None
@@ -72,14 +73,14 @@ class _Header(tarfile.TarInfo):
             raise
         except HeaderError:
             raise _damaged() from None
-        # Called for the header itself first, and then for an extended one that was before it and may change it.
+        # Called first for the header itself, and then for an extended header before it, which may change its size.
         if found.summed_size is None:
             found.summed_size = found.size
         return found
 
 
 class _Raw(io.RawIOBase):
-    """A stream of PyArrow as one of Python."""
+    """A PyArrow stream with the interface of Python's."""
 
     def __init__(self, stream: Any) -> None:
         self._stream = stream
@@ -94,8 +95,13 @@ class _Raw(io.RawIOBase):
 
 
 @contextmanager
-def archive(file: Place) -> Generator[Any]:
-    """A tar file, packed or not, to be read from its begin by `next`. Raises Damaged and what its store raises."""
+def archive(file: StoragePath) -> Generator[Any]:
+    """Open a tar file, compressed or not, to be read from its beginning by `next_member`.
+
+    Raises:
+        Damaged: the archive or its compression is damaged.
+        OSError: the file can't be read.
+    """
     failed = True
     with file.open_stream() as stream:
         raw = io.BufferedReader(_Raw(stream), _CHUNK)
@@ -107,14 +113,18 @@ def archive(file: Place) -> Generator[Any]:
             failed = False
         except (tarfile.TarError, EOFError, zlib.error, lzma.LZMAError, gzip.BadGzipFile):
             pass
-    if failed:  # raised here, or what was caught would be attached
+    if failed:  # raised outside of the handler, so that nothing private is attached
         raise _damaged()
 
 
 def next_member(tar: Any) -> tarfile.TarInfo | None:
-    """The next member; None once the end marker, zeros after it, and nothing else have been read."""
+    """The next member of an `archive`; None at the end, once the end marker and only zeros after it have been read.
+
+    Raises:
+        Damaged: a header or the end marker is damaged or missing, or a header applies to all later members.
+    """
     member: _Header | None = tar.next()
-    tar.members.clear()  # or every header is kept
+    tar.members.clear()  # otherwise every header is kept in memory
     if member is None:
         # One block of zeros has been read. A second one must follow, or a header was overwritten.
         rest, count = tar.fileobj, 0
@@ -126,20 +136,26 @@ def next_member(tar: Any) -> tarfile.TarInfo | None:
             raise _damaged()
         return None
     if set(tar.pax_headers) - {"comment"}:
-        # A header for all members that follow: damage to one record's could change all later ones.
+        # A global header applies to all later members: damage to one record could change all records after it.
         raise _damaged()
     if "size" in member.pax_headers and member.size < _SUMMED_LIMIT and member.size != member.summed_size:
         raise _damaged()
     return member
 
 
-def samples(file: Place, wanted: Callable[[str], bool], limit: int) -> Iterator[Sample]:
-    """The samples of a tar file in order, each with its members of the wanted extensions, of at most `limit` bytes.
+def samples(file: StoragePath, wanted: Callable[[str], bool], limit: int) -> Iterator[Sample]:
+    """The samples of a tar file in order.
 
-    As WebDataset does, the key ends at the first dot of the file's name; hidden files, what is in a first folder named
-    like `__this__`, and all that is no regular file, are left out. Raises Damaged: a header or the end is damaged or
-    missing, a key comes back after another one, or a sample has two members with one extension. Of keys a hash is kept,
-    some bytes a sample.
+    As in WebDataset, the key ends at the first dot of the file's name. Hidden files, members in a first folder named
+    like `__this__`, and all but regular files are left out. A hash of each key is kept, some bytes per sample.
+
+    Args:
+        wanted: whether members with this extension (lower case) are read.
+        limit: bytes of the largest member that is read.
+
+    Raises:
+        Damaged: a header or the end is damaged or missing, a key comes back after another one, or a sample has two
+            members with one extension.
     """
     key: str | None = None
     keys: set[bytes] = set()
@@ -162,7 +178,7 @@ def samples(file: Place, wanted: Callable[[str], bool], limit: int) -> Iterator[
             if wanted(extension):
                 if extension in sample:
                     raise Damaged("a sample of a tar file has two members with one extension; make it again")
-                # Of a stream, what is not read now is gone.
+                # From a stream a member can only be read now.
                 opened = tar.extractfile(member) if member.size <= limit else None
                 sample[extension] = TOO_LARGE if opened is None else opened.read()
     if key is not None:
@@ -170,7 +186,7 @@ def samples(file: Place, wanted: Callable[[str], bool], limit: int) -> Iterator[
 
 
 def field(sample: Sample, name: str) -> str | None:
-    """A sample's label or group: that in the member with this extension, or under this key of its `json`."""
+    """A sample's label or group, in canonical form: the member with this extension, or else this key of its `json`."""
     member = sample.get(name.lower())
     if member is not None:
         return canonical(member)

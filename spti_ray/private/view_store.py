@@ -1,9 +1,9 @@
 # pyright: strict
 """A shard's private views in one Arrow file: written as they are made, read in blocks, never whole in memory.
 
-One row per record, in record order: `index`, `problem` (null if it may vote), `label`, `group`, and for each voting
-space its int16 vector (zeros where there is none). No image, caption or group name is in it. It becomes a file at once,
-when all rows are there; its schema carries the key of what it was made of.
+FORMAT: one row per record, in record order: `index`, `problem` (null if it may vote), `label`, `group`, and for each
+voting space its int16 vector (zeros if it has none). It holds no image, caption or group name. The file gets its name
+only once all rows are written; its schema's metadata hold the key, a hash of what it was made from.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.ipc as _ipc_untyped  # pyright: ignore[reportMissingTypeStubs]
 
 from spti_ray.io.files import atomic_file, private_folder
-from spti_ray.private.voting import IndexArray, QuantArray, Views
+from spti_ray.private.views import IndexArray, QuantArray, Views
 from spti_ray.types import Space
 
 # PyArrow ships no types.
@@ -34,12 +34,12 @@ _OF_RECORD: dict[str, Any] = {
     "label": arrow.int32(),
     "group": arrow.int64(),
 }
-"""The first columns; a column for each voting space comes after them."""
+"""The first columns; they are followed by a column for each voting space."""
 
 
 @dataclass(frozen=True, repr=False)
 class ViewRow:
-    """PRIVATE: one record once it is embedded. `vectors`: int16 [E] by space; a space that is not there has none."""
+    """PRIVATE: one record once it is embedded. `vectors`: int16 [E] by space, without spaces that have no vector."""
 
     index: int
     label: int
@@ -49,7 +49,12 @@ class ViewRow:
 
 
 class ViewWriter:
-    """Takes rows in record order and writes them block by block."""
+    """Takes rows in record order and writes them block by block.
+
+    Args:
+        spaces: the voting spaces, in the order of their columns.
+        key: a hash of what the views are made from.
+    """
 
     def __init__(self, file: BinaryIO, spaces: Sequence[Space], key: str) -> None:
         self._file = file
@@ -61,15 +66,17 @@ class ViewWriter:
         self._writer: Any = None
 
     def add(self, row: ViewRow) -> None:
+        """Add the next record. Raises ValueError if a vector is longer or shorter than those before."""
         for space, vector in row.vectors.items():
             if self._widths.setdefault(space, len(vector)) != len(vector):
                 raise ValueError("the engine changed its embedding dimension")
         self._rows.append(row)
-        # The first block waits until every space has shown its dimension.
+        # The first block waits until the dimension of every space is known.
         while len(self._rows) >= _BLOCK_ROWS and len(self._widths) == len(self._spaces):
             self._write(_BLOCK_ROWS)
 
     def close(self) -> None:
+        """Write the rest, and the end of the file."""
         while self._rows:
             self._write(_BLOCK_ROWS)
         writer = self._opened()
@@ -77,7 +84,7 @@ class ViewWriter:
 
     def _opened(self) -> Any:
         if self._writer is None:
-            # A shard whose engine never gave a vector has rows of zeros: they cast no vote, whatever their length.
+            # If an engine never gave a vector, rows are zeros: they cast no vote, whatever their length.
             widths = [self._widths.setdefault(space, 1) for space in self._spaces]
             fields = [*_OF_RECORD.items()]
             fields += [(s, arrow.list_(arrow.int16(), width)) for s, width in zip(self._spaces, widths, strict=True)]
@@ -99,8 +106,8 @@ class ViewWriter:
 
 
 @contextmanager
-def writing(path: Path, spaces: Sequence[Space], key: str) -> Generator[ViewWriter]:
-    """A writer whose rows become the file `path`, for its owner's eyes only, when the block ends without an error."""
+def view_writer(path: Path, spaces: Sequence[Space], key: str) -> Generator[ViewWriter]:
+    """A writer whose rows become the file `path`, which only its owner may read, if the block ends without an error."""
     private_folder(path.parent)
     with atomic_file(path, mode=0o600) as file:
         writer = ViewWriter(file, spaces, key)
@@ -109,8 +116,9 @@ def writing(path: Path, spaces: Sequence[Space], key: str) -> Generator[ViewWrit
 
 
 class StoredRows:
-    """The int16 [P, E] vectors of one space, in a file that stays open. Rows are read when they are asked for; of the
-    file's blocks the last one is kept, since whoever goes through the rows asks for parts of it.
+    """The int16 [P, E] vectors of one space, in a file that stays open.
+
+    Rows are read on request. The last block of the file that was read is kept, since rows are mostly read in order.
     """
 
     def __init__(self, path: Path, space: Space, num_rows: int) -> None:
@@ -123,16 +131,16 @@ class StoredRows:
         self._last = -1, np.empty((0, width), dtype=np.int16)
 
     def __getitem__(self, rows: IndexArray) -> QuantArray:
-        """The rows of these numbers, in this order."""
+        """The rows with these numbers, int16 [n, E] in the given order."""
         found = np.empty((len(rows), self.shape[1]), dtype=np.int16)
         blocks = rows // _BLOCK_ROWS
-        # Runs of rows from one block: one run for each block where the rows are in order.
+        # Runs of rows from the same block; if the rows are in order there is one run for each block.
         starts = np.flatnonzero(np.diff(blocks, prepend=-1))
         for first, end in zip(starts.tolist(), [*starts.tolist()[1:], len(rows)], strict=True):
             block = int(blocks[first])
             if block != self._last[0]:
                 self._last = block, _matrix(self._file.get_batch(block).column(0))
-            # Any other mode of `take` than to clip makes a copy more; no number is outside.
+            # Any mode of `take` but "clip" makes another copy; no number is out of range.
             np.take(self._last[1], rows[first:end] - block * _BLOCK_ROWS, axis=0, out=found[first:end], mode="clip")
         return found
 
@@ -140,9 +148,17 @@ class StoredRows:
 def read_views(
     path: Path, spaces: Sequence[Space], label_names: tuple[str, ...], grouped: bool, key: str
 ) -> tuple[Views, list[tuple[int, str]]] | None:
-    """(views, problems) of the file if it was made with this key, else None.
+    """Read a shard's views.
 
-    Raises whatever PyArrow raises on a file that is not there or not whole.
+    Args:
+        grouped: whether the unit is the group.
+        key: what the file must have been made from.
+
+    Returns:
+        (the views, (record index, reason) of each record that casts no vote); None if the file has another key.
+
+    Raises:
+        Exception: whatever PyArrow raises for a file that is missing or incomplete.
     """
     with _opened(path) as file:
         metadata: dict[bytes, bytes] | None = file.schema.metadata
@@ -152,7 +168,7 @@ def read_views(
     problems: list[tuple[int, str]] = []
     with _opened(path, range(len(_OF_RECORD))) as file:
         for batch in map(file.get_batch, range(file.num_record_batches)):
-            # Copies: a view would keep all of its block alive, the vectors too.
+            # Copies, since a view would keep its whole block in memory, the vectors too.
             labels.append(batch.column("label").to_numpy().copy())
             groups.append(batch.column("group").to_numpy().copy())
             reasons = zip(batch.column("index").to_pylist(), batch.column("problem").to_pylist(), strict=True)
@@ -170,7 +186,7 @@ def read_views(
 @contextmanager
 def _opened(path: Path, columns: Sequence[int] = ()) -> Generator[Any]:
     """The file; with `columns`, only these are read from it."""
-    # A plain file: the pages of a memory map would count as this process's memory until the system wants them back.
+    # Not mapped: pages of a memory map count as this process's memory until the system takes them back.
     with arrow.OSFile(str(path)) as source:
         yield _reader(source, columns)
 

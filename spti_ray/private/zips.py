@@ -1,9 +1,9 @@
 # pyright: strict
 """Zip files of images: a folder of images in one file. Members are read one by one and never unpacked to disk.
 
-What the directory says of one member decides about that one alone. A directory that is not where the file's end says,
-or has not as many entries, is refused: Python would look for all members at another place. So are two members with one
-name: whichever counted would be one that the other's damage brought to light.
+An entry of the directory affects its own member alone. A directory that is not where the file's end says, or that has
+another number of entries, is refused, since Python would then look for all members at wrong places. Two members with
+one name are refused too: which of them counted could depend on damage to the other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import zipfile
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 
-from spti_ray.io.object_storage import Place
+from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.damage import Damaged
 from spti_ray.private.encoded import FILE_TOO_LARGE, UNREADABLE_FILE
 from spti_ray.private.ids import canonical
@@ -26,13 +26,14 @@ _UTF8 = 1 << 11
 
 _END_64, _LOCATOR_64 = 56, 20
 _LONGEST_END = _END_64 + _LOCATOR_64 + 22 + 65_535
-"""Bytes of what stands at a zip file's end: records for large files, their place, and the end itself with a comment."""
+"""Most bytes of a zip file's end: the record for large files, its locator, and the end record with a comment."""
 
 
 def image_members(archive: zipfile.ZipFile, suffixes: frozenset[str]) -> list[zipfile.ZipInfo]:
-    """Members that end so, sorted by name; hidden ones are left out.
+    """Members with one of these endings, sorted by name; hidden ones are left out.
 
-    Raises Damaged if two have one name, or if two are the same bytes of the file: one record would have two votes.
+    Raises:
+        Damaged: two members have one name, or are the same bytes of the file, which would give a record two votes.
     """
     named: dict[str, zipfile.ZipInfo] = {}
     for member in archive.infolist():
@@ -49,8 +50,14 @@ def image_members(archive: zipfile.ZipFile, suffixes: frozenset[str]) -> list[zi
 
 
 @contextmanager
-def _archive(file: Place) -> Generator[zipfile.ZipFile]:
-    """The file, with a directory that is whole. Raises zipfile.BadZipFile, OSError and Damaged."""
+def _archive(file: StoragePath) -> Generator[zipfile.ZipFile]:
+    """Open a zip file and check its directory.
+
+    Raises:
+        Damaged: the directory is not where the file's end says, or has another number of entries.
+        zipfile.BadZipFile: it is no zip file.
+        OSError: the file can't be read.
+    """
     with file.open() as opened, zipfile.ZipFile(opened) as archive:
         size: int = opened.size()
         opened.seek(max(0, size - _LONGEST_END))
@@ -66,10 +73,13 @@ def _archive(file: Place) -> Generator[zipfile.ZipFile]:
 
 
 def labels_of(member: zipfile.ZipInfo, outer: str) -> list[str | None]:
-    """What the member's label may be, most likely first: the first folder in the file, or else the folder that the zip
-    file at the relative path `outer` is in, and its own name without ending.
+    """What the member's label may be, the most likely first; the first that the run has configured counts.
 
-    Old tools don't say in which encoding a name is: there are several then, and a label of the run decides.
+    It is the first folder within the zip file; without one, the zip file's own name without ending, or the folder that
+    the zip file is in. Old tools do not record the encoding of a name, so one folder may have several readings.
+
+    Args:
+        outer: the zip file's path, relative to the data's folder.
     """
     inner = [found for name in _spellings(member) if (found := first_folder(_slashed(name))) is not None]
     if inner:
@@ -90,29 +100,33 @@ def _spellings(member: zipfile.ZipInfo) -> list[str]:
 
 
 def _slashed(name: str) -> str:
-    """With slashes between its parts alone: some tools begin each name with `./` or `/`."""
+    """The name with slashes only between its parts: some tools begin each name with `./` or `/`."""
     return "/".join(part for part in name.replace("\\", "/").split("/") if part not in ("", "."))
 
 
-def num_images(file: Place, suffixes: frozenset[str]) -> int:
-    """How many images a zip file has, from the directory at its end. Raises what `_archive` raises."""
+def num_images(file: StoragePath, suffixes: frozenset[str]) -> int:
+    """How many images a zip file has, by its directory. Raises what `_archive` and `image_members` raise."""
     with _archive(file) as archive:
         return len(image_members(archive, suffixes))
 
 
-def labels(file: Place, suffixes: frozenset[str], outer: str) -> Iterator[list[str | None]]:
-    """`labels_of` each image of a zip file, from the directory at its end. Raises what `_archive` raises."""
+def labels(file: StoragePath, suffixes: frozenset[str], outer: str) -> Iterator[list[str | None]]:
+    """`labels_of` each image of a zip file, by its directory. Raises what `_archive` and `image_members` raise."""
     with _archive(file) as archive:
         for member in image_members(archive, suffixes):
             yield labels_of(member, outer)
 
 
 def images(
-    file: Place, suffixes: frozenset[str], wanted: range, limit: int
+    file: StoragePath, suffixes: frozenset[str], wanted: range, limit: int
 ) -> Iterator[tuple[int, zipfile.ZipInfo, bytes | str]]:
-    """Yield (place among the file's images, member, bytes or a problem) of the wanted images.
+    """Yield (position among the file's images, member, bytes or a problem) of the wanted images.
 
-    Raises what `_archive` raises.
+    Args:
+        wanted: positions among the file's images.
+        limit: bytes of the largest member that is read.
+
+    Raises what `_archive` and `image_members` raise.
     """
     with _archive(file) as archive:
         members = image_members(archive, suffixes)
@@ -122,11 +136,11 @@ def images(
 
 
 def _read(archive: zipfile.ZipFile, member: zipfile.ZipInfo, limit: int) -> bytes | str:
-    """A member's bytes, or a problem: no more are unpacked than its directory entry says."""
+    """A member's bytes, or a problem. No more bytes are unpacked than its directory entry says."""
     if member.file_size > limit:
         return FILE_TOO_LARGE
-    # Newer versions of Python end a member where the next one begins, by the directory: one entry with a wrong place
-    # would make another member unreadable. The member's own header and check sum are enough.
+    # Newer versions of Python take the start of the next member, by the directory, for the end of this one: one wrong
+    # entry would make another member unreadable. The member's own header and check sum are enough.
     if hasattr(member, "_end_offset"):
         setattr(member, "_end_offset", None)  # noqa: B010 no type stub knows it
     try:

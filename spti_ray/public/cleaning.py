@@ -1,7 +1,7 @@
 """Turns raw completions into candidate texts, or drops them.
 
-Small instruction models wrap an answer in quotes or a preamble, repeat themselves, or run on. What can be repaired
-is repaired; what can't is dropped, and the population asks again.
+Small instruction models put an answer into quotes or after a preamble, repeat themselves, or run on. What can be
+repaired is repaired. The rest is dropped, and the population asks again.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Sequence
 
 import regex
 
-from spti_ray.models.answers import spoken
-from spti_ray.public.words import letters, normal_form, plain, without_joiners
+from spti_ray.models.answers import answer_text
+from spti_ray.public.words import count_letters, normal_form, normalise_characters, without_joiners
 
 __all__ = ["clean", "normal_form"]
 
@@ -21,15 +21,15 @@ _PREAMBLE = re.compile(
     r"(?:new |final )?(?:text|caption|description|answer|output|filled|example)s?)\b[^:\n]{0,60}:\s*",
     re.IGNORECASE,
 )
-# The prompts' own "New (5 words):", echoed with or without what stands before it.
+# The prompt's own "New (5 words):", repeated with or without what stands before it.
 _ECHO = re.compile(r"^.*\b(?:text|new|filled)\s*\(\d+ words?\)\s*:\s*", re.IGNORECASE)
 _COUNT = re.compile(r"\s*\(\d+ words?\)", re.IGNORECASE)
 _BULLET = re.compile(r"^(?:[-*•>#]+|\d{1,2}[.)])\s+")
 _QUOTES = "\"'`“”„‘’‚«»‹›*_ "
 _ENDS = ".,;:!?-–— ،؛؟।॥۔։።፣"
-"""What a text does not end on: also Arabic, Indian, Armenian and Ethiopic."""
+"""Marks that a text does not end on, also Arabic, Indian, Armenian and Ethiopic ones."""
 _MARKUP = re.compile(r"https?://|www\.|[<>]|\{|\}|\||\\|\[|\]|=>|@|#")
-# Letters with upper case end a sentence in lower case; scripts without it, and their marks, count as that.
+# A sentence ends after two lower-case letters; letters of scripts without case, and their marks, count as such.
 _SENTENCE_END = regex.compile(r"(?<=[\p{Ll}\p{Lo}\p{M}]{2})[.!?;؟।॥۔։።](?:\s|$)")
 # A text that ends on one of these was cut off.
 _DANGLING = frozenset(
@@ -40,13 +40,20 @@ _DANGLING = frozenset(
 def clean(
     raw: str, min_words: int, max_words: int, sentences: int = 1, scripts: Sequence[str] = ("Latin",)
 ) -> str | None:
-    """Return the first usable line of `raw` as a plain phrase of `min_words` to `max_words` words, or None.
+    """Clean the first line of a completion that is not empty.
 
-    Of at most `sentences` sentences. Where more than one is wanted, the last keeps its full stop, and one that was cut
-    off is dropped. Most of it must be letters of `scripts`, see `words.scripts_of`: those of the prompts. What a model
-    says instead of an answer (`models.answers`) is none.
+    Args:
+        raw: The completion. Refusals and reasoning are no texts (`models.answers`).
+        min_words: Fewest words of the text.
+        max_words: Most words of the text.
+        sentences: Most sentences. If more than one is wanted, the last keeps its full stop, and a truncated one is
+            dropped.
+        scripts: Most of the text must be letters of these scripts: those of the prompts (`words.scripts_of`).
+
+    Returns:
+        The text as a plain phrase, or None if the line can't be used.
     """
-    raw = plain(spoken(raw))
+    raw = normalise_characters(answer_text(raw))
     line = next((part.strip() for part in raw.splitlines() if part.strip()), "")
     line = _BULLET.sub("", line)
     line = _COUNT.sub("", _PREAMBLE.sub("", _ECHO.sub("", line)))
@@ -59,15 +66,15 @@ def clean(
         words.pop()
     if not min_words <= len(words) <= max_words:
         return None
-    if letters(" ".join(words), scripts) < 0.7 * sum(len(word) for word in words) or _stutters(words):
+    if count_letters(" ".join(words), scripts) < 0.7 * sum(len(word) for word in words) or _stutters(words):
         return None
     text = " ".join(words).rstrip(",;: ")
-    # A preamble may stand before a refusal.
-    return text + ("." if ended else "") if spoken(text) else None
+    # Without its preamble, the text may be a refusal.
+    return text + ("." if ended else "") if answer_text(text) else None
 
 
 def _first_sentences(line: str, count: int) -> tuple[str, bool]:
-    """The first `count` whole sentences, without the last full stop, and whether that belongs to them."""
+    """The first `count` whole sentences without the last full stop, and whether the full stop belongs to the text."""
     ends = [match.start() for match in _SENTENCE_END.finditer(line)]
     if not ends:
         return line, False
@@ -84,7 +91,7 @@ def _without_repeats(words: list[str]) -> list[str]:
 
 
 def _stutters(words: list[str]) -> bool:
-    """Whether content words come again and again, as in "a cat and a cat and a cat", or a phrase follows itself."""
+    """Whether content words repeat too often, as in "a cat and a cat and a cat", or a phrase follows itself."""
     lower = [word.lower().strip(",") for word in words]
     for length in range(2, len(lower) // 2 + 1):
         if any(lower[i : i + length] == lower[i + length : i + 2 * length] for i in range(len(lower))):

@@ -1,7 +1,7 @@
-"""The datasheet of a release (after "Datasheets for Datasets", arXiv 1803.09010), filled from public facts only.
+"""Makes the datasheet of a release (after "Datasheets for Datasets", arXiv 1803.09010) from public facts only.
 
-It is made from the configuration, the released items, the models' names and the certificate. Nothing in it is
-derived from the private images except through the certified mechanism: no size, no counts, no examples of them.
+Its sources are the configuration, the released items, the models' names and the certificate. Nothing in it comes from
+the private images, except through the certified mechanism: no size, no counts, no examples.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from PIL import Image
 
 from spti_ray.config import Config
 from spti_ray.figures import rounded_up
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.types import ReleaseItem
 
 _TEMPLATE = "datasheet.md.j2"
@@ -37,9 +37,21 @@ def datasheet(
     items: Sequence[ReleaseItem],
     models: Mapping[str, Mapping[str, str]],
     certificate: Mapping[str, Any] | None,
-    written: Written | None = None,
+    fallbacks: FallbackCounts | None = None,
 ) -> str:
-    """Return the datasheet as Markdown. `folder` is the release folder (the image size is read from one image)."""
+    """Make the datasheet.
+
+    Args:
+        folder: The release's folder; the size of images is read from the first one.
+        config: The run's configuration.
+        items: The released items.
+        models: The models by role: {kind, model, revision}.
+        certificate: The certificate, or None if the release is not private.
+        fallbacks: How many texts are fallbacks.
+
+    Returns:
+        The datasheet as Markdown.
+    """
     counts = Counter(item.label for item in items)
     labels = {label.name: counts[label.name] for label in config.evolution.labels}
     environment = jinja2.Environment(
@@ -62,22 +74,22 @@ def datasheet(
         voting=_VOTING_IN_WORDS[config.evolution.voting],
         models=models,
         certificate=certificate,
-        written=list(written.lines()) if written else [],
+        fallbacks=list(fallbacks.lines()) if fallbacks else [],
     )
 
 
 class _Tolerant(jinja2.ChainableUndefined):
-    """A certificate without some field gives a datasheet without that line, never an error at the end of a run."""
+    """A field that a certificate lacks leaves out a line of the datasheet; it never fails a run at its end."""
 
 
 def inline(value: object) -> str:
-    """`value` as one line of Markdown text: no control characters, and nothing in it is markup."""
+    """`value` as one line of Markdown text in which nothing is markup."""
     text = re.sub(r"\s+", " ", str(value)).strip()
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)
 
 
 def number(value: object) -> str:
-    """Numbers readably: 6 significant digits for fractions, thousands separated for whole ones."""
+    """A number for people: fractions with 6 significant digits, whole numbers with separated thousands."""
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         return inline(value)
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):

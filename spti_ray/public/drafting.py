@@ -1,8 +1,8 @@
 """Drafts the prompts of a new configuration from one line about the domain and a list of labels: public text only.
 
-A language model is shown lists and descriptions of other domains and asked for those of this one. Small models copy,
-repeat and wander off, so an answer is kept only if it passes the checks here, some of them by a text embedder; what is
-missing is made from templates, and the draft says so. Nothing in here can read data.
+A language model is shown lists and descriptions of other domains, and asked for those of this one. Small models copy,
+repeat themselves and change the subject. So an answer is kept only if it passes the checks here, some of which use a
+text embedder. What is missing is made from templates, and the draft says so. Nothing here can read data.
 """
 
 from __future__ import annotations
@@ -15,26 +15,27 @@ from dataclasses import dataclass
 
 import regex
 
-from spti_ray.public.cleaning import clean, normal_form
-from spti_ray.public.drafting_shown import SHOWN, SHOWN_CHANGES, SHOWN_TEXTS, TEMPLATES
+from spti_ray.public.cleaning import clean
+from spti_ray.public.drafting_examples import EXAMPLE_CHANGES, EXAMPLE_LISTS, EXAMPLE_TEXTS, TEMPLATES
 from spti_ray.public.prompts import mask, max_tokens
-from spti_ray.public.words import scripts_of
+from spti_ray.public.words import normal_form, scripts_of
 from spti_ray.types import Completions, WriteRequest, derive_seed
 
 Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]
 """Completes every request, in order: a writer engine's `write`."""
 
-Alike = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[float]]]
-"""How alike texts are (rows) to others (columns): cosines of a text embedder."""
+Similarity = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[float]]]
+"""From N and M texts to their [N, M] similarities: cosines of a text embedder."""
 
 NUM_EXAMPLES = 8
 MIN_WORDS, MAX_WORDS = 3, 20
-_SAMPLES = 12
-_FEWEST, _MOST = 4, 10
+_ANSWERS_PER_REQUEST = 12
+_LIST_TOKENS = 60
+_MIN_VALUES, _MAX_VALUES = 4, 10
 _GENERIC = ("color", "view")
-"""Lists whose values are the same in most domains, so that what was shown may come back, and need not be alike."""
-_LEAST_ALIKE = 0.2
-_MASKED = 0.4
+"""Lists whose values are the same in most domains: values of the examples are kept, and similarity is not asked for."""
+_MIN_SIMILARITY = 0.2
+_MASKED_SHARE = 0.4
 
 _SMALL_WORDS = frozenset(
     "a an the of with and or in on at to for from by its their is are image images photo photos".split()
@@ -44,7 +45,7 @@ _VALUE = regex.compile(r"\p{L}[\p{L}\p{M}\u200c\u200d' -]*[\p{L}\p{M}]")
 
 @dataclass(frozen=True)
 class Draft:
-    """The parts of a `prompts:` section. `templates` names the lists, examples or changes that no model wrote."""
+    """The drafted parts of a `prompts:` section. `templates` names those that no model wrote."""
 
     attributes: dict[str, tuple[str, ...]]
     examples: tuple[str, ...]
@@ -54,50 +55,61 @@ class Draft:
     templates: frozenset[str]
 
 
-def draft(domain: str, labels: Sequence[str], write: Write | None, alike: Alike | None = None, seed: int = 0) -> Draft:
-    """Draft prompts for images of `domain`; without `write`, from templates alone. Labels, if any, are the subjects.
+def draft_prompts(
+    domain: str, labels: Sequence[str], write: Write | None, similarity: Similarity | None = None, seed: int = 0
+) -> Draft:
+    """Draft prompts for a domain.
 
-    With `alike`, values must be more alike to the domain than to those that the model was shown, and of several usable
-    descriptions the one that is most alike to what was asked for is taken.
+    Args:
+        domain: What the images are of, in one line.
+        labels: The labels, which become the subjects of examples; may be empty.
+        write: The language model; without it, everything comes from templates.
+        similarity: With it, values must be more similar to the domain than to the domains of the examples, and of
+            several usable descriptions the one that is most similar to the request is taken.
+        seed: Seed of requests and choices.
     """
     names = [name for name in TEMPLATES if not (labels and name == "subject")]
-    drafted = _lists(domain, labels, names, write, alike, seed) if write else {}
+    drafted = _draft_lists(domain, labels, names, write, similarity, seed) if write else {}
     attributes = {name: drafted.get(name, TEMPLATES[name]) for name in names}
     templates = {name for name in names if name not in drafted}
 
     rng = random.Random(derive_seed(seed, "examples"))
-    values = _spread(attributes, labels, rng)
-    written = _texts(domain, values, write, alike, seed) if write else [None] * len(values)
-    examples = [text or compose(domain, drawn) for text, drawn in zip(written, values, strict=True)]
+    values = _assign_values(attributes, labels, rng)
+    written = _draft_texts(domain, values, write, similarity, seed) if write else [None] * len(values)
+    examples = [text or compose_text(domain, drawn) for text, drawn in zip(written, values, strict=True)]
     if not all(written):
         templates.add("examples" if not any(written) else "some examples")
 
-    # An example that is shown with a value which it does not have would teach the model to ignore values.
+    # An example with a value that its text does not name would teach the model to ignore values.
     shown = [
-        {name: value for name, value in drawn.items() if name == "subject" or _content(value) & _content(text)}
+        {
+            name: value
+            for name, value in drawn.items()
+            if name == "subject" or _content_words(value) & _content_words(text)
+        }
         for text, drawn in zip(examples, values, strict=True)
     ]
-    changed = _changes(domain, examples, values, write, alike, seed) if write else [None] * len(examples)
+    changed = _draft_changes(domain, examples, values, write, similarity, seed) if write else [None] * len(examples)
     rephrased = [
-        (text, new or exchanged(text, drawn, attributes, rng) or examples[i - 1])
+        (text, new or swap_value(text, drawn, attributes, rng) or examples[i - 1])
         for i, (text, new, drawn) in enumerate(zip(examples, changed, values, strict=True))
     ]
     if not all(changed):
         templates.add("rephrase_examples" if not any(changed) else "some rephrase_examples")
-    filled = [(mask(text, _MASKED, rng), text) for text in examples]
+    filled = [(mask(text, _MASKED_SHARE, rng), text) for text in examples]
     return Draft(attributes, tuple(examples), tuple(shown), tuple(rephrased), tuple(filled), frozenset(templates))
 
 
-def compose(domain: str, values: Mapping[str, str]) -> str:
-    """A text from the domain and its values, as renderers are often asked: clumsy, but about the right thing."""
+def compose_text(domain: str, values: Mapping[str, str]) -> str:
+    """A text of the domain and the values, separated by commas, as many prompts of renderers are."""
     words = ", ".join((domain, *values.values())).split()
     return " ".join(words[:MAX_WORDS]).rstrip(",")
 
 
-def exchanged(
+def swap_value(
     text: str, values: Mapping[str, str], attributes: Mapping[str, Sequence[str]], rng: random.Random
 ) -> str | None:
-    """The text with one of its values replaced by another of the same list; None if it has none literally."""
+    """The text with one of its values replaced by another of the same list; None if no value is in it literally."""
     for name in rng.sample(sorted(values), len(values)):
         others = [value for value in attributes.get(name, ()) if value != values[name]]
         found = re.search(rf"\b{re.escape(values[name])}\b", text)
@@ -106,10 +118,12 @@ def exchanged(
     return None
 
 
-def _spread(attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng: random.Random) -> list[dict[str, str]]:
-    """Values for each example: labels in turn, and from each list as many different values as there are."""
+def _assign_values(
+    attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng: random.Random
+) -> list[dict[str, str]]:
+    """Values for each example: labels in turn, and from each list as many different values as possible."""
     orders = {name: rng.sample(list(values), len(values)) for name, values in attributes.items()}
-    # Each time round, each list moves on by another step: two lists of one length would else repeat their pairs.
+    # In each round, each list is shifted by a step of its own. Else two lists of one length would repeat their pairs.
     rows = [
         {name: order[(i + i // len(order) * step) % len(order)] for step, (name, order) in enumerate(orders.items())}
         for i in range(NUM_EXAMPLES)
@@ -117,47 +131,59 @@ def _spread(attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng:
     return [{"subject": labels[i % len(labels)]} | row for i, row in enumerate(rows)] if labels else rows
 
 
-def _lists(
-    domain: str, labels: Sequence[str], names: Sequence[str], write: Write, alike: Alike | None, seed: int
+def _request(lines: Sequence[str], seed: int, tokens: int = max_tokens(MAX_WORDS)) -> WriteRequest:
+    """A request for several answers to a prompt of these lines, each of at most so many tokens."""
+    return WriteRequest("\n".join(lines), _ANSWERS_PER_REQUEST, seed, tokens, temperature=0.8, top_p=0.9)
+
+
+def _draft_lists(
+    domain: str, labels: Sequence[str], names: Sequence[str], write: Write, similarity: Similarity | None, seed: int
 ) -> dict[str, tuple[str, ...]]:
     requests: list[WriteRequest] = []
     for name in names:
         lines = ["Lists of different values, for images of many kinds.", ""]
-        lines += [f"Images: {shown}. {name.capitalize()}: {values[name]}" for shown, values in SHOWN.items()]
+        lines += [f"Images: {shown}. {name.capitalize()}: {values[name]}" for shown, values in EXAMPLE_LISTS.items()]
         lines.append(f"Images: {domain}. {name.capitalize()}:")
-        seed_of = derive_seed(seed, "list", name)
-        requests.append(WriteRequest("\n".join(lines), _SAMPLES, seed_of, 60, temperature=0.8, top_p=0.9))
+        requests.append(_request(lines, derive_seed(seed, "list", name), _LIST_TOKENS))
     lists: dict[str, tuple[str, ...]] = {}
     for name, completions in zip(names, write(requests), strict=True):
-        shown = [values[name] for values in SHOWN.values()]
+        shown = [values[name] for values in EXAMPLE_LISTS.values()]
         copies = set() if name in _GENERIC else {_key(value) for line in shown for value in line.split(",")}
         said = {_key(label) for label in labels}
         values = usable_values(completions.texts, copies | said)
-        values = tuple(value for value in values if not _content(value) <= _content(domain))
-        if alike and name not in _GENERIC:
-            values = _fitting(values, domain, alike)
-        if len(values) >= _FEWEST:
-            lists[name] = values[:_MOST]
+        values = tuple(value for value in values if not _content_words(value) <= _content_words(domain))
+        if similarity and name not in _GENERIC:
+            values = _most_similar(values, domain, similarity)
+        if len(values) >= _MIN_VALUES:
+            lists[name] = values[:_MAX_VALUES]
     return lists
 
 
-def _fitting(values: Sequence[str], domain: str, alike: Alike) -> tuple[str, ...]:
-    """Those that are more alike to the domain than to each that was shown, the most alike first."""
+def _most_similar(values: Sequence[str], domain: str, similarity: Similarity) -> tuple[str, ...]:
+    """The values that are more similar to the domain than to any domain of the examples, the most similar first."""
     if not values:
         return ()
-    scored = [(row[0], max(row[1:]), value) for row, value in zip(alike(values, (domain, *SHOWN)), values, strict=True)]
-    fitting = [(own, value) for own, others, value in scored if own > max(others, _LEAST_ALIKE)]
+    scored = [
+        (row[0], max(row[1:]), value)
+        for row, value in zip(similarity(values, (domain, *EXAMPLE_LISTS)), values, strict=True)
+    ]
+    fitting = [(own, value) for own, others, value in scored if own > max(others, _MIN_SIMILARITY)]
     return tuple(value for _, value in sorted(fitting, key=lambda item: -item[0]))
 
 
 def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]:
-    """The values that most of the comma-separated `answers` give, in that order; none that is unwanted or odd."""
+    """The values in comma-separated answers, the most frequent first.
+
+    Args:
+        answers: Answers of the language model.
+        unwanted: Keys of values that are left out (`_key`), such as those of the examples.
+    """
     times: Counter[str] = Counter()
     spelled: dict[str, str] = {}
     for answer in answers:
         first = next((line for line in answer.splitlines() if line.strip()), "")
         parts = re.split(r"[,;.،؛]|\band\b", first)
-        # The last one may have been cut off by the limit of tokens.
+        # The last value may be truncated.
         named = {_key(part): part.strip() for part in reversed(parts[:-1] if len(parts) > 2 else parts)}
         for key, value in reversed(named.items()):
             plausible = _VALUE.fullmatch(value) and 1 <= len(key.split()) <= 4 and 3 <= len(key) <= 40
@@ -168,41 +194,33 @@ def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]
 
 
 def _key(value: str) -> str:
-    """One for a value, its plural, and it with an article."""
+    """A key that is the same for a value, its plural, and the value with an article."""
     return " ".join(word.removesuffix("s") for word in normal_form(value).split() if word not in ("a", "an", "the"))
 
 
-def _texts(
-    domain: str, values: Sequence[Mapping[str, str]], write: Write, alike: Alike | None, seed: int
+def _draft_texts(
+    domain: str, values: Sequence[Mapping[str, str]], write: Write, similarity: Similarity | None, seed: int
 ) -> list[str | None]:
-    """A description with each row of values, or None where none of the answers is about them."""
+    """A description with each row of values, or None where no answer is about them."""
     head = ["Short descriptions of images.", ""]
-    head += [_line(shown, drawn, text) for shown, drawn, text in SHOWN_TEXTS]
+    head += [_line(shown, drawn, text) for shown, drawn, text in EXAMPLE_TEXTS]
     requests = [
-        WriteRequest(
-            "\n".join([*head, _line(domain, drawn, None)]),
-            _SAMPLES,
-            derive_seed(seed, "text", i),
-            max_tokens(MAX_WORDS),
-            temperature=0.8,
-            top_p=0.9,
-        )
-        for i, drawn in enumerate(values)
+        _request([*head, _line(domain, drawn, None)], derive_seed(seed, "text", i)) for i, drawn in enumerate(values)
     ]
     texts: list[str | None] = []
     for drawn, completions in zip(values, write(requests), strict=True):
-        usable = (_cleaned(answer, domain) for answer in completions.texts)
-        scored = [(_about(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
+        usable = (_clean_answer(answer, domain) for answer in completions.texts)
+        scored = [(_num_values_named(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
         taken = {normal_form(text) for text in texts if text}
         good = [(score, text) for score, text in scored if score >= 2 and normal_form(text) not in taken]
-        if alike and good:
-            likeness = alike([text for _, text in good], [compose(domain, drawn)])
+        if similarity and good:
+            likeness = similarity([text for _, text in good], [compose_text(domain, drawn)])
             good = [(row[0], text) for row, (_, text) in zip(likeness, good, strict=True)]
         texts.append(max(good)[1] if good else None)
     return texts
 
 
-def _cleaned(answer: str, domain: str) -> str | None:
+def _clean_answer(answer: str, domain: str) -> str | None:
     text = clean(re.sub(r"\ba (?=[aeio])", "an ", answer), MIN_WORDS, MAX_WORDS, scripts=scripts_of([domain]))
     # "a histology slides of": the domain is mostly a plural, and is taken up as it is.
     return re.sub(rf"^an? (?={re.escape(' '.join(domain.split()[:2]))})", "", text, flags=re.I) if text else None
@@ -213,51 +231,45 @@ def _line(domain: str, values: Mapping[str, str], text: str | None) -> str:
     return f"Images: {domain}.{shown} Text:" + (f" {text}" if text else "")
 
 
-def _about(text: str, domain: str, values: Mapping[str, str]) -> int:
-    """How many of the values a text names, if it says what the image is of; else 0."""
-    words = _content(text)
-    subject = _content(values.get("subject", "")) or _content(domain)
-    if not words & _content(domain) or not words & subject:
+def _num_values_named(text: str, domain: str, values: Mapping[str, str]) -> int:
+    """How many of the values a text names; 0 if it does not name the domain and the subject."""
+    words = _content_words(text)
+    subject = _content_words(values.get("subject", "")) or _content_words(domain)
+    if not words & _content_words(domain) or not words & subject:
         return 0
-    return sum(bool(words & _content(value)) for value in values.values())
+    return sum(bool(words & _content_words(value)) for value in values.values())
 
 
 def _is_copy(text: str) -> bool:
-    shown = {normal_form(line) for _, _, line in SHOWN_TEXTS} | {normal_form(t) for pair in SHOWN_CHANGES for t in pair}
+    shown = {normal_form(line) for _, _, line in EXAMPLE_TEXTS} | {
+        normal_form(t) for pair in EXAMPLE_CHANGES for t in pair
+    }
     return normal_form(text) in shown
 
 
-def _content(text: str) -> set[str]:
-    """Content words, without a plural's s, so that `slides` is found in `a slide of`."""
+def _content_words(text: str) -> set[str]:
+    """The content words without a final s, so that `slides` matches `a slide of`."""
     return {word.removesuffix("s") for word in normal_form(text).split() if word not in _SMALL_WORDS}
 
 
-def _changes(
+def _draft_changes(
     domain: str,
     examples: Sequence[str],
     values: Sequence[Mapping[str, str]],
     write: Write,
-    alike: Alike | None,
+    similarity: Similarity | None,
     seed: int,
 ) -> list[str | None]:
-    """Another text like each example, with its subject (which may be its label), or None."""
+    """A variation of each example with the same subject (which may be its label), or None."""
     head = ["Change each description of an image a little.", ""]
-    for text, new in SHOWN_CHANGES:
+    for text, new in EXAMPLE_CHANGES:
         head += [f"Text: {text}", f"New: {new}", ""]
     requests = [
-        WriteRequest(
-            "\n".join([*head, f"Text: {text}", "New:"]),
-            _SAMPLES,
-            derive_seed(seed, "change", i),
-            max_tokens(MAX_WORDS),
-            temperature=0.8,
-            top_p=0.9,
-        )
-        for i, text in enumerate(examples)
+        _request([*head, f"Text: {text}", "New:"], derive_seed(seed, "change", i)) for i, text in enumerate(examples)
     ]
     changes: list[str | None] = []
     for text, drawn, completions in zip(examples, values, write(requests), strict=True):
-        usable = (_cleaned(answer, domain) for answer in completions.texts)
+        usable = (_clean_answer(answer, domain) for answer in completions.texts)
         about = {"subject": drawn.get("subject", "")}
         good = [
             new
@@ -265,10 +277,10 @@ def _changes(
             if new
             and normal_form(new) != normal_form(text)
             and not _is_copy(new)
-            and _about(new, domain, about)
-            and len(_content(new) ^ _content(text)) >= 2
+            and _num_values_named(new, domain, about)
+            and len(_content_words(new) ^ _content_words(text)) >= 2
         ]
-        if alike and good:
-            good = [max(zip((row[0] for row in alike(good, [text])), good, strict=True))[1]]
+        if similarity and good:
+            good = [max(zip((row[0] for row in similarity(good, [text])), good, strict=True))[1]]
         changes.append(good[0] if good else None)
     return changes

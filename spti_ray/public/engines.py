@@ -1,8 +1,8 @@
-"""The public side's view of the engine pools: lazy streams in, lazy streams out, in order.
+"""The interface through which the public side uses engines: lazy streams in, lazy streams out, in order.
 
-Each method pulls from its input as results are wanted and keeps its pool's actors busy meanwhile, so a chain such
-as embed_images(render(...write(...))) runs its stages at the same time. `actors/streams.py` implements it on Ray;
-tests run it in one process.
+Each method pulls from its input as results are wanted, and keeps its engines busy meanwhile. So the stages of a chain
+such as embed_images(render(...write(...))) run at the same time. `runtime/scheduling/engine_streams.py` implements it
+on pools of engines; unit tests have an implementation of their own.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from spti_ray.types import Completions, FloatArray, WriteRequest
 
 @dataclass(frozen=True)
 class RenderJob:
-    """One image to render: its text and its own seed. With an `image` (a PNG) it is a variation of that one.
+    """One image to render, from its text and its own seed. With an `image` (PNG), a variation of that image.
 
-    `strength` is how far from it, in (0, 1]: at 1 nothing of it is left.
+    `strength` in (0, 1]: how far the variation is from the image; at 1 nothing of the image is left.
     """
 
     text: str
@@ -28,12 +28,20 @@ class RenderJob:
 
 
 class Engines(Protocol):
-    """Streams keep the order of their input. An item that failed for good comes back as None. Images are PNG."""
+    """Streams through engines, in the order of their input. An item that failed for good is None. Images are PNG."""
 
-    def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]: ...
+    def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]:
+        """Complete prompts: one `Completions` for each request."""
+        ...
 
-    def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]: ...
+    def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
+        """Render images: one PNG for each job."""
+        ...
 
-    def embed_images(self, images: Iterable[bytes]) -> Iterator[FloatArray | None]: ...
+    def embed_images(self, images: Iterable[bytes]) -> Iterator[FloatArray | None]:
+        """Embed PNG images: one L2-normalised row [E] for each."""
+        ...
 
-    def embed_texts(self, texts: Iterable[str]) -> Iterator[FloatArray | None]: ...
+    def embed_texts(self, texts: Iterable[str]) -> Iterator[FloatArray | None]:
+        """Embed texts: one L2-normalised row [E] for each."""
+        ...

@@ -1,6 +1,7 @@
-"""How many texts the writer wrote, and how many are fallbacks: what stands in where it wrote none that is of use.
+"""Counts fallback texts, which take the place of texts where the writer gave no usable one, and why it did not.
 
-Public, or computed from public values and noised counts: it is told at the end of a run and in its datasheet.
+All of it is public, or computed from public values and noised counts. It is shown at the end of a run and in its
+datasheet.
 """
 
 from __future__ import annotations
@@ -12,56 +13,59 @@ from typing import Any
 
 from spti_ray.errors import NothingMade
 
-MOST_FALLBACKS = 0.9
-"""Share of the first generation from which on nothing is worth a vote."""
+MAX_FALLBACK_SHARE = 0.9
+"""From this share of fallbacks in the first generation, a vote on it is worth nothing."""
 
 RELEASE = "release"
-"""Name of the texts that are varied once more to be released."""
+"""The name in counts of the texts that are varied once more to be released."""
 
 
 @dataclass(frozen=True)
-class Count:
-    """Texts that were asked for, and how many of them are fallbacks."""
+class FallbackCount:
+    """How many texts were asked for, and how many of them are fallbacks."""
 
     asked: int = 0
     fallbacks: int = 0
 
     @property
     def share(self) -> float:
+        """The share of fallbacks; 0 if nothing was asked for."""
         return self.fallbacks / self.asked if self.asked else 0.0
 
     @property
     def mostly_fallbacks(self) -> bool:
-        return self.asked > 0 and self.fallbacks >= MOST_FALLBACKS * self.asked
+        """Whether there are so many fallbacks that a vote is worth nothing."""
+        return self.asked > 0 and self.fallbacks >= MAX_FALLBACK_SHARE * self.asked
 
 
 @dataclass
-class Written:
-    """Collects during one run: a count for each generation by its number, and for `RELEASE`."""
+class FallbackCounts:
+    """The counts of a run: for each generation, by its number, and for `RELEASE`."""
 
-    counts: dict[str, Count] = field(default_factory=dict)
+    counts: dict[str, FallbackCount] = field(default_factory=dict)
 
     def add(self, name: str, asked: int, fallbacks: int) -> None:
-        """Of a generation that is counted again the last count holds."""
+        """Set a generation's count. If a generation is counted again, the last count holds."""
         if asked:
-            self.counts[name] = Count(asked, fallbacks)
+            self.counts[name] = FallbackCount(asked, fallbacks)
 
     @property
-    def total(self) -> Count:
+    def total(self) -> FallbackCount:
+        """The count of the whole run."""
         counts = self.counts.values()
-        return Count(sum(count.asked for count in counts), sum(count.fallbacks for count in counts))
+        return FallbackCount(sum(count.asked for count in counts), sum(count.fallbacks for count in counts))
 
     def document(self) -> dict[str, Any]:
-        """As JSON; empty if no text was asked for."""
+        """The counts as JSON values; empty if no text was asked for."""
         return {name: {"asked": count.asked, "fallbacks": count.fallbacks} for name, count in self.counts.items()}
 
     @classmethod
-    def of(cls, document: dict[str, Any]) -> Written:
-        """What `document` gave."""
-        return cls({name: Count(**counts) for name, counts in document.items()})
+    def from_document(cls, document: dict[str, Any]) -> FallbackCounts:
+        """The counts that `document` gave."""
+        return cls({name: FallbackCount(**counts) for name, counts in document.items()})
 
     def lines(self) -> Iterator[str]:
-        """For people: the share over the whole run, and where it was largest."""
+        """One line for people: the share over the whole run, and where it was largest."""
         total = self.total
         if not total.asked:
             return
@@ -84,8 +88,8 @@ _EMPTY = "its answers are empty"
 _UNUSABLE = "its answers are of no use"
 
 
-class Troubles:
-    """Why texts were not of use, most of all; public words of the writer and its endpoint."""
+class WriterProblems:
+    """Counts why texts were not usable, in public words of the writer and its endpoint."""
 
     def __init__(self) -> None:
         self._engine: Counter[str] = Counter()
@@ -93,23 +97,25 @@ class Troubles:
         self._unusable = ""
 
     def failed(self, problem: str) -> None:
+        """The writer gave no answer, or one without text; `problem` says why."""
         self._engine[problem] += 1
 
     def unusable(self, text: str) -> None:
-        """The writer wrote something that is no text to vote on."""
+        """The writer gave an answer that is not a usable text."""
         line = " ".join(text.split())
         self._unusable = self._unusable or line[:80]
         self._answers[_UNUSABLE if line else _EMPTY] += 1
 
     def dropped(self, why: str) -> None:
-        """The writer wrote a text that is not wanted: `SAME`, `EXCLUDED` or `UNVARIED`."""
+        """The writer gave a text that is not wanted: `SAME`, `EXCLUDED` or `UNVARIED`."""
         self._answers[why] += 1
 
     def most(self) -> str:
+        """The most frequent problem, for people."""
         return next((why for why, _ in self.counts()), "see the log")
 
     def counts(self) -> list[tuple[str, int]]:
-        """Troubles and how often: the engine's, then those with answers; of both the most frequent first."""
+        """The problems and how often each was: those of the engine, then those of its answers, most frequent first."""
         answers = self._answers.most_common()
         return self._engine.most_common(5) + [(self._in_words(why), times) for why, times in answers]
 
@@ -117,8 +123,12 @@ class Troubles:
         return f"{why}, such as {self._unusable!r}" if why == _UNUSABLE else why
 
 
-def must_be_written(count: Count, why: str) -> None:
-    """Raises NothingMade if the first generation has next to no text of the writer's."""
+def check_not_mostly_fallbacks(count: FallbackCount, why: str) -> None:
+    """Check that the writer wrote enough of the first generation's texts.
+
+    Raises:
+        NothingMade: nine tenths of them are fallbacks; `why` is the most frequent problem.
+    """
     if count.mostly_fallbacks:
         raise NothingMade(
             f"runtime.engines.writer: no usable text for {count.fallbacks} of the {count.asked} of the first "

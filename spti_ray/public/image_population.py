@@ -1,8 +1,8 @@
 """RANDOM_API and VARIATION_API of Private Evolution on images (arXiv 2305.15560, algorithms 1 and 2).
 
-RANDOM_API is the renderer on public prompts: the configured attribute values, without a language model and without any
-voted text. VARIATION_API is image-to-image of the same renderer, so a child has its parent's text and an image of its
-own; `recipes` says which. Streams of candidates as in `population`, and no engine is asked for any of them.
+RANDOM_API renders public prompts made of the configured attribute values, without a language model. VARIATION_API is
+image-to-image by the same renderer: a child has its parent's text and an image of its own, which `render_jobs` defines.
+This module streams candidates as `population` does, and needs no engine for that.
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from spti_ray.config import Config
-from spti_ray.public.offspring import succession
+from spti_ray.public.offspring import survivors_and_children
 from spti_ray.public.prompts import draw_attributes
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected, derive_seed
 
 
 class ImagePopulation:
@@ -24,10 +23,10 @@ class ImagePopulation:
     def __init__(self, config: Config) -> None:
         self._config = config
         self.outcomes: Counter[str] = Counter()
-        """As of `Population`: there are no texts that could fail."""
+        """Always empty: there are no texts that could fail (see `Population.outcomes`)."""
 
-    def initial(self) -> Iterator[Candidate]:
-        """Generation 0: `evolution.candidates` prompts of public attribute values, split over the labels by quota."""
+    def random_api(self) -> Iterator[Candidate]:
+        """RANDOM_API: generation 0, `evolution.candidates` prompts of attribute values, split over labels by quota."""
         evolution, prompts = self._config.evolution, self._config.prompts
         by_name = {label.name: label for label in evolution.labels}
         labels = [name for name, count in evolution.quota(evolution.candidates).items() for _ in range(count)]
@@ -37,24 +36,24 @@ class ImagePopulation:
             values = draw_attributes(prompts, by_name.get(name), rng)
             yield Candidate(slot, " ".join(values.values()) or prompts.domain, name, generation=0)
 
-    def next(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
-        """The survivors of the last generation, if kept, then variations of the selected images, up to the quota."""
-        kept, children = succession(self._config.evolution, generation, selected)
+    def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
+        """VARIATION_API: the survivors, if they are kept, then variations of the selected images, up to the quota."""
+        kept, children = survivors_and_children(self._config.evolution, generation, selected)
         yield from kept
         for child in children:
             yield _variation(child.id, child.parent, generation)
 
     def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
-        """Nothing: there are no prompts that could show winners and losers."""
+        """Do nothing: there are no prompts that could show winners and losers."""
 
     def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
-        """Nothing: no text is asked for."""
+        """Do nothing: no text is asked for."""
 
     def count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
-        """Nothing: no text is asked for."""
+        """Do nothing: no text is asked for."""
 
     def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
-        """One fresh variation of each of the voted images, in their order, to be released instead of them."""
+        """One new variation of each of the voted images, in their order, to be released instead of them."""
         generation = self._config.generation_numbers.stop
         return [_variation(f"g{generation:02d}-{i:06d}", parent, generation) for i, parent in enumerate(parents)]
 

@@ -1,4 +1,4 @@
-"""Who is in a generation: the survivors, if they are kept, and how many children each selected candidate gets."""
+"""Decides who is in a generation: survivors, if they are kept, and the children of each selected candidate."""
 
 from __future__ import annotations
 
@@ -6,22 +6,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from spti_ray.config import EvolutionConfig
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, split_by_share
+from spti_ray.types import Candidate, Selected, split_by_share
 
 
 @dataclass(frozen=True)
 class Child:
-    """A place in the population for a variation of `parent`."""
+    """A variation of `parent` that is to be made, with its id."""
 
     id: str
     parent: Candidate
 
 
-def succession(
+def survivors_and_children(
     evolution: EvolutionConfig, generation: int, selected: Sequence[Selected]
 ) -> tuple[list[Candidate], list[Child]]:
-    """(survivors, children) of `generation`, label by label up to the quota; the parents' shares split the children."""
+    """The members of a generation, label by label up to each label's quota.
+
+    Args:
+        evolution: The settings: how many candidates there are, and whether survivors are kept.
+        generation: The number of the generation.
+        selected: The candidates that the last vote selected. Their shares say how many children each gets.
+
+    Returns:
+        The survivors, and the children to be made.
+    """
     kept: list[Candidate] = []
     children: list[Child] = []
     for label, quota in evolution.quota(evolution.candidates).items():

@@ -1,8 +1,8 @@
-"""RANDOM_API and VARIATION_API: the population of candidate texts, streamed as the writer finishes them.
+"""RANDOM_API and VARIATION_API on texts: the population of candidates, streamed as the writer finishes them.
 
-Every text has a slot with a fixed id, prompt and seed, so that a resumed or re-tried generation asks for the same
-texts in the same order. A text that can't be used is asked for again with another seed; after `prompts.attempts`
-the slot falls back to its parent's text (or to its attribute values).
+Source: Aug-PE (arXiv 2403.01749), whose APIs SPTI uses. Every text has a slot with a fixed id, prompt and seed. So a
+resumed or repeated generation asks for the same texts in the same order. A text that can't be used is asked for again
+with another seed. After `prompts.attempts` the slot falls back to its parent's text, or to its attribute values.
 """
 
 from __future__ import annotations
@@ -14,26 +14,43 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from spti_ray.config import Config, LabelConfig
-from spti_ray.models.answers import spoken
-from spti_ray.public import prompts as build
-from spti_ray.public.cleaning import clean, normal_form
+from spti_ray.models.answers import answer_text
+from spti_ray.public import prompts as prompt_api
+from spti_ray.public.cleaning import clean
 from spti_ray.public.engines import Engines
-from spti_ray.public.fallbacks import EXCLUDED, RELEASE, SAME, UNVARIED, Count, Troubles, Written, must_be_written
-from spti_ray.public.offspring import succession
-from spti_ray.public.selection import Selected
-from spti_ray.public.words import scripts_of, shown_to_the_writer, tokens_per_word
-from spti_ray.types import Candidate, Candidates, Completions, NoisyHistogram, Operator, WriteRequest, derive_seed
+from spti_ray.public.fallbacks import (
+    EXCLUDED,
+    RELEASE,
+    SAME,
+    UNVARIED,
+    FallbackCount,
+    FallbackCounts,
+    WriterProblems,
+    check_not_mostly_fallbacks,
+)
+from spti_ray.public.offspring import survivors_and_children
+from spti_ray.public.words import normal_form, scripts_of, tokens_per_word, writer_texts
+from spti_ray.types import (
+    Candidate,
+    Candidates,
+    Completions,
+    NoisyHistogram,
+    Operator,
+    Selected,
+    WriteRequest,
+    derive_seed,
+)
 
 log = logging.getLogger(__name__)
 
-_BOLDER = 0.15
-"""Added to temperature and share of masked words each time that a text is asked for again."""
-_MOST_MASKED = 0.8
+_STEP_PER_ATTEMPT = 0.15
+"""Added to the temperature, and to the share of masked words, each time that a text is asked for again."""
+_MAX_MASKED_SHARE = 0.8
 
 
 @dataclass(frozen=True)
 class _Slot:
-    """One text that is wanted. `prompt` draws a fresh prompt (and its target length in words) for an attempt."""
+    """One text that is wanted. `prompt` makes the prompt of an attempt and its target length in words."""
 
     id: str
     label: str
@@ -44,68 +61,82 @@ class _Slot:
 
 
 class Population:
-    """Makes candidates from public prompts and from selected candidates; sees no private value."""
+    """Makes candidates from public prompts and from selected candidates. It sees no private value."""
 
-    def __init__(self, config: Config, engines: Engines, written: Written | None = None) -> None:
-        """`written` is told how many texts are fallbacks, by generation."""
+    def __init__(self, config: Config, engines: Engines, fallbacks: FallbackCounts | None = None) -> None:
+        """Prepare prompts.
+
+        Args:
+            config: The run's configuration.
+            engines: Has the writer.
+            fallbacks: Gets the counts of fallbacks by generation.
+        """
         self._config = config
         self._engines = engines
-        self._written = Written() if written is None else written
-        self._troubles = Troubles()
+        self._fallbacks = FallbackCounts() if fallbacks is None else fallbacks
+        self._problems = WriterProblems()
         self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
         self._labels: dict[str, LabelConfig] = {label.name: label for label in config.evolution.labels}
-        shown = [text for _, text in shown_to_the_writer(config)]
+        shown = [text for _, text in writer_texts(config)]
         self._scripts = scripts_of(shown)
         self._tokens_per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
-        self._contrast: dict[str, build.Contrast] = {}
+        self._contrast: dict[str, prompt_api.Contrast] = {}
         self.outcomes: Counter[str] = Counter()
-        """How slots ended: accepted, asked again, fallback. Public; goes to the log and internal/timings.json."""
+        """How many slots were accepted, asked for again, or fell back. Public; in the log and internal/timings.json."""
 
-    def initial(self) -> Iterator[Candidate]:
-        """RANDOM_API: generation 0, `evolution.candidates` texts split over the labels by quota.
+    def random_api(self) -> Iterator[Candidate]:
+        """RANDOM_API: generation 0, `evolution.candidates` texts, split over the labels by quota.
 
-        Raises, when the writer was asked for all of them: NothingMade, if nine tenths of them are fallbacks.
+        Raises:
+            NothingMade: nine tenths of them are fallbacks. Raised once the writer was asked for all of them.
         """
         evolution = self._config.evolution
         labels = [name for name, count in evolution.quota(evolution.candidates).items() for _ in range(count)]
         slots = [self._random_slot(f"g00-{i:06d}", name) for i, name in enumerate(labels)]
         return self._write(slots, generation=0, taken=(), first=True)
 
-    def next(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
-        """VARIATION_API: the population of `generation`: survivors, if kept, then their children, up to the quota.
+    def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
+        """VARIATION_API: the population of `generation`: survivors, if they are kept, then children, up to the quota.
 
-        Raises as `initial`, in the first generation of a run that goes on from another one.
+        Raises:
+            NothingMade: as `random_api`, in the first generation of a run that continues another one.
         """
-        kept, children = succession(self._config.evolution, generation, selected)
+        kept, children = survivors_and_children(self._config.evolution, generation, selected)
         yield from kept
         slots = [self._variation_slot(child.id, child.parent) for child in children]
         yield from self._write(slots, generation, kept, first=generation == self._config.generation_numbers.start)
 
     def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
-        """Take the last generation's winners and losers from its noised histogram, for prompts that show them."""
+        """Take the texts with the most and the fewest noised votes, for prompts with `variation.contrast`."""
         wanted = self._config.evolution.variation.contrast
         counts = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
         for label in self._config.evolution.label_names if wanted else ():
             ranked = sorted((c for c in candidates if c.label == label), key=lambda c: (-counts[c.id], c.id))
             texts = list(dict.fromkeys(candidate.text for candidate in ranked))
-            # Of few texts none is both.
+            # If there are few texts, none is both winner and loser.
             num = min(wanted, len(texts) // 2)
-            self._contrast[label] = build.Contrast(tuple(texts[:num]), tuple(texts[len(texts) - num :]))
+            self._contrast[label] = prompt_api.Contrast(tuple(texts[:num]), tuple(texts[len(texts) - num :]))
 
     def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
-        """What `initial` and `next` raise, of the first generation as it lies on disk."""
-        must_be_written(self._count(self._config.generation_numbers.start, candidates, parents), self._troubles.most())
+        """Check the first generation as it is stored, as `random_api` and `variation_api` check it.
+
+        Raises:
+            NothingMade: nine tenths of its texts are fallbacks.
+        """
+        check_not_mostly_fallbacks(
+            self._count(self._config.generation_numbers.start, candidates, parents), self._problems.most()
+        )
 
     def count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
-        """Tell `written` how many of a generation's own texts are fallbacks, whichever attempt at the run made them.
+        """Count how many of a generation's own texts are fallbacks, whichever attempt at the run made them.
 
-        `parents`: the survivors that the generation was made of.
+        `parents`: the selected candidates that the generation was made of.
         """
         count = self._count(generation, candidates, parents)
-        self._written.add(str(generation), count.asked, count.fallbacks)
+        self._fallbacks.add(str(generation), count.asked, count.fallbacks)
 
-    def _count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> Count:
-        """Told by the texts: none that the writer wrote is its parent's, and hardly one its bare attribute values."""
+    def _count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> FallbackCount:
+        """Recognise fallbacks by their text: the parent's, or the bare attribute values, which writers hardly write."""
         texts = {item.candidate.id: item.candidate.text for item in parents}
         own = [candidate for candidate in candidates if candidate.generation == generation]
         fallbacks = sum(
@@ -117,15 +148,15 @@ class Population:
             )
             for candidate in own
         )
-        return Count(len(own), fallbacks)
+        return FallbackCount(len(own), fallbacks)
 
     def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
-        """One fresh variation of each of the voted texts, in their order, to be released instead of them."""
+        """One new variation of each of the voted texts, in their order, to be released instead of them."""
         generation = self._config.generation_numbers.stop
         slots = [self._variation_slot(f"g{generation:02d}-{i:06d}", parent) for i, parent in enumerate(parents)]
         varied = sorted(self._write(slots, generation, taken=parents), key=lambda candidate: candidate.id)
         same = sum(child.text == parent.text for child, parent in zip(varied, parents, strict=True))
-        self._written.add(RELEASE, len(varied), same)
+        self._fallbacks.add(RELEASE, len(varied), same)
         return varied
 
     def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:
@@ -138,10 +169,10 @@ class Population:
     def _write(
         self, slots: Iterable[_Slot], generation: int, taken: Sequence[Candidate], first: bool = False
     ) -> Iterator[Candidate]:
-        """Candidates as they are written. Those of the `first` generation must not all be fallbacks."""
+        """Yield candidates as they are written; in the `first` generation, not nearly all may be fallbacks."""
         seen = {normal_form(candidate.text) for candidate in taken}
         limits = self._config.prompts
-        accepted, self._troubles = 0, Troubles()
+        accepted, self._problems = 0, WriterProblems()
         for attempt in range(limits.attempts):
             asked: list[_Slot] = []
             failed: list[_Slot] = []
@@ -159,10 +190,10 @@ class Population:
             if not slots:
                 break
         fallbacks = list(slots)
-        for problem, times in self._troubles.counts():
+        for problem, times in self._problems.counts():
             log.warning("writer, generation %d: %d time(s): %s", generation, times, problem)
         if first:
-            must_be_written(Count(accepted + len(fallbacks), len(fallbacks)), self._troubles.most())
+            check_not_mostly_fallbacks(FallbackCount(accepted + len(fallbacks), len(fallbacks)), self._problems.most())
         for slot in fallbacks:
             self.outcomes["fallback"] += 1
             yield self._candidate(slot, slot.fallback, generation)
@@ -170,27 +201,27 @@ class Population:
     def _first_usable(self, answer: Completions | None, slot: _Slot, seen: set[str]) -> str | None:
         limits = self._config.prompts
         if answer is None or answer.problem:
-            self._troubles.failed(answer.problem if answer else "a unit of its requests failed")
+            self._problems.failed(answer.problem if answer else "a unit of its requests failed")
         elif not answer.texts:
-            self._troubles.unusable("")
+            self._problems.unusable("")
         texts = answer.texts if answer else ()
-        cuts = answer.cut if answer and answer.cut else (False,) * len(texts)
+        cuts = answer.truncated if answer and answer.truncated else (False,) * len(texts)
         for raw, cut in zip(texts, cuts, strict=False):
-            # What the limit of tokens cut off within what would be used is no text.
-            completion = spoken(raw, cut=cut)
+            # A truncated text is not used; one that was complete before the limit is.
+            completion = answer_text(raw, truncated=cut)
             text = clean(completion, limits.min_words, limits.max_words, limits.sentences, self._scripts)
             if text is None:
-                # Of an answer with a problem what is empty is told by that.
+                # If the answer has a problem, that already explains its empty texts.
                 if raw.strip() or not (answer and answer.problem):
-                    self._troubles.unusable(raw)
+                    self._problems.unusable(raw)
             elif why := self._unwanted(normal_form(text), slot, seen):
-                self._troubles.dropped(why)
+                self._problems.dropped(why)
             else:
                 return text
         return None
 
     def _unwanted(self, form: str, slot: _Slot, seen: set[str]) -> str:
-        """Why a text, given by its normal form, is not taken; "" if it is."""
+        """Why a text, given in its normal form, is not wanted; "" if it is."""
         if slot.parent is not None and form == normal_form(slot.parent.text):
             return UNVARIED
         if form in seen:
@@ -198,7 +229,7 @@ class Population:
         return EXCLUDED if any(word in f" {form} " for word in self._excluded) else ""
 
     def _requests(self, slots: Iterable[_Slot], attempt: int, asked: list[_Slot]) -> Iterator[WriteRequest]:
-        """One request per slot; `asked` records them in the order in which they were handed out."""
+        """One request for each slot; the slots are appended to `asked` in the order of the requests."""
         variation = self._config.evolution.variation
         for slot in slots:
             seed = derive_seed(self._config.runtime.seed, slot.id, attempt)
@@ -208,22 +239,22 @@ class Population:
                 prompt=prompt,
                 n=1,
                 seed=seed,
-                max_tokens=build.max_tokens(num_words, self._config.prompts.max_tokens, self._tokens_per_word),
-                # What could not be used was a copy more often than nonsense: be bolder each time.
-                temperature=variation.temperature + _BOLDER * attempt,
+                max_tokens=prompt_api.max_tokens(num_words, self._config.prompts.max_tokens, self._tokens_per_word),
+                # Unusable texts are copies more often than nonsense, so each attempt is more random.
+                temperature=variation.temperature + _STEP_PER_ATTEMPT * attempt,
                 top_p=variation.top_p,
             )
 
     def _random_slot(self, slot_id: str, label: str) -> _Slot:
         limits, label_config = self._config.prompts, self._labels.get(label)
-        # The attributes belong to the slot and not to the attempt: asking again must not favour easy subjects.
-        values = build.draw_attributes(
+        # The attributes belong to the slot, not to the attempt: asking again must not favour easy subjects.
+        values = prompt_api.draw_attributes(
             limits, label_config, random.Random(derive_seed(self._config.runtime.seed, slot_id, "attributes"))
         )
 
         def prompt(rng: random.Random, _attempt: int) -> tuple[str, int]:
-            words = build.target_length(limits, None, rng)
-            return build.random_prompt(limits, values, words), words
+            words = prompt_api.target_length(limits, None, rng)
+            return prompt_api.random_prompt(limits, values, words), words
 
         return _Slot(slot_id, label, "random", None, prompt, " ".join(values.values()) or limits.domain)
 
@@ -233,11 +264,13 @@ class Population:
         operator: Operator = "rephrase" if coin.random() < variation.rephrase_share else "fill"
 
         def prompt(rng: random.Random, attempt: int) -> tuple[str, int]:
-            words = build.target_length(limits, len(parent.text.split()), rng)
+            words = prompt_api.target_length(limits, len(parent.text.split()), rng)
             if operator == "rephrase":
-                return build.rephrase_prompt(limits, parent.text, words, self._contrast.get(parent.label)), words
-            blanks = build.mask(parent.text, min(_MOST_MASKED, variation.mask_share + _BOLDER * attempt), rng)
-            return build.fill_prompt(limits, blanks, words, self._contrast.get(parent.label)), words
+                return prompt_api.rephrase_prompt(limits, parent.text, words, self._contrast.get(parent.label)), words
+            blanks = prompt_api.mask(
+                parent.text, min(_MAX_MASKED_SHARE, variation.mask_share + _STEP_PER_ATTEMPT * attempt), rng
+            )
+            return prompt_api.fill_prompt(limits, blanks, words, self._contrast.get(parent.label)), words
 
         return _Slot(slot_id, parent.label, operator, parent, prompt, parent.text)
 

@@ -1,7 +1,7 @@
-"""RANDOM_API and VARIATION_API prompts (SPTI, section 3; Aug-PE, arXiv 2403.01749), built from public text only.
+"""Builds the prompts of RANDOM_API and VARIATION_API (SPTI, section 3; Aug-PE, arXiv 2403.01749) from public text only.
 
-Every prompt is a few-shot block that is the same for all requests of its kind, then the target: the block's prefix
-is computed once by the writer's prefix cache. Small models follow examples far better than instructions.
+A prompt is a few-shot block that is the same for all requests of its kind, and then the target. So the writer's prefix
+cache computes the block once. Small models follow examples far better than instructions.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ def random_prompt(prompts: PromptsConfig, values: dict[str, str], num_words: int
 
 
 def draw_attributes(prompts: PromptsConfig, label: LabelConfig | None, rng: random.Random) -> dict[str, str]:
-    """One public value of each attribute list, plus the label where the run has labels."""
+    """Draw one public value from each attribute list; with a label, the label is the value of `subject`."""
     values = {name: rng.choice(choices) for name, choices in prompts.attributes.items()}
     if label is not None:
-        # First, and instead of an attribute list of that name: a text about another subject is of another label.
+        # It comes first, and replaces an attribute list of that name: another subject would be another label.
         subject = {"subject": label.hint or label.name}
         values = subject | values | subject
     return values
@@ -37,13 +37,13 @@ def draw_attributes(prompts: PromptsConfig, label: LabelConfig | None, rng: rand
 
 @dataclass(frozen=True)
 class Contrast:
-    """Texts of the last generation with the most and with the least noised votes, for variations to learn from."""
+    """Texts of the last generation with the most and with the fewest noised votes, as examples for variations."""
 
     winners: tuple[str, ...] = ()
     losers: tuple[str, ...] = ()
 
     def lines(self) -> list[str]:
-        """After the heading: the same for all requests of a label, so the prefix cache holds it."""
+        """The lines after the heading; they are the same for all requests of a label, as the prefix cache needs."""
         wanted = [f"Wanted: {text}" for text in self.winners]
         unwanted = [f"Not wanted: {text}" for text in self.losers]
         return [*wanted, *unwanted, ""] if wanted or unwanted else []
@@ -68,7 +68,7 @@ def fill_prompt(prompts: PromptsConfig, blanks: str, num_words: int, contrast: C
 
 
 def mask(text: str, share: float, rng: random.Random) -> str:
-    """Replace about `share` of the words by blanks, at least one; articles stay, neighbours merge into one blank."""
+    """Replace about `share` of the words by blanks, at least one. Articles stay; neighbouring blanks become one."""
     words = text.split()
     open_words = [i for i, word in enumerate(words) if word.lower() not in {"a", "an", "the"}]
     count = min(len(open_words), max(1, round(share * len(words))))
@@ -78,7 +78,7 @@ def mask(text: str, share: float, rng: random.Random) -> str:
 
 
 def target_length(prompts: PromptsConfig, parent_words: int | None, rng: random.Random) -> int:
-    """A sampled target length in words: near the parent's, else anywhere in the allowed range (Aug-PE, sec. 4)."""
+    """Sample a target length in words: near the parent's, or without a parent in the allowed range (Aug-PE, sec. 4)."""
     least = prompts.min_target_words or prompts.min_words
     if parent_words is None:
         shortest = min(prompts.max_words, prompts.min_target_words or prompts.min_words + 1)
@@ -91,7 +91,13 @@ def target_length(prompts: PromptsConfig, parent_words: int | None, rng: random.
 
 
 def max_tokens(num_words: int, most: int | None = None, per_word: float = 2.0) -> int:
-    """Room for `num_words` words (English ones are about 1.4 tokens each) and some slack; the newline stops earlier."""
+    """The limit of output tokens for a text of `num_words` words, with some slack; a newline ends most texts earlier.
+
+    Args:
+        num_words: The target length.
+        most: An upper limit.
+        per_word: Tokens for a word; English words have about 1.4.
+    """
     enough = int(num_words * per_word) + 6
     return enough if most is None else min(enough, most)
 

@@ -1,8 +1,8 @@
 """Writes the release folder: the manifest, the Hugging Face metadata, the certificate and the datasheet.
 
-The images lie in `folder/images` already. All that is written here is public or differentially private: the
-configuration, the released texts, the models' names and the certificate. Each file is replaced atomically, so
-writing a release a second time (on resume) gives the same folder.
+The images are in `folder/images` already. All that is written here is public or differentially private: the
+configuration, the released texts, the models' names and the certificate. Each file is replaced atomically. So a release
+that is written a second time, on resume, is the same.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spti_ray.config import ROLES, Config, Method
-from spti_ray.config.reading import parse_json
+from spti_ray.config import ROLES, Config
+from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.types import ReleaseItem
 
 MANIFEST, DATASHEET, CERTIFICATE = "manifest.parquet", "datasheet.md", "privacy.json"
@@ -36,10 +36,11 @@ METHOD_KEY = b"spti_ray.method"
 RERENDERING_KEY = b"spti_ray.rerendering_of"
 """Key of the manifest's Parquet metadata that holds, of a re-rendering, the run whose texts were rendered."""
 
-WRITTEN_KEY = b"spti_ray.texts_written"
-"""Key of the manifest's Parquet metadata that holds how many texts were asked for and are fallbacks, as JSON."""
+FALLBACKS_KEY = b"spti_ray.texts_written"
+"""Key of the manifest's Parquet metadata that holds the counts of texts and of fallbacks, as JSON."""
 
 Models = Mapping[str, Mapping[str, str]]
+"""The models by role: {kind, model, revision}."""
 
 
 def write_release(
@@ -48,12 +49,20 @@ def write_release(
     items: Sequence[ReleaseItem],
     models: Models,
     certificate: dict[str, Any] | None,
-    written: Written | None = None,
+    fallbacks: FallbackCounts | None = None,
 ) -> None:
     """Write manifest.parquet, metadata.jsonl, datasheet.md and, with a certificate, privacy.json into `folder`.
 
-    Without a certificate (the noise was simulated) a privacy.json of an earlier write is removed, and the datasheet
-    says that the release is not private.
+    Without a certificate (the noise was simulated) an earlier privacy.json is removed, and the datasheet says that the
+    release is not private.
+
+    Args:
+        folder: The release's folder, with the images.
+        config: The run's configuration.
+        items: One for each image.
+        models: The models that the run used.
+        certificate: The certificate, or None.
+        fallbacks: How many texts are fallbacks.
 
     Raises:
         ValueError: two items name one file, or a file outside `images/`.
@@ -64,65 +73,75 @@ def write_release(
     hashes = [sha256_of(folder / item.file) for item in items]
     of = config.certified_run("")
     table = manifest(items, models, hashes, config.method, of)
-    if written and written.counts:
-        told = json.dumps(written.document(), sort_keys=True).encode()
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), WRITTEN_KEY: told})
+    if fallbacks and fallbacks.counts:
+        counts = json.dumps(fallbacks.document(), sort_keys=True).encode()
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), FALLBACKS_KEY: counts})
     write_table_atomic(folder / MANIFEST, table)
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
             row = {"file_name": item.file, "text": item.text, "label": item.label}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    _certify(folder, config, items, models, certificate, written)
+    _write_certificate_and_datasheet(folder, config, items, models, certificate, fallbacks)
 
 
-def reissue(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
-    """Replace the certificate and the datasheet of a written release; images, manifest and texts stay as they are."""
+def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
+    """Replace the certificate and the datasheet of a written release. Images, manifest and texts stay as they are."""
     table = pq.read_table(folder / MANIFEST)
     names = [field.name for field in fields(ReleaseItem)]
     items = [ReleaseItem(**row) for row in table.select(names).to_pylist()]
     metadata = table.schema.metadata or {}
     models: Models = parse_json(metadata.get(MODELS_KEY, b"{}"))
-    written = Written.of(parse_json(metadata.get(WRITTEN_KEY, b"{}")))
-    _certify(folder, config, items, models, certificate, written)
+    fallbacks = FallbackCounts.from_document(parse_json(metadata.get(FALLBACKS_KEY, b"{}")))
+    _write_certificate_and_datasheet(folder, config, items, models, certificate, fallbacks)
 
 
-def facts(folder: Path) -> dict[str, Any]:
-    """What ties a certificate to its files: it names the manifest, and the manifest names each image."""
+def release_section(folder: Path) -> dict[str, Any]:
+    """The certificate's section `release`, made from the files: the manifest's hash, and what the manifest says.
+
+    The manifest names each image by its hash, so the certificate names all images.
+    """
     path = folder / MANIFEST
     metadata = pq.read_metadata(path)
-    # Releases of earlier versions say no method.
-    told = {"method": METHOD_KEY, "rerendering_of": RERENDERING_KEY}
+    # Releases of earlier versions do not name their method.
+    keys = {"method": METHOD_KEY, "rerendering_of": RERENDERING_KEY}
     kept = metadata.metadata or {}
-    said = {name: kept[key].decode() for name, key in told.items() if key in kept}
+    said = {name: kept[key].decode() for name, key in keys.items() if key in kept}
     return {"images": metadata.num_rows, "manifest_sha256": sha256_of(path)} | said
 
 
-def _certify(
+def _write_certificate_and_datasheet(
     folder: Path,
     config: Config,
     items: Sequence[ReleaseItem],
     models: Models,
     certificate: dict[str, Any] | None,
-    written: Written | None,
+    fallbacks: FallbackCounts | None,
 ) -> None:
     if certificate is None:
-        # A guarantee left over from an earlier write would be a false claim.
+        # A certificate that an earlier write left would be a false claim.
         (folder / CERTIFICATE).unlink(missing_ok=True)
         fsync_folder(folder)
     else:
-        certificate = certificate | {"release": facts(folder)}
+        certificate = certificate | {"release": release_section(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / CERTIFICATE, text + "\n")
-    write_atomic(folder / DATASHEET, datasheet(folder, config, items, models, certificate, written))
+    write_atomic(folder / DATASHEET, datasheet(folder, config, items, models, certificate, fallbacks))
 
 
 def manifest(
-    items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str], method: Method, rerendering_of: str = ""
+    items: Sequence[ReleaseItem], models: Models, hashes: Sequence[str], method: str, rerendering_of: str = ""
 ) -> pa.Table:
-    """One row per image, with the SHA-256 of its file and the model and revision of each public role.
+    """The manifest: one row per image, with the SHA-256 of its file and the model and revision of each public role.
 
-    The schema's metadata has all models, the method, and of a re-rendering the run whose texts were rendered.
+    The schema's metadata has all models, the method and, of a re-rendering, the run whose texts were rendered.
+
+    Args:
+        items: One for each image.
+        models: The models that the run used.
+        hashes: The SHA-256 of each image's file, in hexadecimal.
+        method: The run's method.
+        rerendering_of: Of a re-rendering, the run whose texts were rendered.
     """
     columns: dict[str, pa.Array] = {
         "file": pa.array([item.file for item in items], pa.string()),
@@ -147,13 +166,13 @@ def manifest(
 
 
 def _role_order(role: str) -> tuple[int, str]:
-    """Renderer and writer first, since they made what is released; then the configuration's order."""
+    """Sort key: renderer and writer first, since they made what is released; then the configuration's order."""
     first = ("renderer", "writer", *ROLES)
     return (first.index(role) if role in first else len(first), role)
 
 
 def is_release_file(name: str) -> bool:
-    """Whether a manifest may name such a file: one in `images/`, and nothing hidden or elsewhere."""
+    """Whether a manifest may name this file: directly in `images/`, and not hidden."""
     parent, _, leaf = name.partition("/")
     return parent == "images" and bool(leaf) and "/" not in leaf and not leaf.startswith(".")
 

@@ -1,4 +1,4 @@
-"""Reads a release that somebody else may have written: its manifest, and no file outside of its folder."""
+"""Reads the manifest and certificate of a release that somebody else may have written, without trusting them."""
 
 from __future__ import annotations
 
@@ -9,18 +9,27 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
+from spti_ray.io.files import is_inside
 from spti_ray.public.release import CERTIFICATE, MANIFEST, MODELS_KEY, is_release_file
 
 
 class ManifestDamaged(ValueError):
-    """Manifest or certificate is none of a release, or names what is none of its images; one line says which."""
+    """The manifest or the certificate can't be used, or names files that are not the release's images; one line."""
 
 
 def read_manifest(release: Path, columns: Iterable[str] = ("file", "sha256", "text", "label")) -> pa.Table:
-    """The manifest of the release in a folder, with at least `columns`, without a null in them.
+    """Read a release's manifest.
 
-    Raises ManifestDamaged if it can't be read or lacks one, or if an image that it names lies outside of the release.
+    Args:
+        release: The release's folder.
+        columns: Columns that must be there, without nulls.
+
+    Returns:
+        The manifest, with one row per image.
+
+    Raises:
+        ManifestDamaged: it can't be read, lacks a column, or names an image twice or outside of the release.
     """
     path = release / MANIFEST
     try:
@@ -30,7 +39,7 @@ def read_manifest(release: Path, columns: Iterable[str] = ("file", "sha256", "te
     except (OSError, ValueError, pa.ArrowException):
         raise ManifestDamaged(f"{path}: can't be read as Parquet; restore the release") from None
     for name in ("file", *columns):
-        # Names may be there twice, which makes the column nobody's.
+        # Parquet allows two columns with one name; it is not clear which one counts.
         known = table.schema.get_all_field_indices(name)
         if len(known) != 1 or table.column(known[0]).null_count:
             raise ManifestDamaged(f"{path}: has no column {name} with a value for each image; restore the release")
@@ -40,13 +49,17 @@ def read_manifest(release: Path, columns: Iterable[str] = ("file", "sha256", "te
     if len(set(files)) != len(files):
         raise ManifestDamaged(f"{path}: names an image twice; restore the release")
     for file in files:
-        if not is_inside(release, file):
+        if not (is_release_file(file) and is_inside(release, file)):
             raise ManifestDamaged(f"{path}: names {file[:80]!r}, which is none of the release's images")
     return table
 
 
 def read_certificate(release: Path) -> dict[str, Any] | None:
-    """What the release's privacy.json says, unchecked; None if there is none. ManifestDamaged if it is no object."""
+    """Read a release's privacy.json, whose content is not checked; None if there is none.
+
+    Raises:
+        ManifestDamaged: it is not a JSON object.
+    """
     path = release / CERTIFICATE
     try:
         found = parse_json(path.read_text(encoding="utf-8"))
@@ -59,18 +72,8 @@ def read_certificate(release: Path) -> dict[str, Any] | None:
     return found
 
 
-def is_inside(release: Path, file: str) -> bool:
-    """Whether a manifest may name such a file: in `images/`, and not by a link that leads out of the release."""
-    if "\0" in file or not is_release_file(file):
-        return False
-    try:
-        return (release / file).resolve().is_relative_to(release.resolve())
-    except (OSError, RuntimeError):  # a name that is too long, or links in a circle
-        return False
-
-
 def models_in(table: pa.Table) -> dict[str, Mapping[str, Any]]:
-    """What each role ran, as the manifest's metadata say; nothing of what can't be understood."""
+    """The models by role from the manifest's metadata; what can't be read is left out."""
     try:
         found = parse_json((table.schema.metadata or {}).get(MODELS_KEY, b"{}"))
     except ValueError:

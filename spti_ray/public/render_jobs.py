@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from itertools import groupby, islice
-from typing import Any
 
 from spti_ray.config import Config
 from spti_ray.errors import NothingMade
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.types import Candidate, RenderedImage, derive_seed
+from spti_ray.types import Candidate, RenderBatch, RenderedImage, derive_seed
 
 
 def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
@@ -22,7 +21,11 @@ def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
 
 
 def check_varies(engines: Engines, strength: float) -> None:
-    """Render an image and vary it. NothingMade, before anything is charged, if the renderer can't."""
+    """Render an image and vary it, before anything is charged.
+
+    Raises:
+        NothingMade: the renderer can't vary.
+    """
     plain = RenderJob("an image", 0)
     for png in list(engines.render([plain])):
         varied = [] if png is None else engines.render([RenderJob("an image", 0, png, strength)])
@@ -30,29 +33,40 @@ def check_varies(engines: Engines, strength: float) -> None:
             raise NothingMade("the renderer can't vary an image, which method: pe-image needs; see internal/driver.log")
 
 
-def units_of(jobs: Iterator[RenderJob], size: int) -> Iterator[list[RenderJob]]:
-    """The jobs in order, in units of at most `size` of one kind: texts, or variations of one strength.
+def batches_of(jobs: Iterator[RenderJob], size: int) -> Iterator[list[RenderJob]]:
+    """Cut the jobs, in order, into batches of one kind: texts, or variations of one strength.
 
-    What is in a unit depends on the stream alone.
+    What is in a batch depends on the stream alone.
+
+    Args:
+        jobs: of one stream.
+        size: the most jobs of a batch.
     """
     for _, alike in groupby(jobs, key=lambda job: (job.image is None, job.strength)):
-        while unit := list(islice(alike, size)):
-            yield unit
+        while batch := list(islice(alike, size)):
+            yield batch
 
 
-def arguments_of(unit: Sequence[RenderJob]) -> tuple[Any, ...]:
-    """A unit on its way to a renderer: (texts, seeds), or (PNG images, texts, seeds, strength)."""
-    texts, seeds = [job.text for job in unit], [job.seed for job in unit]
-    images = [job.image for job in unit if job.image is not None]
-    return (images, texts, seeds, unit[0].strength) if images else (texts, seeds)
+def render_batch(jobs: Sequence[RenderJob]) -> RenderBatch:
+    """The jobs of one batch, which are of one kind, in the form in which they are sent to a renderer."""
+    return RenderBatch(
+        texts=tuple(job.text for job in jobs),
+        seeds=tuple(job.seed for job in jobs),
+        images=tuple(job.image for job in jobs if job.image is not None),
+        strength=jobs[0].strength,
+    )
 
 
 class Recipes:
-    """The job of each image of a run. `voted` finds the voted render of a candidate, if there is one."""
+    """The job of each image of a run. `voted` finds the voted render of a candidate, if there is one.
 
-    def __init__(self, config: Config, voted: Callable[[str], RenderedImage | None]) -> None:
+    `are_images`: candidates are images, and so their images vary their parents'; else they are texts.
+    """
+
+    def __init__(self, config: Config, voted: Callable[[str], RenderedImage | None], are_images: bool = False) -> None:
         self._config = config
         self._voted = voted
+        self._are_images = are_images
 
     def seed(self, candidate_id: str, variant: int) -> int:
         """The seed of a candidate's image number `variant`."""
@@ -61,12 +75,12 @@ class Recipes:
     def job(self, candidate: Candidate, variant: int = 0) -> RenderJob:
         """Image number `variant` of a candidate; number 0 is what is voted on.
 
-        With `pe-image` number 0 is a variation of the parent's image, and further ones are variations of number 0, or
-        of the parent's where number 0 was not voted on. One without an image to vary is rendered from its text, like
-        generation 0.
+        Where candidates are images, number 0 is a variation of the parent's image, and further ones are variations of
+        number 0, or of the parent's where number 0 was not voted on. One without an image to vary is rendered from its
+        text, like generation 0.
         """
         job = RenderJob(candidate.text, self.seed(candidate.id, variant))
-        if self._config.method != "pe-image":
+        if not self._are_images:
             return job
         voted = self._voted(candidate.id) if variant else None
         if voted is None and candidate.parent_id:

@@ -1,4 +1,4 @@
-"""Renders of a generation on disk: what is in memory of each is where it lies."""
+"""Stores a generation's renders on disk; in memory is only where each of them lies."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import IO
 from spti_ray.types import RenderedImage
 
 _COMPACT_FROM_BYTES = 1 << 26
-"""Of renders that nobody wants any more; fewer are not worth copying the others."""
+"""Bytes of deleted renders from which on the file is rewritten without them."""
 
 
-class RenderSpool(MutableMapping[str, RenderedImage]):
-    """Renders by candidate id, in a file without a name that goes with the process; its size follows what is kept."""
+class RenderStore(MutableMapping[str, RenderedImage]):
+    """Renders by candidate id, in an unnamed file, which ends with the process and shrinks as renders are deleted."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._file = self._new_file()
         self._places: dict[str, tuple[int, int, int, int]] = {}
-        """By candidate id: variant, seed, offset and length of the PNG."""
+        """Variant, seed, offset and length of the PNG, by candidate id."""
         self._wasted_bytes = 0
 
     def __getitem__(self, candidate_id: str) -> RenderedImage:
@@ -45,7 +45,7 @@ class RenderSpool(MutableMapping[str, RenderedImage]):
             self._compact()
 
     def __contains__(self, candidate_id: object) -> bool:
-        return candidate_id in self._places  # the inherited one reads the image
+        return candidate_id in self._places  # the inherited method reads the image
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._places)

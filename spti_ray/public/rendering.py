@@ -1,9 +1,9 @@
-"""Renders the released texts. Post-processing of noised counts: more images cost no privacy."""
+"""Renders the released texts. This is post-processing of noised counts: more images cost no privacy."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from spti_ray.errors import NothingMade
@@ -17,18 +17,30 @@ log = logging.getLogger(__name__)
 
 def render_release(
     staging: Path,
-    allotted: list[tuple[Candidate, int]],
+    allotted: Sequence[tuple[Candidate, int]],
     voted: Mapping[str, RenderedImage],
     engines: Engines,
     recipes: Recipes,
     made: Callable[[ReleaseItem], bytes | None] = lambda item: None,
 ) -> list[ReleaseItem]:
-    """Write `staging/images/NNNNN.png` for each (candidate, number of images) and return the release's items.
+    """Write `staging/images/NNNNN.png` for each image of the release.
 
-    The first image of a text is the render that was voted on, where there is one; `made` has the PNG of any other that
-    was rendered before; images that an interrupted run left are kept. An image that can't be rendered is left out.
+    The first image of a text is the render that was voted on, where there is one. Images that an interrupted run left
+    are kept. An image that can't be rendered is left out.
 
-    Raises NothingMade if not one image could be rendered.
+    Args:
+        staging: The folder that becomes the release.
+        allotted: The candidates, and the number of images of each.
+        voted: Renders that were voted on, by candidate id.
+        engines: Has the renderer.
+        recipes: Defines the job of each image.
+        made: Finds the PNG of an item that was rendered before.
+
+    Returns:
+        The items of the images that are there.
+
+    Raises:
+        NothingMade: not one image could be rendered.
     """
     images = staging / "images"
     images.mkdir(parents=True, exist_ok=True)
@@ -58,7 +70,7 @@ def render_release(
 
 
 class _Jobs:
-    """The jobs of missing images, whose number is known. Made one by one: each may hold the image that it varies."""
+    """The jobs of missing images. It knows their number, and makes them one by one, since each may hold an image."""
 
     def __init__(self, missing: list[tuple[ReleaseItem, Candidate]], recipes: Recipes) -> None:
         self._missing = missing
@@ -71,7 +83,7 @@ class _Jobs:
         return (self._recipes.job(candidate, item.variant) for item, candidate in self._missing)
 
 
-def _items(allotted: list[tuple[Candidate, int]], recipes: Recipes) -> Iterator[tuple[ReleaseItem, Candidate]]:
+def _items(allotted: Sequence[tuple[Candidate, int]], recipes: Recipes) -> Iterator[tuple[ReleaseItem, Candidate]]:
     number = 0
     for candidate, count in allotted:
         for variant in range(count):

@@ -1,4 +1,4 @@
-"""Embeds candidates in the voting space(s), and keeps renders and embeddings so that survivors cost nothing.
+"""Embeds candidates in the voting spaces, and keeps renders and embeddings, so that survivors cost nothing.
 
 Image voting renders a candidate and embeds the render; caption voting embeds its text; joint voting does both.
 With `lookahead: L` the embedding is the mean over L variations of the candidate (Private Evolution's lookahead,
@@ -19,19 +19,19 @@ from spti_ray.public.render_jobs import Recipes
 from spti_ray.types import Candidate, Candidates, FloatArray, RenderedImage, ScoredCandidates, Space
 
 Show = Callable[[ScoredCandidates], None]
-"""Takes a block of candidates that are embedded while others are not made yet."""
+"""Takes a block of embedded candidates while others are still being made."""
 
 _MOST_MISSING = 0.9
-"""Share of the candidates without an embedding from which on a vote is worth nothing."""
+"""From this share of candidates without an embedding, a vote is worth nothing."""
 
 _LEAST_BLOCK = 256
 _MOST_BLOCKS = 8
-"""Of a generation. Each makes every shard read its records once more, so they are large and few."""
+"""Most blocks of a generation. For each block every shard reads its records once more, so blocks are large and few."""
 
 
 @dataclass
 class ScoreCache:
-    """What is known of candidates already: one row per candidate and space, and their voted renders."""
+    """Embeddings (rows [E] by space and candidate id) and voted renders of candidates, kept for later generations."""
 
     rows: dict[Space, dict[str, FloatArray]] = field(default_factory=lambda: {"image": {}, "text": {}})
     renders: MutableMapping[str, RenderedImage] = field(default_factory=dict[str, RenderedImage])
@@ -41,7 +41,7 @@ class ScoreCache:
         return self.renders.get(candidate_id)
 
     def keep_only(self, ids: set[str]) -> None:
-        """Forget everybody else, so that memory does not grow with the generations."""
+        """Forget all other candidates, so that memory does not grow with the generations."""
         for space, rows in self.rows.items():
             self.rows[space] = {key: row for key, row in rows.items() if key in ids}
         for key in [key for key in self.renders if key not in ids]:
@@ -49,7 +49,7 @@ class ScoreCache:
 
 
 class _Blocks:
-    """Gathers embedded candidates until there are enough for a block."""
+    """Collects embedded candidates until there are enough for a block."""
 
     def __init__(self, total: int, show: Callable[[list[Candidate]], None]) -> None:
         self._size = max(_LEAST_BLOCK, -(-total // _MOST_BLOCKS))
@@ -72,18 +72,34 @@ class Scoring:
         engines: Engines,
         variations: Callable[[Iterable[Candidate], int], Iterator[Candidate]],
         cache: ScoreCache,
+        are_images: bool = False,
     ) -> None:
+        """Prepare scoring.
+
+        Args:
+            config: The run's configuration.
+            engines: Has the renderer and the embedders.
+            variations: Makes a number of variations of each candidate, for lookahead.
+            cache: Embeddings and renders of candidates.
+            are_images: Whether candidates are images; else they are texts.
+        """
         self._config = config
         self._engines = engines
         self._variations = variations
         self.cache = cache
-        self._recipes = Recipes(config, cache.render_of)
+        self._are_images = are_images
+        self._recipes = Recipes(config, cache.render_of, are_images)
 
     def embed(self, candidates: Iterable[Candidate], show: Show = lambda block: None) -> ScoredCandidates:
-        """Consume the stream (texts are rendered and embedded while later ones are still written).
+        """Embed a stream of candidates. Texts are rendered and embedded while later ones are still written.
 
-        `show` is given blocks of candidates as soon as they are embedded in all spaces: no candidate twice, and not
-        those that come too late to fill a block.
+        Args:
+            candidates: The stream, which is consumed.
+            show: Takes blocks of candidates as soon as they are embedded in all spaces. No candidate is shown twice,
+                and the last ones, which do not fill a block, are not shown.
+
+        Returns:
+            All candidates in the order of their ids, with [K, E] embeddings by space; NaN where there is none.
         """
         weights = self._config.evolution.spaces
         everyone: dict[str, Candidate] = {}
@@ -106,7 +122,7 @@ class Scoring:
         stream: Iterable[Candidate] = fresh()
         if lookahead:
             # Variations of an image need the image itself, which may be released.
-            origins = self._with_renders(stream) if self._config.method == "pe-image" else stream
+            origins = self._with_renders(stream) if self._are_images else stream
             stream = self._variations(origins, lookahead)
         for space in weights:
             stream = self._embed_space(space, stream, embedded)
@@ -114,7 +130,11 @@ class Scoring:
         return self._scored(everyone.values())
 
     def check(self, scored: ScoredCandidates) -> None:
-        """Raises NothingMade if nine tenths of the candidates have no embedding, and so could get no vote."""
+        """Check that enough candidates have an embedding, without which they can get no vote.
+
+        Raises:
+            NothingMade: nine tenths of the candidates have none.
+        """
         for space, matrix_KE in scored.embeddings_KE.items():
             missing = int(np.isnan(matrix_KE).any(axis=1).sum())
             if missing >= _MOST_MISSING * len(matrix_KE):
@@ -127,9 +147,9 @@ class Scoring:
     def _embed_space(
         self, space: Space, stream: Iterable[Candidate], embedded: Callable[[str], None]
     ) -> list[Candidate]:
-        """Embed each candidate (or the variations that stand for it); return what was consumed.
+        """Embed each candidate, or the variations that stand for it, in one space; return what was consumed.
 
-        `embedded` hears the id of each candidate once it has its row.
+        `embedded` is called with the id of each candidate that has its row.
         """
         points: list[Candidate] = []
         lookahead = self._config.evolution.lookahead

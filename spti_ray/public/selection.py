@@ -1,46 +1,44 @@
-"""Selection: which candidates become parents, and which are released. Reads only the noised histogram."""
+"""Selects the candidates that become parents, and those that are released, from the noised histogram alone."""
 
 from __future__ import annotations
 
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 from spti_ray.config import EvolutionConfig
-from spti_ray.public.cleaning import normal_form
-from spti_ray.public.shrinkage import shrunk
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, derive_seed, split_by_share
-
-
-@dataclass(frozen=True)
-class Selected:
-    """A selected candidate. `share` weighs how many children or images it gets; `count` is its noised count."""
-
-    candidate: Candidate
-    count: int
-    share: int
+from spti_ray.public.shrinkage import shrink_counts
+from spti_ray.public.words import normal_form
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected, derive_seed, split_by_share
 
 
 def select(
     candidates: Candidates, histogram: NoisyHistogram, evolution: EvolutionConfig, seed: int
 ) -> tuple[Selected, ...]:
-    """Select the survivors of a generation, label by label, in rank order within a label.
+    """Select the survivors of a generation, label by label, in the order of their rank within a label.
 
-    `rank` takes the candidates with the most noised votes (ties to the lowest id), with equal shares. `sample`
-    draws with replacement in proportion to the noised votes (negative counts are zero); a share is the times drawn.
-    With `evolution.shrinkage: family` both go by estimates that are shrunk towards families (`shrinkage`).
+    `evolution.selection: rank` takes the candidates with the most noised votes (ties to the lowest id), with equal
+    shares. `sample` draws with replacement in proportion to the noised votes (negative counts are zero); a share is how
+    often a candidate was drawn. With `evolution.shrinkage: family` both use estimates that are shrunk towards families
+    (`shrinkage`).
 
-    Raises ValueError if the histogram is not of these candidates.
+    Args:
+        candidates: The candidates of the generation.
+        histogram: Their noised counts.
+        evolution: The settings of selection.
+        seed: The run's public seed, for `sample`.
+
+    Raises:
+        ValueError: the histogram is of other candidates.
     """
     if histogram.candidate_ids != tuple(candidate.id for candidate in candidates):
         raise ValueError(f"generation {histogram.generation}: the histogram is of other candidates")
     counts = dict(zip(histogram.candidate_ids, (int(count) for count in histogram.counts_K), strict=True))
     scores: Mapping[str, float] = counts
     if evolution.shrinkage == "family":
-        # Label by label: a label's counts are of other records.
+        # Label by label, since each label has its own records.
         for label in evolution.label_names:
             kin = [candidate for candidate in candidates if candidate.label == label]
-            estimates = shrunk(kin, [counts[candidate.id] for candidate in kin], histogram.sigma)
+            estimates = shrink_counts(kin, [counts[candidate.id] for candidate in kin], histogram.sigma)
             scores = {**scores, **dict(zip((candidate.id for candidate in kin), estimates, strict=True))}
     selected: list[Selected] = []
     for label, wanted in evolution.survivors_per_label().items():
@@ -54,7 +52,7 @@ def select(
 
 
 def _sampled(ids: list[str], weights: Sequence[float], draws: int, rng: random.Random) -> dict[str, int]:
-    """Times each id is drawn; empty when no weight is positive."""
+    """How often each id is drawn; empty if no weight is positive."""
     times: dict[str, int] = {}
     if any(weights):
         for drawn in rng.choices(ids, weights=weights, k=draws):
@@ -63,7 +61,7 @@ def _sampled(ids: list[str], weights: Sequence[float], draws: int, rng: random.R
 
 
 def allot_images(
-    selected: tuple[Selected, ...], quota: Mapping[str, int], images_per_text: int, are_images: bool = False
+    selected: Sequence[Selected], quota: Mapping[str, int], images_per_text: int, are_images: bool = False
 ) -> list[tuple[Candidate, int]]:
     """(candidate, number of images) for the release: the best texts of each label, `images_per_text` each by rank
     or in proportion to the times sampled. With fewer texts than the quota needs, the texts get more images. Of equal

@@ -1,6 +1,6 @@
-"""Words, letters and scripts by Unicode's rules: of texts in scripts that put spaces between words.
+"""Finds words, letters and scripts by Unicode's rules, in texts whose scripts put spaces between words.
 
-In ASCII a word is what it always was here: letters and digits, whatever their case.
+In ASCII a word is a run of letters and digits.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ WITHOUT_SPACES = (
     "Han", "Hiragana", "Katakana", "Bopomofo", "Thai", "Lao", "Khmer", "Myanmar", "Tibetan", "Javanese", "Balinese",
     "Tai_Tham", "Tai_Le", "New_Tai_Lue", "Tai_Viet", "Yi", "Vai",
 )  # fmt: skip
-"""Scripts whose words can't be told by spaces."""
+"""Scripts that do not separate words by spaces."""
 
 _IN_WORDS = {
     "Han": "Chinese characters (Han)",
@@ -38,54 +38,54 @@ _UNKNOWN = regex.compile(
     + "]",
     regex.V1,
 )
-# Marks that are of no script of their own belong to the letter before them, and so do joiners between letters.
+# Marks without a script of their own, and joiners between letters, belong to the letter before them.
 _RUN = regex.compile(r"\p{L}[\p{M}\u200c\u200d]*")
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
 _INVISIBLE = regex.compile(r"[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
-"""Marks of direction, which renderers and embedders have no use for."""
+"""Marks of writing direction, which renderers and embedders do not need."""
 _ETHIOPIC_SPACE = "\u1361"
 _JOINERS = regex.compile(r"(?<=[\p{L}\p{M}])[\u200c\u200d]+(?=\p{L})")
-"""They shape what stands around them, as in Persian and Hindi."""
+"""Joiners between letters, which change the shape of these, as in Persian and Hindi."""
 
 
 def normal_form(text: str) -> str:
-    """Two texts with the same normal form count as duplicates: their words, in one spelling, whatever their case."""
+    """The words of a text in one spelling and without case. Texts with the same normal form count as duplicates."""
     folded = unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", text).casefold())
     return " ".join(_WORD.findall(regex.sub(r"\p{Cf}+", "", folded)))
 
 
-def plain(text: str) -> str:
-    """Characters that look alike in one encoding (NFC), without marks of direction, words apart by spaces alone."""
+def normalise_characters(text: str) -> str:
+    """The text in Unicode's NFC, without marks of writing direction, and with plain spaces between words."""
     return _INVISIBLE.sub("", unicodedata.normalize("NFC", text)).replace(_ETHIOPIC_SPACE, " ")
 
 
 def without_joiners(text: str) -> str:
-    """Without the invisible characters that belong between letters; what is left of them is out of place."""
+    """The text without joiners between letters. Joiners that are left are out of place."""
     return _JOINERS.sub("", text)
 
 
-def letters(text: str, scripts: Iterable[str] = ("Latin",)) -> int:
-    """How many characters of the text are letters of these scripts, with their marks."""
+def count_letters(text: str, scripts: Iterable[str] = ("Latin",)) -> int:
+    """How many characters of the text are letters of these scripts, or marks of these letters."""
     wanted = [_LETTER[script] for script in scripts]
     return sum(len(run) for run in _RUN.findall(text) if any(letter.match(run) for letter in wanted))
 
 
 def scripts_of(texts: Iterable[str]) -> tuple[str, ...]:
-    """The scripts with spaces that the texts have letters of; Latin, that of brands and signs, is always among them."""
+    """The scripts with spaces that the texts have letters of, and always Latin, the script of brands and signs."""
     together = "".join(texts)
     return ("Latin", *(name for name in _WITH_SPACES[1:] if _LETTER[name].search(together)))
 
 
-def unspaced(text: str) -> str:
-    """The name, for people, of a script without spaces that a text has letters of; else empty."""
+def script_without_spaces(text: str) -> str:
+    """The name, for people, of a script without spaces (or an unknown one) in a text; "" if there is none."""
     name = next((name for name, letter in _UNSPACED.items() if letter.search(text)), "")
     if not name and (letter := _UNKNOWN.search(text)):
         return f"that of {unicodedata.name(letter.group(), 'a letter that is not known').lower()}"
     return _IN_WORDS.get(name, name.replace("_", " "))
 
 
-def shown_to_the_writer(config: Config) -> Iterator[tuple[str, str]]:
-    """(setting, text) of all that the writer's texts are made of, or compared with."""
+def writer_texts(config: Config) -> Iterator[tuple[str, str]]:
+    """(setting, text) for all texts of the configuration that prompts are made of, or that texts are compared with."""
     prompts = config.prompts
     yield "prompts.domain", prompts.domain
     for name, values in prompts.attributes.items():
@@ -105,7 +105,7 @@ def shown_to_the_writer(config: Config) -> Iterator[tuple[str, str]]:
 
 
 def tokens_per_word(texts: Iterable[str]) -> float:
-    """Room for one word: two tokens, as English needs at most, and one for each byte of its letters beyond ASCII."""
+    """Tokens to allow for a word: two, which is enough for English, and one for each byte of its non-ASCII letters."""
     words = [word for text in texts for word in text.split()]
     beyond = sum(len(character.encode()) for word in words for character in word if not character.isascii())
     return 2.0 + beyond / max(1, len(words))

@@ -1,7 +1,7 @@
-"""`spti compare`: two runs or releases side by side. Reads their files; starts nothing, and writes nothing.
+"""`spti compare`: sets two runs or releases side by side. It only reads their files.
 
 Settings, certificates and texts are public. Metrics that `spti evaluate` left in both runs' `internal/evaluation/` are
-not: they are shown apart, and marked.
+not: they are shown apart, with a statement that says so.
 """
 
 from __future__ import annotations
@@ -13,18 +13,20 @@ from typing import Any
 
 from spti_ray.config.identity import flatten
 from spti_ray.config.loading import ConfigError
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.figures import release_epsilon, release_replace_one_epsilon, rounded_up
-from spti_ray.public.cleaning import normal_form
+from spti_ray.io.text_table import Column, text_table
 from spti_ray.public.released_files import models_in, read_manifest
-from spti_ray.run.folder import read_run
+from spti_ray.public.words import normal_form
+from spti_ray.release.checks import find_field
+from spti_ray.runs.run_file import read_run
 
-INTERNAL = (
+INTERNAL_STATEMENT = (
     "internal: not differentially private. Computed from the private images without noise; never publish it, and what "
     "is chosen by it is covered by no epsilon"
 )
 
-_FIGURES = (
+_CERTIFICATE_FIELDS = (
     *("unit", "epsilon", "delta", "achieved_epsilon", "replace_one_epsilon", "attacker.advantage"),
     "origin.runs",
     *("mechanism.sigma", "mechanism.votes_per_record", "mechanism.generations", "mechanism.candidates"),
@@ -33,15 +35,15 @@ _FIGURES = (
     *("release.rerendering_of", "audits.passed"),
 )
 """Fields of the certificate that are set side by side, where one of the two has them. epsilon, achieved_epsilon and
-replace_one_epsilon are those of the whole release, also by a certificate that has them elsewhere (format 2)."""
+replace_one_epsilon are those of the whole release, also for certificates of format 2, which keep them elsewhere."""
 
-_WIDTH = 44
-"""Of a column. Longer values are cut; `--json` has all of them."""
+_COLUMN_WIDTH = 44
+"""Characters of a column. Longer values are cut; `--json` has them whole."""
 
 
 @dataclass(frozen=True)
 class _Side:
-    """One of the two. `settings` and `evaluations` are empty for a published release, which comes without them."""
+    """One of the two runs or releases. A published release has no settings and no evaluations."""
 
     name: str
     settings: Mapping[str, Any]
@@ -51,24 +53,26 @@ class _Side:
     num_images: int
     models: Mapping[str, str]
     evaluations: Mapping[tuple[str, str], Mapping[str, Any]]
-    """By (what was evaluated, judge)."""
+    """Results of `spti evaluate` by (image set, judge)."""
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What `--json` prints. A row is (field, of A, of B); a value that is not there is None."""
+    """The comparison. A row is (field, value of A, value of B); a missing value is None."""
 
     names: tuple[str, str]
     settings: list[tuple[str, Any, Any]] | None
-    """Those that differ; None if one of the two has no run.yaml."""
+    """Settings that differ; None if one of the two has no run.yaml."""
     certificate: list[tuple[str, Any, Any]]
     release: list[tuple[str, Any, Any]]
     common_texts: int
     common_images: int
     metrics: list[dict[str, Any]]
-    """INTERNAL. Of whatever was evaluated in both by one judge."""
+    """INTERNAL: metrics of the image sets that one judge evaluated in both."""
 
     def to_json(self) -> dict[str, Any]:
+        """The document that `--json` prints."""
+
         def sided(rows: list[tuple[str, Any, Any]]) -> dict[str, Any]:
             return {field: {"a": a, "b": b} for field, a, b in rows}
 
@@ -78,10 +82,10 @@ class Comparison:
             "settings": None if self.settings is None else sided(self.settings),
             "certificate": sided(self.certificate),
             "release": sided(self.release) | {"common_texts": self.common_texts, "common_images": self.common_images},
-        } | ({"internal": {"statement": INTERNAL, "metrics": self.metrics}} if self.metrics else {})
+        } | ({"internal": {"statement": INTERNAL_STATEMENT, "metrics": self.metrics}} if self.metrics else {})
 
     def lines(self) -> Iterator[str]:
-        """For people."""
+        """The comparison as lines for people."""
         unknown = [("not known: a published release has no run.yaml", "", "")]
         none = [("none", "", "")]
         blocks = {
@@ -96,7 +100,7 @@ class Comparison:
             yield from ("", title, *_table(rows))
         yield f"  in common: {self.common_texts} texts, {self.common_images} images"
         if self.metrics:
-            yield from ("", f"metrics, {INTERNAL}")
+            yield from ("", f"metrics, {INTERNAL_STATEMENT}")
         for group in self.metrics:
             sizes = group["images"]
             yield f"  {group['evaluated']}, judged by {group['judge']}, of {sizes['a']} and {sizes['b']} images"
@@ -107,11 +111,15 @@ class Comparison:
             yield from _table(better)
 
 
-def compared(a: Path, b: Path) -> Comparison:
-    """Set two runs, or releases, side by side. ConfigError, in one line, if one of the folders holds neither."""
+def compare_releases(a: Path, b: Path) -> Comparison:
+    """Compare two runs or releases, by their folders.
+
+    Raises:
+        ConfigError: one of the folders holds neither; one line.
+    """
     sides = _read(a), _read(b)
     one, two = sides
-    fields = [field for field in _FIGURES if any(_of(side.certificate, field) is not None for side in sides)]
+    fields = [field for field in _CERTIFICATE_FIELDS if any(_of(side.certificate, field) is not None for side in sides)]
     return Comparison(
         names=(one.name, two.name),
         settings=_differing(one.settings, two.settings) if one.settings and two.settings else None,
@@ -149,7 +157,7 @@ def _read(folder: Path) -> _Side:
 
 
 def _evaluations(folder: Path) -> dict[tuple[str, str], Mapping[str, Any]]:
-    """What `spti evaluate` left. Of several looks at one thing by one judge, the newest."""
+    """What `spti evaluate` left: of several results for one image set by one judge, the newest."""
     files = sorted(folder.glob("*.json"), key=lambda path: path.stat().st_mtime)
     return {
         (str(result["name"]), str(result["judge"].get("model") or result["judge"].get("kind"))): result
@@ -171,7 +179,7 @@ def _json(path: Path) -> dict[str, Any]:
 def _metrics(key: tuple[str, str], one: _Side, two: _Side) -> dict[str, Any]:
     a, b = one.evaluations[key], two.evaluations[key]
     figures = [{metric["name"]: metric for metric in side["metrics"]} for side in (a, b)]
-    # Most figures depend on how many images there are, and on which of the real ones they are held against.
+    # Most metrics depend on the number of images, and on the real images that they are compared with.
     settings = {"num_generated": "numbers of images", "num_reference": "reference sets", "seed": "halves of the data"}
     return {
         "evaluated": key[0],
@@ -196,19 +204,12 @@ def _differing(one: Mapping[str, Any], two: Mapping[str, Any]) -> list[tuple[str
 
 
 def _of(certificate: Mapping[str, Any], field: str) -> Any:
-    """A figure of the release, whatever the certificate's format; None if it has none."""
+    """A figure of the certificate, whatever its format; None if it has none."""
     if field not in certificate or not isinstance(certificate.get("origin"), Mapping):
-        return _at(certificate, field)
+        return find_field(certificate, field)
     if field in ("epsilon", "achieved_epsilon"):
         return release_epsilon(certificate)
     return release_replace_one_epsilon(certificate) if field == "replace_one_epsilon" else certificate[field]
-
-
-def _at(document: Mapping[str, Any], field: str) -> Any:
-    value: Any = document
-    for part in field.split("."):
-        value = value.get(part) if isinstance(value, Mapping) else None
-    return value
 
 
 def _interval(metric: Mapping[str, Any]) -> str:
@@ -217,13 +218,12 @@ def _interval(metric: Mapping[str, Any]) -> str:
 
 
 def _table(rows: Sequence[tuple[str, Any, Any]]) -> list[str]:
-    shown = [(field, _shown(a), _shown(b)) for field, a, b in rows]
-    widths = [max(len(row[column]) for row in shown) for column in (0, 1)]
-    return [f"  {field:<{widths[0]}}  {a:<{widths[1]}}  {b}".rstrip() for field, a, b in shown]
+    lines = text_table((Column(), Column(), Column()), ((field, _shown(a), _shown(b)) for field, a, b in rows))
+    return [f"  {line}" for line in lines]
 
 
 def _shown(value: Any) -> str:
     if value is None:
         return "-"
     text = " ".join((f"{value:.6g}" if isinstance(value, float) else str(value)).split())
-    return text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "..."
+    return text if len(text) <= _COLUMN_WIDTH else text[: _COLUMN_WIDTH - 3] + "..."

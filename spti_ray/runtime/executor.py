@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.scheduling.events import Events
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Meter
 from spti_ray.runtime.voter import Problems, ShardVoter

@@ -1,4 +1,4 @@
-"""The pools of a run: each role's actors, what is kept of their units, and who is told of them."""
+"""The pools of a run: each role's actors, the cache of their results, and who observes them."""
 
 from __future__ import annotations
 
@@ -10,77 +10,67 @@ from typing import Any
 
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.observability.progress import Progress
-from spti_ray.observability.timeline import Timeline
-from spti_ray.observability.timings import Timings
+from spti_ray.observability.trace import Trace
 from spti_ray.runtime.executor import RunMetrics, Session
-from spti_ray.runtime.scheduling.gpu_time_sharing import Turns
+from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.runtime.scheduling.result_cache import KEPT_ROLES, KeptUnits
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.result_cache import CACHED_ROLES, ResultCache
+from spti_ray.runtime.scheduling.retries import Limits
 
 
 @dataclass(frozen=True)
-class Told:
-    """Who hears of each unit. All of it is public: units of private work go through no pool."""
+class Observers:
+    """Who is told of each batch. All of it is public: private work goes through no pool."""
 
-    timings: Timings
-    timeline: Timeline
+    trace: Trace
     progress: Progress
     metrics: RunMetrics
 
-    def unit(self, role: Role, result: Any, seconds: float) -> None:
-        """A unit is done, and kept its engine busy for so many seconds."""
+    def batch(self, role: Role, result: Any, seconds: float) -> None:
+        """A batch is done, and kept its engine busy for so many seconds."""
         tokens = sum(answer.num_tokens for answer in result) if role == "writer" else 0
         dollars = sum(answer.dollars for answer in result) if role == "writer" else 0.0
-        self.timings.add(role, seconds, len(result), tokens, dollars)
-        self.timeline.add(role, len(result), seconds)
+        self.trace.batch(role, len(result), seconds, tokens, dollars)
         if role in ("writer", "renderer"):
             self.progress.advance(len(result))
 
 
 class Pools:
-    """Makes the pools of one session, some of which may take turns on a GPU, and says what they run."""
+    """Makes the pools of one session, some of which may share a GPU."""
 
     def __init__(
         self,
         config: Config,
         engines: EnginesConfig,
         session: Session,
-        kept: KeptUnits,
-        told: Told,
+        cache: ResultCache,
+        observers: Observers,
     ) -> None:
         self._config, self._engines, self._session = config, engines, session
-        self._kept, self._told = kept, told
-        self._turns = Turns(session.events, config.runtime.unit_timeout_s)
+        self._cache, self._observers = cache, observers
+        self._sharing = GpuTimeSharing(session.events, config.runtime.unit_timeout_s)
 
     def make(self, role: Role, actors: list[Any], others: Callable[[], int]) -> Pool:
-        """A pool of these actors; `others`: see `Growth`."""
-        engine, in_turn = self._engines.of(role), self._takes_turns(role)
+        """A pool of these actors; `others`: see `Autoscaler`."""
+        engine, shares_gpu = self._engines.of(role), role in self._config.runtime.take_turns
         numbers = itertools.count(len(actors))
         pool = Pool(
             role,
             actors,
-            self._turns.of(role) if in_turn else self._session.events,
+            self._sharing.of(role) if shares_gpu else self._session.events,
             self._limits,
-            partial(self._told.unit, role),
-            # Outside the resources that it shares there is no GPU to take turns on.
-            grow=None if in_turn else lambda: self._session.another_engine(role, next(numbers)),
+            partial(self._observers.batch, role),
+            # Outside the resources that it shares there is no GPU for another one.
+            grow=None if shares_gpu else lambda: self._session.another_engine(role, next(numbers)),
             most=engine.max_replicas or engine.replicas,
-            kept=partial(self._kept.place, role) if role in KEPT_ROLES else None,
-            meter=self._told.metrics.of(role, engine.num_gpus),
+            cache=partial(self._cache.entry, role) if role in CACHED_ROLES else None,
+            meter=self._observers.metrics.of(role, engine.num_gpus),
             others=others,
-            takes_turns=in_turn,
+            shares_gpu=shares_gpu,
         )
-        if in_turn:
-            self._turns.join(pool)
+        if shares_gpu:
+            self._sharing.join(pool)
         return pool
-
-    def model(self, role: Role, pool: Pool) -> dict[str, str]:
-        """What a role runs. Raises EngineFailed."""
-        return self._turns.identity(pool) if self._takes_turns(role) else pool.identity()
-
-    def _takes_turns(self, role: Role) -> bool:
-        return role in self._config.runtime.take_turns
 
     @property
     def _limits(self) -> Limits:
@@ -89,5 +79,5 @@ class Pools:
             slots=runtime.in_flight_per_actor,
             attempts=runtime.unit_attempts,
             crashes=runtime.unit_crashes,
-            unit_timeout_s=runtime.unit_timeout_s,
+            batch_timeout_s=runtime.unit_timeout_s,
         )

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from spti_ray.private.kinds import NoRecordCanVote
-from spti_ray.private.safe_errors import SPEAKING
+from spti_ray.private.safe_errors import PUBLIC_ERRORS
 from spti_ray.private.shard import Prepared
 from spti_ray.types import Query, ScoredCandidates, Votes
 
@@ -73,7 +73,7 @@ class ShardVoter(ABC):
 
 def failure_of(cause: BaseException, step: str) -> str:
     """One line about the exception of a shard; texts of types that are not ours are not shown."""
-    if not isinstance(cause, SPEAKING):
+    if not isinstance(cause, PUBLIC_ERRORS):
         return f"{step} failed ({type(cause).__name__})"
     text = " ".join(str(cause).split())
     return text if text.startswith("shard ") else f"{step} failed: {text}"

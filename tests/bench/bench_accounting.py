@@ -5,12 +5,15 @@ import gc
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from spti_ray.dp import accounting
-from spti_ray.dp.accounting import calibrate, pld_epsilon
+from spti_ray.dp import accounting, calibration
+from spti_ray.dp.accounting import pld_epsilon
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.lifetime import largest_that_fits, lifetime_epsilon
 
 DELTA = 1e-5
-CACHES = [each for each in vars(accounting).values() if hasattr(each, "cache_clear")]
+CACHES = [
+    each for module in (accounting, calibration) for each in vars(module).values() if hasattr(each, "cache_clear")
+]
 
 
 def cold() -> None:

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from spti_ray.dp.accounting import plan_at
-from spti_ray.dp.aggregation import tally
+from spti_ray.dp.aggregation import aggregate_votes
+from spti_ray.dp.calibration import plan_at
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise
@@ -41,7 +41,7 @@ def test_noise(benchmark: BenchmarkFixture, arrays: list[CountArray], sigma: flo
 
 def test_tally(benchmark: BenchmarkFixture, arrays: list[CountArray]):
     query = Query("run", 0, "ab")
-    total = benchmark.pedantic(lambda: tally(votes(query, arrays), SHARDS, query, CANDIDATES), rounds=3)
+    total = benchmark.pedantic(lambda: aggregate_votes(votes(query, arrays), SHARDS, query, CANDIDATES), rounds=3)
     assert total.max_total == SHARDS * PER_SHARD
     assert total.counts_K[7] == sum(int(arrays[shard % len(arrays)][7]) for shard in range(SHARDS))
 

@@ -1,7 +1,7 @@
 """A run whose clean counts a test may see: `chaos_driver.py CONFIG OUT PROBE ADDRESS SETTING...`.
 
-The noise source sees the clean counts, and this one tells: it appends them to PROBE, with each phase of the run's
-timeline. Its noise is a function of the counts, so that equal counts make equal runs. SIMULATED, of course: the
+The noise source sees the clean counts, and this one tells: it appends them to PROBE, with each stage of the run's
+trace. Its noise is a function of the counts, so that equal counts make equal runs. SIMULATED, of course: the
 certificate says that nothing here is private.
 """
 
@@ -16,7 +16,7 @@ from typing import Any
 from spti_ray.config.loading import load_config
 from spti_ray.dp.mechanism import SeededNoise
 from spti_ray.driver import driver
-from spti_ray.observability.timeline import Timeline
+from spti_ray.observability.trace import Trace
 from spti_ray.types import CountArray
 
 
@@ -38,14 +38,13 @@ class Probe:
 
 def main(config: str, out: str, probe: str, address: str, *settings: str) -> None:
     told = Probe(Path(probe))
-    lap = Timeline.lap
+    stage = Trace.stage
 
-    def told_lap(timeline: Timeline, name: str | None) -> None:
-        if name:
-            told.tell(stage=name)
-        lap(timeline, name)
+    def told_stage(trace: Trace, name: str, generation: int | None = None) -> None:
+        told.tell(stage=name if generation is None else f"{name} {generation}")
+        stage(trace, name, generation)
 
-    Timeline.lap = told_lap
+    Trace.stage = told_stage
     joined = [f"runtime.address={address}"] if address else []
     driver.run_config(load_config(Path(config), [*settings, *joined]), Path(out), noise=told)
 

@@ -13,7 +13,7 @@ from PIL import Image
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import package_file
-from spti_ray.models.factory import EMBEDDED, build, engine_environment
+from spti_ray.models.factory import EMBEDDED, build_engine, engine_environment
 
 # As in an engine's own process: waiting threads must not spin. Works if nothing has imported torch yet.
 os.environ.update(engine_environment("renderer", EMBEDDED.renderer))
@@ -35,17 +35,17 @@ def stickers():
 
 @pytest.fixture(scope="module")
 def image_embedder():
-    return build("image_embedder", EMBEDDED.image_embedder)
+    return build_engine("image_embedder", EMBEDDED.image_embedder)
 
 
 @pytest.fixture(scope="module")
 def text_embedder():
-    return build("text_embedder", EMBEDDED.text_embedder)
+    return build_engine("text_embedder", EMBEDDED.text_embedder)
 
 
 @pytest.fixture(scope="module")
 def renderer():
-    return build("renderer", bundled("renderer", batch_size=4))
+    return build_engine("renderer", bundled("renderer", batch_size=4))
 
 
 def test_image_embeddings_do_not_depend_on_the_batch(image_embedder, stickers):
@@ -99,7 +99,8 @@ def test_renders_have_the_colour_that_was_asked_for(renderer):
 def test_the_renderer_in_bfloat16_makes_nearly_the_same_image(renderer):
     """As it is configured, that is."""
     assert EMBEDDED.renderer.dtype == "bfloat16"
-    (image,) = build("renderer", bundled("renderer", batch_size=1, dtype="bfloat16")).render(["a red apple"], [1])
+    as_configured = build_engine("renderer", bundled("renderer", batch_size=1, dtype="bfloat16"))
+    (image,) = as_configured.render(["a red apple"], [1])
     (close,) = renderer.render(["a red apple"], [1])
     assert 0 < np.abs(image.astype(float) - close).mean() < 5
 
@@ -124,12 +125,12 @@ def test_variations_stay_near_their_image_and_go_further_with_strength(renderer)
 def test_renderer_refuses_an_argument_that_its_pipeline_lacks():
     options = EMBEDDED.renderer.options | {"extra": {"max_sequence_length": 8}}
     with pytest.raises(ValueError, match="StableDiffusionPipeline takes no max_sequence_length"):
-        build("renderer", bundled("renderer", options=options))
+        build_engine("renderer", bundled("renderer", options=options))
 
 
 def test_captions_are_words_and_do_not_depend_on_the_batch(stickers):
     images, _ = stickers
-    captioner = build("captioner", bundled("captioner", batch_size=4))
+    captioner = build_engine("captioner", bundled("captioner", batch_size=4))
     captions = captioner.caption(images[:6])
     assert all(2 <= len(caption.split()) <= 20 and "[" not in caption for caption in captions)
     assert len(set(captions)) > 2
@@ -145,7 +146,7 @@ def test_engines_say_what_they_are(renderer, image_embedder):
 VLLM_PROGRAM = """
 import asyncio, json
 
-from spti_ray.models.factory import EMBEDDED, build, hosted
+from spti_ray.models.factory import EMBEDDED, build_engine, public_engine_config
 from spti_ray.types import WriteRequest
 
 FEW_SHOT = "Stickers.\\n" + "".join(f"Thing {i}. Text: a small red thing with number {i}\\n" for i in range(12))
@@ -157,7 +158,8 @@ def requests(n=1):
 
 async def main():
     bundled = EMBEDDED.writer.model_copy(update={"dtype": "float32"})
-    writer = build("writer", hosted(bundled, takes_turns=True, tells=True), takes_turns=True)
+    config = public_engine_config(bundled, takes_turns=True, reports_stats=True)
+    writer = build_engine("writer", config, takes_turns=True)
     first = await writer.write(requests(n=3))
     again = await writer.write(requests(n=3)[::-1])
     long = await asyncio.gather(
@@ -240,8 +242,8 @@ class Engine:
     # As vLLM's, with the answers below.
     def __init__(self, template):
         from transformers import AutoTokenizer
-        from spti_ray.models.bundled import resolve
-        self.tokenizer = AutoTokenizer.from_pretrained(resolve("bundled:smollm2"))
+        from spti_ray.models.bundled import resolve_model
+        self.tokenizer = AutoTokenizer.from_pretrained(resolve_model("bundled:smollm2"))
         self.tokenizer.chat_template = template
 
     def get_tokenizer(self):
@@ -276,7 +278,7 @@ asked = [WriteRequest("a thing", 4, 1, 8)]
 for name, options in [("plain", {}), ("chat", {"prompt_format": "chat"})]:
     engine = writer(KNOWS, **options)
     (answer,) = asyncio.run(engine.write(asked))
-    said[name] = [engine._engine.prompt, answer.texts, answer.cut, answer.problem, answer.num_tokens]
+    said[name] = [engine._engine.prompt, answer.texts, answer.truncated, answer.problem, answer.num_tokens]
 print(json.dumps(said))
 """
 

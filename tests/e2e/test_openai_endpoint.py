@@ -18,8 +18,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.bundled import resolve
-from spti_ray.models.factory import EMBEDDED, build, engine_environment
+from spti_ray.models.bundled import resolve_model
+from spti_ray.models.factory import EMBEDDED, build_engine, engine_environment
 from spti_ray.types import WriteRequest
 from tests.taint.scan import CORE, find_in_files
 
@@ -40,7 +40,7 @@ def vllm_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # Not the command `vllm serve`, which is the same: of the CPU build it asks for the version of a package "vllm".
-    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve("bundled:smollm2")]
+    command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", resolve_model("bundled:smollm2")]
     command += ["--served-model-name", "smollm2", "--host", "127.0.0.1"]
     environment = os.environ | engine_environment("writer", EMBEDDED.writer) | {"VLLM_API_KEY": KEY}
     log = tmp_path_factory.mktemp("vllm") / "server.log"
@@ -72,7 +72,7 @@ def _answers(url: str) -> bool:
 
 def _writer(url: str, **options):
     options = {"base_url": url, "api_key_env": "WRITER_KEY", "prices": {"input": 1.0, "output": 2.0}} | options
-    return build("writer", EngineConfig(kind="openai", model="smollm2", options=options))
+    return build_engine("writer", EngineConfig(kind="openai", model="smollm2", options=options))
 
 
 def test_a_language_model_behind_vllms_own_server_writes(vllm_server, monkeypatch):

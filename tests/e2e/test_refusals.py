@@ -110,7 +110,7 @@ def test_a_folder_that_is_no_run_is_left_alone(cli):
 
 def test_a_second_driver_in_the_same_folder_is_refused(cli):
     from spti_ray.config.loading import ConfigError, load_config
-    from spti_ray.run.folder import RunDir
+    from spti_ray.runs.folder import RunDir
 
     config = load_config(Path(cli.run_arguments("run")[1]), ["runtime.engines=fake"])
     first = RunDir.open(cli.folder / "run", config)

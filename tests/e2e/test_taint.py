@@ -181,7 +181,7 @@ def test_captions_that_are_rendered_reach_the_renderer_and_nothing_else(run):
 
 FATAL: list[tuple[str, str, str]] = [
     # (function of the private side, error, what the one line says)
-    ("private.dataset.decode", "Panic", "preparing failed (Panic)"),
+    ("private.record.decode", "Panic", "preparing failed (Panic)"),
     ("private.view_store.atomic_file", "OSError", "preparing failed (OSError)"),
     ("private.shard.cast_votes", "SystemExit", "voting failed (SystemExit)"),
 ]

@@ -17,12 +17,12 @@ import json, sys
 import numpy as np
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.factory import build
+from spti_ray.models.factory import build_engine
 
 config = EngineConfig.model_validate_json(sys.argv[1])
 rng = np.random.default_rng(0)
 images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in [(20, 30), (64, 64), (40, 100), (90, 36)]]
-captioner = build("captioner", config)
+captioner = build_engine("captioner", config)
 said = {"captions": captioner.caption(images), "again": captioner.caption(images[::-1]), "none": captioner.caption([])}
 if config.kind == "vllm-vision":
     # Five tiles are too many tokens now, and three are not.

@@ -16,10 +16,10 @@ TEXTS, SEEDS = ["a red apple", "a blue car", "a yellow star"], [1, 2, 3]
 
 
 def renderer(batch_size=2, **options):
-    from spti_ray.models.factory import EMBEDDED, build
+    from spti_ray.models.factory import EMBEDDED, build_engine
 
     settings = {"num_gpus": 1, "batch_size": batch_size, "options": EMBEDDED.renderer.options | {"steps": 4} | options}
-    return build("renderer", EMBEDDED.renderer.model_copy(update=settings))
+    return build_engine("renderer", EMBEDDED.renderer.model_copy(update=settings))
 
 
 def near(images, others, most=6.0):

@@ -17,7 +17,7 @@ pytestmark = [
 WRITER = """
 import asyncio, json, torch
 
-from spti_ray.models.factory import EMBEDDED, build, hosted
+from spti_ray.models.factory import EMBEDDED, build_engine, public_engine_config
 from spti_ray.types import WriteRequest
 
 
@@ -27,7 +27,8 @@ def free():
 
 async def main():
     settings = EMBEDDED.writer.model_copy(update={"num_gpus": 0.5, "options": {"gpu_memory_utilization": 0.5}})
-    writer = build("writer", hosted(settings, takes_turns=True, tells=False), takes_turns=True)
+    config = public_engine_config(settings, takes_turns=True, reports_stats=False)
+    writer = build_engine("writer", config, takes_turns=True)
     requests = [WriteRequest("A red ball.\\nA blue", 2, 7, 8)]
     before = await writer.write(requests)
     held = free()
@@ -62,9 +63,9 @@ def test_a_writer_that_sleeps_frees_the_gpu_and_writes_the_same_when_it_is_awake
 
 
 def test_a_renderer_that_sleeps_frees_the_gpu_and_draws_the_same_when_it_is_awake_again():
-    from spti_ray.models.factory import EMBEDDED, build
+    from spti_ray.models.factory import EMBEDDED, build_engine
 
-    renderer = build("renderer", EMBEDDED.renderer.model_copy(update={"num_gpus": 0.5}), takes_turns=True)
+    renderer = build_engine("renderer", EMBEDDED.renderer.model_copy(update={"num_gpus": 0.5}), takes_turns=True)
     before = renderer.render(["a red apple"], [3])[0]
     held = torch.cuda.memory_reserved()
     renderer.sleep()

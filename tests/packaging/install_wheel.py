@@ -1,4 +1,4 @@
-"""`make test-wheel`: what the README tells a wheel's user, in clean environments: install, doctor, demo.
+"""`make test-wheel`: what the documents tell a wheel's user, in clean environments: install, doctor, demo.
 
 Not collected by itself: it downloads and installs the whole stack twice, and takes ten minutes.
 """
@@ -21,7 +21,7 @@ from tests.packaging.resolving import BACKENDS, ROOT, constraints, pins, uv
 DIST = ROOT / "dist"
 (WHEEL,) = DIST.glob("*.whl")
 UNWANTED = {"torchvision", "torchaudio", "torchcodec", "llm", "llama_cpp_python"}
-README = (ROOT / "README.md").read_text(encoding="utf-8").split("## From a wheel")[1].split("\n## ")[0]
+INSTALL = (ROOT / "docs" / "install.md").read_text(encoding="utf-8").split("## From a wheel")[1].split("\n## ")[0]
 
 
 def run(*command: object, cwd: Path, timeout: float = 1800, expect: int = 0) -> str:
@@ -86,8 +86,8 @@ def test_uv_installs_the_wheel_with_the_overrides(environment, tmp_path):
 
 
 def gpu_command(tool: str) -> list[str]:
-    """What the README tells a GPU's user to type, without the tool's name, with paths of this dist/."""
-    (line,) = [line for line in README.splitlines() if line.startswith(f"{tool} ") and "gpu" in line]
+    """What the documents tell a GPU's user to type, without the tool's name, with paths of this dist/."""
+    (line,) = [line for line in INSTALL.splitlines() if line.startswith(f"{tool} ") and "gpu" in line]
     words = shlex.split(line, comments=True)[len(tool.split()) :]
     return [re.sub(r"(spti_ray-\S+\.whl|\w[\w-]*\.txt)", rf"{DIST}/\1", word) for word in words]
 

@@ -70,7 +70,7 @@ def test_the_files_that_go_with_a_wheel_are_made_and_named():
     recipe = makefile.split("\nwheel: ")[1].split("\n\n")[0]
     made = set(re.findall(r"dist/([\w-]+\.txt)", recipe)) | {"overrides.txt"}
     assert made == {"requirements-cpu.txt", "requirements-gpu.txt", "overrides.txt"}
-    section = (ROOT / "README.md").read_text(encoding="utf-8").split("## From a wheel")[1].split("\n## ")[0]
+    section = (ROOT / "docs" / "install.md").read_text(encoding="utf-8").split("## From a wheel")[1].split("\n## ")[0]
     assert set(re.findall(r"(?:-r|--override) (\S+\.txt)", section)) == made
     for document in ("Makefile", "cluster/Dockerfile"):
         named = re.findall(r"-c (\S+\.txt)", (ROOT / document).read_text(encoding="utf-8"))

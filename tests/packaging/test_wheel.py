@@ -118,8 +118,8 @@ def test_the_package_of_a_wheel_has_the_demo_the_models_and_its_templates(unpack
     assert planned.returncode == 0 and "sigma 5.6450" in planned.stdout, planned.stderr
     written = run_from(unpacked, "init", "street signs", "--template", "--out", "signs.yaml", cwd=tmp_path)
     assert written.returncode == 0, written.stderr
-    where = "from spti_ray.models.bundled import resolve; from spti_ray.private.source import resolve_path"
-    names = "[resolve('bundled:' + name) for name in ('sticker-sd', 'sticker-clip', 'sticker-blip')]"
+    where = "from spti_ray.models.bundled import resolve_model; from spti_ray.private.source import resolve_path"
+    names = "[resolve_model('bundled:' + name) for name in ('sticker-sd', 'sticker-clip', 'sticker-blip')]"
     code = f"{where}\nprint(*{names}, resolve_path('bundled:stickers'), sep='\\n')"
     environment = os.environ | {"PYTHONPATH": str(unpacked), "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-c", code]

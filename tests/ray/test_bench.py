@@ -8,14 +8,15 @@ from spti_ray.bench.overhead import in_pool_over_bare
 from spti_ray.bench.scaling import driver_cost, scaling
 from spti_ray.bench.streaming import streaming
 from spti_ray.models.factory import FAKE
+from spti_ray.observability import timeline
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
-def test_stages_stream_and_their_units_are_on_the_timeline():
-    figures, timeline = streaming(units=6, seconds=0.05)
+def test_stages_stream_and_their_batches_are_on_the_timeline():
+    figures, trace = streaming(units=6, seconds=0.05)
     assert 0 < figures["streaming_s"] < figures["with_barriers_s"]
-    rows = timeline.spans()
+    rows = timeline.rows(trace)
     assert {row.rpartition(" ")[0] for row in rows} - {""} == {"writer", "renderer", "image_embedder"}
     assert sum(len(spans) for row, spans in rows.items() if row != "driver") == 2 * 3 * 6
     barriers, streamed = rows["driver"]
@@ -33,13 +34,13 @@ def test_stages_stream_and_their_units_are_on_the_timeline():
 
 
 def test_an_engine_is_measured_bare_and_in_its_pool():
-    figures = in_pool_over_bare("text_embedder", FAKE.text_embedder, units=3, rounds=2)
+    figures = in_pool_over_bare("text_embedder", FAKE.text_embedder, batches=3, rounds=2)
     assert figures["bare"] > 0 and figures["pool"] > 0 and len(figures["ratios"]) == 2
     assert figures["per_gpu_second"] is None and figures["per_dollar"] is None
 
 
 def test_engines_that_are_killed_lose_no_unit():
-    figures = kills(num_actors=2, units=24, unit_s=0.1, every_s=0.5, most=2)
+    figures = kills(num_actors=2, batches=24, batch_s=0.1, every_s=0.5, most=2)
     assert 1 <= figures["kills"] <= 2 and figures["tries_lost_per_kill"] <= 2
 
 
@@ -49,5 +50,5 @@ def test_scaling_and_the_drivers_cost_are_measured(monkeypatch):
     # Work that would take one engine too long is left to several.
     monkeypatch.setattr(bench_scaling, "LONGEST_S", 0.3)
     assert scaling((1, 2), each_s=0.4)["strong_0.1s"][0] is None
-    cost = driver_cost(units=100)
+    cost = driver_cost(batches=100)
     assert cost["thread_us"] > 0 and cost["process_us"] > 0

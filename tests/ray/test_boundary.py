@@ -187,9 +187,9 @@ def test_an_engine_may_not_return_what_ray_would_quote(options, home):
 
 IN_PREPARE = (
     "private.shard.load_shard",
-    "private.dataset.read",
-    "private.dataset.decode",
-    "private.shard.quantise",
+    "private.record.read",
+    "private.record.decode",
+    "private.embedding.quantise",
     "private.shard._seen",
     "private.view_store.private_folder",
     "private.view_store.atomic_file",

@@ -30,7 +30,7 @@ def test_metrics_are_recorded_in_silence(attempt, capfd):
             meter.back(Raised("ValueError"), abreast=1)
             meter.missed(given_up=False)
             meter.missed(given_up=True)
-            meter.kept()
+            meter.cached()
             meter.lost("preempted")
         metrics.publish_gauges()
     assert capfd.readouterr() == ("", "")

@@ -13,11 +13,12 @@ from spti_ray.errors import one_line
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
 from spti_ray.runtime.ray.events import RayEvents
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.events import Events
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
-from spti_ray.types import Completions, WriteRequest
+from spti_ray.runtime.scheduling.pool import Pool
+from spti_ray.runtime.scheduling.retries import Limits
+from spti_ray.types import Completions, RenderBatch, WriteRequest
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -26,7 +27,7 @@ OPTIONS = {"num_cpus": 0.01, "max_restarts": -1, "max_task_retries": 0}
 
 @ray.remote(**OPTIONS)
 class Worker:
-    """Returns ten times its unit. What befalls a unit is said by its other arguments; each try leaves a mark."""
+    """Returns ten times its batch. What befalls a batch is said by its other arguments; each try leaves a mark."""
 
     def run(self, number: int, fate: str = "", seconds: float = 0.0, marks: str = ""):
         times = 0
@@ -72,43 +73,43 @@ def attempts_of(marks, number: int) -> int:
     return len([path for path in marks.iterdir() if path.name.split("+")[0] == str(number)])
 
 
-def test_results_keep_the_order_of_their_units(workers):
+def test_results_keep_the_order_of_their_batches(workers):
     pool = pool_of(workers, 2, 3)
-    units = [(i, "", 0.05 if i % 3 == 0 else 0.0) for i in range(30)]
-    assert list(pool.map(units)) == [10 * i for i in range(30)]
+    batches = [(i, "", 0.05 if i % 3 == 0 else 0.0) for i in range(30)]
+    assert list(pool.map(batches)) == [10 * i for i in range(30)]
     assert list(pool.map([])) == []
     assert list(pool.map(iter([(7,)]))) == [70]
 
 
-def test_units_are_pulled_only_as_slots_come_free(workers):
+def test_batches_are_pulled_only_as_slots_come_free(workers):
     pool = pool_of(workers[:2], 2, 3)
     pulled = 0
 
-    def units():
+    def batches():
         nonlocal pulled
         for number in range(100):
             pulled += 1
             yield number, "", 0.01
 
-    stream = pool.map(units())
+    stream = pool.map(batches())
     assert pulled == 0  # Nothing happens before the first result is wanted.
     next(stream)
     assert pulled < 30
     assert list(stream) == [10 * i for i in range(1, 100)]
 
 
-def test_a_slow_unit_holds_back_a_bounded_number_of_results(workers):
+def test_a_slow_batch_holds_back_a_bounded_number_of_results(workers):
     """The others go on, but not without end: their results wait in the driver's memory."""
     pool = pool_of(workers[:2], 1, 3)
     pulled = 0
 
-    def units():
+    def batches():
         nonlocal pulled
         for number in range(1000):
             pulled += 1
             yield number, "", 1.0 if number == 0 else 0.0
 
-    stream = pool.map(units())
+    stream = pool.map(batches())
     assert next(stream) == 0
     assert 8 < pulled <= 2 * 8
     stream.close()
@@ -138,44 +139,44 @@ def test_all_actors_share_the_work(workers, tmp_path):
     assert len(processes) == 3 and min(processes.values()) >= 2
 
 
-def test_a_unit_that_keeps_raising_is_given_up_and_the_others_are_unaffected(workers, tmp_path, caplog):
+def test_a_batch_that_keeps_raising_is_given_up_and_the_others_are_unaffected(workers, tmp_path, caplog):
     pool = pool_of(workers[:2], 2, 3)
-    units = [(i, "raises" if i in (0, 5, 9) else "", 0.0, str(tmp_path)) for i in range(10)]
-    assert list(pool.map(units)) == [None if i in (0, 5, 9) else 10 * i for i in range(10)]
+    batches = [(i, "raises" if i in (0, 5, 9) else "", 0.0, str(tmp_path)) for i in range(10)]
+    assert list(pool.map(batches)) == [None if i in (0, 5, 9) else 10 * i for i in range(10)]
     assert pool.given_up == 3
     assert [attempts_of(tmp_path, i) for i in range(10)] == [3, 1, 1, 1, 1, 3, 1, 1, 1, 3]
     assert "unit 5 failed 3 times (ValueError) and is skipped" in caplog.text
     assert "second line" not in caplog.text and "no unit" not in caplog.text
 
 
-def test_a_unit_that_raises_once_is_tried_again(workers, tmp_path):
+def test_a_batch_that_raises_once_is_tried_again(workers, tmp_path):
     pool = pool_of(workers[:1], 2, 2)
-    units = [(i, "raises once" if i == 3 else "", 0.0, str(tmp_path)) for i in range(6)]
-    assert list(pool.map(units)) == [0, 10, 20, 30, 40, 50]
+    batches = [(i, "raises once" if i == 3 else "", 0.0, str(tmp_path)) for i in range(6)]
+    assert list(pool.map(batches)) == [0, 10, 20, 30, 40, 50]
     assert pool.given_up == 0 and attempts_of(tmp_path, 3) == 2
 
 
-def test_only_finished_units_are_reported_with_their_busy_seconds(workers):
+def test_only_finished_batches_are_reported_with_their_busy_seconds(workers):
     seen: list[tuple[int, float]] = []
-    pool = pool_of(workers[:2], 2, 2, on_unit=lambda result, seconds: seen.append((result, seconds)))
+    pool = pool_of(workers[:2], 2, 2, on_batch=lambda result, seconds: seen.append((result, seconds)))
     list(pool.map((i, "raises" if i == 2 else "", 0.01) for i in range(5)))
     assert sorted(seen) == [(0, 0.01), (10, 0.01), (30, 0.01), (40, 0.01)]
 
 
 @pytest.mark.parametrize("count", [1, 3])
-def test_the_units_of_an_actor_that_exits_are_done_by_whoever_is_there(workers, tmp_path, count):
-    """With `attempts=1`: the loss of an actor is no failure of its units."""
+def test_the_batches_of_an_actor_that_exits_are_done_by_whoever_is_there(workers, tmp_path, count):
+    """With `attempts=1`: the loss of an actor is no failure of its batches."""
     reported: list[int] = []
-    pool = pool_of(workers[:count], 3, 1, on_unit=lambda result, seconds: reported.append(result))
-    units = [(i, "exits once" if i in (2, 11) else "", 0.01, str(tmp_path)) for i in range(20)]
-    emitted = list(pool.map(units))
+    pool = pool_of(workers[:count], 3, 1, on_batch=lambda result, seconds: reported.append(result))
+    batches = [(i, "exits once" if i in (2, 11) else "", 0.01, str(tmp_path)) for i in range(20)]
+    emitted = list(pool.map(batches))
     assert emitted == [10 * i for i in range(20)]
     assert attempts_of(tmp_path, 2) >= 2 and attempts_of(tmp_path, 11) >= 2
-    assert sorted(reported) == emitted  # A unit that was begun twice counts once.
+    assert sorted(reported) == emitted  # A batch that was begun twice counts once.
     assert pool.given_up == 0
 
 
-def test_the_units_of_an_actor_that_was_killed_are_done_by_whoever_is_there(workers):
+def test_the_batches_of_an_actor_that_was_killed_are_done_by_whoever_is_there(workers):
     pool = pool_of(workers, 2, 1)
     stream = pool.map((i, "", 0.05) for i in range(40))
     first = [next(stream) for _ in range(4)]
@@ -185,8 +186,8 @@ def test_the_units_of_an_actor_that_was_killed_are_done_by_whoever_is_there(work
     assert pool.given_up == 0
 
 
-def test_an_actor_that_is_slow_to_come_back_costs_no_unit(tmp_path):
-    """A model takes a minute to load: units sent to it meanwhile wait, and are not lost again and again."""
+def test_an_actor_that_is_slow_to_come_back_costs_no_batch(tmp_path):
+    """A model takes a minute to load: batches sent to it meanwhile wait, and are not lost again and again."""
 
     @ray.remote(**OPTIONS)
     class Slow:
@@ -206,17 +207,17 @@ def test_an_actor_that_is_slow_to_come_back_costs_no_unit(tmp_path):
     assert pool.given_up == 0
 
 
-def test_a_unit_that_kills_every_actor_is_given_up_in_the_end(workers, tmp_path):
+def test_a_batch_that_kills_every_actor_is_given_up_in_the_end(workers, tmp_path):
     pool = pool_of(workers[:1], 2, 1, crashes=2)
-    units = [(i, "exits" if i == 1 else "", 0.0, str(tmp_path)) for i in range(4)]
-    assert list(pool.map(units)) == [0, None, 20, 30]
+    batches = [(i, "exits" if i == 1 else "", 0.0, str(tmp_path)) for i in range(4)]
+    assert list(pool.map(batches)) == [0, None, 20, 30]
     assert pool.given_up == 1 and attempts_of(tmp_path, 1) == 2
 
 
-def test_an_engine_that_hangs_is_killed_and_its_unit_runs_on_another_try(workers, tmp_path):
-    pool = Pool("worker", workers[:1], RayEvents(), Limits(1, 1, 2, unit_timeout_s=1.0))
-    units = [(0, "hangs once", 0.0, str(tmp_path)), (1,)]
-    assert list(pool.map(units)) == [0, 10]
+def test_an_engine_that_hangs_is_killed_and_its_batch_runs_on_another_try(workers, tmp_path):
+    pool = Pool("worker", workers[:1], RayEvents(), Limits(1, 1, 2, batch_timeout_s=1.0))
+    batches = [(0, "hangs once", 0.0, str(tmp_path)), (1,)]
+    assert list(pool.map(batches)) == [0, 10]
     assert attempts_of(tmp_path, 0) == 2 and pool.given_up == 0
 
 
@@ -281,7 +282,7 @@ def test_two_streams_of_one_pool_do_not_deadlock_when_one_feeds_the_other(worker
     assert list(outer) == [100 * i for i in range(8)]
 
 
-def test_nested_streams_of_which_one_fails_units_keep_their_results_apart(workers):
+def test_nested_streams_of_which_one_fails_batches_keep_their_results_apart(workers):
     pool = pool_of(workers[:2], 2, 1)
     inner = pool.map((i, "raises" if i == 4 else "") for i in range(40))
     middle = pool.map((result,) for result in inner if result is not None)
@@ -298,16 +299,16 @@ def test_a_stream_that_is_left_half_way_does_not_disturb_the_next(workers):
 
 
 def test_an_error_of_the_source_reaches_the_caller(workers):
-    def units():
+    def batches():
         yield (1,)
         raise RuntimeError("upstream")
 
     with pytest.raises(RuntimeError, match="upstream"):
-        list(pool_of(workers[:1], 1, 1).map(units()))
+        list(pool_of(workers[:1], 1, 1).map(batches()))
 
 
 def test_chained_pools_work_at_the_same_time(workers):
-    """Two stages of 0.1 s on 15 units take about 1.6 s side by side and 3 s one after the other."""
+    """Two stages of 0.1 s on 15 batches take about 1.6 s side by side and 3 s one after the other."""
     events = RayEvents()
     first, second = (pool_of([worker], 2, 1, events=events) for worker in workers[:2])
     start = time.monotonic()
@@ -317,13 +318,14 @@ def test_chained_pools_work_at_the_same_time(workers):
 
 @ray.remote(**OPTIONS)
 class Engine:
-    """An engine of every role. A unit that holds the item "bad" raises."""
+    """An engine of every role. A batch that holds the item "bad" raises."""
 
     def __init__(self):
         self._lengths: list[int] = []
 
-    def run(self, *arguments):
-        items = list(zip(*arguments, strict=True))
+    def run(self, batch):
+        rendered = isinstance(batch, RenderBatch)
+        items = list(zip(batch.texts, batch.seeds, strict=True)) if rendered else [(item,) for item in batch]
         if any("bad" in str(item) for item in items):
             raise ValueError("bad")
         self._lengths.append(len(items))
@@ -339,7 +341,7 @@ class Engine:
         return np.float32([from_png(item).mean()])
 
     def lengths(self):
-        """Lengths of the units since the last call."""
+        """Lengths of the batches since the last call."""
         lengths, self._lengths = self._lengths, []
         return lengths
 
@@ -349,24 +351,24 @@ def engine(ray_cluster):
     return Engine.remote()
 
 
-def engines_of(engine, batch_size: int) -> RayEngines:
+def engines_of(engine, batch_size: int) -> PooledEngines:
     ray.get(engine.lengths.remote())
     config = EnginesConfig(**{role: EngineConfig(kind="fake", batch_size=batch_size) for role in ROLES})
     events = RayEvents()
-    return RayEngines({role: pool_of([engine], 2, 2, role, events=events) for role in ROLES}, config)
+    return PooledEngines({role: pool_of([engine], 2, 2, role, events=events) for role in ROLES}, config)
 
 
 def request(prompt: str) -> WriteRequest:
     return WriteRequest(prompt, 1, 0, 8)
 
 
-def test_a_stream_is_cut_into_units_and_the_last_one_may_be_short(engine):
+def test_a_stream_is_cut_into_batches_and_the_last_one_may_be_short(engine):
     answers = list(engines_of(engine, 4).write(request(f"a{i}") for i in range(10)))
     assert [answer.texts[0] for answer in answers] == [f"A{i}" for i in range(10)]
     assert ray.get(engine.lengths.remote()) == [4, 4, 2]
 
 
-def test_a_skipped_unit_gives_none_for_each_of_its_items_and_shifts_no_other(engine):
+def test_a_skipped_batch_gives_none_for_each_of_its_items_and_shifts_no_other(engine):
     engines = engines_of(engine, 4)
     prompts = ["bad" if i in (5, 9) else f"a{i}" for i in range(10)]
     answers = list(engines.write(map(request, prompts)))

@@ -21,6 +21,7 @@ from spti_ray.runtime.ray import shard_actor
 from spti_ray.runtime.ray.engine_actor import PrivateEngineActor
 from spti_ray.runtime.ray.launch import actor_name
 from spti_ray.runtime.ray.shard_actor import RayVoter, ShardActor
+from spti_ray.runtime.scheduling.retries import Backoff
 from spti_ray.runtime.voter import ShardFailed
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 
@@ -170,7 +171,7 @@ class Answering:
 
 
 def test_while_a_lost_shard_is_not_asked_again_yet_the_others_are_heard(monkeypatch):
-    monkeypatch.setattr(shard_actor, "pause_s", lambda losses: 1e9)
+    monkeypatch.setattr(shard_actor, "PRIVATE_CALL", Backoff(1e9, 1e9))
     answers = RayVoter([Answering.remote(number) for number in range(4)], lambda problems: None)._ask("prepare")
     told = sorted(next(answers).problems for _ in range(3))
     assert told == [[(number, "not an image")] for number in (1, 2, 3)]

@@ -6,7 +6,8 @@ import numpy as np
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from spti_ray.private.voting import NO_GROUP, NO_LABEL, Views, cast_votes, quantise
+from spti_ray.private.views import NO_GROUP, NO_LABEL, Views, quantise
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, CountArray, ScoredCandidates
 
 Cast = Callable[[Views, ScoredCandidates, int], CountArray]

@@ -18,7 +18,7 @@ FEWER_RUNS = replace(MANY_RUNS, runs=200)
 
 
 def one_shard_counted_twice(votes: list[Votes]) -> list[Votes]:
-    """As a sum that the gate's tally can't tell from an honest one."""
+    """As a sum that the gate's aggregation can't tell from an honest one."""
     first = votes[0]
     return [replace(first, counts_K=2 * first.counts_K, max_total=2 * first.max_total), *votes[1:]]
 

@@ -33,7 +33,7 @@ def draw(noise):
 
 GATE = """
 from pathlib import Path
-from spti_ray.dp.accounting import calibrate
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.types import Votes

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from spti_ray.config.loading import load_config
-from spti_ray.dp.accounting import calibrate
+from spti_ray.dp.calibration import calibrate
 from spti_ray.planning.recommend import POPULAR, recommend, selection_under_noise
 
 STICKERS = Path(__file__).parents[2] / "jobs" / "stickers.yaml"

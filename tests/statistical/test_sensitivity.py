@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spti_ray.private.voting import NO_GROUP, cast_votes, quantise, usable_rows
+from spti_ray.private.views import NO_GROUP, quantise, usable_rows
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 from tests.statistical.neighbours import check_sensitivity, in_order, is_caught, queries, take, units
 

@@ -26,10 +26,13 @@ from hypothesis import strategies as st
 
 from spti_ray.config import DataConfig
 from spti_ray.private import dataset, metadata, tables, tars, zips
-from spti_ray.private.dataset import Record, load_shard
+from spti_ray.private.dataset import load_shard
 from spti_ray.private.ids import canonical
-from spti_ray.private.source import DataError, describe
-from spti_ray.private.voting import NO_GROUP, NO_LABEL, Views, cast_votes, quantise
+from spti_ray.private.kinds import DataError
+from spti_ray.private.record import Record
+from spti_ray.private.source import describe
+from spti_ray.private.views import NO_GROUP, NO_LABEL, Views, quantise
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, CountArray, ScoredCandidates
 from tests.statistical.damage import DAMAGES, Pieces, changed, without
 from tests.statistical.layouts import LAYOUTS, Layout, Sample

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spti_ray.config import DataConfig
-from spti_ray.dp.aggregation import GateError, tally
+from spti_ray.dp.aggregation import GateError, aggregate_votes
 from spti_ray.private.shard import Shard
 from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates, Votes
@@ -55,7 +55,7 @@ def delivered(results, random) -> list[Votes]:
 
 
 def check_sum(add, query, random) -> None:
-    """`add(votes, num_shards, query, num_candidates)` is the gate's tally, or one with a fault."""
+    """`add(votes, num_shards, query, num_candidates)` is the gate's aggregation, or one with a fault."""
     views, scored, k = query
 
     def total(some_views):
@@ -71,7 +71,7 @@ def check_sum(add, query, random) -> None:
 @settings(max_examples=150, deadline=None)
 @given(queries(), RANDOMS)
 def test_retried_duplicated_and_reordered_results_of_any_shards_have_the_sensitivity_of_one_vote(query, random):
-    check_sum(tally, query, random)
+    check_sum(aggregate_votes, query, random)
 
 
 def every_result_that_arrives(votes, num_shards, query, num_candidates):
@@ -106,7 +106,7 @@ def test_a_sum_over_missing_contradicting_or_foreign_results_is_refused(query, r
         [*missing, over_the_bound],
     ):
         with pytest.raises(GateError):
-            tally(arrived, num_shards, QUERY, size)
+            aggregate_votes(arrived, num_shards, QUERY, size)
 
 
 def png(value: int) -> bytes:
@@ -155,7 +155,7 @@ def histogram(rows: list[tuple], unit: str, num_shards: int, k: int, batch_size:
             )
             shard.prepare(engine)
             votes.append(shard.vote("run", 0, scored, k))
-    return tally(votes, num_shards, Query("run", 0, scored.sha256()), 6).counts_K
+    return aggregate_votes(votes, num_shards, Query("run", 0, scored.sha256()), 6).counts_K
 
 
 def check_shards(engine, rows, unit, k, removed, before, after) -> None:

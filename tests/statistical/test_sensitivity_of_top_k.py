@@ -8,15 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spti_ray.private import top_k as module
-from spti_ray.private.top_k import Standings
-from spti_ray.private.voting import Views, cast_votes, quantise
+from spti_ray.private.top_k import IncrementalTopK
+from spti_ray.private.views import Views, quantise
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 from tests.statistical.neighbours import check_sensitivity, is_caught, queries
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("standings")
+    return tmp_path_factory.mktemp("top_k")
 
 
 def some(scored: ScoredCandidates, kept: list[int]) -> ScoredCandidates:
@@ -24,8 +25,8 @@ def some(scored: ScoredCandidates, kept: list[int]) -> ScoredCandidates:
     return scored.only([i in kept for i in range(len(scored.candidates))])
 
 
-def looked_at(folder, views, scored, k, blocks: list[list[int]]) -> Standings:
-    found = Standings(folder, k)
+def looked_at(folder, views, scored, k, blocks: list[list[int]]) -> IncrementalTopK:
+    found = IncrementalTopK(folder, k)
     for block in blocks:
         found.add(views, some(scored, block))
     return found

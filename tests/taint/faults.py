@@ -19,13 +19,13 @@ from typing import Any, NoReturn
 ROLES = ("writer", "renderer", "captioner", "image_embedder", "text_embedder")
 PLACES = (
     "spti_ray.private.shard.load_shard",
-    "spti_ray.private.shard.quantise",
+    "spti_ray.private.embedding.quantise",
     "spti_ray.private.shard.cast_votes",
     "spti_ray.private.view_store.private_folder",
     "spti_ray.private.view_store.atomic_file",
     "spti_ray.private.shard._seen",
-    "spti_ray.private.dataset.decode",
-    "spti_ray.private.dataset.read",
+    "spti_ray.private.record.decode",
+    "spti_ray.private.record.read",
 )
 """Functions of the private side that can be made to fail, as the module that calls them knows them."""
 

@@ -1,4 +1,4 @@
-"""Engines in this process, over the fakes: what `actors/` does on Ray, without Ray."""
+"""Engines in this process, over the fakes: what pools do with actors, without a pool."""
 
 import asyncio
 from itertools import islice
@@ -8,9 +8,9 @@ import pytest
 
 from spti_ray.config import Config, EngineConfig
 from spti_ray.models import fakes
-from spti_ray.models.factory import VARY, method_of
 from spti_ray.models.pixels import from_png, to_png
-from spti_ray.public.render_jobs import arguments_of, units_of
+from spti_ray.models.render_calls import render_call
+from spti_ray.public.render_jobs import batches_of, render_batch
 from spti_ray.types import Completions
 
 BASE = {
@@ -68,7 +68,7 @@ class LocalEngines:
         return self._stream(requests, self.requests, self._write)
 
     def render(self, jobs):
-        return self._stream(jobs, self.render_jobs, self._render, units_of)
+        return self._stream(jobs, self.render_jobs, self._render, batches_of)
 
     def embed_images(self, images):
         return self._stream(images, self.images, self._embed_images)
@@ -88,10 +88,7 @@ class LocalEngines:
         return [answer if answer is None else Completions((answer,)) for answer in answers]
 
     def _render(self, batch):
-        arguments = arguments_of(batch)
-        method = method_of("renderer", arguments)
-        if method == VARY:
-            arguments = ([from_png(png) for png in arguments[0]], *arguments[1:])
+        method, arguments = render_call(render_batch(batch))
         images = getattr(self._renderer, method)(*arguments)
         return [None if self._unrenderable(job) else to_png(image) for job, image in zip(batch, images, strict=True)]
 

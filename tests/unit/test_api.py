@@ -136,3 +136,9 @@ def test_a_notebook_shows_no_file_outside_of_the_release(tmp_path):
     (tmp_path / "release" / "metadata.jsonl").write_text('{"file_name": "../secret.png", "text": "x"}\n')
     with pytest.raises(ConfigError, match="outside of the release"):
         spti_ray.Release(tmp_path / "release", tmp_path)._repr_html_()
+
+
+def test_no_module_takes_the_place_of_what_the_package_exports():
+    """A package `spti_ray/run` would become `spti_ray.run` as soon as anything imports it."""
+    folder = Path(str(spti_ray.__file__)).parent
+    assert not [name for name in spti_ray.__all__ if (folder / name).exists() or (folder / f"{name}.py").exists()]

@@ -1,4 +1,4 @@
-"""Hours of engines, GPU-hours, and how long a run takes at least, from counts and rates."""
+"""Hours of engines, GPU-hours, and the least time that a run takes, from counts and rates."""
 
 from __future__ import annotations
 
@@ -6,25 +6,26 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
+from spti_ray.config.method_traits import roles_needed, shards_vote
 from spti_ray.models.factory import endpoint_of, engines_config
 from spti_ray.planning.costs.rates import EngineRate, Rates
 from spti_ray.planning.costs.tokens import Tokens, tokens_by_phase
-from spti_ray.planning.workload import Phase, evolves, in_whole_batches, phases, shown_by_shards
-from spti_ray.runtime.placement.bundles import roles_needed
+from spti_ray.planning.workload import Phase, in_whole_batches, phases, shown_by_shards
 
 
 @dataclass(frozen=True)
 class RoleWork:
-    """What a role's engines do in all. `private_items` is None where nobody said how many records there are.
+    """What a role's engines do in all.
 
-    `engine_h` is the work of one engine that is never idle; None without a rate. Only a writer's last unit of a stream
-    is cheaper than a whole one: the others fill their batches up.
+    `private_items`: items that shards show them; None where nobody said how many records there are. `engine_h`: hours
+    of one engine that is never idle; None without a rate. A last batch that is not full costs a writer less; the other
+    engines fill it up with blanks. `assumed`: what was assumed beyond the rate's source.
     """
 
     role: Role
     engine: EngineConfig
     items: int
-    units: int
+    batches: int
     private_items: int | None
     engine_h: float | None
     rate: EngineRate | None
@@ -32,18 +33,21 @@ class RoleWork:
 
     @property
     def gpu_h(self) -> float | None:
+        """GPU-hours; None without a rate."""
         return None if self.engine_h is None else self.engine_h * self.engine.num_gpus
 
     @property
     def name(self) -> str:
+        """The engine's kind and model."""
         return f"{self.engine.kind} {self.engine.model}"
 
 
 @dataclass(frozen=True)
 class Pools:
-    """The run on pools of a size: how long it takes at least, and what its actors hold for so long.
+    """A run on pools of given sizes: the least time that it takes, and what its actors hold during that time.
 
-    `waits_for` are the roles that most of it waits for. Roles whose rate is unknown are as if they took no time.
+    `engines`: how many of each role. `wall_h`: hours; a role without a rate counts as if it took no time. `waits_for`:
+    the roles that the run waits for most of the time. `held_gpu_h`, `held_cpu_h`: GPU-hours and core-hours.
     """
 
     name: str
@@ -56,6 +60,8 @@ class Pools:
 
 @dataclass(frozen=True)
 class Estimate:
+    """What a run would take. `pools` has an entry as configured, and one fully grown if pools may grow."""
+
     config: Config
     engines: EnginesConfig
     private_records: int | None
@@ -72,7 +78,7 @@ class Estimate:
 
     @property
     def per_second(self) -> dict[Role, float]:
-        """Items a second of one engine of each role whose rate is known; texts are of the length asked for."""
+        """Items per second of one engine, of every role whose rate is known; texts have the length asked for."""
         found: dict[Role, float] = {}
         for work in self.roles:
             if work.rate is None or not work.items:
@@ -88,7 +94,14 @@ class Estimate:
 
 
 def estimate(config: Config, rates: Rates, private_records: int | None = None) -> Estimate:
-    """What the run of `config` would take. `private_records`: as stated publicly; never counted."""
+    """Estimate what a run would take.
+
+    Args:
+        config: its configuration.
+        rates: how fast engines are.
+        private_records: how many records there are, as stated publicly; never counted. Without it, the work on private
+            images is unknown.
+    """
     clock = _Clock(config, rates, private_records)
     engines, needed = clock.engines, roles_needed(config)
     sizes: dict[str, dict[Role, int]] = {
@@ -128,7 +141,7 @@ class _Clock:
             role,
             engine,
             items=sum(phase.items(role) for phase in self.phases),
-            units=sum(phase.units(role, engine.batch_size) for phase in self.phases),
+            batches=sum(phase.batches(role, engine.batch_size) for phase in self.phases),
             private_items=None if role in self._shown and self._records is None else self._shown.get(role, 0),
             engine_h=None if len(known) < len(seconds) else sum(known) / 3600,
             rate=rate,
@@ -140,17 +153,17 @@ class _Clock:
         waited = dict.fromkeys(size, 0.0)
         gpu_s = dict.fromkeys(size, 0.0)
         for index, phase in enumerate(self.phases):
-            # Side by side, but for those who share cores or take turns on a GPU: these one after the other.
+            # Roles work at the same time, except where they share cores or take turns on a GPU.
             groups: dict[str, dict[Role, float]] = {}
             for role, replicas in size.items():
-                groups.setdefault(self._shares(role), {})[role] = self._wall(role, index, replicas)
+                groups.setdefault(self._hardware_of(role), {})[role] = self._wall(role, index, replicas)
             slowest = max(groups.values(), key=lambda group: sum(group.values()))
             phase_s = sum(slowest.values())
             wall_s += phase_s
             for role, seconds in slowest.items():
                 waited[role] += seconds
-            # For the release of what evolved all but the renderers are given back.
-            is_last = phase.name == "release" and evolves(self._config)
+            # After the last generation only the renderers are kept, for the release.
+            is_last = phase.name == "release" and shards_vote(self._config)
             for role in size:
                 if role == "renderer" or not is_last:
                     gpu_s[role] += phase_s * self.engines.of(role).num_gpus * size[role]
@@ -166,7 +179,7 @@ class _Clock:
         )
 
     def _seconds(self, role: Role, index: int) -> float | None:
-        """Of one engine that does all of the role's work in a phase; None if it has work but no rate."""
+        """Seconds of one engine that does all of the role's work in a phase; None if it has work but no rate."""
         engine, rate, phase = self.engines.of(role), self._rates[role], self.phases[index]
         public, private = phase.items(role), self._private(role, index)
         if not public and not private:
@@ -176,26 +189,27 @@ class _Clock:
         each = rate.seconds(engine)[0]
         if rate.of == "tokens":
             return each * self.tokens[index].output
-        # A writer takes as many texts as there are; the others fill their batches up.
-        whole = public if role == "writer" else phase.units(role, engine.batch_size) * engine.batch_size
+        # A writer's batch holds as many texts as there are; the other engines fill theirs up.
+        whole = public if role == "writer" else phase.batches(role, engine.batch_size) * engine.batch_size
         return each * (whole + private)
 
     def _wall(self, role: Role, index: int, replicas: int) -> float:
-        """The least seconds of so many engines; what has no rate counts as nothing."""
+        """The least seconds of a phase with so many engines; a role without a rate counts as nothing."""
         total = self._seconds(role, index) or 0.0
-        units = self.phases[index].units(role, self.engines.of(role).batch_size)
-        if self._private(role, index) or role == "writer" or not units:
+        batches = self.phases[index].batches(role, self.engines.of(role).batch_size)
+        if self._private(role, index) or role == "writer" or not batches:
             return total / replicas
-        # Units are not split, and alike in time.
-        return total * -(-units // replicas) / units
+        # A batch is not split, and all take equally long.
+        return total * -(-batches // replicas) / batches
 
     def _private(self, role: Role, index: int) -> int:
-        """Items that shards show in a phase: views are made beside the first, batches filled up with blanks."""
+        """Items that shards show in a phase. They make their views during the first, in batches filled with blanks."""
         items = self._shown.get(role, 0) if index == 0 else 0
         first: Role = "image_embedder" if "image" in self._config.evolution.spaces else "captioner"
         return in_whole_batches(items, self._config.runtime.shards, self.engines.of(first).batch_size)
 
-    def _shares(self, role: Role) -> str:
+    def _hardware_of(self, role: Role) -> str:
+        """A name for the hardware that a role works on: roles with the same name work one after the other."""
         engine, runtime = self.engines.of(role), self._config.runtime
         if role in runtime.take_turns:
             return "turns"

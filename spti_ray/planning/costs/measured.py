@@ -7,7 +7,8 @@ from typing import Any
 
 from spti_ray.config import ROLES, Config, EngineConfig
 from spti_ray.config.loading import ConfigError, parse_config
-from spti_ray.config.reading import parse_json
+from spti_ray.config.method_traits import trains
+from spti_ray.config.parsing import parse_json
 from spti_ray.models.factory import engines_config
 from spti_ray.planning.costs.rates import (
     EngineRate,
@@ -20,15 +21,18 @@ from spti_ray.planning.costs.rates import (
     read_rates,
     steps_of,
 )
-from spti_ray.run.folder import read_run
+from spti_ray.runs.run_file import read_run
 
 
 def load_rates(paths: tuple[Path, ...] = ()) -> Rates:
-    """The published rates, and before them those at `paths`: results of `spti bench` (file or folder), folders of
-    finished runs, files in the form of `published.yaml`.
+    """The published rates, and before them those at `paths`.
+
+    Args:
+        paths: results of `spti bench` (file or folder), folders of finished runs, files in the form of
+            `published.yaml`.
 
     Raises:
-        ConfigError: one of them is nothing of the kind.
+        ConfigError: one of them is none of these.
     """
     given: list[RatesFile] = []
     png_bytes = None
@@ -80,8 +84,10 @@ def _of_bench(path: Path, role: Any, found: dict[str, Any], machine: dict[str, A
 
 
 def _of_run(path: Path) -> tuple[RatesFile, tuple[float, int] | None]:
-    """Rates of a run's stages, in busy seconds of their actors: with what shared the machine at the time. And the size
-    of its images, as `_png_bytes`."""
+    """Rates of a run's stages per busy second of their actors, and the size of its images (`_png_bytes`).
+
+    Whatever else used the machine during the run is in them.
+    """
     try:
         config = parse_config(read_run(path)["config"])
         timings = parse_json((path / "internal" / "timings.json").read_text(encoding="utf-8"))
@@ -116,8 +122,8 @@ def _of_run(path: Path) -> tuple[RatesFile, tuple[float, int] | None]:
 def _of_training(
     path: Path, config: Config, renderer: EngineConfig, timings: dict[str, Any]
 ) -> tuple[TrainingRate, ...]:
-    """Of a run that trained, if it did so without interruption."""
-    seconds = timings["phases_s"].get("fine-tuning") if config.method == "dp-finetune" else None
+    """The rate of a run that trained without interruption; empty for any other run."""
+    seconds = timings["phases_s"].get("fine-tuning") if trains(config) else None
     if not seconds:
         return ()
     settings = config.finetune

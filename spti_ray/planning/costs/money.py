@@ -1,4 +1,4 @@
-"""Prices, as given: nothing costs anything that nobody priced."""
+"""Dollars, from prices that were given: what nobody priced is named, not guessed."""
 
 from __future__ import annotations
 
@@ -11,11 +11,15 @@ from spti_ray.models.factory import endpoint_of
 from spti_ray.planning.costs.estimate import Estimate, Pools
 
 Priced = dict[str, float]
-"""US dollars: of an hour of a `gpu`, of one by its kind (`H100`), of a `cpu`; of an `image` of an endpoint."""
+"""US dollars by what they buy: an hour of a `gpu`, of one kind of GPU (`H100`) or of a `cpu`; an endpoint's `image`."""
 
 
 def parse_prices(texts: Sequence[str]) -> Priced:
-    """`gpu=2.5`, `H100=3.2`, `cpu=0.04`, `image=0.02`. Raises ConfigError."""
+    """Prices written as `gpu=2.5`, `H100=3.2`, `cpu=0.04` or `image=0.02`.
+
+    Raises:
+        ConfigError: one is not written like that, or is no amount.
+    """
     prices: Priced = {}
     for text in texts:
         name, _, amount = text.partition("=")
@@ -29,12 +33,21 @@ def parse_prices(texts: Sequence[str]) -> Priced:
 
 
 def gpu_price(prices: Priced, engine: EngineConfig) -> float | None:
-    """Of an hour of a GPU of the kind that the engine wishes for, else of any."""
+    """The price of an hour of a GPU for `engine`: of the first priced kind that it accepts, else of any `gpu`."""
     return next((prices[kind] for kind in (*engine.accelerators, "gpu") if kind in prices), None)
 
 
 def dollars_of(found: Estimate, pools: Pools, prices: Priced) -> tuple[dict[str, float], tuple[str, ...]]:
-    """(US dollars by what they are for, what has no price). Machines are paid while they are held."""
+    """What a run on these pools would cost.
+
+    Args:
+        found: the estimate.
+        pools: one of its pools. Machines are paid for as long as they are held.
+        prices: as given.
+
+    Returns:
+        (US dollars by what they are for, what has no price).
+    """
     dollars: dict[str, float] = {}
     unpriced: list[str] = []
     for role, hours in pools.held_gpu_h.items():

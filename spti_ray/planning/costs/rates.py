@@ -1,7 +1,7 @@
 """How fast engines are, and who says so: measured here (`spti bench`, a run), given in a file, or published elsewhere.
 
-A rate is used only for the model and kind that it is of, and only on a GPU where it is of a GPU. Nothing is guessed:
-without a rate what depends on it is unknown.
+A rate is used only for its own model and kind of engine, and a rate of a GPU only for engines on a GPU. Nothing is
+guessed: what depends on a rate that is not there is unknown.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ PUBLISHED = Path(__file__).with_name("published.yaml")
 
 
 class Measurement(Section):
-    """What all rates say of themselves."""
+    """What every rate says of itself: models, GPUs, size of images, hardware, how it was measured and by whom."""
 
     models: tuple[str, ...] = Field(min_length=1)
     gpus: float = Field(ge=0, description="Of one engine when it was measured; 0: none.")
@@ -32,7 +32,7 @@ class Measurement(Section):
 
 
 class EngineRate(Measurement):
-    """Of one engine of a role: `per_s` items or output tokens, or a renderer's seconds by its steps."""
+    """The rate of one engine of a role: items or output tokens per second, or a renderer's seconds by its steps."""
 
     role: Role
     kind: str | None = None
@@ -50,6 +50,7 @@ class EngineRate(Measurement):
         return self
 
     def is_of(self, role: Role, engine: EngineConfig) -> bool:
+        """Whether it may be used for this engine."""
         return (
             self.role == role
             and engine.model in self.models
@@ -58,7 +59,7 @@ class EngineRate(Measurement):
         )
 
     def seconds(self, engine: EngineConfig) -> tuple[float, tuple[str, ...]]:
-        """Of one item (or output token) by the engine as it is configured, and what was assumed beyond the source."""
+        """(seconds of one item or output token by the engine as configured, what was assumed beyond the source)."""
         steps, pixels = steps_of(engine), pixels_of(engine)
         assumed: list[str] = []
         if self.step_s is not None:
@@ -81,7 +82,10 @@ class EngineRate(Measurement):
 
 
 class TrainingRate(Measurement):
-    """Examples a second, forward and backward. `slower`: least and most by which DP-SGD is, if it was not measured."""
+    """Examples per second, forward and backward.
+
+    `slower`: the least and the most factor by which DP-SGD is slower than what was measured; 1 if DP-SGD was measured.
+    """
 
     per_s: float = Field(gt=0)
     slower: tuple[float, float] = (1.0, 1.0)
@@ -106,14 +110,14 @@ class RatesFile(Section):
 
 @dataclass(frozen=True)
 class Rates:
-    """What is known: `given` comes before `published`. `png_bytes`: (bytes of an image, its pixels) as in a run."""
+    """What is known; `given` comes before `published`. `png_bytes`: (mean bytes, pixels) of a finished run's images."""
 
     given: RatesFile
     published: RatesFile
     png_bytes: tuple[float, int] | None = None
 
     def of(self, role: Role, engine: EngineConfig) -> EngineRate | None:
-        """The first given one, else the published one on the most wished kind of GPU."""
+        """The first given rate, else the published one on the GPU that the engine prefers; None if there is none."""
         for rate in self.given.rates:
             if rate.is_of(role, engine):
                 return rate
@@ -121,7 +125,7 @@ class Rates:
         return min(fitting, key=lambda rate: _wish(rate, engine), default=None)
 
     def of_training(self, engine: EngineConfig) -> TrainingRate | None:
-        """A measured one of the renderer's model; else a published one of any model, of the nearest size of image."""
+        """A rate of the renderer's model; else a published one of any model, of the nearest size of image."""
         on_gpu = engine.num_gpus > 0
         for rate in (*self.given.training, *self.published.training):
             if engine.model in rate.models and (rate.gpus > 0) == on_gpu:
@@ -131,19 +135,23 @@ class Rates:
         return min(others, key=lambda rate: abs((rate.pixels or 0) - side), default=None)
 
     def width_of(self, role: Role, engine: EngineConfig) -> int | None:
-        """Numbers in an embedding of the engine, on whatever it runs."""
+        """How many numbers an embedding of the engine has; None where no rate says so."""
         known = (*self.given.rates, *self.published.rates)
         return next((r.width for r in known if r.width and r.role == role and engine.model in r.models), None)
 
 
 @cache
 def published() -> RatesFile:
-    """The rates that come with the package. Raises ConfigError, as `read_rates`."""
+    """The rates that come with the package."""
     return read_rates(PUBLISHED)
 
 
 def read_rates(path: Path) -> RatesFile:
-    """A file of rates. Raises ConfigError in one line."""
+    """Read a file in the form of `published.yaml`.
+
+    Raises:
+        ConfigError: it can't be read, or is nothing of the kind.
+    """
     return parse_section(
         RatesFile, read_mapping(path, "file of rates", "`rates:` or `training:`, as in published.yaml")
     )
@@ -161,10 +169,12 @@ def pixels_of(engine: EngineConfig) -> int | None:
 
 
 def where(engine: EngineConfig) -> str:
+    """Whether the engine has a GPU, in words."""
     return "on a GPU" if engine.num_gpus else "without a GPU"
 
 
 def merged(parts: Iterable[RatesFile]) -> RatesFile:
+    """The rates of all files in their order."""
     parts = tuple(parts)
     return RatesFile(
         rates=tuple(rate for part in parts for rate in part.rates),
@@ -173,6 +183,6 @@ def merged(parts: Iterable[RatesFile]) -> RatesFile:
 
 
 def _wish(rate: EngineRate, engine: EngineConfig) -> int:
-    """Its place among the wished kinds of GPU, the first if it is one of them."""
+    """The place of the rate's GPU among the kinds that the engine accepts, the best first; last if it is none."""
     kinds = engine.accelerators
     return kinds.index(rate.hardware) if rate.hardware in kinds else len(kinds)

@@ -1,25 +1,27 @@
-"""Bytes that a run leaves, by what they are."""
+"""How many bytes a run leaves on disk, by what they are."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 from spti_ray.config import Role
+from spti_ray.config.method_traits import shards_vote, stays_inside, why_not_private
 from spti_ray.planning.costs.estimate import Estimate
 from spti_ray.planning.costs.rates import pixels_of
-from spti_ray.planning.workload import evolves, kept_renders
+from spti_ray.planning.workload import kept_renders
 from spti_ray.types import Space
 
 _BYTES_PER_PIXEL = 3
 _EMBEDDER: dict[Space, Role] = {"image": "image_embedder", "text": "text_embedder"}
 _VIEW_BYTES = 2
-"""Private views are int16, candidates' embeddings float32 (`private.stored`, `rundir`)."""
+"""Private views are int16, candidates' embeddings float32 (`private.view_store`, `runs.generation_store`)."""
 _EMBEDDING_BYTES = 4
 
 
 @dataclass(frozen=True)
 class Stored:
-    """`bytes` is None where something is not known; `how` says how it is reckoned, or what would be needed."""
+    """Files of one sort. `bytes` is None where something is not known; `how` says how they are counted, or what is
+    missing."""
 
     what: str
     where: str
@@ -28,13 +30,13 @@ class Stored:
 
 
 def storage_of(found: Estimate) -> tuple[Stored, ...]:
-    """Of the release, the candidates and the private views. Logs, tables of texts and models are left out."""
+    """What the release, the candidates and the private views take. Logs, tables of texts and models are left out."""
     config = found.config
-    where = "release/" if not config.stays_inside else "internal/"
+    where = "release/" if not stays_inside(config) else "internal/"
     stored = [_images(found, "release", where, config.release.images)]
-    if not evolves(config):
+    if not shards_vote(config):
         return tuple(stored)
-    inside = "internal/" if config.not_private else ""
+    inside = "internal/" if why_not_private(config) else ""
     if renders := kept_renders(config):
         stored.append(_images(found, "candidates' renders", f"{inside}generations/", renders))
     for space in config.evolution.spaces:

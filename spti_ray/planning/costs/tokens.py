@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from spti_ray.config import Config
-from spti_ray.planning.workload import evolves, phases
+from spti_ray.config.method_traits import shards_vote
+from spti_ray.planning.workload import phases
 from spti_ray.public import prompts as build
 from spti_ray.public.words import tokens_per_word
 
@@ -17,12 +18,12 @@ WORDS_PER_TOKEN = 0.75
 """Rules of thumb for English (help.openai.com, article 4936856, "What are tokens and how to count them?")."""
 
 _DRAWS = 64
-"""Texts whose lengths are followed through the generations: means of them are means of what would be asked for."""
+"""Texts whose lengths are followed through the generations, as a sample of all texts."""
 
 
 @dataclass(frozen=True)
 class Tokens:
-    """Of first answers: estimates, and the most that the requests allow for output."""
+    """Tokens of first answers: estimates of prompts and output, and the most output that the requests allow."""
 
     prompt: float = 0.0
     output: float = 0.0
@@ -33,10 +34,10 @@ class Tokens:
 
 
 def tokens_by_phase(config: Config) -> tuple[Tokens, ...]:
-    """Of each of `workload.phases`: tokens of the texts that are asked for once; zeros where no text is written.
+    """Tokens of each of `workload.phases`, every text asked for once; zeros where no text is written.
 
     Prompts are built by the run's own functions on the configuration's examples. Lengths are drawn as a run draws them:
-    a first text's at random, a child's from its parent's, as if the writer kept to what it is asked for.
+    a first text's at random, a child's from its parent's. The writer is taken to keep to the length asked for.
     """
     rng = random.Random(0)
     per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
@@ -46,7 +47,7 @@ def tokens_by_phase(config: Config) -> tuple[Tokens, ...]:
     for number, phase in enumerate(phases(config)):
         of_phase = Tokens()
         for index, requests in enumerate(phase.streams.get("writer", ())):
-            # A generation's second stream are variations for lookahead.
+            # The second stream of a generation is its variations for lookahead.
             varies = number > 0 or index > 0 or config.origin is not None
             asked = [build.target_length(config.prompts, words, rng) for words in lengths] if varies else lengths
             lengths = lengths if index else asked
@@ -60,7 +61,7 @@ def tokens_by_phase(config: Config) -> tuple[Tokens, ...]:
 
 
 def _prompt_tokens(config: Config, varies: bool) -> float:
-    """Of one prompt on average, over the configuration's examples (or its domain) as what is varied."""
+    """Tokens of a prompt on average; what is varied are the configuration's examples, or its domain."""
     prompts, variation = config.prompts, config.evolution.variation
     rng = random.Random(0)
     if not varies:
@@ -69,7 +70,7 @@ def _prompt_tokens(config: Config, varies: bool) -> float:
             [build.random_prompt(prompts, build.draw_attributes(prompts, label, rng), 10) for label in labels]
         )
     texts = prompts.examples or (prompts.domain,)
-    shown = tuple(texts[i % len(texts)] for i in range(variation.contrast)) if evolves(config) else ()
+    shown = tuple(texts[i % len(texts)] for i in range(variation.contrast)) if shards_vote(config) else ()
     contrast = build.Contrast(shown, shown)
     rephrased = _mean_length([build.rephrase_prompt(prompts, text, 10, contrast) for text in texts])
     filled = _mean_length(

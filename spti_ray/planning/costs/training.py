@@ -1,4 +1,4 @@
-"""Against what SPTI saves: fine-tuning the renderer by DP-SGD (`method: dp-finetune`) on the same private images."""
+"""What the alternative would take: fine-tuning the renderer by DP-SGD (`method: dp-finetune`) on the private images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from spti_ray.planning.costs.rates import TrainingRate, where
 
 @dataclass(frozen=True)
 class Schedule:
-    """How many examples somebody would train on. `examples`: forward and backward passes of one example."""
+    """How long somebody would train. `examples`: forward and backward passes of one example."""
 
     name: str
     examples: int
@@ -20,11 +20,12 @@ class Schedule:
 
 @dataclass(frozen=True)
 class Training:
-    """What DP-SGD would take, from least to most. Hours are of engines; `gpus` are what each holds.
+    """What DP-SGD would take. Pairs are (least, most); None means that something is not known, which `needed` names.
 
-    `ratios`: its hours over those of the run, by schedule; above 1 the run saves so much. `even_at`: examples at which
-    both take as long. None where something is not known, which `needed` names. `is_bound`: not all of the run's hours
-    are known, so that the ratios are the most and `even_at` the least that they can be.
+    `hours`: of one engine, by schedule. `release_h`: hours of rendering the release. `gpus`: GPUs of one engine.
+    `ratios`: the work of training over that of the run, by schedule; above 1, the run saves work. `even_at`: examples
+    at which both take equally much work. `is_bound`: not all of the run's hours are known, so the true ratios may be
+    smaller and the true `even_at` larger.
     """
 
     schedules: tuple[Schedule, ...]
@@ -40,13 +41,13 @@ class Training:
 
 
 def examples_of(config: Config) -> int:
-    """Forward and backward passes of one example that `method: dp-finetune` expects: steps, batch and draws."""
+    """Forward and backward passes of one example in `method: dp-finetune`: steps times batch size times draws."""
     settings = config.finetune
     return settings.steps * settings.batch_size * settings.draws
 
 
 def schedules_of(found: Estimate) -> tuple[Schedule, ...]:
-    """That of the configuration's `finetune`, and the published ones, whose length depends on the number of records."""
+    """The schedule of the configuration's `finetune`, and the published ones if the number of records was stated."""
     settings = found.config.finetune
     configured = Schedule(
         "as configured",
@@ -65,7 +66,7 @@ def schedules_of(found: Estimate) -> tuple[Schedule, ...]:
 
 
 def training_of(found: Estimate) -> Training:
-    """Compare with training by these schedules, at the rate of the renderer's model, or of the nearest known one."""
+    """Compare the run with training, at the rate of the renderer's model or of the nearest known one."""
     engine = found.engines.renderer
     schedules, rate = schedules_of(found), found.rates.of_training(engine)
     renderer = found.rates.of("renderer", engine)

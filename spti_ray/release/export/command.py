@@ -1,4 +1,4 @@
-"""`spti export`: where a release is written to, whole or not at all, and copied to."""
+"""`spti export`: writes a release into a new folder or bucket, whole or not at all."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 from shutil import copyfileobj
 
 from spti_ray.io.files import atomic_folder, is_url
-from spti_ray.io.object_storage import Place, place
+from spti_ray.io.object_storage import StoragePath, storage_path
 from spti_ray.io.urls import problem_of_data
 from spti_ray.public.release import CERTIFICATE
 from spti_ray.release.export.formats import WRITERS, add_documents
@@ -21,13 +21,20 @@ _BUFFER = 8 * 2**20
 
 
 class NotPushed(RuntimeError):
-    """A bucket did not take all of an export; one line says what to do. No certificate is there."""
+    """An upload failed before it was complete; one line says what to do. The bucket has no certificate."""
 
 
 def export_release(directory: Path, format: str, out: str, bucket: str | None = None) -> Iterator[str]:
-    """Write the release that `directory` is or holds in a format of `WRITERS` to `out`, and copy it to `bucket`.
+    """Write a release in another format. An export to a URL is made in a temporary folder first.
 
-    Yields a line for people per place, when it is done. An export to a URL is made in a temporary folder first.
+    Args:
+        directory: The folder of the release, or of its run.
+        format: A name in `WRITERS`.
+        out: A new folder, or a URL of one.
+        bucket: A URL that the export is copied to as well.
+
+    Yields:
+        One line for people for each place that is done.
 
     Raises:
         NotExported: no release, a place that is not empty or can't be asked, a library that is missing.
@@ -48,13 +55,13 @@ def export_release(directory: Path, format: str, out: str, bucket: str | None = 
         if is_url(out):
             yield from _push(folder, released, targets, urls)
     if not is_url(out):
-        yield _told(released, out)
+        yield _summary(released, out)
         yield from _push(Path(out), released, targets, urls)
 
 
 @contextmanager
 def _local(out: str, released: Released) -> Iterator[Path]:
-    """The folder to write into: one that becomes `out`, or a temporary one for a URL."""
+    """The folder to write into: it becomes `out` at the end, or is temporary for a URL."""
     if is_url(out):
         with tempfile.TemporaryDirectory(prefix="spti-export-") as temporary:
             folder = Path(temporary, "export")
@@ -72,10 +79,10 @@ def _local(out: str, released: Released) -> Iterator[Path]:
         yield folder
 
 
-def _empty(url: str) -> Place:
-    """The place of a URL, where nothing may be yet."""
+def _empty(url: str) -> StoragePath:
+    """The place that a URL names. Raises NotExported unless it can be reached and is empty."""
     try:
-        target = place(url)
+        target = storage_path(url)
         is_empty = target.is_empty()
     except ValueError as error:
         raise NotExported(f"{url} {error}") from None
@@ -88,8 +95,8 @@ def _empty(url: str) -> Place:
     return target
 
 
-def _push(folder: Path, released: Released, targets: list[Place], urls: list[str]) -> Iterator[str]:
-    """Copy the export to each place. Its last document, the certificate where there is one, comes after all others."""
+def _push(folder: Path, released: Released, targets: list[StoragePath], urls: list[str]) -> Iterator[str]:
+    """Copy the export to each place; the last document, which is the certificate if there is one, after all others."""
     last = folder / released.documents[-1]
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != last)
     for target, url in zip(targets, urls, strict=True):
@@ -103,15 +110,15 @@ def _push(folder: Path, released: Released, targets: list[Place], urls: list[str
                 f"{url}: not all of it was taken ({type(error).__name__}), {last.name} is not there; check that the "
                 "bucket is there and may be written, remove what was, and export again"
             ) from None
-        yield _told(released, url)
+        yield _summary(released, url)
 
 
-def _upload(file: Path, folder: Path, target: Place) -> None:
+def _upload(file: Path, folder: Path, target: StoragePath) -> None:
     with file.open("rb") as source, target.file(file.relative_to(folder).as_posix()).create() as sink:
         copyfileobj(source, sink, _BUFFER)
 
 
-def _told(released: Released, where: str) -> str:
+def _summary(released: Released, where: str) -> str:
     certificate = (
         "with its certificate" if CERTIFICATE in released.documents else "WITHOUT certificate, see datasheet.md"
     )

@@ -1,7 +1,7 @@
-"""A release in one format, written into an empty folder; images keep their bytes, and one is in memory at a time.
+"""Writes a release in one of four formats into an empty folder, one image at a time, byte for byte.
 
-Parquet and WebDataset files are named as Hugging Face names the parts of a split, so that its loaders know them from
-the documents beside them. They say nothing of the machine: no times, no owners, no paths.
+Parquet and WebDataset files are named as Hugging Face names the parts of a split, so that its loaders can tell them
+from the documents beside them. They hold nothing about this machine: no times, no owners, no paths.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ import pyarrow.parquet as pq
 from spti_ray.release.export.released import NotExported, Released, Row
 
 _FILE_BYTES = 500 * 2**20
-"""Images in one Parquet or tar file; about that, since an image is never split."""
+"""Bytes of images in one Parquet or tar file, about: an image is never split."""
 
 _ROW_GROUP = 100
-"""Rows, as `datasets` has them where there are images: a reader holds one group."""
+"""Rows in a group, of which a reader holds one in memory; `datasets` uses the same number for images."""
 
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -93,7 +93,7 @@ WRITERS: Mapping[str, Callable[[Released, Path], None]] = {
     "webdataset": webdataset,
     "datasets": saved_datasets,
 }
-"""By the name that `spti export --format` has for it."""
+"""The writers by their names in `spti export --format`."""
 
 
 def add_documents(released: Released, folder: Path) -> None:
@@ -103,7 +103,7 @@ def add_documents(released: Released, folder: Path) -> None:
 
 
 def _schema(released: Released) -> pa.Schema:
-    """`image` and the manifest's columns, with what `datasets` needs to know that `image` is one."""
+    """`image` and the manifest's columns, with the metadata by which `datasets` knows that `image` is an image."""
     manifest = released.table.schema
     features: dict[str, Any] = {"image": {"_type": "Image"}}
     features |= {field.name: {"dtype": str(field.type), "_type": "Value"} for field in manifest}
@@ -121,7 +121,7 @@ def _examples(released: Released) -> Iterator[dict[str, Any]]:
 
 
 def _parts(released: Released, folder: Path, ending: str) -> Iterator[tuple[Path, list[Row]]]:
-    """Yield each file's path and rows, in the manifest's order."""
+    """Yield the path and the rows of each file to write, in the manifest's order."""
     parts: list[list[Row]] = [[]]
     size = 0
     for row in released.rows():

@@ -1,6 +1,6 @@
-"""What of a run may leave, read for export: the files of its release that the manifest names, and its documents.
+"""Reads a release for export: the images that its manifest names, and its documents. Nothing else is read.
 
-Nothing else in the folder is looked at. What is not private or not certified is refused by its mark and its place.
+Folders of runs that are not private or not certified are refused, by the mark in them and by where they are.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 import pyarrow as pa
 
-from spti_ray.config.reading import parse_json
+from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import CERTIFICATE, DATASHEET, MANIFEST
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
-from spti_ray.run.folder import NOT_CERTIFIED, NOT_PRIVATE
+from spti_ray.runs.folder import NOT_CERTIFIED, NOT_PRIVATE
 
 _DOCUMENTS = (MANIFEST, "report.html", DATASHEET, CERTIFICATE)
-"""In the order in which they are written: what vouches for the rest is last."""
+"""In the order in which they are written: the certificate, which vouches for the rest, is last."""
 
 Row = Mapping[str, Any]
 
@@ -59,13 +59,17 @@ class Released:
         return content
 
     def size(self, row: Row) -> int:
-        """Of the image's file, in bytes; 0 if it is missing."""
+        """The size of the image's file in bytes; 0 if it is missing."""
         path = self.folder / row["file"]
         return path.stat().st_size if path.is_file() else 0
 
 
 def read_release(directory: Path) -> Released:
-    """The release that a folder is or holds. Raises NotExported with one line."""
+    """Read the release in `directory`, which is its folder or its run's.
+
+    Raises:
+        NotExported: there is none that may be exported; one line.
+    """
     folder = (directory / "release" if (directory / "release").is_dir() else directory).resolve()
     if _is_internal(folder) or any((folder / mark).exists() for mark in (NOT_PRIVATE, NOT_CERTIFIED)):
         raise NotExported(f"{directory}: internal, and never exported; only a release is")
@@ -84,7 +88,7 @@ def read_release(directory: Path) -> Released:
 
 
 def _is_internal(folder: Path) -> bool:
-    """Whether a folder is in the internal folder of a run, by whatever name it is reached."""
+    """Whether a folder is inside a run's folder `internal`; `folder` is resolved, so that links do not hide it."""
     return any(path.name == "internal" and (path.parent / "run.yaml").exists() for path in (folder, *folder.parents))
 
 

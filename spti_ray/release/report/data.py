@@ -1,7 +1,7 @@
-"""Reads what a report shows from a run folder: public and differentially private files only.
+"""Reads what a report shows from a run's folder: public and differentially private files only.
 
-One generation is in memory at a time, and embeddings and renders that are not shown are never read. The run's
-private folder is not opened.
+One generation is in memory at a time. Embeddings, and renders that are not shown, are never read. The run's private
+folder is not opened.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow.parquet as pq
 from PIL import Image
 
-from spti_ray.config.reading import parse_yaml, read_text
+from spti_ray.config.parsing import parse_yaml, read_text
 from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
 from spti_ray.public.released_files import models_in, read_certificate, read_manifest
@@ -32,20 +32,22 @@ _SECRET_WORDS = ("key", "token", "secret", "password", "credential", "authorizat
 
 @dataclass(frozen=True)
 class GenerationData:
-    """One voted population: candidates by falling noised votes, their noised counts, and who was selected."""
+    """One population that was voted on: candidates by falling noised votes, their counts, and who was selected."""
 
     number: int
     candidates: tuple[Candidate, ...]
     counts_K: CountArray
     sigma: float
     selected: frozenset[str]
-    label: artifact.Label
-    """Of the committed histogram: which reservation of the ledger it answers."""
+    label: artifact.Metadata
+    """The label of the committed histogram, which names its reservation in the ledger."""
     artifact_sha256: str
 
 
 @dataclass(frozen=True)
 class ReleasedImage:
+    """A row of the release's manifest."""
+
     file: str
     text: str
     label: str
@@ -55,11 +57,13 @@ class ReleasedImage:
 
 @dataclass(frozen=True)
 class RunData:
+    """What a report shows of a run, but for the contents of its generations."""
+
     folder: Path
     run: Mapping[str, Any]
-    """What run.yaml says of the run that readers of a release need."""
+    """The fields of run.yaml that readers of a release need."""
     config: Mapping[str, Any]
-    """The resolved configuration, without addresses, paths of the private data and secrets."""
+    """The resolved configuration without addresses, paths of private data and secrets (`publishable`)."""
     generations: tuple[int, ...]
     images: tuple[ReleasedImage, ...]
     models: Mapping[str, Mapping[str, str]]
@@ -67,7 +71,7 @@ class RunData:
 
 
 def read_run(folder: Path) -> RunData:
-    """Read all but the generations' contents.
+    """Read the run's folder, but for the contents of its generations.
 
     Raises:
         FileNotFoundError: the folder holds no run, or its release is not written yet.
@@ -124,16 +128,21 @@ def read_histogram(where: Path) -> NoisyHistogram:
     return _committed(where)[1]
 
 
-def _committed(where: Path) -> tuple[artifact.Label, NoisyHistogram]:
+def _committed(where: Path) -> tuple[artifact.Metadata, NoisyHistogram]:
     found = [artifact.read(path) for path in sorted(where.glob(_HISTOGRAMS))]
     # A burned slot may have left a file of its own; the committed one is that of the slot charged last.
     return max(found, key=lambda pair: pair[0].slot)
 
 
 def lineages(folder: Path, candidate_ids: Iterable[str], generation: int, first: int = 0) -> list[list[Candidate]]:
-    """The ancestors of each candidate of `generation`, oldest first, the candidate itself last.
+    """The ancestors of candidates, oldest first, each chain ending in the candidate itself.
 
-    `first`: the run's first generation; the survivors of another run that it goes on from have no ancestors here.
+    Args:
+        folder: The run's folder.
+        candidate_ids: Candidates of `generation`.
+        generation: The generation to begin from.
+        first: The run's first generation. If the run continues another one, that run's survivors have no ancestors
+            here.
     """
     chains: dict[str, list[Candidate]] = {}
     wanted = {candidate_id: candidate_id for candidate_id in candidate_ids}  # chain -> the id looked for
@@ -157,7 +166,7 @@ def lineages(folder: Path, candidate_ids: Iterable[str], generation: int, first:
 
 
 class Pictures:
-    """Pictures as data URIs, small enough that the whole report stays under its size."""
+    """Makes data URIs of pictures, until they have taken `max_bytes` together."""
 
     def __init__(self, folder: Path, max_bytes: int) -> None:
         self._folder = folder
@@ -202,7 +211,7 @@ class Pictures:
 
 
 def publishable(config: Any, path: Sequence[str] = ()) -> Any:
-    """The configuration for readers of a release: it says what was computed, not where, and holds no secrets."""
+    """The configuration for readers of a release: what was computed, not where, and without secrets."""
     if isinstance(config, dict):
         return {key: publishable(value, (*path, str(key))) for key, value in config.items()}
     if isinstance(config, list):

@@ -1,7 +1,7 @@
-"""The report's plots: pure functions from numbers to inline SVG.
+"""Draws the report's plots: pure functions from numbers to inline SVG.
 
-Colours are placeholders that become CSS variables, and text stays text, so the plots follow the page's light or
-dark scheme and its fonts. Equal inputs give equal bytes.
+Colours are placeholders that become CSS variables, and text stays text. So the plots follow the page's light or dark
+scheme and its fonts. Equal inputs give equal bytes.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import io
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from html import escape
 from statistics import NormalDist
 
@@ -24,6 +23,7 @@ from spti_ray.plotting import (
     StrMethodFormatter,
     matplotlib,
 )
+from spti_ray.release.report.statistics import Curve
 from spti_ray.types import CountArray
 
 # Placeholder colour -> CSS variable. Near-black values that no matplotlib default uses.
@@ -42,7 +42,14 @@ _MAX_POINTS = 400
 
 
 def histogram_plot(counts_K: CountArray, sigma: float, limits: tuple[float, float], name: str) -> str:
-    """Noised counts by rank against the band in which 95 % of pure noise lies. `counts_K` falls."""
+    """Noised counts by rank, with the band in which 95 % of pure noise lies.
+
+    Args:
+        counts_K: Noised counts in falling order.
+        sigma: The noise's standard deviation.
+        limits: Lowest and highest count of the axis.
+        name: Makes the ids in the SVG unique on the page.
+    """
     num = len(counts_K)
     figure, axes = _figure(3.4, 2.1)
     ranks = np.arange(1, num + 1)
@@ -75,18 +82,8 @@ def histogram_plot(counts_K: CountArray, sigma: float, limits: tuple[float, floa
     return _svg(figure, name, f"Noised votes by rank for {num} texts, with the band of plus and minus two sigma")
 
 
-@dataclass(frozen=True)
-class Curve:
-    """Noised votes in one generation."""
-
-    best: float
-    survivors: float
-    average: float
-    sigma: float
-
-
 def curve_plot(generations: Sequence[int], curves: Sequence[Curve], name: str) -> str:
-    """Noised votes from generation to generation: the best text, the survivors' and all texts' average."""
+    """Noised votes over generations: of the best text, and of survivors and all texts on average."""
     figure, axes = _figure(7.2, 2.6)
     band = [2 * curve.sigma for curve in curves]
     axes.fill_between(generations, [-height for height in band], band, color=BAND, linewidth=0)
@@ -105,9 +102,9 @@ def curve_plot(generations: Sequence[int], curves: Sequence[Curve], name: str) -
 
 
 def operator_plot(shares: Sequence[Mapping[str, float]], generations: Sequence[int], name: str, rows: int = 0) -> str:
-    """Stacked bars: which operator wrote the texts that got the noised votes, per generation.
+    """Stacked bars: share of the noised votes by the operator that wrote the texts, per generation.
 
-    `rows` is the number of words of the plot beside it, which sets the common height.
+    `rows`: number of words in the plot beside it, which sets the common height.
     """
     figure, axes = _figure(4.6, max(2.7, _word_height_in(rows)))
     bottom = np.zeros(len(shares))
@@ -152,7 +149,7 @@ def _word_height_in(rows: int) -> float:
 
 
 def _thin(num: int) -> np.ndarray:
-    """Indices to draw: all of a short axis, else evenly in the logarithm, so the top ranks stay exact."""
+    """Indices to draw: all if there are few; else evenly spaced in the logarithm, so that the top ranks stay exact."""
     if num <= _MAX_POINTS:
         return np.arange(num)
     return np.unique(np.geomspace(1, num, _MAX_POINTS).round().astype(int) - 1)
@@ -173,7 +170,7 @@ def _figure(width_in: float, height_in: float) -> tuple[Figure, Axes]:
 
 
 def _svg(figure: Figure, name: str, description: str) -> str:
-    """`figure` as an SVG element for the page: scaled by CSS, ids unique by `name`, colours from CSS variables."""
+    """The figure as an SVG element: scaled by CSS, with ids unique by `name` and colours from CSS variables."""
     buffer = io.StringIO()
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "spti-ray", "text.parse_math": False}):
         for axes in figure.axes:

@@ -12,7 +12,7 @@ from pathlib import Path
 from spti_ray.config import Config
 from spti_ray.private.caption_renders import CaptionedShard
 from spti_ray.private.captions import PrivateText
-from spti_ray.private.safe_errors import content_free
+from spti_ray.private.safe_errors import safe_errors
 from spti_ray.private.shard import Prepared
 from spti_ray.runtime.hosting.shard import Ask
 from spti_ray.types import ImageArray, split_by_share
@@ -23,7 +23,7 @@ class CaptionHost:
 
     shard_id = -1
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(self, config: Config, shard_id: int, engines: Mapping[str, Ask], batch_size: int, folder: str) -> None:
         """`engines`: the captioner and the renderer; `folder`: where the images go."""
         self.shard_id = shard_id
@@ -42,7 +42,7 @@ class CaptionHost:
         )
         self._engines = engines
 
-    @content_free("rendering captions")
+    @safe_errors("rendering captions")
     def prepare(self) -> Prepared:
         """Make this shard's images; what is returned is PRIVATE, for the internal report."""
         ask_captioner, ask_renderer = self._engines["captioner"], self._engines["renderer"]

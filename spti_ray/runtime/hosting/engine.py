@@ -14,18 +14,22 @@ from __future__ import annotations
 import asyncio
 import os
 import time
+import traceback
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
 from spti_ray.config import Config, EngineConfig, Role
-from spti_ray.models.answers import caption_of
-from spti_ray.models.factory import VARY, build, method_of
-from spti_ray.models.memory import within_memory
+from spti_ray.config.method_traits import shards_caption
+from spti_ray.models.answers import caption_text
+from spti_ray.models.factory import ENGINE_METHODS, build_engine
+from spti_ray.models.out_of_memory import retry_in_smaller_batches
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private.output_suppression import hushed, keep_no_remains
+from spti_ray.models.render_calls import render_call
+from spti_ray.private.output_suppression import suppress_crash_output, suppressed_output
+from spti_ray.types import RenderBatch
 
 PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
 """Roles whose engines shards may call where there is privacy to keep."""
@@ -38,7 +42,12 @@ _DEAD_ENGINE_EXIT_CODE = 41
 
 def serving_roles(config: Config) -> tuple[Role, ...]:
     """The roles whose engines shards may call in a run."""
-    return UNPROTECTED_ROLES if config.method == "captions" else PRIVATE_ROLES
+    return UNPROTECTED_ROLES if shards_caption(config) else PRIVATE_ROLES
+
+
+def start_failure(error: BaseException) -> str:
+    """One line about an engine that could not be had. It has seen nothing private by then."""
+    return " ".join(traceback.format_exception_only(error)[-1].split())[:500]
 
 
 class PrivateCallFailed(RuntimeError):
@@ -64,7 +73,7 @@ class EngineHost:
         """One that `takes_turns` must be woken first: the GPU may be another's now, after a crash as at the start."""
         self._role: Role = role
         self._config = config
-        self._engine: Any = None if takes_turns else build(role, config)
+        self._engine: Any = None if takes_turns else build_engine(role, config)
         self._awake = not takes_turns
 
     def identity(self) -> dict[str, str]:
@@ -89,7 +98,7 @@ class EngineHost:
 
 
 class RendererHost(EngineHost):
-    """Hosts a renderer: public input only. While a unit's images are made into PNG, the next unit is rendered."""
+    """Hosts a renderer: public input only. While a batch's images are made into PNG, the next batch is rendered."""
 
     def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
         # The engine keeps to one thread: each thread that calls OpenMP would have a team of its own.
@@ -111,12 +120,12 @@ class RendererHost(EngineHost):
         return await asyncio.get_running_loop().run_in_executor(self._rendering, self._wake)
 
     async def sleep(self) -> None:
-        """Free the GPU; nothing if it is not in use. No unit is at work then."""
+        """Free the GPU; nothing if it is not in use. No batch is at work then."""
         await asyncio.get_running_loop().run_in_executor(self._rendering, self._sleep)
 
     def _wake(self) -> dict[str, str]:
         if self._engine is None:
-            self._engine = build(self._role, self._config, takes_turns=True)
+            self._engine = build_engine(self._role, self._config, takes_turns=True)
         elif not self._awake:
             self._engine.wake()
         self._awake = True
@@ -127,19 +136,17 @@ class RendererHost(EngineHost):
             self._engine.sleep()
             self._awake = False
 
-    async def run(self, *arguments: Any) -> tuple[Any, float]:
-        """PNG images of one unit, and the seconds that the engine was busy with it."""
+    async def run(self, batch: RenderBatch) -> tuple[Any, float]:
+        """PNG images of one batch, and the seconds that the engine was busy with it."""
         loop = asyncio.get_running_loop()
-        images, seconds = await loop.run_in_executor(self._rendering, self._render, arguments)
+        images, seconds = await loop.run_in_executor(self._rendering, self._render, batch)
         return await loop.run_in_executor(self._encoding, lambda: _pngs(images)), seconds
 
-    def _render(self, arguments: tuple[Any, ...]) -> tuple[Any, float]:
+    def _render(self, batch: RenderBatch) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            method = method_of(self._role, arguments)
-            if method == VARY:
-                arguments = ([from_png(png) for png in arguments[0]], *arguments[1:])
-            images = within_memory(self._must_be_awake(), method, *arguments)
+            method, arguments = render_call(batch)
+            images = retry_in_smaller_batches(self._must_be_awake(), method, *arguments)
         except EngineDead:
             self._leave()
             raise
@@ -159,18 +166,18 @@ class PrivateEngineHost(EngineHost):
         """`serving`: PRIVATE_ROLES, or UNPROTECTED_ROLES in a run that says that it is not private."""
         if role not in serving:
             raise ValueError(f"the {role} must not see private input")
-        keep_no_remains()
+        suppress_crash_output()
         super().__init__(role, config)
 
     def ready(self) -> dict[str, str]:
         return self.identity()
 
     def run(self, items: list[Any]) -> tuple[Any, float]:
-        """The engine's method on one public unit; returns its result and the busy seconds."""
+        """The engine's method on one public batch; returns its result and the busy seconds."""
         start = time.perf_counter()
         try:
             given = [from_png(png) for png in items] if self._role == "image_embedder" else items
-            result = within_memory(self._engine, method_of(self._role, (given,)), given)
+            result = retry_in_smaller_batches(self._engine, ENGINE_METHODS[self._role], given)
         except EngineDead:
             self._leave()
             raise
@@ -185,10 +192,10 @@ class PrivateEngineHost(EngineHost):
             PrivateCallFailed: whatever the engine raised, except that a dead engine ends the process.
         """
         start = time.perf_counter()
-        with hushed():
+        with suppressed_output():
             try:
-                # Not `within_memory`: a record that exhausts memory must not change the batches of the others.
-                result = self._plain(getattr(self._engine, method_of(self._role, arguments))(*arguments))
+                # No `retry_in_smaller_batches`: a record that exhausts memory must not change others' batches.
+                result = self._plain(getattr(self._engine, ENGINE_METHODS[self._role])(*arguments))
             except EngineDead:
                 self._leave()
                 failure = EngineDead.__name__
@@ -203,23 +210,23 @@ class PrivateEngineHost(EngineHost):
         """The result as plain values: Ray's own error about one that it can't send would quote it."""
         if self._role == "captioner":
             # A refusal or reasoning is no caption, also not of an engine of the user's own.
-            return [caption_of(str(text)) for text in result]
+            return [caption_text(str(text)) for text in result]
         if self._role == "renderer":
             return [np.asarray(image, dtype=np.uint8) for image in result]
         return np.asarray(result, dtype=np.float32)
 
 
 class AsyncEngineHost(EngineHost):
-    """Hosts an asynchronous engine, so that the units in flight share its continuous batch. Public input only."""
+    """Hosts an asynchronous engine, so that the batches in flight share its continuous batch. Public input only."""
 
     async def ready(self) -> dict[str, str]:
         await asyncio.sleep(0)
         return self.identity()
 
-    async def run(self, *arguments: Any) -> tuple[Any, float]:
+    async def run(self, requests: list[Any]) -> tuple[Any, float]:
         start = time.perf_counter()
         try:
-            result = await getattr(self._must_be_awake(), method_of(self._role, arguments))(*arguments)
+            result = await getattr(self._must_be_awake(), ENGINE_METHODS[self._role])(requests)
         except EngineDead:
             self._leave()
             raise
@@ -230,7 +237,7 @@ class AsyncEngineHost(EngineHost):
     async def wake(self) -> dict[str, str]:
         """As `RendererHost.wake`."""
         if self._engine is None:
-            self._engine = build(self._role, self._config, takes_turns=True)
+            self._engine = build_engine(self._role, self._config, takes_turns=True)
         elif not self._awake:
             await self._engine.wake()
         self._awake = True

@@ -11,7 +11,7 @@ from typing import Any
 
 from spti_ray.config import Config
 from spti_ray.private.captions import PrivateText
-from spti_ray.private.safe_errors import content_free
+from spti_ray.private.safe_errors import safe_errors
 from spti_ray.private.shard import Prepared, Shard
 from spti_ray.types import FloatArray, ImageArray, ScoredCandidates, VotesWire
 
@@ -24,7 +24,7 @@ class ShardHost:
 
     shard_id = -1
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(
         self,
         config: Config,
@@ -51,24 +51,24 @@ class ShardHost:
         )
         self._engines = engines
 
-    @content_free("preparing")
+    @safe_errors("preparing")
     def prepare(self) -> Prepared:
         """Make the private views. PRIVATE: what is returned is for the driver's memory and the internal report."""
         if not self._shard.has_views and not self._shard.load_views():
             self._shard.prepare(self._engines.get("image_embedder"), self._caption(), self._embed_texts())
         return self._shard.prepared()
 
-    @content_free("voting")
+    @safe_errors("voting")
     def vote(self, run: str, generation: int, scored: ScoredCandidates, votes_per_record: int) -> VotesWire:
         """Clean votes on the candidates, for the gate: PRIVATE. Makes the views first if they are lost."""
         self.prepare()
         return self._shard.vote(run, generation, scored, votes_per_record).to_wire()
 
-    @content_free("comparing")
-    def look_at(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
-        """Get ahead with candidates that are embedded already. Tells nothing; see `Shard.look_at`."""
+    @safe_errors("comparing")
+    def compare(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
+        """Get ahead with candidates that are embedded already. Tells nothing; see `Shard.compare`."""
         self.prepare()
-        self._shard.look_at(generation, block, votes_per_record)
+        self._shard.compare(generation, block, votes_per_record)
 
     def _caption(self) -> Callable[[list[ImageArray]], list[PrivateText | None]] | None:
         ask = self._engines.get("captioner")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from spti_ray.config import Config, EnginesConfig
 from spti_ray.config.loading import ConfigError
-from spti_ray.finetuning.public_side import (
+from spti_ray.finetuning.public_interface import (
     FINISHED,
     FinetuneFailed,
     FolderBusy,
@@ -21,9 +21,9 @@ from spti_ray.finetuning.public_side import (
     trained_engine,
 )
 from spti_ray.io.files import DiskFull
-from spti_ray.private.safe_errors import ShardError, content_free
-from spti_ray.private.source import DataError
-from spti_ray.run.folder import RunDir
+from spti_ray.private.kinds import DataError
+from spti_ray.private.safe_errors import ShardError, safe_errors
+from spti_ray.runs.folder import RunDir
 
 _FOLDER_BUSY_S = 60.0
 """For how long the process of an attempt that was killed may take to end."""
@@ -37,7 +37,7 @@ class TrainerHost:
 
     shard_id = 0
 
-    @content_free("fine-tuning", also=_PUBLIC)
+    @safe_errors("fine-tuning", also=_PUBLIC)
     def train(self, config: Config, run: str, run_id: str) -> None:
         """Leave the model in the folder `training` of the run, or go on with it there. See `finetune`."""
         require_trainer()

@@ -1,169 +1,22 @@
-"""The engines of a local run: public ones in the driver's process, those that serve shards in the private one.
+"""All engines of a local run: public ones in the driver's process, those that serve shards in the private one.
 
 `kept_engines` lets several runs of one process have the same ones.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
-import traceback
-from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
-from concurrent.futures import Future
 from contextlib import contextmanager
-from typing import Any
 
 from spti_ray.config import EngineConfig, Role
-from spti_ray.models.factory import KINDS, engine_environment, hosted
-from spti_ray.models.protocols import EngineDead
-from spti_ray.runtime.hosting.engine import AsyncEngineHost, PublicCallFailed, RendererHost
-from spti_ray.runtime.local.private_process import CallFailed
-from spti_ray.runtime.local.process import Process, ProcessEnded
-from spti_ray.runtime.scheduling.events import Finished, Lost, Outcome, Raised
-
-_ENDS_WITHIN_S = 10.0
+from spti_ray.models.factory import engine_environment, public_engine_config
+from spti_ray.runtime.local.engine import Engine, EngineHere, PrivateEngine
+from spti_ray.runtime.local.process import Process
 
 _OFFLINE = "HF_HUB_OFFLINE"
 _START_BY = {"VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn"}
 """A copy of the driver, which has threads and the ledger open, would be no process to start a model in."""
-
-
-class Engine(ABC):
-    """One engine, as a handle for `LocalEvents`. All that it returns comes later."""
-
-    def __init__(self, config: EngineConfig) -> None:
-        self._config = config
-
-    @property
-    def is_fit_to_keep(self) -> bool:
-        """Whether another run may have it: of a known kind, which remembers nothing of what it did, and well."""
-        ready = self.ready()
-        return self._config.kind in KINDS and not (ready.done() and ready.exception())
-
-    @property
-    def waits_for_others(self) -> bool:
-        """Whether its process may be at work on something else than its units."""
-        return False
-
-    @abstractmethod
-    def ready(self) -> Future[dict[str, str]]:
-        """What it runs, once its model is loaded."""
-
-    @abstractmethod
-    def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
-        """The result of one unit, and the seconds that it took."""
-
-    @abstractmethod
-    def close(self) -> None:
-        """Free what it holds. It can't be used afterwards."""
-
-
-def outcome_of(future: Future[Any]) -> Outcome:
-    """What became of a call, by the rules of `Raised`: a line of an engine with public input alone, else a type."""
-    error = future.exception()
-    if error is None:
-        result = future.result()
-        return Finished(*result) if isinstance(result, tuple) else Finished(result, 0.0)
-    if isinstance(error, PublicCallFailed | CallFailed):
-        return Raised(str(error))
-    if isinstance(error, ProcessEnded):
-        return Lost(gone=str(error))
-    if isinstance(error, EngineDead):
-        return Lost(gone="it died; the same command goes on with the run")
-    return Raised(type(error).__name__)
-
-
-class _WriterHere(AsyncEngineHost):
-    def _leave(self) -> None:
-        """This process is the driver's and stays: `EngineDead` goes on to who called."""
-
-
-class _RendererHere(RendererHost):
-    def _leave(self) -> None:
-        """As `_WriterHere._leave`."""
-
-
-class EngineHere(Engine):
-    """An engine in this process, with a thread and an event loop of its own. Public input only."""
-
-    def __init__(self, role: Role, config: EngineConfig) -> None:
-        super().__init__(config)
-        self._role: Role = role
-        self._dead = False
-        self._host: AsyncEngineHost | RendererHost | None = None
-        self._loop = asyncio.new_event_loop()
-        self._started: Future[dict[str, str]] = Future()
-        self._thread = threading.Thread(target=self._serve, name=f"{role} engine", daemon=True)
-        self._thread.start()
-
-    def ready(self) -> Future[dict[str, str]]:
-        return self._started
-
-    @property
-    def is_fit_to_keep(self) -> bool:
-        return super().is_fit_to_keep and not self._dead
-
-    def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
-        return asyncio.run_coroutine_threadsafe(self._run(arguments), self._loop)
-
-    def close(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(_ENDS_WITHIN_S)
-
-    def _serve(self) -> None:
-        try:
-            host = _WriterHere if self._role == "writer" else _RendererHere
-            self._host = host(self._role, self._config)
-            identity = self._host.identity()
-        except BaseException as error:  # noqa: BLE001 an engine may raise anything
-            self._started.set_exception(CallFailed(traceback.format_exception_only(error)[-1].strip()))
-            return
-        self._started.set_result(identity)
-        asyncio.set_event_loop(self._loop)
-        self._loop.run_forever()
-        for task in asyncio.all_tasks(self._loop):
-            task.cancel()
-        self._loop.run_until_complete(asyncio.sleep(0))
-        self._host.close()
-        self._loop.close()
-
-    async def _run(self, arguments: tuple[Any, ...]) -> tuple[Any, float]:
-        assert self._host is not None
-        try:
-            return await self._host.run(*arguments)
-        except EngineDead:
-            self._dead = True
-            raise
-        except (SystemExit, KeyboardInterrupt) as error:
-            # They would end the loop; an actor's process they would end too.
-            failure = EngineDead(type(error).__name__)
-        self._dead = True
-        raise failure
-
-
-class PrivateEngine(Engine):
-    """An engine in the private process."""
-
-    def __init__(self, process: Process, role: Role, config: EngineConfig, serving: tuple[Role, ...]) -> None:
-        super().__init__(config)
-        self.key = f"{role} {config.model_dump_json()} {' '.join(serving)}"
-        self._process = process
-        self._loaded: Future[dict[str, str]] = process.ask("load", self.key, role, config, serving)
-
-    @property
-    def waits_for_others(self) -> bool:
-        return self._process.works_for_shards
-
-    def ready(self) -> Future[dict[str, str]]:
-        return self._loaded
-
-    def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
-        return self._process.ask("run", self.key, arguments)
-
-    def close(self) -> None:
-        self._process.ask("drop", self.key)
 
 
 class Engines:
@@ -175,30 +28,29 @@ class Engines:
         self._here: dict[str, EngineHere] = {}
         self._private: list[PrivateEngine] = []
         self._process: Process | None = None
-        self._process_key: object = None
-        self._environment: dict[str, str | None] = {}
+        self._before: dict[str, str | None] = {}
+        """What variables of this process were before a run set them."""
 
     def prepare(self, public: Mapping[Role, EngineConfig], private: Mapping[Role, EngineConfig]) -> None:
-        """Set what the public engines' libraries read before they are first imported, and start the private process.
+        """For one run: set what public engines' libraries read as they are imported, and start the private process.
 
         An environment is a process's: what the engines of one disagree on (threads, whether models may be downloaded)
         is taken as the most that one of them needs. What is loaded already in this process stays as it is.
         """
-        for name, value in (_environment(public) | _START_BY).items() if public else ():
-            self._environment.setdefault(name, os.environ.get(name))
-            os.environ[name] = value
         if private:
-            self.process_with(_environment(private))
+            self._start_process(dict(os.environ) | _environment(private))
+        for name, value in (_environment(public) | _START_BY).items() if public else ():
+            self._before.setdefault(name, os.environ.get(name))
+            os.environ[name] = value
 
-    def process_with(self, environment: dict[str, str]) -> Process:
-        """The private process with these variables; another one if those of this process have changed."""
-        key = {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}, environment
-        if self._process is not None and not (self._process.is_alive and self._process_key == key):
+    def _start_process(self, environment: dict[str, str]) -> None:
+        """Unless there is one with these variables."""
+        environment.pop("PYTEST_CURRENT_TEST", None)
+        if self._process is not None and not (self._process.is_alive and self._process.environment == environment):
             self._process.close()
             self._process = None
         if self._process is None:
-            self._process, self._process_key = Process(environment), key
-        return self._process
+            self._process = Process(environment)
 
     @property
     def process(self) -> Process:
@@ -208,7 +60,7 @@ class Engines:
 
     def here(self, role: Role, config: EngineConfig) -> EngineHere:
         """An engine in this process."""
-        config = hosted(config, takes_turns=False, tells=False)
+        config = public_engine_config(config, takes_turns=False, reports_stats=False)
         key = f"{role} {config.model_dump_json()}"
         if key not in self._here:
             self._here[key] = EngineHere(role, config)
@@ -228,6 +80,12 @@ class Engines:
 
     def end_run(self) -> None:
         """Let go of all that is private; unless they are kept, of the engines too."""
+        for name, value in self._before.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        self._before = {}
         if not self._kept:
             self.close()
             return
@@ -245,12 +103,6 @@ class Engines:
         if self._process is not None:
             self._process.close()
             self._process = None
-        for name, value in self._environment.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
-        self._environment = {}
 
 
 def _environment(engines: Mapping[Role, EngineConfig]) -> dict[str, str]:
@@ -273,6 +125,7 @@ def kept_engines() -> Iterator[Engines]:
     """Within, local runs of this process leave their engines and the private process to the next run; for tests.
 
     An engine is taken again by a run that asks for one with the same role, settings and environment. Shards never are.
+    The private process stays in the folder in which it was started: models must not be named by relative paths.
     """
     global _kept
     before, _kept = _kept, Engines(kept=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
-from spti_ray.runtime.local.engines import Engine, outcome_of
+from spti_ray.runtime.local.engine import Engine, outcome_of
 from spti_ray.runtime.scheduling.events import Events, Lost, Outcome, Raised, Up
 
 _LOOK_UP_S = 1.0
@@ -58,15 +58,16 @@ class LocalEvents(Events):
         self.wake(actor, done)
 
     def kill(self, actor: Engine, for_good: bool) -> None:
-        """Unless `for_good` the engine hangs. It is given up: its thread can't be ended, and the run ends.
+        """Unless `for_good` the engine hangs. It is given up, and so the run ends.
 
-        A unit that only waits for the shards, which have the same process, is not hung.
+        A batch that only waits for the shards, which have the same process, is not hung.
         """
         if for_good:
             self._let_go(actor)
         elif not actor.waits_for_others:
             lost = Lost(gone="it hangs; the same command goes on with the run")
             self._hung[actor] = str(lost.gone)
+            actor.give_up()
             calls = self._calls.pop(actor, {})
             for done in calls.values():
                 self._say(lambda done=done: done(lost))

@@ -7,19 +7,20 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 
-from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
 from spti_ray.config.loading import ConfigError
-from spti_ray.finetuning.public_side import FinetuneFailed
-from spti_ray.run.folder import RunDir
+from spti_ray.config.method_traits import has_shards, roles_needed, uses_private_data
+from spti_ray.finetuning.public_interface import FinetuneFailed
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, NoRunMetrics, Session, VotingShards
 from spti_ray.runtime.hosting.engine import serving_roles
 from spti_ray.runtime.hosting.trainer import trained
-from spti_ray.runtime.local.engines import Engine, Engines, PrivateEngine, engines_of_run
+from spti_ray.runtime.local.engine import Engine, PrivateEngine
+from spti_ray.runtime.local.engines import Engines, engines_of_run
 from spti_ray.runtime.local.events import LocalEvents
 from spti_ray.runtime.local.process import ProcessEnded
 from spti_ray.runtime.local.voter import LocalVoter
-from spti_ray.runtime.placement.bundles import roles_needed
-from spti_ray.runtime.scheduling.pool import EngineFailed
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.voter import Problems
 
 _LOOK_EVERY_S = 10.0
@@ -49,12 +50,12 @@ class LocalSession(Session):
 
     def __init__(self, config: Config, engines: EnginesConfig, started: Engines) -> None:
         self.metrics = NoRunMetrics()
-        self.events = LocalEvents(started.let_go)
+        self.events = self._events = LocalEvents(started.let_go)
         self.serving = serving_roles(config)
         self._config, self._engines, self._started = config, engines, started
         roles = roles_needed(config)
-        private = {role: engines.of(role) for role in roles if role in self.serving}
-        if config.uses_private_data and not private:
+        private: dict[Role, EngineConfig] = {role: engines.of(role) for role in roles if role in self.serving}
+        if uses_private_data(config) and not private:
             private = {role: engines.of(role) for role in roles}  # for the trainer, in the renderer's environment
         started.prepare({role: engines.of(role) for role in roles if role not in self.serving}, private)
 
@@ -98,17 +99,17 @@ class LocalSession(Session):
         self, shards: VotingShards | CaptionShards | None, report_problems: Callable[[Problems], None]
     ) -> LocalVoter:
         if shards is None:
-            return LocalVoter(None, 0, self.events, report_problems, [])
+            return LocalVoter(None, 0, self._events, report_problems, [])
         process, count = self._started.process, shards.config.runtime.shards
         keys = {role: engine.key for role, engine in self._by_role.items() if isinstance(engine, PrivateEngine)}
         starts: list[Future[None]] = [
             process.ask("start_shard", number, shards, keys, self._engines) for number in range(count)
         ]
-        return LocalVoter(process, count, self.events, report_problems, starts)
+        return LocalVoter(process, count, self._events, report_problems, starts)
 
     def another_engine(self, role: Role, number: int) -> None:
         """There is one of each."""
 
     def give_back(self, role: str) -> None:
-        if role == "shard" and self._config.has_shards:
+        if role == "shard" and has_shards(self._config):
             self._started.process.ask("forget_shards")

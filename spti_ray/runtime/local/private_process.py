@@ -9,20 +9,18 @@ from __future__ import annotations
 import os
 import queue
 import signal
-import sys
 import threading
 import time
-import traceback
 from collections.abc import Callable
 from multiprocessing.connection import Connection
 from typing import Any
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
-from spti_ray.models.home import settle
-from spti_ray.private.output_suppression import silence
+from spti_ray.models.writable_home import set_home_and_user
+from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.runtime.executor import CaptionShards, VotingShards
 from spti_ray.runtime.hosting.captions import CaptionHost
-from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost, start_failure
 from spti_ray.runtime.hosting.shard import Ask, ShardHost
 from spti_ray.runtime.hosting.trainer import TrainerHost, public_failure
 from spti_ray.runtime.voter import failure_of
@@ -52,7 +50,7 @@ class PrivateProcess:
             try:
                 self._engines[key] = PrivateEngineHost(role, config, serving)
             except BaseException as error:  # noqa: BLE001 an engine may raise anything
-                raise CallFailed(traceback.format_exception_only(error)[-1].strip()) from None
+                raise CallFailed(start_failure(error)) from None
         return self.identity(key)
 
     def identity(self, key: str) -> dict[str, str]:
@@ -60,7 +58,7 @@ class PrivateProcess:
         return _only_the_type(self._engines[key].identity)
 
     def run(self, key: str, arguments: tuple[Any, ...]) -> tuple[Any, float]:
-        """One public unit: the engine's result and its busy seconds. Raises CallFailed as `identity` does."""
+        """One public batch: the engine's result and its busy seconds. Raises CallFailed as `identity` does."""
         return _only_the_type(lambda: self._engines[key].run(*arguments))
 
     def drop(self, key: str) -> None:
@@ -154,9 +152,9 @@ def _end_with(parent: int) -> None:
 
 def main(descriptor: int, parent: int) -> None:
     """Answer what comes in, until the other end is closed or the driver is gone."""
-    silence()
+    suppress_output_permanently()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the driver's, which then closes the connection
-    settle()
+    set_home_and_user()
     connection = Connection(descriptor)
     asked: queue.SimpleQueue[tuple[int, str, tuple[Any, ...]]] = queue.SimpleQueue()
 
@@ -173,7 +171,3 @@ def main(descriptor: int, parent: int) -> None:
     while True:
         number, method, arguments = asked.get()
         _send(connection, number, answer(process, method, arguments))
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), int(sys.argv[2]))

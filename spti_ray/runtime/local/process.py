@@ -14,7 +14,8 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any
 
-_MODULE = "spti_ray.runtime.local.private_process"
+# Not by -m: classes of a `__main__` could not be sent.
+_CODE = "import sys; from spti_ray.runtime.local.private_process import main; main(*map(int, sys.argv[1:]))"
 _ENDS_WITHIN_S = 10.0
 
 
@@ -26,14 +27,15 @@ class Process:
     """A new Python, no copy of this one: nothing that the driver holds is in its memory."""
 
     def __init__(self, environment: Mapping[str, str]) -> None:
-        """`environment`: its variables, over those of this process."""
+        """`environment`: its variables, all of them."""
+        self.environment = environment
         ours, theirs = socket.socketpair()
         descriptor = theirs.fileno()
         # The modules that this process finds, and in the same order: an engine may be one of a test's own.
         path = os.pathsep.join(entry or os.getcwd() for entry in sys.path)
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", _MODULE, str(descriptor), str(os.getpid())],
-            env=os.environ | environment | {"PYTHONPATH": path},
+            [sys.executable, "-P", "-c", _CODE, str(descriptor), str(os.getpid())],
+            env=dict(environment) | {"PYTHONPATH": path},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -92,6 +94,9 @@ class Process:
             try:
                 number, went_well, value = self._connection.recv()
             except (EOFError, OSError):
+                break
+            except Exception:  # noqa: BLE001 what can't be read here: nobody must wait for it for ever
+                self._process.kill()
                 break
             _, future = self._asked.pop(number)
             if went_well:

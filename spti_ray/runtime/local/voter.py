@@ -38,7 +38,7 @@ class LocalVoter(ShardVoter):
 
     def show(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
         for shard in range(self.num_shards):
-            self._future(shard, "look_at", generation, block, votes_per_record)
+            self._future(shard, "compare", generation, block, votes_per_record)
 
     def _future(self, shard: int, method: str, *arguments: Any) -> Future[Any]:
         assert self._process is not None

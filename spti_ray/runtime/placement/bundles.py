@@ -1,4 +1,4 @@
-"""Planning: from the configuration to the bundles of resources that a run needs. Pure functions, no Ray."""
+"""From the configuration to the bundles of resources that a run needs. Pure functions, no Ray."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.config.method_traits import has_shards, roles_needed
 
 _SHARD_CPUS = 0.1
 """A shard only counts votes between long waits for the embedder; it must never hold back an engine's core."""
@@ -15,9 +16,16 @@ _SHARD_CPUS = 0.1
 
 @dataclass(frozen=True)
 class Bundle:
-    """Resources of one actor: the `index`-th replica of an engine role, or a shard. `accelerators`: the kinds of GPU
-    that will do, the best first; empty: any. `node_labels`: what else a node must be labelled with. `group`: whose
-    resources it is a part of, if its role takes turns with others on one GPU."""
+    """Resources of one actor.
+
+    Args:
+        role: of the engine, or "shard".
+        index: the number of the replica, or of the shard.
+        num_cpus, num_gpus: what the actor is given; shares are possible.
+        accelerators: the kinds of GPU that will do, the best first; empty: any.
+        node_labels: other labels that a node must have.
+        group: the name of the resources that it is a part of, if its role shares a GPU with others.
+    """
 
     role: Role | str
     index: int
@@ -51,26 +59,6 @@ ACCELERATOR = "ray.io/accelerator-type"
 """Ray's label of a node with GPUs: its kind, such as H100."""
 
 
-def roles_needed(config: Config) -> tuple[Role, ...]:
-    """The engine roles that this configuration uses, in the order in which they should start (slowest first)."""
-    if config.rerenders:
-        return ("renderer",)
-    if config.method == "pe-image":
-        return ("renderer", "image_embedder")
-    if config.method == "random":
-        return ("writer", "renderer")
-    if config.method == "captions":
-        return ("captioner", "renderer")
-    if config.method == "dp-finetune":
-        return ("renderer",)
-    roles: list[Role] = ["writer", "renderer"]
-    if "image" in config.evolution.spaces:
-        roles.append("image_embedder")
-    if "text" in config.evolution.spaces:
-        roles.extend(("captioner", "text_embedder"))
-    return tuple(roles)
-
-
 def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
     """One bundle for each actor that must be there from the start."""
     bundles: list[Bundle] = [
@@ -79,7 +67,7 @@ def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
         for index in range(engines.of(role).replicas)
     ]
     labels = _node_labels(config, "shard")
-    shards = config.runtime.shards if config.has_shards else 0
+    shards = config.runtime.shards if has_shards(config) else 0
     bundles += [Bundle("shard", index, _SHARD_CPUS, 0.0, node_labels=labels) for index in range(shards)]
     return tuple(bundles)
 
@@ -87,17 +75,17 @@ def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
 def bundle_of(role: Role, index: int, config: Config, engines: EnginesConfig) -> Bundle:
     """What the `index`-th replica of a role needs."""
     engine = engines.of(role)
-    turns = config.runtime.take_turns
+    sharing = config.runtime.take_turns
     labels = _node_labels(config, role)
-    group = "+".join(turns) if role in turns else ""
-    kinds = engine.accelerators if engine.num_gpus else ()  # who uses no GPU does not wish for one
+    group = "+".join(sharing) if role in sharing else ""
+    kinds = engine.accelerators if engine.num_gpus else ()  # an engine without a GPU asks for no kind of it
     return Bundle(role, index, engine.num_cpus, engine.num_gpus, kinds, labels, group)
 
 
 def reservations(bundles: Iterable[Bundle]) -> tuple[Bundle, ...]:
-    """What Ray is asked for: each bundle, but those of one group and index as one, which are then on one GPU.
+    """What Ray is asked for: bundles of one group and index are one, so that they are on one GPU.
 
-    The role of such a one is its group, such as `writer+renderer`.
+    Its role is the group's name, such as `writer+renderer`.
     """
     asked: dict[tuple[str, int], Bundle] = {}
     for bundle in bundles:
@@ -113,7 +101,7 @@ def _node_labels(config: Config, role: Role | Literal["shard"]) -> tuple[tuple[s
 
 
 def local_cpus(bundles: tuple[Bundle, ...], physical: int) -> int:
-    """Logical CPUs of a local cluster: the machine's, or more when its actors have to take turns on them."""
+    """Logical CPUs of a local cluster: the machine's, or more if its actors need more: they then share them."""
     return max(physical, math.ceil(sum(bundle.num_cpus for bundle in bundles) + 0.5))
 
 

@@ -21,7 +21,7 @@ from spti_ray.config.loading import parse_section, read_mapping
 from spti_ray.models.factory import engines_config
 from spti_ray.runtime.placement.bundles import ACCELERATOR, Bundle, describe, plan, reservations
 
-_UNITS = 10_000
+_WHOLE = 10_000
 """Ray counts resources in ten-thousandths; whole numbers add up without rounding."""
 
 _NODE_ID = "ray.io/node-id"
@@ -55,8 +55,13 @@ class Topology(Section):
 
 @dataclass(frozen=True)
 class Fit:
-    """`where`: bundle and node (`kind/number`), in the bundles' order. `add`: nodes to be added, by kind. `left`:
-    bundles without room, each with the reason in one line."""
+    """Where bundles fit.
+
+    Args:
+        where: bundle and node (`kind/number`), in the bundles' order.
+        add: nodes to be added, by kind.
+        left: bundles without room, each with the reason in one line.
+    """
 
     where: tuple[tuple[Bundle, str], ...]
     add: dict[str, int]
@@ -74,25 +79,25 @@ class _Node:
     gpus: list[int] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.cpus = _units(self.kind.cpus)
-        self.gpus = [_UNITS] * self.kind.gpus
+        self.cpus = _ten_thousandths(self.kind.cpus)
+        self.gpus = [_WHOLE] * self.kind.gpus
 
     def devices_for(self, bundle: Bundle) -> list[int] | None:
         """The GPUs that the bundle would take, or None if there is no room for it."""
-        need = _units(bundle.num_gpus)
-        if _units(bundle.num_cpus) > self.cpus:
+        need = _ten_thousandths(bundle.num_gpus)
+        if _ten_thousandths(bundle.num_cpus) > self.cpus:
             return None
         if need == 0:
             return []
         # The fullest device that will do, so that whole ones stay whole.
-        able = sorted((free, i) for i, free in enumerate(self.gpus) if free >= min(need, _UNITS))
-        count = max(1, need // _UNITS)
+        able = sorted((free, i) for i, free in enumerate(self.gpus) if free >= min(need, _WHOLE))
+        count = max(1, need // _WHOLE)
         return [i for _, i in able[:count]] if len(able) >= count else None
 
     def take(self, bundle: Bundle, devices: list[int]) -> None:
-        self.cpus -= _units(bundle.num_cpus)
+        self.cpus -= _ten_thousandths(bundle.num_cpus)
         for device in devices:
-            self.gpus[device] -= min(_units(bundle.num_gpus), _UNITS)
+            self.gpus[device] -= min(_ten_thousandths(bundle.num_gpus), _WHOLE)
 
     def order_for(self, bundle: Bundle) -> tuple[int, ...]:
         """Which node to prefer: GPUs are kept for those who need them, then the wished kind, then the least room."""
@@ -215,9 +220,9 @@ def placed(config: Config, topology: Topology | None) -> tuple[bool, list[str]]:
 
 def _why_not_now(bundle: Bundle, nodes: Iterable[_Node]) -> str:
     able = [node for node in nodes if _accepts(bundle, node.kind) and _holds(bundle, node.kind)]
-    with_cpus = [node for node in able if node.cpus >= _units(bundle.num_cpus)]
-    if any(sum(node.gpus) >= _units(bundle.num_gpus) > 0 for node in with_cpus):
-        free = max(max(node.gpus) for node in with_cpus) / _UNITS
+    with_cpus = [node for node in able if node.cpus >= _ten_thousandths(bundle.num_cpus)]
+    if any(sum(node.gpus) >= _ten_thousandths(bundle.num_gpus) > 0 for node in with_cpus):
+        free = max(max(node.gpus) for node in with_cpus) / _WHOLE
         if bundle.num_gpus < 1:
             return f"needs {bundle.num_gpus:g} of one GPU; what is free is spread, at most {free:g} of any"
         return f"needs {bundle.num_gpus:g} whole GPU(s); what is free is shared out in parts"
@@ -243,8 +248,8 @@ def _has_labels(bundle: Bundle, kind: NodeKind) -> bool:
 
 
 def _holds(bundle: Bundle, kind: NodeKind) -> bool:
-    return _units(bundle.num_cpus) <= _units(kind.cpus) and bundle.num_gpus <= kind.gpus
+    return _ten_thousandths(bundle.num_cpus) <= _ten_thousandths(kind.cpus) and bundle.num_gpus <= kind.gpus
 
 
-def _units(amount: float) -> int:
-    return round(amount * _UNITS)
+def _ten_thousandths(amount: float) -> int:
+    return round(amount * _WHOLE)

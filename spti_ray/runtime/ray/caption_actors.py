@@ -8,8 +8,8 @@ from typing import Any
 import ray
 
 from spti_ray.config import Config, EnginesConfig
-from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import content_free
+from spti_ray.private.output_suppression import suppress_output_permanently
+from spti_ray.private.safe_errors import safe_errors
 from spti_ray.runtime.hosting.captions import CaptionHost
 from spti_ray.runtime.hosting.engine import UNPROTECTED_ROLES
 from spti_ray.runtime.placement.bundles import Bundle
@@ -22,13 +22,13 @@ from spti_ray.runtime.ray.shard_actor import Serving
 class CaptionActor(CaptionHost):
     """Hosts one shard in an actor. What a restart loses is in the images that are there already."""
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(
         self, config: Config, shard_id: int, engines: Mapping[str, list[str]], batch_size: int, folder: str
     ) -> None:
         """`engines` names the actors of each role; `folder` is where the images go."""
         self.shard_id = shard_id
-        silence()
+        suppress_output_permanently()
         asked = {role: Serving(names, shard_id) for role, names in engines.items()}
         super().__init__(config, shard_id, asked, batch_size, folder)
 

@@ -14,14 +14,15 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from spti_ray.config import RuntimeConfig
+from spti_ray.io.urls import redacted_address
 from spti_ray.runtime.placement.bundles import Bundle, describe, local_cpus, reservations
 from spti_ray.runtime.placement.fit import fit, fit_lines, kinds_of, why_never
-from spti_ray.runtime.ray.join import check_address, join, without_credentials
+from spti_ray.runtime.ray.join import check_address, join
 from spti_ray.runtime.ray.start import check_temporary_folder, local_ray
 from spti_ray.runtime.ray.token import own_token
 
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
-"""Enough for the units in flight of a local run; on a cluster the nodes decide."""
+"""Enough for the batches in flight of a local run; on a cluster the nodes decide."""
 
 
 class ResourcesNeverArrived(RuntimeError):
@@ -29,8 +30,10 @@ class ResourcesNeverArrived(RuntimeError):
 
 
 class Reserved:
-    """The resources that a run holds: a placement group per role, with a bundle for each actor by its index. Roles that
-    take turns on their GPUs share a group, and actors of one index a bundle."""
+    """The resources that a run holds: a placement group for each role, with a bundle for each actor by its index.
+
+    Roles that share their GPUs share a group, and their actors of one index a bundle.
+    """
 
     def __init__(self, bundles: tuple[Bundle, ...]) -> None:
         self._groups: dict[str, PlacementGroup] = {}
@@ -164,5 +167,5 @@ def probe() -> str:
     address = address_of(runtime)
     with _session(address, runtime.ray_start_timeout_s, num_cpus=1):
         there = ray.cluster_resources()
-        where = f"joined {without_credentials(address)}" if address else "a local cluster starts"
+        where = f"joined {redacted_address(address)}" if address else "a local cluster starts"
         return f"{where}: {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs (ray {ray.__version__})"

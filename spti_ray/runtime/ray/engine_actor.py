@@ -36,11 +36,11 @@ class AsyncEngineActor(AsyncEngineHost):
         self._metrics_of = metrics_of
         self._publishing: asyncio.Task[None] | None = None
 
-    async def run(self, *arguments: Any) -> tuple[Any, float]:
+    async def run(self, requests: list[Any]) -> tuple[Any, float]:
         self._publish()
-        return await super().run(*arguments)
+        return await super().run(requests)
 
     def _publish(self) -> None:
-        """From the first unit on, when there is a loop to do it in."""
+        """From the first batch on, when there is a loop to do it in."""
         if self._metrics_of and self._publishing is None and hasattr(self._engine, "stats"):
             self._publishing = asyncio.create_task(EngineMetrics(self._metrics_of, self._engine).repeat())

@@ -1,7 +1,7 @@
-"""What a writer's engine tells Prometheus, from its actor's own process: vLLM's figures, under the run's name.
+"""The figures of a writer's engine for Prometheus: vLLM's, under the run's name, from the actor's own process.
 
-The writer sees public prompts only. An engine that serves shards has figures that tell how many private records there
-are (how many requests it had, how long its queue is), and so its actor has no such thing: see `PrivateEngineActor`.
+The writer sees public prompts only. The figures of an engine that serves shards (how many requests it had, how long its
+queue is) show how many private records there are, so its actor publishes none: see `PrivateEngineActor`.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ class EngineMetrics:
 
     def __init__(self, run: str, engine: Any) -> None:
         self._engine = engine
-        self._told: dict[str, float] = {}
+        self._published: dict[str, float] = {}
         tags: dict[str, Any] = {"tag_keys": ("run",)}
         self._counters = {
             name: Counter(f"{PREFIX}{name}_total", text, **tags).set_default_tags({"run": run})
@@ -47,18 +47,18 @@ class EngineMetrics:
         }
 
     def publish(self) -> None:
-        """Tell what there is now."""
+        """Publish the figures as they are now."""
         now = self._engine.stats()
         for name, counter in self._counters.items():
-            more = now[name] - self._told.get(name, 0.0)
+            more = now[name] - self._published.get(name, 0.0)
             if more > 0:  # Ray refuses 0
                 counter.inc(more)
         for name, gauge in self._gauges.items():
             gauge.set(now[name])
-        self._told = now
+        self._published = now
 
     async def repeat(self) -> None:
-        """Tell it again and again."""
+        """Publish them again and again."""
         while True:
             self.publish()
             await asyncio.sleep(_REPEAT_S)

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from typing import Any
 
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.run.folder import RunDir
+from spti_ray.config.method_traits import roles_needed
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, RunMetrics, Session, VotingShards
 from spti_ray.runtime.hosting.engine import serving_roles
-from spti_ray.runtime.placement.bundles import Bundle, plan, roles_needed
+from spti_ray.runtime.placement.bundles import Bundle, plan
 from spti_ray.runtime.ray.caption_actors import start_caption_shards
 from spti_ray.runtime.ray.cluster import Reserved, check_start, cluster
 from spti_ray.runtime.ray.events import RayEvents

@@ -12,6 +12,7 @@ from ray._private.ray_constants import GLOBAL_GRPC_OPTIONS
 from ray.exceptions import AuthenticationError
 
 from spti_ray.errors import RayUnavailable
+from spti_ray.io.urls import redacted_address
 from spti_ray.runtime.ray.start import in_short, tell
 
 _ANSWERS_WITHIN_S = 20.0
@@ -21,7 +22,7 @@ _ANSWERS_WITHIN_S = 20.0
 def join(address: str, **settings: Any) -> None:
     """`ray.init` of a cluster that is there. Raises RayUnavailable in one line that names the address."""
     check_address(address)
-    shown = without_credentials(address)
+    shown = redacted_address(address)
     secret = "" if shown == address else address
     try:
         ray.init(address=address, **settings)
@@ -39,7 +40,7 @@ def join(address: str, **settings: Any) -> None:
 
 def check_address(address: str) -> None:
     """Refuse an address at which no Ray answers, within 20 s. Raises RayUnavailable in one line that names it."""
-    shown, scheme = without_credentials(address), address.partition("://")[0] if "://" in address else ""
+    shown, scheme = redacted_address(address), address.partition("://")[0] if "://" in address else ""
     if scheme in ("http", "https"):
         raise RayUnavailable(
             f"{shown} is the address of a dashboard, which `spti submit --address` takes; set runtime.address or "
@@ -58,9 +59,3 @@ def check_address(address: str) -> None:
         ) from None
     finally:
         channel.close()
-
-
-def without_credentials(address: str) -> str:
-    """An address as it may be shown: without user, password, query and fragment."""
-    scheme, separator, rest = address.rpartition("://")
-    return scheme + separator + re.split(r"[?#]", rest, maxsplit=1)[0].rpartition("@")[2]

@@ -8,18 +8,18 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.models.factory import engine_environment, hosted
+from spti_ray.models.factory import engine_environment, public_engine_config
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, serving_roles
 from spti_ray.runtime.placement.bundles import Bundle, bundle_of
 from spti_ray.runtime.ray.cluster import Reserved
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.ray.shard_actor import ShardActor
-from spti_ray.runtime.scheduling.pool import EngineFailed
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 
 
 def _options(bundle: Bundle) -> dict[str, Any]:
-    # Restarts are free and unlimited, task retries are ours: Ray's would run a unit twice without our knowing.
+    # Restarts are free and unlimited, task retries are ours: Ray's would run a batch twice without our knowing.
     return {
         "num_cpus": bundle.resources().get("CPU", 0),
         "num_gpus": bundle.num_gpus,
@@ -89,7 +89,7 @@ def _engine(
         more["serving"] = serving
     else:
         more["takes_turns"] = bool(bundle.group)
-        settings = hosted(settings, takes_turns=bool(bundle.group), tells=bool(metrics_of))
+        settings = public_engine_config(settings, takes_turns=bool(bundle.group), reports_stats=bool(metrics_of))
     if role == "writer":
         more["metrics_of"] = metrics_of
     environment = {"runtime_env": {"env_vars": engine_environment(role, settings)}}

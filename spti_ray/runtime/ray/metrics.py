@@ -1,9 +1,9 @@
-"""What a run tells Prometheus through Ray's metrics, while it runs. The driver's process alone publishes.
+"""A run's metrics for Prometheus, published through Ray while it runs, by the driver's process alone.
 
-Metrics are read by people who may not know how many private records there are. So only pools tell of their work, which
-is on public units; shards tell nothing. Engines of PRIVATE_ROLES work for shards between two public units: how
-long one of those waits, and whether its actor dies, depends on private records. Of these roles only what was done is
-published, with the seconds measured inside the actor, and no load, unit duration, failure or loss.
+Metrics are read by people who may not know how many private records there are. So only pools report their work, which
+is on public batches; shards report nothing. Engines of PRIVATE_ROLES work for shards between two public batches: how
+long a public batch waits there, and whether its actor dies, depends on private records. Of these roles only work that
+was done is published, with the seconds measured inside the actor, and no load, batch duration, failure or loss.
 """
 
 from __future__ import annotations
@@ -54,7 +54,12 @@ _REPEAT_S = 5.0
 
 
 class Metrics:
-    """Those of one attempt at a run. Made once Ray has started; a context within which gauges are kept alive."""
+    """The metrics of one attempt at a run. Within its context gauges are set again and again, or Ray forgets them.
+
+    Args:
+        run: the run's id, a tag of every metric.
+        epsilon_planned: what the run was planned for.
+    """
 
     def __init__(self, run: str, epsilon_planned: float) -> None:
         def make(kind: type[Any], table: _Table, **more: Any) -> dict[str, Any]:
@@ -101,7 +106,7 @@ class Metrics:
             self._counters[name].inc(by, tags=tags)
 
     def took(self, role: str, seconds: float) -> None:
-        """A unit's duration."""
+        """A batch's duration."""
         self._histograms["unit_seconds"].observe(seconds, tags={"role": role})
 
     def publish_gauges(self) -> None:

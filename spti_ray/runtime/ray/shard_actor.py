@@ -15,28 +15,19 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from spti_ray.config import Config
-from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import ShardError, content_free
+from spti_ray.private.output_suppression import suppress_output_permanently
+from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.runtime.hosting.shard import ShardHost
 from spti_ray.runtime.ray.events import creation_failure
+from spti_ray.runtime.scheduling.retries import MAX_LOSSES, PRIVATE_CALL
 from spti_ray.runtime.voter import Problems, ShardFailed, ShardVoter, failure_of
 from spti_ray.types import ScoredCandidates
-
-_MAX_LOSSES = 20
-_LONGEST_WAIT_S = 30.0
-"""Between two tries, which begin with short waits: a model takes a minute to load, a new node several."""
-
 
 _LOOK_FOR_ENGINES_S = 10.0
 """How often a shard looks whether there are more engines."""
 
 _GATHER_S = 0.1
 """For how long answers of shards are gathered before the first of them are passed on."""
-
-
-def pause_s(losses: int) -> float:
-    """Before another try, after so many losses in a row."""
-    return min(0.1 * 2**losses, _LONGEST_WAIT_S)
 
 
 class Serving:
@@ -57,16 +48,16 @@ class Serving:
 
         `batch`: the arguments of the engine's method, as lists.
         """
-        for attempt in range(_MAX_LOSSES):
+        for attempt in range(MAX_LOSSES):
             actors = self._known()
             self._turn += 1
             try:
                 return ray.get(actors[self._turn % len(actors)].run_private.remote(*batch))[0]
             except RayActorError:
-                if attempt + 1 == _MAX_LOSSES:
+                if attempt + 1 == MAX_LOSSES:
                     raise
                 self._look_again = 0.0
-                time.sleep(pause_s(attempt))
+                time.sleep(PRIVATE_CALL.wait_s(attempt))
         raise AssertionError("unreachable")
 
     def _known(self) -> list[Any]:
@@ -92,7 +83,7 @@ def _actor(name: str) -> Any | None:
 class ShardActor(ShardHost):
     """Hosts one shard in an actor. A restarted one computes its state again, or reads it from the internal cache."""
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(
         self,
         config: Config,
@@ -105,7 +96,7 @@ class ShardActor(ShardHost):
     ) -> None:
         """`engines` names the actors of each role that serves shards; `cache`, `key` and `listing`: see `Shard`."""
         self.shard_id = shard_id
-        silence()
+        suppress_output_permanently()
         asked = {role: Serving(names, shard_id) for role, names in engines.items() if names}
         super().__init__(config, shard_id, asked, batch_size, cache, key, listing)
 
@@ -136,7 +127,7 @@ class RayVoter(ShardVoter):
     def show(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
         reference = ray.put(block)
         for shard in self._shards:
-            shard.look_at.remote(generation, reference, votes_per_record)
+            shard.compare.remote(generation, reference, votes_per_record)
 
     def _shared(self, scored: ScoredCandidates) -> Any:
         return ray.put(scored)
@@ -167,9 +158,9 @@ class RayVoter(ShardVoter):
                     reason = creation_failure(error) if isinstance(error, ActorDiedError) else ""
                     if reason:
                         raise ShardFailed(f"shard {shard} could not be started: {reason}") from None
-                    if losses[shard] > _MAX_LOSSES:
+                    if losses[shard] > MAX_LOSSES:
                         raise ShardFailed(f"shard {shard}: its actor died again and again") from None
-                    later[shard] = time.monotonic() + pause_s(losses[shard])
+                    later[shard] = time.monotonic() + PRIVATE_CALL.wait_s(losses[shard])
                     continue
                 except RayError as error:
                     raise ShardFailed(f"shard {shard}: {method} failed ({type(error).__name__})") from None

@@ -24,7 +24,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 from spti_ray.config import Config
 from spti_ray.config.identity import config_sha256, resolved
 from spti_ray.config.job_paths import check_shared
-from spti_ray.runtime.ray.join import without_credentials
+from spti_ray.io.urls import redacted_address
 
 _ANSWERS_WITHIN_S = 25.0
 _UNDER_WAY = (JobStatus.PENDING, JobStatus.RUNNING)
@@ -46,7 +46,7 @@ def connect(address: str) -> JobSubmissionClient:
     """A client of the cluster whose dashboard is at `address` (http://head:8265). Raises NotSubmitted within 25 s."""
     # Ray tells of its uploads and sockets.
     logging.getLogger("ray").setLevel(logging.ERROR)
-    shown = without_credentials(address)
+    shown = redacted_address(address)
     found: list[JobSubmissionClient | BaseException] = []
 
     def ask() -> None:

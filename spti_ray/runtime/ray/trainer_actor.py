@@ -10,17 +10,17 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig
-from spti_ray.finetuning.public_side import FinetuneFailed
-from spti_ray.models.home import settle
-from spti_ray.private.output_suppression import silence
-from spti_ray.private.safe_errors import content_free
-from spti_ray.run.folder import RunDir
+from spti_ray.finetuning.public_interface import FinetuneFailed
+from spti_ray.models.writable_home import set_home_and_user
+from spti_ray.private.output_suppression import suppress_output_permanently
+from spti_ray.private.safe_errors import safe_errors
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.hosting.trainer import TrainerHost, public_failure, trained
 from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.cluster import Reserved
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.ray.launch import options_in_place_of
-from spti_ray.runtime.ray.shard_actor import pause_s
+from spti_ray.runtime.scheduling.retries import PRIVATE_CALL
 
 _LOOK_EVERY_S = 10.0
 
@@ -29,10 +29,10 @@ _LOOK_EVERY_S = 10.0
 class TrainerActor(TrainerHost):
     """The trainer in an actor."""
 
-    @content_free("starting")
+    @safe_errors("starting")
     def __init__(self) -> None:
-        settle()
-        silence()
+        set_home_and_user()
+        suppress_output_permanently()
 
 
 def fine_tune(
@@ -85,4 +85,4 @@ def _finished(trainer: Any, config: Config, run: RunDir, on_look: Callable[[], N
                 ) from None
         except RayError as error:
             raise FinetuneFailed(f"fine-tuning failed ({type(error).__name__})") from None
-        time.sleep(pause_s(losses))
+        time.sleep(PRIVATE_CALL.wait_s(losses))

@@ -1,7 +1,8 @@
-"""Work that takes turns on the driver's thread: where a piece of it must wait, whoever resumed it goes on.
+"""Coroutines on the driver's thread: where one must wait, whoever resumed it goes on.
 
-Each stream of a pool pulls from its source in a coroutine of its own. A source is often another pool's stream; were its
-wait an ordinary call, it would hold up every frame below it, which the awaited result may depend on.
+Each stream of a pool takes from its source in a coroutine of its own. The source is often another pool's stream. Were
+its wait an ordinary call, it would hold up every frame below it, and the result that it waits for may need one of
+these.
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ from greenlet import getcurrent, greenlet
 
 
 class Coroutine:
-    """`act`, begun by the first `resume`. What it raises, whoever resumed it gets."""
+    """Runs `act`, from the first `resume` on. What `act` raises, whoever resumed it gets."""
 
     def __init__(self, act: Callable[[], None]) -> None:
         self._greenlet = _Greenlet(act)
 
     def resume(self) -> None:
-        """Run on until it pauses or ends; nothing if it has ended, or is itself what is running."""
+        """Run on until the next `pause` or the end. Does nothing if it has ended, or is what runs now."""
         if not self._greenlet.dead and not self._greenlet.running:
             self._switch(self._greenlet.switch)
 
     def end(self) -> None:
-        """Leave it where it pauses; its `finally` clauses run."""
+        """End it where it pauses; its `finally` clauses run."""
         if not self._greenlet.dead and not self._greenlet.running:
             self._switch(self._greenlet.throw)
 
@@ -41,7 +42,7 @@ class _Greenlet(greenlet):
 
 
 def pause() -> bool:
-    """In a coroutine: let whoever resumed it go on, and return True when it is resumed. Elsewhere: False at once."""
+    """Let whoever resumed this coroutine go on, and return True once it is resumed; elsewhere return False at once."""
     current = getcurrent()
     if not isinstance(current, _Greenlet):
         return False

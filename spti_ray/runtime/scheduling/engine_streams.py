@@ -1,4 +1,4 @@
-"""`public.engines.Engines` on Ray pools: streams of items are cut into units of fixed size and put back together."""
+"""`public.engines.Engines` on pools: streams of items are cut into batches, and results put back together."""
 
 from __future__ import annotations
 
@@ -8,30 +8,34 @@ from typing import Any
 
 from spti_ray.config import EnginesConfig, Role
 from spti_ray.public.engines import RenderJob
-from spti_ray.public.render_jobs import arguments_of, units_of
+from spti_ray.public.render_jobs import batches_of, render_batch
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.types import Completions, FloatArray, WriteRequest
 
 
-def _in_units(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
-    while unit := list(islice(items, size)):
-        yield unit
+def _cut(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
+    while batch := list(islice(items, size)):
+        yield batch
 
 
-class RayEngines:
-    """The composition of a unit depends on the stream alone, never on timing, so a retried unit reproduces."""
+class PooledEngines:
+    """The engines of a run, by a pool of actors for each role. Results keep the order of what was put in.
+
+    What is in a batch depends on the stream alone, never on timing: a batch that is run again gives what it gave.
+    """
 
     def __init__(self, pools: dict[Role, Pool], engines: EnginesConfig) -> None:
+        """`engines`: whose `batch_size` says how many items a batch of each role has."""
         self._pools = pools
         self._engines = engines
 
     def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]:
         for answer in self._stream("writer", requests):
-            # The writer sees public prompts alone: why a unit was given up may be told.
+            # The writer sees public prompts alone: why a batch was given up may be shown.
             yield Completions((), problem=self._pools["writer"].problem) if answer is None else answer
 
     def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
-        return self._stream("renderer", jobs, units_of, arguments_of)
+        return self._stream("renderer", jobs, batches_of, render_batch)
 
     def embed_images(self, images: Iterable[bytes]) -> Iterator[FloatArray | None]:
         return self._stream("image_embedder", images)
@@ -43,20 +47,21 @@ class RayEngines:
         self,
         role: Role,
         items: Iterable[Any],
-        cut: Callable[[Iterator[Any], int], Iterator[list[Any]]] = _in_units,
-        arguments_of: Callable[[list[Any]], tuple[Any, ...]] = lambda unit: (unit,),
+        cut: Callable[[Iterator[Any], int], Iterator[list[Any]]] = _cut,
+        packed: Callable[[list[Any]], Any] = lambda batch: batch,
     ) -> Iterator[Any]:
+        """`cut` makes lists of at most so many items; `packed` makes of a list what an actor is sent."""
         size = self._engines.of(role).batch_size
         lengths: list[int] = []
 
-        def units() -> Iterator[tuple[Any, ...]]:
-            for unit in cut(iter(items), size):
-                lengths.append(len(unit))
-                yield arguments_of(unit)
+        def batches() -> Iterator[tuple[Any, ...]]:
+            for batch in cut(iter(items), size):
+                lengths.append(len(batch))
+                yield (packed(batch),)
 
-        # A little less than there will be where units are of several kinds: it only bounds how a pool grows.
+        # A little less than there will be where batches are of several kinds: it only bounds how a pool grows.
         total = -(-len(items) // size) if isinstance(items, Sized) else None
-        for number, results in enumerate(self._pools[role].map(units(), total)):
+        for number, results in enumerate(self._pools[role].map(batches(), total)):
             if results is None:
                 yield from (None for _ in range(lengths[number]))
             else:

@@ -1,7 +1,7 @@
-"""What a pool waits for: calls that come back, actors that come up, and time. Two kinds: Ray's, and simulated.
+"""What pools wait for: calls that return, actors that come up, and timers.
 
-All pools of a driver share one `Events`, so that whoever waits books what comes in for anybody, on the driver's own
-thread.
+All pools of a run share one `Events`. Whoever waits on it handles all that has happened, for every pool, on the
+driver's own thread. There are two kinds: real ones (see `runtime.ray.events`) and simulated ones (see `simulated`).
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from __future__ import annotations
 import heapq
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,7 +21,7 @@ Act = Callable[[], None]
 
 @dataclass(frozen=True)
 class Finished:
-    """A call's result and the seconds it kept its engine busy."""
+    """A call has returned: its result, and the seconds for which it kept its engine busy."""
 
     result: Any
     seconds: float
@@ -28,8 +29,11 @@ class Finished:
 
 @dataclass(frozen=True)
 class Raised:
-    """The engine raised on this unit. `error` is the type's name alone, unless its actor has public input alone, or it
-    was woken or put to sleep: then it is a line."""
+    """The engine raised on this batch.
+
+    `error` is the type's name alone, since an engine that private shards call may quote what it was given. Of an actor
+    with public input alone, or one that was woken or put to sleep, it is a line.
+    """
 
     error: str
 
@@ -44,7 +48,7 @@ class Lost:
 
 @dataclass(frozen=True)
 class Up:
-    """The actor is up. `lost_its_node`: what it was last lost by was the end of its node, and so nobody's fault."""
+    """The actor is up. `lost_its_node`: it was last lost because its node ended, so no batch is to blame."""
 
     lost_its_node: bool = False
 
@@ -53,7 +57,10 @@ Outcome = Finished | Raised | Lost
 
 
 class Events(ABC):
-    """Calls and timers, and the waiting for them. An actor is any hashable handle."""
+    """Calls and timers, and waiting for them. An actor is any hashable handle.
+
+    Each method that asks something of an actor takes `done`, which is called with the answer during a later `wait`.
+    """
 
     def __init__(self) -> None:
         self._timers: list[tuple[float, int, Act]] = []
@@ -66,23 +73,23 @@ class Events(ABC):
 
     @abstractmethod
     def call(self, actor: Any, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
-        """Have the actor run one unit; `done` is called during a later `wait`."""
+        """Have the actor run one batch."""
 
     @abstractmethod
     def ready(self, actor: Any, done: Callable[[Up | Lost], None]) -> None:
-        """Ask whether the actor is up, and where; `done` hears it once it is, or how it is lost."""
+        """Ask whether the actor is up. The answer comes once it is, or is lost."""
 
     @abstractmethod
     def identity(self, actor: Any, done: Callable[[Outcome], None]) -> None:
-        """Ask what the actor runs; `done` hears its engine's identity, or what went wrong."""
+        """Ask what the actor's engine is. The result is its identity."""
 
     @abstractmethod
     def wake(self, actor: Any, done: Callable[[Outcome], None]) -> None:
-        """Have the actor take its GPU (see `turns`); `done` hears its engine's identity, or what went wrong."""
+        """Have the actor take its GPU (see `gpu_time_sharing`). The result is its engine's identity."""
 
     @abstractmethod
     def sleep(self, actor: Any, done: Callable[[Outcome], None]) -> None:
-        """Have the actor free its GPU; `done` hears when it has."""
+        """Have the actor free its GPU."""
 
     @abstractmethod
     def kill(self, actor: Any, for_good: bool) -> None:
@@ -90,7 +97,12 @@ class Events(ABC):
 
     @abstractmethod
     def _next(self, until: float | None) -> bool:
-        """Wait for a call to come back, at most until that time, and book all that did. False: nothing did."""
+        """Wait for an answer, at most until that time, and handle all that are there. False: there was none."""
+
+    @contextmanager
+    def needed(self) -> Iterator[None]:
+        """While this context is open, actors should come up though they have no batch. By themselves they do anyway."""
+        yield
 
     def after(self, seconds: float, act: Act) -> None:
         """Call `act` during a `wait`, not earlier than in `seconds`."""
@@ -101,19 +113,23 @@ class Events(ABC):
         self._afterwards.append(act)
 
     def wait(self) -> None:
-        """Wait until something happens, and book all that has happened. A coroutine waits while others go on."""
+        """Wait until something happens, and handle all that has. A coroutine waits while others go on.
+
+        Raises:
+            RuntimeError: nothing is under way.
+        """
         if pause():
             return
         if not self._next(self._timers[0][0] if self._timers else None) and not self._timers:
             raise RuntimeError("nothing is under way that could be waited for")
-        self._book()
+        self._handle()
 
     def poll(self) -> None:
-        """Book what has happened, without waiting. For whoever waits for something else; not in a coroutine."""
+        """Handle what has happened, without waiting: for code that waits for something else. Not in a coroutine."""
         self._next(self.now())
-        self._book()
+        self._handle()
 
-    def _book(self) -> None:
+    def _handle(self) -> None:
         while self._timers and self._timers[0][0] <= self.now():
             heapq.heappop(self._timers)[2]()
         for act in self._afterwards:

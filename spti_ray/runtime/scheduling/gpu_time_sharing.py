@@ -1,13 +1,13 @@
-"""Roles that share one GPU and use it in turns: while one is at work, the others sleep. Knows nothing of Ray.
+"""Roles that share one GPU: while the actors of one are awake, those of the others sleep.
 
-Each pool of the group sees `Events` of its own, on which an actor is up only while its role has the turn: first all
-actors of the role before are asleep, then those of this one are woken. Rules, pinned by
+Each pool of the group gets `Events` of its own. On these an actor is up only while its role holds the GPU: first all
+actors of the holder before are put to sleep, then those of this role are woken. Rules, pinned by
 tests/unit/runtime/scheduling/test_gpu_time_sharing.py:
 
-- At most one role has actors that are awake. One that is lost counts as awake until it answers again and sleeps, or is
-  gone for good: what its process held may not be free yet.
-- A role keeps its turn while it has units at work or waiting, and a moment longer; then the next one gets it that has
-  units waiting. A sleeping pool goes on pulling units (`Pool.rest`), so there are many when its turn comes.
+- At most one role has actors that are awake. An actor that is lost counts as awake until it answers again and sleeps,
+  or is gone for good: what its process held may not be free yet.
+- A role keeps the GPU while it has batches at work or waiting, and a moment longer. Then the next role gets it that has
+  batches waiting. A pool that sleeps goes on taking from its streams, so that there are many when it wakes.
 - An actor starts asleep, also after a crash: its process loads no model before it is woken.
 """
 
@@ -15,96 +15,91 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, Protocol
 
 from spti_ray.runtime.scheduling.events import Act, Events, Finished, Lost, Outcome, Raised, Up
+from spti_ray.runtime.scheduling.retries import MAX_WAKE_FAILURES
 
 log = logging.getLogger(__name__)
 
 _IDLE_S = 0.5
-"""For so long a role must have had nothing to do before it loses its turn: units may be on their way to it."""
-
-_TRIES = 2
-"""So often an actor may fail to wake up, or to fall asleep, before it is given up."""
+"""For so long a role must have had nothing to do before it loses the GPU: batches may be on their way to it."""
 
 
-class Rests(Protocol):
-    """What a pool is to its turns."""
+class SharingPool(Protocol):
+    """What is asked of a pool that shares its GPU."""
 
     role: str
 
-    def must_have_actors(self) -> None:
-        """Raises if none is left."""
-        ...
-
     @property
     def has_work(self) -> bool:
-        """Whether units wait or are at work."""
+        """Whether batches wait or are at work."""
         ...
 
-    def rest(self) -> None:
-        """Give no more units to actors, and ask of each whether it is up once its units are done."""
+    def release_gpu(self) -> None:
+        """Send no more batches to actors; ask of each whether it is up, once its batches are done."""
         ...
 
 
-class Turns:
-    """`events`: those of all pools. `timeout_s`: after which an actor that does not fall asleep or wake up is ended."""
+class GpuTimeSharing:
+    """Decides which role of a group holds the GPU.
+
+    Args:
+        events: those that all pools share.
+        timeout_s: the process of an actor that does not fall asleep or wake up in this time is ended.
+    """
 
     def __init__(self, events: Events, timeout_s: float = 3600.0) -> None:
         self.switches = 0
-        self.identities: dict[str, dict[str, str]] = {}
         self._events = events
         self._timeout_s = timeout_s
-        self._seats: dict[str, _Seat] = {}
-        self._turn: _Seat | None = None
-        self._next: _Seat | None = None
+        self._members: dict[str, _Member] = {}
+        self._holder: _Member | None = None
+        self._next: _Member | None = None
+        """Who gets the GPU once all actors of the holder sleep."""
         self._idle_since: float | None = None
-        self._wished: str | None = None
-        events.afterwards(self._look)
+        self._needed: str | None = None
+        events.afterwards(self.switch)
 
     def of(self, role: str) -> Events:
         """The events for the pool of a role."""
-        return self._seats.setdefault(role, _Seat(self, role, self._events))
+        return self._members.setdefault(role, _Member(self, role, self._events))
 
-    def join(self, pool: Rests) -> None:
+    def join(self, pool: SharingPool) -> None:
         """Let a pool take part, which was made with `of(pool.role)`."""
-        self._seats[pool.role].pool = pool
+        self._members[pool.role].pool = pool
 
-    def identity(self, pool: Rests) -> dict[str, str]:
-        """What a pool's engines are; if none was woken so far, the pool gets the turn for it.
-
-        Raises what `Rests.must_have_actors` does.
-        """
-        self._wished = pool.role
+    @contextmanager
+    def needed(self, role: str) -> Iterator[None]:
+        """Give a role the GPU in its turn though it has no batch."""
+        self._needed = role
         try:
-            while pool.role not in self.identities:
-                pool.must_have_actors()
-                self._look()
-                self._events.wait()
-            return self.identities[pool.role]
+            self.switch()
+            yield
         finally:
-            self._wished = None
+            self._needed = None
 
-    def _look(self) -> None:
-        """Pass the turn on when its holder has nothing to do, or has fallen asleep."""
+    def switch(self) -> None:
+        """Pass the GPU on if its holder has nothing to do, or has fallen asleep."""
         if self._next is None:
             self._next = self._who_is_next()
             if self._next is None:
                 return
             self._idle_since = None
-            if self._turn is not None and self._turn.pool is not None:
-                self._turn.pool.rest()
-        if self._turn is None or not self._turn.awake:
-            self._turn, self._next = self._next, None
+            if self._holder is not None and self._holder.pool is not None:
+                self._holder.pool.release_gpu()
+        if self._holder is None or not self._holder.awake:
+            self._holder, self._next = self._next, None
             self.switches += 1
-            log.info("%s has the turn", self._turn.role)
-            self._turn.begin()
+            log.info("%s has the turn", self._holder.role)
+            self._holder.wake_all()
 
-    def _who_is_next(self) -> _Seat | None:
-        holder = self._turn
-        others = [seat for seat in self._in_turn() if seat is not holder and self._wants(seat)]
+    def _who_is_next(self) -> _Member | None:
+        holder = self._holder
+        others = [member for member in self._in_turn() if member is not holder and self._wants(member)]
         if not others or (holder is not None and self._wants(holder)):
             self._idle_since = None
             return None
@@ -115,48 +110,56 @@ class Turns:
             self._events.after(_IDLE_S, lambda: None)
         return others[0] if self._events.now() - self._idle_since >= _IDLE_S else None
 
-    def _wants(self, seat: _Seat) -> bool:
-        return seat.role == self._wished or (seat.pool is not None and seat.pool.has_work)
+    def _wants(self, member: _Member) -> bool:
+        return member.role == self._needed or (member.pool is not None and member.pool.has_work)
 
-    def _in_turn(self) -> list[_Seat]:
+    def _in_turn(self) -> list[_Member]:
         """All, those first who come after the holder."""
-        seats = list(self._seats.values())
-        at = seats.index(self._turn) + 1 if self._turn is not None else 0
-        return seats[at:] + seats[:at]
+        members = list(self._members.values())
+        at = members.index(self._holder) + 1 if self._holder is not None else 0
+        return members[at:] + members[:at]
 
-    def has_turn(self, seat: _Seat) -> bool:
-        return self._turn is seat and self._next is None
+    def is_holder(self, member: _Member) -> bool:
+        """Whether a role holds the GPU, and is not about to pass it on."""
+        return self._holder is member and self._next is None
 
-    def watch(self, actor: Any, still: Callable[[], bool]) -> None:
+    def limit_time(self, actor: Any, still: Callable[[], bool]) -> None:
         """End the actor's process if it is `still` at it when the time is over."""
         self._events.after(self._timeout_s, lambda: self._events.kill(actor, for_good=False) if still() else None)
 
 
-class _Seat(Events):
-    """`Events` of one role: an actor is up only while the role has the turn, and then awake."""
+class _Member(Events):
+    """`Events` of one role: an actor is up only while the role holds the GPU, and then it is awake."""
 
-    def __init__(self, turns: Turns, role: str, events: Events) -> None:
+    def __init__(self, sharing: GpuTimeSharing, role: str, events: Events) -> None:
         # No timers of its own: all pools share those of `events`.
         self.role = role
-        self.pool: Rests | None = None
+        self.pool: SharingPool | None = None
         self.awake: set[Any] = set()
-        self._turns = turns
+        self._sharing = sharing
         self._all = events
+        self._identity: dict[str, str] = {}
         self._asleep: dict[Any, tuple[Up, Callable[[Up | Lost], None]]] = {}
         self._calls: dict[Any, object] = {}
         self._failures = Counter[Any]()
 
-    def begin(self) -> None:
-        """The role has the turn."""
+    def wake_all(self) -> None:
+        """The role has got the GPU."""
         asleep, self._asleep = self._asleep, {}
         for actor, (up, done) in asleep.items():
             self._wake(actor, up, done)
 
     def ready(self, actor: Any, done: Callable[[Up | Lost], None]) -> None:
-        self._all.ready(actor, partial(self._is_there, actor, done))
+        self._all.ready(actor, partial(self._answered, actor, done))
 
     def identity(self, actor: Any, done: Callable[[Outcome], None]) -> None:
-        self._all.identity(actor, done)
+        # Only actors that were woken are asked, and they said it then. Asked by a call, one might fall asleep first.
+        self._all.after(0.0, lambda: done(Finished(self._identity, 0.0)))
+
+    @contextmanager
+    def needed(self) -> Iterator[None]:
+        with self._sharing.needed(self.role):
+            yield
 
     def kill(self, actor: Any, for_good: bool) -> None:
         self._all.kill(actor, for_good)
@@ -185,18 +188,18 @@ class _Seat(Events):
         self._all.wait()
 
     def _next(self, until: float | None) -> bool:
-        raise NotImplementedError("whoever waits does so on the events of all pools")
+        raise NotImplementedError("a wait is always on the events of all pools")
 
-    def _is_there(self, actor: Any, done: Callable[[Up | Lost], None], answer: Up | Lost) -> None:
+    def _answered(self, actor: Any, done: Callable[[Up | Lost], None], answer: Up | Lost) -> None:
         """The actor's process answers, or is lost."""
         if isinstance(answer, Lost):
             if answer.gone is not None:
                 self._gone(actor)
             done(answer)
-        elif self._turns.has_turn(self):
+        elif self._sharing.is_holder(self):
             self._wake(actor, answer, done)
         else:
-            # Even if it has just been started: one that sleeps already is asked in vain.
+            # Even if it has just been started: to put one to sleep that sleeps already does nothing.
             self._ask(actor, self._all.sleep, partial(self._slept, actor, answer, done))
 
     def _wake(self, actor: Any, up: Up, done: Callable[[Up | Lost], None]) -> None:
@@ -205,12 +208,12 @@ class _Seat(Events):
 
     def _woke(self, actor: Any, up: Up, done: Callable[[Up | Lost], None], outcome: Outcome) -> None:
         if isinstance(outcome, Finished):
-            self._turns.identities[self.role] = outcome.result
+            self._identity = outcome.result
             self._failures.pop(actor, None)
-            if self._turns.has_turn(self):
+            if self._sharing.is_holder(self):
                 done(up)
             else:
-                self._is_there(actor, done, up)
+                self._answered(actor, done, up)
         else:
             self._failed(actor, done, outcome)
 
@@ -219,16 +222,16 @@ class _Seat(Events):
             self._failed(actor, done, outcome)
             return
         self.awake.discard(actor)
-        if self._turns.has_turn(self):
+        if self._sharing.is_holder(self):
             self._wake(actor, up, done)
         else:
             self._asleep[actor] = up, done
 
     def _failed(self, actor: Any, done: Callable[[Up | Lost], None], outcome: Outcome) -> None:
-        """It could be neither woken nor put to sleep. One whose engine raises gets another process, once."""
+        """It could be neither woken nor put to sleep. If its engine raised it gets another process, once."""
         if isinstance(outcome, Raised):
             self._failures[actor] += 1
-            again = self._failures[actor] < _TRIES
+            again = self._failures[actor] < MAX_WAKE_FAILURES
             log.warning("%s: could not be woken or put to sleep: %s", self.role, outcome.error)
             outcome = Lost(gone=None if again else outcome.error)
             if again:
@@ -254,5 +257,5 @@ class _Seat(Events):
                 del self._calls[actor]
                 done(outcome)
 
-        self._turns.watch(actor, still=lambda: self._calls.get(actor) is mark)
+        self._sharing.limit_time(actor, still=lambda: self._calls.get(actor) is mark)
         method(actor, answered)

@@ -1,4 +1,4 @@
-"""What a pool tells of its work, and which metrics that makes. Knows nothing of Ray: see `metrics`."""
+"""What a pool reports of its work, and which metrics that makes. `runtime.ray.metrics` publishes them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,14 @@ Cause = Literal["preempted", "hung", "died", "unavailable", "not_started"]
 
 @dataclass(frozen=True)
 class Load:
-    """What a pool has in hand. `up`: actors that may be given units; `asked`: those that it wants, up or not."""
+    """What a pool has to do and with whom.
+
+    Args:
+        queue: batches that wait for an actor.
+        in_flight: batches at actors.
+        up: actors that may be given batches.
+        asked: actors that the pool wants, up or not.
+    """
 
     queue: int
     in_flight: int
@@ -28,36 +35,36 @@ class Load:
 
 
 class Meter(Protocol):
-    """Of one pool, told of each event."""
+    """Is told of all that happens in one pool."""
 
     def watch(self, load: Callable[[], Load]) -> None:
-        """`load` may be called at any time, from another thread."""
+        """Publish the pool's load; `load` may be called at any time, from another thread."""
         ...
 
-    def kept(self) -> None:
-        """A unit's result is there from an earlier attempt at the run."""
+    def cached(self) -> None:
+        """A batch's result is there from an earlier attempt at the run."""
         ...
 
     def back(self, outcome: Outcome, abreast: int) -> None:
-        """A call came back from an actor that had `abreast` units in hand, this one included."""
+        """A call has returned from an actor that had `abreast` batches, this one included."""
         ...
 
     def missed(self, given_up: bool) -> None:
-        """A unit came back without a result: it is tried again, or given up."""
+        """A batch came back without a result: it is tried again, or given up."""
         ...
 
     def lost(self, cause: Cause) -> None:
-        """An actor is lost, however many units it had."""
+        """An actor is lost, however many batches it had."""
         ...
 
 
 class NoMetrics:
-    """Tells nobody."""
+    """A meter that measures nothing."""
 
     def watch(self, load: Callable[[], Load]) -> None:
         pass
 
-    def kept(self) -> None:
+    def cached(self) -> None:
         pass
 
     def back(self, outcome: Outcome, abreast: int) -> None:
@@ -83,17 +90,27 @@ def cause_of(lost: Lost, hung: bool) -> Cause:
 
 
 class Sink(Protocol):
-    """Where metrics go."""
+    """Publishes metrics."""
 
-    def watch(self, role: str, load: Callable[[], Load]) -> None: ...
+    def watch(self, role: str, load: Callable[[], Load]) -> None:
+        """Publish a role's load from now on."""
+        ...
 
-    def count(self, name: str, by: float = 1.0, **tags: str) -> None: ...
+    def count(self, name: str, by: float = 1.0, **tags: str) -> None:
+        """Add to a counter."""
+        ...
 
-    def took(self, role: str, seconds: float) -> None: ...
+    def took(self, role: str, seconds: float) -> None:
+        """A batch took so long in its engine."""
+        ...
 
 
 class RoleMeter:
-    """`Meter` of one role's pool. If the role `serves_shards`, only what was done is told: see `metrics`."""
+    """The meter of one role's pool.
+
+    If the role's engines also serve private shards, only work that was done is counted: how long a public batch waits
+    there, and whether its actor dies, depends on private records.
+    """
 
     def __init__(self, sink: Sink, role: str, num_gpus: float, serves_shards: bool) -> None:
         self._sink = sink
@@ -105,7 +122,7 @@ class RoleMeter:
         if not self._serves_shards:
             self._sink.watch(self._role, load)
 
-    def kept(self) -> None:
+    def cached(self) -> None:
         self._count_unless_serving("units_total", outcome="kept")
 
     def back(self, outcome: Outcome, abreast: int) -> None:
@@ -132,7 +149,7 @@ class RoleMeter:
             count("output_tokens_total", sum(answer.num_tokens for answer in result), role=role)
         if not self._serves_shards:
             self._sink.took(role, seconds)
-        # Units share a writer's engine, and each counts for its share; elsewhere they wait for one another.
+        # A writer's engine works on its batches at the same time: each has a share of it. Elsewhere they wait.
         busy = seconds / abreast if role == "writer" else seconds
         count("actor_seconds_total", busy, role=role)
         count("gpu_seconds_total", busy * self._num_gpus, role=role)

@@ -1,4 +1,4 @@
-"""One pass over a pool: units from its source in order, and their results in the same order."""
+"""One pass over a pool: what its source gives, in batches, and their results in the same order."""
 
 from __future__ import annotations
 
@@ -7,35 +7,43 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from spti_ray.runtime.scheduling.scheduler import Unit
+from spti_ray.runtime.scheduling.scheduler import Batch
 
 
 @dataclass(eq=False)
-class UnitStream:
-    """`source` gives the arguments of each unit; `total`: how many there are, if that is known."""
+class OrderedStream:
+    """Numbers the batches of one stream and holds back a result until all before it are there.
+
+    Args:
+        source: gives the arguments of each batch.
+        total: how many batches there are; None if that is not known.
+    """
 
     source: Iterator[tuple[Any, ...]]
     total: int | None
     fetched: deque[tuple[Any, ...]] = field(default_factory=deque)
-    """From the source, and not yet units."""
+    """Taken from the source, and not yet batches."""
     done: dict[int, Any] = field(default_factory=dict)
-    """Results by the number of their unit, from `emitted` on."""
+    """Results by the number of their batch, from `emitted` on."""
     pulled: int = 0
+    """Batches that were made."""
     emitted: int = 0
+    """Results that were read."""
     dry: bool = False
     """The source has ended."""
     exhausted: bool = False
-    """So it has, and all of it was pulled."""
+    """The source has ended, and all of it was made into batches."""
     error: Exception | None = None
+    """What the source raised."""
 
     @property
     def ahead(self) -> int:
-        """Units that are under way, or wait for an older one."""
+        """Batches that are under way, or wait for an older one."""
         return self.pulled - self.emitted
 
     @property
     def left(self) -> int | None:
-        """Units that will still be pulled; None if nobody knows."""
+        """Batches that are still to come; None if that is not known."""
         if self.exhausted:
             return 0
         return None if self.total is None else self.total - self.pulled
@@ -52,15 +60,15 @@ class UnitStream:
             self.emitted += 1
 
     def fetch(self) -> None:
-        """The next of the source; may raise what it raises, and wait for another pool."""
+        """Take the next from the source; may raise what that raises, and wait for another pool."""
         arguments = next(self.source, None)
         if arguments is None:
             self.dry = True
         else:
             self.fetched.append(arguments)
 
-    def pull(self) -> Unit:
-        """The oldest that was fetched."""
-        unit = Unit(self.fetched.popleft(), self, self.pulled)
+    def pull(self) -> Batch:
+        """Make a batch of the oldest that was fetched."""
+        batch = Batch(self.fetched.popleft(), self, self.pulled)
         self.pulled += 1
-        return unit
+        return batch

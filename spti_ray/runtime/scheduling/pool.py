@@ -1,8 +1,7 @@
-"""The actors of one role, and streams of units through them, with results in order.
+"""The actors of one role, and streams of batches through them, with results in order.
 
-Units are pulled from a stream's source as slots come free, and at most so many ahead of the oldest missing one. Several
-streams may be open at a time, one feeding the other. The first result of a unit counts. Knows nothing of Ray: see
-`events`.
+A stream's source is asked for batches as actors have room, and for at most so many ahead of the oldest result that is
+missing. Several streams may be open at a time, one feeding another. The first result of a batch counts.
 """
 
 from __future__ import annotations
@@ -12,41 +11,36 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from spti_ray.runtime.scheduling.autoscaler import Growth
-from spti_ray.runtime.scheduling.coroutine import Coroutine
-from spti_ray.runtime.scheduling.engine_info import Identity
+from spti_ray.runtime.scheduling.actors import Actors
+from spti_ray.runtime.scheduling.autoscaler import Autoscaler
+from spti_ray.runtime.scheduling.engine_info import EngineFailed, EngineInfo
 from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, Raised, Up
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter, cause_of
-from spti_ray.runtime.scheduling.ordered_stream import UnitStream
-from spti_ray.runtime.scheduling.result_cache import Kept
-from spti_ray.runtime.scheduling.scheduler import DEFAULTS, Limits, Scheduler, Unit
-from spti_ray.runtime.scheduling.utilization import Use
+from spti_ray.runtime.scheduling.result_cache import CachedResult
+from spti_ray.runtime.scheduling.retries import DEFAULTS, POOL_ACTOR, Limits
+from spti_ray.runtime.scheduling.scheduler import Batch, Scheduler
+from spti_ray.runtime.scheduling.streams import Streams
 
 log = logging.getLogger(__name__)
-
-_AHEAD_PER_SLOT = 8
-"""Units per slot that a stream may be ahead of its oldest missing one: their results wait in memory."""
-
-_FETCHED = 1024
-"""Units that a stream fetches from its source while its pool sleeps: so many are there when it has the device."""
-
-_ASK_AGAIN_S = (0.2, 5.0)
-"""How soon a lost actor is asked whether it is back: at first, and at most; each time twice as late."""
 
 _LOOK_S = 2.0
 """How often a working pool looks for hung engines, and whether it should grow."""
 
-_FULL = 0.9
-"""Mean share of slots in use above which a pool is what the run waits for."""
-
-
-class EngineFailed(RuntimeError):
-    """An engine could not be started; the message is one line."""
-
 
 class Pool:
-    """`actors` are there from the start; for `grow`, `most` and `others` see `Growth`. A pool that `takes_turns` on a
-    device has the `events` of its role's turns, and pulls units while it sleeps."""
+    """The actors of one role.
+
+    Args:
+        role: by which logs and errors name it.
+        actors: those that are there from the start; they need not be up yet.
+        events: calls of the actors; for a pool that shares its GPU those of `GpuTimeSharing.of`.
+        limits: how many batches an actor has at a time, and how often a batch is tried.
+        on_batch: is called with each batch's result and the seconds in its engine; 0 for one from the cache.
+        grow, most, others: see `Autoscaler`.
+        cache: finds the place of a batch's result among those of earlier attempts at the run.
+        meter: is told of all that happens.
+        shares_gpu: take from streams while the actors sleep, so that there are batches when they wake.
+    """
 
     def __init__(
         self,
@@ -54,37 +48,39 @@ class Pool:
         actors: list[Any],
         events: Events,
         limits: Limits = DEFAULTS,
-        on_unit: Callable[[Any, float], None] = lambda result, seconds: None,
+        on_batch: Callable[[Any, float], None] = lambda result, seconds: None,
         grow: Callable[[], Any] | None = None,
         most: int = 0,
-        kept: Callable[[tuple[Any, ...]], Kept] | None = None,
+        cache: Callable[[tuple[Any, ...]], CachedResult] | None = None,
         meter: Meter = NO_METRICS,
         others: Callable[[], int] = lambda: 0,
-        takes_turns: bool = False,
+        shares_gpu: bool = False,
     ) -> None:
         self.role = role
         self.given_up = 0
         self.problem = ""
-        """Why the last unit was given up: of an engine that serves shards too the type of its error, see `events`."""
+        """Why the last batch was given up, in words for the user; what it shows of an error: see `events.Raised`."""
         self._events = events
         self._limits = limits
-        self._on_unit = on_unit
-        self._kept = kept
+        self._on_batch = on_batch
+        self._cache = cache
         self._meter = meter
-        self._takes_turns = takes_turns
         self._scheduler: Scheduler[Any] = Scheduler(limits)
-        self._streams: dict[UnitStream, Coroutine] = {}
-        # Every actor, up or not, those that leave included, with its units at work and since when.
-        self._at_work: dict[Any, dict[Unit, float]] = {}
-        self._leaving: set[Any] = set()
-        self._killed_for: dict[Any, Unit] = {}
-        self._blamed: dict[Any, list[Unit]] = {}
-        self._use = Use(events.now())
+        self._streams = Streams(
+            events,
+            wants_more=lambda: self._scheduler.wants_more,
+            num_slots=lambda: limits.slots * max(1, self.num_actors),
+            asleep=lambda: shares_gpu and not self._scheduler.actors,
+            put=self._put,
+            forget=self._scheduler.forget,
+            check=self.must_have_actors,
+        )
+        self._actors = Actors()
         self._looking = False
         self._reason = "it has no actors"
-        self._identity = Identity(events, self._away)
+        self._info = EngineInfo(role, events, self._away)
         events.afterwards(self._fill)
-        self._growth = Growth(self, events, len(actors), most, grow, others)
+        self._autoscaler = Autoscaler(self, events, len(actors), most, grow, others)
         for actor in actors:
             self.add(actor)
         meter.watch(lambda: Load.of(self._scheduler, self.num_actors))
@@ -92,259 +88,202 @@ class Pool:
     @property
     def num_actors(self) -> int:
         """Actors, whether they are up or not, without those that leave."""
-        return len(self._at_work) - len(self._leaving)
+        return len(self._actors)
 
     @property
     def num_up(self) -> int:
-        """Actors that are given units."""
+        """Actors that are given batches."""
         return self._scheduler.actors
 
     @property
     def has_work(self) -> bool:
-        """Whether units wait or are at work."""
-        return bool(
-            self._scheduler.in_flight or self._scheduler.waiting or any(stream.fetched for stream in self._streams)
-        )
+        """Whether batches wait or are at work."""
+        return bool(self._scheduler.in_flight or self._scheduler.waiting or self._streams.have_fetched)
 
     def must_have_actors(self) -> None:
-        """Raises EngineFailed if none is left."""
+        """Raise EngineFailed if no actor is left."""
         if not self.num_actors:
             raise EngineFailed(f"the {self.role} could not be started: {self._reason}")
 
     def identity(self) -> dict[str, str]:
-        """What its engines run, as one of them said: it may be gone since. Raises EngineFailed in one line."""
-        while self._identity.known is None:
-            if self._identity.error:
-                raise EngineFailed(f"the {self.role} could not say what it runs: {self._identity.error}")
-            self.must_have_actors()
-            for actor in self._at_work:
-                if self._scheduler.load(actor) is not None:
-                    self._identity.ask(actor)
-            self._events.wait()
-        return self._identity.known
+        """What the engines run, as one of them said; waits until one is up.
 
-    def map(self, units: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
-        """Results of `units` in order, None for a unit that was given up. Pulls from `units` as slots come free.
-
-        `total`, if known, keeps the pool from growing beyond what is left to do. Raises EngineFailed if no actor can
-        be started, and what the source raises.
+        Raises:
+            EngineFailed: none can be started, or none can say it; one line.
         """
-        stream = UnitStream(iter(units), total)
-        puller = Coroutine(partial(self._pull, stream))
-        self._streams[stream] = puller
-        try:
-            while True:
-                yield from stream.results()
-                puller.resume()
-                if stream.ready:
-                    continue
-                if stream.error:
-                    raise stream.error
-                if stream.exhausted and not stream.ahead:
-                    return
-                self.must_have_actors()
-                self._events.wait()
-        finally:
-            del self._streams[stream]
-            puller.end()
-            self._scheduler.forget(stream)
+        return self._info.wait(lambda: filter(self._scheduler.is_up, self._actors), self.must_have_actors)
+
+    def map(self, batches: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
+        """Run a stream of batches.
+
+        Args:
+            batches: the arguments of each batch's call; asked for the next as slots come free.
+            total: how many there are; if it is known, the pool does not grow beyond what is left to do.
+
+        Returns:
+            The results in order; None for a batch that was given up.
+
+        Raises:
+            EngineFailed: no actor can be started.
+            Exception: whatever `batches` raises.
+        """
+        return self._streams.read(iter(batches), total)
 
     def add(self, actor: Any) -> None:
-        """One more, which gets units once it is up."""
-        self._at_work[actor] = {}
-        self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
+        """Take one more actor, which gets batches once it is up."""
+        self._actors.add(actor)
+        self._events.ready(actor, partial(self._answered, actor, 0))
 
     def shrink(self, keep: int = 0) -> None:
-        """Give back all actors but `keep`, those with work; who is at work finishes its units first."""
-        staying = [actor for actor in self._at_work if actor not in self._leaving]
-        for actor in sorted(staying, key=lambda actor: -len(self._at_work[actor]))[keep:]:
-            self._leaving.add(actor)
+        """Give back all actors but the `keep` busiest; one that is at work finishes its batches first."""
+        for actor in self._actors.surplus(keep):
+            self._actors.leave(actor)
             self._scheduler.remove_actor(actor)
             self._leave_if_idle(actor)
 
-    def rest(self) -> None:
-        """Give no more units to actors, and ask of each whether it is up once its units are done: see `turns`."""
-        for actor, units in self._at_work.items():
-            if self._scheduler.load(actor) is not None:
+    def release_gpu(self) -> None:
+        """Send no more batches to actors; ask of each whether it is up, once its batches are done.
+
+        Shared events let an actor sleep then, and answer when it has been woken: see `gpu_time_sharing`.
+        """
+        for actor in self._actors:
+            if self._scheduler.is_up(actor):
                 self._scheduler.remove_actor(actor)
-                if not units:
-                    self._events.ready(actor, partial(self._answered, actor, _ASK_AGAIN_S[0]))
+                if self._actors.is_idle(actor):
+                    self._events.ready(actor, partial(self._answered, actor, 0))
 
     def _fill(self) -> None:
-        """Give what came free to units that wait, and to new ones."""
+        """Fill the slots that came free, first with batches that wait, then with new ones."""
         self._dispatch()
-        for stream in self._streams:
-            # Not by its puller, which may be waiting for the next.
-            while stream.fetched and self._has_room(stream):
-                self._put(stream.pull())
-        for puller in tuple(self._streams.values()):
-            puller.resume()
+        self._streams.fill()
 
-    def _pull(self, stream: UnitStream) -> None:
-        """Pull units whenever there is room. A coroutine: where the source waits, whoever reads the stream goes on."""
-        try:
-            while not (stream.dry and not stream.fetched):
-                if stream.fetched and self._has_room(stream):
-                    self._put(stream.pull())
-                elif not stream.dry and (self._has_room(stream) or self._fetches(stream)):
-                    stream.fetch()
-                else:
-                    self._events.wait()
-            stream.exhausted = True
-        except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
-            stream.error = error
-
-    def _put(self, unit: Unit) -> None:
-        unit.kept = None if self._kept is None else self._kept(unit.arguments)
-        result = None if unit.kept is None else unit.kept.get()
+    def _put(self, batch: Batch) -> None:
+        batch.cached = None if self._cache is None else self._cache(batch.arguments)
+        result = None if batch.cached is None else batch.cached.get()
         if result is not None:
-            self._meter.kept()
-            self._done(unit, result, 0.0)
+            self._meter.cached()
+            self._done(batch, result, 0.0)
         else:
-            self._scheduler.put(unit)
+            self._scheduler.put(batch)
             self._dispatch()
-
-    def _fetches(self, stream: UnitStream) -> bool:
-        return self._takes_turns and not self._scheduler.actors and len(stream.fetched) < _FETCHED
-
-    def _has_room(self, stream: UnitStream) -> bool:
-        ahead = _AHEAD_PER_SLOT * self._limits.slots * max(1, self.num_actors)
-        return self._scheduler.wants_more and stream.ahead < ahead
 
     def _dispatch(self) -> None:
         while assigned := self._scheduler.assign():
-            actor, unit = assigned
-            self._use.change(self._events.now(), 1)
-            self._at_work[actor][unit] = self._events.now()
-            self._events.call(actor, unit.arguments, partial(self._back, actor, unit))
-            self._growth.dispatched()
+            actor, batch = assigned
+            self._autoscaler.dispatched()
+            self._actors.begin(actor, batch, self._events.now())
+            self._events.call(actor, batch.arguments, partial(self._back, actor, batch))
             if not self._looking:
                 self._looking = True
-                self._use.begin(self._events.now())
+                self._autoscaler.begin_period()
                 self._events.after(_LOOK_S, self._look)
 
-    def _back(self, actor: Any, unit: Unit, outcome: Outcome) -> None:
-        """Book what became of a unit."""
-        self._use.change(self._events.now(), -1)
-        del self._at_work[actor][unit]
-        self._meter.back(outcome, abreast=1 + len(self._at_work[actor]))
+    def _back(self, actor: Any, batch: Batch, outcome: Outcome) -> None:
+        """A call has returned: handle what became of its batch."""
+        self._autoscaler.returned()
+        self._meter.back(outcome, abreast=self._actors.end(actor, batch))
         if isinstance(outcome, Finished):
-            self._scheduler.finished(actor, unit)
-            if unit.kept is not None:
-                unit.kept.put(outcome.result)
-            self._done(unit, outcome.result, outcome.seconds)
+            self._scheduler.finished(actor, batch)
+            if batch.cached is not None:
+                batch.cached.put(outcome.result)
+            self._done(batch, outcome.result, outcome.seconds)
         elif isinstance(outcome, Raised):
-            given_up = self._scheduler.failed(actor, unit)
-            self._missed(unit, given_up, f"failed {unit.failures} times ({outcome.error})")
+            given_up = self._scheduler.failed(actor, batch)
+            self._without_result(batch, given_up, f"failed {batch.failures} times ({outcome.error})")
         else:
-            self._lost(actor, unit, outcome)
+            self._lost(actor, batch, outcome)
         self._leave_if_idle(actor)
         if not self._scheduler.in_flight:
-            self._growth.idle()
-        if self._scheduler.load(actor) is None and not self._at_work.get(actor, True):
-            self._ask(actor, _ASK_AGAIN_S[0])
+            self._autoscaler.idle()
+        if not self._scheduler.is_up(actor) and self._actors.is_idle(actor):
+            self._ask(actor, losses=0)
 
-    def _done(self, unit: Unit, result: Any, seconds: float) -> None:
-        if unit.owner in self._streams:
-            unit.owner.done[unit.number] = result
-            self._on_unit(result, seconds)
+    def _done(self, batch: Batch, result: Any, seconds: float) -> None:
+        if batch.owner in self._streams:
+            batch.owner.done[batch.number] = result
+            self._on_batch(result, seconds)
 
-    def _missed(self, unit: Unit, given_up: bool, why: str) -> None:
-        """A unit came back without a result; unless it is given up it waits again."""
+    def _without_result(self, batch: Batch, given_up: bool, why: str) -> None:
+        """A batch came back without a result: unless it is given up, it waits again."""
         self._meter.missed(given_up)
         if given_up:
             self.given_up += 1
             self.problem = f"a unit {why}"
-            self._warn(f"unit {unit.number} {why} and is skipped", unit)
-            unit.owner.done[unit.number] = None
+            self._warn(f"unit {batch.number} {why} and is skipped", batch)
+            batch.owner.done[batch.number] = None
 
-    def _lost(self, actor: Any, unit: Unit, outcome: Lost) -> None:
-        if self._scheduler.load(actor) is not None:
+    def _lost(self, actor: Any, batch: Batch, outcome: Lost) -> None:
+        if self._scheduler.is_up(actor):
             self._scheduler.remove_actor(actor)
-            self._meter.lost(cause_of(outcome, hung=actor in self._killed_for))
-        # If its engine hung and was killed, only the unit that hung is to blame.
-        blamed = self._killed_for[actor] is unit if actor in self._killed_for else not outcome.preempted
-        if blamed:
-            self._blamed.setdefault(actor, []).append(unit)
-        given_up = self._scheduler.lost(actor, unit, blamed)
-        self._missed(unit, given_up, f"lost its actor {unit.crashes} times")
+            self._meter.lost(cause_of(outcome, hung=self._actors.is_hung(actor)))
+        given_up = self._scheduler.lost(actor, batch, self._actors.blame(actor, batch, outcome))
+        self._without_result(batch, given_up, f"lost its actor {batch.crashes} times")
         if outcome.gone is not None:
             self._drop(actor, outcome.gone)
 
-    def _ask(self, actor: Any, wait_s: float) -> None:
-        again = partial(self._answered, actor, min(2 * wait_s, _ASK_AGAIN_S[1]))
-        self._events.after(wait_s, lambda: self._events.ready(actor, again))
+    def _ask(self, actor: Any, losses: int) -> None:
+        """Ask in a while whether a lost actor is up again, which it was not at the last `losses` times."""
+        answered = partial(self._answered, actor, losses + 1)
+        self._events.after(POOL_ACTOR.wait_s(losses), lambda: self._events.ready(actor, answered))
 
-    def _answered(self, actor: Any, wait_s: float, answer: Up | Lost) -> None:
-        if actor not in self._at_work or actor in self._leaving:
+    def _answered(self, actor: Any, losses: int, answer: Up | Lost) -> None:
+        if not self._actors.stays(actor):
             return
         if isinstance(answer, Up):
-            self._growth.up()
-            self._killed_for.pop(actor, None)
-            blamed = self._blamed.pop(actor, [])
-            for unit in blamed if answer.lost_its_node else ():
-                self._scheduler.forgive(unit)
+            self._autoscaler.actor_up()
+            for batch in self._actors.is_up(actor, answer.lost_its_node):
+                self._scheduler.forgive(batch)
             self._scheduler.add_actor(actor)
-            self._identity.ask(actor)
+            self._info.ask(actor)
         elif answer.gone is not None:
             self._meter.lost("not_started")
             self._drop(actor, answer.gone)
         else:
-            self._ask(actor, wait_s)
+            self._ask(actor, losses)
 
     def _away(self, actor: Any, outcome: Lost) -> None:
-        """An idle actor turned out to be lost; if it has units at work, these come back."""
-        if self._scheduler.load(actor) is None or self._at_work[actor]:
+        """An idle actor turned out to be lost when it was asked what it runs. If it is not idle, its batches say so."""
+        if not self._scheduler.is_up(actor) or not self._actors.is_idle(actor):
             return
         self._scheduler.remove_actor(actor)
         self._meter.lost(cause_of(outcome, hung=False))
         if outcome.gone is None:
-            self._ask(actor, _ASK_AGAIN_S[0])
+            self._ask(actor, losses=0)
         else:
             self._drop(actor, outcome.gone)
 
     def _drop(self, actor: Any, reason: str) -> None:
         """An actor that will not come back."""
-        if actor in self._leaving:
+        if not self._actors.stays(actor):
             return
         self._reason = reason
-        self._leaving.add(actor)
+        self._actors.leave(actor)
         self._leave_if_idle(actor)
         self._warn(f"an actor could not be started, or not again: {reason}")
-        self._growth.replace()
+        self._autoscaler.replace()
 
     def _leave_if_idle(self, actor: Any) -> None:
-        if actor in self._leaving and not self._at_work[actor]:
-            self._leaving.remove(actor)
-            del self._at_work[actor]
-            self._killed_for.pop(actor, None)
-            self._blamed.pop(actor, None)
+        if self._actors.left(actor):
             self._events.kill(actor, for_good=True)
 
     def _look(self) -> None:
-        """While units are at work: end engines that hang, and grow if the run waits for this pool."""
-        now = self._events.now()
+        """While batches are at work: end engines that hang, and grow if the run waits for this pool."""
         self._looking = bool(self._scheduler.in_flight)
         if not self._looking:
             return
         self._events.after(_LOOK_S, self._look)
-        for actor, units in self._at_work.items():
-            oldest = next(iter(units), None)
-            if oldest and actor not in self._killed_for and now - units[oldest] > self._limits.unit_timeout_s:
-                self._warn(f"unit {oldest.number} hangs; its engine is started anew", oldest)
-                self._killed_for[actor] = oldest
-                self._events.kill(actor, for_good=False)
-        if self._use.share(now, self._scheduler.actors * self._limits.slots) > _FULL:
-            self._growth.grow(self._useful())
+        for actor, batch in self._actors.newly_hung(self._events.now(), self._limits.batch_timeout_s):
+            self._warn(f"unit {batch.number} hangs; its engine is started anew", batch)
+            self._events.kill(actor, for_good=False)
+        self._autoscaler.end_period(self._scheduler.actors * self._limits.slots, self._useful)
 
     def _useful(self) -> int | None:
         """How many actors the work that is left would keep busy; None where its amount is unknown."""
-        left = self._scheduler.in_flight + self._scheduler.waiting
-        for stream in self._streams:
-            if stream.left is None:
-                return None
-            left += stream.left
+        to_come = self._streams.left
+        if to_come is None:
+            return None
+        left = self._scheduler.in_flight + self._scheduler.waiting + to_come
         return -(-left // self._limits.slots)
 
-    def _warn(self, message: str, unit: Unit | None = None) -> None:
-        log.warning("%s: %s", self.role, message, extra={"role": self.role} | ({"unit": unit.number} if unit else {}))
+    def _warn(self, message: str, batch: Batch | None = None) -> None:
+        log.warning("%s: %s", self.role, message, extra={"role": self.role} | ({"unit": batch.number} if batch else {}))

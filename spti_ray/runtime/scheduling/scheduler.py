@@ -1,14 +1,14 @@
-"""Which unit goes to which actor, and when a unit is given up. Pure: no Ray, no clock, no thread.
+"""Which batch goes to which actor, and when a batch is given up. Pure: no Ray, no clock, no thread.
 
-A unit is the arguments of one call. Rules, pinned by tests/unit/runtime/scheduling/test_scheduler.py:
+A batch is the arguments of one call. Rules, pinned by tests/unit/runtime/scheduling/test_scheduler.py:
 
-- An actor has at most `slots` units in flight; a unit goes to the actor with the fewest.
-- A unit that raises goes back to the front and is given up after `attempts` failures.
-- A unit whose actor crashed under it is a suspect: from then on it runs alone on its actor, so that a unit that kills
+- An actor has at most `slots` batches in flight; a batch goes to the actor with the fewest.
+- A batch that raises goes back to the front and is given up after `attempts` failures.
+- A batch whose actor crashed under it is a suspect: from then on it runs alone on its actor, so that a batch that kills
   actors takes no other with it twice, and is given up after `crashes` of them.
-- A unit whose actor was taken away (preempted, or killed for another's sake) goes back to the front, at no cost.
+- A batch whose actor was taken away (preempted, or killed for another's sake) goes back to the front, at no cost.
 
-Each step costs the same however many actors and units there are.
+Each step costs the same however many actors and batches there are.
 """
 
 from __future__ import annotations
@@ -18,45 +18,35 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
+from spti_ray.runtime.scheduling.retries import Limits
+
 Actor = TypeVar("Actor", bound=Hashable)
 
 
 @dataclass(eq=False)
-class Unit:
-    """`owner`, `number` and `kept` mean nothing here: they are for the pool. `slots`: those that
-    the unit takes now."""
+class Batch:
+    """The arguments of one call of an engine.
+
+    `owner`, `number` and `cached` mean nothing here: they are the pool's. `slots`: those that the batch takes now.
+    """
 
     arguments: tuple[Any, ...]
     owner: Any = None
     number: int = 0
-    kept: Any = None
+    cached: Any = None
     failures: int = 0
     crashes: int = 0
     slots: int = 0
 
 
-@dataclass(frozen=True)
-class Limits:
-    """`slots`: units in flight per actor. `attempts`: how often a unit may raise. `crashes`: how often its actor may
-    crash under it. `unit_timeout_s`: after which an engine counts as hung."""
-
-    slots: int = 2
-    attempts: int = 3
-    crashes: int = 3
-    unit_timeout_s: float = 3600.0
-
-
-DEFAULTS = Limits()
-
-
 class Scheduler(Generic[Actor]):
-    """Units that wait and actors with room, of one role."""
+    """The batches that wait, and the actors that have room, of one role."""
 
     def __init__(self, limits: Limits) -> None:
         self._slots = limits.slots
         self._limits = limits
-        self._fresh: deque[Unit] = deque()
-        self._suspects: deque[Unit] = deque()
+        self._fresh: deque[Batch] = deque()
+        self._suspects: deque[Batch] = deque()
         self._load: dict[Actor, int] = {}
         # Actors by load, in the order in which they got there; full ones are in none.
         self._with_load: list[dict[Actor, None]] = [{} for _ in range(limits.slots)]
@@ -64,7 +54,7 @@ class Scheduler(Generic[Actor]):
 
     @property
     def actors(self) -> int:
-        """Actors that may be given units."""
+        """Actors that may be given batches."""
         return len(self._load)
 
     @property
@@ -78,12 +68,12 @@ class Scheduler(Generic[Actor]):
 
     @property
     def wants_more(self) -> bool:
-        """Whether a new unit would be assigned at once."""
+        """Whether a new batch would be assigned at once."""
         return not self._fresh and self._for_fresh() is not None
 
-    def load(self, actor: Actor) -> int | None:
-        """Slots in use of an actor, or None if it gets no units."""
-        return self._load.get(actor)
+    def is_up(self, actor: Actor) -> bool:
+        """Whether an actor may be given batches."""
+        return actor in self._load
 
     def add_actor(self, actor: Actor) -> None:
         """An actor is up, with nothing in flight."""
@@ -98,16 +88,16 @@ class Scheduler(Generic[Actor]):
         if load < self._slots:
             del self._with_load[load][actor]
 
-    def put(self, unit: Unit) -> None:
-        self._fresh.append(unit)
+    def put(self, batch: Batch) -> None:
+        self._fresh.append(batch)
 
     def forget(self, owner: Any) -> None:
-        """Drop an owner's units that wait."""
-        self._fresh = deque(unit for unit in self._fresh if unit.owner is not owner)
-        self._suspects = deque(unit for unit in self._suspects if unit.owner is not owner)
+        """Drop an owner's batches that wait."""
+        self._fresh = deque(batch for batch in self._fresh if batch.owner is not owner)
+        self._suspects = deque(batch for batch in self._suspects if batch.owner is not owner)
 
-    def assign(self) -> tuple[Actor, Unit] | None:
-        """Take the next unit and the actor that shall run it; None if nothing waits or nobody has room."""
+    def assign(self) -> tuple[Actor, Batch] | None:
+        """Take the next batch and the actor that shall run it; None if nothing waits or nobody has room."""
         idle = next(iter(self._with_load[0]), None)
         if self._suspects and idle is not None:
             return self._assign(idle, self._suspects.popleft(), self._slots)
@@ -115,51 +105,48 @@ class Scheduler(Generic[Actor]):
         return None if actor is None else self._assign(actor, self._fresh.popleft(), 1)
 
     def _for_fresh(self) -> Actor | None:
-        """The actor with the fewest units, but that one is left to run empty while a suspect waits."""
+        """The actor with the fewest batches, but that one is left to run empty while a suspect waits."""
         by_load = (actor for bucket in self._with_load for actor in bucket)
         if self._suspects:
             next(by_load, None)
         return next(by_load, None)
 
-    def _assign(self, actor: Actor, unit: Unit, slots: int) -> tuple[Actor, Unit]:
+    def _assign(self, actor: Actor, batch: Batch, slots: int) -> tuple[Actor, Batch]:
         self._in_flight += 1
-        unit.slots = slots
+        batch.slots = slots
         self._change(actor, slots)
-        return actor, unit
+        return actor, batch
 
-    def finished(self, actor: Actor, unit: Unit) -> None:
-        """The unit's result is there."""
-        self._returned(actor, unit)
+    def finished(self, actor: Actor, batch: Batch) -> None:
+        """The batch's result is there."""
+        self._returned(actor, batch)
 
-    def failed(self, actor: Actor, unit: Unit) -> bool:
-        """The unit raised. Returns whether it is given up; else it waits again."""
-        self._returned(actor, unit)
-        unit.failures += 1
-        if unit.failures >= self._limits.attempts:
+    def failed(self, actor: Actor, batch: Batch) -> bool:
+        """The batch raised. Returns whether it is given up; else it waits again."""
+        self._returned(actor, batch)
+        batch.failures += 1
+        return self._give_up_or_again(batch)
+
+    def lost(self, actor: Actor, batch: Batch, blamed: bool) -> bool:
+        """The actor is gone, and if `blamed`, perhaps because of the batch. Returns whether the batch is given up."""
+        self._returned(actor, batch)
+        batch.crashes += blamed
+        return self._give_up_or_again(batch)
+
+    def forgive(self, batch: Batch) -> None:
+        """A crash that the batch was blamed for turned out to be its node's."""
+        batch.crashes -= 1
+
+    def _give_up_or_again(self, batch: Batch) -> bool:
+        if self._limits.gives_up(batch.failures, batch.crashes):
             return True
-        self._again(unit)
+        (self._suspects if batch.crashes else self._fresh).appendleft(batch)
         return False
 
-    def lost(self, actor: Actor, unit: Unit, blamed: bool) -> bool:
-        """The actor is gone, and if `blamed`, perhaps because of the unit. Returns whether the unit is given up."""
-        self._returned(actor, unit)
-        unit.crashes += blamed
-        if unit.crashes >= self._limits.crashes:
-            return True
-        self._again(unit)
-        return False
-
-    def forgive(self, unit: Unit) -> None:
-        """A crash that the unit was blamed for turned out to be its node's."""
-        unit.crashes -= 1
-
-    def _again(self, unit: Unit) -> None:
-        (self._suspects if unit.crashes else self._fresh).appendleft(unit)
-
-    def _returned(self, actor: Actor, unit: Unit) -> None:
+    def _returned(self, actor: Actor, batch: Batch) -> None:
         self._in_flight -= 1
         if actor in self._load:
-            self._change(actor, -unit.slots)
+            self._change(actor, -batch.slots)
 
     def _change(self, actor: Actor, by: int) -> None:
         before = self._load[actor]

@@ -13,15 +13,21 @@ from typing import Any
 from spti_ray.runtime.scheduling.events import Act, Events, Finished, Lost, Outcome, Raised, Up
 
 SIMULATED = {"model": "SIMULATED"}
-"""The identity of all of them."""
+"""What each of them says that it runs."""
 
 
 class SimulatedActor:
-    """Runs its units one after the other, each in `seconds(*arguments)`; the result is the arguments.
+    """Runs its batches one after the other. The result of a batch is its arguments.
 
-    An exception of `seconds` is the unit's own. After a crash it is back in `restart_s`; with `gone`, never. `busy_s`:
-    seconds of units that were finished; `lost_s`: of units that a crash ended; `idle_s`: between units. One that
-    `sleeps` starts asleep, does nothing before it is woken, and takes `turn_s` to wake up or to fall asleep.
+    What is measured, in seconds: `busy_s` of batches that were finished, `lost_s` of batches that a crash ended, and
+    `idle_s` between batches. An actor with a reason in `gone` does not come back after a crash.
+
+    Args:
+        seconds: how long a batch with these arguments takes. What it raises, the engine raises on the batch.
+        start_s: when the actor is first up.
+        restart_s: how long it is away after a crash.
+        sleeps: starts asleep, and does nothing before it is woken.
+        turn_s: how long it takes to wake up or to fall asleep.
     """
 
     def __init__(
@@ -48,7 +54,11 @@ class SimulatedActor:
 
 
 class SimulatedEvents(Events):
-    """`driver_s`: what handing out a unit costs the driver, during which nothing else is handed out."""
+    """Events of simulated actors.
+
+    Args:
+        driver_s: what sending a batch costs the driver, during which it sends no other.
+    """
 
     def __init__(self, driver_s: float = 0.0) -> None:
         super().__init__()
@@ -72,7 +82,7 @@ class SimulatedEvents(Events):
         actor.idle_s += start - actor.free_at if actor.free_at else 0.0
         try:
             seconds = actor.seconds(*arguments)
-        except Exception as error:  # noqa: BLE001 the unit's own
+        except Exception as error:  # noqa: BLE001 the batch's own
             seconds, outcome = 0.0, Raised(type(error).__name__)
         else:
             outcome = Finished(arguments, seconds)
@@ -135,7 +145,10 @@ class SimulatedEvents(Events):
         self.crash(actor)
 
     def crash(self, actor: SimulatedActor, preempted: bool = False, with_node: bool = False) -> None:
-        """All its units are lost, and it starts anew; `with_node`: on another node, as shows only then."""
+        """End the actor's process: its batches are lost, and it starts anew.
+
+        `preempted` says so at once. `with_node`: it comes back on another node, which shows only then.
+        """
         actor.lost_its_node = with_node or preempted
         lost, actor.under_way = actor.under_way, []
         actor.lost_s += max(0.0, self._now - actor.working_since) if lost else 0.0

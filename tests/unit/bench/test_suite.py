@@ -6,13 +6,14 @@ import pytest
 from typer.testing import CliRunner
 
 from spti_ray.bench import suite
-from spti_ray.bench.bare import bare
+from spti_ray.bench.bare_engine import start_bare_engine
 from spti_ray.bench.suite import TARGETS, Settings, ratios, run
 from spti_ray.bench.votes import votes
-from spti_ray.bench.work import ROLES, arguments_of, produced, work
+from spti_ray.bench.workload import ROLES, call_arguments, count_produced, make_items
 from spti_ray.cli import app
 from spti_ray.models.factory import FAKE
-from spti_ray.observability.timeline import Timeline
+from spti_ray.observability.timeline import write_timeline
+from spti_ray.observability.trace import Trace
 
 DOCUMENT = {
     "engines": {
@@ -42,7 +43,7 @@ def test_what_was_not_measured_is_not_judged():
 
 
 def test_parts_are_written_as_they_are_measured_and_kept(tmp_path, monkeypatch):
-    Timeline().write(tmp_path / "timeline.json")
+    write_timeline(Trace(), tmp_path / "timeline.json")
     monkeypatch.setattr(
         suite, "parts", lambda settings, out: {name: lambda document, name=name: DOCUMENT[name] for name in DOCUMENT}
     )
@@ -69,19 +70,19 @@ def test_a_command_that_makes_no_sense_is_refused_in_one_line(tmp_path, argument
 
 def test_the_work_of_a_seed_is_the_same_everywhere_and_another_for_another_seed():
     for role in ROLES:
-        assert str(work(role, 5, 1)) == str(work(role, 5, 1)) != str(work(role, 5, 2))
+        assert str(make_items(role, 5, 1)) == str(make_items(role, 5, 1)) != str(make_items(role, 5, 2))
 
 
 def test_an_engine_called_bare_does_the_rounds_that_it_is_asked_for():
     for role in ("writer", "renderer"):
-        with bare(role, FAKE.of(role)) as engine:
+        with start_bare_engine(role, FAKE.of(role)) as engine:
             assert [engine.round(seed, 4)[0] > 0 for seed in range(2)] == [True, True]
 
 
 def test_work_that_failed_is_no_rate():
     with pytest.raises(RuntimeError, match="the renderer failed on some of its work"):
-        produced("renderer", [1, None])
-    assert arguments_of("text_embedder", ["a"]) == (["a"],)
+        count_produced("renderer", [1, None])
+    assert call_arguments("text_embedder", ["a"]) == (["a"],)
 
 
 def test_votes_are_cast_for_all_records_against_the_same_product():

@@ -14,6 +14,14 @@ from hypothesis import strategies as st
 from spti_ray.config import Config, EvolutionConfig
 from spti_ray.config.identity import BEFORE, changed_keys, config_sha256, flatten, pinned, resolved
 from spti_ray.config.loading import ConfigError, load_config, parse_config
+from spti_ray.config.method_traits import (
+    has_shards,
+    is_charged,
+    stays_inside,
+    uses_private_data,
+    why_not_certified,
+    why_not_private,
+)
 from spti_ray.dp.history import UNCERTIFIED
 from spti_ray.models.factory import engines_config
 from tests.unit.conftest import config_with
@@ -363,6 +371,7 @@ def test_a_file_that_can_not_be_read_is_refused_in_one_line(tmp_path):
 
 
 PLACEMENT = {
+    "runtime.executor": "local",
     "dataset.registration": "required",
     "ledger.relative_to": "/elsewhere",
     "runtime.shards": 5,
@@ -483,7 +492,7 @@ def test_no_noise_has_to_be_allowed_and_reads_back_as_itself(value):
     with pytest.raises(ConfigError, match=r"NOT private; set privacy\.allow_not_private: true"):
         load_config(JOBS[-1], [f"privacy.epsilon={value}"])
     config = load_config(JOBS[-1], [f"privacy.epsilon={value}", "privacy.allow_not_private=true"])
-    assert config.privacy.epsilon == float("inf") and config.not_private and not config.is_charged
+    assert config.privacy.epsilon == float("inf") and why_not_private(config) and not is_charged(config)
     again = parse_config(json.loads(json.dumps(resolved(config), allow_nan=False)))
     assert again == config and config_sha256(again) == config_sha256(config)
 
@@ -491,17 +500,18 @@ def test_no_noise_has_to_be_allowed_and_reads_back_as_itself(value):
 def test_what_is_not_private_says_why_and_the_rest_is_charged_or_uses_no_private_data():
     allowed = {"privacy": {"epsilon": 1.0, "delta": 1e-5, "allow_not_private": True}}
     captions = parse_config(MINIMAL | allowed | {"method": "captions"})
-    assert "captions" in captions.not_private and not captions.is_charged
+    assert "captions" in why_not_private(captions) and not is_charged(captions)
     assert "method: captions makes renders of captions" in refusal(MINIMAL | {"method": "captions"})
     trained = parse_config(MINIMAL | {"method": "dp-finetune"})
-    assert trained.uncertified.endswith(UNCERTIFIED) and trained.stays_inside
-    assert not trained.not_private and not trained.is_charged and not trained.has_shards and trained.uses_private_data
+    assert why_not_certified(trained).endswith(UNCERTIFIED) and stays_inside(trained)
+    assert not why_not_private(trained) and not is_charged(trained)
+    assert uses_private_data(trained) and not has_shards(trained)
     assert "epsilon inf" in refusal(
         MINIMAL | {"method": "dp-finetune", "privacy": {"epsilon": math.inf, "delta": 1e-5}}
     )
     random = parse_config(MINIMAL | {"method": "random"})
-    assert not random.not_private and not random.is_charged and not random.uses_private_data
-    assert parse_config(MINIMAL).is_charged and parse_config(MINIMAL | allowed).is_charged
+    assert not why_not_private(random) and not is_charged(random) and not uses_private_data(random)
+    assert is_charged(parse_config(MINIMAL)) and is_charged(parse_config(MINIMAL | allowed))
 
 
 @pytest.mark.parametrize("setting", ["privacy.epsilon=.nan", "privacy.epsilon=-.inf"])

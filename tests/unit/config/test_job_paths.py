@@ -210,7 +210,7 @@ def job_commands() -> list[tuple[str, list[str]]]:
 
 def test_the_documented_commands_pass_with_the_job_files_of_the_repository():
     commands = job_commands()
-    assert {"README.md", "synthesize.py"} <= {Path(where).name for where, _ in commands}
+    assert {"ray-cluster.md", "synthesize.py"} <= {Path(where).name for where, _ in commands}
     assert len([words for _, words in commands if "jobs/stickers.yaml" in words]) > 1
     for where, words in commands:
         config = next(word for word in words if word.endswith(".yaml"))

@@ -12,7 +12,7 @@ from spti_ray.config import LedgerConfig
 from spti_ray.config.identity import config_sha256, resolved
 from spti_ray.config.ledger_location import earlier_locations, location_of, same_ledger
 from spti_ray.config.loading import ConfigError, load_config, parse_config
-from spti_ray.run.ledger_place import check_ledger
+from spti_ray.runs.ledger_check import check_ledger
 from tests.test_imports import modules
 from tests.unit.config.test_config import MINIMAL
 

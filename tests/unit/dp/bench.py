@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from spti_ray.dp import artifact
-from spti_ray.dp.accounting import NoisePlan
+from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.gate import Gate, Reservation
 from spti_ray.dp.history import slots_of

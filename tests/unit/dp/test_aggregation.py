@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spti_ray.dp.aggregation import MAX_TOTAL, GateError, tally
+from spti_ray.dp.aggregation import MAX_TOTAL, GateError, aggregate_votes
 from spti_ray.types import Query, Votes
 
 QUERY = Query("run-a", 3, "ab")
@@ -25,7 +25,7 @@ def test_the_sum_does_not_depend_on_order_or_repetition(data: st.DataObject):
     counts = data.draw(st.lists(st.lists(st.integers(0, 9), min_size=6, max_size=6), min_size=num, max_size=num))
     order = data.draw(st.permutations(range(num))) + data.draw(st.lists(st.integers(0, num - 1), max_size=4))
     votes = (Votes(QUERY, i, np.array(counts[i], dtype=np.int64), 54) for i in order)
-    total = tally(votes, num, QUERY, 6)
+    total = aggregate_votes(votes, num, QUERY, 6)
     assert total.counts_K.tolist() == np.sum(counts, axis=0).tolist() and total.max_total == 54 * num
 
 
@@ -40,10 +40,10 @@ def test_a_shard_that_answers_twice_must_answer_the_same(counts: list[int], plac
     other[place] = abs(other[place] + change)
     twice = [shard(0, counts, max_total=2**40), shard(0, other, max_total=2**40)]
     if other == counts:
-        assert tally(twice, 1, QUERY, 6).counts_K.tolist() == counts
+        assert aggregate_votes(twice, 1, QUERY, 6).counts_K.tolist() == counts
     else:
         with pytest.raises(GateError, match="shard 0 sent two different results"):
-            tally(twice, 1, QUERY, 6)
+            aggregate_votes(twice, 1, QUERY, 6)
 
 
 @pytest.mark.parametrize(
@@ -70,21 +70,21 @@ def test_a_shard_that_answers_twice_must_answer_the_same(counts: list[int], plac
 )
 def test_votes_that_break_the_rules_are_refused(votes: list[Votes], message: str):
     with pytest.raises(GateError, match=message):
-        tally(votes, 2, QUERY, 6)
+        aggregate_votes(votes, 2, QUERY, 6)
 
 
 def test_limits_within_which_no_sum_can_overflow():
     biggest = shard(0, [MAX_TOTAL, 0, 0, 0, 0, 0], max_total=MAX_TOTAL)
-    assert tally([biggest], 1, QUERY, 6).counts_K[0] == MAX_TOTAL
+    assert aggregate_votes([biggest], 1, QUERY, 6).counts_K[0] == MAX_TOTAL
     for shards, candidates in ((0, 6), (2**20 + 1, 6), (1, 2**22 + 1)):
         with pytest.raises(GateError, match="outside what one query can count"):
-            tally([], shards, QUERY, candidates)
+            aggregate_votes([], shards, QUERY, candidates)
 
 
 @pytest.mark.parametrize("last", [shard(1, [0, 0, 31337, 0, 0, 0], max_total=4242), shard(0, [7, 0, 0, 0, 0, 0])])
 def test_neither_a_refusal_nor_its_frames_show_counts(last: Votes):
     with pytest.raises(GateError) as refusal:
-        tally([shard(0, [31337, 0, 0, 0, 0, 0], max_total=424242), last], 2, QUERY, 6)
+        aggregate_votes([shard(0, [31337, 0, 0, 0, 0, 0], max_total=424242), last], 2, QUERY, 6)
     frame, shown = refusal.value.__traceback__, [str(refusal.value)]
     while frame is not None:
         if "spti_ray" in frame.tb_frame.f_code.co_filename:
@@ -99,7 +99,7 @@ def test_memory_does_not_grow_with_the_shards():
 
     tracemalloc.start()
     try:
-        tally(votes(500), 500, QUERY, 10_000)
+        aggregate_votes(votes(500), 500, QUERY, 10_000)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()

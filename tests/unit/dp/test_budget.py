@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from spti_ray.dp.accounting import calibrate
 from spti_ray.dp.budget import BudgetRefused
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.lifetime import lifetime_epsilon
 

@@ -9,12 +9,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spti_ray.dp.accounting import calibrate, pld_epsilon
+from spti_ray.dp.accounting import pld_epsilon
 from spti_ray.dp.build import build, code_version
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.gate import Gate
-from spti_ray.dp.ledger import Ledger, note_evaluation
+from spti_ray.dp.ledger import Ledger, record_evaluation
 from spti_ray.dp.lifetime import lifetime_epsilon
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise, SeededNoise
 from spti_ray.dp.storage import open_chain
@@ -128,12 +129,12 @@ def test_tuning_lists_all_runs_on_the_dataset_and_their_total(tmp_path):
 def test_a_look_with_a_private_metric_is_told_and_said_to_be_covered_by_no_figure(tmp_path):
     ledger = run_gate(tmp_path, OpenDPNoise())
     assert "No private metric" in certified(ledger)["tuning"]["in_words"]
-    note_evaluation(open_chain(tmp_path / "ledger", "stickers"), "run-1", "FID, Inception")
+    record_evaluation(open_chain(tmp_path / "ledger", "stickers"), "run-1", "FID, Inception")
     tuning = certified(ledger)["tuning"]
     assert tuning["runs"][0]["evaluated_by"] == ["FID, Inception"]
     assert "FID, Inception" in tuning["in_words"] and "neither" in tuning["in_words"]
     with pytest.raises(LedgerError, match="knows no run 'run-9'"):
-        note_evaluation(open_chain(tmp_path / "ledger", "stickers"), "run-9", "FID")
+        record_evaluation(open_chain(tmp_path / "ledger", "stickers"), "run-9", "FID")
 
 
 def test_audit_results_are_repeated_and_their_absence_is_said(tmp_path):

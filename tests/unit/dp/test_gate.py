@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spti_ray.dp import artifact
 from spti_ray.dp.accounting import pld_epsilon
-from spti_ray.dp.aggregation import GateError, tally
+from spti_ray.dp.aggregation import GateError, aggregate_votes
 from spti_ray.dp.artifact import ArtifactError
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Reserved
@@ -60,7 +60,7 @@ def test_the_sum_does_not_depend_on_order_or_repetition(data: st.DataObject):
     counts = data.draw(st.lists(st.lists(st.integers(0, 9), min_size=6, max_size=6), min_size=num, max_size=num))
     order = data.draw(st.permutations(range(num))) + data.draw(st.lists(st.integers(0, num - 1), max_size=4))
     votes = [Votes(QUERY, i, np.array(counts[i], dtype=np.int64), 54) for i in order]
-    assert tally(votes, num, QUERY, 6).counts_K.tolist() == np.sum(counts, axis=0).tolist()
+    assert aggregate_votes(votes, num, QUERY, 6).counts_K.tolist() == np.sum(counts, axis=0).tolist()
 
 
 @pytest.mark.parametrize(
@@ -229,14 +229,14 @@ def test_a_lost_ledger_is_noticed_by_the_runs_histograms(bench: Bench, book: Boo
 
 def test_the_spend_counts_every_charge(bench: Bench):
     gate = bench.opened()
-    assert (gate.spent().epsilon, gate.spent().queries) == (0.0, 0)
+    assert (gate.odometer_reading().epsilon, gate.odometer_reading().queries) == (0.0, 0)
     gate.burn(gate.reserve(0, "ab", IDS), "votes lost")
     gate.measure(gate.reserve(0, "ab", IDS), [shard(0)], 1)
     other = bench.gate(run="other")
     other.folder = bench.root / "other" / "generations"
     other.open()
     other.reserve(0, "ab", IDS)
-    spend = gate.spent()
+    spend = gate.odometer_reading()
     assert (spend.queries, spend.committed, spend.burned, spend.attempts) == (2, 1, 1, 1)
     assert spend.epsilon == pld_epsilon([(4.0, 2)], 1e-5)
     assert spend.replace_one_epsilon == pld_epsilon([(4.0, 4)], 1e-5)
@@ -248,13 +248,13 @@ def test_the_spend_counts_every_charge(bench: Bench):
 def test_simulated_noise_marks_the_run_for_good(bench: Bench):
     gate = bench.opened(SeededNoise(0))
     gate.measure(gate.reserve(0, "ab", IDS), [shard(0)], 1)
-    assert not gate.spent().private
+    assert not gate.odometer_reading().private
     resumed = bench.opened()
-    assert not resumed.spent().private and not resumed.spent().lifetime_private
-    assert "SIMULATED" in resumed.spent().noise
+    assert not resumed.odometer_reading().private and not resumed.odometer_reading().lifetime_private
+    assert "SIMULATED" in resumed.odometer_reading().noise
 
 
 def _write(bench: Bench, gate: Gate, reservation: Reservation, slot: int) -> None:
     entry: Reserved = reservation.entry
-    label = artifact.Label("r", 0, slot, entry.candidates_sha256, entry.sigma, 1, "n", True, "v0")
+    label = artifact.Metadata("r", 0, slot, entry.candidates_sha256, entry.sigma, 1, "n", True, "v0")
     artifact.write(bench.generations, label, IDS, np.zeros(6, dtype=np.int64))

@@ -7,9 +7,9 @@ import pytest
 from spti_ray.dp.accounting import pld_epsilon
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Burned, Entry, Reserved
-from spti_ray.dp.history import charges, history, registration, slots_of
+from spti_ray.dp.history import charges, find_registration, history, slots_of
 from spti_ray.dp.ledger import Ledger
-from spti_ray.dp.odometer import spend_of
+from spti_ray.dp.odometer import read_odometer
 from tests.unit.dp.plans import PLAN
 
 
@@ -31,10 +31,10 @@ def test_the_odometer_counts_a_charge_before_its_first_vote(tmp_path: Path):
     ledger = Ledger(tmp_path, "ds")
     ledger.register(4.0, 1e-5)
     lease = ledger.open_run("r", PLAN, "c", "noise", True)
-    assert spend_of(ledger.entries(), "r").epsilon == 0.0
+    assert read_odometer(ledger.entries(), "r").epsilon == 0.0
     for generation in range(3):
         lease.reserve(generation, "ab", 4, "v")
-        spend = spend_of(ledger.entries(), "r")
+        spend = read_odometer(ledger.entries(), "r")
         assert spend.queries == generation + 1 and spend.committed == 0
         assert spend.epsilon == pld_epsilon([(PLAN.sigma, generation + 1)], PLAN.delta)
         assert spend.lifetime_epsilon == spend.epsilon and spend.lifetime_budget == 4.0
@@ -48,6 +48,6 @@ def test_slots_out_of_order_are_refused():
 
 
 def test_an_empty_ledger_has_no_registration_and_no_charges():
-    assert registration([]) is None and charges([]) == [] and history([]) == []
+    assert find_registration([]) is None and charges([]) == [] and history([]) == []
     with pytest.raises(LedgerError, match="not registered"):
-        spend_of([], "r")
+        read_odometer([], "r")

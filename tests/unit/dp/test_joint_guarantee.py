@@ -4,12 +4,13 @@ import json
 
 import pytest
 
-from spti_ray.dp.accounting import calibrate, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.accounting import pld_epsilon, zcdp_epsilon
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.certificate_2 import certificate_2
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.exact import exact_delta, exact_epsilon
-from spti_ray.dp.joint_guarantee import together, together_with
+from spti_ray.dp.joint_guarantee import joint_guarantee, planned_joint_guarantee
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.lifetime import lifetime_advantage
 from spti_ray.figures import release_epsilon, release_replace_one_epsilon
@@ -51,7 +52,7 @@ def test_runs_of_one_sigma_are_composed_exactly_and_the_attacker_sees_both(tmp_p
 
 def test_runs_of_several_sigmas_are_composed_as_chosen_adaptively_over_all_that_came_before(tmp_path):
     ledger = ledger_of(tmp_path, ("a", PLAN, ""), ("b", OTHER, "a"), ("c", OTHER, "b"))
-    found = together(ledger.entries(), "c", OTHER)
+    found = joint_guarantee(ledger.entries(), "c", OTHER)
     assert found is not None and found.runs == ("b", "a")
     # Planned queries, spares included, whether or not they were made.
     rho = 2 / (2 * PLAN.sigma**2) + 8 / (2 * OTHER.sigma**2)
@@ -71,7 +72,7 @@ def test_engines_outside_the_cluster_that_the_earlier_run_used_are_told_too(tmp_
 def test_a_run_from_prompts_is_certified_as_before(tmp_path):
     ledger = ledger_of(tmp_path, ("a", PLAN, ""), ("b", PLAN, "a"))
     document = certificate(ledger.entries(), "a")
-    assert "origin" not in document and together(ledger.entries(), "a", PLAN) is None
+    assert "origin" not in document and joint_guarantee(ledger.entries(), "a", PLAN) is None
     assert document["statement"].startswith("This release is (1, 1e-05)-differentially private")
 
 
@@ -87,9 +88,9 @@ def test_a_certificate_of_format_2_had_the_parts_figure_on_top(tmp_path):
 
 def test_a_run_that_is_not_in_the_ledger_yet_is_told_what_its_release_would_have(tmp_path):
     ledger = ledger_of(tmp_path, ("a", PLAN, ""))
-    found = together_with(ledger.entries(), "a", PLAN)
+    found = planned_joint_guarantee(ledger.entries(), "a", PLAN)
     assert found is not None and found.epsilon == pld_epsilon([(PLAN.sigma, 4)], 1e-5) and found.runs == ("a",)
-    assert together_with(ledger.entries(), "nobody", PLAN) is None
+    assert planned_joint_guarantee(ledger.entries(), "nobody", PLAN) is None
 
 
 @pytest.mark.parametrize("delta", [1e-9, 1e-12])
@@ -99,7 +100,7 @@ def test_at_a_small_delta_both_together_are_never_below_their_exact_figure(tmp_p
     ledger.register(None, delta)
     for name, origin in (("a", ""), ("b", "a")):
         ledger.open_run(name, plan, "c", "n", True, origin=origin)
-    found = together(ledger.entries(), "b", plan)
+    found = joint_guarantee(ledger.entries(), "b", plan)
     assert found is not None
     assert found.epsilon >= exact_epsilon(plan.sigma, 24, delta)
     assert found.replace_one_epsilon >= exact_epsilon(plan.sigma, 48, delta)

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import pytest
 
-from spti_ray.dp.accounting import SMALLEST_DELTA, NoisePlan, calibrate
+from spti_ray.dp.accounting import SMALLEST_DELTA
 from spti_ray.dp.budget import BudgetRefused
+from spti_ray.dp.calibration import NoisePlan, calibrate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Committed, Evaluated, Opened, Released, Reserved
 from spti_ray.dp.history import charges, slots_of
 from spti_ray.dp.lease import FencedOut, Lease, SlotsExhausted
-from spti_ray.dp.ledger import Ledger, NotRegistered, NotRegistrable, note_evaluation
+from spti_ray.dp.ledger import Ledger, NotRegistered, NotRegistrable, record_evaluation
 from spti_ray.dp.lifetime import lifetime_epsilon
 from spti_ray.dp.storage import open_chain
 from tests.unit.dp.books import Book, FileBook, ObjectBook, lines_of
@@ -243,10 +244,10 @@ def test_entries_name_who_opened_and_what_was_asked(place: Place):
 def test_an_evaluation_is_noted_for_a_known_run_only(place: Place):
     book = ledger(place)
     opened(book)
-    note_evaluation(open_chain(place, "ds"), "run", "fid")
+    record_evaluation(open_chain(place, "ds"), "run", "fid")
     assert book.entries()[-1].event == Evaluated("run", "fid")
     with pytest.raises(LedgerError, match="knows no run 'ruin'"):
-        note_evaluation(open_chain(place, "ds"), "ruin", "fid")
+        record_evaluation(open_chain(place, "ds"), "ruin", "fid")
 
 
 def test_an_outsiders_commit_does_not_make_a_slot_that_was_never_reserved(book: Book):

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from spti_ray.dp.accounting import NoisePlan, analytic_gaussian_sigma, calibrate, pld_epsilon, zcdp_epsilon
+from spti_ray.dp.accounting import pld_epsilon, zcdp_epsilon
+from spti_ray.dp.calibration import NoisePlan, analytic_gaussian_sigma, calibrate
 from spti_ray.dp.lifetime import Affordable, largest_that_fits, lifetime_epsilon
 
 DELTA = 1e-5

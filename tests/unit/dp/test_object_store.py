@@ -93,8 +93,8 @@ def test_refusals_of_a_store_are_told_without_what_else_it_said():
         "code: 403 Forbidden: <Error><Code>SignatureDoesNotMatch</Code><AWSAccessKeyId>SECRET</AWSAccessKeyId></Error>"
         '\n\nDebug source:\n"SECRET"'
     )
-    assert object_store.why(GenericError(body)) == "the store answered 403 Forbidden (SignatureDoesNotMatch)"
-    assert object_store.why(GenericError("SECRET")) == "GenericError"
+    assert object_store.reason_of(GenericError(body)) == "the store answered 403 Forbidden (SignatureDoesNotMatch)"
+    assert object_store.reason_of(GenericError("SECRET")) == "GenericError"
 
 
 @pytest.mark.parametrize(

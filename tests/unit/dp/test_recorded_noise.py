@@ -4,27 +4,42 @@ import dataclasses
 
 import pytest
 
-from spti_ray.dp.accounting import ACCOUNTANT, calibrate, plan_at
+from spti_ray.dp.accounting import ACCOUNTANT
 from spti_ray.dp.budget import BudgetRefused
+from spti_ray.dp.calibration import calibrate, plan_at
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Opened, decode, encode
+from spti_ray.dp.exact import exact_epsilon
 from spti_ray.dp.gate import Gate
-from spti_ray.dp.history import openings
+from spti_ray.dp.history import attempts_of
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise
 
-OLD_SIGMA = 42.66753088012523
-"""What accountant 1 calibrated for epsilon 2 at delta 1e-12: 2.0000003 is true."""
-PLAN = calibrate(2.0, 1e-12, 7, 20, 3)
+DELTA = 1e-5
+"""At which the library's transform and the exact figure agree on every CPU; at 1e-12 its rounding depends on the CPU."""
+PLAN = calibrate(2.0, DELTA, 7, 20, 3)
+
+
+def sigma_of(epsilon):
+    """The sigma at which the slots of `PLAN` cost just `epsilon`."""
+    low, high = 0.9 * PLAN.sigma, 1.1 * PLAN.sigma
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if exact_epsilon(middle, 7 * 23, DELTA) > epsilon else (low, middle)
+    return high
+
+
+OLD_SIGMA = sigma_of(2.0000003)
+"""Such as accountant 1 could take to keep epsilon 2."""
 
 
 def opened_before(folder, sigma, accountant=1, budget=None):
     """A ledger in which an earlier build has opened the run `r`."""
     ledger = Ledger(folder, "ds")
-    ledger.register(budget, 1e-12)
+    ledger.register(budget, DELTA)
     fields = {"sigma": sigma, "votes_per_record": 7, "generations": 20, "spare_slots": 3, "epsilon": 2.0}
-    event = Opened("r", 1, "host", 7, delta=1e-12, config_sha256="c", noise="n", private=True, **fields)
+    event = Opened("r", 1, "host", 7, delta=DELTA, config_sha256="c", noise="n", private=True, **fields)
     ledger._chain.append(lambda entries: dataclasses.replace(event, accountant=accountant))
     return ledger
 
@@ -38,28 +53,28 @@ def test_an_old_run_over_by_less_than_a_millionth_goes_on_and_says_so(tmp_path):
     gate = gate_of(ledger, tmp_path)
     gate.open()
     assert gate.plan.sigma == OLD_SIGMA != PLAN.sigma
-    assert "2.00000029" in gate.note and "over by less than 1e-06" in gate.note and "\n" not in gate.note
-    last = openings(ledger.entries(), "r")[-1]
+    assert "2.0000003" in gate.note and "over by less than 1e-06" in gate.note and "\n" not in gate.note
+    last = attempts_of(ledger.entries(), "r")[-1]
     assert (last.attempt, last.sigma, last.accountant) == (2, OLD_SIGMA, ACCOUNTANT)
     assert gate.reserve(0, "ab", [str(i) for i in range(9)]).entry.sigma == OLD_SIGMA
     # What its certificate promises is what holds, not what was planned.
     document = certificate(ledger.entries(), "r")
     assert document["epsilon"] == document["achieved_epsilon"] > 2.0
-    assert document["statement"].startswith("This release is (2.00001, 1e-12)")
+    assert document["statement"].startswith("This release is (2.00001, 1e-05)")
 
 
 def test_an_old_run_with_more_noise_than_needed_goes_on_with_it(tmp_path):
-    ledger = opened_before(tmp_path, 50.0)
+    ledger = opened_before(tmp_path, 1.1 * PLAN.sigma)
     gate = gate_of(ledger, tmp_path)
     gate.open()
-    assert gate.plan.sigma == 50.0 and gate.plan.achieved_epsilon < 2.0
+    assert gate.plan.sigma == 1.1 * PLAN.sigma and gate.plan.achieved_epsilon < 2.0
     assert "it goes on with that sigma" in gate.note and "over" not in gate.note
 
 
 def test_an_old_run_that_is_over_by_more_is_refused_with_the_reason(tmp_path):
-    ledger = opened_before(tmp_path, 42.0)
+    ledger = opened_before(tmp_path, 24.0)
     with pytest.raises(
-        LedgerError, match=r"sigma 42 \(accounting version 1\), for which version 2 certifies epsilon 2\."
+        LedgerError, match=r"sigma 24 \(accounting version 1\), for which version 2 certifies epsilon 2\."
     ):
         gate_of(ledger, tmp_path).open()
     assert len(ledger.entries()) == 2, "nothing was written"
@@ -72,10 +87,10 @@ def test_an_old_run_fits_the_budget_that_it_was_planned_for(tmp_path):
     lease = gate._open_lease()
     for generation in range(23):
         lease.burn(lease.reserve(generation, "ab", 9, "v"), "x")
-    assert gate.spent().lifetime_epsilon > 2.0
+    assert gate.odometer_reading().lifetime_epsilon > 2.0
     # A new run has no such grace.
     with pytest.raises(BudgetRefused):
-        ledger.open_run("new", calibrate(0.01, 1e-12, 1, 1), "c", "n", True)
+        ledger.open_run("new", calibrate(0.01, DELTA, 1, 1), "c", "n", True)
 
 
 def test_a_run_of_the_same_accountant_is_held_to_its_sigma(tmp_path):

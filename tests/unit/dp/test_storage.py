@@ -7,7 +7,8 @@ import pytest
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.file_chain import FileChain
 from spti_ray.dp.object_chain import ObjectChain
-from spti_ray.dp.storage import NoSuchLedger, chains_at, is_url, open_chain
+from spti_ray.dp.storage import NoSuchLedger, chains_at, open_chain
+from spti_ray.io.files import is_url
 from tests.unit.dp.books import EVENTS, Book, append_all, chain_in
 
 

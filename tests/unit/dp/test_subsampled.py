@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate, sgd_epsilon
-from tests.unit.dp.test_accounting import DELTA, GOLDEN
+from tests.unit.dp.test_calibration import DELTA, GOLDEN
 
 
 @pytest.mark.parametrize(("epsilon", "steps", "column"), [(1.0, 10, 2), (2.0, 5, 1), (8.0, 20, 3)])

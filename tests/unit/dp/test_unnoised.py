@@ -5,14 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from spti_ray.cli.ledger_view import history_lines, verify_line
-from spti_ray.dp.accounting import calibrate
+from spti_ray.cli.ledger_report import history_lines, verify_line
 from spti_ray.dp.aggregation import GateError
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.history import UNCERTIFIED
-from spti_ray.dp.ledger import Ledger, note_evaluation
-from spti_ray.dp.odometer import lifetime_spent, spend_of
+from spti_ray.dp.ledger import Ledger, record_evaluation
+from spti_ray.dp.odometer import lifetime_spent, read_odometer
 from spti_ray.dp.storage import open_chain
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.types import Votes
@@ -46,7 +46,7 @@ def test_the_sum_is_the_clean_one_and_is_found_again(ledger, tmp_path):
     assert histogram.counts_K.tolist() == [4, 2, 1] and histogram.sigma == 0.0
     again = gate_of(ledger, tmp_path).committed(0)
     assert again is not None and again.counts_K.tolist() == [4, 2, 1] and again.candidate_ids == IDS
-    assert gate.committed(1) is None and gate.slots_left() > 0 and gate.spent() is None
+    assert gate.committed(1) is None and gate.slots_left() > 0 and gate.odometer_reading() is None
 
 
 def test_votes_are_checked_as_ever(ledger, tmp_path):
@@ -86,13 +86,13 @@ def test_certificates_of_later_runs_tell_it_and_the_composition_is_as_before(led
     assert "no protection at all" in told["tuning"]["in_words"] and WHAT in told["tuning"]["in_words"]
     assert told["epsilon"] == plain["epsilon"] and told["tuning"]["total_epsilon"] is not None
     assert [run["run"] for run in told["tuning"]["runs"]] == ["first", "second"]
-    spend = spend_of(ledger.entries(), "second")
+    spend = read_odometer(ledger.entries(), "second")
     assert spend.queries == 1 and len(spend.runs) == 2 and spend.lifetime_private
     json.dumps(told, allow_nan=False)
 
 
 def test_what_has_no_certificate_is_told_apart_from_what_is_not_private(ledger, tmp_path):
-    ledger.note_look("closed-run", f"dp-finetune at epsilon 1{UNCERTIFIED}")
+    ledger.record_unprotected_run("closed-run", f"dp-finetune at epsilon 1{UNCERTIFIED}")
     ledger.open_run("first", PLAN, "c", "n", True).reserve(0, "ab", 4, "v")
     tuning = certificate(ledger.entries(), "first")["tuning"]
     assert tuning["uncertified_runs"] == [{"run": "closed-run", "what": "dp-finetune at epsilon 1, uncertified"}]
@@ -109,6 +109,6 @@ def test_the_ledgers_views_know_of_it(ledger, tmp_path):
     chain = open_chain(tmp_path / "ledger", "toys")
     assert any("open-run" in line and "NOT PRIVATE" in line for line in history_lines(chain))
     assert ": ok, 2 entries" in verify_line(chain)
-    note_evaluation(chain, "open-run", "FID")
+    record_evaluation(chain, "open-run", "FID")
     with pytest.raises(LedgerError, match="knows no run"):
-        note_evaluation(chain, "another", "FID")
+        record_evaluation(chain, "another", "FID")

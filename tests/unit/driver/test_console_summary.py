@@ -10,20 +10,22 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from spti_ray.cli.ledger_view import history_lines
+from spti_ray.cli.ledger_report import history_lines
 from spti_ray.config.identity import resolved
 from spti_ray.config.loading import parse_config
 from spti_ray.dp.accounting import pld_epsilon
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import SeededNoise
-from spti_ray.driver.console_summary import goodbye, hello
+from spti_ray.driver.console_summary import closing_lines, opening_lines
 from spti_ray.figures import decimals_at_least
-from spti_ray.observability.timings import Timings
-from spti_ray.planning.plan import noise_plan, plan_lines, plan_summary
-from spti_ray.public.fallbacks import Count, Written
-from spti_ray.run.folder import RunDir
-from spti_ray.run.status import status_of
+from spti_ray.observability.timings import write_timings
+from spti_ray.observability.trace import Trace
+from spti_ray.planning.plan import noise_plan, plan_summary
+from spti_ray.planning.plan_text import plan_lines
+from spti_ray.public.fallbacks import FallbackCount, FallbackCounts
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.status import status_of
 
 
 @pytest.fixture
@@ -44,12 +46,14 @@ def test_the_release_is_told_with_the_figure_of_both_runs(continued, tmp_path):
     config, gate, plan = continued
     both, charged = (pld_epsilon([(plan.sigma, count)], 1e-5) for count in (2 * plan.slots, 2))
     run = SimpleNamespace(path=tmp_path, release=tmp_path / "release", internal=tmp_path / "internal")
-    first = next(hello(config, run, gate, "ledger", 1))
+    first = next(opening_lines(config, run, gate, "ledger", 1))
     assert f"epsilon {both:.3f}"[:-1] in first and "2 runs together" in first
     assert "of its own queries epsilon 2" in first
-    spent = next(line for line in goodbye(config, run, gate, Timings(), Written()) if line.startswith("spent"))
+    spent = next(
+        line for line in closing_lines(config, run, gate, Trace(), FallbackCounts()) if line.startswith("spent")
+    )
     assert f"epsilon {charged:.3f}"[:-1] in spent and "by the 2 runs that the release depends on" in spent
-    assert gate.odometer() == (charged, both), "the progress line"
+    assert gate.release_epsilon() == (charged, both), "the progress line"
 
 
 def test_status_history_and_plan_tell_it_too(continued, tmp_path):
@@ -81,8 +85,8 @@ def test_a_plan_whose_ledger_is_elsewhere_says_that_the_figure_is_not_known(cont
 
 def test_a_warning_about_the_data_is_said_at_the_beginning(tmp_path, make_config):
     run = RunDir(tmp_path, "run-1", make_config())
-    plain = list(hello(make_config(), run, None, "ledger", 1))
-    assert list(hello(make_config(), run, None, "ledger", 1, "each value is a record")) == [
+    plain = list(opening_lines(make_config(), run, None, "ledger", 1))
+    assert list(opening_lines(make_config(), run, None, "ledger", 1, "each value is a record")) == [
         *plain,
         "warning: each value is a record",
     ]
@@ -91,18 +95,19 @@ def test_a_warning_about_the_data_is_said_at_the_beginning(tmp_path, make_config
 def test_the_share_of_texts_that_nobody_wrote_is_told_at_the_end(make_config, tmp_path):
     config = make_config(method="random")
     run = RunDir(tmp_path, "r", config)
-    written = Written({"0": Count(12, 3)})
-    lines = list(goodbye(config, run, None, Timings(), written))
+    written = FallbackCounts({"0": FallbackCount(12, 3)})
+    lines = list(closing_lines(config, run, None, Trace(), written))
     assert [line for line in lines if "fallback" in line] == list(written.lines()) != []
 
 
 def test_what_the_writer_cost_in_earlier_attempts_is_told_too(make_config, tmp_path):
     config = make_config(method="random")
-    timings = Timings(tokens_in_all=380, dollars_in_all=3.8)
-    timings.add("writer", 1.0, 5, tokens=10, dollars=0.1)
-    lines = list(goodbye(config, RunDir(tmp_path, "r", config), None, timings, Written()))
+    trace = Trace()
+    trace.batch("writer", 5, 1.0, tokens=10, dollars=0.1)
+    trace.in_all(380, 3.8)
+    lines = list(closing_lines(config, RunDir(tmp_path, "r", config), None, trace, FallbackCounts()))
     assert "writer, over all attempts: 380 output tokens, $3.8" in lines
-    timings.write(tmp_path / "timings.json", {})
+    write_timings(trace, tmp_path / "timings.json", {})
     assert json.loads((tmp_path / "timings.json").read_text())["writer_in_all"] == {
         "output_tokens": 380,
         "dollars": 3.8,
@@ -114,11 +119,13 @@ def test_the_line_over_all_attempts_is_there_only_where_it_adds_something(make_c
     config, run = make_config(method="random"), RunDir(tmp_path, "r", make_config(method="random"))
 
     def told(tokens: int) -> list[str]:
-        timings = Timings()
+        trace = Trace()
         if writes_now:
-            timings.add("writer", 1.0, 5, tokens=10, dollars=0.1)
-        timings.in_all(tokens, 0.0)
-        return [line for line in goodbye(config, run, None, timings, Written()) if "over all attempts" in line]
+            trace.batch("writer", 5, 1.0, tokens=10, dollars=0.1)
+        trace.in_all(tokens, 0.0)
+        return [
+            line for line in closing_lines(config, run, None, trace, FallbackCounts()) if "over all attempts" in line
+        ]
 
     # An attempt that finds all texts written by an earlier one tells of them as well.
     dollars = ", $0.1" if writes_now else ""

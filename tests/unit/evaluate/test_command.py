@@ -8,10 +8,9 @@ import pytest
 from PIL import Image
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.evaluate.command import Request, run_evaluation, table_lines
-from spti_ray.models import judges
-from spti_ray.private.source import DataError
-from spti_ray.run.folder import RunDir
+from spti_ray.evaluate.command import EvaluationRequest, run_evaluation, table_lines
+from spti_ray.private.kinds import DataError
+from spti_ray.runs.folder import RunDir
 
 
 @pytest.fixture
@@ -35,6 +34,8 @@ def run(tmp_path, make_config, pictures_of):
 
 @pytest.fixture
 def fake_judges(judge, monkeypatch):
+    from spti_ray.models import judges  # torch takes seconds to import
+
     class Pair:
         def similarities(self, images, texts):
             return judge.features(images) @ judge.features(images).T
@@ -47,7 +48,7 @@ def fake_judges(judge, monkeypatch):
 
 def test_the_runs_own_data_are_the_reference_and_the_figures_its_owners(run, fake_judges):
     said = []
-    path, (result,) = run_evaluation(Request(run, resamples=5), said.append)
+    path, (result,) = run_evaluation(EvaluationRequest(run, resamples=5), said.append)
     assert path == run / "internal" / "evaluation" / "release.json"
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert (result.num_reference, result.num_held_out, result.independent) == (30, 30, True)
@@ -61,7 +62,7 @@ def test_nothing_is_computed_when_the_look_can_not_be_recorded(run, fake_judges)
     folder.mkdir(parents=True)
     (folder / "histogram-ab.arrow").touch()
     with pytest.raises(ConfigError, match="can't be recorded"):
-        run_evaluation(Request(run), lambda line: None)
+        run_evaluation(EvaluationRequest(run), lambda line: None)
     assert not (run / "internal" / "evaluation").exists()
 
 
@@ -70,7 +71,7 @@ def test_results_go_only_where_nobody_else_reads(run, tmp_path):
     shared.mkdir()
     (shared / "notes").touch()
     for place, message in ((shared, "others can read"), (tmp_path / "data" / "a" / "figures", "among the images")):
-        request = Request(tmp_path / "data" / "a", str(tmp_path / "data"), out=place)
+        request = EvaluationRequest(tmp_path / "data" / "a", str(tmp_path / "data"), out=place)
         with pytest.raises(ConfigError, match=message):
             run_evaluation(request, lambda line: None)
     assert stat.S_IMODE(shared.stat().st_mode) != 0o700
@@ -92,19 +93,19 @@ def test_results_go_only_where_nobody_else_reads(run, tmp_path):
 def test_bad_input_is_one_line_and_nothing_is_written(run, change, message):
     places = {key: run / value for key, value in change.items() if key in {"directory", "out"}}
     with pytest.raises(ConfigError, match=message) as caught:
-        run_evaluation(Request(**({"directory": run} | change | places)), lambda line: None)
+        run_evaluation(EvaluationRequest(**({"directory": run} | change | places)), lambda line: None)
     assert "\n" not in str(caught.value)
     assert not (run / "internal" / "evaluation").exists()
 
 
 def test_a_reference_that_is_not_there_is_one_line(run):
     with pytest.raises(DataError, match="does not exist"):
-        run_evaluation(Request(run, reference="/no/such/data"), lambda line: None)
+        run_evaluation(EvaluationRequest(run, reference="/no/such/data"), lambda line: None)
 
 
 def test_a_folder_that_is_no_run_needs_no_ledger(run, tmp_path, fake_judges):
     said = []
-    request = Request(tmp_path / "data" / "a", str(tmp_path / "data"), out=tmp_path / "private", resamples=5)
+    request = EvaluationRequest(tmp_path / "data" / "a", str(tmp_path / "data"), out=tmp_path / "private", resamples=5)
     path, (result,) = run_evaluation(request, said.append)
     assert path.name == "a.json" and "not a run" in said[0] and result.independent is None
     assert result["copied"].value == 1.0
@@ -114,5 +115,5 @@ def test_labels_are_read_where_the_data_have_them(run, tmp_path, fake_judges, pi
     for i, image in enumerate(pictures_of(60, 5, 0, 90)):
         (tmp_path / "data" / "b").mkdir(exist_ok=True)
         Image.fromarray(image).save(tmp_path / "data" / "b" / f"{i}.png")
-    _, (result,) = run_evaluation(Request(run, resamples=5), lambda line: None)
+    _, (result,) = run_evaluation(EvaluationRequest(run, resamples=5), lambda line: None)
     assert "as a probe" in result["label_distance"].about

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from spti_ray.evaluate.evaluation import FEWEST, evaluate
+from spti_ray.evaluate.evaluation import MIN_IMAGES, evaluate
 from spti_ray.evaluate.reference import EvaluationFailed, Reference
 
 
@@ -104,13 +104,13 @@ def test_all_sets_are_compared_at_one_size_and_never_above_what_real_images_can_
 
 
 def test_few_images_are_warned_of(evaluated, pictures_of):
-    few = evaluated(pictures_of(FEWEST, 22)).warnings
+    few = evaluated(pictures_of(MIN_IMAGES, 22)).warnings
     assert any("10 images are fewer than 12 feature dimensions" in warning for warning in few)
     assert any("precision" in warning for warning in few)
     assert any("too narrow" in warning for warning in few)
     assert not any("fewer than" in warning for warning in evaluated(pictures_of(100, 22)).warnings)
     with pytest.raises(EvaluationFailed, match="too few"):
-        evaluated(pictures_of(FEWEST - 1, 22))
+        evaluated(pictures_of(MIN_IMAGES - 1, 22))
 
 
 def test_the_same_seed_gives_the_same_figures(evaluated, pictures_of):

@@ -2,13 +2,14 @@
 
 import numpy as np
 import pytest
-import torch
-from torchmetrics.image.fid import FrechetInceptionDistance
 
 from spti_ray.evaluate.frechet import frechet, frechet_infinity, moments
 
 
 def by_torchmetrics(x_NE, y_ME):
+    import torch  # takes seconds, and only this comparison needs it
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
     class Features(torch.nn.Module):
         num_features = x_NE.shape[1]
 

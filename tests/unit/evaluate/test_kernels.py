@@ -2,14 +2,12 @@
 
 import numpy as np
 import pytest
-import torch
-from torchmetrics.image.kid import maximum_mean_discrepancy, poly_mmd
 
-from spti_ray.evaluate.kernels import Kernels, cubic, gaussian
+from spti_ray.evaluate.kernels import KernelMatrices, cubic, gaussian
 
 
 def kernels(kernel, x, y):
-    return Kernels(kernel(x, x), kernel(x, y), kernel(y, y))
+    return KernelMatrices(kernel(x, x), kernel(x, y), kernel(y, y))
 
 
 def samples(n, seed, shift=0.0, dimension=12):
@@ -17,12 +15,18 @@ def samples(n, seed, shift=0.0, dimension=12):
 
 
 def test_kid_is_what_torchmetrics_computes():
+    import torch  # takes seconds, and only the comparisons need it
+    from torchmetrics.image.kid import poly_mmd
+
     x, y = samples(60, 1), samples(60, 2, 0.3)
     expected = float(poly_mmd(torch.from_numpy(y), torch.from_numpy(x)))
     assert kernels(cubic, x, y).mmd2() == pytest.approx(expected)
 
 
 def test_cmmd_is_the_same_estimate_with_a_gaussian_kernel_on_features_of_length_1():
+    import torch
+    from torchmetrics.image.kid import maximum_mean_discrepancy
+
     x, y = samples(60, 1), samples(60, 2, 0.3)
     unit = [torch.nn.functional.normalize(torch.from_numpy(z), dim=1) for z in (x, y)]
     pairs = ((unit[0], unit[0]), (unit[0], unit[1]), (unit[1], unit[1]))

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from prdc import compute_prdc
 
-from spti_ray.evaluate.manifold import NEAREST, manifold, nearness, radii
+from spti_ray.evaluate.manifold import NEAREST, check_copies, manifold_metrics, neighbour_radii
 
 
 def samples(n, seed, shift=0.0, dimension=6):
@@ -14,7 +14,7 @@ def samples(n, seed, shift=0.0, dimension=6):
 
 
 def figures(generated, real):
-    found = manifold(generated, real, radii(real))
+    found = manifold_metrics(generated, real, neighbour_radii(real))
     return {name.removesuffix("_N").removesuffix("_M"): values.mean() for name, values in found._asdict().items()}
 
 
@@ -37,13 +37,13 @@ def test_coverage_by_real_images_is_what_theory_expects():
 def test_copies_of_records_are_found_and_fresh_images_are_not():
     real, fresh = samples(300, 1), samples(300, 2)
     copies = real[:100] + 1e-6
-    assert nearness(copies, real).copied_N.mean() == 1.0
-    assert nearness(copies, real).ratio < 0.01
-    assert nearness(fresh, real).copied_N.mean() < 0.05
-    assert nearness(fresh, real).ratio == pytest.approx(1.0, abs=0.1)
+    assert check_copies(copies, real).copied_N.mean() == 1.0
+    assert check_copies(copies, real).ratio < 0.01
+    assert check_copies(fresh, real).copied_N.mean() < 0.05
+    assert check_copies(fresh, real).ratio == pytest.approx(1.0, abs=0.1)
 
 
 def test_copies_are_found_where_many_records_are_there_twice():
     real = np.repeat(samples(100, 1), 2, axis=0)
-    assert nearness(real[:50], real).copied_N.all()
-    assert not nearness(samples(50, 2), real).copied_N.any()
+    assert check_copies(real[:50], real).copied_N.all()
+    assert not check_copies(samples(50, 2), real).copied_N.any()

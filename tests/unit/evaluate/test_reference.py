@@ -11,7 +11,7 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.evaluate.reference import EvaluationFailed, Reference, load
-from spti_ray.private.source import DataError
+from spti_ray.private.kinds import DataError
 
 
 @pytest.fixture

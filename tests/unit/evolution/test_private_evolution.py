@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 
 from spti_ray.errors import NothingMade, RunDamaged
-from spti_ray.evolution.private_evolution import BudgetExhausted, evolve
+from spti_ray.evolution.generations import BudgetExhausted
+from spti_ray.evolution.private_evolution import evolve
 from spti_ray.public import scoring as scoring_module
-from spti_ray.public.fallbacks import Written
+from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.population import Population
 from spti_ray.public.scoring import ScoreCache, Scoring
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, Candidates, NoisyHistogram
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected
 
 
 class Recorder:
@@ -50,11 +50,11 @@ class Recorder:
         self.slots -= 1
         return SimpleNamespace(generation=generation, ids=ids, query="the reserved query")
 
-    def spent(self):
+    def odometer_reading(self):
         return f"{self.events.count('reserve')} charged"
 
-    def charged(self, spend):
-        self.events.append(spend)
+    def charged(self, reading):
+        self.events.append(reading)
 
     def measure(self, reservation, votes, num_shards):
         list(votes)
@@ -182,7 +182,7 @@ def test_a_first_generation_of_fallbacks_that_an_earlier_attempt_stored_is_charg
 
 
 def test_a_writer_that_fails_later_is_told_and_ends_nothing(make_config, local_engines):
-    written, asked = Written(), []
+    written, asked = FallbackCounts(), []
     engines = local_engines()
     good = engines._write
     engines._write = lambda batch: good(batch) if asked.append(1) or len(asked) < 9 else [None for _ in batch]

@@ -16,20 +16,21 @@ from transformers import AutoTokenizer
 from spti_ray.config import EngineConfig, FinetuneConfig
 from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.errors import exit_code, one_line
-from spti_ray.finetuning import public_side as finetune_public
+from spti_ray.finetuning import public_interface
 from spti_ray.finetuning.denoiser import Denoiser
-from spti_ray.finetuning.dp_finetune import finetune, finetune_run, plan_of, read_units
+from spti_ray.finetuning.dp_finetune import finetune, finetune_run, plan_noise
 from spti_ray.finetuning.held_out import held_out_loss
-from spti_ray.finetuning.public_side import (
+from spti_ray.finetuning.private_units import read_units
+from spti_ray.finetuning.public_interface import (
     FinetuneFailed,
     UnfitPipeline,
-    prompts_of,
+    label_prompts,
     require_trainer,
     trained_engine,
 )
-from spti_ray.models.bundled import package_file, resolve
+from spti_ray.models.bundled import package_file, resolve_model
 from spti_ray.models.diffusers_renderer import DiffusersRenderer
-from spti_ray.private.dataset import Record
+from spti_ray.private.record import Record
 
 ROOT = Path(__file__).parents[3]
 PROMPTS = {"all": "simple stickers"}
@@ -67,7 +68,7 @@ def renderer(tmp_path_factory):
     StableDiffusionPipeline(
         vae=vae,
         text_encoder=None,
-        tokenizer=AutoTokenizer.from_pretrained(resolve("bundled:minilm"), model_max_length=8),
+        tokenizer=AutoTokenizer.from_pretrained(resolve_model("bundled:minilm"), model_max_length=8),
         unet=unet,
         scheduler=DDIMScheduler.from_pretrained(package_file("models/sticker-sd/scheduler")),
         safety_checker=None,
@@ -230,27 +231,27 @@ def test_a_group_is_one_unit_and_each_draw_is_of_one_of_its_records(renderer):
 
 
 def test_noise_and_divisor_depend_on_public_numbers_alone():
-    plan, mechanism = plan_of(SETTINGS, 1.0, 1e-5)
+    plan, mechanism = plan_noise(SETTINGS, 1.0, 1e-5)
     assert plan.achieved_epsilon <= 1.0
     assert (mechanism.noise_multiplier, mechanism.sample_rate) == (plan.noise_multiplier, 0.75)
     assert mechanism.expected_units == 6
     assert plan.max_steps == 3
-    no_plan, noiseless = plan_of(SETTINGS, None, 1e-5)
+    no_plan, noiseless = plan_noise(SETTINGS, None, 1e-5)
     assert no_plan is None
     assert noiseless.noise_multiplier == 0
 
 
 def test_texts_are_the_public_labels_and_the_domain(tmp_path):
     file = ROOT / "jobs" / "stickers.yaml"
-    assert prompts_of(load_config(file)) == {"all": "simple stickers"}
+    assert label_prompts(load_config(file)) == {"all": "simple stickers"}
     labels = "evolution.labels=[{name: animals, hint: an animal}, {name: food}]"
     config = load_config(file, [labels, "data.label_column=label"])
-    assert prompts_of(config) == {"animals": "an animal, simple stickers", "food": "food, simple stickers"}
+    assert label_prompts(config) == {"animals": "an animal, simple stickers", "food": "food, simple stickers"}
 
 
 def test_a_missing_library_is_one_line_that_says_what_to_install(monkeypatch):
     require_trainer()
-    monkeypatch.setattr(finetune_public, "_NEEDED", ("opacus", "no_such_library"))
+    monkeypatch.setattr(public_interface, "_NEEDED", ("opacus", "no_such_library"))
     with pytest.raises(
         ConfigError, match=r"needs no_such_library, not installed here: .* pip install 'spti-ray\[eval\]'"
     ):

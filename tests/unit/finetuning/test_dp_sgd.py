@@ -13,13 +13,13 @@ from torch import nn
 
 from spti_ray.finetuning import dp_sgd
 from spti_ray.finetuning.dp_sgd import DpSgd, Mechanism
-from spti_ray.finetuning.steps import StepBook, StepsExhausted
+from spti_ray.finetuning.step_log import StepLog, StepsExhausted
 
 CLIP = 0.5
 
 
 class Uncounted:
-    """In place of a book on disk."""
+    """In place of a log of steps on disk."""
 
     charged = 0
 
@@ -27,7 +27,7 @@ class Uncounted:
         self.charged += 1
 
 
-def trainer(inputs, noise=0.0, rate=1.0, expected=4.0, at_once=2, book=None, width=3):
+def trainer(inputs, noise=0.0, rate=1.0, expected=4.0, at_once=2, step_log=None, width=3):
     """Of a fixed network; `inputs` is [units, draws, 3]."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, width), nn.Tanh(), nn.Linear(width, 1))
@@ -44,7 +44,7 @@ def trainer(inputs, noise=0.0, rate=1.0, expected=4.0, at_once=2, book=None, wid
         learning_rate=0.1,
         average_decay=0.9,
         units_at_once=at_once,
-        book=book or Uncounted(),
+        step_log=step_log or Uncounted(),
     )
 
 
@@ -151,7 +151,7 @@ def test_trainers_that_are_seeded_alike_draw_different_noise_and_samples(what):
 
 
 def test_nothing_is_drawn_once_no_step_is_paid_for(tmp_path):
-    made = trainer([[[1.0, 2.0, 3.0]]], noise=1.0, book=StepBook(tmp_path / "steps.log", 1))
+    made = trainer([[[1.0, 2.0, 3.0]]], noise=1.0, step_log=StepLog(tmp_path / "steps.log", 1))
     made.take_step()
     weights = [parameter.clone() for parameter in made.parameters]
     made._losses = None  # a batch would fail
@@ -161,7 +161,7 @@ def test_nothing_is_drawn_once_no_step_is_paid_for(tmp_path):
 
 
 def test_a_step_is_charged_before_anything_of_it_is_drawn(tmp_path):
-    made = trainer([[[1.0, 2.0, 3.0]]], book=StepBook(tmp_path / "steps.log", 3))
+    made = trainer([[[1.0, 2.0, 3.0]]], step_log=StepLog(tmp_path / "steps.log", 3))
     seen = []
 
     def losses(model, units):

@@ -6,7 +6,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from spti_ray.io.files import DiskFull, atomic_file, private_folder, write_atomic, write_new, write_table_atomic
+from spti_ray.io.files import (
+    DiskFull,
+    atomic_file,
+    is_inside,
+    private_folder,
+    write_atomic,
+    write_new,
+    write_table_atomic,
+)
 
 
 def test_write_replaces_the_whole_file_and_sets_the_mode(tmp_path):
@@ -96,3 +104,14 @@ def test_a_new_file_replaces_none_that_is_there(tmp_path):
     with pytest.raises(FileExistsError):
         write_new(tmp_path / "a.yaml", "second")
     assert [path.name for path in tmp_path.iterdir()] == ["a.yaml"] and (tmp_path / "a.yaml").read_text() == "first"
+
+
+def test_what_a_manifest_names_must_stay_in_its_folder(tmp_path):
+    folder = tmp_path / "release"
+    folder.mkdir()
+    (tmp_path / "outside.png").touch()
+    (folder / "link.png").symlink_to(tmp_path / "outside.png")
+    (folder / "circle.png").symlink_to(folder / "circle.png")
+    assert is_inside(folder, "images/0.png") and is_inside(folder, "a/../b.png")
+    for name in ("../outside.png", "/etc/passwd", "link.png", "circle.png", "a\0b", 3, None):
+        assert not is_inside(folder, name), name

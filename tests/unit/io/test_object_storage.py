@@ -4,7 +4,7 @@ import pytest
 from pyarrow import fs
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import place
+from spti_ray.io.object_storage import storage_path
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.source import describe, fingerprint
 from tests.unit.private.conftest import png, values
@@ -17,7 +17,7 @@ def cloud(request):
 
 
 def write(url: str, name: str, content: bytes) -> None:
-    folder = place(url)
+    folder = storage_path(url)
     if not isinstance(folder.filesystem, fs.GcsFileSystem):
         folder.filesystem.create_dir(folder.path, recursive=True)
     with folder.filesystem.open_output_stream(f"{folder.path}/{name}", compression=None) as file:
@@ -40,20 +40,20 @@ def test_a_container_without_an_account_is_told_where_to_name_one(monkeypatch):
     monkeypatch.delenv("AZURE_STORAGE_ACCOUNT_NAME", raising=False)
     for scheme in ("az", "abfs", "abfss"):
         with pytest.raises(ValueError, match="set AZURE_STORAGE_ACCOUNT_NAME"):
-            place(f"{scheme}://container/data")
+            storage_path(f"{scheme}://container/data")
 
 
 def test_an_azure_url_may_name_its_account():
-    assert place("abfss://container@account.dfs.core.windows.net/data/").path == "container/data"
+    assert storage_path("abfss://container@account.dfs.core.windows.net/data/").path == "container/data"
 
 
 def test_an_s3_url_may_name_its_options(monkeypatch):
     for name in ("AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
         monkeypatch.delenv(name, raising=False)
-    there = place("s3://bucket/data?region=eu-north-1")
+    there = storage_path("s3://bucket/data?region=eu-north-1")
     assert there.path == "bucket/data" and there.filesystem.region == "eu-north-1"
 
 
 def test_another_scheme_is_refused():
     with pytest.raises(ValueError, match="ftp:// is none of s3://"):
-        place("ftp://host/data")
+        storage_path("ftp://host/data")

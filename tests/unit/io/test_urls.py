@@ -4,7 +4,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.io.urls import problem_of_address, problem_of_data, problem_of_ledger, scheme_of, shown, shown_in
+from spti_ray.io.urls import (
+    problem_of_address,
+    problem_of_data,
+    problem_of_ledger,
+    redacted,
+    redacted_address,
+    redacted_in,
+    scheme_of,
+)
 
 SECRET = "sEcReT"
 WITH_A_SECRET = [
@@ -26,7 +34,7 @@ WITH_A_SECRET = [
 @pytest.mark.parametrize("problem", [problem_of_data, problem_of_ledger])
 def test_credentials_are_refused_and_not_repeated(url, problem):
     assert problem(url) and SECRET not in problem(url)
-    assert SECRET not in shown(url)
+    assert SECRET not in redacted(url)
 
 
 @pytest.mark.parametrize(
@@ -43,7 +51,7 @@ def test_credentials_are_refused_and_not_repeated(url, problem):
     + ["gs://anonymous@bucket/x", "abfs://container@account.dfs.core.windows.net/x", "abfss://container/x", "C:/x"],
 )
 def test_data_are_read_from_paths_and_stores(url):
-    assert problem_of_data(url) == "" and shown(url) == url
+    assert problem_of_data(url) == "" and redacted(url) == url
 
 
 @pytest.mark.parametrize("url", ["ledger", "/ledgers", "~/ledger", "s3://bucket", "gs://bucket/x", "az://container/x"])
@@ -75,13 +83,15 @@ def test_what_can_not_be_used_is_told_with_what_to_write(url, data, ledger):
 @given(st.text(max_size=30))
 def test_whatever_is_written_is_judged_without_an_error(text):
     for url in (text, f"s3://{text}", f"abfs://{text}"):
-        assert isinstance(problem_of_data(url) + problem_of_ledger(url) + shown(url) + scheme_of(url), str)
+        assert isinstance(problem_of_data(url) + problem_of_ledger(url) + redacted(url) + scheme_of(url), str)
 
 
 @pytest.mark.parametrize("url", WITH_A_SECRET)
 def test_a_url_in_a_message_is_shown_without_its_credentials(url):
     for written in (url, url.replace("://", ":/")):  # as pathlib leaves it
-        assert SECRET not in shown_in(f"{written}: holds no run (no {written}/run.yaml); use '{written}', or another")
+        assert SECRET not in redacted_in(
+            f"{written}: holds no run (no {written}/run.yaml); use '{written}', or another"
+        )
         assert problem_of_data(written) and SECRET not in problem_of_data(written)
 
 
@@ -90,7 +100,7 @@ def test_a_url_in_a_message_is_shown_without_its_credentials(url):
     ["s3://bucket/x: gone; or gs://bucket, abfs://a@b/c.", "see http://head:8265: x", "s3:/bucket: y", "C:/x: a@b:c"],
 )
 def test_a_message_without_credentials_stays_as_it_is(text):
-    assert shown_in(text) == text
+    assert redacted_in(text) == text
 
 
 @pytest.mark.parametrize(
@@ -104,3 +114,17 @@ def test_credentials_in_the_address_of_ray_are_refused_and_not_repeated(address)
 @pytest.mark.parametrize("address", ["", "auto", "local", "10.0.0.1:6379", "ray://head.example:10001", "[::1]:6379"])
 def test_an_address_of_ray_without_credentials_is_taken(address):
     assert not problem_of_address(address)
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("10.0.0.1:6379", "10.0.0.1:6379"),
+        ("ray://u:p@head:10001", "ray://head:10001"),
+        ("https://token@head/path?key=1#2", "https://head/path"),
+        ("http://u:p@ss@head:8265", "http://head:8265"),
+        ("auto", "auto"),
+    ],
+)
+def test_credentials_in_an_address_are_not_shown(address: str, shown: str):
+    assert redacted_address(address) == shown

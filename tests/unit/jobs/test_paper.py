@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from spti_ray.config.loading import load_config
-from spti_ray.models.chat import few_shot_turns
+from spti_ray.models.chat import few_shot_messages
 from spti_ray.models.factory import engines_config
-from spti_ray.planning.plan import plan_lines, plan_summary, prompt_previews
+from spti_ray.planning.plan import plan_summary
+from spti_ray.planning.plan_text import plan_lines, prompt_previews
 from spti_ray.public.cleaning import clean
 from spti_ray.public.prompts import draw_attributes, random_prompt
 
@@ -105,4 +106,4 @@ def test_a_presets_examples_have_the_attributes_that_are_drawn_and_become_turns_
         assert list(attributes) == list(values)
         for name, value in attributes.items():
             assert value in config.prompts.attributes.get(name, (value,))
-    assert len(few_shot_turns(random_prompt(config.prompts, values, 30))) == 2 * len(config.prompts.examples) + 1
+    assert len(few_shot_messages(random_prompt(config.prompts, values, 30))) == 2 * len(config.prompts.examples) + 1

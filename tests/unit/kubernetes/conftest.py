@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spti_ray.config.loading import load_config
-from spti_ray.kubernetes.render import render
+from spti_ray.kubernetes.render import render_manifests
 from spti_ray.kubernetes.settings import load_cluster
 
 ROOT = Path(__file__).parents[3]
@@ -27,7 +27,7 @@ def cluster():
 
 @pytest.fixture(scope="session")
 def rendered(run_config, cluster):
-    return {kind: render(run_config, cluster, kind) for kind in ("job", "cluster")}
+    return {kind: render_manifests(run_config, cluster, kind) for kind in ("job", "cluster")}
 
 
 @pytest.fixture

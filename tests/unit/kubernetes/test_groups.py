@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from spti_ray.config import EngineConfig
 from spti_ray.kubernetes.groups import pod_of, worker_groups
-from spti_ray.kubernetes.render import at_home
+from spti_ray.kubernetes.render import config_on_cluster
 from spti_ray.kubernetes.settings import Cluster
 from spti_ray.models.factory import engines_config
 from spti_ray.runtime.placement.bundles import plan, reservations
@@ -94,7 +94,7 @@ def test_every_actor_of_a_run_fits_on_the_pods_that_are_rendered_for_it(engines,
         )
         for group in groups
     ]  # fmt: skip
-    bundles = reservations(plan(at_home(config, cluster, groups), engines_config(engines)))
+    bundles = reservations(plan(config_on_cluster(config, cluster, groups), engines_config(engines)))
     found = fit(bundles, pods)
     assert found.left == ()
     roles = {group.name: group.role for group in groups}

@@ -7,7 +7,7 @@ import pytest
 import yaml
 
 from spti_ray.kubernetes.lint import lint
-from spti_ray.kubernetes.render import render, write
+from spti_ray.kubernetes.render import render_manifests, write_manifests
 from tests.unit.kubernetes.conftest import ROOT
 
 OVERLAYS = sorted(path.parent for path in (ROOT / "cluster" / "overlays").glob("*/kustomization.yaml"))
@@ -27,8 +27,10 @@ def patched(document, overlay):
 @pytest.mark.parametrize("kind", ["job", "cluster"])
 def test_a_component_leaves_manifests_that_kuberay_accepts(overlay, kind, run_config, cluster, tmp_path, crds):
     settings = cluster.model_copy(update={"autoscaling": overlay.name != "kueue"})
-    documents = {name: patched(document, overlay) for name, document in render(run_config, settings, kind).items()}
-    write(tmp_path, documents)
+    documents = {
+        name: patched(document, overlay) for name, document in render_manifests(run_config, settings, kind).items()
+    }
+    write_manifests(tmp_path, documents)
     assert lint(sorted(tmp_path.glob("*.yaml")), crds) == []
 
 
@@ -38,7 +40,7 @@ def test_there_is_a_component_for_each_promised_system():
 
 def test_a_job_under_kueue_waits_suspended_and_has_a_fixed_size(run_config, cluster):
     fixed = cluster.model_copy(update={"autoscaling": False})
-    job = patched(render(run_config, fixed)["rayjob.yaml"], ROOT / "cluster" / "overlays" / "kueue")
+    job = patched(render_manifests(run_config, fixed)["rayjob.yaml"], ROOT / "cluster" / "overlays" / "kueue")
     assert job["spec"]["suspend"] and job["metadata"]["labels"]["kueue.x-k8s.io/queue-name"]
     spec = job["spec"]["rayClusterSpec"]
     assert "enableInTreeAutoscaling" not in spec

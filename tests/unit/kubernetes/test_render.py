@@ -7,7 +7,7 @@ import yaml
 from spti_ray.config.identity import config_sha256
 from spti_ray.config.loading import ConfigError, load_config, parse_config
 from spti_ray.kubernetes.lint import lint
-from spti_ray.kubernetes.render import render, to_yaml, write
+from spti_ray.kubernetes.render import render_manifests, to_yaml, write_manifests
 from spti_ray.kubernetes.settings import load_cluster
 from tests.unit.kubernetes.conftest import EXAMPLE, ROOT
 
@@ -25,25 +25,25 @@ def claims(pod):
 @pytest.mark.parametrize("kind", ["job", "cluster"])
 def test_the_manifests_in_the_repository_are_what_the_command_writes(kind, run_config, cluster):
     written = {path.name: path.read_text() for path in (ROOT / "cluster" / f"ray{kind}").iterdir()}
-    assert written == {name: to_yaml(document) for name, document in render(run_config, cluster, kind).items()}, (
-        "run: make manifests"
-    )
+    assert written == {
+        name: to_yaml(document) for name, document in render_manifests(run_config, cluster, kind).items()
+    }, "run: make manifests"
 
 
 @pytest.mark.parametrize("kind", ["job", "cluster"])
 def test_what_is_written_passes_its_own_lint(kind, run_config, cluster, tmp_path):
-    write(tmp_path, render(run_config, cluster, kind))
+    write_manifests(tmp_path, render_manifests(run_config, cluster, kind))
     assert lint(sorted(tmp_path.iterdir())) == []
 
 
 @pytest.mark.parametrize("kind", ["job", "cluster"])
 def test_what_is_written_is_what_kuberay_accepts(kind, run_config, cluster, tmp_path, crds):
-    write(tmp_path, render(run_config, cluster, kind))
+    write_manifests(tmp_path, render_manifests(run_config, cluster, kind))
     assert lint(sorted(tmp_path.iterdir()), crds) == []
 
 
 def test_what_is_written_is_what_kubernetes_accepts(run_config, cluster):
-    documents = render(run_config, cluster)
+    documents = render_manifests(run_config, cluster)
     for name in ("namespace.yaml", "config.yaml", "network-policy.yaml", "network-policy-head.yaml"):
         kubernetes_validate.validate(documents[name], "1.33", strict=True)
 
@@ -62,7 +62,7 @@ def test_only_the_driver_has_secrets(job):
 
 
 def test_the_run_in_the_manifests_is_the_run_that_was_configured(run_config, cluster):
-    text = render(run_config, cluster)["config.yaml"]["data"]["run.yaml"]
+    text = render_manifests(run_config, cluster)["config.yaml"]["data"]["run.yaml"]
     there = parse_config(yaml.safe_load(text))
     assert config_sha256(there) == config_sha256(run_config)
     assert there.runtime.node_labels["writer"] == {"spti-ray/role": "writer"}
@@ -73,7 +73,7 @@ def test_each_role_finds_nodes_that_its_label_selector_takes(run_config, cluster
     from spti_ray.models.factory import engines_config
     from spti_ray.runtime.placement.bundles import bundle_of
 
-    documents = render(run_config, cluster)
+    documents = render_manifests(run_config, cluster)
     there = parse_config(yaml.safe_load(documents["config.yaml"]["data"]["run.yaml"]))
     groups = documents["rayjob.yaml"]["spec"]["rayClusterSpec"]["workerGroupSpecs"]
     for role in ("writer", "renderer", "image_embedder"):
@@ -86,7 +86,7 @@ def test_each_role_finds_nodes_that_its_label_selector_takes(run_config, cluster
 
 def test_workers_reach_the_internet_only_where_that_is_switched_on(run_config, cluster):
     def everywhere(cluster):
-        rules = render(run_config, cluster)["network-policy.yaml"]["spec"]["egress"]
+        rules = render_manifests(run_config, cluster)["network-policy.yaml"]["spec"]["egress"]
         return [rule for rule in rules if not rule.get("to")]
 
     assert everywhere(cluster) == []
@@ -107,7 +107,7 @@ def test_workers_reach_the_internet_only_where_that_is_switched_on(run_config, c
 )
 def test_a_path_that_pods_cannot_see_is_refused(setting, part, cluster):
     with pytest.raises(ConfigError, match=part):
-        render(load_config(EXAMPLE / "run.yaml", [setting]), cluster)
+        render_manifests(load_config(EXAMPLE / "run.yaml", [setting]), cluster)
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_cluster_settings_that_cannot_be_read_are_refused_in_one_line(text, tmp_
 
 def test_data_in_object_storage_are_read_by_the_shards_with_secrets_of_their_own(run_config, cluster):
     remote = run_config.model_copy(update={"data": run_config.data.model_copy(update={"path": "s3://bucket/images"})})
-    documents = render(remote, cluster.model_copy(update={"data": None, "data_secrets": ("reader",)}))
+    documents = render_manifests(remote, cluster.model_copy(update={"data": None, "data_secrets": ("reader",)}))
     head, workers = pods_of(documents["rayjob.yaml"])
     reader = {"secretRef": {"name": "reader"}}
     assert reader in head["containers"][0]["envFrom"]
@@ -151,4 +151,4 @@ def test_data_in_object_storage_are_read_by_the_shards_with_secrets_of_their_own
     selected = policy["podSelector"]["matchLabels"].items()
     assert [g["groupName"] for g in groups if selected <= g["template"]["metadata"]["labels"].items()] == ["vote"]
     assert policy["egress"] == [{"ports": [{"protocol": "TCP", "port": 443}]}]
-    assert "network-policy-vote.yaml" not in render(run_config, cluster)
+    assert "network-policy-vote.yaml" not in render_manifests(run_config, cluster)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.models.answers import asked_plainly, caption_of, opens_reasoning, spoken
+from spti_ray.models.answers import answer_text, caption_text, prompt_opens_reasoning, template_arguments
 
 REFUSALS = """
 I'm sorry, but I can't help with that.
@@ -187,16 +187,16 @@ here is a red kite
 @pytest.mark.parametrize("text", [*REFUSALS, *THOUGHTS])
 def test_a_refusal_or_thinking_aloud_is_no_text(text):
     assert (
-        spoken(text)
-        == spoken(f"\n {text}")
-        == caption_of(text.upper() if text.isascii() and " " in text[:9] else text)
+        answer_text(text)
+        == answer_text(f"\n {text}")
+        == caption_text(text.upper() if text.isascii() and " " in text[:9] else text)
         == ""
     )
 
 
 @pytest.mark.parametrize("text", DESCRIPTIONS)
 def test_a_description_that_only_looks_like_it_is_left_alone(text):
-    assert spoken(text) == text and spoken(text.capitalize()) == text.capitalize()
+    assert answer_text(text) == text and answer_text(text.capitalize()) == text.capitalize()
 
 
 WORDS = (
@@ -208,17 +208,17 @@ WORDS = (
 def test_a_phrase_that_begins_with_what_it_shows_passes_whatever_words_follow(first, rest):
     text = " ".join([first, *rest])
     if not re.match(r"the (?:user wants|image (?:was|is|cannot))", text):
-        assert spoken(text) == text
+        assert answer_text(text) == text
 
 
 @given(st.sampled_from(REFUSALS), st.text(max_size=30))
 def test_nothing_that_follows_makes_a_refusal_a_text(refusal, rest):
-    assert spoken(f"{refusal} {rest}").strip() in ("", rest.split("</think>")[-1].strip())
+    assert answer_text(f"{refusal} {rest}").strip() in ("", rest.split("</think>")[-1].strip())
 
 
 def test_every_text_and_caption_can_be_encoded():
-    assert spoken("a red \ud83d kite") == caption_of("a red \ud83d\nkite") == "a red ? kite"
-    assert spoken("an \U0001f34e") == "an \U0001f34e"
+    assert answer_text("a red \ud83d kite") == caption_text("a red \ud83d\nkite") == "a red ? kite"
+    assert answer_text("an \U0001f34e") == "an \U0001f34e"
 
 
 MARKS = [
@@ -232,16 +232,16 @@ MARKS = [
 @given(thoughts=st.lists(st.sampled_from(["We need a kite.", "The user wants this", "\n", "a red dog"])).map(" ".join))
 def test_what_comes_after_the_end_of_the_reasoning_is_the_text(opening, closing, thoughts):
     said = f"{opening}We {thoughts}"
-    assert caption_of(f"{said}{closing}A red kite") == "A red kite"
-    assert caption_of(said) == "", "reasoning that does not end is no text"
-    assert caption_of(f"{said}{closing}") == ""
+    assert caption_text(f"{said}{closing}A red kite") == "A red kite"
+    assert caption_text(said) == "", "reasoning that does not end is no text"
+    assert caption_text(f"{said}{closing}") == ""
 
 
 def test_where_the_prompt_opened_the_reasoning_only_what_follows_its_end_is_text():
-    assert spoken("a dog, so a kite\n</think>\n\nA red kite", opened=True).strip() == "A red kite"
-    assert spoken("one</think>two</think>three") == "three", "the last end counts"
-    assert spoken("a dog, so a kite", opened=True) == "" and spoken("a dog, so a kite") == "a dog, so a kite"
-    assert caption_of("<think>a</think><answer>A red kite</answer>") == "A red kite"
+    assert answer_text("a dog, so a kite\n</think>\n\nA red kite", opened=True).strip() == "A red kite"
+    assert answer_text("one</think>two</think>three") == "three", "the last end counts"
+    assert answer_text("a dog, so a kite", opened=True) == "" and answer_text("a dog, so a kite") == "a dog, so a kite"
+    assert caption_text("<think>a</think><answer>A red kite</answer>") == "A red kite"
 
 
 @pytest.mark.parametrize(
@@ -258,15 +258,19 @@ def test_where_the_prompt_opened_the_reasoning_only_what_follows_its_end_is_text
     ],
 )
 def test_of_an_answer_that_was_cut_off_only_what_is_whole_counts(text, whole):
-    assert caption_of(text, cut=True) == whole
+    assert caption_text(text, truncated=True) == whole
 
 
 def test_a_prompt_that_begins_the_reasoning_is_known_by_its_end():
-    assert opens_reasoning("<|user|>hi<|assistant|><think>\n") and opens_reasoning("[INST]hi[/INST][THINK]")
-    assert not opens_reasoning("<|assistant|><think>\n\n</think>\n\n") and not opens_reasoning("say <think> twice: ")
+    assert prompt_opens_reasoning("<|user|>hi<|assistant|><think>\n") and prompt_opens_reasoning(
+        "[INST]hi[/INST][THINK]"
+    )
+    assert not prompt_opens_reasoning("<|assistant|><think>\n\n</think>\n\n") and not prompt_opens_reasoning(
+        "say <think> twice: "
+    )
 
 
 def test_a_template_that_knows_of_thinking_is_asked_without_it():
-    assert asked_plainly("{% if enable_thinking %}", {}) == {"enable_thinking": False}
-    assert asked_plainly("{% if enable_thinking %}", {"enable_thinking": True}) == {"enable_thinking": True}
-    assert asked_plainly("{{ messages }}", {"a": 1}) == {"a": 1} and asked_plainly(None, {}) == {}
+    assert template_arguments("{% if enable_thinking %}", {}) == {"enable_thinking": False}
+    assert template_arguments("{% if enable_thinking %}", {"enable_thinking": True}) == {"enable_thinking": True}
+    assert template_arguments("{{ messages }}", {"a": 1}) == {"a": 1} and template_arguments(None, {}) == {}

@@ -1,5 +1,5 @@
 from spti_ray.config import PromptsConfig
-from spti_ray.models.chat import few_shot_turns
+from spti_ray.models.chat import few_shot_messages
 from spti_ray.public import prompts as build
 
 PROMPTS = PromptsConfig(
@@ -10,7 +10,7 @@ PROMPTS = PromptsConfig(
 
 
 def test_each_example_becomes_a_question_and_its_answer_and_the_target_the_last_question():
-    assert few_shot_turns(build.fill_prompt(PROMPTS, "a _ frog (green)", 4)) == [
+    assert few_shot_messages(build.fill_prompt(PROMPTS, "a _ frog (green)", 4)) == [
         {
             "role": "user",
             "content": "Fill in the blanks of descriptions of stickers.\n\nBlanks: a _ bear\nFilled (3 words):",
@@ -23,10 +23,10 @@ def test_each_example_becomes_a_question_and_its_answer_and_the_target_the_last_
 
 
 def test_the_examples_of_new_texts_become_turns_too():
-    turns = few_shot_turns(build.random_prompt(PROMPTS, {"subject": "cat"}, 5))
+    turns = few_shot_messages(build.random_prompt(PROMPTS, {"subject": "cat"}, 5))
     assert [turn["role"] for turn in turns] == ["user", "assistant"] * 2 + ["user"]
     assert turns[-1]["content"] == "Subject: cat. Text (5 words):"
 
 
 def test_a_prompt_without_examples_is_one_message():
-    assert few_shot_turns("Say something.\nNow:") == [{"role": "user", "content": "Say something.\nNow:"}]
+    assert few_shot_messages("Say something.\nNow:") == [{"role": "user", "content": "Say something.\nNow:"}]

@@ -9,8 +9,8 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing
-from spti_ray.models.checkpoints import importable
-from spti_ray.models.factory import build, engines_config
+from spti_ray.models.checkpoints import explain_missing_package
+from spti_ray.models.factory import build_engine, engines_config
 from tests.tiny_models import save_idefics3
 
 SIZES = [(20, 30), (64, 64), (40, 100), (30, 20), (90, 36)]
@@ -30,7 +30,7 @@ def idefics(tmp_path_factory):
 
 def captioner(folder, **options):
     options = {"max_tokens": 6, "prompt": "Describe this image."} | options
-    return build("captioner", EngineConfig(kind="chat-vision", model=str(folder), batch_size=2, options=options))
+    return build_engine("captioner", EngineConfig(kind="chat-vision", model=str(folder), batch_size=2, options=options))
 
 
 def test_a_caption_is_what_the_model_says_of_the_image_alone(idefics):
@@ -85,10 +85,10 @@ def test_what_is_not_installed_is_told_in_one_line(error, words):
         raise error
 
     with pytest.raises(ModelMissing, match=words) as caught:
-        importable("some/model", load)
+        explain_missing_package("some/model", load)
     assert "\n" not in str(caught.value)
     with pytest.raises(ValueError, match="bad file"):
-        importable("some/model", lambda: int("bad file"))
+        explain_missing_package("some/model", lambda: int("bad file"))
 
 
 def template_of(folder, ending):

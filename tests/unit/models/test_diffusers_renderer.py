@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from spti_ray.models.bundled import ModelMissing
-from spti_ray.models.factory import EMBEDDED, build, engines_config
+from spti_ray.models.factory import EMBEDDED, build_engine, engines_config
 
 TEXTS, SEEDS = ["a red apple", "a blue car"], [1, 2]
 
@@ -17,7 +17,7 @@ TEXTS, SEEDS = ["a red apple", "a blue car"], [1, 2]
 def renderer(**options):
     """In float32 and two steps."""
     settings = {"dtype": "float32", "batch_size": 2, "options": EMBEDDED.renderer.options | {"steps": 2} | options}
-    return build("renderer", EMBEDDED.renderer.model_copy(update=settings))
+    return build_engine("renderer", EMBEDDED.renderer.model_copy(update=settings))
 
 
 @pytest.fixture(scope="module")

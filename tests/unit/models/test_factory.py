@@ -10,16 +10,15 @@ from spti_ray.config import ROLES, EngineConfig
 from spti_ray.models.factory import (
     _VARYING,
     EMBEDDED,
+    ENGINE_METHODS,
     FAKE,
     KINDS,
-    METHODS,
     OPTIONS,
     VARY,
-    build,
+    build_engine,
     check_varies,
     engine_environment,
     engines_config,
-    method_of,
 )
 
 
@@ -84,27 +83,27 @@ def test_errors_name_the_key_in_one_line(value, key):
 
 def test_build_takes_module_and_class_names():
     config = EngineConfig(kind="spti_ray.models.fakes:FakeRenderer", model="SIMULATED")
-    assert build("renderer", config).identity()["kind"] == "spti_ray.models.fakes:FakeRenderer"
+    assert build_engine("renderer", config).identity()["kind"] == "spti_ray.models.fakes:FakeRenderer"
 
 
 def test_a_missing_vllm_is_refused_with_the_extra_that_brings_it(monkeypatch):
     monkeypatch.delitem(sys.modules, "spti_ray.models.vllm_writer", raising=False)
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(ValueError, match=r"vLLM is not installed: add 'spti-ray\[cpu\]'"):
-        build("writer", EngineConfig(kind="vllm", model="bundled:smollm2"))
+        build_engine("writer", EngineConfig(kind="vllm", model="bundled:smollm2"))
 
 
 def test_a_library_that_does_not_load_is_told_with_who_knows_more(monkeypatch, tmp_path):
     (tmp_path / "our_broken_engine.py").write_text("raise ImportError('undefined symbol: _ZN5torch')\n")
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(ValueError, match="can't import .*: undefined symbol: _ZN5torch; `spti doctor` says which"):
-        build("writer", EngineConfig(kind="our_broken_engine:X", model="x"))
+        build_engine("writer", EngineConfig(kind="our_broken_engine:X", model="x"))
 
 
 @pytest.mark.parametrize("kind", ["spti_ray.models.fakes:Missing", "spti_ray.no_such_module:X"])
 def test_build_says_what_it_can_not_import(kind):
     with pytest.raises(ValueError, match="runtime.engines.writer.kind: can't import"):
-        build("writer", EngineConfig(kind=kind, model="x"))
+        build_engine("writer", EngineConfig(kind=kind, model="x"))
 
 
 class OnlyRenders:
@@ -129,23 +128,17 @@ def test_every_renderer_that_is_said_to_vary_has_the_method():
         assert hasattr(getattr(importlib.import_module(module), name), VARY)
 
 
-def test_a_unit_with_images_is_one_of_variations():
-    assert method_of("renderer", (["a"], [1])) == "render"
-    assert method_of("renderer", ([None], ["a"], [1], 0.5)) == "vary"
-    assert method_of("writer", ([],)) == "write"
-
-
 def test_build_refuses_an_engine_of_another_role():
     with pytest.raises(ValueError, match=r"has no method caption\(\)"):
-        build("captioner", FAKE.writer)
+        build_engine("captioner", FAKE.writer)
 
 
 def test_fake_engines_of_all_roles_build():
     for role in ROLES:
-        engine = build(role, FAKE.of(role))
+        engine = build_engine(role, FAKE.of(role))
         assert engine.identity()["model"] == "SIMULATED"
         assert engine.identity()["kind"].startswith("fake-")
-        assert hasattr(engine, METHODS[role])
+        assert hasattr(engine, ENGINE_METHODS[role])
 
 
 def test_environment_of_vllm_on_cpu_and_on_a_gpu():

@@ -5,7 +5,7 @@ import asyncio
 import numpy as np
 import pytest
 
-from spti_ray.models.factory import FAKE, build
+from spti_ray.models.factory import FAKE, build_engine
 from spti_ray.models.fakes import COLOURS, GROUP_OF
 from spti_ray.types import WriteRequest
 
@@ -18,17 +18,17 @@ FILL = "Fill in.\n\nBlanks: a _ cat\nFilled (3 words): a red cat\n\nBlanks: a _ 
 
 def write(prompt: str, n: int = 1, seed: int = 1) -> tuple[str, ...]:
     request = WriteRequest(prompt, n=n, seed=seed, max_tokens=16)
-    (answer,) = asyncio.run(build("writer", FAKE.writer).write([request]))
+    (answer,) = asyncio.run(build_engine("writer", FAKE.writer).write([request]))
     assert answer.num_tokens == sum(len(text.split()) for text in answer.texts)
     return answer.texts
 
 
 def render(text: str, seed: int = 0) -> np.ndarray:
-    return build("renderer", FAKE.renderer).render([text], [seed])[0]
+    return build_engine("renderer", FAKE.renderer).render([text], [seed])[0]
 
 
 def embed_images(*images: np.ndarray) -> np.ndarray:
-    return build("image_embedder", FAKE.image_embedder).embed_images(images)
+    return build_engine("image_embedder", FAKE.image_embedder).embed_images(images)
 
 
 def test_writer_repeats_itself_for_equal_seeds_only():
@@ -56,7 +56,7 @@ def test_some_answers_are_imperfect():
 
 
 def test_output_tokens_add_up():
-    writer = build("writer", FAKE.writer)
+    writer = build_engine("writer", FAKE.writer)
     requests = [WriteRequest(RANDOM, n=2, seed=seed, max_tokens=16) for seed in range(3)]
     answers = asyncio.run(writer.write(requests))
     assert writer.output_tokens == sum(answer.num_tokens for answer in answers) > 0
@@ -73,30 +73,32 @@ def test_renderer_draws_text_and_seed():
 def test_similar_texts_have_similar_images_and_embeddings():
     cat, variant, other = embed_images(render("a red cat", 1), render("a red cat", 2), render("a blue train", 1))
     assert cat @ variant > cat @ other + 0.05
-    cat, dog, train = build("text_embedder", FAKE.text_embedder).embed_texts(["a red cat", "a red dog", "blue train"])
+    cat, dog, train = build_engine("text_embedder", FAKE.text_embedder).embed_texts(
+        ["a red cat", "a red dog", "blue train"]
+    )
     assert cat @ dog > cat @ train + 0.2
 
 
 def test_embeddings_are_unit_float32_rows_even_of_nothing():
     images = [np.full((10, 20, 3), 255, np.uint8), render("a red cat")]
-    for rows in (embed_images(*images), build("text_embedder", FAKE.text_embedder).embed_texts(["", "a cat"])):
+    for rows in (embed_images(*images), build_engine("text_embedder", FAKE.text_embedder).embed_texts(["", "a cat"])):
         assert rows.dtype == np.float32
         np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, rtol=1e-5)
     assert embed_images().shape == (0, 64)
 
 
 def test_captioner_names_the_colour():
-    captions = build("captioner", FAKE.captioner).caption([render(f"a {colour} cat") for colour in COLOURS])
+    captions = build_engine("captioner", FAKE.captioner).caption([render(f"a {colour} cat") for colour in COLOURS])
     assert [caption.split()[1] for caption in captions] == list(COLOURS)
 
 
 def test_renderer_wants_a_seed_per_text():
     with pytest.raises(ValueError, match="2 texts but 1 seeds"):
-        build("renderer", FAKE.renderer).render(["a", "b"], [1])
+        build_engine("renderer", FAKE.renderer).render(["a", "b"], [1])
 
 
 def test_the_renderer_varies_an_image_the_further_the_stronger():
-    renderer = build("renderer", FAKE.renderer)
+    renderer = build_engine("renderer", FAKE.renderer)
     origin = render("a red car")
 
     def distance(strength: float) -> float:

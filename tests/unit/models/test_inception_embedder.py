@@ -9,7 +9,7 @@ from PIL import Image
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing
-from spti_ray.models.factory import build, engines_config
+from spti_ray.models.factory import build_engine, engines_config
 from spti_ray.models.inception_embedder import FILE
 
 
@@ -34,7 +34,7 @@ def folder(tmp_path_factory):
 
 def embedder(folder, **options):
     config = EngineConfig(kind="inception", model=str(folder), batch_size=2, options={"sha256": None} | options)
-    return build("image_embedder", config)
+    return build_engine("image_embedder", config)
 
 
 def some_images():
@@ -75,12 +75,12 @@ def test_the_identity_is_of_the_file(folder):
 def test_another_network_than_that_of_the_distance_is_refused(folder):
     config = EngineConfig(kind="inception", model=str(folder / FILE))
     with pytest.raises(ModelMissing, match="is not the Inception of the Fréchet distance"):
-        build("image_embedder", config)
+        build_engine("image_embedder", config)
 
 
 def test_a_file_that_is_not_there_is_said_with_what_to_download(tmp_path):
     with pytest.raises(ModelMissing, match=r"download inception-2015-12-05\.pt"):
-        build("image_embedder", EngineConfig(kind="inception", model=str(tmp_path / "x.pt")))
+        build_engine("image_embedder", EngineConfig(kind="inception", model=str(tmp_path / "x.pt")))
 
 
 def test_its_options_are_checked_when_the_configuration_is_read():

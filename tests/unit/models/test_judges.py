@@ -62,9 +62,9 @@ def test_the_bundled_judges_give_features_of_one_length(name, dimension):
 def test_the_bundled_judge_is_the_captioners_own_tower():
     from transformers import AutoImageProcessor, BlipForConditionalGeneration
 
-    from spti_ray.models.bundled import resolve
+    from spti_ray.models.bundled import resolve_model
 
-    folder = resolve("bundled:sticker-blip")
+    folder = resolve_model("bundled:sticker-blip")
     tower = BlipForConditionalGeneration.from_pretrained(folder, dtype=torch.float32).vision_model.eval()
     inputs = AutoImageProcessor.from_pretrained(folder, backend="pil")(images(1), return_tensors="pt")
     with torch.inference_mode():

@@ -6,7 +6,7 @@ import pytest
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.models import openai_batches
-from spti_ray.planning.plan import check_engines
+from spti_ray.planning.checks import check_engines
 from tests.openai_server import KEY, openai_server
 from tests.unit.conftest import config_with
 from tests.unit.models.test_openai_writer import requests, writer_at, written

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.factory import build
+from spti_ray.models.factory import build_engine
 from tests.openai_server import KEY, openai_server
 
 
@@ -17,7 +17,7 @@ def server(monkeypatch):
 
 def captioner_at(server, **options):
     options = {"base_url": server.url, "api_key_env": "SEER_KEY"} | options
-    return build("captioner", EngineConfig(kind="openai-vision", model="seer", options=options))
+    return build_engine("captioner", EngineConfig(kind="openai-vision", model="seer", options=options))
 
 
 def image(value, height=6, width=8):

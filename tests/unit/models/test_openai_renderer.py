@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.factory import build, check_varies
+from spti_ray.models.factory import build_engine, check_varies
 from tests.openai_server import KEY, openai_server
 
 
@@ -19,7 +19,7 @@ def server(monkeypatch):
 
 def renderer_at(server, **options):
     options = {"base_url": server.url, "api_key_env": "PAINTER_KEY", "width": 24, "height": 16} | options
-    return build("renderer", EngineConfig(kind="openai-images", model="painter", options=options))
+    return build_engine("renderer", EngineConfig(kind="openai-images", model="painter", options=options))
 
 
 def test_each_text_becomes_an_image_of_its_own_seed_in_order(server):

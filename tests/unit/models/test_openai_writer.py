@@ -7,10 +7,10 @@ import traceback
 import pytest
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.endpoint_answers import read
+from spti_ray.models.endpoint import SEED_LIMIT
+from spti_ray.models.endpoint_answers import read_answer
 from spti_ray.models.endpoint_options import Prices, price
-from spti_ray.models.factory import build, engine_environment, engines_config
-from spti_ray.models.openai_writer import SEED_LIMIT
+from spti_ray.models.factory import build_engine, engine_environment, engines_config
 from spti_ray.models.rate_limits import duration_s, pause_after
 from spti_ray.types import WriteRequest
 from tests.openai_server import KEY, openai_server
@@ -25,7 +25,7 @@ def server(monkeypatch):
 
 def writer_at(server, **options):
     options = {"base_url": server.url, "api_key_env": "WRITER_KEY"} | options
-    return build("writer", EngineConfig(kind="openai", model="m", options=options))
+    return build_engine("writer", EngineConfig(kind="openai", model="m", options=options))
 
 
 def requests(count=3, n=2, **more):
@@ -232,9 +232,9 @@ FILTERED = (
 @pytest.mark.parametrize("reason", FILTERED.split())
 def test_what_a_filter_ended_is_no_text_however_its_reason_is_written(reason):
     for written_as in (reason, reason.upper()):
-        answer = read({"choices": choices("a red kite", finish_reason=written_as)}, 1)
+        answer = read_answer({"choices": choices("a red kite", finish_reason=written_as)}, 1)
         assert answer.texts == ("",) and f"finish_reason {reason}" in answer.problem
-    assert read({"choices": choices("a red kite", finish_reason="STOP")}, 1).texts == ("a red kite",)
+    assert read_answer({"choices": choices("a red kite", finish_reason="STOP")}, 1).texts == ("a red kite",)
 
 
 def test_half_of_a_surrogate_pair_in_a_text_is_a_question_mark(server):

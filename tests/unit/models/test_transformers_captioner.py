@@ -6,7 +6,7 @@ from safetensors.torch import load_file, save_file
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing
-from spti_ray.models.factory import build
+from spti_ray.models.factory import build_engine
 from tests.tiny_models import save_florence2
 
 
@@ -24,7 +24,7 @@ def florence(tmp_path_factory):
 
 def captioner(folder, **options):
     config = EngineConfig(kind="image-to-text", model=str(folder), batch_size=2, options={"max_tokens": 6} | options)
-    return build("captioner", config)
+    return build_engine("captioner", config)
 
 
 def test_florence_is_asked_by_the_name_of_a_task(florence):

@@ -22,7 +22,7 @@ from transformers import (
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing
-from spti_ray.models.factory import build
+from spti_ray.models.factory import build_engine
 
 TINY = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
 VISION = TINY | {"intermediate_size": 16, "image_size": 28, "patch_size": 14}
@@ -58,7 +58,7 @@ def save_dinov2(folder):
 
 
 def embedder(folder, **settings):
-    return build("image_embedder", EngineConfig(kind="vision", model=str(folder), batch_size=2, **settings))
+    return build_engine("image_embedder", EngineConfig(kind="vision", model=str(folder), batch_size=2, **settings))
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import torch
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.nucleus import keep_nucleus
-from spti_ray.models.vllm_arguments import engine_arguments, vision_arguments
+from spti_ray.models.vllm_arguments import captioner_arguments, writer_arguments
 
 
 def sorted_nucleus(logits, top_p):
@@ -35,7 +35,7 @@ def test_quick_nucleus_keeps_at_least_one_token():
 
 def test_prompts_are_never_split_on_cpu():
     config = EngineConfig(kind="vllm", model="a/b", options={"max_model_len": 4096})
-    arguments = engine_arguments(config, on_cpu=True)
+    arguments = writer_arguments(config, on_cpu=True)
     assert arguments["enable_chunked_prefill"] is False
     assert arguments["max_num_batched_tokens"] >= 4096
     assert arguments["enforce_eager"] is True
@@ -43,7 +43,7 @@ def test_prompts_are_never_split_on_cpu():
 
 def test_gpu_arguments_are_vllms_own_where_nothing_is_set():
     config = EngineConfig(kind="vllm", model="a/b", num_gpus=2, options={"tensor_parallel_size": 2})
-    arguments = engine_arguments(config, on_cpu=False)
+    arguments = writer_arguments(config, on_cpu=False)
     assert "block_size" not in arguments
     assert "enable_chunked_prefill" not in arguments
     assert arguments["distributed_executor_backend"] == "mp", "in a placement group vLLM would take Ray's"
@@ -52,7 +52,7 @@ def test_gpu_arguments_are_vllms_own_where_nothing_is_set():
 
 def test_extra_arguments_win():
     config = EngineConfig(kind="vllm", model="a/b", options={"extra": {"max_num_seqs": 7, "swap": 1}})
-    arguments = engine_arguments(config, on_cpu=True)
+    arguments = writer_arguments(config, on_cpu=True)
     assert arguments["max_num_seqs"] == 7
     assert arguments["swap"] == 1
 
@@ -60,7 +60,7 @@ def test_extra_arguments_win():
 def test_a_captioner_keeps_no_private_image_whatever_is_asked_for():
     extra = {"enable_prefix_caching": True, "mm_processor_cache_gb": 4, "seed": 3}
     config = EngineConfig(kind="vllm-vision", model="a/b", num_gpus=1, options={"extra": extra})
-    arguments = vision_arguments(config, on_cpu=False)
+    arguments = captioner_arguments(config, on_cpu=False)
     assert arguments["enable_prefix_caching"] is False and arguments["mm_processor_cache_gb"] == 0
     assert arguments["seed"] == 3 and arguments["limit_mm_per_prompt"]["image"] == 1
     assert arguments["distributed_executor_backend"] == "uni", "a process of its own would not be silenced"

@@ -1,16 +1,14 @@
-"""The progress display, and the figures behind the summary of a run."""
+"""The progress display of a run."""
 
 from __future__ import annotations
 
 import io
-import json
 
 import pytest
 from rich.console import Console
 
 from spti_ray.observability import progress as module
 from spti_ray.observability.progress import Progress
-from spti_ray.observability.timings import Timings
 
 
 class Clock:
@@ -59,29 +57,6 @@ def test_more_steps_than_foreseen_do_not_break_the_display(monkeypatch):
     clock.now += 20
     progress.advance(20)
     assert "25/25 texts and images, 1.0/s, ETA 00:00" in out.getvalue()
-
-
-def test_timings_add_up_and_are_written_for_the_owner_only(tmp_path):
-    timings = Timings()
-    timings.add("writer", 2.0, units=10, tokens=80)
-    timings.add("writer", 2.0, units=10, tokens=80)
-    with timings.timed("release"):
-        pass
-    path = tmp_path / "timings.json"
-    timings.write(path, {"attempt": 1})
-    stage = json.loads(path.read_text())["stages"]["writer"]
-    assert (stage["busy_s"], stage["units_per_s"], stage["output_tokens_per_s"]) == (4.0, 5.0, 40.0)
-    assert timings.rows() == [("writer", "4.0", "20", "5.0/s, 40 output tokens/s")]
-    assert path.stat().st_mode & 0o077 == 0
-
-
-def test_a_stage_that_costs_money_says_how_much(tmp_path):
-    timings = Timings()
-    for _ in range(2):
-        timings.add("writer", 2.0, units=10, tokens=80, dollars=0.0625)
-    assert timings.rows()[0][3] == "5.0/s, 40 output tokens/s, $0.125"
-    timings.write(tmp_path / "timings.json", {})
-    assert json.loads((tmp_path / "timings.json").read_text())["stages"]["writer"]["dollars"] == 0.125
 
 
 def test_the_odometer_stands_beside_the_figures(monkeypatch):

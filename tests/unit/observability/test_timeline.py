@@ -1,4 +1,4 @@
-"""The trace of a run: every unit once, and units at the same time in rows of their own."""
+"""The trace of a run: every batch once, and batches at the same time in rows of their own."""
 
 import json
 import stat
@@ -6,8 +6,9 @@ import stat
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.observability import timeline as module
-from spti_ray.observability.timeline import Timeline
+from spti_ray.observability import trace as module
+from spti_ray.observability.timeline import rows, write_timeline
+from spti_ray.observability.trace import Trace
 
 
 class Clock:
@@ -16,18 +17,18 @@ class Clock:
         monkeypatch.setattr(module.time, "monotonic", lambda: self.now)
 
 
-def test_phases_and_units_are_where_they_were(tmp_path, monkeypatch):
+def test_phases_and_batches_are_where_they_were(tmp_path, monkeypatch):
     clock = Clock(monkeypatch)
-    timeline = Timeline()
+    trace = Trace()
     clock.now = 1.0
-    timeline.lap("candidates 0")
+    trace.stage("candidates", 0)
     clock.now = 4.0
-    timeline.add("writer", 64, busy_s=2.5)
+    trace.batch("writer", 64, busy_s=2.5)
     clock.now = 4.5
-    timeline.add("writer", 1, busy_s=2.0)
-    timeline.add("renderer", 16, busy_s=0.0)  # kept by an earlier attempt
-    timeline.lap(None)
-    timeline.write(tmp_path / "timeline.json")
+    trace.batch("writer", 1, busy_s=2.0)
+    trace.batch("renderer", 16, busy_s=0.0)  # kept by an earlier attempt
+    trace.end_stage()
+    write_timeline(trace, tmp_path / "timeline.json")
     document = json.loads((tmp_path / "timeline.json").read_text())
     names = {event["tid"]: event["args"]["name"] for event in document["traceEvents"] if event["ph"] == "M"}
     spans = [event for event in document["traceEvents"] if event["ph"] == "X"]
@@ -40,24 +41,24 @@ def test_phases_and_units_are_where_they_were(tmp_path, monkeypatch):
 
 
 @given(st.lists(st.tuples(st.floats(0, 100), st.floats(0.01, 30)), max_size=40))
-def test_no_two_units_of_a_row_overlap_and_none_is_lost(units):
-    timeline = Timeline()
-    zero = timeline._zero
+def test_no_two_batches_of_a_row_overlap_and_none_is_lost(batches):
+    trace = Trace()
+    zero = trace._started
     real = module.time.monotonic
     try:
-        for end, busy_s in units:
+        for end, busy_s in batches:
             module.time.monotonic = lambda end=end: zero + 100 + end
-            timeline.add("renderer", 1, busy_s)
+            trace.batch("renderer", 1, busy_s)
     finally:
         module.time.monotonic = real
-    rows = timeline.spans()
-    assert sum(len(row) for row in rows.values()) == len(units)
-    for row in rows.values():
+    found = rows(trace)
+    assert sum(len(row) for row in found.values()) == len(batches)
+    for row in found.values():
         assert all(before.end <= after.begin for before, after in zip(row, row[1:], strict=False))
 
 
-def test_of_very_many_units_the_latest_are_kept():
-    timeline = Timeline(most=3)
+def test_of_very_many_batches_the_latest_are_kept():
+    trace = Trace(most_spans=3)
     for number in range(10):
-        timeline.add("writer", number, 1e-9)
-    assert [span.name for row in timeline.spans().values() for span in row] == ["7 items", "8 items", "9 items"]
+        trace.batch("writer", number, 1e-9)
+    assert [span.name for row in rows(trace).values() for span in row] == ["7 items", "8 items", "9 items"]

@@ -12,8 +12,10 @@ from spti_ray.config.identity import config_sha256, resolved
 from spti_ray.config.loading import ConfigError
 from spti_ray.driver.driver import run_config
 from spti_ray.models.factory import OPTIONS
-from spti_ray.planning.hints import check_new, hints
-from spti_ray.planning.plan import plan_lines, plan_summary
+from spti_ray.planning.checks import check_new
+from spti_ray.planning.hints import hints
+from spti_ray.planning.plan import plan_summary
+from spti_ray.planning.plan_text import plan_lines
 
 GROUPS = (
     "data.group_column is set, but privacy.unit is record: single images would be protected, and groups would not; set "

@@ -7,9 +7,11 @@ import numpy as np
 import pytest
 
 from spti_ray.config.loading import ConfigError, load_config
+from spti_ray.config.method_traits import candidates_are_images
 from spti_ray.dp.ledger import Ledger
 from spti_ray.evolution.private_evolution import evolve
-from spti_ray.planning.plan import noise_plan, plan_lines, plan_summary
+from spti_ray.planning.plan import noise_plan, plan_summary
+from spti_ray.planning.plan_text import plan_lines
 from spti_ray.planning.workload import phases, total_steps
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.population import Population
@@ -187,9 +189,9 @@ class Fakes:
     def reserve(self, generation, sha256, ids):
         return SimpleNamespace(generation=generation, ids=ids, query=None)
 
-    def spent(self) -> None: ...
+    def odometer_reading(self) -> None: ...
 
-    def charged(self, spend) -> None: ...
+    def charged(self, reading) -> None: ...
 
     def measure(self, reservation, votes, num_shards):
         generation, ids = reservation.generation, reservation.ids
@@ -211,19 +213,20 @@ class Fakes:
 def simulate(config, engines, folder):
     """A run in this process. Texts written, candidates rendered, images in the release and rendered for it alone, and
     the steps made before each generation."""
-    population = ImagePopulation(config) if config.method == "pe-image" else Population(config, engines)
-    scoring = Scoring(config, engines, population.variations, ScoreCache())
+    are_images = candidates_are_images(config)
+    population = ImagePopulation(config) if are_images else Population(config, engines)
+    scoring = Scoring(config, engines, population.variations, ScoreCache(), are_images)
     fakes = Fakes()
     fakes.steps = lambda: population.outcomes.total() + len(engines.render_jobs)
     selected = evolve(config, population, scoring, fakes, fakes, fakes, fakes)  # type: ignore[arg-type]
     texts, renders = population.outcomes.total(), len(engines.render_jobs)
-    quota, are_images = config.evolution.quota(config.release.images), config.method == "pe-image"
+    quota = config.evolution.quota(config.release.images)
     allotted = allot_images(selected, quota, config.release.images_per_text, are_images)
     if config.release.texts == "varied":
         varied = population.varied([candidate for candidate, _ in allotted])
         allotted = [(candidate, count) for candidate, (_, count) in zip(varied, allotted, strict=True)]
         texts = population.outcomes.total()
-    recipes = Recipes(config, scoring.cache.render_of)
+    recipes = Recipes(config, scoring.cache.render_of, are_images)
     items = render_release(folder, allotted, scoring.cache.renders, engines, recipes)
     return texts, renders, len(items), len(engines.render_jobs) - renders, fakes.at
 

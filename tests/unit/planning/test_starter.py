@@ -10,10 +10,11 @@ from typer.testing import CliRunner
 
 from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError, load_config, parse_config
-from spti_ray.planning.plan import plan_summary, prompt_previews
+from spti_ray.planning.plan import plan_summary
+from spti_ray.planning.plan_text import prompt_previews
 from spti_ray.planning.starter import Wish, starter
-from spti_ray.public.drafting import draft
-from spti_ray.public.drafting_shown import TEMPLATES
+from spti_ray.public.drafting import draft_prompts
+from spti_ray.public.drafting_examples import TEMPLATES
 
 FAKE = ("--set", "runtime.engines=fake")
 
@@ -44,7 +45,7 @@ def test_the_file_says_that_it_is_public_and_must_not_come_from_the_images(tmp_p
 
 
 def test_every_template_is_marked_and_nothing_else(tmp_path):
-    made = draft("street signs", (), None)
+    made = draft_prompts("street signs", (), None)
     marked = [line for line in starter(Wish("street signs"), made, None).splitlines() if "TEMPLATE" in line]
     assert len(marked) == len(TEMPLATES) + 2
     whole = made.__class__(**{**made.__dict__, "templates": frozenset()})
@@ -86,7 +87,9 @@ def test_a_folder_that_is_not_there_is_one_line(tmp_path):
 
 def test_a_stated_number_of_records_sets_the_schedule(tmp_path):
     few, many = (
-        yaml.safe_load(starter(Wish("signs", private_records=records), draft("signs", (), None), None))["evolution"]
+        yaml.safe_load(starter(Wish("signs", private_records=records), draft_prompts("signs", (), None), None))[
+            "evolution"
+        ]
         for records in (2_000, 50_000)
     )
     assert few["candidates"] < many["candidates"] == 7400
@@ -116,7 +119,7 @@ def test_a_writer_that_is_not_there_is_one_line(tmp_path):
 def test_whatever_the_words_the_file_is_read_back_as_they_were(domain, labels, data):
     domain, labels = " ".join(domain.split()), tuple(label.strip() for label in labels)
     try:
-        text = starter(Wish(domain, labels, data), draft(domain, labels, None), None)
+        text = starter(Wish(domain, labels, data), draft_prompts(domain, labels, None), None)
     except ConfigError:
         return
     config = parse_config(yaml.safe_load(text))
@@ -126,7 +129,7 @@ def test_whatever_the_words_the_file_is_read_back_as_they_were(domain, labels, d
 
 
 def test_the_draft_is_the_same_each_time():
-    assert draft("signs", ("a", "b"), None) == draft("signs", ("a", "b"), None)
+    assert draft_prompts("signs", ("a", "b"), None) == draft_prompts("signs", ("a", "b"), None)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ from functools import partial
 import pytest
 from PIL import Image
 
-from spti_ray.io.object_storage import place as place_of
+from spti_ray.io.object_storage import storage_path
 
 
 def png(value):
@@ -20,7 +20,7 @@ def values(records):
 
 
 def put(url, name, content):
-    there = place_of(f"{url}/{name}")
+    there = storage_path(f"{url}/{name}")
     with there.filesystem.open_output_stream(there.path, compression=None) as file:
         file.write(content)
 

@@ -11,8 +11,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.private.dataset import UNLISTED_LABEL, load_shard
-from spti_ray.private.source import DataError, describe
+from spti_ray.private.dataset import load_shard
+from spti_ray.private.kinds import DataError
+from spti_ray.private.record import UNLISTED_LABEL
+from spti_ray.private.source import describe
 from tests.unit.private.conftest import png, values
 
 CANARY = "CANARY7f3a"

@@ -10,9 +10,11 @@ import pytest
 from PIL import Image
 
 from spti_ray.config import DataConfig
-from spti_ray.private import dataset, encoded
+from spti_ray.private import encoded
 from spti_ray.private.dataset import load_shard, shard_of_group, shard_rows
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.kinds import DataError
+from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
+from spti_ray.private.source import describe, fingerprint
 
 ALL = ("all",)
 CANARY = "CANARY-7f3a"
@@ -69,7 +71,7 @@ def test_folder_records_are_sorted_by_relative_path(folder):
 def test_folder_labels_are_first_sub_folders(folder):
     records = load_all(DataConfig(path=str(folder)), labels=("a", "b"))
     assert [r.label for r in records] == ["a", "a", "b", None]
-    assert [r.problem for r in records] == [None, None, None, dataset.UNLISTED_LABEL]
+    assert [r.problem for r in records] == [None, None, None, UNLISTED_LABEL]
     assert records[3].image is None
 
 
@@ -102,7 +104,7 @@ def test_a_record_without_group_casts_no_vote(tmp_path):
     path = write_parquet(tmp_path / "p.parquet", columns)
     records = load_all(DataConfig(path=path, group_column="user"), unit="group", num_shards=3)
     by_index = {r.index: (r.group, r.problem) for r in records}
-    assert by_index == {0: (None, dataset.MISSING_GROUP), 1: ("7", None), 2: (None, dataset.MISSING_GROUP)}
+    assert by_index == {0: (None, MISSING_GROUP), 1: ("7", None), 2: (None, MISSING_GROUP)}
 
 
 def test_struct_layout_reads_bytes_and_else_the_path_beside_the_file(tmp_path):

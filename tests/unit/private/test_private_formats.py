@@ -9,7 +9,8 @@ import pytest
 
 from spti_ray.config import DataConfig
 from spti_ray.private.dataset import load_shard, shard_of_group
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.kinds import DataError
+from spti_ray.private.source import describe, fingerprint
 from tests.unit.private.formats import ROWS, WITH_COLUMNS, WRITERS, turned
 
 ALL = ("all",)

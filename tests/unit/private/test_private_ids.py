@@ -13,7 +13,8 @@ from spti_ray.config import DataConfig
 from spti_ray.private.column_types import one_type
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.ids import canonical, json_object
-from spti_ray.private.source import DataError, describe
+from spti_ray.private.kinds import DataError
+from spti_ray.private.source import describe
 from tests.unit.private.conftest import png
 from tests.unit.private.formats import WITH_COLUMNS, WRITERS
 

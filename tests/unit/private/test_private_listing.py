@@ -9,10 +9,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import place as place_of
+from spti_ray.io.object_storage import storage_path
 from spti_ray.private import listing
 from spti_ray.private.dataset import load_shard
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.kinds import DataError
+from spti_ray.private.source import describe, fingerprint
 from tests.unit.private.conftest import png, values
 
 ALL = ("all",)
@@ -207,7 +208,7 @@ def test_files_that_change_while_they_are_read_end_the_reading(place, change):
     reading = load_shard(data, "record", 0, 1, ALL)
     next(reading)
     if change == "goes":
-        there = place_of(f"{path}/2.png")
+        there = storage_path(f"{path}/2.png")
         there.filesystem.delete_file(there.path)
     else:
         write({"comes": "3.png", "grows": "2.png", "metadata": "metadata.csv"}[change], png(20) + b"more")

@@ -10,7 +10,8 @@ from spti_ray.config import DataConfig
 from spti_ray.private import dataset
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import FILE_TOO_LARGE
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.kinds import DataError
+from spti_ray.private.source import describe, fingerprint
 from tests.unit.private.conftest import png, put, values
 
 ALL = ("all",)
@@ -64,7 +65,7 @@ def test_shards_of_one_process_read_it_side_by_side(database):
 
 def test_a_value_that_is_too_large_or_no_image_does_not_stop_the_others(tmp_path, monkeypatch):
     data = DataConfig(path=write(tmp_path / "d", {"__len__": b"3", "a": png(10), "b": png(20) + bytes(1000)}))
-    monkeypatch.setattr(dataset, "largest", lambda max_pixels: 500)
+    monkeypatch.setattr(dataset, "max_file_bytes", lambda max_pixels: 500)
     found = [record.problem for record in load_shard(data, "record", 0, 1, ALL)]
     assert found == ["not an image", None, FILE_TOO_LARGE]
 

@@ -9,10 +9,12 @@ import pytest
 from PIL import Image
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import place as place_of
+from spti_ray.io.object_storage import storage_path
 from spti_ray.private import metadata
-from spti_ray.private.dataset import MISSING_GROUP, UNLISTED_LABEL, load_shard, shard_of_group
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.dataset import load_shard, shard_of_group
+from spti_ray.private.kinds import DataError
+from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
+from spti_ray.private.source import describe, fingerprint
 from tests.unit.private.conftest import png, values
 
 ALL = ("all",)
@@ -173,7 +175,7 @@ def local(tmp_path_factory):
 def test_the_fingerprint_notices_another_label(data, place):
     before = fingerprint(describe(data))
     assert fingerprint(describe(data)) == before
-    (name,) = {file.name for file in place_of(data.path).files(("metadata.jsonl", "metadata.csv"))}
+    (name,) = {file.name for file in storage_path(data.path).files(("metadata.jsonl", "metadata.csv"))}
     place[1](name, {"metadata.jsonl": jsonl, "metadata.csv": table}[name](ROWS[:1]))
     assert fingerprint(describe(data)) != before
 

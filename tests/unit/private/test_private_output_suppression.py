@@ -11,7 +11,7 @@ import pytest
 
 SPEAK = """
 import ctypes, gc, logging, os, sys, threading, warnings
-from spti_ray.private.output_suppression import hushed, keep_no_remains, silence
+from spti_ray.private.output_suppression import suppress_crash_output, suppress_output_permanently, suppressed_output
 logging.basicConfig(level=logging.DEBUG, stream=sys.stderr)
 early = logging.StreamHandler(sys.__stderr__)
 
@@ -53,18 +53,22 @@ def _run(code: str) -> tuple[str, str]:
     return done.stdout, done.stderr
 
 
-def test_the_speaker_is_heard_without_hush():
+def test_the_speaker_is_heard_without_suppression():
     out, err = _run("speak('OPEN')")
     assert out.count("OPEN") == 5 and err.count("OPEN") >= 11
 
 
 def test_nothing_is_heard_of_a_silenced_process():
-    assert _run("silence(); speak('SECRET'); print(7, file=sys.stderr); faulthandler = 1") == ("", "")
+    assert _run("suppress_output_permanently(); speak('SECRET'); print(7, file=sys.stderr); faulthandler = 1") == (
+        "",
+        "",
+    )
 
 
 def test_a_silenced_process_crashes_in_silence():
+    code = "import faulthandler; suppress_output_permanently(); faulthandler.enable(); fails('SECRET')"
     done = subprocess.run(
-        [sys.executable, "-c", SPEAK + "import faulthandler; silence(); faulthandler.enable(); fails('SECRET')"],
+        [sys.executable, "-c", SPEAK + code],
         capture_output=True,
         text=True,
         timeout=60,
@@ -73,30 +77,30 @@ def test_a_silenced_process_crashes_in_silence():
 
 
 def test_only_what_is_said_within_is_lost():
-    out, err = _run("speak('BEFORE')\nwith hushed():\n    speak('SECRET')\nspeak('AFTER')")
+    out, err = _run("speak('BEFORE')\nwith suppressed_output():\n    speak('SECRET')\nspeak('AFTER')")
     assert "SECRET" not in out + err
     for said in (out, err):
         assert said.count("BEFORE") == said.count("AFTER") >= 5
 
 
 def test_all_is_as_it_was_after_an_error():
-    code = "try:\n    with hushed():\n        speak('SECRET'); 1 / 0\nexcept ZeroDivisionError:\n    speak('AFTER')"
+    code = "try:\n    with suppressed_output():\n        speak('SECRET'); 1 / 0\n"
+    code += "except ZeroDivisionError:\n    speak('AFTER')"
     out, err = _run(code)
     assert "SECRET" not in out + err and out.count("AFTER") == 5 and err.count("AFTER") >= 11
 
 
 def test_hush_leaves_no_descriptor_open():
     out, _ = _run(
-        "count = lambda: len(os.listdir('/proc/self/fd'))\nwith hushed(): pass\nbefore = count()\n"
-        "for _ in range(50):\n    with hushed():\n        pass\nprint(count() - before)"
+        "count = lambda: len(os.listdir('/proc/self/fd'))\nwith suppressed_output(): pass\nbefore = count()\n"
+        "for _ in range(50):\n    with suppressed_output():\n        pass\nprint(count() - before)"
     )
     assert out == "0\n"
 
 
 def test_threads_and_finalisers_of_a_process_without_remains_tell_nothing_later():
-    code = (
-        "keep_no_remains()\nthread = threading.Thread(target=fails, args=['SECRET'])\nthread.start(); thread.join()\n"
-    )
+    code = "suppress_crash_output()\nthread = threading.Thread(target=fails, args=['SECRET'])\n"
+    code += "thread.start(); thread.join()\n"
     assert _run(code + "Falls('SECRET'); gc.collect(); print('heard')") == ("heard\n", "")
 
 
@@ -115,9 +119,10 @@ def test_a_crash_of_a_silenced_process_leaves_no_core_dump(tmp_path):
     (tmp_path / "silent").mkdir()
     if not _dumps_core(tmp_path / "open", "pass"):
         pytest.skip("this machine keeps no core dumps")
-    assert not _dumps_core(tmp_path / "silent", "from spti_ray.private.output_suppression import silence; silence()")
+    imported = "from spti_ray.private.output_suppression import suppress_output_permanently"
+    assert not _dumps_core(tmp_path / "silent", f"{imported}; suppress_output_permanently()")
 
 
 def test_a_limit_that_can_not_be_raised_stays():
-    code = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); keep_no_remains(); "
+    code = "import resource; resource.setrlimit(resource.RLIMIT_CORE, (0, 0)); suppress_crash_output(); "
     assert _run(code + "print(resource.getrlimit(resource.RLIMIT_CORE))")[0] == "(0, 0)\n"

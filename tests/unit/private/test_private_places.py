@@ -10,7 +10,8 @@ from spti_ray.config import DataConfig
 from spti_ray.private import listing
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import UNREADABLE_FILE
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.kinds import DataError
+from spti_ray.private.source import describe, fingerprint
 from tests.unit.private.conftest import png, put, values
 
 ALL = ("all",)
@@ -89,7 +90,7 @@ def test_a_store_that_fails_is_reported_without_its_answer(data, monkeypatch):
     def broken(location):
         raise OSError(CANARY)
 
-    monkeypatch.setattr(listing, "place", broken)
+    monkeypatch.setattr(listing, "storage_path", broken)
     with pytest.raises(DataError, match=r"can't be reached \(OSError\)") as caught:
         describe(data.model_copy(update={"path": "s3://bucket/data"}))
     assert CANARY not in str(caught.value)

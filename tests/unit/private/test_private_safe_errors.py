@@ -6,9 +6,9 @@ import traceback
 import pytest
 
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private.safe_errors import ShardError, content_free
-from spti_ray.private.source import DataError
-from spti_ray.private.voting import VotingError
+from spti_ray.private.kinds import DataError
+from spti_ray.private.safe_errors import ShardError, safe_errors
+from spti_ray.private.views import VotingError
 
 SECRET = "CANARY-2b70"
 
@@ -29,7 +29,7 @@ class Worker:
     def __init__(self, failure: BaseException) -> None:
         self._failure = failure
 
-    @content_free("working")
+    @safe_errors("working")
     def work(self) -> None:
         try:
             raise LookupError(SECRET)
@@ -87,7 +87,7 @@ def test_what_works_is_passed_through():
     class Adder:
         shard_id = 0
 
-        @content_free("adding")
+        @safe_errors("adding")
         def add(self, a: int, *, b: int) -> int:
             """Adds."""
             return a + b

@@ -19,12 +19,13 @@ from PIL import Image
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
 from spti_ray.private import shard as shard_module
-from spti_ray.private import top_k as standings
+from spti_ray.private import top_k
 from spti_ray.private.captions import PrivateText
+from spti_ray.private.kinds import DataError
 from spti_ray.private.safe_errors import ShardError
 from spti_ray.private.shard import VIEW_FAILED, Shard
-from spti_ray.private.source import DataError, describe, fingerprint
-from spti_ray.private.voting import VotingError
+from spti_ray.private.source import describe, fingerprint
+from spti_ray.private.views import VotingError
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 
 CANARY = "CANARY-7f3a"
@@ -142,9 +143,9 @@ def test_what_was_looked_at_ahead_changes_no_vote_and_leaves_no_file(data, tmp_p
     files = sorted((tmp_path / "ahead").iterdir())
     block = scored().only([True, False, True, True])
     generation = ASKED[1] - (case == "another generation")
-    assert ahead.look_at(generation, block, 2 + (case == "another k")) is None
+    assert ahead.compare(generation, block, 2 + (case == "another k")) is None
     if case == "no room":
-        monkeypatch.setattr(standings.Standings, "count", _no_room)
+        monkeypatch.setattr(top_k.IncrementalTopK, "count", _no_room)
     assert ahead.vote(*ASKED, scored(), 2).to_wire() == plain.vote(*ASKED, scored(), 2).to_wire()
     assert sorted((tmp_path / "ahead").iterdir()) == files
 
@@ -393,11 +394,11 @@ def test_nothing_private_is_printed_raised_or_pickled(data, capfd, caplog, monke
         with pytest.raises(TypeError, match="private"):
             pickle.dumps(private)
         monkeypatch.setattr("spti_ray.private.shard.cast_votes", unexpected)
-        monkeypatch.setattr("spti_ray.private.shard.writing", unexpected)
+        monkeypatch.setattr("spti_ray.private.shard.view_writer", unexpected)
         monkeypatch.setattr("spti_ray.private.top_k.comparisons", unexpected)
         for call in (
             lambda: private.vote(*ASKED, scored(ONE), 1),
-            lambda: private.look_at(0, scored(ONE), 1),
+            lambda: private.compare(0, scored(ONE), 1),
             lambda: private.prepare(engines.embed_images, engines.caption, engines.embed_texts),
         ):
             with pytest.raises(ShardError) as caught:

@@ -11,9 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.private.dataset import UNLISTED_LABEL, load_shard
+from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, UNREADABLE_FILE
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.kinds import DataError
+from spti_ray.private.record import UNLISTED_LABEL
+from spti_ray.private.source import describe, fingerprint
 from spti_ray.private.tables import arrow_rows
 from tests.unit.private.conftest import png, values
 
@@ -170,12 +172,12 @@ def test_a_url_in_a_column_is_not_followed(place):
 
 
 def test_a_file_that_a_column_names_is_read_only_up_to_its_limit(place, monkeypatch):
-    from spti_ray.private import dataset
+    from spti_ray.private import record as module
 
     path, write = place
     write("there.png", png(10))
     write("t.parquet", parquet_of(["there.png"]))
-    monkeypatch.setattr(dataset, "largest", lambda max_pixels: 10)
+    monkeypatch.setattr(module, "max_file_bytes", lambda max_pixels: 10)
     (record,) = load_shard(DataConfig(path=f"{path}/t.parquet"), "record", 0, 1, ALL)
     assert record.problem == FILE_TOO_LARGE
 

@@ -11,12 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import place as place_of
+from spti_ray.io.object_storage import storage_path
 from spti_ray.private import dataset
 from spti_ray.private.damage import Damaged
-from spti_ray.private.dataset import UNLISTED_LABEL, load_shard, shard_of_group
+from spti_ray.private.dataset import load_shard, shard_of_group
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE
-from spti_ray.private.source import DataError, describe, fingerprint
+from spti_ray.private.kinds import DataError
+from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
+from spti_ray.private.source import describe, fingerprint
 from spti_ray.private.tars import archive, next_member, samples
 from tests.unit.private.conftest import png, values
 
@@ -84,7 +86,7 @@ def test_the_image_column_chooses_among_several_images(place):
 
 
 def test_a_member_that_is_too_large_is_not_read(data, monkeypatch):
-    monkeypatch.setattr(dataset, "largest", lambda max_pixels: 10)
+    monkeypatch.setattr(dataset, "max_file_bytes", lambda max_pixels: 10)
     assert {record.problem for record in load_shard(data, "record", 0, 1, ALL)} == {FILE_TOO_LARGE, MISSING_IMAGE}
 
 
@@ -268,14 +270,14 @@ def test_no_json_of_a_sample_ends_the_run(tmp_path, bad):
     records = [record for shard in range(2) for record in load_shard(data, "group", shard, 2, ALL)]
     assert sorted((record.index, record.group, record.problem) for record in records) == [
         (0, "u0", None),
-        (1, None, dataset.MISSING_GROUP),
+        (1, None, MISSING_GROUP),
         (2, "u0", None),
     ]
 
 
 def test_headers_of_members_are_not_kept(tmp_path):
     (tmp_path / "0.tar").write_bytes(WHOLE)
-    with archive(place_of(str(tmp_path / "0.tar"))) as tar:
+    with archive(storage_path(str(tmp_path / "0.tar"))) as tar:
         while next_member(tar):
             assert not tar.members
 
@@ -291,7 +293,7 @@ def test_samples_are_runs_of_members_with_one_key_that_comes_once(tmp_path_facto
     endings = [[ending for _, _, ending, _ in run] for _, run in runs]
     if len({key for key, _ in runs}) < len(runs) or any(len(set(names)) < len(names) for names in endings):
         with pytest.raises(Damaged):
-            list(samples(place_of(str(path)), lambda extension: True, 100))
+            list(samples(storage_path(str(path)), lambda extension: True, 100))
     else:
         expected = [{ending: content for _, _, ending, content in run} for _, run in runs]
-        assert list(samples(place_of(str(path)), lambda extension: True, 100)) == expected
+        assert list(samples(storage_path(str(path)), lambda extension: True, 100)) == expected

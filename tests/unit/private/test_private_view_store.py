@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from spti_ray.private import view_store as stored
-from spti_ray.private.view_store import ViewRow, read_views, writing
-from spti_ray.private.voting import NO_GROUP, Views, cast_votes
+from spti_ray.private.view_store import ViewRow, read_views, view_writer
+from spti_ray.private.views import NO_GROUP, Views
+from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 
 LABELS = ("x", "y")
@@ -23,7 +24,7 @@ LABELS = ("x", "y")
 def write(path, vectors, labels, groups=None, key="key"):
     """`vectors`: space -> list of int16 rows or None."""
     groups = [NO_GROUP] * len(labels) if groups is None else groups
-    with writing(path, sorted(vectors), key) as file:
+    with view_writer(path, sorted(vectors), key) as file:
         for i, (label, group) in enumerate(zip(labels, groups, strict=True)):
             there = {space: rows[i] for space, rows in vectors.items() if rows[i] is not None}
             problem = None if len(there) == len(vectors) else "gone"
@@ -107,7 +108,7 @@ shard = Shard(
 shard.prepare(lambda images: table[[int(image[0, 0, 0]) for image in images]])
 items = Candidates(tuple(Candidate(f"g00-{i:05d}", "t", "all", 0) for i in range(1000)))
 scored = ScoredCandidates(items, {"image": table[np.arange(1000) % 256]}, {"image": 1.0})
-shard.look_at(0, scored.only([i % 2 == 0 for i in range(1000)]), 1)
+shard.compare(0, scored.only([i % 2 == 0 for i in range(1000)]), 1)
 assert shard.vote("r", 0, scored, 1).counts_K.sum() == int(sys.argv[3])
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 """

@@ -5,17 +5,8 @@ import pickle
 import numpy as np
 import pytest
 
-from spti_ray.private.voting import (
-    NO_GROUP,
-    NO_LABEL,
-    SCALE,
-    Views,
-    VotingError,
-    cast_votes,
-    integer_weights,
-    quantise,
-    usable_rows,
-)
+from spti_ray.private.views import NO_GROUP, NO_LABEL, SCALE, Views, VotingError, quantise, usable_rows
+from spti_ray.private.voting import cast_votes, integer_weights
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 
 

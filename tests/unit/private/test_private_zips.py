@@ -6,11 +6,12 @@ import zipfile
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import place as place_of
+from spti_ray.io.object_storage import storage_path
 from spti_ray.private import zips
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import FILE_TOO_LARGE, UNREADABLE_FILE
-from spti_ray.private.source import DataError, describe
+from spti_ray.private.kinds import DataError
+from spti_ray.private.source import describe
 from tests.unit.private.conftest import png, values
 
 ALL = ("all",)
@@ -74,14 +75,14 @@ def test_no_more_is_unpacked_than_an_image_may_have(tmp_path):
     """A bomb is refused by the size that it tells, and one that tells a small size is cut there."""
     honest = zip_bytes([("0.png", bytes(10**7))])
     (tmp_path / "honest.zip").write_bytes(honest)
-    assert [x for _, _, x in zips.images(place_of(str(tmp_path / "honest.zip")), SUFFIXES, range(1), 10**6)] == [
+    assert [x for _, _, x in zips.images(storage_path(str(tmp_path / "honest.zip")), SUFFIXES, range(1), 10**6)] == [
         FILE_TOO_LARGE
     ]
     liar = bytearray(honest)
     for at in (liar.rindex(b"PK\x01\x02") + 24, liar.index(b"PK\x03\x04") + 22):
         liar[at : at + 4] = (100).to_bytes(4, "little")
     (tmp_path / "liar.zip").write_bytes(liar)
-    ((_, _, found),) = zips.images(place_of(str(tmp_path / "liar.zip")), SUFFIXES, range(1), 10**6)
+    ((_, _, found),) = zips.images(storage_path(str(tmp_path / "liar.zip")), SUFFIXES, range(1), 10**6)
     assert found == UNREADABLE_FILE or len(found) <= 100
 
 

@@ -2,7 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.public.cleaning import clean, normal_form
+from spti_ray.public.cleaning import clean
+from spti_ray.public.words import normal_form
 
 
 @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ import random
 
 import pytest
 
-from spti_ray.public.drafting import NUM_EXAMPLES, compose, draft, exchanged, usable_values
-from spti_ray.public.drafting_shown import TEMPLATES
+from spti_ray.public.drafting import NUM_EXAMPLES, compose_text, draft_prompts, swap_value, usable_values
+from spti_ray.public.drafting_examples import TEMPLATES
 from spti_ray.types import Completions
 
 DOMAIN = "X-ray images of teeth"
@@ -44,7 +44,7 @@ def good_text(line):
 
 def test_a_model_that_answers_well_leaves_no_template():
     model = Model(good_text, lambda text: text.replace("an X-ray image", "a faded old X-ray image"))
-    made = draft(DOMAIN, (), model)
+    made = draft_prompts(DOMAIN, (), model)
     assert made.templates == frozenset() and list(made.attributes) == list(TEMPLATES)
     assert made.attributes["subject"] == tuple(LISTS["Subject"].split(", ")[:-1])
     assert made.attributes["detail"][0] == "filling", "articles are for the texts"
@@ -57,13 +57,13 @@ def test_a_model_that_answers_well_leaves_no_template():
 
 def test_the_model_is_shown_the_line_and_the_labels_and_nothing_else_of_the_users():
     model = Model(good_text)
-    draft(DOMAIN, ("caries", "healthy"), model)
+    draft_prompts(DOMAIN, ("caries", "healthy"), model)
     assert all(DOMAIN in request.prompt or "New:" in request.prompt for request in model.asked)
     assert sum("Subject: caries." in request.prompt for request in model.asked) == NUM_EXAMPLES / 2
 
 
 def test_labels_are_the_subjects_in_turn():
-    made = draft(DOMAIN, ("caries", "healthy"), None)
+    made = draft_prompts(DOMAIN, ("caries", "healthy"), None)
     assert "subject" not in made.attributes
     assert [values["subject"] for values in made.example_attributes] == ["caries", "healthy"] * (NUM_EXAMPLES // 2)
 
@@ -79,13 +79,15 @@ def test_labels_are_the_subjects_in_turn():
     ],
 )
 def test_answers_that_are_copies_nonsense_or_about_something_else_are_replaced_by_templates(answer):
-    made = draft(DOMAIN, (), Model(lambda line: answer, lambda text: answer))
+    made = draft_prompts(DOMAIN, (), Model(lambda line: answer, lambda text: answer))
     assert {"examples", "rephrase_examples"} <= made.templates
     assert all(text.startswith(DOMAIN) for text in made.examples)
 
 
 def test_a_model_that_repeats_itself_gets_one_example_out_of_it():
-    made = draft(DOMAIN, ("caries",), Model(lambda line: "an X-ray image of teeth with caries, light grey, a filling"))
+    made = draft_prompts(
+        DOMAIN, ("caries",), Model(lambda line: "an X-ray image of teeth with caries, light grey, a filling")
+    )
     assert "some examples" in made.templates and len(set(made.examples)) == NUM_EXAMPLES
 
 
@@ -103,28 +105,28 @@ def test_values_that_are_nearer_to_what_was_shown_than_to_the_domain_are_dropped
         about = {"molar": 0.9, "jaw": 0.7, "crown": 0.8, "milk tooth": 0.6, "front tooth": 0.5, "wisdom tooth": 0.3}
         return [[about.get(text, 0.0), *[0.4] * (len(others) - 1)] for text in texts]
 
-    made = draft(DOMAIN, (), Model(good_text), alike)
+    made = draft_prompts(DOMAIN, (), Model(good_text), alike)
     assert made.attributes["subject"] == ("molar", "crown", "jaw", "milk tooth", "front tooth")
     assert {"detail", "background"} <= made.templates and not {"color", "view"} & made.templates
 
 
 def test_values_that_say_the_domain_or_a_label_again_are_dropped():
-    made = draft("bright images of bone", ("soft tissue",), Model(good_text))
+    made = draft_prompts("bright images of bone", ("soft tissue",), Model(good_text))
     assert "background" in made.templates, "three of its values are left, which is too few"
 
 
 def test_an_example_is_shown_with_those_values_only_that_it_has():
-    made = draft(DOMAIN, (), Model(good_text))
+    made = draft_prompts(DOMAIN, (), Model(good_text))
     assert all(set(values) <= {"subject", "color", "detail"} for values in made.example_attributes)
 
 
 def test_a_value_is_exchanged_for_another_of_its_list():
     values = {"color": "white", "view": "tilted"}
     lists = {"color": ("white", "grey"), "view": ("tilted",)}
-    assert exchanged("a white tooth", values, lists, random.Random(0)) == "a grey tooth"
-    assert exchanged("a tooth in whitewash", values, lists, random.Random(0)) is None
+    assert swap_value("a white tooth", values, lists, random.Random(0)) == "a grey tooth"
+    assert swap_value("a tooth in whitewash", values, lists, random.Random(0)) is None
 
 
 def test_a_composed_text_is_no_longer_than_what_is_usable():
-    assert compose("slides", {"color": "red"}) == "slides, red"
-    assert len(compose("slides", {str(i): "one two three" for i in range(20)}).split()) == 20
+    assert compose_text("slides", {"color": "red"}) == "slides, red"
+    assert len(compose_text("slides", {str(i): "one two three" for i in range(20)}).split()) == 20

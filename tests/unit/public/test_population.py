@@ -3,10 +3,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from spti_ray.public.cleaning import normal_form
 from spti_ray.public.population import Population
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate, Candidates, NoisyHistogram
+from spti_ray.public.words import normal_form
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected
 
 LABELS = [{"name": "pets", "share": 3, "hint": "cat"}, {"name": "rides", "share": 1, "hint": "car"}]
 
@@ -30,7 +29,7 @@ def by_slot(answers):
 
 def test_the_first_population_has_one_good_text_per_candidate(make_config, local_engines):
     engines = local_engines()
-    candidates = list(Population(make_config(), engines).initial())
+    candidates = list(Population(make_config(), engines).random_api())
     assert {candidate.id for candidate in candidates} == {f"g00-{i:06d}" for i in range(12)}
     assert len(candidates) == 12
     assert {(c.generation, c.parent_id, c.operator, c.label) for c in candidates} == {(0, None, "random", "all")}
@@ -39,7 +38,7 @@ def test_the_first_population_has_one_good_text_per_candidate(make_config, local
 
 def test_each_label_gets_its_quota_and_is_named_in_its_prompts(make_config, local_engines):
     engines = local_engines(answer=numbered())
-    candidates = list(Population(make_config(evolution__labels=LABELS), engines).initial())
+    candidates = list(Population(make_config(evolution__labels=LABELS), engines).random_api())
     assert Counter(candidate.label for candidate in candidates) == {"pets": 9, "rides": 3}
     for candidate, request in zip(candidates, engines.requests, strict=True):
         assert ("Subject: cat" in request.prompt.splitlines()[-1]) == (candidate.label == "pets")
@@ -47,7 +46,7 @@ def test_each_label_gets_its_quota_and_is_named_in_its_prompts(make_config, loca
 
 def test_the_first_text_is_there_before_the_last_was_asked_for(make_config, local_engines):
     engines = local_engines(batch_size=2)
-    stream = Population(make_config(), engines).initial()
+    stream = Population(make_config(), engines).random_api()
     next(stream)
     assert len(engines.requests) == 2
     list(stream)
@@ -57,8 +56,8 @@ def test_the_first_text_is_there_before_the_last_was_asked_for(make_config, loca
 def test_nothing_is_asked_before_the_first_text_is_wanted(make_config, local_engines):
     engines = local_engines()
     population = Population(make_config(), engines)
-    population.initial()
-    population.next(1, [survivor(0, "a red cat")])
+    population.random_api()
+    population.variation_api(1, [survivor(0, "a red cat")])
     assert engines.requests == []
 
 
@@ -71,7 +70,7 @@ def test_a_bad_answer_is_asked_again_with_another_seed_and_the_same_attributes(m
     )
     engines = local_engines(answer=by_slot(["a red cat", bad, "a blue car", "a pink kite"]))
     population = Population(config, engines)
-    texts = {candidate.id: candidate.text for candidate in population.initial()}
+    texts = {candidate.id: candidate.text for candidate in population.random_api()}
     assert texts == {"g00-000000": "a red cat", "g00-000001": "a pink kite", "g00-000002": "a blue car"}
     first, again = engines.requests[1], engines.requests[3]
     assert first.seed != again.seed
@@ -91,7 +90,7 @@ def test_after_the_last_attempt_a_new_text_falls_back_to_its_attributes(make_con
     config = make_config(evolution__candidates=3, prompts__attempts=3)
     engines = local_engines(answer=lambda request: ONCE)
     population = Population(config, engines)
-    first, *candidates = population.initial()
+    first, *candidates = population.random_api()
     assert first.text == ONCE
     assert len(engines.requests) == 7 and len({request.seed for request in engines.requests}) == 7
     for candidate, request in zip(candidates, engines.requests[1:], strict=False):
@@ -103,20 +102,21 @@ def test_after_the_last_attempt_a_new_text_falls_back_to_its_attributes(make_con
 def test_without_attributes_the_fallback_is_the_domain(make_config, local_engines):
     config = make_config(evolution__candidates=2)
     config = config.model_copy(update={"prompts": config.prompts.model_copy(update={"attributes": {}})})
-    _, candidate = Population(config, local_engines(answer=lambda request: ONCE)).initial()
+    _, candidate = Population(config, local_engines(answer=lambda request: ONCE)).random_api()
     assert candidate.text == "toys"
 
 
 def test_after_the_last_attempt_a_variation_falls_back_to_its_parents_text(make_config, local_engines):
     config = make_config(evolution__candidates=3)
-    candidates = list(Population(config, local_engines(answer=lambda request: "")).next(1, [survivor(0, "a red cat")]))
+    population = Population(config, local_engines(answer=lambda request: ""))
+    candidates = list(population.variation_api(1, [survivor(0, "a red cat")]))
     assert [candidate.text for candidate in candidates] == ["a red cat"] * 3
     assert [candidate.parent_id for candidate in candidates] == [None, "g00-000000", "g00-000000"]
 
 
 def test_the_number_of_attempts_is_configured(make_config, local_engines):
     engines = local_engines(answer=lambda request: ONCE)
-    list(Population(make_config(evolution__candidates=2, prompts__attempts=1), engines).initial())
+    list(Population(make_config(evolution__candidates=2, prompts__attempts=1), engines).random_api())
     assert len(engines.requests) == 2
 
 
@@ -124,7 +124,7 @@ def test_no_two_accepted_texts_are_duplicates(make_config, local_engines):
     config = make_config(evolution__candidates=3)
     answers = ["a red cat", "A red, cat", "a blue car", "a red cat.", "a pink kite"]
     population = Population(config, local_engines(answer=by_slot(answers)))
-    texts = [candidate.text for candidate in population.initial()]
+    texts = [candidate.text for candidate in population.random_api()]
     assert sorted(texts) == ["a blue car", "a pink kite", "a red cat"]
 
 
@@ -133,18 +133,18 @@ def test_a_variation_is_neither_its_parent_nor_another_survivor(make_config, loc
     parents = [survivor(0, "a red cat"), survivor(1, "a blue car")]
     # Slots: two children of the cat, two of the car.
     answers = ["A red cat", "a blue car", "a pink kite", "a green car", "a gray cat"]
-    texts = [c.text for c in Population(config, local_engines(answer=by_slot(answers))).next(1, parents)]
+    texts = [c.text for c in Population(config, local_engines(answer=by_slot(answers))).variation_api(1, parents)]
     assert "a red cat" not in [text.lower() for text in texts] and len(set(texts)) == 4
 
     kept = make_config(evolution__candidates=4)
     answers = ["a blue car", "a red cat", "a pink kite", "a green car"]
-    texts = [c.text for c in Population(kept, local_engines(answer=by_slot(answers))).next(1, parents)]
+    texts = [c.text for c in Population(kept, local_engines(answer=by_slot(answers))).variation_api(1, parents)]
     assert sorted(texts) == ["a blue car", "a green car", "a pink kite", "a red cat"]
 
 
 def test_kept_survivors_stay_as_they_are_and_children_fill_the_quota(make_config, local_engines):
     parents = [survivor(0, "a red cat"), survivor(4, "a blue car"), survivor(7, "a pink kite")]
-    candidates = list(Population(make_config(), local_engines()).next(2, parents))
+    candidates = list(Population(make_config(), local_engines()).variation_api(2, parents))
     assert candidates[:3] == [item.candidate for item in parents]
     assert len(candidates) == 12
     children = candidates[3:]
@@ -157,20 +157,22 @@ def test_kept_survivors_stay_as_they_are_and_children_fill_the_quota(make_config
 
 def test_replaced_survivors_leave_the_whole_quota_to_their_children(make_config, local_engines):
     parents = [survivor(0, "a red cat"), survivor(4, "a blue car")]
-    candidates = list(Population(make_config(evolution__keep_survivors=False), local_engines()).next(1, parents))
+    population = Population(make_config(evolution__keep_survivors=False), local_engines())
+    candidates = list(population.variation_api(1, parents))
     assert Counter(child.parent_id for child in candidates) == {"g00-000000": 6, "g00-000004": 6}
 
 
 def test_children_are_split_by_the_shares_of_their_parents(make_config, local_engines):
     parents = [survivor(0, "a red cat", share=3), survivor(4, "a blue car", share=1)]
-    candidates = list(Population(make_config(evolution__keep_survivors=False), local_engines()).next(1, parents))
+    population = Population(make_config(evolution__keep_survivors=False), local_engines())
+    candidates = list(population.variation_api(1, parents))
     assert Counter(child.parent_id for child in candidates) == {"g00-000000": 9, "g00-000004": 3}
 
 
 def test_a_child_has_its_parents_label_and_each_label_keeps_its_quota(make_config, local_engines):
     config = make_config(evolution__labels=LABELS)
     parents = [survivor(0, "a red cat", "pets"), survivor(1, "a pink cat", "pets"), survivor(9, "a blue car", "rides")]
-    candidates = list(Population(config, local_engines()).next(1, parents))
+    candidates = list(Population(config, local_engines()).variation_api(1, parents))
     assert Counter(candidate.label for candidate in candidates) == {"pets": 9, "rides": 3}
     label_of = {item.candidate.id: item.candidate.label for item in parents}
     assert all(c.label == label_of[c.parent_id] for c in candidates if c.parent_id)
@@ -181,7 +183,7 @@ def test_a_child_has_its_parents_label_and_each_label_keeps_its_quota(make_confi
 def test_the_operator_follows_the_configured_share(make_config, local_engines, share, operator):
     config = make_config(evolution__variation={"rephrase_share": share})
     engines = local_engines()
-    children = [c for c in Population(config, engines).next(1, [survivor(0, "a red cat")]) if c.parent_id]
+    children = [c for c in Population(config, engines).variation_api(1, [survivor(0, "a red cat")]) if c.parent_id]
     assert {child.operator for child in children} == {operator}
     ending = {"rephrase": "Text: a red cat", "fill": "Blanks: a"}[operator]
     assert all(request.prompt.splitlines()[-2].startswith(ending) for request in engines.requests)
@@ -190,7 +192,7 @@ def test_the_operator_follows_the_configured_share(make_config, local_engines, s
 def test_requests_carry_the_configured_sampling_and_room_for_the_text(make_config, local_engines):
     config = make_config(evolution__variation={"temperature": 0.7, "top_p": 0.8})
     engines = local_engines()
-    list(Population(config, engines).initial())
+    list(Population(config, engines).random_api())
     first, again = engines.requests[:12], engines.requests[12:]
     assert {(r.temperature, r.top_p, r.n, r.stop) for r in first} == {(0.7, 0.8, 1, ("\n",))}
     assert again and all(r.temperature > 0.7 for r in again), "asked again, the writer is to be bolder"
@@ -199,8 +201,8 @@ def test_requests_carry_the_configured_sampling_and_room_for_the_text(make_confi
 
 def whole_run(config, engines):
     population = Population(config, engines)
-    first = list(population.initial())
-    second = list(population.next(1, [Selected(candidate, 1, 1) for candidate in first[:4]]))
+    first = list(population.random_api())
+    second = list(population.variation_api(1, [Selected(candidate, 1, 1) for candidate in first[:4]]))
     ahead = list(population.variations(second[:3], 4))
     return first, second, ahead
 
@@ -239,7 +241,7 @@ def test_variations_are_asked_for_while_their_candidates_are_still_coming(make_c
 
 
 def test_the_texts_of_a_population_are_all_different(make_config, local_engines):
-    candidates = list(Population(make_config(evolution__candidates=30), local_engines(batch_size=7)).initial())
+    candidates = list(Population(make_config(evolution__candidates=30), local_engines(batch_size=7)).random_api())
     assert len({normal_form(candidate.text) for candidate in candidates}) == 30
 
 
@@ -257,11 +259,11 @@ def test_prompts_show_the_winners_and_losers_of_the_last_noised_histogram(make_c
     population = Population(make_config(evolution__variation={"contrast": 2}), engines)
     everyone = [Candidate(f"g00-{i:06d}", text, "all", 0) for i, text in enumerate(THINGS)]
     parents = [Selected(everyone[0], 1, 1)]
-    list(population.next(1, parents))
+    list(population.variation_api(1, parents))
     assert not any("Wanted:" in request.prompt for request in engines.requests), "there was no vote yet"
     engines.requests.clear()
     population.learn(*voted(everyone, dict(zip(THINGS, (5, 9, -3, 0, 2, -8), strict=True))))
-    list(population.next(1, parents))
+    list(population.variation_api(1, parents))
     block = "\nWanted: a blue car\nWanted: a red cat\nNot wanted: a pink kite\nNot wanted: a blue cat\n"
     assert engines.requests and all(block in request.prompt for request in engines.requests)
     for request in engines.requests:
@@ -273,7 +275,7 @@ def test_by_default_no_prompt_shows_winners_or_losers(make_config, local_engines
     population = Population(make_config(), engines)
     everyone = [Candidate(f"g00-{i:06d}", text, "all", 0) for i, text in enumerate(THINGS)]
     population.learn(*voted(everyone, dict.fromkeys(THINGS, 1)))
-    list(population.next(1, [Selected(everyone[0], 1, 1)]))
+    list(population.variation_api(1, [Selected(everyone[0], 1, 1)]))
     assert not any("anted:" in request.prompt for request in engines.requests)
 
 
@@ -283,7 +285,7 @@ def test_contrast_is_within_a_label_and_no_text_is_both(make_config, local_engin
     population = Population(make_config(evolution__variation={"contrast": 5}, evolution__labels=labels), engines)
     everyone = [Candidate(f"g00-{i:06d}", f"{('cat', 'car')[i % 2]} {i}", ("cat", "car")[i % 2], 0) for i in range(6)]
     population.learn(*voted(everyone, {candidate.text: i for i, candidate in enumerate(everyone)}))
-    list(population.next(1, [Selected(everyone[0], 1, 1), Selected(everyone[1], 1, 1)]))
+    list(population.variation_api(1, [Selected(everyone[0], 1, 1), Selected(everyone[1], 1, 1)]))
     for request in engines.requests:
         shown = [
             line.split(": ")[1] for line in request.prompt.splitlines() if line.startswith(("Wanted", "Not wanted"))

@@ -7,8 +7,8 @@ from PIL import Image
 
 from spti_ray.config import Config
 from spti_ray.public.datasheet import datasheet
-from spti_ray.public.fallbacks import Count, Written
-from spti_ray.public.release import MODELS_KEY, reissue, write_release
+from spti_ray.public.fallbacks import FallbackCount, FallbackCounts
+from spti_ray.public.release import MODELS_KEY, rewrite_certificate, write_release
 from spti_ray.types import ReleaseItem
 
 MODELS = {
@@ -181,10 +181,17 @@ def test_a_missing_image_and_a_repeated_file_are_refused(release):
 
 def test_the_share_of_texts_that_nobody_wrote_is_in_the_datasheet_also_when_it_is_written_anew(release):
     folder, items = release
-    write_release(folder, config(), items, MODELS, CERTIFICATE, Written({"0": Count(20, 7), "release": Count(4, 0)}))
+    write_release(
+        folder,
+        config(),
+        items,
+        MODELS,
+        CERTIFICATE,
+        FallbackCounts({"0": FallbackCount(20, 7), "release": FallbackCount(4, 0)}),
+    )
     said = "7 of 24 (29.2 %) are fallbacks"
     assert said in (folder / "datasheet.md").read_text()
-    reissue(folder, config(), CERTIFICATE)
+    rewrite_certificate(folder, config(), CERTIFICATE)
     assert said in (folder / "datasheet.md").read_text()
     write_release(folder, config(), items, MODELS, CERTIFICATE)
     assert "fallback" not in (folder / "datasheet.md").read_text()

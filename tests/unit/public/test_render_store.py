@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.public import render_store as module
-from spti_ray.public.render_store import RenderSpool
+from spti_ray.public.render_store import RenderStore
 from spti_ray.types import RenderedImage
 
 
@@ -17,40 +17,40 @@ def render(candidate_id: str, png: bytes, seed: int = 7) -> RenderedImage:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return tmp_path_factory.mktemp("spool")
+    return tmp_path_factory.mktemp("store")
 
 
 @given(st.lists(st.tuples(st.sampled_from("abcd"), st.none() | st.binary(max_size=40)), max_size=40))
 def test_it_is_a_mapping_whatever_is_put_replaced_and_deleted(folder, steps):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "_COMPACT_FROM_BYTES", 20)
-        spool, plain = RenderSpool(folder), {}
+        store, plain = RenderStore(folder), {}
         for i, (key, png) in enumerate(steps):
             if png is None:
-                assert (key in spool) == (key in plain)
+                assert (key in store) == (key in plain)
                 if key in plain:
-                    del spool[key], plain[key]
+                    del store[key], plain[key]
             else:
-                spool[key] = plain[key] = render(key, png, seed=2**62 + i)
-            assert dict(spool) == plain and len(spool) == len(plain)
+                store[key] = plain[key] = render(key, png, seed=2**62 + i)
+            assert dict(store) == plain and len(store) == len(plain)
     assert list(folder.iterdir()) == [], "the file has no name"
 
 
 def test_the_file_shrinks_when_most_of_it_is_unwanted(folder, monkeypatch):
     monkeypatch.setattr(module, "_COMPACT_FROM_BYTES", 1000)
-    spool = RenderSpool(folder)
+    store = RenderStore(folder)
     for i in range(10):
-        spool[str(i)] = render(str(i), bytes([i]) * 1000)
+        store[str(i)] = render(str(i), bytes([i]) * 1000)
     for i in range(9):
-        del spool[str(i)]
-    spool._file.flush()
-    assert os.fstat(spool._file.fileno()).st_size <= 2000
-    assert spool["9"].png == bytes([9]) * 1000
+        del store[str(i)]
+    store._file.flush()
+    assert os.fstat(store._file.fileno()).st_size <= 2000
+    assert store["9"].png == bytes([9]) * 1000
 
 
 def test_a_render_under_a_wrong_name_and_one_that_is_not_there_are_refused(folder):
-    spool = RenderSpool(folder)
+    store = RenderStore(folder)
     with pytest.raises(ValueError, match="not one of b"):
-        spool["b"] = render("a", b"")
+        store["b"] = render("a", b"")
     with pytest.raises(KeyError):
-        del spool["b"]
+        del store["b"]

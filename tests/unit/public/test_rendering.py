@@ -108,7 +108,7 @@ def test_a_release_without_a_single_image_is_refused(tmp_path, local_engines):
 def test_further_images_of_a_voted_image_are_variations_of_it(tmp_path, local_engines):
     engines = local_engines()
     config = config_with(method="pe-image", evolution__image_variation={"first_strength": 0.8, "last_strength": 0.25})
-    render_release(tmp_path, [(CAT, 3)], voted(CAT), engines, Recipes(config, voted(CAT).get))
+    render_release(tmp_path, [(CAT, 3)], voted(CAT), engines, Recipes(config, voted(CAT).get, are_images=True))
     assert (tmp_path / "images/00000.png").read_bytes() == voted(CAT)[CAT.id].png
     assert [(job.image, job.strength) for job in engines.render_jobs] == [(voted(CAT)[CAT.id].png, 0.25)] * 2
     first, second = (pixels(tmp_path / f"images/0000{i}.png") for i in (1, 2))

@@ -12,8 +12,7 @@ from spti_ray.public import scoring as module
 from spti_ray.public.population import Population
 from spti_ray.public.render_jobs import render_seed
 from spti_ray.public.scoring import ScoreCache, Scoring
-from spti_ray.public.selection import Selected
-from spti_ray.types import Candidate
+from spti_ray.types import Candidate, Selected
 
 TEXTS = ("a red cat", "a blue car", "a pink kite", "a green apple", "a brown dog", "a gray train", "a black drum")
 
@@ -82,10 +81,10 @@ def test_survivors_are_never_rendered_or_embedded_twice(make_config, local_engin
     engines = local_engines()
     population = Population(config, engines)
     scores = scoring(config, engines, population.variations)
-    first = scores.embed(population.initial())
+    first = scores.embed(population.random_api())
     survivors = [Selected(candidate, 1, 1) for candidate in list(first.candidates)[:5]]
-    second = scores.embed(population.next(1, survivors))
-    third = scores.embed(population.next(2, survivors))
+    second = scores.embed(population.variation_api(1, survivors))
+    third = scores.embed(population.variation_api(2, survivors))
     fresh = 12 + 2 * (12 - 5)
     assert len(engines.render_jobs) == len(engines.images) == len(engines.texts) == fresh
     assert len({job.seed for job in engines.render_jobs}) == fresh

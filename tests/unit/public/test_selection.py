@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config import EvolutionConfig
-from spti_ray.public.selection import Selected, allot_images, select
-from spti_ray.types import Candidate, Candidates, NoisyHistogram
+from spti_ray.public.selection import allot_images, select
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected
 
 
 def population(labels: list[str]) -> Candidates:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from spti_ray.config import EvolutionConfig
 from spti_ray.public.selection import select
-from spti_ray.public.shrinkage import family_of, shrunk
+from spti_ray.public.shrinkage import family_ids, shrink_counts
 from spti_ray.types import Candidate, Candidates, NoisyHistogram
 
 
@@ -22,11 +22,11 @@ def population(num_families: int, children: int, label: str = "all") -> list[Can
 
 def test_a_family_is_a_parent_with_its_children_or_siblings_without_it():
     everyone = population(2, 2)
-    assert family_of(everyone) == [everyone[0].id, everyone[1].id, *[everyone[0].id] * 2, *[everyone[1].id] * 2]
-    assert family_of(everyone[2:]) == [everyone[0].id] * 2 + [everyone[1].id] * 2
+    assert family_ids(everyone) == [everyone[0].id, everyone[1].id, *[everyone[0].id] * 2, *[everyone[1].id] * 2]
+    assert family_ids(everyone[2:]) == [everyone[0].id] * 2 + [everyone[1].id] * 2
     # A survivor that is a child itself heads its own family.
     grandchild = Candidate("g02-000000", "x", "all", 2, everyone[2].id, "fill")
-    assert family_of([everyone[0], everyone[2], grandchild]) == [everyone[0].id, everyone[2].id, everyone[2].id]
+    assert family_ids([everyone[0], everyone[2], grandchild]) == [everyone[0].id, everyone[2].id, everyone[2].id]
 
 
 def test_the_estimates_are_those_of_the_nested_normal_model():
@@ -41,25 +41,25 @@ def test_the_estimates_are_those_of_the_nested_normal_model():
     other = 1 - 2 * omega / (2 * omega + spread) * 6.0
     expected = [head + tau / spread * (10 - head), other + tau / spread * (-2 - other)]
     expected += [head + tau / spread * (4 - head), other + tau / spread * (-8 - other)]
-    assert by_family and shrunk(everyone, counts, sigma) == pytest.approx(expected)
+    assert by_family and shrink_counts(everyone, counts, sigma) == pytest.approx(expected)
 
 
 def test_without_families_or_with_one_alone_nothing_changes():
     strangers = [Candidate(f"g00-{i:06d}", f"{i}", "all", 0) for i in range(5)]
-    assert shrunk(strangers, [5, -3, 0, 2, 9], 2.0) == [5, -3, 0, 2, 9]
-    assert shrunk(population(1, 3), [5, -3, 0, 2], 2.0) == [5, -3, 0, 2]
-    assert shrunk([], [], 2.0) == []
-    assert shrunk(population(2, 1), [1, 2, 1, 2], 0.0) == [1, 2, 1, 2], "clean counts that agree need no help"
+    assert shrink_counts(strangers, [5, -3, 0, 2, 9], 2.0) == [5, -3, 0, 2, 9]
+    assert shrink_counts(population(1, 3), [5, -3, 0, 2], 2.0) == [5, -3, 0, 2]
+    assert shrink_counts([], [], 2.0) == []
+    assert shrink_counts(population(2, 1), [1, 2, 1, 2], 0.0) == [1, 2, 1, 2], "clean counts that agree need no help"
 
 
 @given(st.integers(2, 8), st.integers(1, 4), st.integers(0, 1000), st.floats(0.0, 50.0))
 def test_estimates_lie_within_the_counts_and_keep_their_order_within_a_family(families, children, seed, sigma):
     everyone = population(families, children)
     counts = np.random.default_rng(seed).integers(-40, 60, len(everyone)).tolist()
-    estimates = shrunk(everyone, counts, sigma)
+    estimates = shrink_counts(everyone, counts, sigma)
     assert min(counts) - 1e-6 <= min(estimates) and max(estimates) <= max(counts) + 1e-6
-    for i, one in enumerate(family_of(everyone)):
-        for j, other in enumerate(family_of(everyone)):
+    for i, one in enumerate(family_ids(everyone)):
+        for j, other in enumerate(family_ids(everyone)):
             if one == other and counts[i] <= counts[j]:
                 assert estimates[i] <= estimates[j] + 1e-9
 
@@ -69,11 +69,11 @@ def test_where_kin_are_alike_it_comes_nearer_to_the_true_counts_than_the_noised_
     everyone, sigma = population(40, 3), 8.0
     before = after = 0.0
     for _ in range(20):
-        means = dict(zip(sorted(set(family_of(everyone))), rng.normal(8, 6, 40), strict=True))
-        true_K = np.array([means[family] for family in family_of(everyone)]) + rng.normal(0, 2, len(everyone))
+        means = dict(zip(sorted(set(family_ids(everyone))), rng.normal(8, 6, 40), strict=True))
+        true_K = np.array([means[family] for family in family_ids(everyone)]) + rng.normal(0, 2, len(everyone))
         noised = np.rint(true_K + rng.normal(0, sigma, len(everyone))).astype(int).tolist()
         before += float(((np.array(noised) - true_K) ** 2).sum())
-        after += float(((np.array(shrunk(everyone, noised, sigma)) - true_K) ** 2).sum())
+        after += float(((np.array(shrink_counts(everyone, noised, sigma)) - true_K) ** 2).sum())
     assert after < 0.5 * before
 
 

@@ -9,13 +9,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.models.answers import spoken
-from spti_ray.planning.plan import check_prompts
+from spti_ray.models.answers import answer_text
+from spti_ray.planning.checks import check_prompts
 from spti_ray.public import cleaning
 from spti_ray.public.cleaning import clean
 from spti_ray.public.population import Population
 from spti_ray.public.prompts import mask, max_tokens
-from spti_ray.public.words import normal_form, scripts_of, tokens_per_word, unspaced
+from spti_ray.public.words import normal_form, script_without_spaces, scripts_of, tokens_per_word
 from spti_ray.types import Completions
 
 TEXTS = {
@@ -126,7 +126,9 @@ def test_scripts_with_spaces_are_planned_and_a_label_may_be_named_in_any_script_
     for text in TEXTS.values():
         check_prompts(make_config(prompts__domain=text, evolution__labels=[{"name": text}]))
     check_prompts(make_config(evolution__labels=[{"name": "猫", "hint": "cat"}]))
-    assert unspaced("𓃠") == "that of egyptian hieroglyph e013" and not unspaced("1 − 2 = 3 ☂ é")
+    assert script_without_spaces("𓃠") == "that of egyptian hieroglyph e013" and not script_without_spaces(
+        "1 − 2 = 3 ☂ é"
+    )
 
 
 # The same functions before other scripts were known.
@@ -165,7 +167,7 @@ ASCII = st.text(st.characters(max_codepoint=127), max_size=120) | st.lists(
 @given(ASCII, st.integers(1, 3))
 def test_what_is_ascii_is_cleaned_and_compared_as_it_always_was(raw, sentences):
     assert normal_form(raw) == old_normal_form(raw)
-    if spoken(raw) == raw:
+    if answer_text(raw) == raw:
         before = old_clean(raw, 2, 12, sentences)
-        assert clean(raw, 2, 12, sentences) == before or (before and not spoken(before))
+        assert clean(raw, 2, 12, sentences) == before or (before and not answer_text(before))
     assert tokens_per_word([raw]) == 2.0 and max_tokens(7, None, 2.0) == max_tokens(7) == 20

@@ -16,8 +16,8 @@ import pytest
 from PIL import Image
 
 from spti_ray.config.loading import ConfigError, load_config
-from spti_ray.dp.accounting import calibrate
 from spti_ray.dp.build import build
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.certificate_2 import certificate_2
 from spti_ray.dp.chain import LedgerError
@@ -25,14 +25,15 @@ from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
 from spti_ray.dp.storage import open_chain
-from spti_ray.evaluate.images import of_release
+from spti_ray.evaluate.image_sets import release_images
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import write_release
 from spti_ray.public.released_files import ManifestDamaged
-from spti_ray.release.compare import compared
+from spti_ray.release.checks import NotVerified
+from spti_ray.release.compare import compare_releases
 from spti_ray.release.export.released import NotExported, read_release
 from spti_ray.release.report.data import read_run as read_run_data
-from spti_ray.release.verify import NotVerified, release_and_chain, verify_release
+from spti_ray.release.verify import release_and_chain, verify_release
 from spti_ray.types import Query, ReleaseItem, Votes
 
 CONFIG = load_config(Path(__file__).parents[3] / "jobs" / "stickers.yaml", ["evolution.generations=2"])
@@ -326,19 +327,19 @@ def test_images_outside_of_the_release_are_refused_unread(honest: Path, tmp_path
         assert path.resolve() != secret, "read from outside of the release"
         return sha256_of(path)
 
-    monkeypatch.setattr("spti_ray.release.verify.sha256_of", never)
+    monkeypatch.setattr("spti_ray.release.verify_files.sha256_of", never)
     assert any("is none of the release's images" in line for line in junk_lines(release))
     # The same in all others that read what a manifest names.
     with pytest.raises(NotExported, match="none of a release"):
         read_release(release)
     with pytest.raises(ManifestDamaged, match="none of the release's images"):
-        compared(release, release)
+        compare_releases(release, release)
     (release.parent / "run.yaml").write_text("run: x\nconfig: {}\n")
     with pytest.raises(ManifestDamaged, match="none of the release's images"):
         read_run_data(release.parent)
     if name != "images/../../secret.png":
         with pytest.raises(ConfigError, match="none of the release's images"):
-            of_release(release)
+            release_images(release)
 
 
 def test_metadata_that_name_other_files_or_texts_are_noticed(honest: Path, tmp_path: Path):

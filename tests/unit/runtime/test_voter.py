@@ -9,7 +9,7 @@ import pytest
 from spti_ray.errors import exit_code
 from spti_ray.private.kinds import NoRecordCanVote
 from spti_ray.private.shard import Prepared
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.voter import ShardVoter
 
 

@@ -7,8 +7,8 @@ import pytest
 from spti_ray.planning.costs.estimate import estimate
 from spti_ray.planning.costs.measured import load_rates
 from spti_ray.planning.costs.rates import EngineRate, Rates, RatesFile
+from spti_ray.planning.costs.report import costs_of
 from spti_ray.planning.costs.storage import storage_of
-from spti_ray.planning.costs.tables import costs_of
 
 KINDS = {"writer": "fake-writer", "renderer": "diffusers", "image_embedder": "fake-image-embedder"}
 
@@ -53,7 +53,7 @@ def hours(found):
 def test_hours_are_those_of_whole_batches_but_a_writer_s(make_config):
     # 12 candidates, then 7 beside the 5 that survive; of the release's 6 images 5 are the survivors' renders.
     found = estimate(make_config(**engines(), runtime__shards=1), rates(), private_records=10)
-    assert {work.role: (work.items, work.units) for work in found.roles} == {
+    assert {work.role: (work.items, work.batches) for work in found.roles} == {
         "writer": (12 + 7, 3 + 2),
         "renderer": (12 + 7 + 1, 3 + 2 + 1),
         "image_embedder": (12 + 7, 3 + 2),

@@ -12,7 +12,7 @@ from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.planning.costs.estimate import estimate
 from spti_ray.planning.costs.money import dollars_of, parse_prices
 from spti_ray.planning.costs.rates import Rates, RatesFile, Recipe, TrainingRate
-from spti_ray.planning.costs.tables import costs_of
+from spti_ray.planning.costs.report import costs_of
 from spti_ray.planning.costs.training import training_of
 from tests.unit.planning.costs.test_estimate import engines, rates
 

@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 
 from spti_ray.cli import app
 from spti_ray.config import DataConfig
-from spti_ray.io.object_storage import place
+from spti_ray.io.object_storage import storage_path
 from spti_ray.private.dataset import load_shard
 from spti_ray.release.export import command, formats
 from tests.unit.private.conftest import put
@@ -81,7 +81,7 @@ def test_a_bucket_holds_the_same_as_a_folder(format, run, tmp_path, s3_url):
     assert export(run, "--format", format, "--out", f"{s3_url}/out")[0] == 0
     local = {str(file.relative_to(tmp_path / "out")): file for file in (tmp_path / "out").rglob("*") if file.is_file()}
     for url in (f"{s3_url}/copy", f"{s3_url}/out"):
-        there = place(url)
+        there = storage_path(url)
         found = {file.relative_to(there): file for file in there.files(("",))}
         assert found.keys() == local.keys()
         if format != "datasets" or url.endswith("copy"):  # which writes the hour into its files
@@ -92,7 +92,7 @@ def test_a_bucket_holds_the_same_as_a_folder(format, run, tmp_path, s3_url):
 
 def test_an_export_in_a_bucket_is_read_there(run, s3_url, expected):
     assert export(run, "--format", "parquet", "--out", f"{s3_url}/p")[0] == 0
-    there = place(f"{s3_url}/p/data")
+    there = storage_path(f"{s3_url}/p/data")
     table = pq.read_table(there.path, filesystem=there.filesystem)
     assert [row["image"]["bytes"] for row in table.to_pylist()] == [image for image, _, _ in expected]
     assert export(run, "--format", "datasets", "--out", f"{s3_url}/d")[0] == 0
@@ -125,7 +125,7 @@ def test_an_upload_that_fails_is_told_and_leaves_no_certificate(run, s3_url, tmp
     monkeypatch.setattr(command, "_upload", fails)
     code, said = export(run, "--format", "parquet", "--out", tmp_path / "out", "--bucket", f"{s3_url}/x")
     assert code == 1 and "privacy.json is not there" in said.replace("\n", " ") and "canary" not in said
-    assert not any(file.name == "privacy.json" for file in place(f"{s3_url}/x").files(("",)))
+    assert not any(file.name == "privacy.json" for file in storage_path(f"{s3_url}/x").files(("",)))
     assert (tmp_path / "out" / "privacy.json").is_file()
 
 
@@ -160,7 +160,7 @@ def test_an_export_goes_to_the_other_clouds_too(store, run, request, monkeypatch
     url = request.getfixturevalue(store)
     base, _, query = url.partition("?")
     url = f"{base}-exported" + (f"?{query}" if query else "")
-    there = place(url)
+    there = storage_path(url)
     if isinstance(there.filesystem, fs.AzureFileSystem):
         there.filesystem.create_dir(there.path.partition("/")[0])
     assert export(run, "--format", "parquet", "--out", url)[0] == 0

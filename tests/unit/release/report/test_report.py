@@ -16,7 +16,8 @@ from spti_ray.dp import artifact
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import write_release
 from spti_ray.release.report import build, data, plots
-from spti_ray.release.report.build import attacker_in_words, build_report, changed_words, moved_words, readable, spread
+from spti_ray.release.report.build import attacker_sentence, build_report, readable_number
+from spti_ray.release.report.statistics import evenly_spaced, mark_new_words, vote_curve, word_shifts
 from spti_ray.types import Candidate, ReleaseItem
 
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)> & $x_1$ "quoted"'
@@ -44,7 +45,7 @@ def png(shade, size=(24, 24)):
 
 def write_histogram(folder, number, ids, counts, slot=None):
     slot = number if slot is None else slot
-    label = artifact.Label("r1", number, slot, "c" * 64, SIGMA, 1, "opendp", True, "0")
+    label = artifact.Metadata("r1", number, slot, "c" * 64, SIGMA, 1, "opendp", True, "0")
     artifact.write(folder / "generations", label, tuple(ids), np.array(counts, dtype=np.int64))
 
 
@@ -295,7 +296,7 @@ def test_an_auditor_finds_every_committed_histogram_by_its_hash(built):
 
 def test_curves_follow_best_survivors_and_all(built):
     generation = data.read_generation(built[0], 1)
-    curve = build.curve_of(generation)
+    curve = vote_curve(generation)
     assert curve.best == 60 and curve.survivors == np.mean([60, 55, 50, 45])
     assert curve.average == generation.counts_K.mean() and curve.sigma == SIGMA
     assert "Noised votes, generation by generation" in built[2]
@@ -311,7 +312,7 @@ def test_the_first_variant_is_the_picture_of_a_candidate(built):
 
 def generation(texts, counts, sigma):
     candidates = tuple(Candidate(f"g00-{i:05d}", text, "all", 0) for i, text in enumerate(texts))
-    label = artifact.Label("r1", 0, 0, "c" * 64, sigma, 1, "opendp", True, "0")
+    label = artifact.Metadata("r1", 0, 0, "c" * 64, sigma, 1, "opendp", True, "0")
     return data.GenerationData(0, candidates, np.array(counts, dtype=np.int64), sigma, frozenset(), label, "ab")
 
 
@@ -319,31 +320,31 @@ def test_moved_words_are_signal_and_noise_moves_none():
     texts = ["red cat", "red dog", "blue cat", "blue dog"] * 5
     first = generation(texts, [0] * 20, 1.0)
     liked = generation(texts, [50 if "red" in text else 0 for text in texts], 1.0)
-    assert [word for word, _, _ in moved_words(first, liked)] == ["red", "blue"]
-    assert moved_words(first, generation(texts, [1, -1] * 10, 5.0)) == []
+    assert [word for word, _, _ in word_shifts(first, liked)] == ["red", "blue"]
+    assert word_shifts(first, generation(texts, [1, -1] * 10, 5.0)) == []
 
 
 def test_changed_words_mark_what_is_new():
-    assert changed_words(None, "a cat") == [("a cat", False)]
-    assert changed_words("a cat on grass", "A small grey cat") == [("A", False), ("small grey", True), ("cat", False)]
+    assert mark_new_words(None, "a cat") == [("a cat", False)]
+    assert mark_new_words("a cat on grass", "A small grey cat") == [("A", False), ("small grey", True), ("cat", False)]
 
 
 def test_the_attacker_bound_falls_back_to_epsilon_and_delta():
-    assert attacker_in_words({"attacker": {"in_words": "given"}}) == "given"
-    assert "46.2 %" in attacker_in_words({"epsilon": 1.0, "delta": 0.0})
-    assert "100.0 %" in attacker_in_words({"epsilon": 1000.0})
+    assert attacker_sentence({"attacker": {"in_words": "given"}}) == "given"
+    assert "46.2 %" in attacker_sentence({"epsilon": 1.0, "delta": 0.0})
+    assert "100.0 %" in attacker_sentence({"epsilon": 1000.0})
 
 
 @pytest.mark.parametrize(
     ("value", "shown"), [(1232, "1,232"), (1e-5, "1e-5"), (1.0, "1"), (8.3421256, "8.34213"), (True, "yes"), ("x", "x")]
 )
 def test_numbers_are_readable(value, shown):
-    assert readable(value) == shown
+    assert readable_number(value) == shown
 
 
 def test_spread_keeps_both_ends():
-    assert spread(range(1000), 5) == [0, 250, 500, 749, 999]
-    assert spread([1, 2], 5) == [1, 2]
+    assert evenly_spaced(range(1000), 5) == [0, 250, 500, 749, 999]
+    assert evenly_spaced([1, 2], 5) == [1, 2]
 
 
 @pytest.mark.parametrize("num", [1, 50, 200, 5000])

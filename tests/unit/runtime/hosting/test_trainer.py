@@ -4,11 +4,11 @@ import pytest
 
 from spti_ray.config import EnginesConfig
 from spti_ray.finetuning import dp_finetune
-from spti_ray.finetuning.public_side import FINISHED, FinetuneFailed, FolderBusy, UnfitPipeline
+from spti_ray.finetuning.public_interface import FINISHED, FinetuneFailed, FolderBusy, UnfitPipeline
 from spti_ray.models.factory import engines_config
+from spti_ray.private.kinds import DataError
 from spti_ray.private.safe_errors import ShardError
-from spti_ray.private.source import DataError
-from spti_ray.run.folder import RunDir
+from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.hosting import trainer
 from spti_ray.runtime.hosting.trainer import TrainerHost
 from spti_ray.runtime.ray.trainer_actor import fine_tune

@@ -1,6 +1,7 @@
 """Small runs on local processes; tests of one module share their engines."""
 
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,23 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return plant_images(tmp_path_factory.mktemp("private") / "images")
 
 
-@pytest.fixture
-def local(images: Path, tmp_path: Path) -> Callable[..., Config]:
-    """A configuration for a run in a folder of this test, with changes as `config_with` takes them."""
+@pytest.fixture(scope="session")
+def configured(images: Path) -> Callable[..., Config]:
+    """A configuration for a run with its ledger in a folder, with changes as `config_with` takes them."""
 
-    def make(**changes: Any) -> Config:
+    def make(folder: Path, **changes: Any) -> Config:
         common: dict[str, Any] = {
             "data__path": str(images),
             "runtime__executor": "local",
-            "ledger__path": str(tmp_path / "ledger"),
+            "ledger__path": str(folder / "ledger"),
             "privacy__spare_slots": 1,
         }
         return config_with(**common | changes)
 
     return make
+
+
+@pytest.fixture
+def local(configured: Callable[..., Config], tmp_path: Path) -> Callable[..., Config]:
+    """`configured`, in a folder of this test."""
+    return partial(configured, tmp_path)

@@ -10,12 +10,15 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.factory import FAKE
 from spti_ray.models.protocols import EngineDead
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
-from spti_ray.runtime.local.engines import EngineHere, Engines, engines_of_run, kept_engines, outcome_of
+from spti_ray.runtime.local.engine import EngineHere, outcome_of
+from spti_ray.runtime.local.engines import Engines, engines_of_run, kept_engines
 from spti_ray.runtime.local.events import LocalEvents
+from spti_ray.runtime.local.process import Process
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.events import Finished, Lost, Raised
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
-from spti_ray.types import WriteRequest
+from spti_ray.runtime.scheduling.pool import Pool
+from spti_ray.runtime.scheduling.retries import Limits
+from spti_ray.types import RenderBatch, WriteRequest
 
 HERE = "tests.unit.runtime.local.test_engines"
 REQUEST = [WriteRequest("a red cat", 1, 0, 8)]
@@ -64,12 +67,12 @@ def test_a_public_engine_says_why_it_failed_and_one_that_died_is_gone(error, out
         engine.close()
 
 
-def test_results_come_in_the_order_of_the_units_and_with_their_seconds():
+def test_results_come_in_the_order_of_the_batches_and_with_their_seconds():
     engine = EngineHere("renderer", FAKE.renderer)
     try:
         assert engine.ready().result(30)["model"] == "SIMULATED"
         came: list[int] = []
-        futures = [engine.run((["a red cat"], [seed])) for seed in range(4)]
+        futures = [engine.run((RenderBatch(("a red cat",), (seed,)),)) for seed in range(4)]
         for number, future in enumerate(futures):
             future.add_done_callback(lambda _, number=number: came.append(number))
         for future in futures:
@@ -89,9 +92,10 @@ def pool_of(engine, events, **limits):
 def test_a_hung_engine_ends_the_run_in_one_line(monkeypatch):
     monkeypatch.setattr("spti_ray.runtime.scheduling.pool._LOOK_S", 0.05)
     engine = EngineHere("writer", writer("OSError", "Hanging"))
-    pool = pool_of(engine, LocalEvents(lambda engine: None), unit_timeout_s=0.2)
+    pool = pool_of(engine, LocalEvents(lambda engine: None), batch_timeout_s=0.2)
     with pytest.raises(EngineFailed, match="the writer could not be started: it hangs; the same command goes on"):
         list(pool.map([(REQUEST,)]))
+    assert not engine.is_fit_to_keep
     engine.close()
 
 
@@ -126,23 +130,29 @@ def test_an_engine_of_a_tests_own_and_one_that_died_are_not_kept():
 
 
 def test_a_process_of_another_environment_is_another(monkeypatch):
-    engines = Engines()
+    engines = Engines(kept=True)
+
+    def process_of(threads: int) -> Process:
+        engines.prepare({"writer": FAKE.writer}, {"captioner": FAKE.captioner.model_copy(update={"threads": threads})})
+        engines.end_run()
+        return engines.process
+
     try:
-        first = engines.process_with({"A": "1"})
-        assert engines.process_with({"A": "1"}) is first
-        assert engines.process_with({"A": "2"}) is not first and not first.is_alive
-        second = engines.process
+        first = process_of(1)
+        assert process_of(1) is first
+        second = process_of(2)
+        assert second is not first
         monkeypatch.setenv("OF_A_TEST", "1")
-        third = engines.process_with({"A": "2"})
+        third = process_of(2)
         assert third is not second
         third.kill()
         third.ask("forget_shards").exception(20)
-        assert engines.process_with({"A": "2"}) is not third, "one that ended is of no use"
+        assert process_of(2) is not third, "one that ended is of no use"
     finally:
         engines.close()
 
 
-def test_variables_for_public_engines_are_set_while_they_are_there_and_put_back(monkeypatch):
+def test_variables_for_public_engines_are_set_for_the_run_and_put_back(monkeypatch):
     monkeypatch.setenv("TQDM_DISABLE", "0")
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
     monkeypatch.delenv("OMP_WAIT_POLICY", raising=False)
@@ -152,5 +162,5 @@ def test_variables_for_public_engines_are_set_while_they_are_there_and_put_back(
     assert os.environ["TQDM_DISABLE"] == "1" and os.environ["OMP_WAIT_POLICY"] == "passive"
     assert int(os.environ["OMP_NUM_THREADS"]) >= 3
     assert "HF_HUB_OFFLINE" not in os.environ, "one of them may download its model"
-    engines.close()
+    engines.end_run()
     assert os.environ["TQDM_DISABLE"] == "0" and "OMP_WAIT_POLICY" not in os.environ

@@ -17,7 +17,10 @@ import psutil
 import pytest
 
 from spti_ray.config import EngineConfig
+from spti_ray.finetuning import dp_finetune
+from spti_ray.finetuning.public_interface import FinetuneFailed, UnfitPipeline
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
+from spti_ray.runtime.local import process as local_process
 from spti_ray.runtime.local.private_process import CallFailed, PrivateProcess, answer
 from spti_ray.runtime.local.process import Process, ProcessEnded
 
@@ -60,7 +63,7 @@ def engine(kind="Loud"):
 
 @pytest.fixture(scope="module")
 def process() -> Iterator[Process]:
-    process = Process({})
+    process = Process(os.environ)
     yield process
     process.close()
 
@@ -88,7 +91,7 @@ def test_of_an_engine_that_serves_shards_only_the_type_of_an_error_is_told(proce
 def test_an_engine_that_can_not_be_had_is_told_in_one_line_and_the_process_goes_on(process):
     error = process.ask("load", "no", "text_embedder", engine("Broken"), PRIVATE_ROLES).exception(60)
     assert isinstance(error, CallFailed) and str(error).splitlines() == [str(error)]
-    assert str(error).startswith("OSError: the weights are not")
+    assert str(error) == "OSError: the weights are not there"
     assert process.ask("identity", loaded(process)).result(60)
 
 
@@ -108,7 +111,7 @@ def heard() -> Iterator[tuple[Connection, subprocess.Popen[bytes]]]:
     """The process with outputs that can be read, which it has not as a run starts it."""
     ours, theirs = socket.socketpair()
     started = subprocess.Popen(
-        [sys.executable, "-P", "-m", "spti_ray.runtime.local.private_process", str(theirs.fileno()), str(os.getpid())],
+        [sys.executable, "-P", "-c", local_process._CODE, str(theirs.fileno()), str(os.getpid())],
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(ROOT), *sys.path])},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -152,7 +155,7 @@ def test_what_can_not_be_sent_is_not_quoted():
 
 
 def test_one_that_ends_tells_how_to_all_who_wait_and_to_who_asks_later():
-    process = Process({})
+    process = Process(os.environ)
     waiting = process.ask("load", "key", "text_embedder", engine(), PRIVATE_ROLES)
     process.kill()
     for future in (waiting, process.ask("identity", "key")):
@@ -166,7 +169,7 @@ def test_it_ends_with_its_driver_also_where_a_child_of_that_holds_the_connection
     code = (
         "import os, sys, time\n"
         "from spti_ray.runtime.local.process import Process\n"
-        "process = Process({})\n"
+        "process = Process(os.environ)\n"
         "if not os.fork(): time.sleep(60)\n"
         "print(process.pid, flush=True)\n"
         "time.sleep(60)"
@@ -198,3 +201,20 @@ def test_an_error_of_a_shard_has_only_its_type():
     assert SECRET not in repr(error) and error.__cause__ is error.__context__ is None
     process.forget_shards()
     assert str(answer(process, "ask_shard", (3, "prepare", ()))[1]) == "shard 3: prepare failed (KeyError)"
+
+
+@pytest.mark.parametrize(
+    ("raised", "told"),
+    [
+        (KeyError(SECRET), FinetuneFailed("shard 0: fine-tuning failed (KeyError)")),
+        (UnfitPipeline("the model has no UNet"), UnfitPipeline("the model has no UNet")),
+    ],
+)
+def test_of_a_training_only_public_errors_are_told(tmp_path, monkeypatch, make_config, raised, told):
+    def failing(config, folder, on_problems):
+        raise raised
+
+    monkeypatch.setattr(dp_finetune, "finetune_run", failing)
+    went_well, error = answer(PrivateProcess(), "train", (make_config(), str(tmp_path), "run-1"))
+    assert not went_well and type(error) is type(told) and error.args == told.args
+    assert error.__cause__ is error.__context__ is None

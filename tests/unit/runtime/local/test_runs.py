@@ -22,7 +22,7 @@ from spti_ray.driver.driver import run_config
 from spti_ray.errors import FAILED, exit_code
 from spti_ray.release.verify import release_and_chain, verify_release
 from spti_ray.runtime.local.engines import Engines
-from spti_ray.runtime.scheduling.pool import EngineFailed
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.voter import ShardFailed
 from tests.local_runs import at_stage, made_by, run, written
 
@@ -44,15 +44,16 @@ def crash() -> None:
     raise Crash
 
 
-@pytest.fixture
-def whole(local: Local, tmp_path: Path) -> dict[str, object]:
+@pytest.fixture(scope="module")
+def whole(configured: Local, kept: Engines, tmp_path_factory: pytest.TempPathFactory) -> dict[str, object]:
     """What a run makes that nothing stops."""
-    run(local(**JOINT, ledger__path=str(tmp_path / "other ledger")), tmp_path / "whole")
-    return made_by(tmp_path / "whole")
+    folder = tmp_path_factory.mktemp("whole")
+    run(configured(folder, **JOINT), folder / "run")
+    return made_by(folder / "run")
 
 
 def test_a_run_leaves_a_release_that_is_proved_from_the_ledger(local, tmp_path):
-    release = run(local(**JOINT), tmp_path / "run")
+    release = run(local(**JOINT), tmp_path / "run", noise=None)
     checks = list(verify_release(*release_and_chain(tmp_path / "run", None)))
     assert len(checks) > 20 and all(check.holds for check in checks)
     rows = pq.read_table(release / "manifest.parquet").to_pylist()
@@ -88,11 +89,11 @@ def test_every_method_runs(local, tmp_path, method, changes):
     assert (folder / "NOT-PRIVATE.txt").exists() == ("privacy__allow_not_private" in changes)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_run_that_stops_goes_on_to_what_it_would_have_made(local, tmp_path, whole, stage):
+def test_a_run_that_stops_again_and_again_goes_on_to_what_it_would_have_made(local, tmp_path, whole):
     config = local(**JOINT)
-    with pytest.raises(Crash), at_stage(stage, crash):
-        run(config, tmp_path / "run")
+    for stage in STAGES:
+        with pytest.raises(Crash), at_stage(stage, crash):
+            run(config, tmp_path / "run")
     run(config, tmp_path / "run")
     assert made_by(tmp_path / "run") == whole
 

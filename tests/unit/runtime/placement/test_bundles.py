@@ -3,8 +3,9 @@ from typing import Any
 import pytest
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig
+from spti_ray.config.method_traits import roles_needed
 from spti_ray.models.factory import EMBEDDED, engines_config
-from spti_ray.runtime.placement.bundles import Bundle, bundle_of, describe, local_cpus, plan, roles_needed
+from spti_ray.runtime.placement.bundles import Bundle, bundle_of, describe, local_cpus, plan
 
 
 def config(voting: str = "image", shards: int = 2, **runtime: Any) -> Config:

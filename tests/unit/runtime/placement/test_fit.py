@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config import EnginesConfig
-from spti_ray.models.consistency import check_turns
+from spti_ray.models.engine_checks import check_gpu_time_sharing
 from spti_ray.models.factory import EMBEDDED, engines_config
 from spti_ray.runtime.placement.bundles import Bundle, plan, reservations
 from spti_ray.runtime.placement.fit import NodeKind, fit, fit_lines, kinds_of, why_never
@@ -31,7 +31,7 @@ FROM_ZERO = (
 def asked(engines: EnginesConfig, voting: str = "image", shards: int = 2, **runtime) -> tuple[Bundle, ...]:
     more = {f"runtime__{name}": value for name, value in runtime.items()}
     config = config_with(evolution__voting=voting, runtime__shards=shards, **more)
-    check_turns(config.runtime, engines)
+    check_gpu_time_sharing(config.runtime, engines)
     return reservations(plan(config, engines))
 
 

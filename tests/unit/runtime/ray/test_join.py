@@ -11,7 +11,7 @@ from spti_ray.errors import RESOURCES, RayUnavailable, exit_code
 from spti_ray.runtime.ray import join as ray_join
 from spti_ray.runtime.ray import submit
 from spti_ray.runtime.ray.cluster import check_start
-from spti_ray.runtime.ray.join import check_address, join, without_credentials
+from spti_ray.runtime.ray.join import check_address, join
 from spti_ray.runtime.ray.submit import NotSubmitted, connect
 
 
@@ -98,17 +98,3 @@ def test_a_dashboard_that_does_not_answer_is_named_without_credentials(where: st
     told = str(caught.value)
     assert told.startswith(f"http://{address} does not answer ") and told.endswith("expected http://HEAD:8265")
     assert "secret" not in told and "\n" not in told
-
-
-@pytest.mark.parametrize(
-    ("address", "shown"),
-    [
-        ("10.0.0.1:6379", "10.0.0.1:6379"),
-        ("ray://u:p@head:10001", "ray://head:10001"),
-        ("https://token@head/path?key=1#2", "https://head/path"),
-        ("http://u:p@ss@head:8265", "http://head:8265"),
-        ("auto", "auto"),
-    ],
-)
-def test_credentials_in_an_address_are_not_shown(address: str, shown: str):
-    assert without_credentials(address) == shown

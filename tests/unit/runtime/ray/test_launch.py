@@ -5,11 +5,12 @@ import asyncio
 import pytest
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig
-from spti_ray.models.factory import FAKE, build
+from spti_ray.models.factory import FAKE, build_engine
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES
 from spti_ray.runtime.ray import launch as module
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.launch import actor_class, another_engine
+from spti_ray.types import RenderBatch
 from tests.unit.conftest import config_with
 
 
@@ -74,16 +75,18 @@ def test_the_actor_that_publishes_hosts_no_engine_that_serves_shards(role):
 def test_who_takes_turns_loads_nothing_before_it_is_woken_and_is_asked_for_nothing_while_it_sleeps():
     hosting = RendererActor.__ray_metadata__.modified_class("renderer", FAKE.renderer, takes_turns=True)
 
+    batch = RenderBatch(("a red cat",), (1,))
+
     async def turns():
         await hosting.sleep()
         with pytest.raises(RuntimeError, match="the renderer sleeps"):
-            await hosting.run(["a red cat"], [1])
+            await hosting.run(batch)
         for _ in range(2):
             assert await hosting.wake() == {"kind": "fake-renderer", "model": "SIMULATED", "revision": "1"}
-        assert len((await hosting.run(["a red cat"], [1]))[0]) == 1
+        assert len((await hosting.run(batch))[0]) == 1
         await hosting.sleep()
         with pytest.raises(RuntimeError, match="the renderer sleeps"):
-            await hosting.run(["a red cat"], [1])
+            await hosting.run(batch)
 
     asyncio.run(turns())
 
@@ -91,4 +94,4 @@ def test_who_takes_turns_loads_nothing_before_it_is_woken_and_is_asked_for_nothi
 def test_an_engine_that_can_not_sleep_is_refused_by_name():
     config = EngineConfig(kind="tests.taint.engines:ImageEmbedder", model="SIMULATED")
     with pytest.raises(ValueError, match=r"image_embedder.kind: .* has no methods sleep\(\) and wake\(\)"):
-        build("image_embedder", config, takes_turns=True)
+        build_engine("image_embedder", config, takes_turns=True)

@@ -15,10 +15,11 @@ from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
 from spti_ray.runtime.ray import engine_metrics
 from spti_ray.runtime.ray import metrics as module
 from spti_ray.runtime.ray.metrics import COUNTERS, GAUGES, HISTOGRAMS, Metrics
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.events import Finished, Lost, Raised
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, RoleMeter, cause_of
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.pool import Pool
+from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
 from spti_ray.types import Completions
 
@@ -61,7 +62,7 @@ def pool_of(sink: Sink, actors: list, events: SimulatedEvents, limits: Limits, r
     return Pool(role, actors, events, limits, meter=meter(sink, role), **more)
 
 
-def test_units_that_are_done_count_with_their_images_and_seconds():
+def test_batches_that_are_done_count_with_their_images_and_seconds():
     sink, events = Sink(), SimulatedEvents()
     pool = Pool("renderer", [SimulatedActor(lambda n: 2.0)], events, Limits(), meter=meter(sink, num_gpus=0.5))
     assert list(pool.map(numbers(5))) == numbers(5)
@@ -74,7 +75,7 @@ def test_units_that_are_done_count_with_their_images_and_seconds():
     assert sink.durations == [("renderer", 2.0)] * 5
 
 
-def test_a_writers_units_share_its_seconds_and_count_their_tokens():
+def test_a_writers_batches_share_its_seconds_and_count_their_tokens():
     sink = Sink()
     writer = meter(sink, "writer", num_gpus=2.0)
     for abreast in (2, 2, 1):
@@ -84,7 +85,7 @@ def test_a_writers_units_share_its_seconds_and_count_their_tokens():
     assert sink.of("output_tokens_total", "writer") == {(): 30} and not sink.of("images_total", "writer")
 
 
-def test_a_writer_with_two_units_in_hand_is_not_busy_twice():
+def test_a_writer_with_two_batches_in_hand_is_not_busy_twice():
     sink, events = Sink(), SimulatedEvents()
     answers = (Completions(("a",), 1),)
     actor = SimulatedActor(lambda *answers: 1.0)
@@ -93,7 +94,7 @@ def test_a_writer_with_two_units_in_hand_is_not_busy_twice():
     assert sink.of("actor_seconds_total", "writer") == {(): 9 * 0.5 + 1.0}
 
 
-def test_units_that_fail_are_retried_and_then_given_up():
+def test_batches_that_fail_are_retried_and_then_given_up():
     def seconds(number: int) -> float:
         if number == 3:
             raise ValueError("no such unit")
@@ -107,7 +108,7 @@ def test_units_that_fail_are_retried_and_then_given_up():
 
 
 @pytest.mark.parametrize(("how", "cause"), [({"preempted": True}, "preempted"), ({}, "unavailable")])
-def test_an_actor_that_is_lost_counts_once_and_each_of_its_units_as_a_retry(how, cause):
+def test_an_actor_that_is_lost_counts_once_and_each_of_its_batches_as_a_retry(how, cause):
     sink, events = Sink(), SimulatedEvents()
     actor = SimulatedActor(lambda n: 1.0)
     events.after(1.5, lambda: events.crash(actor, **how))
@@ -120,7 +121,7 @@ def test_an_actor_that_is_lost_counts_once_and_each_of_its_units_as_a_retry(how,
 def test_an_engine_that_hangs_counts_as_hung():
     sink, events = Sink(), SimulatedEvents()
     actor = SimulatedActor(lambda n: 1e9 if n == 2 else 1.0)
-    list(pool_of(sink, [actor], events, Limits(slots=2, crashes=1, unit_timeout_s=100)).map(numbers(4)))
+    list(pool_of(sink, [actor], events, Limits(slots=2, crashes=1, batch_timeout_s=100)).map(numbers(4)))
     assert sink.of("lost_actors_total", "renderer") == {("hung",): 1}
     assert sink.of("units_total", "renderer") == {("done",): 3, ("given_up",): 1}
 
@@ -140,14 +141,14 @@ def test_an_actor_that_dies_for_good_counts_as_died_and_one_that_never_came_as_n
     assert sink.of("lost_actors_total", "renderer") == {("died",): 1, ("not_started",): 1}
 
 
-def test_units_that_an_earlier_attempt_did_count_as_kept_and_not_as_work():
+def test_batches_that_an_earlier_attempt_did_count_as_kept_and_not_as_work():
     class Place:
         def __init__(self, arguments):
             self.get = lambda: arguments
             self.put = lambda result: None
 
     sink, events = Sink(), SimulatedEvents()
-    list(pool_of(sink, [SimulatedActor(lambda n: 1.0)], events, Limits(), kept=Place).map(numbers(4)))
+    list(pool_of(sink, [SimulatedActor(lambda n: 1.0)], events, Limits(), cache=Place).map(numbers(4)))
     assert sink.counts == {("units_total", "renderer", "kept"): 4}
 
 
@@ -167,13 +168,13 @@ def test_a_pool_without_a_meter_tells_nobody():
     NO_METRICS.watch(lambda: Load(0, 0, 0, 0))
     NO_METRICS.back(Raised("error"), 1)
     NO_METRICS.missed(True)
-    NO_METRICS.kept()
+    NO_METRICS.cached()
     NO_METRICS.lost(cause_of(Lost(), hung=False))
 
 
 @pytest.mark.parametrize("role", PRIVATE_ROLES)
 def test_of_engines_that_serve_shards_nothing_is_told_that_private_work_could_change(role):
-    """Between two public units they work on private records, which may make a public one wait, or end the actor."""
+    """Between two public batches they work on private records, which may make a public one wait, or end the actor."""
     sink = Sink()
     told = meter(sink, role, num_gpus=1.0)
     told.watch(lambda: Load(1, 1, 1, 1))
@@ -183,7 +184,7 @@ def test_of_engines_that_serve_shards_nothing_is_told_that_private_work_could_ch
     told.missed(given_up=False)
     told.missed(given_up=True)
     told.lost("unavailable")
-    told.kept()
+    told.cached()
     work = {"units_total", "actor_seconds_total", "gpu_seconds_total"}
     assert {name for name, *_ in sink.counts} - {"images_total"} == work
     assert sink.of("units_total", role) == {("done",): 1}

@@ -1,4 +1,4 @@
-"""Why a unit was given up: told of engines that have public input alone, and of no other; without Ray."""
+"""Why a batch was given up: told of engines that have public input alone, and of no other; without Ray."""
 
 import asyncio
 from concurrent.futures import Future
@@ -11,12 +11,12 @@ from spti_ray.models.factory import FAKE
 from spti_ray.runtime.hosting.engine import PublicCallFailed
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import _outcome
-from spti_ray.runtime.scheduling.engine_streams import RayEngines
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.events import Raised
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
-from spti_ray.types import WriteRequest
+from spti_ray.types import RenderBatch, WriteRequest
 
 SAID = "http://host/v1 answered 400:\n max_tokens"
 
@@ -68,7 +68,9 @@ def test_an_engine_with_public_input_alone_says_in_one_line_why_it_failed():
     said = "RuntimeError: http://host/v1 answered 400: max_tokens"
     writer = actor_of(AsyncEngineActor, "writer")
     assert raised_by(lambda: asyncio.run(writer.run([]))).error == said
-    assert raised_by(lambda: asyncio.run(actor_of(RendererActor, "renderer").run(["a"], [1]))).error == said
+    assert (
+        raised_by(lambda: asyncio.run(actor_of(RendererActor, "renderer").run(RenderBatch(("a",), (1,))))).error == said
+    )
 
 
 @pytest.mark.parametrize("role", ["captioner", "text_embedder"])
@@ -90,7 +92,7 @@ def test_only_actors_without_private_calls_can_tell():
     assert str(PublicCallFailed.of(ValueError())) == "ValueError"
 
 
-def test_the_reason_of_a_given_up_unit_is_logged_and_comes_with_its_missing_texts(caplog):
+def test_the_reason_of_a_given_up_batch_is_logged_and_comes_with_its_missing_texts(caplog):
     def fails(*arguments):
         raise PublicCallFailed("RuntimeError: answered 400: max_tokens")
 
@@ -105,7 +107,7 @@ def test_the_reason_of_a_given_up_unit_is_logged_and_comes_with_its_missing_text
 
     events.call = call
     pool = Pool("writer", [SimulatedActor(fails)], events, Limits(attempts=2))
-    streams = RayEngines({"writer": pool}, FAKE)
+    streams = PooledEngines({"writer": pool}, FAKE)
     answers = list(streams.write(WriteRequest("a", 1, i, 8) for i in range(3)))
     assert [answer.texts for answer in answers] == [()] * 3
     assert {answer.problem for answer in answers} == {"a unit failed 2 times (RuntimeError: answered 400: max_tokens)"}

@@ -1,4 +1,4 @@
-"""Roles that use one device in turns, on SIMULATED actors and a clock that jumps. With Ray: tests/ray/test_turns.py."""
+"""Roles that share one device, on SIMULATED actors and a clock that jumps. With Ray: ray/test_turns.py."""
 
 import math
 
@@ -6,14 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.runtime.scheduling import pool as pool_module
-from spti_ray.runtime.scheduling.events import Finished, Lost
-from spti_ray.runtime.scheduling.gpu_time_sharing import Turns
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling import streams
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
+from spti_ray.runtime.scheduling.events import Finished, Lost, Raised
+from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
+from spti_ray.runtime.scheduling.pool import Pool
+from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
 
-FETCHED = pool_module._FETCHED
+FETCHED = streams._FETCHED
 
 
 def numbers(count: int):
@@ -34,25 +35,25 @@ class Device(SimulatedEvents):
         super().wake(actor, done)
         assert len(self.holders()) <= 1, f"the device is held by {self.holders()}"
 
-    def group(self, role: str, seconds, count: int = 1, turns: Turns | None = None, **more) -> Pool:
-        """A pool that takes turns, or one with a device of its own."""
+    def group(self, role: str, seconds, count: int = 1, sharing: GpuTimeSharing | None = None, **more) -> Pool:
+        """A pool that shares the device, or one with a device of its own."""
         limits = more.pop("limits", Limits())
-        self.actors[role] = [SimulatedActor(seconds, sleeps=turns is not None, **more) for _ in range(count)]
-        if turns is None:
+        self.actors[role] = [SimulatedActor(seconds, sleeps=sharing is not None, **more) for _ in range(count)]
+        if sharing is None:
             return Pool(role, self.actors.pop(role), self, limits)
-        pool = Pool(role, self.actors[role], turns.of(role), limits, takes_turns=True)
-        turns.join(pool)
+        pool = Pool(role, self.actors[role], sharing.of(role), limits, shares_gpu=True)
+        sharing.join(pool)
         return pool
 
 
 def test_the_writer_writes_everything_before_the_renderer_has_the_device():
     device = Device()
-    turns = Turns(device)
-    writer = device.group("writer", lambda number: 1.0, turns=turns, turn_s=20)
-    renderer = device.group("renderer", lambda number: 2.0, turns=turns, turn_s=20)
+    sharing = GpuTimeSharing(device)
+    writer = device.group("writer", lambda number: 1.0, sharing=sharing, turn_s=20)
+    renderer = device.group("renderer", lambda number: 2.0, sharing=sharing, turn_s=20)
     embedder = device.group("image_embedder", lambda number: 0.1)
     assert list(embedder.map(renderer.map(writer.map(numbers(200))))) == numbers(200)
-    assert turns.switches == 2
+    assert sharing.switches == 2
     # Twice is a role woken, once put to sleep; the last one stays awake.
     assert device.now() == pytest.approx(3 * 20 + 200 + 400, abs=2)
 
@@ -60,44 +61,44 @@ def test_the_writer_writes_everything_before_the_renderer_has_the_device():
 def test_a_generation_costs_two_switches_however_its_texts_come_to_be():
     """Variations of texts are written while the texts are read, as with lookahead."""
     device = Device()
-    turns = Turns(device)
-    writer = device.group("writer", lambda *text: 0.3, turns=turns, turn_s=5)
-    renderer = device.group("renderer", lambda *text: 1.0, turns=turns, turn_s=5)
+    sharing = GpuTimeSharing(device)
+    writer = device.group("writer", lambda *text: 0.3, sharing=sharing, turn_s=5)
+    renderer = device.group("renderer", lambda *text: 1.0, sharing=sharing, turn_s=5)
     for generation in range(3):
         texts = writer.map(numbers(40))
         variations = writer.map((*text, variant) for text in texts for variant in range(2))
         assert len(list(renderer.map(variations))) == 80
-        assert turns.switches == 2 * (generation + 1)
+        assert sharing.switches == 2 * (generation + 1)
 
 
-def test_a_renderer_that_sleeps_holds_a_bounded_number_of_units():
+def test_a_renderer_that_sleeps_holds_a_bounded_number_of_batches():
     device = Device()
-    turns = Turns(device)
-    writer = device.group("writer", lambda number: 0.01, turns=turns)
-    renderer = device.group("renderer", lambda number: 0.01, turns=turns)
+    sharing = GpuTimeSharing(device)
+    writer = device.group("writer", lambda number: 0.01, sharing=sharing)
+    renderer = device.group("renderer", lambda number: 0.01, sharing=sharing)
     count = 3 * FETCHED
     most = 0
 
-    def watched(units):
+    def watched(batches):
         nonlocal most
-        for pulled, unit in enumerate(units, 1):
+        for pulled, batch in enumerate(batches, 1):
             most = max(most, pulled - rendered)
-            yield unit
+            yield batch
 
     rendered = 0
     for (number,) in renderer.map(watched(writer.map(numbers(count)))):
         rendered = number + 1
     assert FETCHED <= most <= FETCHED + 64
-    assert turns.switches <= 2 * math.ceil(count / FETCHED)
+    assert sharing.switches <= 2 * math.ceil(count / FETCHED)
 
 
 def test_results_that_nobody_reads_do_not_pile_up():
-    """A slow embedder behind: the renderer, though it has units, stays within its bounded lead."""
+    """A slow embedder behind: the renderer, though it has batches, stays within its bounded lead."""
     device = Device()
-    turns = Turns(device)
+    sharing = GpuTimeSharing(device)
     rendered = []
-    writer = device.group("writer", lambda number: 0.01, turns=turns)
-    renderer = device.group("renderer", lambda number: rendered.append(number) or 0.01, turns=turns)
+    writer = device.group("writer", lambda number: 0.01, sharing=sharing)
+    renderer = device.group("renderer", lambda number: rendered.append(number) or 0.01, sharing=sharing)
     results = renderer.map(writer.map(numbers(400)))
     assert next(results) == (0,)
     assert len(rendered) <= 2 * 8 + 1
@@ -106,13 +107,13 @@ def test_results_that_nobody_reads_do_not_pile_up():
 
 def test_an_actor_that_crashes_while_it_holds_the_device_is_woken_again_in_its_turn():
     device = Device()
-    turns = Turns(device)
-    writer = device.group("writer", lambda number: 1.0, turns=turns, turn_s=3, restart_s=30)
-    renderer = device.group("renderer", lambda number: 1.0, turns=turns, turn_s=3, restart_s=30)
+    sharing = GpuTimeSharing(device)
+    writer = device.group("writer", lambda number: 1.0, sharing=sharing, turn_s=3, restart_s=30)
+    renderer = device.group("renderer", lambda number: 1.0, sharing=sharing, turn_s=3, restart_s=30)
     for when, role in ((10.5, "writer"), (20, "renderer"), (70, "renderer"), (150, "renderer"), (151, "writer")):
         device.after(when, lambda role=role: device.crash(device.actors[role][0]))
     assert list(renderer.map(writer.map(numbers(60)))) == numbers(60)
-    assert turns.switches == 2 and writer.given_up == renderer.given_up == 0
+    assert sharing.switches == 2 and writer.given_up == renderer.given_up == 0
 
 
 class Unreachable(Device):
@@ -127,11 +128,11 @@ class Unreachable(Device):
 
 @pytest.mark.parametrize("device", [Device(), Unreachable()], ids=["silent", "unreachable"])
 def test_a_holder_that_is_lost_keeps_the_turn_until_it_is_known_to_hold_nothing(device):
-    """It crashes after its last unit: whether its memory is free nobody knows before its new process answers."""
-    turns = Turns(device)
-    writer = device.group("writer", lambda number: 1.0, turns=turns, restart_s=50)
+    """It crashes after its last batch: whether its memory is free nobody knows before its new process answers."""
+    sharing = GpuTimeSharing(device)
+    writer = device.group("writer", lambda number: 1.0, sharing=sharing, restart_s=50)
     began = []
-    renderer = device.group("renderer", lambda number: began.append(device.now()) or 1.0, turns=turns)
+    renderer = device.group("renderer", lambda number: began.append(device.now()) or 1.0, sharing=sharing)
     device.after(5.1, lambda: device.crash(device.actors["writer"][0]))
     assert list(renderer.map(writer.map(numbers(5)))) == numbers(5)
     assert began[0] >= 55.1
@@ -144,19 +145,19 @@ def test_one_that_can_not_be_woken_gets_another_process_once_and_then_ends_the_r
         def wake(self, actor, done):
             if actor is self.actors["renderer"][0]:
                 self.tries += 1
-                self._at(self.now(), lambda: done(pool_module.Raised("OutOfMemoryError: 3 GiB are missing")))
+                self._at(self.now(), lambda: done(Raised("OutOfMemoryError: 3 GiB are missing")))
             else:
                 super().wake(actor, done)
 
     device = Broken()
-    turns = Turns(device)
-    writer = device.group("writer", lambda number: 1.0, turns=turns)
-    renderer = device.group("renderer", lambda number: 1.0, turns=turns)
+    sharing = GpuTimeSharing(device)
+    writer = device.group("writer", lambda number: 1.0, sharing=sharing)
+    renderer = device.group("renderer", lambda number: 1.0, sharing=sharing)
     with pytest.raises(EngineFailed, match=r"^the renderer could not be started: OutOfMemoryError: 3 GiB are missing$"):
         list(renderer.map(writer.map(numbers(5))))
     assert device.tries == 2
     with pytest.raises(EngineFailed, match="3 GiB are missing"):
-        turns.identity(renderer)
+        renderer.identity()
 
 
 def test_one_that_does_not_fall_asleep_is_ended_and_the_turn_passes():
@@ -165,28 +166,28 @@ def test_one_that_does_not_fall_asleep_is_ended_and_the_turn_passes():
             self._turn(actor, 1e9 if actor.awake else 0.0, lambda: done(Finished(None, 0.0)), done)
 
     device = Stuck()
-    turns = Turns(device, timeout_s=100)
-    writer = device.group("writer", lambda number: 1.0, turns=turns)
-    renderer = device.group("renderer", lambda number: 1.0, turns=turns)
+    sharing = GpuTimeSharing(device, timeout_s=100)
+    writer = device.group("writer", lambda number: 1.0, sharing=sharing)
+    renderer = device.group("renderer", lambda number: 1.0, sharing=sharing)
     assert list(renderer.map(writer.map(numbers(5)))) == numbers(5)
     assert 100 < device.now() < 130
 
 
 def test_the_identity_of_an_engine_that_was_never_needed_is_asked_for_in_a_turn():
     device = Device()
-    turns = Turns(device)
-    writer = device.group("writer", lambda number: 1.0, turns=turns)
-    renderer = device.group("renderer", lambda number: 1.0, turns=turns)
+    sharing = GpuTimeSharing(device)
+    writer = device.group("writer", lambda number: 1.0, sharing=sharing)
+    renderer = device.group("renderer", lambda number: 1.0, sharing=sharing)
     assert list(renderer.map(numbers(3))) == numbers(3)
-    assert turns.identity(renderer) == turns.identity(writer) == {"model": "SIMULATED"}
-    assert turns.switches == 2 and device.holders() == ["writer"]
+    assert renderer.identity() == writer.identity() == {"model": "SIMULATED"}
+    assert sharing.switches == 2 and device.holders() == ["writer"]
 
 
-def test_a_pool_that_is_given_back_has_no_turn_any_more():
+def test_a_pool_that_is_given_back_does_not_hold_the_device_any_more():
     device = Device()
-    turns = Turns(device)
-    writer = device.group("writer", lambda number: 1.0, count=2, turns=turns)
-    renderer = device.group("renderer", lambda number: 1.0, count=2, turns=turns)
+    sharing = GpuTimeSharing(device)
+    writer = device.group("writer", lambda number: 1.0, count=2, sharing=sharing)
+    renderer = device.group("renderer", lambda number: 1.0, count=2, sharing=sharing)
     assert list(writer.map(numbers(3))) == numbers(3)
     writer.shrink()
     assert list(renderer.map(numbers(5))) == numbers(5)
@@ -195,16 +196,16 @@ def test_a_pool_that_is_given_back_has_no_turn_any_more():
 @given(
     pairs=st.integers(1, 3),
     slots=st.integers(1, 3),
-    units=st.integers(0, 60),
+    batches=st.integers(0, 60),
     turn_s=st.sampled_from([0.0, 0.3, 7.0]),
     kills=st.lists(st.tuples(st.floats(0, 120), st.integers(0, 2), st.booleans(), st.booleans()), max_size=12),
     data=st.data(),
 )
-def test_whatever_is_killed_and_when_one_role_at_a_time_holds_the_device_and_every_unit_comes_out(
-    pairs, slots, units, turn_s, kills, data
+def test_whatever_is_killed_and_when_one_role_at_a_time_holds_the_device_and_every_batch_comes_out(
+    pairs, slots, batches, turn_s, kills, data
 ):
     device = Device()
-    turns = Turns(device)
+    sharing = GpuTimeSharing(device)
     limits = Limits(slots=slots, attempts=1, crashes=len(kills) + 1)
     times = data.draw(st.lists(st.sampled_from([0.01, 0.5, 4.0]), min_size=3, max_size=7))
 
@@ -215,7 +216,7 @@ def test_whatever_is_killed_and_when_one_role_at_a_time_holds_the_device_and_eve
 
         return seconds
 
-    more = {"count": pairs, "turns": turns, "turn_s": turn_s, "limits": limits, "restart_s": 3.0}
+    more = {"count": pairs, "sharing": sharing, "turn_s": turn_s, "limits": limits, "restart_s": 3.0}
     writer, renderer = (
         device.group("writer", takes("writer"), **more),
         device.group("renderer", takes("renderer"), **more),
@@ -224,7 +225,7 @@ def test_whatever_is_killed_and_when_one_role_at_a_time_holds_the_device_and_eve
     for when, which, of_writer, with_node in kills:
         actor = device.actors["writer" if of_writer else "renderer"][which % pairs]
         device.after(when, lambda actor=actor, with_node=with_node: device.crash(actor, with_node=with_node))
-    assert list(embedder.map(renderer.map(writer.map(numbers(units))))) == numbers(units)
+    assert list(embedder.map(renderer.map(writer.map(numbers(batches))))) == numbers(batches)
     assert writer.given_up == renderer.given_up == 0
     # Two for the texts; a crash may leave a role with nothing to do for a moment, which then loses its turn.
-    assert turns.switches <= 2 + 2 * len(kills)
+    assert sharing.switches <= 2 + 2 * len(kills)

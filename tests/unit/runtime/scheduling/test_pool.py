@@ -6,9 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.events import Raised
-from spti_ray.runtime.scheduling.pool import EngineFailed, Pool
-from spti_ray.runtime.scheduling.scheduler import Limits
+from spti_ray.runtime.scheduling.pool import Pool
+from spti_ray.runtime.scheduling.retries import Limits
 from spti_ray.runtime.scheduling.simulated import SIMULATED, SimulatedActor, SimulatedEvents
 
 
@@ -25,13 +26,13 @@ def numbers(count: int):
     return [(number,) for number in range(count)]
 
 
-def test_results_keep_the_order_of_their_units_however_long_each_takes():
+def test_results_keep_the_order_of_their_batches_however_long_each_takes():
     events = SimulatedEvents()
     actors = [SimulatedActor(lambda number: 1.0 + 7 * (number % 3 == 0)) for _ in range(3)]
     assert list(Pool("writer", actors, events).map(numbers(50))) == numbers(50)
 
 
-def test_no_unit_is_sent_to_an_actor_that_is_not_up_yet():
+def test_no_batch_is_sent_to_an_actor_that_is_not_up_yet():
     events = SimulatedEvents()
     actors = [SimulatedActor(takes(1.0), start_s=60), SimulatedActor(takes(1.0), start_s=10)]
     pool = Pool("writer", actors, events, Limits(crashes=1))
@@ -41,7 +42,7 @@ def test_no_unit_is_sent_to_an_actor_that_is_not_up_yet():
     assert list(results) == numbers(8)[1:] and events.now() == 18 and pool.given_up == 0
 
 
-def test_an_actor_that_takes_minutes_to_come_back_costs_no_unit():
+def test_an_actor_that_takes_minutes_to_come_back_costs_no_batch():
     events = SimulatedEvents()
     actor = SimulatedActor(takes(1.0), restart_s=300)
     for when in (2.5, 400, 800):
@@ -51,7 +52,7 @@ def test_an_actor_that_takes_minutes_to_come_back_costs_no_unit():
 
 
 @pytest.mark.parametrize("how", [{"preempted": True}, {"with_node": True}])
-def test_the_loss_of_a_node_is_never_a_units_fault(how):
+def test_the_loss_of_a_node_is_never_a_batches_fault(how):
     """Whether Ray says so at once or it shows when the actor is back elsewhere."""
     events = SimulatedEvents()
     actor = SimulatedActor(takes(10.0), restart_s=1)
@@ -61,7 +62,7 @@ def test_the_loss_of_a_node_is_never_a_units_fault(how):
     assert list(pool.map(numbers(4))) == numbers(4) and pool.given_up == 0
 
 
-def test_a_unit_that_crashes_its_engine_is_given_up_and_takes_no_other_with_it():
+def test_a_batch_that_crashes_its_engine_is_given_up_and_takes_no_other_with_it():
     events = SimulatedEvents()
 
     def seconds(number: int) -> float:
@@ -75,17 +76,17 @@ def test_a_unit_that_crashes_its_engine_is_given_up_and_takes_no_other_with_it()
     assert pool.given_up == 1
 
 
-def test_an_engine_that_hangs_is_started_anew_and_only_the_unit_that_hung_is_to_blame(caplog):
+def test_an_engine_that_hangs_is_started_anew_and_only_the_batch_that_hung_is_to_blame(caplog):
     events = SimulatedEvents()
     actor = SimulatedActor(lambda number: 1e9 if number == 2 else 1.0)
-    pool = Pool("renderer", [actor], events, Limits(slots=3, attempts=1, crashes=1, unit_timeout_s=100))
+    pool = Pool("renderer", [actor], events, Limits(slots=3, attempts=1, crashes=1, batch_timeout_s=100))
     assert list(pool.map(numbers(6))) == [(0,), (1,), None, (3,), (4,), (5,)]
     assert events.now() < 250 and "unit 2 hangs; its engine is started anew" in caplog.text
 
 
-def test_a_slow_unit_is_not_taken_for_a_hung_one():
+def test_a_slow_batch_is_not_taken_for_a_hung_one():
     events = SimulatedEvents()
-    pool = Pool("renderer", [SimulatedActor(takes(99.0))], events, Limits(slots=1, crashes=1, unit_timeout_s=100))
+    pool = Pool("renderer", [SimulatedActor(takes(99.0))], events, Limits(slots=1, crashes=1, batch_timeout_s=100))
     assert list(pool.map(numbers(3))) == numbers(3) and events.now() == 297
 
 
@@ -198,7 +199,7 @@ def test_a_pool_that_is_at_work_again_gives_nothing_back():
     assert len(list(slow)) == 400 and events.now() - began < 110, "four engines all the time"
 
 
-def test_a_shrunken_pool_gives_back_actors_once_their_units_are_done():
+def test_a_shrunken_pool_gives_back_actors_once_their_batches_are_done():
     events = SimulatedEvents()
     actors = [SimulatedActor(takes(1.0)) for _ in range(4)]
     pool = Pool("writer", actors, events, Limits(slots=1))
@@ -212,7 +213,7 @@ def test_a_shrunken_pool_gives_back_actors_once_their_units_are_done():
     assert all(actor.gone is not None for actor in actors) and pool.num_actors == 0
 
 
-def test_units_that_are_kept_are_not_run_again():
+def test_batches_that_are_kept_are_not_run_again():
     results, events = {}, SimulatedEvents()
 
     class Place:
@@ -221,16 +222,16 @@ def test_units_that_are_kept_are_not_run_again():
             self.put = lambda result: results.update({arguments: result})
 
     actor = SimulatedActor(takes(1.0))
-    first = Pool("writer", [actor], events, kept=Place).map(numbers(10))
+    first = Pool("writer", [actor], events, cache=Place).map(numbers(10))
     before = [next(first) for _ in range(4)]
     first.close()
-    again = Pool("writer", [actor], events, kept=Place)
+    again = Pool("writer", [actor], events, cache=Place)
     assert list(again.map(numbers(10))) == numbers(10) and before == numbers(4)
     assert actor.busy_s <= 12, "ten, and two that were in flight when the first stream was left"
 
 
 def test_the_stages_of_a_chain_work_at_the_same_time():
-    """Three stages of a second, 30 units, one actor each: 33 s side by side, 90 s one after the other."""
+    """Three stages of a second, 30 batches, one actor each: 33 s side by side, 90 s one after the other."""
     events = SimulatedEvents()
     first, second, third = (Pool(role, [SimulatedActor(takes(1.0))], events) for role in ("a", "b", "c"))
     assert list(third.map(second.map(first.map(numbers(30))))) == numbers(30)
@@ -256,7 +257,7 @@ def test_a_stage_that_waits_for_its_source_does_not_stop_the_source():
 
 
 def test_a_stage_gets_what_is_there_while_the_stage_before_waits_for_its_own_source():
-    """The writer takes 100 s for its ninth unit; the eight before it go through both other stages meanwhile."""
+    """The writer takes 100 s for its ninth batch; the eight before it go through both other stages meanwhile."""
     events = SimulatedEvents()
     writer = Pool("a", [SimulatedActor(lambda number: 100.0 if number == 8 else 0.01)], events)
     renderer = Pool("b", [SimulatedActor(takes(0.1))], events)
@@ -267,16 +268,16 @@ def test_a_stage_gets_what_is_there_while_the_stage_before_waits_for_its_own_sou
 
 
 @given(st.lists(st.sampled_from([0.01, 0.1, 1.0, 30.0]), min_size=3, max_size=60), st.integers(1, 3), st.data())
-def test_chains_of_three_come_to_their_end_whatever_their_units_take(seconds, slots, data):
-    """And in units of any size, which each stage cuts anew."""
+def test_chains_of_three_come_to_their_end_whatever_their_batches_take(seconds, slots, data):
+    """And in batches of any size, which each stage cuts anew."""
     events = SimulatedEvents()
     stages = [seconds, seconds[::-1], seconds[1:] + seconds[:1]]
     stream = iter(range(len(seconds)))
     for name, times in zip("abc", stages, strict=True):
         size = data.draw(st.integers(1, 5))
-        actor = SimulatedActor(lambda unit, times=times: times[unit[0]])
-        pool = Pool(name, [actor], events, Limits(slots=slots, unit_timeout_s=1e9))
-        stream = chain.from_iterable(unit for (unit,) in pool.map(zip(batched(stream, size))))
+        actor = SimulatedActor(lambda batch, times=times: times[batch[0]])
+        pool = Pool(name, [actor], events, Limits(slots=slots, batch_timeout_s=1e9))
+        stream = chain.from_iterable(batch for (batch,) in pool.map(zip(batched(stream, size))))
     assert list(stream) == list(range(len(seconds)))
 
 
@@ -306,8 +307,8 @@ def test_what_the_source_raises_reaches_whoever_reads_the_stream_and_nobody_else
     st.lists(st.tuples(st.floats(0, 40), st.integers(0, 3), st.booleans()), max_size=12),
     st.integers(0, 60),
 )
-def test_whatever_is_killed_and_when_every_unit_comes_out_once_and_in_order(actors, slots, kills, units):
-    """Crash budgets aside: here no unit is to blame."""
+def test_whatever_is_killed_and_when_every_batch_comes_out_once_and_in_order(actors, slots, kills, batches):
+    """Crash budgets aside: here no batch is to blame."""
     events = SimulatedEvents()
     upper = [SimulatedActor(lambda n: 0.5 + n % 3, restart_s=3) for _ in range(actors)]
     lower = [SimulatedActor(lambda n: 0.5 + n % 2, restart_s=3) for _ in range(actors)]
@@ -316,7 +317,7 @@ def test_whatever_is_killed_and_when_every_unit_comes_out_once_and_in_order(acto
         events.after(when, lambda actor=actor: events.crash(actor))
     limits = Limits(slots=slots, attempts=1, crashes=len(kills) + 1)
     first, second = Pool("a", upper, events, limits), Pool("b", lower, events, limits)
-    assert list(second.map(first.map(numbers(units)))) == numbers(units)
+    assert list(second.map(first.map(numbers(batches)))) == numbers(batches)
     assert first.given_up == second.given_up == 0
 
 

@@ -1,0 +1,137 @@
+"""The studio of a run: what each step of a method is made of. See `methods.Studio`."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from spti_ray.config import Config
+from spti_ray.config.method_traits import candidates_are_images, declaration_of
+from spti_ray.dp.gate import Gate
+from spti_ray.dp.unnoised import UnnoisedGate
+from spti_ray.evolution.private_evolution import evolve
+from spti_ray.evolution.protocols import Watcher
+from spti_ray.finetuning.public_interface import label_prompts
+from spti_ray.methods import Allotment
+from spti_ray.models.factory import engines_config
+from spti_ray.public.fallbacks import FallbackCounts
+from spti_ray.public.image_population import ImagePopulation
+from spti_ray.public.population import Population
+from spti_ray.public.release import Models
+from spti_ray.public.render_jobs import Recipes, check_varies
+from spti_ray.public.render_store import RenderStore
+from spti_ray.public.rendering import render_release
+from spti_ray.public.scoring import ScoreCache, Scoring
+from spti_ray.public.selection import allot_images
+from spti_ray.runs.continuation import Origin
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.generation_store import GenerationStore
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
+from spti_ray.runtime.voter import ShardVoter
+from spti_ray.types import ReleaseItem, Selected
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A run whose engines are up. All but `voter` is of the public side, the driver's or the gate's."""
+
+    config: Config
+    run: RunDir
+    streams: PooledEngines
+    gate: Gate | UnnoisedGate | None
+    voter: ShardVoter
+    """The shards, which are at work already; none where no private data are used."""
+    watch: Watcher
+    render_only: Callable[[], Models]
+    """From here on nothing but the renderer is needed. Says what each role runs."""
+    origin: Origin | None = None
+    """The finished run that this one starts from, if it does."""
+    written: FallbackCounts = field(default_factory=FallbackCounts)
+    """Is told how many texts are fallbacks."""
+
+
+def make(stage: Stage) -> Sequence[ReleaseItem] | None:
+    """Make `staging/images`, and say what they are where that may be said."""
+    return _rerendered(stage) if stage.config.rerenders else declaration_of(stage.config).make(RunStudio(stage))
+
+
+class RunStudio:
+    """`methods.Studio` of one run."""
+
+    def __init__(self, stage: Stage) -> None:
+        self._stage = stage
+        self._config = stage.config
+        self._are_images = candidates_are_images(stage.config)
+        self._cache = ScoreCache()
+
+    @cached_property
+    def _population(self) -> Population | ImagePopulation:
+        """What makes candidates of the declared kind. NothingMade if the renderer can't vary an image but must."""
+        if not self._are_images:
+            return Population(self._config, self._stage.streams, self._stage.written)
+        check_varies(self._stage.streams, self._config.evolution.image_variation.last_strength)
+        return ImagePopulation(self._config)
+
+    def evolve(self) -> Sequence[Selected]:
+        config, stage = self._config, self._stage
+        assert stage.gate is not None
+        # Beside the generations, which are inside where nothing protects them.
+        self._cache = ScoreCache(renders=RenderStore(stage.run.generations.parent))
+        population = self._population
+        scoring = Scoring(config, stage.streams, population.variations, self._cache, self._are_images)
+        store = GenerationStore(stage.run, self._cache)
+        start = stage.origin.survivors(config, self._cache, population.learn) if stage.origin else ()
+        selected = evolve(config, population, scoring, stage.voter, stage.gate, store, stage.watch, start)
+        log.info("texts: %s", dict(population.outcomes))
+        return selected
+
+    def first_generation(self) -> Sequence[Selected]:
+        self._stage.watch.generation(0, "candidates")
+        everyone = sorted(self._population.random_api(), key=lambda candidate: candidate.id)
+        self._population.count(0, everyone, ())
+        log.info("texts: %s", dict(self._population.outcomes))
+        return [Selected(candidate, count=0, share=1) for candidate in everyone]
+
+    def wait_for_shards(self) -> None:
+        self._stage.voter.ready()
+
+    def label_texts(self) -> Mapping[str, str]:
+        return label_prompts(self._config)
+
+    def quota(self) -> Mapping[str, int]:
+        return self._config.evolution.quota(self._config.release.images)
+
+    def allot(self, selected: Sequence[Selected]) -> Allotment:
+        return allot_images(selected, self.quota(), self._config.release.images_per_text, self._are_images)
+
+    def varied(self, allotment: Allotment) -> Allotment:
+        if self._config.release.texts != "varied":
+            return allotment
+        varied = self._population.varied([candidate for candidate, _ in allotment])
+        return [(candidate, count) for candidate, (_, count) in zip(varied, allotment, strict=True)]
+
+    def render(self, allotment: Allotment) -> list[ReleaseItem]:
+        self._stage.render_only()
+        recipes = Recipes(self._config, self._cache.render_of, self._are_images)
+        return render_release(self._stage.run.staging, allotment, self._cache.renders, self._stage.streams, recipes)
+
+
+def _rerendered(stage: Stage) -> list[ReleaseItem]:
+    """The texts of a finished run, in other images or in more. No shard, no gate: post-processing."""
+    config, origin = stage.config, stage.origin
+    assert origin is not None
+    cache = ScoreCache(renders=RenderStore(stage.run.path))
+    texts = origin.texts(cache)
+    models = stage.render_only()
+    ours, theirs = engines_config(config.runtime.engines), engines_config(origin.config.runtime.engines)
+    again = origin.renders_as(config, ours.renderer, theirs.renderer, models)
+    log.info("images of run %s are %s", origin.run_id, "taken as they are" if again else "rendered anew")
+    quota, are_images = config.evolution.quota(config.release.images), candidates_are_images(config)
+    allotted = allot_images(texts, quota, config.release.images_per_text, are_images)
+    recipes = Recipes(config, cache.render_of, are_images)
+    voted, made = (cache.renders, origin.images()) if again else ({}, lambda item: None)
+    return render_release(stage.run.staging, allotted, voted, stage.streams, recipes, made)

@@ -1,0 +1,110 @@
+"""Whether a configuration can be run: its engines, its prompts, and settings that would do nothing of what they say."""
+
+from __future__ import annotations
+
+from spti_ray.config import ROLES, Config
+from spti_ray.config.endpoints import is_sent_in_clear
+from spti_ray.config.loading import ConfigError
+from spti_ray.config.method_traits import (
+    candidates_are_images,
+    roles_needed,
+    roles_shown_private,
+    shards_caption,
+    trains,
+    uses_private_data,
+)
+from spti_ray.config.validation_errors import nearest
+from spti_ray.models.endpoint_options import EndpointOptions
+from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sharing
+from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config
+from spti_ray.public.words import script_without_spaces, writer_texts
+
+
+def engines_outside(config: Config) -> tuple[str, ...]:
+    """The engines outside the cluster that are shown private images or captions of them, a phrase each.
+
+    Raises:
+        ConfigError: one of them is at an endpoint that `privacy.trusted_endpoints` does not name.
+    """
+    engines, outside = engines_config(config.runtime.engines), []
+    for role in roles_shown_private(config):
+        endpoint = endpoint_of(engines.of(role))
+        if endpoint is None:
+            continue
+        if endpoint not in config.privacy.trusted_endpoints:
+            what = "captions of private images" if role == "renderer" else "private images"
+            raise ConfigError(
+                f"runtime.engines.{role}: would send {what} to {endpoint}, outside the cluster; use an engine that "
+                f"runs inside it, or, if whoever runs the endpoint may see them, set privacy.trusted_endpoints: "
+                f"[{endpoint}], which the certificate then says"
+            )
+        clear = ", unencrypted on the way" if is_sent_in_clear(endpoint) else ""
+        outside.append(f"{role} {engines.of(role).model} at {endpoint}{clear}")
+    return tuple(outside)
+
+
+def check_engines(config: Config) -> None:
+    """Refuse engines that can't be used, or not by this method.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
+    try:
+        engines = engines_config(config.runtime.engines)
+        check_gpu_time_sharing(config.runtime, engines)
+        check_batch_timeout(config.runtime, engines)
+        if shards_caption(config) and config.runtime.take_turns:
+            raise ValueError(
+                f"runtime.take_turns: with method: {config.method} shards ask the renderer at any time; leave it out"
+            )
+        if candidates_are_images(config):
+            check_varies(engines.renderer)
+        if trains(config) and engines.renderer.kind != "diffusers":
+            raise ValueError(
+                f"runtime.engines.renderer.kind: method: {config.method} trains a model of kind 'diffusers', and this "
+                f"is {engines.renderer.kind!r}"
+            )
+        engines_outside(config)
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
+
+
+def check_prompts(config: Config) -> None:
+    """Refuse prompts in a script without spaces between words: words of the writer's texts could not be counted.
+
+    Raises:
+        ConfigError: one line that names the setting and the script.
+    """
+    if "writer" not in roles_needed(config):
+        return
+    for setting, text in writer_texts(config):
+        if script := script_without_spaces(text):
+            raise ConfigError(
+                f"{setting}: is in {script}, a script without spaces between words, where lengths, blanks and "
+                "duplicates can't be counted yet; write the prompts in a language with spaces (a label can have a hint)"
+            )
+
+
+def check_new(config: Config) -> None:
+    """Refuse a new run for settings that would not do what they say.
+
+    A run that an earlier build began goes on with them, so they are not among the configuration's own rules.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
+    if uses_private_data(config) and config.data.group_column and config.privacy.unit == "record":
+        raise ConfigError(
+            "data.group_column is set, but privacy.unit is record: single images would be protected, and groups would "
+            "not; set privacy.unit: group, or leave data.group_column out"
+        )
+    engines = engines_config(config.runtime.engines)
+    for role in ROLES:
+        engine = engines.of(role)
+        options = OPTIONS.get(engine.kind)
+        if not (options and issubclass(options, EndpointOptions)):
+            continue
+        for name in options.model_validate(engine.options).leave_out:
+            if name not in options.FIELDS:
+                where = f"runtime.engines.{role}.options.leave_out"
+                raise ConfigError(f"{where}: no field {name!r} is sent{nearest(name, options.FIELDS)}")

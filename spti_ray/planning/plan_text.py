@@ -1,0 +1,141 @@
+"""What `spti plan` prints for people: the summary in lines, and one prompt of each kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spti_ray.config import Config
+from spti_ray.figures import at_least, decimals_at_least, percent_at_least
+from spti_ray.methods import METHODS, Candidates, PrivateData
+from spti_ray.planning.plan import WORKABLE_SIGNAL
+from spti_ray.public.prompts import preview
+
+
+def plan_lines(summary: dict[str, Any]) -> list[str]:
+    """`plan.plan_summary` for people, a line each."""
+    return [*_lines(summary), *(f"HINT        {hint}" for hint in summary["hints"])]
+
+
+def _lines(summary: dict[str, Any]) -> list[str]:
+    if "noise_multiplier" in summary:
+        return _finetune_lines(summary)
+    if "sigma" not in summary:
+        return _unprotected_lines(summary)
+    advantage = summary.get("release_attacker_advantage", summary["attacker_advantage"])
+    own = " by its own queries alone" if "goes_on_from" in summary else ""
+    lines = [
+        *_release_lines(summary),
+        f"privacy     epsilon {at_least(summary['epsilon'], 6)} at delta {at_least(summary['delta'], 6)} per "
+        f"{summary['unit']}{own} (certified {decimals_at_least(summary['achieved_epsilon'])}; replace-one "
+        f"{decimals_at_least(summary['replace_one_epsilon'])})",
+        f"attacker    at most {percent_at_least(advantage)} % advantage in telling whether one {summary['unit']} was "
+        "used",
+        f"noise       discrete Gaussian, sigma {summary['sigma']:.4f} votes, {summary['generations']} generations"
+        + (f" and {summary['spare_slots']} spare slots" if summary["spare_slots"] else "")
+        + f", {summary['votes_per_record']} vote(s) per {summary['unit']}",
+        _candidates_line(summary),
+        f"work        {summary['texts_to_write']} texts, {summary['candidate_renders']} candidate renders, "
+        f"{summary['release_images']} images in the release",
+    ]
+    if "votes_per_candidate" in summary:
+        lines.append(
+            f"signal      {summary['votes_per_candidate']:.2f} votes per candidate, "
+            f"{summary['votes_per_candidate_over_sigma']:.2f} of sigma (above {WORKABLE_SIGNAL:g} is workable)"
+        )
+    else:
+        lines.append(
+            f"signal      votes per candidate reach {WORKABLE_SIGNAL:g} sigma from about "
+            f"{summary['private_records_for_signal']} private {summary['unit']}s; compare with a publicly known "
+            "figure, or pass --private-records [--recommend]"
+        )
+    budget = summary["lifetime_epsilon"]
+    line = f"lifetime epsilon {budget:g}" if budget else "no lifetime budget set (dataset.lifetime_epsilon)"
+    if "lifetime_epsilon_spent" in summary:
+        line += (
+            f"; {at_least(summary['lifetime_epsilon_spent'])} spent so far, "
+            f"{at_least(summary['lifetime_epsilon_after'])} after this run, at delta "
+            f"{at_least(summary['lifetime_delta'], 6)}"
+        )
+    lines += [f"dataset     {summary['dataset']}: {line}", f"ledger      {summary['ledger']}"]
+    lines += _outside_lines(summary)
+    if summary.get("affordable"):
+        lines.append(f"REFUSED     the budget does not cover this run; the most that fits: {summary['affordable']}")
+    return lines
+
+
+def _release_lines(summary: dict[str, Any]) -> list[str]:
+    """What holds for the release of a run that goes on from another one; nothing for any other run."""
+    if "goes_on_from" not in summary:
+        return []
+    head = f"release     goes on from run {summary['goes_on_from']}: "
+    if "release_epsilon" not in summary:
+        return [f"{head}its epsilon is that of both together, which the ledger tells when the run starts"]
+    epsilon, replace_one = (
+        decimals_at_least(summary[f"release_{name}"]) for name in ("epsilon", "replace_one_epsilon")
+    )
+    return [
+        f"{head}epsilon {epsilon} at delta {at_least(summary['delta'], 6)} of all runs together that it depends on "
+        f"(replace-one {replace_one})"
+    ]
+
+
+def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
+    """The lines of a method that charges nothing: it uses no private data, or it is not private."""
+    why = summary["not_private"]
+    privacy = (
+        f"NOT PRIVATE: {why}; no certificate, no release, nothing charged, and the ledger records it"
+        if why
+        else "no private data are used: nothing is charged, and there is no certificate"
+    )
+    images = f"{summary['release_images']} images in {'internal/not-private' if why else 'the release'}"
+    work = f"{summary['texts_to_write']} texts, {summary['candidate_renders']} candidate renders, {images}"
+    lines = [f"privacy     {privacy}"]
+    method = METHODS[summary["method"]]
+    if method.private_data is PrivateData.VOTES:
+        lines.append(f"{_candidates_line(summary)}, {summary['generations']} generations")
+    elif method.candidates is not Candidates.NONE:
+        lines.append(
+            f"candidates  {summary['candidates']} {method.candidates.value}, generation 0, in the order in which they "
+            "were asked for"
+        )
+    lines.append(f"work        {work}")
+    return [*lines, *_dataset_lines(summary), *_outside_lines(summary)] if why else lines
+
+
+def _outside_lines(summary: dict[str, Any]) -> list[str]:
+    return [f"OUTSIDE     private images are sent to the {engine}" for engine in summary["engines_outside"]]
+
+
+def _dataset_lines(summary: dict[str, Any]) -> list[str]:
+    return [f"dataset     {summary['dataset']}", f"ledger      {summary['ledger']}"]
+
+
+def _finetune_lines(summary: dict[str, Any]) -> list[str]:
+    privacy = (
+        f"NOT CERTIFIED: epsilon {at_least(summary['epsilon'], 6)} at delta {at_least(summary['delta'], 6)} per "
+        f"{summary['unit']} ({decimals_at_least(summary['achieved_epsilon'])} in exact arithmetic)"
+        if "epsilon" in summary
+        else f"NOT PRIVATE: {summary['not_private']}"
+    )
+    where = "not-certified" if summary["uncertified"] else "not-private"
+    return [
+        f"privacy     {privacy}; no certificate, no release, nothing charged, and the ledger records it",
+        f"noise       DP-SGD, noise multiplier {summary['noise_multiplier']:.4f}, {summary['steps']} steps and "
+        f"{summary['spare_steps']} spare ones, sampling rate {summary['sample_rate']:.4f}",
+        f"work        {summary['steps']} steps of about {summary['batch_size']} {summary['unit']}s, "
+        f"{summary['draws']} draw(s) of each; {summary['release_images']} images in internal/{where}",
+        *_dataset_lines(summary),
+    ]
+
+
+def _candidates_line(summary: dict[str, Any]) -> str:
+    what = METHODS[summary["method"]].candidates.value
+    labels = summary["candidates_per_label"]
+    shares = ": " + ", ".join(f"{label} {count}" for label, count in labels.items()) if len(labels) > 1 else ""
+    return f"candidates  {summary['candidates']} {what} per generation, {summary['voting']} voting{shares}"
+
+
+def prompt_previews(config: Config) -> list[str]:
+    """One prompt of each kind, headed, for `spti plan --prompts`."""
+    kinds = ("new text", "rephrase", "fill in the blanks")
+    return [f"--- prompt: {kind} ---\n{text}" for kind, text in zip(kinds, preview(config.prompts), strict=True)]

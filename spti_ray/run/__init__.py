@@ -1,1 +1,0 @@
-"""What does a run leave on disk, and how does it go on from there?"""

@@ -1,0 +1,134 @@
+"""The generations of a run on disk: candidates with their embeddings, renders, and which candidates were selected."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from spti_ray.errors import RunDamaged
+from spti_ray.io.files import atomic_file, write_table_atomic
+from spti_ray.public.scoring import ScoreCache
+from spti_ray.types import Selected
+from spti_ray.runs.folder import RunDir
+from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Space
+
+_CANDIDATE_SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("text", pa.string()),
+        ("label", pa.string()),
+        ("generation", pa.int32()),
+        ("parent_id", pa.string()),
+        ("operator", pa.string()),
+    ]
+)
+_RENDER_SCHEMA = pa.schema(
+    [("candidate_id", pa.string()), ("variant", pa.int32()), ("seed", pa.int64()), ("png", pa.binary())]
+)
+
+_RENDERS_AT_A_TIME = 64
+"""Renders in memory while they are written or read: a generation may have more than fit."""
+
+
+class GenerationStore:
+    """Writes and reads the candidates, embeddings, renders and selection of each generation.
+
+    Embeddings and renders are taken from the score cache when a generation is written, and put into it when one is
+    read.
+    """
+
+    def __init__(self, run: RunDir, cache: ScoreCache) -> None:
+        self._run = run
+        self._cache = cache
+        self._on_disk: set[str] = set()
+
+    def folder(self, generation: int) -> Path:
+        """The folder of a generation, which need not exist."""
+        return self._run.generations / f"{generation:02d}"
+
+    def load(self, generation: int) -> Candidates | None:
+        """The candidates of a generation; None if it was never made. Its embeddings and renders go into the cache."""
+        file = self.folder(generation) / "candidates.parquet"
+        if not file.exists():
+            return None
+        table = pq.read_table(file)
+        rows = table.select(_CANDIDATE_SCHEMA.names).to_pylist()
+        candidates = Candidates(tuple(Candidate(**row) for row in rows))
+        spaces: tuple[Space, ...] = ("image", "text")
+        for space in spaces:
+            if f"embedding_{space}" in table.column_names:
+                matrix_KE = np.stack(table.column(f"embedding_{space}").to_numpy(zero_copy_only=False))
+                for candidate, row_E in zip(candidates, matrix_KE.astype(np.float32), strict=True):
+                    self._cache.rows[space][candidate.id] = row_E
+        self._load_renders(generation)
+        return candidates
+
+    def save(self, generation: int, scored: ScoredCandidates) -> None:
+        """Write a generation: its candidates, their embeddings, and the renders that no earlier generation wrote."""
+        folder = self.folder(generation)
+        folder.mkdir(parents=True, exist_ok=True)
+        fresh = [
+            candidate.id
+            for candidate in scored.candidates
+            if candidate.id in self._cache.renders and candidate.id not in self._on_disk
+        ]
+        with (
+            atomic_file(folder / "renders.parquet") as file,
+            pq.ParquetWriter(file, _RENDER_SCHEMA, compression="zstd") as writer,
+        ):
+            for first in range(0, len(fresh), _RENDERS_AT_A_TIME):
+                few = [self._cache.renders[name] for name in fresh[first : first + _RENDERS_AT_A_TIME]]
+                rows = [{name: getattr(render, name) for name in _RENDER_SCHEMA.names} for render in few]
+                writer.write_table(pa.Table.from_pylist(rows, schema=_RENDER_SCHEMA))
+        self._on_disk.update(fresh)
+        table = pa.Table.from_pylist(
+            [{name: getattr(candidate, name) for name in _CANDIDATE_SCHEMA.names} for candidate in scored.candidates],
+            schema=_CANDIDATE_SCHEMA,
+        )
+        for space, matrix_KE in scored.embeddings_KE.items():
+            column = pa.array(list(matrix_KE), type=pa.list_(pa.float32()))
+            table = table.append_column(f"embedding_{space}", column)
+        # Last: a generation counts as made when its candidates are there.
+        write_table_atomic(folder / "candidates.parquet", table)
+
+    def save_selected(self, generation: int, selected: tuple[Selected, ...]) -> None:
+        """Write which candidates of a generation were selected, in rank order."""
+        table = pa.table(
+            {
+                "id": [item.candidate.id for item in selected],
+                "count": pa.array([item.count for item in selected], pa.int64()),
+                "share": pa.array([item.share for item in selected], pa.int64()),
+            }
+        )
+        write_table_atomic(self.folder(generation) / "selected.parquet", table)
+
+    def load_selected(self, generation: int, candidates: Candidates) -> tuple[Selected, ...]:
+        """What `save_selected` wrote.
+
+        Args:
+            generation: its number.
+            candidates: those of the generation, as `load` returned them.
+
+        Raises:
+            RunDamaged: the file is missing or damaged, or names other candidates.
+        """
+        file = self.folder(generation) / "selected.parquet"
+        by_id = {candidate.id: candidate for candidate in candidates}
+        try:
+            rows = pq.read_table(file).to_pylist()
+            return tuple(Selected(by_id[row["id"]], row["count"], row["share"]) for row in rows)
+        except (OSError, KeyError, pa.ArrowInvalid):
+            raise RunDamaged(f"{file}: is missing or damaged; restore the run's folder") from None
+
+    def _load_renders(self, generation: int) -> None:
+        file = self.folder(generation) / "renders.parquet"
+        if not file.exists():
+            return
+        with pq.ParquetFile(file) as renders:
+            for batch in renders.iter_batches(_RENDERS_AT_A_TIME):
+                for row in batch.to_pylist():
+                    self._cache.renders[row["candidate_id"]] = RenderedImage(**row)
+                    self._on_disk.add(row["candidate_id"])

@@ -1,0 +1,114 @@
+"""The open streams of a pool: when each takes from its source, and who reads its results."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
+
+from spti_ray.runtime.scheduling.coroutine import Coroutine
+from spti_ray.runtime.scheduling.events import Events
+from spti_ray.runtime.scheduling.ordered_stream import OrderedStream
+from spti_ray.runtime.scheduling.scheduler import Batch
+
+_AHEAD_PER_SLOT = 8
+"""Batches per slot that a stream may be ahead of its oldest missing one: their results wait in memory."""
+
+_FETCHED = 1024
+"""Batches that a stream fetches at most while the actors sleep: so many are there when they wake."""
+
+
+class Streams:
+    """The streams that are read now. One may feed another, of this pool or of a second one.
+
+    Args:
+        events: on which a stream waits.
+        wants_more: whether a new batch would be run at once.
+        num_slots: how many batches may be in flight at a time.
+        asleep: whether no actor is up because another role holds the GPU.
+        put: runs a batch, some time.
+        forget: drops the batches of a stream that wait.
+        check: raises if no batch can be run any more.
+    """
+
+    def __init__(
+        self,
+        events: Events,
+        *,
+        wants_more: Callable[[], bool],
+        num_slots: Callable[[], int],
+        asleep: Callable[[], bool],
+        put: Callable[[Batch], None],
+        forget: Callable[[OrderedStream], None],
+        check: Callable[[], None],
+    ) -> None:
+        self._events = events
+        self._wants_more, self._num_slots, self._asleep = wants_more, num_slots, asleep
+        self._put, self._forget = put, forget
+        self._check = check
+        self._pullers: dict[OrderedStream, Coroutine] = {}
+
+    def __contains__(self, stream: object) -> bool:
+        return stream in self._pullers
+
+    @property
+    def have_fetched(self) -> bool:
+        """Whether any of them has taken what is not a batch yet."""
+        return any(stream.fetched for stream in self._pullers)
+
+    @property
+    def left(self) -> int | None:
+        """Batches that are still to come; None if that is not known."""
+        left = [stream.left for stream in self._pullers]
+        return None if None in left else sum(count for count in left if count is not None)
+
+    def read(self, source: Iterator[tuple[Any, ...]], total: int | None) -> Iterator[Any]:
+        """Open a stream and give its results in order; see `Pool.map`. It is closed when nobody reads on."""
+        stream = OrderedStream(source, total)
+        puller = Coroutine(partial(self._pull, stream))
+        self._pullers[stream] = puller
+        try:
+            while True:
+                yield from stream.results()
+                puller.resume()
+                if stream.ready:
+                    continue
+                if stream.error:
+                    raise stream.error
+                if stream.exhausted and not stream.ahead:
+                    return
+                self._check()
+                self._events.wait()
+        finally:
+            del self._pullers[stream]
+            puller.end()
+            self._forget(stream)
+
+    def fill(self) -> None:
+        """Make batches while there is room for them."""
+        for stream in self._pullers:
+            # Not by its puller, which may be waiting for the next.
+            while stream.fetched and self._has_room(stream):
+                self._put(stream.pull())
+        for puller in tuple(self._pullers.values()):
+            puller.resume()
+
+    def _has_room(self, stream: OrderedStream) -> bool:
+        return self._wants_more() and stream.ahead < _AHEAD_PER_SLOT * self._num_slots()
+
+    def _may_fetch(self, stream: OrderedStream) -> bool:
+        return self._asleep() and len(stream.fetched) < _FETCHED
+
+    def _pull(self, stream: OrderedStream) -> None:
+        """Take from the source whenever there is room. A coroutine: where the source waits, the reader goes on."""
+        try:
+            while not (stream.dry and not stream.fetched):
+                if stream.fetched and self._has_room(stream):
+                    self._put(stream.pull())
+                elif not stream.dry and (self._has_room(stream) or self._may_fetch(stream)):
+                    stream.fetch()
+                else:
+                    self._events.wait()
+            stream.exhausted = True
+        except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
+            stream.error = error
