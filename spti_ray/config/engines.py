@@ -17,7 +17,7 @@ class EngineConfig(Section):
     model: str = Field(default="", description="Hugging Face id, local folder or `bundled:NAME`.")
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    batch_size: int = Field(default=16, ge=1, description="Fixed and padded, so that a retried unit reproduces.")
+    batch_size: int = Field(default=16, ge=1, description="Fixed and padded, so that a retried batch reproduces.")
     replicas: int = Field(default=1, ge=1, le=10_000, description="Actors that must be there for a run to start.")
     max_replicas: int | None = Field(
         default=None,
@@ -84,13 +84,15 @@ class RuntimeConfig(Section):
         "of the nodes that are there is refused at once.",
     )
     unit_attempts: int = Field(
-        default=3, ge=1, description="How often a unit may fail by itself before it is given up."
+        default=3,
+        ge=1,
+        description="How often a batch that an engine is sent may fail by itself before it is given up.",
     )
     unit_crashes: int = Field(
-        default=3, ge=1, description="How often an engine may crash on a unit before the unit is given up."
+        default=3, ge=1, description="How often an engine may crash on a batch before the batch is given up."
     )
     unit_timeout_s: float = Field(
-        default=1800.0, gt=0, description="An engine that takes longer over a unit is hung, and started anew."
+        default=1800.0, gt=0, description="An engine that takes longer over a batch is hung, and started anew."
     )
     in_flight_per_actor: int = Field(default=2, ge=1, le=1000)
     take_turns: tuple[Role, ...] = Field(
