@@ -9,7 +9,6 @@ seed of string hashes, which all forks share. A test that is about either starts
 from __future__ import annotations
 
 import functools
-import gc
 import importlib
 import json
 import os
@@ -145,7 +144,6 @@ def _serve(listener: socket.socket, modules: list[str]) -> socket.socket | None:
     """Wait for requests and fork: returns in each fork with its connection, and at the end without one."""
     for module in modules:
         importlib.import_module(module)
-    gc.freeze()
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with listener:
         while True:
