@@ -17,7 +17,7 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise
 
 DELTA = 1e-5
-"""At which the library's transform and the exact figure agree on every CPU; at 1e-12 its rounding depends on the CPU."""
+"""At which the library's transform and the exact figure agree; at 1e-12 its rounding depends on the CPU."""
 PLAN = calibrate(2.0, DELTA, 7, 20, 3)
 
 
