@@ -112,7 +112,7 @@ def test_engines_are_kept_for_who_asks_for_the_same_and_only_there():
         with engines_of_run() as first:
             first.prepare({"writer": FAKE.writer}, {"text_embedder": FAKE.text_embedder})
             engine, pid = first.here("writer", FAKE.writer), first.process.pid
-            first.private("text_embedder", FAKE.text_embedder, PRIVATE_ROLES).ready().result(60)
+            first.private("text_embedder", FAKE.text_embedder, PRIVATE_ROLES).ready().result(240)
         with engines_of_run() as second:
             second.prepare({"writer": FAKE.writer}, {"text_embedder": FAKE.text_embedder})
             assert second is kept and second.here("writer", FAKE.writer) is engine and second.process.pid == pid

@@ -69,7 +69,7 @@ def process() -> Iterator[Process]:
 
 
 def loaded(process: Process, kind: str = "Loud") -> str:
-    process.ask("load", kind, "text_embedder", engine(kind), PRIVATE_ROLES).result(60)
+    process.ask("load", kind, "text_embedder", engine(kind), PRIVATE_ROLES).result(240)
     return kind
 
 
@@ -78,25 +78,25 @@ def test_it_answers_in_the_order_in_which_it_is_asked(process):
     key = loaded(process)
     for number in range(20):
         process.ask("identity", key).add_done_callback(lambda _, number=number: answered.append(number))
-    assert process.ask("identity", key).result(60)["kind"] == "loud"
+    assert process.ask("identity", key).result(240)["kind"] == "loud"
     assert answered == list(range(20))
 
 
 def test_of_an_engine_that_serves_shards_only_the_type_of_an_error_is_told(process):
-    error = process.ask("run", loaded(process), (["a"],)).exception(60)
+    error = process.ask("run", loaded(process), (["a"],)).exception(240)
     assert isinstance(error, CallFailed) and str(error) == "ValueError"
     assert error.__cause__ is error.__context__ is None
 
 
 def test_an_engine_that_can_not_be_had_is_told_in_one_line_and_the_process_goes_on(process):
-    error = process.ask("load", "no", "text_embedder", engine("Broken"), PRIVATE_ROLES).exception(60)
+    error = process.ask("load", "no", "text_embedder", engine("Broken"), PRIVATE_ROLES).exception(240)
     assert isinstance(error, CallFailed) and str(error).splitlines() == [str(error)]
     assert str(error) == "OSError: the weights are not there"
-    assert process.ask("identity", loaded(process)).result(60)
+    assert process.ask("identity", loaded(process)).result(240)
 
 
 def test_a_crash_of_it_would_leave_no_core_dump(process):
-    (limits,), _ = process.ask("run", loaded(process), (["limits"],)).result(60)
+    (limits,), _ = process.ask("run", loaded(process), (["limits"],)).result(240)
     assert max(limits) <= 1
 
 

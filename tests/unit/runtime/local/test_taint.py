@@ -49,7 +49,7 @@ def test_captions_that_are_rendered_reach_the_renderer_and_nothing_else(run):
 
 FATAL: list[tuple[str, str, str]] = [
     # (function of the private side or engine, error, what the one line says)
-    ("spti_ray.private.dataset.decode", "Panic", "shard 0: preparing failed (Panic)"),
+    ("spti_ray.private.record.decode", "Panic", "shard 0: preparing failed (Panic)"),
     ("spti_ray.private.view_store.atomic_file", "OSError", "shard 0: preparing failed (OSError)"),
     ("captioner", "EngineDead", "the process for private images ended with exit code 41; the same command goes on"),
     ("spti_ray.private.shard.cast_votes", "SystemExit", "shard 0: voting failed (SystemExit)"),
