@@ -2,8 +2,9 @@
 
 `spti run` imports for seven seconds of a CPU before it does anything. What is started here has a process, a folder, an
 environment, an output and an exit code of its own, and can be killed, as if by `python -m MODULE ARGUMENT...`. Two
-things differ from a Python that starts anew: what modules read from the environment when they were imported, and the
-seed of string hashes, which all forks share. A test that is about either starts `[sys.executable, "-m", ...]`.
+things differ from a Python that starts anew: what modules read from the environment when they were imported (Ray reads
+its token, so it is not among them), and the seed of string hashes, which all forks share. A test that is about either
+starts `[sys.executable, "-m", ...]`.
 """
 
 from __future__ import annotations
@@ -29,7 +30,6 @@ PRELOADED = (
     "matplotlib.figure",
     "obstore.store",
     "opendp.prelude",
-    "ray.scripts.scripts",
     "spti_ray.cli",
     "spti_ray.driver.driver",
     "spti_ray.planning.plan",
