@@ -29,11 +29,10 @@ from spti_ray.io.files import sha256_of
 from spti_ray.public.release import MODELS_KEY, Models
 from spti_ray.public.released_files import read_certificate, read_manifest
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.types import Selected
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.generation_store import GenerationStore
 from spti_ray.runs.run_file import read_run
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, Selected
 
 _NOT_OF_CANDIDATES = (
     *("origin.", "privacy.", "dataset.", "data.", "ledger.", "release.", "title."),

@@ -11,9 +11,8 @@ import pyarrow.parquet as pq
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import atomic_file, write_table_atomic
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.types import Selected
 from spti_ray.runs.folder import RunDir
-from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Space
+from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Selected, Space
 
 _CANDIDATE_SCHEMA = pa.schema(
     [

@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from spti_ray.config.loading import ConfigError
 from spti_ray.public.render_store import RenderStore
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.runs import generation_store

@@ -16,8 +16,8 @@ from spti_ray.release.report.data import publishable
 from spti_ray.release.verify import release_and_chain
 from spti_ray.runs.continuation import Origin
 from spti_ray.runs.folder import RunDir, read_run
-from spti_ray.runs.run_file import continued
 from spti_ray.runs.ledger_check import check_ledger, keep_ledger
+from spti_ray.runs.run_file import continued
 from spti_ray.runs.status import status_of
 
 OLD = Path(__file__).parents[2] / "old_runs" / "ab5e8e4"
