@@ -1,5 +1,6 @@
 """Each bundled model's training, for two steps: what it leaves is loaded by the stock classes and by the engines."""
 
+from contextlib import nullcontext
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +24,12 @@ IMAGES = [np.full((128, 128, 3), 200, np.uint8), np.zeros((40, 40, 3), np.uint8)
 
 def short(recipe):
     return replace(recipe, steps=2, batch=4, warmup=1)
+
+
+@pytest.fixture(autouse=True)
+def in_float32(monkeypatch):
+    """Most CPUs emulate bfloat16, in which the recipes train: tests/unit/jobs/test_embedded_loop.py."""
+    monkeypatch.setattr(torch, "autocast", lambda device, dtype: nullcontext())
 
 
 def test_the_encoder_is_a_stock_clip_vision_model(work):
@@ -69,7 +76,8 @@ def test_the_renderer_is_a_stock_stable_diffusion_pipeline(work):
     denoiser.make(work, short(denoiser.RECIPE), SMALL_DENOISER)
     folder = work / "denoiser" / "model"
     assert StableDiffusionPipeline.from_pretrained(folder, text_encoder=None).vae_scale_factor == 8
-    engine = DiffusersRenderer(EMBEDDED.renderer.model_copy(update={"model": str(folder), "batch_size": 2}))
+    changed = {"model": str(folder), "batch_size": 2, "dtype": "float32"}
+    engine = DiffusersRenderer(EMBEDDED.renderer.model_copy(update=changed))
     first, again = engine.render(["a red apple", "a dog"], [1, 2]), engine.render(["a red apple", "a dog"], [1, 2])
     assert first[0].shape == (64, 64, 3) and all(np.array_equal(a, b) for a, b in zip(first, again, strict=True))
 
@@ -78,11 +86,11 @@ def test_token_states_are_those_of_the_pipelines_text_encoder(work):
     states, nothing = denoiser.token_states(
         work, [text for icon in range(18) for text in denoiser.captions(load(work), icon)]
     )
-    engine = DiffusersRenderer(EMBEDDED.renderer)
+    engine = DiffusersRenderer(EMBEDDED.renderer.model_copy(update={"dtype": "float32"}))
     text = denoiser.captions(load(work), 0)[0]
     wanted, empty = engine._pipeline.encode_prompt([text], "cpu", 1, True)
     for ours, theirs in ((torch.from_numpy(states[np.array([0])])[0], wanted[0]), (nothing, empty[0])):
-        assert (ours - theirs).float().norm() < 0.02 * theirs.float().norm()  # both in bfloat16, by other kernels
+        assert (ours - theirs).float().norm() < 0.02 * theirs.float().norm()
 
 
 def test_a_view_without_strength_is_the_drawing_and_with_it_another_one():
