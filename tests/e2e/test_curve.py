@@ -43,6 +43,7 @@ def commands_are_warm(monkeypatch, tmp_path):
     monkeypatch.setattr(run.subprocess, "run", warm)
 
 
+@pytest.mark.slow
 def test_a_study_is_run_and_reported_by_one_command_and_not_twice(tmp_path, monkeypatch, capsys, commands_are_warm):
     study = tmp_path / "study.yaml"
     settings = {"config": ROOT / "jobs" / "stickers.yaml", "data": few_stickers(), "ledger": tmp_path / "ledger"}

@@ -193,6 +193,7 @@ if __name__ == "__main__":
 """
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)
 def test_vllm_writer_reproduces_varies_and_survives_long_prompts(tmp_path):
     pytest.importorskip("vllm", reason="needs the cpu or gpu extra")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import numpy as np
+import pytest
 import yaml
 from PIL import Image
 
@@ -37,6 +38,7 @@ def test_a_writer_that_can_not_be_started_is_named_on_the_terminal(cli):
     assert "--template needs none" in done.stderr and not (cli.folder / "my.yaml").exists()
 
 
+@pytest.mark.slow
 def test_the_bundled_model_drafts_for_a_domain_that_it_was_not_shown(cli):
     arguments = ("--out=my.yaml", "--data=/nowhere", "--set=runtime.engines.writer.dtype=float32")
     done = cli("init", "product photos of kitchen appliances", *arguments, timeout=480)

@@ -75,6 +75,7 @@ def _writer(url: str, **options):
     return build_engine("writer", EngineConfig(kind="openai", model="smollm2", options=options))
 
 
+@pytest.mark.slow
 def test_a_language_model_behind_vllms_own_server_writes(vllm_server, monkeypatch):
     monkeypatch.setenv("WRITER_KEY", KEY)
     writer = _writer(vllm_server, prompt_format="completion", max_concurrent=4)

@@ -60,6 +60,7 @@ def nodes() -> Iterator[tuple[str, str]]:
             subprocess.run(["ip", "netns", "delete", name], check=False, capture_output=True)
 
 
+@pytest.mark.slow
 def test_the_script_for_slurm_runs_a_configuration_on_two_nodes(nodes, tmp_path):
     settings = (*(setting for setting in SMALL if not setting.startswith(("runtime.engines=", "evolution.voting="))),)
     settings += (f"ledger.path={tmp_path}/ledger", *ON_TWO)

@@ -19,6 +19,8 @@ import numpy as np
 from spti_ray.config import EngineConfig
 from spti_ray.models.factory import build_engine
 
+pytestmark = pytest.mark.slow  # a minute of a model that is loaded or trained; no rule of privacy hangs on it
+
 config = EngineConfig.model_validate_json(sys.argv[1])
 rng = np.random.default_rng(0)
 images = [rng.integers(0, 256, (*size, 3), dtype=np.uint8) for size in [(20, 30), (64, 64), (40, 100), (90, 36)]]

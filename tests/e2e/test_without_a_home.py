@@ -89,6 +89,7 @@ def test_what_doctor_starts_leaves_home_and_a_token_in_it_alone(cli, strict, mon
     assert everything(home) == before and list(strict.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_ray_that_can_not_start_is_named_and_its_words_are_in_the_log(cli, monkeypatch, tmp_path):
     """With a raylet that ends at once, planted as a module that Python imports at its start."""
     (tmp_path / "site").mkdir()

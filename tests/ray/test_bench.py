@@ -1,4 +1,4 @@
-"""The bench on real Ray actors, with little work: figures are there, and no unit is lost. Speeds are not judged."""
+"""The bench on real Ray actors, with little work: figures are there, and no batch is lost. Speeds are not judged."""
 
 import pytest
 
@@ -14,7 +14,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def test_stages_stream_and_their_batches_are_on_the_timeline():
-    figures, trace = streaming(units=6, seconds=0.05)
+    figures, trace = streaming(batches=6, seconds=0.05)
     assert 0 < figures["streaming_s"] < figures["with_barriers_s"]
     rows = timeline.rows(trace)
     assert {row.rpartition(" ")[0] for row in rows} - {""} == {"writer", "renderer", "image_embedder"}
@@ -44,6 +44,7 @@ def test_engines_that_are_killed_lose_no_unit():
     assert 1 <= figures["kills"] <= 2 and figures["tries_lost_per_kill"] <= 2
 
 
+@pytest.mark.slow
 def test_scaling_and_the_drivers_cost_are_measured(monkeypatch):
     figures = scaling((1, 2), each_s=0.4)
     assert all(0 < value <= 1 for key, row in figures.items() if "_" in key for value in row)

@@ -17,6 +17,8 @@ from spti_ray.models.embedders import VisionEmbedder
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.transformers_captioner import TransformersCaptioner
 
+pytestmark = pytest.mark.slow  # a minute of a model that is loaded or trained; no rule of privacy hangs on it
+
 SMALL_AUTOENCODER = {**autoencoder.CONFIG, "block_out_channels": (8, 8, 8, 8), "latent_channels": 4}
 SMALL_DENOISER = {**denoiser.CONFIG, "block_out_channels": (32, 32), "in_channels": 4, "out_channels": 4}
 IMAGES = [np.full((128, 128, 3), 200, np.uint8), np.zeros((40, 40, 3), np.uint8)]
