@@ -11,6 +11,8 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.factory import engine_environment
 from tests.tiny_models import save_idefics3
 
+pytestmark = pytest.mark.slow  # a minute of a model that is loaded; no rule of privacy hangs on it
+
 PROGRAM = """
 import json, sys
 
@@ -18,8 +20,6 @@ import numpy as np
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.factory import build_engine
-
-pytestmark = pytest.mark.slow  # a minute of a model that is loaded or trained; no rule of privacy hangs on it
 
 config = EngineConfig.model_validate_json(sys.argv[1])
 rng = np.random.default_rng(0)
