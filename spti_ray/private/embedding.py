@@ -72,7 +72,9 @@ class BatchEmbedder:
         """
         if not images:
             return []
-        columns = {space: self._vectors(engine, images) for space, engine in self._engines.items()}
+        columns: dict[Space, list[QuantArray | None]] = {
+            space: self._vectors(engine, images) for space, engine in self._engines.items()
+        }
         return [{space: vectors[i] for space, vectors in columns.items()} for i in range(len(images))]
 
     def _vectors(self, engine: EmbedImages, images: list[ImageArray]) -> list[QuantArray | None]:

@@ -15,7 +15,7 @@ import resource
 import sys
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Generator
 
 _ALL_LEVELS = sys.maxsize
 
@@ -48,7 +48,7 @@ def suppress_crash_output() -> None:
 
 
 @contextlib.contextmanager
-def suppressed_output() -> Iterator[None]:
+def suppressed_output() -> Generator[None]:
     """Discard everything that is printed, logged or warned of within the block; restore all settings afterwards.
 
     For a process that does one thing at a time: the output of other threads is discarded as well. Descriptors 1 and 2
