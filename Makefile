@@ -30,8 +30,9 @@ $(READY): pyproject.toml constraints/$(BACKEND).txt
 demo: setup
 	$(BIN)/spti run jobs/stickers.yaml --out runs/stickers
 
-# In so many processes at a time; with WORKERS=0 in this one, as pytest's --pdb needs it (PYTEST_ADDOPTS=--pdb).
-WORKERS ?= 2
+# In so many processes at a time, more than there are cores, since whole runs mostly wait; with WORKERS=0 in this one, as
+# pytest's --pdb needs it (PYTEST_ADDOPTS=--pdb).
+WORKERS ?= 3
 PYTEST = $(BIN)/python -m pytest -n $(WORKERS)
 
 test: setup

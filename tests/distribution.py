@@ -13,16 +13,16 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 TOGETHER = {
-    "Ray": (  # one cluster at a time
+    "parts of Ray": ("tests/ray/",),  # share a cluster
+    "whole runs on Ray": (  # one at a time
         "tests/e2e/test_real_engines.py",
         "tests/e2e/test_slurm.py",
         "tests/e2e/test_taint.py",
         "tests/e2e/test_interruption.py",
+        "tests/e2e/test_openai_endpoint.py",
         "tests/e2e/test_without_a_home.py",
-        "tests/ray/",
     ),
     "vLLM": (  # one language model at a time
-        "tests/e2e/test_openai_endpoint.py",
         "tests/e2e/test_engines.py",
         "tests/e2e/test_vllm_captioner.py",
         "tests/e2e/test_init.py",

@@ -284,6 +284,7 @@ print(json.dumps(said))
 """
 
 
+@pytest.mark.slow
 def test_a_chat_template_that_begins_the_reasoning_is_refused_or_asked_without_and_what_is_no_text_is_none():
     environment = os.environ | engine_environment("writer", EMBEDDED.writer)
     command = [sys.executable, "-c", TEMPLATES_PROGRAM]

@@ -10,7 +10,8 @@ from spti_ray.bench.streaming import streaming
 from spti_ray.models.factory import FAKE
 from spti_ray.observability import timeline
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+# No rule of a run hangs on the bench.
+pytestmark = [pytest.mark.usefixtures("ray_cluster"), pytest.mark.slow]
 
 
 def test_stages_stream_and_their_batches_are_on_the_timeline():
@@ -44,7 +45,6 @@ def test_engines_that_are_killed_lose_no_unit():
     assert 1 <= figures["kills"] <= 2 and figures["tries_lost_per_kill"] <= 2
 
 
-@pytest.mark.slow
 def test_scaling_and_the_drivers_cost_are_measured(monkeypatch):
     figures = scaling((1, 2), each_s=0.4)
     assert all(0 < value <= 1 for key, row in figures.items() if "_" in key for value in row)
