@@ -51,6 +51,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # What a run leaves for others. A report reads the gate's noised artifacts and nothing else of it.
     "release.report": ("dp.artifact", "plotting", "public"),
     "release.export": ("public", "runs"),
+    # Who proves a release reads the ledger and makes the certificate again.
     "release": ("dp", "public", "release.report", "runs"),
     # One run from checks to report: the one place where all of it meets.
     "driver": (

@@ -1,6 +1,7 @@
 """Nobody asks which method is running but its own file and the registry, read from the source of every file."""
 
 import ast
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -46,6 +47,12 @@ def asks(source: str) -> Iterator[int]:
 def files() -> dict[str, Path]:
     jobs = {f"jobs.{path.stem}": path for path in sorted((ROOT / "jobs").rglob("*.py"))}
     return {name: path for name, path in modules().items() if not name.startswith("spti_ray.methods.")} | jobs
+
+
+def test_no_template_tells_methods_apart_by_name():
+    templates = [path for path in (ROOT / "spti_ray").rglob("*.j2")]
+    asks = re.compile(r"""\bmethod\s*(==|!=|in)\s|["'](%s)["']""" % "|".join(UNMISTAKABLE))
+    assert len(templates) > 2 and [p.name for p in templates if asks.search(p.read_text(encoding="utf-8"))] == []
 
 
 def test_no_module_but_a_methods_own_tells_methods_apart_by_name():

@@ -75,7 +75,7 @@ def kills(
         results = list(pool.map(([number],) for number in range(batches)))
         took = time.monotonic() - began
     if results != [[number] for number in range(batches)]:
-        raise RuntimeError("units were lost, or came twice")
+        raise RuntimeError("batches were lost, or came twice")
     lost = attempts.outcomes["lost"]
     return {
         "engines": "SIMULATED: calls that sleep, in Ray actors",

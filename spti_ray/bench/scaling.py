@@ -51,7 +51,7 @@ def _efficiency(actors: list[Any], batches: int, seconds: float) -> float:
     done = sum(result is not None for result in pool.map(([number],) for number in range(batches)))
     took = time.monotonic() - started
     if done != batches:
-        raise RuntimeError(f"{batches - done} of {batches} units failed")
+        raise RuntimeError(f"{batches - done} of {batches} batches failed")
     return batches * seconds / len(actors) / took
 
 

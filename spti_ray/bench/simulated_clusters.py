@@ -52,7 +52,7 @@ def _run(driver_s: float, num_actors: int, mean_s: float, per_actor: int = BATCH
     done = sum(1 for _ in pool.map((batch_s,) for batch_s in batches))
     took = time.perf_counter() - began
     if done != len(batches):
-        raise RuntimeError("units were lost")
+        raise RuntimeError("batches were lost")
     busy_s, idle_s = (sum(getattr(actor, name) for actor in actors) for name in ("busy_s", "idle_s"))
     return busy_s / (busy_s + idle_s), took / len(batches)
 

@@ -54,7 +54,7 @@ def streaming(
             images = stage(engines.render(RenderJob(text, 0) for text in texts))  # type: ignore[arg-type]
             done = list(engines.embed_images(images))
             if done != list(range(batches)):
-                raise RuntimeError("units were lost")
+                raise RuntimeError("batches were lost")
             return time.monotonic() - started
 
         trace.stage("a barrier after each stage")

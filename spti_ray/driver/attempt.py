@@ -206,11 +206,11 @@ class Attempt:
                     # The texts are still those of its writer.
                     models = {**self._origin.models, **models}
                 write_release(run.staging, config, items or [], models, self._certificate(), self._written)
-        log.info("units of an earlier attempt: %d", self._cache.found)
+        log.info("batches of an earlier attempt: %d", self._cache.found)
         for role, pool in pools.items():
             if pool.given_up:
                 self._progress.note(
-                    f"{role}: {pool.given_up} unit(s) failed for good; see {run.internal / 'driver.log'}"
+                    f"{role}: {pool.given_up} batch(es) failed for good; see {run.internal / 'driver.log'}"
                 )
 
     def _certificate(self) -> dict[str, Any] | None:

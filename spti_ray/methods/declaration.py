@@ -73,6 +73,8 @@ class Method:
     roles_of_space: Mapping[Space, tuple[Role, ...]] = field(default_factory=dict[Space, tuple[Role, ...]])
     """Of a method with votes: the engines that voting in a space needs besides, which are shown private images or
     captions of them. Its candidates can be voted on in these spaces alone."""
+    title: str = ""
+    """What releases call it, with its source; else its name."""
     unprotected: str = ""
     """Of a method that nothing protects: what it makes of the private images, in words."""
 

@@ -19,6 +19,7 @@ def make(studio: Studio) -> list[ReleaseItem]:
 PE_IMAGE = Method(
     name="pe-image",
     help="images evolve (Private Evolution, the same renderer and gate)",
+    title="Private Evolution on images (arXiv 2305.15560)",
     candidates=Candidates.IMAGES,
     private_data=PrivateData.VOTES,
     protection=Protection.GATE,

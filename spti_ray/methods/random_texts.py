@@ -15,6 +15,7 @@ def make(studio: Studio) -> list[ReleaseItem]:
 RANDOM = Method(
     name="random",
     help="generation 0, without private data",
+    title="generation 0, unvoted",
     candidates=Candidates.TEXTS,
     private_data=PrivateData.NOT_READ,
     protection=Protection.NOT_NEEDED,

@@ -15,6 +15,7 @@ def make(studio: Studio) -> list[ReleaseItem]:
 SPTI = Method(
     name="spti",
     help="texts evolve",
+    title="Synthesis via Private Textual Intermediaries (arXiv 2506.07555)",
     candidates=Candidates.TEXTS,
     private_data=PrivateData.VOTES,
     protection=Protection.GATE,

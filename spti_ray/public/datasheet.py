@@ -16,7 +16,9 @@ import jinja2
 from PIL import Image
 
 from spti_ray.config import Config
+from spti_ray.config.method_traits import candidates_are_images, declaration_of
 from spti_ray.figures import rounded_up
+from spti_ray.methods import PrivateData
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.types import ReleaseItem
 
@@ -65,8 +67,12 @@ def datasheet(
     environment.filters["inline"] = inline
     environment.filters["number"] = number
     environment.filters["up"] = rounded_up
+    method = declaration_of(config)
     return environment.get_template(_TEMPLATE).render(
         config=config,
+        method=method,
+        voted_on=method.private_data is not PrivateData.NOT_READ,
+        are_images=candidates_are_images(config),
         num_images=len(items),
         num_texts=len({item.candidate_id for item in items}),
         size=_size(folder, items),

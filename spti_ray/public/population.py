@@ -201,7 +201,7 @@ class Population:
     def _first_usable(self, answer: Completions | None, slot: _Slot, seen: set[str]) -> str | None:
         limits = self._config.prompts
         if answer is None or answer.problem:
-            self._problems.failed(answer.problem if answer else "a unit of its requests failed")
+            self._problems.failed(answer.problem if answer else "a batch of its requests failed")
         elif not answer.texts:
             self._problems.unusable("")
         texts = answer.texts if answer else ()

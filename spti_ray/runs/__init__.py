@@ -1,1 +1,3 @@
-"""What does a run leave on disk, and how does it go on from there? Not `run`: that is the function `spti_ray.run`."""
+"""What does a run leave on disk, and how does it go on from there?"""
+
+# Not `run`: `spti_ray.run` is a function.

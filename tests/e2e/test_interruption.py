@@ -108,5 +108,5 @@ def test_a_run_killed_within_a_generation_does_not_render_again_what_was_rendere
     done = cli(*arguments)
     assert done.returncode == 0, done.stderr
     log = (cli.folder / "run" / "internal" / "driver.log").read_text()
-    assert int(re.findall(r"units of an earlier attempt: (\d+)", log)[-1]) > 5
+    assert int(re.findall(r"batches of an earlier attempt: (\d+)", log)[-1]) > 5
     assert not kept.exists()

@@ -114,9 +114,7 @@ def test_vllms_server_refuses_another_key_and_a_prompt_that_is_too_long(vllm_ser
 def test_a_run_writes_through_the_endpoint_and_the_key_is_nowhere(cli, monkeypatch):
     monkeypatch.setenv("WRITER_KEY", KEY)
     with openai_server(KEY) as server:
-        options = (
-            f"{{base_url: '{server.url}', api_key_env: WRITER_KEY, prompt_format: completion}}"
-        )
+        options = f"{{base_url: '{server.url}', api_key_env: WRITER_KEY, prompt_format: completion}}"
         with tempfile.TemporaryDirectory(prefix="spti") as ray:  # Ray's sockets need a short path.
             monkeypatch.setenv("RAY_TMPDIR", ray)
             done = cli.anew(

@@ -145,7 +145,7 @@ def test_a_batch_that_keeps_raising_is_given_up_and_the_others_are_unaffected(wo
     assert list(pool.map(batches)) == [None if i in (0, 5, 9) else 10 * i for i in range(10)]
     assert pool.given_up == 3
     assert [attempts_of(tmp_path, i) for i in range(10)] == [3, 1, 1, 1, 1, 3, 1, 1, 1, 3]
-    assert "unit 5 failed 3 times (ValueError) and is skipped" in caplog.text
+    assert "batch 5 failed 3 times (ValueError) and is skipped" in caplog.text
     assert "second line" not in caplog.text and "no unit" not in caplog.text
 
 

@@ -19,6 +19,7 @@ import yaml
 
 from spti_ray.figures import release_epsilon, rounded_up
 from spti_ray.io.files import sha256_of, write_atomic
+from spti_ray.methods import METHODS, Candidates, PrivateData
 from spti_ray.release.report.data import (
     GenerationData,
     Pictures,
@@ -110,6 +111,7 @@ def build_report(run_dir: Path) -> Path:
         .render(
             run=run,
             rerendering_of=_rerendering_of(run.config),
+            **_of_method(str(run.config.get("method", ""))),
             title=run.config.get("title") or "DP synthetic images",
             num_texts=len({image.candidate_id for image in run.images}),
             attacker=attacker_sentence(run.certificate) if run.certificate else None,
@@ -246,6 +248,16 @@ def _steps(chain: Sequence[Any]) -> list[tuple[Any, list[tuple[str, bool]]]]:
     return [
         (candidate, mark_new_words(before, candidate.text)) for candidate, before in zip(chain, texts, strict=False)
     ]
+
+
+def _of_method(name: str) -> dict[str, Any]:
+    """What the page must know of a method. One that this build does not have is taken for one that votes on texts."""
+    method = METHODS.get(name)
+    return {
+        "method_title": (method and method.title) or name,
+        "voted_on": method is None or method.private_data is not PrivateData.NOT_READ,
+        "what": "images" if method and method.candidates is Candidates.IMAGES else "texts",
+    }
 
 
 def _rerendering_of(config: Mapping[str, Any]) -> str:

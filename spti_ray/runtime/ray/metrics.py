@@ -25,26 +25,26 @@ _Table = dict[str, tuple[str, tuple[str, ...]]]
 """Name of a metric: its meaning, and its tags besides `run`."""
 
 COUNTERS: _Table = {
-    "units_total": ("Public units by outcome; failed: tries that raised.", ("role", "outcome")),
-    "retries_total": ("Public units tried again after they failed or lost their actor.", ("role",)),
+    "units_total": ("Public batches by outcome; failed: tries that raised.", ("role", "outcome")),
+    "retries_total": ("Public batches tried again after they failed or lost their actor.", ("role",)),
     "lost_actors_total": ("Actors lost, by cause.", ("role", "cause")),
     "images_total": ("Synthetic images rendered or embedded.", ("role",)),
     "output_tokens_total": ("Tokens written.", ("role",)),
-    "actor_seconds_total": ("Busy seconds of actors, on public units that were done.", ("role",)),
-    "gpu_seconds_total": ("Busy seconds times the GPUs of an actor, on public units that were done.", ("role",)),
+    "actor_seconds_total": ("Busy seconds of actors, on public batches that were done.", ("role",)),
+    "gpu_seconds_total": ("Busy seconds times the GPUs of an actor, on public batches that were done.", ("role",)),
 }
 
 GAUGES: _Table = {
-    "queue_units": ("Public units that wait for an actor.", ("role",)),
-    "in_flight": ("Public units at actors.", ("role",)),
-    "actors": ("Actors; asked: up or not, up: that may be given units.", ("role", "state")),
+    "queue_units": ("Public batches that wait for an actor.", ("role",)),
+    "in_flight": ("Public batches at actors.", ("role",)),
+    "actors": ("Actors; asked: up or not, up: that may be given batches.", ("role", "state")),
     "generation": ("The generation in hand, from 1; 0 before the first.", ()),
     "epsilon_spent": ("Certified for the run's charged queries.", ()),
     "epsilon_planned": ("What the run was planned for.", ()),
 }
 
 HISTOGRAMS: _Table = {
-    "unit_seconds": ("Seconds of a unit in its actor, of roles with public input only.", ("role",)),
+    "unit_seconds": ("Seconds of a batch in its actor, of roles with public input only.", ("role",)),
 }
 
 _BOUNDARIES = [0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0]

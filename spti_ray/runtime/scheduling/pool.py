@@ -208,8 +208,8 @@ class Pool:
         self._meter.missed(given_up)
         if given_up:
             self.given_up += 1
-            self.problem = f"a unit {why}"
-            self._warn(f"unit {batch.number} {why} and is skipped", batch)
+            self.problem = f"a batch {why}"
+            self._warn(f"batch {batch.number} {why} and is skipped", batch)
             batch.owner.done[batch.number] = None
 
     def _lost(self, actor: Any, batch: Batch, outcome: Lost) -> None:
@@ -273,7 +273,7 @@ class Pool:
             return
         self._events.after(_LOOK_S, self._look)
         for actor, batch in self._actors.newly_hung(self._events.now(), self._limits.batch_timeout_s):
-            self._warn(f"unit {batch.number} hangs; its engine is started anew", batch)
+            self._warn(f"batch {batch.number} hangs; its engine is started anew", batch)
             self._events.kill(actor, for_good=False)
         self._autoscaler.end_period(self._scheduler.actors * self._limits.slots, self._useful)
 

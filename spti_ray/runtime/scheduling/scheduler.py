@@ -59,7 +59,7 @@ class Scheduler(Generic[Actor]):
 
     @property
     def in_flight(self) -> int:
-        """Units that were assigned and have not come back."""
+        """Batches that were assigned and have not come back."""
         return self._in_flight
 
     @property

@@ -62,6 +62,9 @@ def test_it_runs_to_a_release_with_a_certificate_that_verifies(tmp_path):
     assert {row["label"] for row in rows} == {"animals-nature", "travel-places"} and len(
         {row["text"] for row in rows}
     ) == 2, "the best ones"
+    for page in ("datasheet.md", "report.html"):
+        told = (release / page).read_text()
+        assert "Best of each (of nobody)" in told and "Textual Intermediaries" not in told, page
     document = read_certificate(release)
     assert document["release"]["method"] == "toy" and document["epsilon"] == BASE["privacy"]["epsilon"]
     assert all(check.holds for check in verify_release(*release_and_chain(tmp_path / "run", None)))

@@ -15,6 +15,7 @@ def make(studio: Studio) -> list[ReleaseItem]:
 TOY = Method(
     name="toy",
     help="the best text of each label",
+    title="Best of each (of nobody)",
     candidates=Candidates.TEXTS,
     private_data=PrivateData.VOTES,
     protection=Protection.GATE,

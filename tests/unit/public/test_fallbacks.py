@@ -41,7 +41,7 @@ def good_until(most, otherwise=refused):
     ("otherwise", "words"),
     [
         (refused, REFUSED),
-        (lambda n: None, "a unit of its requests failed"),
+        (lambda n: None, "a batch of its requests failed"),
         (lambda n: Completions(("",)), "its answers are empty"),
         (lambda n: Completions(("I'm sorry, but I can't\nhelp.",)), "such as \"I'm sorry, but I can't help.\""),
         (lambda n: Completions(("Okay, the user wants a toy",)), "Okay, the user wants a toy"),

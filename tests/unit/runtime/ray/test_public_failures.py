@@ -110,5 +110,5 @@ def test_the_reason_of_a_given_up_batch_is_logged_and_comes_with_its_missing_tex
     streams = PooledEngines({"writer": pool}, FAKE)
     answers = list(streams.write(WriteRequest("a", 1, i, 8) for i in range(3)))
     assert [answer.texts for answer in answers] == [()] * 3
-    assert {answer.problem for answer in answers} == {"a unit failed 2 times (RuntimeError: answered 400: max_tokens)"}
-    assert "unit 0 failed 2 times (RuntimeError: answered 400: max_tokens) and is skipped" in caplog.text
+    assert {answer.problem for answer in answers} == {"a batch failed 2 times (RuntimeError: answered 400: max_tokens)"}
+    assert "batch 0 failed 2 times (RuntimeError: answered 400: max_tokens) and is skipped" in caplog.text

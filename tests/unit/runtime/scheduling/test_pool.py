@@ -81,7 +81,7 @@ def test_an_engine_that_hangs_is_started_anew_and_only_the_batch_that_hung_is_to
     actor = SimulatedActor(lambda number: 1e9 if number == 2 else 1.0)
     pool = Pool("renderer", [actor], events, Limits(slots=3, attempts=1, crashes=1, batch_timeout_s=100))
     assert list(pool.map(numbers(6))) == [(0,), (1,), None, (3,), (4,), (5,)]
-    assert events.now() < 250 and "unit 2 hangs; its engine is started anew" in caplog.text
+    assert events.now() < 250 and "batch 2 hangs; its engine is started anew" in caplog.text
 
 
 def test_a_slow_batch_is_not_taken_for_a_hung_one():
