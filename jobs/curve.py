@@ -7,10 +7,11 @@
     python -m jobs.curve --study jobs/ablations.yaml --work runs/ablations     what each setting is worth
 
 Each cell is an ordinary `spti run` and `spti evaluate` in `WORK/runs`; one that is finished is not run again, one that
-was killed goes on. Then `report.md`, `figures.json` and plots (over epsilon, over generations, of the ablations) are in
-WORK, of what is there. A cell that WORK's `figures.json` has with the same settings, judges and size is not run either:
-a study goes on elsewhere from that file alone. All of WORK is INTERNAL: the figures are of the private images. Every
-cell with an epsilon is charged to the ledger of the configuration.
+was killed goes on. A run is found by the hash of its settings: with others it is another run. Then `report.md`,
+`figures.json` and plots (over epsilon, over generations, of the ablations) are in WORK, of what is there. A cell that
+WORK's `figures.json` has with the same settings, judges and size is not run either: a study goes on elsewhere from
+that file alone. All of WORK is INTERNAL: the figures are of the private images. Every cell with an epsilon is charged
+to the ledger of the configuration.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from jobs.sweep import plots
 from jobs.sweep.recorded import Entry, entry, figures_of, read_recorded
 from jobs.sweep.run import CellFailed, Figures, configured, measure, there
 from jobs.sweep.study import Cell, Study, as_document, cells, read_study
-from jobs.sweep.tables import judges_of, report
+from jobs.sweep.tables import judges_of, of_set, report
 from spti_ray.config.loading import ConfigError
 from spti_ray.io.files import private_folder, write_atomic
 
@@ -73,9 +74,12 @@ def write_report(study: Study, everyone: list[Cell], work: Path, recorded: dict[
     write_atomic(work / _FIGURES, json.dumps(document, indent=1) + "\n")
     drawn = {"curve": plots.curve} if len(study.epsilons) > 1 else {}
     drawn |= {"generations": plots.generations} | ({"ablations": plots.ablations} if study.ablations else {})
-    for judge in judges_of(measured)[:1]:
-        for name, draw in drawn.items():
-            write_atomic(work / f"{name}.png", draw(study, measured, judge))
+    for subject in study.sets or ("",):
+        of_subject = of_set(measured, subject)
+        for judge in judges_of(of_subject)[:1]:
+            for name, draw in drawn.items():
+                file = f"{subject}-{name}.png" if subject else f"{name}.png"
+                write_atomic(work / file, draw(study, of_subject, judge))
     return work / "report.md"
 
 
@@ -119,8 +123,12 @@ def main() -> int:
     missing = [cell for cell in chosen if cell not in measured]
     if chosen:
         print(f"{len(chosen)} cells, {len(chosen) - len(missing)} are there", flush=True)
-    failed = sweep(study, missing, work)
     command = f"python -m jobs.curve --study {given.study} --work {given.work}"
+    try:
+        failed = sweep(study, missing, work)
+    except KeyboardInterrupt:
+        print(f"curve: stopped; the same command goes on with it: {command}", file=sys.stderr)
+        return 130
     print(f"written: {write_report(study, everyone, work, recorded, command)}")
     for cell, line in failed.items():
         print(f"curve: {cell.folder}: {line}", file=sys.stderr)

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from jobs.sweep.run import Figures
+from jobs.sweep.run import Figures, settings_hash
 from jobs.sweep.study import Cell, Study
 from spti_ray.config.loading import ConfigError
 
@@ -21,6 +21,7 @@ def entry(study: Study, cell: Cell, figures: Figures) -> Entry:
         "group": cell.group,
         "seed": cell.seed,
         "settings": list(cell.settings),
+        "settings_hash": settings_hash(study, cell),
         "judges": list(study.judges),
         "size": study.size,
         "run_seconds": figures.seconds,
@@ -30,7 +31,10 @@ def entry(study: Study, cell: Cell, figures: Figures) -> Entry:
 
 
 def figures_of(recorded: Entry, study: Study, cell: Cell) -> Figures | None:
-    """What is recorded, if it was measured with what the study asks for now."""
+    """What is recorded, if it was measured with what the study asks for now.
+
+    Of figures that earlier versions recorded it is not known which settings the configuration had; they are not used.
+    """
     figures = Figures(recorded["release"], recorded["generations"], recorded["run_seconds"])
     # Seconds that are not a number are equal to themselves here: it is the same object.
     return figures if entry(study, cell, figures) == recorded else None

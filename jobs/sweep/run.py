@@ -9,14 +9,18 @@ import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from jobs.sweep.study import Cell, Study
 from spti_ray.config import Config
+from spti_ray.config.identity import config_sha256
 from spti_ray.config.loading import load_config
 from spti_ray.config.method_traits import shards_vote
 from spti_ray.io.files import write_atomic
 from spti_ray.planning.checks import check_engines
+
+_HASH = 10
+"""Digits of a hash of settings."""
 
 _CLI = (sys.executable, "-c", "from spti_ray.cli import main; main()")
 
@@ -53,7 +57,7 @@ def _has_renders(config: Config) -> bool:
 
 def measure(study: Study, cell: Cell, work: Path) -> None:
     """Run and evaluate what is missing, in `work`/runs. Raises CellFailed; the same call goes on where it stopped."""
-    out, clock = _run_of(cell, work)
+    out, clock = _run_of(study, cell, work)
     log = out.with_name(f"{out.name}.log")
     settings = [argument for setting in cell.settings for argument in ("--set", setting)]
     if not clock.exists():
@@ -70,7 +74,7 @@ def measure(study: Study, cell: Cell, work: Path) -> None:
 
 def there(study: Study, cell: Cell, work: Path) -> Figures | None:
     """What was measured of the cell, if all of it was."""
-    out, clock = _run_of(cell, work)
+    out, clock = _run_of(study, cell, work)
     files = _evaluations(study, cell, out)
     if not clock.exists() or not all(file.exists() for file in files.values()):
         return None
@@ -78,9 +82,14 @@ def there(study: Study, cell: Cell, work: Path) -> Figures | None:
     return Figures(found["release"], found.get("generations", []), float(clock.read_text(encoding="utf-8")))
 
 
-def _run_of(cell: Cell, work: Path) -> tuple[Path, Path]:
+def settings_hash(study: Study, cell: Cell) -> str:
+    """Names all settings of the cell's run: with others it is another run, which the figures of this one are not of."""
+    return config_sha256(configured(study, cell))[:_HASH]
+
+
+def _run_of(study: Study, cell: Cell, work: Path) -> tuple[Path, Path]:
     """The cell's run, and the file that says that it is finished, and how long it took."""
-    out = work / "runs" / cell.folder
+    out = work / "runs" / f"{cell.folder}-{settings_hash(study, cell)}"
     return out, out.with_name(f"{out.name}.seconds")
 
 
@@ -98,7 +107,17 @@ def _command(log: Path, *arguments: str) -> None:
     with log.open("a", encoding="utf-8") as output:
         output.write(f"$ spti {' '.join(arguments)}\n")
         output.flush()
-        done = subprocess.run([*_CLI, *arguments], stdout=output, stderr=subprocess.STDOUT, check=False)
-    if done.returncode:
+        code = _ended([*_CLI, *arguments], output)
+    if code:
         last = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-1]
-        raise CellFailed(f"spti {arguments[0]} failed (exit code {done.returncode}): {last}")
+        raise CellFailed(f"spti {arguments[0]} failed (exit code {code}): {last}")
+
+
+def _ended(words: list[str], output: IO[str]) -> int:
+    """The exit code of a command. Ctrl-C reaches it too, and it is left the time to end by itself."""
+    process = subprocess.Popen(words, stdout=output, stderr=subprocess.STDOUT)
+    try:
+        return process.wait()
+    except KeyboardInterrupt:
+        process.wait()
+        raise

@@ -33,6 +33,7 @@ class Study(_Section):
     config: Path
     set: Settings = ()
     not_private: Settings = Field(default=(), description="More settings of cells that are not private.")
+    sets: dict[str, Settings] = Field(default={}, description="Private sets, on each of which everything is done.")
     seeds: tuple[int, ...] = (0, 1, 2)
     size: Annotated[int, Field(ge=10)] = Field(description="Images that are compared, of each cell.")
     judges: tuple[str, ...] = Field(default=(), description="The first counts; empty: the default of spti evaluate.")
@@ -49,23 +50,27 @@ class Study(_Section):
 
 @dataclass(frozen=True)
 class Cell:
-    """One run of a study. `series` is its method, or `question: answer` of an ablation."""
+    """One run of a study.
+
+    `series` is its method, or `question: answer` of an ablation; `subject` its private set, where there are several.
+    """
 
     series: str
     epsilon: float | None
     seed: int
     settings: Settings
+    subject: str = ""
 
     @property
     def group(self) -> str:
-        """The cell without its seed: `spti@1`, `random`, `voting: caption@1`."""
+        """The cell without its seed and set: `spti@1`, `random`, `voting: caption@1`."""
         return self.series if self.epsilon is None else f"{self.series}@{self.epsilon:g}"
 
     @property
     def folder(self) -> str:
         """Its run's folder."""
         plain = "".join(c if c.isalnum() or c in "-.@" else "-" for c in self.group.replace(": ", "--"))
-        return f"{plain}-seed{self.seed}"
+        return f"{self.subject}--{plain}-seed{self.seed}" if self.subject else f"{plain}-seed{self.seed}"
 
 
 def read_study(path: Path) -> Study:
@@ -88,26 +93,28 @@ def cells(study: Study) -> list[Cell]:
     """All runs, seed by seed, so that a study that is cut short has whole columns; the ratios' cells come first."""
     found: list[Cell] = []
     for seed in study.seeds:
-        for series, settings in study.once.items():
-            found.append(_cell(study, series, None, seed, (f"method={series}", *settings)))
-        for epsilon in study.epsilons:
-            for series, settings in study.methods.items():
-                found.append(_cell(study, series, epsilon, seed, (f"method={series}", *settings)))
-        for question, answers in study.ablations.items():
-            for answer, settings in answers.items():
-                found.append(_cell(study, f"{question}: {answer}", study.ablations_at, seed, settings))
+        for subject in study.sets or ("",):
+            for series, settings in study.once.items():
+                found.append(_cell(study, subject, series, None, seed, (f"method={series}", *settings)))
+            for epsilon in study.epsilons:
+                for series, settings in study.methods.items():
+                    found.append(_cell(study, subject, series, epsilon, seed, (f"method={series}", *settings)))
+            for question, answers in study.ablations.items():
+                for answer, settings in answers.items():
+                    series = f"{question}: {answer}"
+                    found.append(_cell(study, subject, series, study.ablations_at, seed, settings))
     asked = {group for ratio in study.ratios.values() for group in (ratio.of, ratio.over)}
     return sorted(found, key=lambda cell: cell.group not in asked)
 
 
-def _cell(study: Study, series: str, epsilon: float | None, seed: int, settings: Settings) -> Cell:
-    more: list[str] = [f"runtime.seed={seed}"]
+def _cell(study: Study, subject: str, series: str, epsilon: float | None, seed: int, settings: Settings) -> Cell:
+    more: list[str] = [*study.sets.get(subject, ()), f"runtime.seed={seed}"]
     if epsilon is not None:
         more.append(f"privacy.epsilon={epsilon:g}" if math.isfinite(epsilon) else "privacy.epsilon=inf")
     if epsilon == math.inf or "method=captions" in settings:
         more += study.not_private
     # What a cell is for has the last word.
-    return Cell(series, epsilon, seed, (*study.set, *more, *settings))
+    return Cell(series, epsilon, seed, (*study.set, *more, *settings), subject)
 
 
 def as_document(study: Study) -> dict[str, Any]:

@@ -13,17 +13,23 @@ from jobs.sweep.study import Cell, Study
 Measured = Mapping[Cell, Figures]
 
 SHOWN = (
-    "frechet",
-    "frechet_infinity",
-    "frechet_leading",
     "kid",
     "cmmd",
+    "frechet_infinity",
+    "frechet",
+    "frechet_leading",
     "precision",
     "recall",
     "coverage",
     "vendi",
     "clip_score",
 )
+"""The unbiased figures first: of a few hundred images the plain Fréchet distance is mostly how few they are."""
+
+CLOSED_BY = ("frechet_infinity", "kid")
+"""By which distances the closed share of the gap is told."""
+FROM, TO = "random", "captions"
+"""What closes nothing of the gap, and what closes it: generation 0, and renders of the private captions themselves."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +80,23 @@ def yardsticks(measured: Measured, judge: str, metrics: Sequence[str]) -> dict[s
     return {}
 
 
+def gap_closed(measured: Measured, judge: str, metric: str) -> dict[str, Summary]:
+    """By group, the closed share of the reachable gap: (generation 0 - its distance) / (generation 0 - captions).
+
+    Each seed's distance is set against the medians of generation 0 and of captions.
+
+    Returns: nothing where captions are not nearer than generation 0, or one of the two is missing: it is not defined.
+    """
+    groups = by_group(measured, judge, metric)
+    if FROM not in groups or TO not in groups or not groups[TO].median < groups[FROM].median:
+        return {}
+    start, gap = groups[FROM].median, groups[FROM].median - groups[TO].median
+    return {
+        group: Summary((start - of.median) / gap, (start - of.high) / gap, (start - of.low) / gap, of.seeds)
+        for group, of in groups.items()
+    }
+
+
 def report(study: Study, measured: Measured, missing: Sequence[str], command: str) -> str:
     """Markdown."""
     return "\n".join(_lines(study, measured, missing, command)) + "\n"
@@ -89,6 +112,21 @@ def _lines(study: Study, measured: Measured, missing: Sequence[str], command: st
     if missing:
         yield ""
         yield f"NOT THERE YET: {', '.join(missing)}."
+    if study.sets:
+        yield from _over_sets(study, measured)
+    for subject in study.sets or ("",):
+        if subject:
+            yield ""
+            yield f"# {subject}"
+        yield from _of_set(study, of_set(measured, subject))
+
+
+def of_set(measured: Measured, subject: str) -> dict[Cell, Figures]:
+    """What was measured on one private set."""
+    return {cell: figures for cell, figures in measured.items() if cell.subject == subject}
+
+
+def _of_set(study: Study, measured: Measured) -> Iterator[str]:
     for number, judge in enumerate(judges_of(measured)):
         yield ""
         yield f"## Judged by {judge}{_interest(measured, judge)}"
@@ -97,6 +135,36 @@ def _lines(study: Study, measured: Measured, missing: Sequence[str], command: st
             yield from _ratios(study, by_group(measured, judge, study.metric))
         yield ""
         yield from _table(measured, judge)
+        yield ""
+        yield from _closed(measured, judge)
+
+
+def _over_sets(study: Study, measured: Measured) -> Iterator[str]:
+    """By the first judge, the median over the sets of the closed share of the gap."""
+    for judge in judges_of(measured)[:1]:
+        yield ""
+        yield f"## All sets together, judged by {judge}"
+        yield ""
+        yield "Medians over the sets (range in brackets) of the share of the gap between"
+        yield f"`{FROM}` (0) and `{TO}` (1) that is closed, on the sets where it is defined."
+        yield ""
+        yield f"| | {' | '.join(f'by {metric} | sets' for metric in CLOSED_BY)} |"
+        yield f"|---|{'---|' * 2 * len(CLOSED_BY)}"
+        closed = {
+            metric: [gap_closed(of_set(measured, subject), judge, metric) for subject in study.sets]
+            for metric in CLOSED_BY
+        }
+        groups = {group for found in closed.values() for shares in found for group in shares} - {FROM, TO}
+        for group in sorted(groups, key=_order):
+            row: list[str] = []
+            for metric in CLOSED_BY:
+                medians = [shares[group].median for shares in closed[metric] if group in shares]
+                row += (
+                    [str(Summary(median(medians), min(medians), max(medians), len(medians))), str(len(medians))]
+                    if medians
+                    else ["", "0"]
+                )
+            yield f"| {group} | {' | '.join(row)} |"
 
 
 def _interest(measured: Measured, judge: str) -> str:
@@ -143,6 +211,22 @@ def _table(measured: Measured, judge: str) -> Iterator[str]:
         values = " | ".join(_shown(columns[metric][group]) for metric in SHOWN)
         yield f"| {group} | {columns[SHOWN[0]][group].seeds} | {values} |"
     yield f"| real images | | {' | '.join(f'{real[m]:.4g}' if m in real else '' for m in SHOWN)} |"
+
+
+def _closed(measured: Measured, judge: str) -> Iterator[str]:
+    shares = {metric: gap_closed(measured, judge, metric) for metric in CLOSED_BY}
+    for metric in CLOSED_BY:
+        if not shares[metric]:
+            yield f"By {metric} no share of the gap is defined: `{TO}` is missing, or not nearer than `{FROM}`."
+    defined = [metric for metric in CLOSED_BY if shares[metric]]
+    if not defined:
+        return
+    yield f"Share of the gap between `{FROM}` (0) and `{TO}` (1) that is closed:"
+    yield ""
+    yield f"| | {' | '.join(f'by {metric}' for metric in defined)} |"
+    yield f"|---|{'---|' * len(defined)}"
+    for group in sorted(set(shares[defined[0]]) - {FROM, TO}, key=_order):
+        yield f"| {group} | {' | '.join(str(shares[metric][group]) for metric in defined)} |"
 
 
 def _shown(summary: Summary) -> str:

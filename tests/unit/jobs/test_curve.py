@@ -3,6 +3,8 @@ tests/e2e/test_curve.py gives them."""
 
 import json
 import math
+import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,8 +12,8 @@ import pytest
 
 from jobs import curve
 from jobs.sweep import run
-from jobs.sweep.study import cells, read_study
-from jobs.sweep.tables import by_group, ratio_of, report, summarise
+from jobs.sweep.study import Cell, cells, read_study
+from jobs.sweep.tables import by_group, gap_closed, ratio_of, report, summarise
 from spti_ray.config.loading import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -58,13 +60,13 @@ def commands(monkeypatch):
     def command(log, *arguments):
         given.append(arguments)
         out = Path(arguments[arguments.index("--out") + 1]) if arguments[0] == "run" else Path(arguments[1])
-        group = out.name.rpartition("-seed")[0]
+        group, _, seed = out.name.rpartition("-")[0].rpartition("-seed")
         if values.get(group) is None:
             raise run.CellFailed(f"spti {arguments[0]} failed")
         (out / "internal" / "evaluation").mkdir(parents=True, exist_ok=True)
         if arguments[0] == "evaluate":
             name = arguments[arguments.index("--name") + 1]
-            document = {"results": [evaluation(values[group] + int(out.name[-1]))]}
+            document = {"results": [evaluation(values[group] + int(seed))]}
             (out / "internal" / "evaluation" / f"{name}.json").write_text(json.dumps(document))
 
     monkeypatch.setattr(run, "_command", command)
@@ -141,7 +143,7 @@ def test_what_is_measured_is_not_run_again_and_one_failure_stops_no_other(
     values["spti@1"] = 4.0
     given.clear()
     assert call(monkeypatch, *arguments) == 0
-    assert {arguments[1].rpartition("/")[2] for arguments in given if arguments[0] == "evaluate"} == {
+    assert {Path(arguments[1]).name.rpartition("-")[0] for arguments in given if arguments[0] == "evaluate"} == {
         "spti@1-seed0",
         "spti@1-seed1",
     }
@@ -219,7 +221,8 @@ def test_named_groups_and_seeds_alone_are_run_and_unknown_ones_refused(
     values["random"] = 8.0
     arguments = ("--study", study_file, "--work", tmp_path / "work")
     assert call(monkeypatch, *arguments, "--groups", "random", "--seeds", 1) == 0
-    assert [Path(arguments[1]).name for arguments in given if arguments[0] == "evaluate"] == ["random-seed1"]
+    evaluated = [Path(arguments[1]).name for arguments in given if arguments[0] == "evaluate"]
+    assert [name.rpartition("-")[0] for name in evaluated] == ["random-seed1"]
     assert call(monkeypatch, *arguments, "--groups", "rondom") == 2
     assert capsys.readouterr().err.startswith("curve: --groups rondom: there are pe-image@1, ")
 
@@ -234,6 +237,112 @@ def test_an_evaluation_by_other_judges_is_made_anew_without_another_run(study, c
     assert run.there(other, cell, tmp_path) is None
     run.measure(other, cell, tmp_path)
     assert [arguments[0] for arguments in given] == ["run", "evaluate", "evaluate"]
+
+
+def test_figures_of_other_settings_are_not_shown_whether_they_lie_here_or_were_recorded(
+    study_file, commands, monkeypatch, tmp_path, capsys
+):
+    _, values = commands
+    values |= {"random": 8.0}
+    arguments = ("--study", study_file, "--work", tmp_path / "work", "--groups", "random")
+    assert call(monkeypatch, *arguments) == 0
+    first = json.loads((tmp_path / "work" / "figures.json").read_text())["cells"]
+    # The study says nothing else than before; the configuration that it names does.
+    other = tmp_path / "other.yaml"
+    other.write_text((ROOT / "jobs" / "stickers.yaml").read_text().replace("survivors: 0.3", "survivors: 0.5"))
+    study_file.write_text(study_file.read_text().replace(str(ROOT / "jobs" / "stickers.yaml"), str(other)))
+    values["random"] = 6.0
+    assert call(monkeypatch, *arguments, "--only", "report") == 0
+    assert "NOT THERE YET: " in (tmp_path / "work" / "report.md").read_text()
+    assert call(monkeypatch, *arguments) == 0 and "2 cells, 0 are there" in capsys.readouterr().out
+    again = json.loads((tmp_path / "work" / "figures.json").read_text())["cells"]
+    assert all(first[name]["settings"] == again[name]["settings"] for name in first)
+    assert all(first[name]["settings_hash"] != again[name]["settings_hash"] for name in first)
+    assert [again[f"random-seed{seed}"]["release"][0]["metrics"][0]["value"] for seed in (0, 1)] == [6.0, 7.0]
+
+
+def test_figures_of_a_version_that_noted_no_settings_of_the_configuration_are_kept_and_not_used(
+    study_file, commands, monkeypatch, tmp_path
+):
+    _, values = commands
+    values["random"] = 8.0
+    arguments = ("--study", study_file, "--work", tmp_path, "--groups", "random")
+    assert call(monkeypatch, *arguments) == 0
+    document = json.loads((tmp_path / "figures.json").read_text())
+    for cell in document["cells"].values():
+        del cell["settings_hash"]
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "figures.json").write_text(json.dumps(document))
+    assert call(monkeypatch, *arguments[:2], "--work", elsewhere, "--only", "report") == 0
+    assert "NOT THERE YET: " in (elsewhere / "report.md").read_text()
+    assert json.loads((elsewhere / "figures.json").read_text())["cells"] == document["cells"]
+
+
+def test_ctrl_c_waits_for_the_command_to_end_by_itself(tmp_path):
+    """As from a terminal, the signal reaches the command too."""
+    program = (
+        "import signal, sys, time\n"
+        "signal.signal(signal.SIGINT, lambda *_: (time.sleep(1), open('ended', 'w').close(), sys.exit(1)))\n"
+        "open('begun', 'w').close()\n"
+        "time.sleep(60)\n"
+    )
+    study = (
+        "import sys, threading, os, time, signal, _thread\n"
+        "from jobs.sweep.run import _ended\n"
+        "def stop():\n"
+        "    while not os.path.exists('begun'): time.sleep(0.01)\n"
+        "    os.killpg(0, signal.SIGINT)\n"
+        "threading.Thread(target=stop).start()\n"
+        f"_ended([sys.executable, '-c', {program!r}], open('log', 'w'))\n"
+    )
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    done = subprocess.run(
+        [sys.executable, "-c", study], cwd=tmp_path, env=environment, capture_output=True, start_new_session=True
+    )
+    assert b"KeyboardInterrupt" in done.stderr and (tmp_path / "ended").exists()
+
+
+def test_a_study_of_several_sets_does_everything_on_each_and_reports_them_apart(
+    study_file, commands, monkeypatch, tmp_path
+):
+    _, values = commands
+    text = study_file.read_text().replace(
+        "seeds: [0, 1]", "sets: {hats: [dataset.id=hats], cats: [dataset.id=cats]}\nseeds: [0]"
+    )
+    study_file.write_text(text)
+    study = read_study(study_file)
+    assert {cell.folder for cell in cells(study) if cell.group == "random"} == {
+        "hats--random-seed0",
+        "cats--random-seed0",
+    }
+    for cell in cells(study):
+        assert run.configured(study, cell).dataset.id == cell.subject
+    values |= {"hats--random": 8.0, "cats--random": 6.0}
+    work = tmp_path / "work"
+    assert call(monkeypatch, "--study", study_file, "--work", work, "--groups", "random") == 0
+    report = (work / "report.md").read_text()
+    hats, cats = report.partition("# hats\n")[2].split("# cats\n")
+    assert "| random | 1 | " in hats and " 8 |" in hats and " 6 |" in cats
+
+
+def test_the_share_of_the_gap_is_0_at_generation_0_and_1_at_renders_of_the_captions(study):
+    def figures(value):
+        metrics = [{"name": name, "value": value, "yardstick": 1.0} for name in ("frechet_infinity", "kid")]
+        return run.Figures([{"judge": {"model": "other"}, "independent": True, "metrics": metrics}], [], 1.0)
+
+    def measured(values):
+        made = [Cell(group, None, seed, ()) for group in values for seed in range(len(values[group]))]
+        return {cell: figures(values[cell.group][cell.seed]) for cell in made}
+
+    closed = gap_closed(measured({"random": [50.0], "captions": [10.0], "spti": [20.0, 30.0, 40.0]}), "other", "kid")
+    assert (closed["random"].median, closed["captions"].median) == (0.0, 1.0)
+    assert (closed["spti"].median, closed["spti"].low, closed["spti"].high) == (0.5, 0.25, 0.75)
+    assert gap_closed(measured({"random": [50.0], "captions": [50.0], "spti": [20.0]}), "other", "kid") == {}
+    assert gap_closed(measured({"random": [50.0], "spti": [20.0]}), "other", "kid") == {}
+    text = report(study, measured({"random": [50.0], "captions": [10.0], "spti": [20.0]}), [], "the command")
+    assert "| spti | 0.75 | 0.75 |" in text
+    assert "no share of the gap is defined" in report(study, measured({"random": [5.0]}), [], "the command")
 
 
 def test_medians_are_over_seeds_and_by_one_judge(study):
