@@ -13,7 +13,7 @@ import json
 import re
 import subprocess
 import xml.etree.ElementTree as ElementTree
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -75,9 +75,9 @@ class Icon:
     svg: str
 
 
-def fetch(folder: Path) -> None:
+def fetch(folder: Path, sets: Sequence[IconSet] = SETS) -> None:
     """Download the packages into `folder` by npm, which checks their integrity; nothing if they are there."""
-    packages = [icon_set.package for icon_set in SETS] + [EMOJIBASE]
+    packages = [icon_set.package for icon_set in sets] + [EMOJIBASE]
     folder.mkdir(parents=True, exist_ok=True)
     asked_for = folder / "packages.txt"
     if asked_for.exists() and asked_for.read_text().split() == packages:
@@ -88,11 +88,11 @@ def fetch(folder: Path) -> None:
     asked_for.write_text("\n".join(packages) + "\n")
 
 
-def read_icons(folder: Path) -> Iterator[Icon]:
-    """Every icon of every set that is an emoji, without flags and skin tones; sets in the order of `SETS`."""
+def read_icons(folder: Path, sets: Sequence[IconSet] = SETS) -> Iterator[Icon]:
+    """Every icon of every set that is an emoji, without flags and skin tones; sets in the order of `sets`."""
     modules = folder / "node_modules"
     emoji = _read_emoji(modules / "emojibase-data")
-    by_set = {icon_set: _read_set(modules / "@iconify-json" / icon_set.name) for icon_set in SETS}
+    by_set = {icon_set: _read_set(modules / "@iconify-json" / icon_set.name) for icon_set in sets}
     # Sets without a table of characters use the same names as those that have one.
     names = {_slug(each.name): hexcode for hexcode, each in emoji.items()}
     for _, characters in by_set.values():
