@@ -240,7 +240,8 @@ def _one_result(result: EvaluationResult) -> Iterator[str]:
         yield f"note: {warning}"
 
 
-_COLUMNS = ("frechet", "frechet_leading", "kid", "cmmd", "precision", "recall", "coverage", "vendi", "clip_score")
+_COLUMNS = ("kid", "cmmd", "frechet_infinity", "frechet", "precision", "recall", "coverage", "vendi", "clip_score")
+"""The unbiased figures first."""
 
 
 def _several_results(results: Sequence[EvaluationResult]) -> Iterator[str]:

@@ -60,6 +60,12 @@ class DistributionMetrics:
         both = list(zip(x_weights_RN, y_weights_RM, strict=True))
         few = both[: num_resamples("frechet", resamples, x_NE.shape[1])]
         found: dict[str, Estimate] = {}
+        # The unbiased ones first: of few images the plain Fréchet distance is mostly how few they are.
+        for name, kernel, scale in (("kid", cubic, 1.0), ("cmmd", gaussian, CMMD_SCALE)):
+            kernels = KernelMatrices(kernel(x_NE, x_NE), kernel(x_NE, self._features_ME), self._kernels[kernel])
+            replicates = [scale * kernels.mmd2(wx, wy) for wx, wy in both]
+            found[name] = estimate_with_error(scale * kernels.mmd2(), replicates)
+        found["frechet_infinity"] = Estimate(frechet_infinity(x_NE, self._features_ME, rng))
         leading_NL = self._leading.transform(x_NE)
         for name, x, y in (
             ("frechet", x_NE, self._features_ME),
@@ -67,11 +73,6 @@ class DistributionMetrics:
         ):
             replicates = [frechet(moments(x, wx), moments(y, wy)) for wx, wy in few]
             found[name] = estimate_with_error(frechet(moments(x), moments(y)), replicates, lowest=0.0)
-        found["frechet_infinity"] = Estimate(frechet_infinity(x_NE, self._features_ME, rng))
-        for name, kernel, scale in (("kid", cubic, 1.0), ("cmmd", gaussian, CMMD_SCALE)):
-            kernels = KernelMatrices(kernel(x_NE, x_NE), kernel(x_NE, self._features_ME), self._kernels[kernel])
-            replicates = [scale * kernels.mmd2(wx, wy) for wx, wy in both]
-            found[name] = estimate_with_error(scale * kernels.mmd2(), replicates)
         near = manifold_metrics(x_NE, self._features_ME, self._radii_M)
         found["precision"] = estimate_mean(near.precision_N, x_weights_RN)
         found["recall"] = estimate_mean(near.recall_M, y_weights_RM)
