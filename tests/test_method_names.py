@@ -51,7 +51,7 @@ def files() -> dict[str, Path]:
 
 def test_no_template_tells_methods_apart_by_name():
     templates = [path for path in (ROOT / "spti_ray").rglob("*.j2")]
-    asks = re.compile(rf"""\bmethod\s*(==|!=|in)\s|["']({'|'.join(UNMISTAKABLE)})["']""")
+    asks = re.compile(rf"""\bmethod\s*(==|!=|in)\s|["']({"|".join(UNMISTAKABLE)})["']""")
     assert len(templates) > 2 and [p.name for p in templates if asks.search(p.read_text(encoding="utf-8"))] == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
@@ -63,6 +63,11 @@ class EvolutionConfig(Section):
     joint_image_weight: float = Field(
         default=0.5, ge=0, le=1, description="Weight of the image similarity in joint voting."
     )
+    themes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
+        default=(),
+        description="In how many themes, groups of similar candidates, each of the first generations is voted on; "
+        "later ones, and all if empty, candidate by candidate.",
+    )
     lookahead: int = Field(
         default=0, ge=0, le=64, description="L > 0: a candidate is the mean embedding of L variations."
     )
@@ -113,6 +118,14 @@ class EvolutionConfig(Section):
         """How many candidates of each label are selected in a generation: the share, and at least one."""
         quota = self.quota(self.candidates)
         return {label: min(count, max(1, round(count * self.survivors))) for label, count in quota.items()}
+
+    def themes_per_label(self, generation: int) -> dict[str, int]:
+        """How many themes of each label a generation is voted on in; empty if it is candidate by candidate."""
+        return self.quota(self.themes[generation]) if generation < len(self.themes) else {}
+
+    def asked(self, generation: int) -> int:
+        """How many themes or candidates a generation is voted on in."""
+        return self.themes[generation] if generation < len(self.themes) else self.candidates
 
     def image_strength(self, generation: int) -> float:
         """Strength of the image variations that are made for `generation`, which falls in equal steps.

@@ -104,6 +104,19 @@ class Config(Section):
             raise ValueError(
                 f"privacy.votes_per_record is {k}, but evolution.candidates gives {quota[smallest]} candidates{where}"
             )
+        for generation, count in enumerate(self.evolution.themes):
+            for label, themes in self.evolution.themes_per_label(generation).items():
+                where = f" of label {label!r}" if self.evolution.labels else ""
+                if not k <= themes < quota[label]:
+                    raise ValueError(
+                        f"evolution.themes: {count} gives {themes} themes{where}, which must be at least "
+                        f"privacy.votes_per_record ({k}) and fewer than its {quota[label]} candidates"
+                    )
+        if len(self.evolution.themes) > self.generation_numbers.stop:
+            raise ValueError(
+                f"evolution.themes has {len(self.evolution.themes)} levels, more than the run's "
+                f"{self.generation_numbers.stop} generations: each level is one of them"
+            )
         method, unprotected = declaration_of(self), why_not_private(self)
         if unprotected and not self.privacy.allow_not_private:
             setting = f"method: {method.name}" if method.protection is Protection.NONE else "privacy.epsilon: inf"

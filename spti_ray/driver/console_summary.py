@@ -22,7 +22,9 @@ from spti_ray.planning.checks import engines_outside
 from spti_ray.planning.hints import hints
 from spti_ray.planning.plan import sgd_plan
 from spti_ray.public.fallbacks import FallbackCounts
+from spti_ray.public.vote_spread import in_words
 from spti_ray.runs.folder import RunDir
+from spti_ray.runs.votes import spread_in
 
 
 def opening_lines(
@@ -99,6 +101,8 @@ def closing_lines(
             f"dataset {spent.dataset} {decimals_at_least(spent.lifetime_epsilon)} of {_budget(spent)}; "
             f"see {run.release / 'privacy.json'}"
         )
+        if (spread := spread_in(run)) and not spread.is_more_than_noise:
+            yield f"WARNING: {in_words(spread)}"
         yield f"prove it: spti verify {run.path}   audit this build: spti audit {run.path}"
     if config.rerenders and (run.release / "privacy.json").is_file():
         yield f"prove it: spti verify {run.path}"

@@ -11,11 +11,12 @@ from functools import partial
 from spti_ray.config import Config
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
-from spti_ray.evolution.generations import Generations
+from spti_ray.evolution.generations import Generations, Measured
 from spti_ray.evolution.histogram import dp_nn_histogram
 from spti_ray.evolution.protocols import Population, Store, Voter, Watcher
 from spti_ray.public.scoring import Scoring
 from spti_ray.public.selection import select
+from spti_ray.public.themes import question_of
 from spti_ray.types import Selected
 
 
@@ -47,11 +48,13 @@ def evolve(
         if measured is None:
             watch.generation(t, "candidates")
             made = stored or (population.variation_api(t, selected) if selected else population.random_api())
-            scored = scoring.embed(made, partial(voter.show, t, votes_per_record=k))
-            generations.keep(t, scored, selected)
+            ahead = partial(voter.show, t, votes_per_record=k)
+            scored = scoring.embed(made) if config.evolution.themes_per_label(t) else scoring.embed(made, ahead)
+            question = question_of(t, scored, config.evolution, config.runtime.seed)
+            generations.keep(t, scored, question.themes, selected)
             watch.generation(t, "votes")
-            measured = scored.candidates, dp_nn_histogram(t, scored, k, voter, gate, watch)
-        candidates, histogram = measured
-        parents, selected = selected, select(candidates, histogram, config.evolution, config.runtime.seed)
-        generations.finish(t, candidates, histogram, parents, selected)
+            histogram = dp_nn_histogram(t, question.asked, k, voter, gate, watch)
+            measured = Measured(scored.candidates, histogram, question.themes)
+        parents, selected = selected, select(*measured, config.evolution, config.runtime.seed)
+        generations.finish(t, measured, parents, selected)
     return selected

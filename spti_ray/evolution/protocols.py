@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from spti_ray.dp.odometer import OdometerReading
+from spti_ray.public.themes import Theme
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, Query, ScoredCandidates, Selected, Votes
 
 
@@ -58,7 +59,11 @@ class Store(Protocol):
 
     def load(self, generation: int) -> Candidates | None: ...
 
-    def save(self, generation: int, scored: ScoredCandidates) -> None: ...
+    def load_themes(self, generation: int) -> tuple[Theme, ...]:
+        """In which themes a stored generation is voted on; none if candidate by candidate."""
+        ...
+
+    def save(self, generation: int, scored: ScoredCandidates, themes: tuple[Theme, ...]) -> None: ...
 
     def save_selected(self, generation: int, selected: tuple[Selected, ...]) -> None: ...
 

@@ -28,6 +28,9 @@ from spti_ray.planning.hints import hints
 from spti_ray.planning.workload import varied_texts, work_of
 from spti_ray.runs.ledger_check import check_ledger, place_of
 
+DROWNED_SIGNAL = 0.3
+"""Below it votes on single candidates or themes say next to nothing, and a plan warns."""
+
 WORKABLE_SIGNAL = 0.4
 """The least signal of a useful selection: votes of an average candidate, in standard deviations of the noise.
 
@@ -99,6 +102,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "generations": evolution.generations,
         "candidates": evolution.candidates,
         "candidates_per_label": evolution.quota(evolution.candidates),
+        "themes": list(evolution.themes),
         "voting": evolution.voting,
         "texts_to_write": texts + varied_texts(config),
         "candidate_renders": renders,
@@ -111,7 +115,30 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
     }
     if trains(config):
         return summary | _finetune_summary(config)
-    return summary | _privacy_summary(config, private_records) if is_charged(config) else summary
+    if not is_charged(config):
+        return summary
+    summary |= _privacy_summary(config, private_records)
+    summary["hints"] += _drowned(summary, private_records)
+    return summary
+
+
+def _drowned(summary: dict[str, Any], private_records: int | None) -> list[str]:
+    """A warning where the noise would hide what is voted on, with what would not be hidden."""
+    weak = {number: signal for number, signal in summary.get("signal", {}).items() if signal < DROWNED_SIGNAL}
+    if not weak or private_records is None:
+        return []
+    generations = f"generation{'s' * (len(weak) > 1)} {', '.join(weak)}"
+    fits = int(private_records * summary["votes_per_record"] / (WORKABLE_SIGNAL * summary["sigma"]))
+    fewest = max(2, summary["votes_per_record"]) * len(summary["candidates_per_label"])
+    what = (
+        f"at most {fits} candidates or themes (evolution.themes) at a time would not be"
+        if fits >= fewest
+        else "no number of candidates or themes would not be: fewer generations, a larger epsilon or more records would"
+    )
+    return [
+        f"in {generations} the votes would drown in the noise ({min(weak.values()):.2f} of sigma, under "
+        f"{DROWNED_SIGNAL:g}); {what}"
+    ]
 
 
 def _finetune_summary(config: Config) -> dict[str, Any]:
@@ -133,7 +160,10 @@ def _finetune_summary(config: Config) -> dict[str, Any]:
 
 def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:
     """What the votes cost, and whether they stand out from the noise."""
-    noise, candidates = noise_plan(config), config.evolution.candidates
+    noise, evolution = noise_plan(config), config.evolution
+    # Of themes and candidates, the most that are ever voted on at once.
+    asked = {number: evolution.asked(number) for number in config.generation_numbers}
+    most = max(asked.values())
     summary: dict[str, Any] = {
         "sigma": noise.sigma,
         "epsilon": noise.epsilon,
@@ -142,7 +172,7 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         "replace_one_epsilon": noise.replace_one_epsilon,
         "attacker_advantage": noise.attacker_advantage,
         "spare_slots": noise.spare_slots,
-        "private_records_for_signal": round(WORKABLE_SIGNAL * candidates * noise.sigma / noise.votes_per_record),
+        "private_records_for_signal": round(WORKABLE_SIGNAL * most * noise.sigma / noise.votes_per_record),
     }
     where = config.ledger.location
     if config.origin:
@@ -162,7 +192,8 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         summary["lifetime_delta"] = forecast.delta
         summary["affordable"] = forecast.affordable
     if private_records:
-        votes = private_records * noise.votes_per_record / candidates
-        summary["votes_per_candidate"] = votes
-        summary["votes_per_candidate_over_sigma"] = votes / noise.sigma
+        votes = {number: private_records * noise.votes_per_record / count for number, count in asked.items()}
+        summary["votes_per_candidate"] = min(votes.values())
+        summary["votes_per_candidate_over_sigma"] = min(votes.values()) / noise.sigma
+        summary["signal"] = {str(number): count / noise.sigma for number, count in votes.items()}
     return summary

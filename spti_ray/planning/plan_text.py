@@ -38,9 +38,11 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         f"{summary['release_images']} images in the release",
     ]
     if "votes_per_candidate" in summary:
+        by_generation = ", ".join(f"{signal:.2f}" for signal in summary["signal"].values())
         lines.append(
             f"signal      {summary['votes_per_candidate']:.2f} votes per candidate, "
             f"{summary['votes_per_candidate_over_sigma']:.2f} of sigma (above {WORKABLE_SIGNAL:g} is workable)"
+            + (f"; by generation {by_generation}" if summary["themes"] else "")
         )
     else:
         lines.append(
@@ -132,7 +134,10 @@ def _candidates_line(summary: dict[str, Any]) -> str:
     what = METHODS[summary["method"]].candidates.value
     labels = summary["candidates_per_label"]
     shares = ": " + ", ".join(f"{label} {count}" for label, count in labels.items()) if len(labels) > 1 else ""
-    return f"candidates  {summary['candidates']} {what} per generation, {summary['voting']} voting{shares}"
+    line = f"candidates  {summary['candidates']} {what} per generation, {summary['voting']} voting{shares}"
+    if themes := summary["themes"]:
+        line += f"; the first {len(themes)} voted on in {', '.join(map(str, themes))} themes"
+    return line
 
 
 def prompt_previews(config: Config) -> list[str]:

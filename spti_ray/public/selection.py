@@ -7,29 +7,37 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from spti_ray.config import EvolutionConfig
 from spti_ray.public.shrinkage import shrink_counts
+from spti_ray.public.themes import Theme, select_by_theme
 from spti_ray.public.words import normal_form
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected, derive_seed, split_by_share
 
 
 def select(
-    candidates: Candidates, histogram: NoisyHistogram, evolution: EvolutionConfig, seed: int
+    candidates: Candidates,
+    histogram: NoisyHistogram,
+    themes: Sequence[Theme],
+    evolution: EvolutionConfig,
+    seed: int,
 ) -> tuple[Selected, ...]:
     """Select the survivors of a generation, label by label, in the order of their rank within a label.
 
     `evolution.selection: rank` takes the candidates with the most noised votes (ties to the lowest id), with equal
     shares. `sample` draws with replacement in proportion to the noised votes (negative counts are zero); a share is how
     often a candidate was drawn. With `evolution.shrinkage: family` both use estimates that are shrunk towards families
-    (`shrinkage`).
+    (`shrinkage`). A generation that was voted on in themes is selected from by these (`themes`).
 
     Args:
         candidates: The candidates of the generation.
-        histogram: Their noised counts.
+        histogram: Their noised counts, or those of the themes.
+        themes: What was voted on, if not the candidates one by one.
         evolution: The settings of selection.
         seed: The run's public seed, for `sample`.
 
     Raises:
         ValueError: the histogram is of other candidates.
     """
+    if themes:
+        return select_by_theme(candidates, histogram, themes, evolution)
     if histogram.candidate_ids != tuple(candidate.id for candidate in candidates):
         raise ValueError(f"generation {histogram.generation}: the histogram is of other candidates")
     counts = dict(zip(histogram.candidate_ids, (int(count) for count in histogram.counts_K), strict=True))

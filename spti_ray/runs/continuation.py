@@ -29,6 +29,7 @@ from spti_ray.io.files import sha256_of
 from spti_ray.public.release import MODELS_KEY, Models
 from spti_ray.public.released_files import read_certificate, read_manifest
 from spti_ray.public.scoring import ScoreCache
+from spti_ray.public.themes import by_candidate
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.generation_store import GenerationStore
 from spti_ray.runs.run_file import read_run
@@ -36,7 +37,13 @@ from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, S
 
 _NOT_OF_CANDIDATES = (
     *("origin.", "privacy.", "dataset.", "data.", "ledger.", "release.", "title."),
-    *("evolution.generations.", "evolution.candidates.", "evolution.survivors.", "evolution.selection."),
+    *(
+        "evolution.generations.",
+        "evolution.candidates.",
+        "evolution.survivors.",
+        "evolution.selection.",
+        "evolution.themes.",
+    ),
     *("evolution.shrinkage.", "evolution.keep_survivors.", "evolution.image_variation."),
 )
 """Settings that have no part in how a candidate is rendered and embedded."""
@@ -147,11 +154,13 @@ class Origin:
         paths = artifact.complete(self._run.generations, last)
         if not paths:
             raise RunDamaged(f"{self._run.generations}: generation {last} has no histogram; restore the run's folder")
-        candidates = GenerationStore(self._run, ScoreCache()).load(last)
+        store = GenerationStore(self._run, ScoreCache())
+        candidates = store.load(last)
         if candidates is None:
             raise RunDamaged(f"{self._run.generations}: generation {last} has no candidates; restore the run's folder")
         # A slot that was burned may have left a histogram too; the committed one is of the slot charged last.
-        learn(candidates, max((artifact.read(path) for path in paths), key=lambda found: found[0].slot)[1])
+        histogram = max((artifact.read(path) for path in paths), key=lambda found: found[0].slot)[1]
+        learn(candidates, by_candidate(candidates, histogram, store.load_themes(last)))
         kept = {item.candidate.id for item in selected} if self.embeds_as(config) else set[str]()
         cache.keep_only(kept)
         return selected

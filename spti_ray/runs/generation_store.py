@@ -11,6 +11,7 @@ import pyarrow.parquet as pq
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import atomic_file, write_table_atomic
 from spti_ray.public.scoring import ScoreCache
+from spti_ray.public.themes import Theme
 from spti_ray.runs.folder import RunDir
 from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Selected, Space
 
@@ -27,6 +28,7 @@ _CANDIDATE_SCHEMA = pa.schema(
 _RENDER_SCHEMA = pa.schema(
     [("candidate_id", pa.string()), ("variant", pa.int32()), ("seed", pa.int64()), ("png", pa.binary())]
 )
+_THEME_SCHEMA = pa.schema([("id", pa.string()), ("label", pa.string()), ("members", pa.list_(pa.string()))])
 
 _RENDERS_AT_A_TIME = 64
 """Renders in memory while they are written or read: a generation may have more than fit."""
@@ -65,8 +67,25 @@ class GenerationStore:
         self._load_renders(generation)
         return candidates
 
-    def save(self, generation: int, scored: ScoredCandidates) -> None:
-        """Write a generation: its candidates, their embeddings, and the renders that no earlier generation wrote."""
+    def load_themes(self, generation: int) -> tuple[Theme, ...]:
+        """The themes in which a stored generation is voted on; none if it is candidate by candidate.
+
+        Raises:
+            RunDamaged: the file is damaged.
+        """
+        file = self.folder(generation) / "themes.parquet"
+        if not file.exists():
+            return ()
+        try:
+            return tuple(
+                Theme(row["id"], row["label"], tuple(row["members"])) for row in pq.read_table(file).to_pylist()
+            )
+        except (OSError, KeyError, pa.ArrowInvalid):
+            raise RunDamaged(f"{file}: is damaged; restore the run's folder") from None
+
+    def save(self, generation: int, scored: ScoredCandidates, themes: tuple[Theme, ...] = ()) -> None:
+        """Write a generation: its candidates, their embeddings, the renders that no earlier generation wrote, and the
+        themes in which it is to be voted on, if it is."""
         folder = self.folder(generation)
         folder.mkdir(parents=True, exist_ok=True)
         fresh = [
@@ -90,6 +109,9 @@ class GenerationStore:
         for space, matrix_KE in scored.embeddings_KE.items():
             column = pa.array(list(matrix_KE), type=pa.list_(pa.float32()))
             table = table.append_column(f"embedding_{space}", column)
+        if themes:
+            rows = [{name: getattr(theme, name) for name in _THEME_SCHEMA.names} for theme in themes]
+            write_table_atomic(folder / "themes.parquet", pa.Table.from_pylist(rows, schema=_THEME_SCHEMA))
         # Last: a generation counts as made when its candidates are there.
         write_table_atomic(folder / "candidates.parquet", table)
 

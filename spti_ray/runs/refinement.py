@@ -54,9 +54,10 @@ def refined(
         raise ConfigError(f"{directory}: nobody voted in it, so there is nothing to go on from; start a run of its own")
     # Image variations begin as near to their parents as they were at the end.
     nearest = f"evolution.image_variation.first_strength={origin.config.evolution.image_variation.last_strength}"
+    raw["origin"] = wanted | {"generation": origin.last_generation + 1}
     config = _parsed(with_overrides(raw, [nearest, *overrides, *short, f"evolution.generations={generations}"]))
     _check_goes_on(origin, config)
-    return _parsed(raw | {"origin": wanted | {"generation": origin.last_generation + 1}})
+    return config
 
 
 def _parsed(raw: dict[str, Any]) -> Config:

@@ -13,8 +13,10 @@ from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.odometer import read_odometer
 from spti_ray.figures import at_least, decimals_at_least
+from spti_ray.public.vote_spread import in_words
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.run_file import read_run
+from spti_ray.runs.votes import spread_in
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Status:
     """Steps of a fine-tuning, including those that a crash lost."""
     if_missing: str = ""
     """What to do if the ledger is elsewhere."""
+    votes: str = ""
+    """Of a finished run with noised votes: whether they can be told from noise."""
     release_epsilon: float | None = None
     """The epsilon of all planned queries on which the release depends; only of a run that goes on from another."""
 
@@ -103,6 +107,7 @@ class Status:
             f"{self.state}: {then[self.state]}",
             f"{self.measured} of {self.generations} generations measured{burned}; texts of {self.generation} are there",
             *spent,
+            *([self.votes] if self.votes else []),
         ]
 
 
@@ -120,6 +125,7 @@ def status_of(directory: Path) -> Status:
     opened = attempts_of(entries, run.run_id)
     spend = read_odometer(entries, run.run_id) if opened else None
     both = joint_guarantee(entries, run.run_id, recorded_plan(opened[0])) if opened else None
+    spread = spread_in(run) if run.finished and is_charged(config) else None
     return Status(
         title=config.title,
         run=run.run_id,
@@ -140,4 +146,5 @@ def status_of(directory: Path) -> Status:
         in_ledger=spend is not None,
         if_missing="" if spend or not uses_private_data(config) else config.ledger.if_missing,
         release_epsilon=both.epsilon if both else None,
+        votes=in_words(spread) if spread else "",
     )

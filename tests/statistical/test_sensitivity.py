@@ -12,8 +12,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spti_ray.config import EvolutionConfig
 from spti_ray.private.views import NO_GROUP, quantise, usable_rows
 from spti_ray.private.voting import cast_votes
+from spti_ray.public.themes import question_of
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
 from tests.statistical.neighbours import check_sensitivity, in_order, is_caught, queries, take, units
 
@@ -22,6 +24,36 @@ from tests.statistical.neighbours import check_sensitivity, in_order, is_caught,
 @given(queries())
 def test_removing_one_unit_changes_at_most_k_counts_by_one(query):
     check_sensitivity(cast_votes, *query)
+
+
+def about_themes(scored, seed=0):
+    """The question about the candidates' themes, two of each label."""
+    labels = [{"name": name} for name in sorted(set(scored.candidates.labels))]
+    settings = {"generations": 1, "candidates": 99, "labels": labels, "themes": [2 * len(labels)]}
+    return question_of(0, scored, EvolutionConfig.model_validate(settings), seed)
+
+
+@settings(max_examples=300, deadline=None)
+@given(queries().filter(lambda query: has_an_embedding(query[1])))
+def test_removing_one_unit_changes_at_most_k_themes_by_one(query):
+    views, scored, k = query
+    check_sensitivity(cast_votes, views, about_themes(scored).asked, k)
+
+
+def votes_added_up_by_theme(views, scored, k):
+    """Not a question about themes: a record would give all its votes to one."""
+    question = about_themes(scored)
+    counts = dict(zip([candidate.id for candidate in scored.candidates], cast_votes(views, scored, k), strict=True))
+    return np.array([sum(counts[member] for member in theme.members) for theme in question.themes])
+
+
+def has_an_embedding(scored):
+    return np.logical_and.reduce([np.isfinite(rows).all(axis=1) for rows in scored.embeddings_KE.values()]).any()
+
+
+def test_votes_on_candidates_that_are_added_up_by_theme_are_caught():
+    asked = queries().filter(lambda query: has_an_embedding(query[1]))
+    assert is_caught(lambda query: check_sensitivity(votes_added_up_by_theme, *query), asked)
 
 
 def whitened_by_the_data_set(views, scored, k):

@@ -20,6 +20,7 @@ import yaml
 from spti_ray.figures import release_epsilon, rounded_up
 from spti_ray.io.files import sha256_of, write_atomic
 from spti_ray.methods import METHODS, Candidates, PrivateData
+from spti_ray.public.vote_spread import Spread, in_words, spread_of, together
 from spti_ray.release.report.data import (
     GenerationData,
     Pictures,
@@ -81,6 +82,8 @@ class _Evolution:
     audited: list[tuple[int, Any, str]] = field(default_factory=list[tuple[int, Any, str]])
     """(generation, label, hash) of each committed histogram."""
     words: list[tuple[str, float, float]] = field(default_factory=list[tuple[str, float, float]])
+    spreads: list[Spread] = field(default_factory=list[Spread])
+    """Of each histogram that has noise."""
 
 
 def build_report(run_dir: Path) -> Path:
@@ -126,6 +129,8 @@ def build_report(run_dir: Path) -> Path:
             votes=evolution.votes,
             curve_svg=plots.curve_plot(run.generations, curves, "curves") if len(curves) > 1 else "",
             audited=evolution.audited,
+            spread_in_words=in_words(together(evolution.spreads)) if evolution.spreads else "",
+            is_noise=bool(evolution.spreads) and not together(evolution.spreads).is_more_than_noise,
             manifest_sha256=sha256_of(run.folder / "release" / "manifest.parquet"),
             operator_svg=plots.operator_plot(list(shares.values()), list(shares), "operators", rows=len(words))
             if shares
@@ -155,6 +160,9 @@ def _read_generations(run: RunData, followed: set[str]) -> _Evolution:
         for candidate, count in zip(last.candidates, last.counts_K.tolist(), strict=True):
             if candidate.id in followed:
                 evolution.votes.setdefault(candidate.id, []).append((number, count))
+        if last.sigma:
+            labels = [candidate.label for candidate in last.candidates]
+            evolution.spreads.append(spread_of(last.counts_K.tolist(), labels, last.sigma))
         evolution.curves.append(vote_curve(last))
         evolution.audited.append((number, last.label, last.artifact_sha256))
     evolution.words = word_shifts(first, last) if first and last else []

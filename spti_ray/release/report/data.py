@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,11 @@ _SECRET_WORDS = ("key", "token", "secret", "password", "credential", "authorizat
 
 @dataclass(frozen=True)
 class GenerationData:
-    """One population that was voted on: candidates by falling noised votes, their counts, and who was selected."""
+    """One population that was voted on: candidates by falling noised votes, their counts, and who was selected.
+
+    Where themes were voted on, a theme's nearest member stands for it, with the theme's count, and the theme counts as
+    selected if that member is.
+    """
 
     number: int
     candidates: tuple[Candidate, ...]
@@ -42,6 +46,10 @@ class GenerationData:
     label: artifact.Metadata
     """The label of the committed histogram, which names its reservation in the ledger."""
     artifact_sha256: str
+    members: Mapping[str, int] = field(default_factory=dict[str, int])
+    """How many candidates each stands for, by id; empty where they were voted on one by one."""
+    num_selected: int = 0
+    """Of all candidates."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +115,11 @@ def read_generation(folder: Path, number: int) -> GenerationData:
     label, histogram = _committed(where)
     votes = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
     rows = pq.read_table(where / "candidates.parquet", columns=_CANDIDATE_COLUMNS).to_pylist()
+    members: dict[str, int] = {}
+    if (where / "themes.parquet").exists():
+        themes = pq.read_table(where / "themes.parquet", columns=["id", "members"]).to_pylist()
+        members = {theme["members"][0]: len(theme["members"]) for theme in themes}
+        votes = {theme["members"][0]: votes[theme["id"]] for theme in themes}
     candidates = [Candidate(**row) for row in rows if row["id"] in votes]
     candidates.sort(key=lambda candidate: (-votes[candidate.id], candidate.id))
     selected: frozenset[str] = frozenset()
@@ -117,9 +130,11 @@ def read_generation(folder: Path, number: int) -> GenerationData:
         candidates=tuple(candidates),
         counts_K=np.array([votes[candidate.id] for candidate in candidates], dtype=np.int64),
         sigma=histogram.sigma,
-        selected=selected,
+        selected=selected & frozenset(votes),
         label=label,
         artifact_sha256=histogram.artifact_sha256,
+        members=members,
+        num_selected=len(selected),
     )
 
 

@@ -535,3 +535,23 @@ def test_where_an_origin_lies_may_change_but_not_which_it_is():
     before = config_with(origin={"run": "r", "path": "runs/r"})
     assert config_sha256(before) == config_sha256(config_with(origin={"run": "r", "path": "/elsewhere/r"}))
     assert config_sha256(before) != config_sha256(config_with(origin={"run": "s", "path": "runs/r"}))
+
+
+@pytest.mark.parametrize(
+    ("themes", "why"),
+    [
+        ([1], "evolution.themes.0: input should be greater than or equal to 2 (got 1)"),
+        ([10], "evolution.themes: 10 gives 10 themes, which must be at least privacy.votes_per_record (1) and fewer"),
+        ([4, 4, 4], "evolution.themes has 3 levels, more than the run's"),
+    ],
+)
+def test_themes_that_can_not_be_asked_about_are_refused(themes, why):
+    assert refusal(changed("evolution.themes", themes)).startswith(why)
+    assert parse_config(changed("evolution.themes", [9])).evolution.themes == (9,)
+
+
+def test_a_record_has_no_more_votes_than_there_are_themes_of_its_label():
+    raw = changed("evolution.themes", [4])
+    raw["evolution"]["labels"] = ["cat", "dog"]
+    raw["privacy"]["votes_per_record"] = 3
+    assert refusal(raw).startswith("evolution.themes: 4 gives 2 themes of label 'cat', which must be at least")

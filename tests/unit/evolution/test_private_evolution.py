@@ -27,6 +27,8 @@ class Recorder:
         self.slots = slots
         self.known = committed or {}
         self.saved: dict[int, object] = {}
+        self.themes: dict[int, object] = {}
+        self.asked: list[tuple[str, ...]] = []
 
     def ready(self):
         self.events.append("views ready")
@@ -47,6 +49,7 @@ class Recorder:
 
     def reserve(self, generation, sha256, ids):
         self.events.append("reserve")
+        self.asked.append(ids)
         self.slots -= 1
         return SimpleNamespace(generation=generation, ids=ids, query="the reserved query")
 
@@ -65,9 +68,13 @@ class Recorder:
     def load(self, generation):
         return self.saved.get(generation)
 
-    def save(self, generation, scored):
+    def load_themes(self, generation):
+        return self.themes.get(generation, ())
+
+    def save(self, generation, scored, themes):
         self.events.append("save")
         self.saved[generation] = scored.candidates
+        self.themes[generation] = themes
 
     def save_selected(self, generation, selected):
         self.events.append("selected")
@@ -110,6 +117,29 @@ def test_a_committed_generation_is_replayed_without_vote_or_charge(make_config, 
     resumed = _evolve(make_config(), engines, again)
     assert again.events.count("reserve") == again.events.count("vote") == 1
     assert [item.candidate for item in resumed] == [item.candidate for item in whole]
+
+
+def test_the_first_generations_are_asked_about_their_themes_of_which_nothing_is_shown_ahead(
+    make_config, local_engines, monkeypatch
+):
+    monkeypatch.setattr(scoring_module, "_LEAST_BLOCK", 5)
+    recorder = Recorder()
+    selected = _evolve(make_config(evolution__themes=[3]), local_engines(), recorder)
+    assert [len(ids) for ids in recorder.asked] == [3, 12]
+    assert recorder.asked[0] == tuple(theme.id for theme in recorder.themes[0]) and not recorder.themes[1]
+    assert not any("of generation 0" in event for event in recorder.events)
+    assert any("of generation 1" in event for event in recorder.events)
+    assert {item.candidate.id for item in selected} <= {candidate.id for candidate in recorder.saved[1]}
+
+
+def test_a_generation_voted_on_in_themes_is_replayed_from_what_was_stored(make_config, local_engines):
+    config = make_config(evolution__themes=[3])
+    first = Recorder()
+    whole = _evolve(config, local_engines(), first)
+    again = Recorder(committed={0: NoisyHistogram(0, first.asked[0], np.arange(3), 1.0, "")})
+    again.saved, again.themes = {0: first.saved[0]}, {0: first.themes[0]}
+    assert _evolve(config, local_engines(), again) == whole
+    assert again.events.count("reserve") == 1
 
 
 def test_without_slots_the_last_measured_generation_is_the_result(make_config, local_engines):

@@ -58,6 +58,33 @@ def test_a_publicly_known_size_gives_the_signal_per_candidate(make_config):
     assert "votes_per_candidate" not in plan_summary(make_config())
 
 
+def test_the_signal_of_a_generation_voted_on_in_themes_is_that_of_a_theme(make_config):
+    config = make_config(evolution__themes=[3])
+    summary = plan_summary(config, private_records=1200)
+    assert summary["themes"] == [3]
+    assert [round(signal * summary["sigma"]) for signal in summary["signal"].values()] == [400, 100]
+    assert summary["votes_per_candidate"] == 100, "the weakest question counts"
+    lines = "\n".join(plan_lines(summary))
+    assert "the first 1 voted on in 3 themes" in lines and "by generation" in lines
+    assert summary["sigma"] == plan_summary(make_config())["sigma"], "a question costs the same, whatever is asked"
+    only = plan_summary(make_config(evolution__themes=[4, 3]))["private_records_for_signal"]
+    assert only == pytest.approx(summary["private_records_for_signal"] / 3, rel=0.2)
+
+
+def test_votes_that_would_drown_are_pointed_out_with_what_would_not(make_config):
+    sigma = plan_summary(make_config())["sigma"]
+    few = round(12 * sigma * 0.25)
+    (hint,) = plan_summary(make_config(), private_records=few)["hints"]
+    fits = int(few / (0.4 * sigma))
+    assert "in generations 0, 1 the votes would drown" in hint and f"at most {fits} candidates or themes" in hint
+    assert not plan_summary(make_config(evolution__candidates=fits), private_records=few)["hints"]
+    (themed,) = plan_summary(make_config(evolution__themes=[fits]), private_records=few)["hints"]
+    assert "in generation 1 the votes" in themed
+    (hopeless,) = plan_summary(make_config(), private_records=1)["hints"]
+    assert "no number of candidates or themes" in hopeless
+    assert not plan_summary(make_config())["hints"], "nothing is known of the records"
+
+
 VISION = {
     "kind": "openai-vision",
     "model": "seer",
@@ -201,7 +228,7 @@ class Fakes:
     def load(self, generation):
         return None
 
-    def save(self, generation, scored) -> None: ...
+    def save(self, generation, scored, themes) -> None: ...
 
     def save_selected(self, generation, selected) -> None: ...
 
@@ -276,6 +303,14 @@ def test_the_planned_steps_are_the_texts_and_images_that_a_run_makes(make_config
 def test_by_sampling_a_run_makes_at_least_the_planned_steps(make_config, local_engines, tmp_path):
     """A candidate that is drawn twice leaves room for one more child, which can't be known in advance."""
     config = make_config(evolution__selection="sample", evolution__generations=3)
+    texts, renders, _, extra, _ = simulate(config, local_engines(), tmp_path)
+    at_most = total_steps(make_config(evolution__keep_survivors=False, evolution__generations=3))
+    assert total_steps(config) <= texts + renders + extra <= at_most + config.release.images
+
+
+def test_after_themes_a_run_makes_at_least_the_planned_steps(make_config, local_engines, tmp_path):
+    """How many members of its themes survive depends on their noised votes."""
+    config = make_config(evolution__themes=[3], evolution__generations=3)
     texts, renders, _, extra, _ = simulate(config, local_engines(), tmp_path)
     at_most = total_steps(make_config(evolution__keep_survivors=False, evolution__generations=3))
     assert total_steps(config) <= texts + renders + extra <= at_most + config.release.images

@@ -22,7 +22,7 @@ def histogram(candidates: Candidates, counts: list[int], generation: int = 0) ->
 def picked(counts: list[int], seed: int = 0, labels: list[str] | None = None, generation: int = 0, **settings):
     candidates = population(labels or ["all"] * len(counts))
     evolution = EvolutionConfig(generations=1, candidates=len(counts), **settings)
-    return select(candidates, histogram(candidates, counts, generation), evolution, seed)
+    return select(candidates, histogram(candidates, counts, generation), (), evolution, seed)
 
 
 def numbers(selected) -> list[int]:
@@ -47,7 +47,7 @@ def test_each_label_selects_among_its_own_candidates_by_its_own_quota():
     labels = [{"name": "a", "share": 3}, {"name": "b", "share": 1}]
     candidates = population(["a"] * 6 + ["b"] * 2)
     evolution = EvolutionConfig(generations=1, candidates=8, survivors=0.5, labels=labels)
-    selected = select(candidates, histogram(candidates, [1, 2, 3, 4, 5, 6, 0, -1]), evolution, 0)
+    selected = select(candidates, histogram(candidates, [1, 2, 3, 4, 5, 6, 0, -1]), (), evolution, 0)
     assert numbers(selected) == [5, 4, 3, 6]
 
 
@@ -55,7 +55,7 @@ def test_a_histogram_of_other_candidates_is_refused():
     candidates, others = population(["all"] * 3), population(["all"] * 4)
     evolution = EvolutionConfig(generations=1, candidates=3)
     with pytest.raises(ValueError, match="other candidates"):
-        select(candidates, histogram(others, [1, 2, 3, 4]), evolution, 0)
+        select(candidates, histogram(others, [1, 2, 3, 4]), (), evolution, 0)
 
 
 def test_sampling_is_the_same_for_the_same_seed_and_differs_by_seed_and_generation():

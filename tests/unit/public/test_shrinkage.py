@@ -90,7 +90,7 @@ def test_selection_goes_by_it_where_it_is_asked_for_label_by_label():
 
     def first(**settings):
         evolution = EvolutionConfig(generations=2, candidates=11, survivors=0.2, labels=labels, **settings)
-        return select(Candidates(tuple(everyone)), histogram, evolution, 0)
+        return select(Candidates(tuple(everyone)), histogram, (), evolution, 0)
 
     assert first()[0].candidate.id == "g00-000000", "one lucky count"
     chosen = first(shrinkage="family")

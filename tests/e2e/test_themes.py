@@ -1,0 +1,84 @@
+"""A run whose first generation is voted on in themes: what it leaves, and what goes on from it."""
+
+from __future__ import annotations
+
+import json
+import time
+
+import pyarrow.parquet as pq
+import pytest
+
+from spti_ray.dp.artifact import complete, read
+from tests.e2e.conftest import LOCAL, Cli
+from tests.e2e.test_methods import _ok
+
+SETTINGS = ("evolution.generations=2", "evolution.themes=[6]")
+MORE = tuple(f"--set={setting}" for setting in LOCAL)
+
+
+@pytest.fixture(scope="module")
+def themed(tmp_path_factory):
+    cli = Cli(tmp_path_factory.mktemp("themed"))
+    said = _ok(cli(*cli.run_arguments("run", *SETTINGS))).stdout
+    return cli, cli.folder / "run", said
+
+
+def _asked(run, generation: int) -> int:
+    (path,) = complete(run / "generations", generation)
+    return len(read(path)[1].candidate_ids)
+
+
+def test_the_first_question_is_about_themes_and_the_next_about_candidates(themed):
+    _, run, _ = themed
+    themes = pq.read_table(run / "generations" / "00" / "themes.parquet").to_pylist()
+    candidates = [
+        pq.read_table(run / "generations" / f"{t:02d}" / "candidates.parquet")["id"].to_pylist() for t in (0, 1)
+    ]
+    members = [member for theme in themes for member in theme["members"]]
+    assert _asked(run, 0) == len(themes) <= 6 and _asked(run, 1) == len(candidates[1])
+    assert sorted(members) == sorted(candidates[0])
+    assert not (run / "generations" / "01" / "themes.parquet").exists()
+
+
+def test_each_question_is_one_charge_at_the_sigma_of_the_run(themed):
+    cli, run, _ = themed
+    entries = [json.loads(line) for line in (cli.folder / "ledger" / "stickers.jsonl").read_text().splitlines()]
+    reserved = [entry for entry in entries if entry["kind"] == "RESERVED"]
+    assert [entry["generation"] for entry in reserved] == [0, 1] and len({entry["sigma"] for entry in reserved}) == 1
+    assert [entry["num_candidates"] for entry in reserved] == [_asked(run, 0), _asked(run, 1)]
+    assert " checks hold" in _ok(cli("verify", "run")).stdout
+
+
+def test_the_report_says_what_was_asked(themed):
+    _, run, _ = themed
+    page = (run / "release" / "report.html").read_text()
+    assert f"{_asked(run, 0)} themes of" in page and "shown by the nearest of each" in page
+
+
+def test_a_run_that_was_killed_between_its_questions_does_not_ask_the_first_again(themed, tmp_path):
+    _, run, _ = themed
+    cli = Cli(tmp_path)
+    arguments = cli.run_arguments("run", *SETTINGS)
+    process = cli.start(*arguments)
+    while not (cli.folder / "run" / "generations" / "00" / "selected.parquet").exists():
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.kill()
+    process.wait()
+    assert not (cli.folder / "run" / "release").exists()
+    _ok(cli(*arguments))
+    # Its noise is its own; what it asked first was asked once.
+    (first,) = complete(cli.folder / "run" / "generations", 0)
+    assert read(first)[0].slot == 0
+    before, after = (
+        pq.read_table(folder / "generations" / "00" / "themes.parquet") for folder in (run, cli.folder / "run")
+    )
+    assert before.equals(after)
+
+
+def test_more_generations_go_on_candidate_by_candidate(themed):
+    cli, _, _ = themed
+    _ok(cli("refine", "run", "--out", "more", "--generations", "1", *MORE))
+    assert _asked(cli.folder / "more", 2) == len(
+        pq.read_table(cli.folder / "more" / "generations" / "02" / "candidates.parquet")
+    )
