@@ -121,11 +121,11 @@ class EvolutionConfig(Section):
 
     def themes_per_label(self, generation: int) -> dict[str, int]:
         """How many themes of each label a generation is voted on in; empty if it is candidate by candidate."""
-        return self.quota(self.themes[generation]) if generation < len(self.themes) else {}
+        return self.quota(self.themes[generation]) if 0 <= generation < len(self.themes) else {}
 
     def asked(self, generation: int) -> int:
         """How many themes or candidates a generation is voted on in."""
-        return self.themes[generation] if generation < len(self.themes) else self.candidates
+        return self.themes[generation] if 0 <= generation < len(self.themes) else self.candidates
 
     def image_strength(self, generation: int) -> float:
         """Strength of the image variations that are made for `generation`, which falls in equal steps.

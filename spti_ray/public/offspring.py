@@ -38,8 +38,21 @@ def survivors_and_children(
             continue
         survivors = [item.candidate for item in parents][:quota] if evolution.keep_survivors else []
         kept += survivors
-        shares = split_by_share(quota - len(survivors), [item.share for item in parents])
+        weights: list[float] = [item.share for item in parents]
+        if survivors and evolution.themes_per_label(generation - 1):
+            weights = _beyond_themselves(weights, quota)
+        shares = split_by_share(quota - len(survivors), weights)
         for item, count in zip(parents, shares, strict=True):
             for _ in range(count):
                 children.append(Child(f"g{generation:02d}-{len(children):06d}", item.candidate))
     return kept, children
+
+
+def _beyond_themselves(shares: list[float], quota: int) -> list[float]:
+    """How many children each survivor is to have, so that it and they together are its share of the quota.
+
+    Few members of a theme with many votes leave room for many children, and the many members of one with few for none.
+    """
+    whole = sum(shares)
+    children = [max(0.0, quota * share / whole - 1.0) for share in shares]
+    return children if any(children) else [1.0] * len(shares)

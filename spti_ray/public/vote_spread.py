@@ -73,5 +73,5 @@ def in_words(spread: Spread) -> str:
         return f"The votes spread more than noise and voting at random would make them (p = {chance})."
     return (
         f"The votes can't be told from noise (p = {spread.p_value:.2g}): what is released is what the models make by "
-        "themselves. Fewer candidates, or themes first (evolution.themes), more records or a larger epsilon would help."
+        "themselves. Themes (evolution.themes), fewer candidates, more private images or a larger epsilon would help."
     )

@@ -10,6 +10,7 @@ from hypothesis.extra import numpy as hnp
 
 from spti_ray.config import EvolutionConfig
 from spti_ray.errors import NothingMade
+from spti_ray.public.offspring import survivors_and_children
 from spti_ray.public.themes import Theme, by_candidate, clusters, norm_sub, question_of, select_by_theme
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, ScoredCandidates
 
@@ -113,6 +114,17 @@ def test_a_themes_part_of_the_next_generation_is_that_of_its_votes():
     assert {item.count for item in selected[:10]} == {30}
     shares = {theme.id: sum(i.share for i in selected if i.candidate.id in theme.members) for theme in (first, second)}
     assert shares[first.id] / shares[second.id] == pytest.approx(32 / 8, rel=0.01)
+
+
+def test_members_and_their_children_are_together_their_themes_part():
+    """Ten members of the first theme and their children are 32 of 40; without the children they would be a third."""
+    scored = _scored(_rows(np.eye(8)[:4], 10))
+    evolution = _evolution(survivors=0.5)
+    themes = question_of(0, scored, evolution, seed=1).themes
+    selected = select_by_theme(scored.candidates, _histogram(themes, [30, 10, 0, -7]), themes, evolution)
+    kept, children = survivors_and_children(evolution, 1, selected)
+    everyone = [candidate.id for candidate in kept] + [child.parent.id for child in children]
+    assert [sum(name in theme.members for name in everyone) for theme in themes] == [32, 8, 0, 0]
 
 
 def test_votes_of_which_nothing_is_left_select_from_all_themes_alike():
