@@ -77,5 +77,5 @@ class Generations:
         """Store who was selected, and let the population learn from the votes. `parents` are those before."""
         self._population.count(number, measured.candidates, parents)
         self._store.save_selected(number, selected)
-        self._population.learn(measured.candidates, by_candidate(*measured))
+        self._population.learn(measured.candidates, by_candidate(*measured), measured.themes)
         self._num_measured += 1

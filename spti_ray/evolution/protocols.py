@@ -29,8 +29,9 @@ class Population(Protocol):
         """Note how many of the generation's texts nobody wrote; it was made of the survivors `parents`."""
         ...
 
-    def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
-        """Hear how the generation was voted on, before the next is made of it."""
+    def learn(self, candidates: Candidates, histogram: NoisyHistogram, themes: Sequence[Theme] = ()) -> None:
+        """Hear how the generation was voted on, before the next is made of it: candidates by their own counts or those
+        of their themes."""
         ...
 
 

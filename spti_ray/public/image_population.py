@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from spti_ray.config import Config
 from spti_ray.public.offspring import survivors_and_children
 from spti_ray.public.prompts import draw_attributes
+from spti_ray.public.themes import Theme
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected, derive_seed
 
 
@@ -43,7 +44,7 @@ class ImagePopulation:
         for child in children:
             yield _variation(child.id, child.parent, generation)
 
-    def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
+    def learn(self, candidates: Candidates, histogram: NoisyHistogram, themes: Sequence[Theme] = ()) -> None:
         """Do nothing: there are no prompts that could show winners and losers."""
 
     def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:

@@ -29,6 +29,7 @@ from spti_ray.public.fallbacks import (
     check_not_mostly_fallbacks,
 )
 from spti_ray.public.offspring import survivors_and_children
+from spti_ray.public.themes import Theme
 from spti_ray.public.words import normal_form, scripts_of, tokens_per_word, writer_texts
 from spti_ray.types import (
     Candidate,
@@ -81,6 +82,7 @@ class Population:
         self._scripts = scripts_of(shown)
         self._tokens_per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
         self._contrast: dict[str, prompt_api.Contrast] = {}
+        self._kin: dict[str, tuple[str, ...]] = {}
         self.outcomes: Counter[str] = Counter()
         """How many slots were accepted, asked for again, or fell back. Public; in the log and internal/timings.json."""
 
@@ -106,8 +108,14 @@ class Population:
         slots = [self._variation_slot(child.id, child.parent) for child in children]
         yield from self._write(slots, generation, kept, first=generation == self._config.generation_numbers.start)
 
-    def learn(self, candidates: Candidates, histogram: NoisyHistogram) -> None:
-        """Take the texts with the most and the fewest noised votes, for prompts with `variation.contrast`."""
+    def learn(self, candidates: Candidates, histogram: NoisyHistogram, themes: Sequence[Theme] = ()) -> None:
+        """Take the texts with the most and the fewest noised votes, for prompts with `variation.contrast`, and those of
+        each theme, to ask for more of its kind."""
+        texts_of = {candidate.id: candidate.text for candidate in candidates}
+        self._kin = {}
+        for theme in themes:
+            kin = tuple(dict.fromkeys(texts_of[member] for member in theme.members))[: prompt_api.MOST_KIN]
+            self._kin |= dict.fromkeys(theme.members, kin)
         wanted = self._config.evolution.variation.contrast
         counts = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
         for label in self._config.evolution.label_names if wanted else ():
@@ -265,6 +273,8 @@ class Population:
 
         def prompt(rng: random.Random, attempt: int) -> tuple[str, int]:
             words = prompt_api.target_length(limits, len(parent.text.split()), rng)
+            if operator == "rephrase" and (kin := self._kin.get(parent.id)):
+                return prompt_api.kin_prompt(limits, parent.text, kin, words, rng), words
             if operator == "rephrase":
                 return prompt_api.rephrase_prompt(limits, parent.text, words, self._contrast.get(parent.label)), words
             blanks = prompt_api.mask(

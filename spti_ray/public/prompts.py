@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from spti_ray.config import LabelConfig, PromptsConfig
 
 BLANK = "_"
+MOST_KIN = 8
+"""Texts of a theme that a prompt shows."""
 
 
 def random_prompt(prompts: PromptsConfig, values: dict[str, str], num_words: int) -> str:
@@ -56,6 +58,26 @@ def rephrase_prompt(prompts: PromptsConfig, text: str, num_words: int, contrast:
         lines += [f"Text: {example.text}", f"New ({len(example.new.split())} words): {example.new}", ""]
     lines += [f"Text: {text}", f"New ({num_words} words):"]
     return "\n".join(lines)
+
+
+def kin_prompt(prompts: PromptsConfig, text: str, kin: Sequence[str], num_words: int, rng: random.Random) -> str:
+    """VARIATION_API for a text whose theme was voted for: another one of its kind.
+
+    A rephrased text tends to leave its theme, since the examples say that a change is wanted; a list of the theme's own
+    texts says what to keep.
+
+    Args:
+        prompts: The public prompts.
+        text: The text, which comes last.
+        kin: Texts of its theme, in whatever order.
+        num_words: The wanted length.
+        rng: Orders them anew in each prompt.
+    """
+    others = [other for other in kin if other != text]
+    rng.shuffle(others)
+    lines = [f"Short descriptions of {prompts.domain}, all of one kind.", ""]
+    lines += [f"Text ({len(known.split())} words): {known}" for known in (*others, text)]
+    return "\n".join([*lines, f"Text ({num_words} words):"])
 
 
 def fill_prompt(prompts: PromptsConfig, blanks: str, num_words: int, contrast: Contrast | None = None) -> str:

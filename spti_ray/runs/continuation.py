@@ -29,7 +29,7 @@ from spti_ray.io.files import sha256_of
 from spti_ray.public.release import MODELS_KEY, Models
 from spti_ray.public.released_files import read_certificate, read_manifest
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.public.themes import by_candidate
+from spti_ray.public.themes import Theme, by_candidate
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.generation_store import GenerationStore
 from spti_ray.runs.run_file import read_run
@@ -135,7 +135,7 @@ class Origin:
         return selected
 
     def survivors(
-        self, config: Config, cache: ScoreCache, learn: Callable[[Candidates, NoisyHistogram], None]
+        self, config: Config, cache: ScoreCache, learn: Callable[[Candidates, NoisyHistogram, tuple[Theme, ...]], None]
     ) -> tuple[Selected, ...]:
         """The survivors of the last generation, in rank order, as the first candidates of a run with `config`.
 
@@ -160,7 +160,8 @@ class Origin:
             raise RunDamaged(f"{self._run.generations}: generation {last} has no candidates; restore the run's folder")
         # A slot that was burned may have left a histogram too; the committed one is of the slot charged last.
         histogram = max((artifact.read(path) for path in paths), key=lambda found: found[0].slot)[1]
-        learn(candidates, by_candidate(candidates, histogram, store.load_themes(last)))
+        themes = store.load_themes(last)
+        learn(candidates, by_candidate(candidates, histogram, themes), themes)
         kept = {item.candidate.id for item in selected} if self.embeds_as(config) else set[str]()
         cache.keep_only(kept)
         return selected

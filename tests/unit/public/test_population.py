@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from spti_ray.public.population import Population
+from spti_ray.public.themes import Theme
 from spti_ray.public.words import normal_form
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected
 
@@ -268,6 +269,29 @@ def test_prompts_show_the_winners_and_losers_of_the_last_noised_histogram(make_c
     assert engines.requests and all(block in request.prompt for request in engines.requests)
     for request in engines.requests:
         assert request.prompt.count("Wanted:") == 2 and request.prompt.rstrip().endswith("words):")
+
+
+def test_after_a_vote_on_themes_more_of_a_parents_own_theme_is_asked_for(make_config, local_engines):
+    engines = local_engines()
+    population = Population(make_config(evolution__variation={"rephrase_share": 1}), engines)
+    everyone = [Candidate(f"g00-{i:06d}", text, "all", 0) for i, text in enumerate(THINGS)]
+    counts = voted(everyone, dict.fromkeys(THINGS, 1))
+    themes = [
+        Theme("g00-theme-000000", "all", ("g00-000000", "g00-000005")),
+        Theme("g00-theme-000001", "all", ("g00-000001",)),
+    ]
+    population.learn(*counts, themes)
+    list(population.variation_api(1, [Selected(everyone[0], 1, 1), Selected(everyone[2], 1, 1)]))
+    of_kind = [request.prompt for request in engines.requests if "all of one kind" in request.prompt]
+    others = [request.prompt for request in engines.requests if "all of one kind" not in request.prompt]
+    assert of_kind and all("a blue cat\nText (3 words): a red cat\nText (" in prompt for prompt in of_kind)
+    assert others and all("Text: a pink kite\n" in prompt for prompt in others), "it belongs to no theme"
+    assert not any("train" in prompt for prompt in of_kind)
+    # What was learnt of an earlier generation's themes is gone with the next vote.
+    population.learn(*counts)
+    engines.requests.clear()
+    list(population.variation_api(2, [Selected(everyone[0], 1, 1)]))
+    assert engines.requests and not any("all of one kind" in request.prompt for request in engines.requests)
 
 
 def test_by_default_no_prompt_shows_winners_or_losers(make_config, local_engines):

@@ -37,6 +37,20 @@ def test_the_rephrase_prompt_ends_with_the_text_and_an_open_answer():
     assert lines[2:4] == ["Text: a red hammer", "New (3 words): a blue screwdriver"]
 
 
+def test_the_prompt_for_more_of_a_kind_lists_the_kind_in_any_order_with_the_text_itself_last():
+    kin = ("a nurse", "a tall doctor", "a surgeon at work")
+    prompts = {build.kin_prompt(PROMPTS, "a nurse", kin, 4, random.Random(seed)) for seed in range(20)}
+    first, second = "Text (3 words): a tall doctor", "Text (4 words): a surgeon at work"
+    head = ["Short descriptions of simple stickers, all of one kind.", ""]
+    tail = ["Text (2 words): a nurse", "Text (4 words):"]
+    assert {tuple(prompt.splitlines()) for prompt in prompts} == {
+        (*head, first, second, *tail),
+        (*head, second, first, *tail),
+    }
+    alone = build.kin_prompt(PROMPTS, "a nurse", ("a nurse",), 4, random.Random(0))
+    assert alone.splitlines() == [*head, *tail]
+
+
 def test_the_fill_prompt_ends_with_the_blanks_and_an_open_answer():
     lines = build.fill_prompt(PROMPTS, "a _ frog", 4).splitlines()
     assert lines[-2:] == ["Blanks: a _ frog", "Filled (4 words):"]
