@@ -30,8 +30,15 @@ settings.register_profile("search", deadline=None)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeatable"))
 
 
-MARKED = {"tests/e2e/": "e2e", "tests/ray/": "ray"}
-"""Folders whose tests all have a marker."""
+MARKED = {
+    "tests/e2e/": "e2e",
+    "tests/packaging/": "e2e",
+    "tests/ray/": "ray",
+    "tests/test_examples.py": "ray",
+    "tests/unit/finetuning/": "models",
+    "tests/unit/runtime/local/": "e2e",
+}
+"""Folders and files whose tests all have a marker."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before tests are chosen by their markers
