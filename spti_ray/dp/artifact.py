@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, cast
@@ -127,6 +127,16 @@ def read(path: Path) -> tuple[Metadata, NoisyHistogram]:
         artifact_sha256=name[1],
     )
     return metadata, histogram
+
+
+def charged_last(paths: Iterable[Path]) -> tuple[Metadata, NoisyHistogram]:
+    """Of a generation's files the committed one, read back: a slot that was burned may have left a file of its own, and
+    the committed one is of the slot charged last.
+
+    Raises:
+        ArtifactError: as `read`.
+    """
+    return max((read(path) for path in paths), key=lambda found: found[0].slot)
 
 
 def path_of(folder: Path, generation: int, sha256: str) -> Path:

@@ -37,14 +37,8 @@ from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, S
 
 _NOT_OF_CANDIDATES = (
     *("origin.", "privacy.", "dataset.", "data.", "ledger.", "release.", "title."),
-    *(
-        "evolution.generations.",
-        "evolution.candidates.",
-        "evolution.survivors.",
-        "evolution.selection.",
-        "evolution.themes.",
-    ),
-    *("evolution.shrinkage.", "evolution.keep_survivors.", "evolution.image_variation."),
+    *("evolution.generations.", "evolution.candidates.", "evolution.survivors.", "evolution.selection."),
+    *("evolution.themes.", "evolution.shrinkage.", "evolution.keep_survivors.", "evolution.image_variation."),
 )
 """Settings that have no part in how a candidate is rendered and embedded."""
 
@@ -158,8 +152,7 @@ class Origin:
         candidates = store.load(last)
         if candidates is None:
             raise RunDamaged(f"{self._run.generations}: generation {last} has no candidates; restore the run's folder")
-        # A slot that was burned may have left a histogram too; the committed one is of the slot charged last.
-        histogram = max((artifact.read(path) for path in paths), key=lambda found: found[0].slot)[1]
+        _, histogram = artifact.charged_last(paths)
         themes = store.load_themes(last)
         learn(candidates, by_candidate(candidates, histogram, themes), themes)
         kept = {item.candidate.id for item in selected} if self.embeds_as(config) else set[str]()

@@ -18,11 +18,10 @@ def spread_in(run: RunDir) -> Spread | None:
     found: list[Spread] = []
     for number in artifact.generations(run.generations):
         folder = run.generations / f"{number:02d}"
-        read = [artifact.read(path) for path in artifact.complete(run.generations, number)]
-        if not read:
+        paths = artifact.complete(run.generations, number)
+        if not paths:
             continue
-        # A slot that was burned may have left a histogram too; the committed one is of the slot charged last.
-        metadata, histogram = max(read, key=lambda pair: pair[0].slot)
+        metadata, histogram = artifact.charged_last(paths)
         if not metadata.sigma:
             return None
         themes = folder / "themes.parquet"

@@ -144,9 +144,7 @@ def read_histogram(where: Path) -> NoisyHistogram:
 
 
 def _committed(where: Path) -> tuple[artifact.Metadata, NoisyHistogram]:
-    found = [artifact.read(path) for path in sorted(where.glob(_HISTOGRAMS))]
-    # A burned slot may have left a file of its own; the committed one is that of the slot charged last.
-    return max(found, key=lambda pair: pair[0].slot)
+    return artifact.charged_last(sorted(where.glob(_HISTOGRAMS)))
 
 
 def lineages(folder: Path, candidate_ids: Iterable[str], generation: int, first: int = 0) -> list[list[Candidate]]:
