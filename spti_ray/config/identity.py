@@ -21,6 +21,7 @@ BEFORE: dict[str, Any] = {
     "data.format": None,
     "data.window": None,
     "evolution.themes": [],
+    "prompts.hold_subject": False,
 }
 """Settings that came after build ab5e8e4 and may not change within a run, and what builds without them did.
 

@@ -22,7 +22,10 @@ def declaration_of(config: Config) -> Method:
 
 def roles_needed(config: Config) -> tuple[Role, ...]:
     """The engine roles that a run uses, in the order in which they should start (slowest first)."""
-    return ("renderer",) if config.rerenders else declaration_of(config).roles_in(config.evolution.spaces)
+    if config.rerenders:
+        return ("renderer",)
+    roles = declaration_of(config).roles_in(config.evolution.spaces)
+    return (*roles, "text_embedder") if holds_subjects(config) and "text_embedder" not in roles else roles
 
 
 def roles_shown_private(config: Config) -> tuple[Role, ...]:
@@ -33,6 +36,13 @@ def roles_shown_private(config: Config) -> tuple[Role, ...]:
 def candidates_are_images(config: Config) -> bool:
     """Whether candidates are images; else they are texts, or there are none."""
     return declaration_of(config).candidates is Candidates.IMAGES
+
+
+def holds_subjects(config: Config) -> bool:
+    """Whether new texts are compared with the labels and themes that they were asked for."""
+    if not config.prompts.hold_subject or config.rerenders or declaration_of(config).candidates is not Candidates.TEXTS:
+        return False
+    return bool(config.evolution.labels) or (bool(config.evolution.themes) and shards_vote(config))
 
 
 def uses_private_data(config: Config) -> bool:

@@ -50,6 +50,12 @@ class PromptsConfig(Section):
         default=None, ge=4, description="Most tokens of an answer; by default what its target length needs."
     )
     exclude_words: tuple[str, ...] = Field(default=(), description="A text with one of these words is dropped.")
+    hold_subject: bool = Field(
+        default=False,
+        description="Whether texts are held to their subject: prompts for variations name the label, and a text is "
+        "asked for again if the text embedder puts it nearer to another label's name or, after a vote on themes, "
+        "nearer to several other themes than to its parent's.",
+    )
     attempts: int = Field(default=3, ge=1, le=20, description="How often the writer is asked before the fallback.")
 
     @model_validator(mode="after")

@@ -14,6 +14,7 @@ from spti_ray.config import Config, Role
 from spti_ray.config.method_traits import (
     candidates_are_images,
     declaration_of,
+    holds_subjects,
     roles_shown_private,
     shards_caption,
     shards_vote,
@@ -106,11 +107,15 @@ def in_whole_batches(items: int, shards: int, batch_size: int) -> int:
 def _generations(config: Config) -> tuple[Phase, ...]:
     method = declaration_of(config)
     if method.private_data is PrivateData.NOT_READ and method.candidates is Candidates.TEXTS:
-        return (Phase("generation 0", {"writer": (config.evolution.candidates,)}),)
+        evolution = config.evolution
+        streams: dict[Role, tuple[int, ...]] = {"writer": (evolution.candidates,)}
+        if holds_subjects(config):
+            streams["text_embedder"] = (len(evolution.labels), evolution.candidates)
+        return (Phase("generation 0", streams),)
     if not shards_vote(config):
         return ()
     return tuple(
-        Phase(f"generation {number}", _streams(config, _fresh(config, made)))
+        Phase(f"generation {number}", _streams(config, number, _fresh(config, made)))
         for made, number in enumerate(config.generation_numbers)
     )
 
@@ -123,7 +128,7 @@ def _fresh(config: Config, made: int) -> int:
     return evolution.candidates - (kept if made or config.origin else 0)
 
 
-def _streams(config: Config, fresh: int) -> Streams:
+def _streams(config: Config, generation: int, fresh: int) -> Streams:
     """Of a generation with `fresh` new candidates; survivors are neither rendered nor embedded again."""
     evolution = config.evolution
     variations = (fresh * evolution.lookahead,) if evolution.lookahead else ()
@@ -138,6 +143,11 @@ def _streams(config: Config, fresh: int) -> Streams:
         streams["image_embedder"] = shown
     if "text" in evolution.spaces:
         streams["text_embedder"] = shown
+    if holds_subjects(config):
+        # The labels' names once, then the members of the last themes, then the new texts.
+        labels = (len(evolution.labels),) if evolution.labels and generation == config.generation_numbers.start else ()
+        members = (evolution.candidates,) if evolution.themes_per_label(generation - 1) else ()
+        streams["text_embedder"] = (*streams.get("text_embedder", ()), *labels, *members, fresh)
     return streams
 
 
@@ -148,6 +158,10 @@ def _release(config: Config) -> Phase:
         texts = released_texts(config)
         if config.release.texts == "varied":
             streams = {} if candidates_are_images(config) else {"writer": (texts,)}
+            if holds_subjects(config):
+                last = config.generation_numbers.stop - 1
+                members = (config.evolution.candidates,) if config.evolution.themes_per_label(last) else ()
+                streams["text_embedder"] = (*members, texts)
         elif _release_reuses(config):
             # The release takes the voted render of each of its texts as it is.
             reused = texts

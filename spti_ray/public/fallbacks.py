@@ -76,7 +76,8 @@ class FallbackCounts:
         worst = max(self.counts, key=lambda name: self.counts[name].share)
         where = "the release" if worst == RELEASE else f"generation {worst}"
         yield (
-            f"{line}, attribute values or the parent's text where the writer gave no usable one; most in {where}: "
+            f"{line}: attribute values or the parent's text, where the writer gave none that was usable and about its "
+            f"subject; most in {where}: "
             f"{self.counts[worst].fallbacks} of {self.counts[worst].asked}"
         )
 
@@ -84,6 +85,7 @@ class FallbackCounts:
 SAME = "its answers were the same as earlier ones"
 EXCLUDED = "its answers held words of prompts.exclude_words"
 UNVARIED = "its answers were the texts that they were to vary"
+STRAYED = "its answers were about something else than their label or theme (prompts.hold_subject)"
 _EMPTY = "its answers are empty"
 _UNUSABLE = "its answers are of no use"
 
@@ -107,7 +109,7 @@ class WriterProblems:
         self._answers[_UNUSABLE if line else _EMPTY] += 1
 
     def dropped(self, why: str) -> None:
-        """The writer gave a text that is not wanted: `SAME`, `EXCLUDED` or `UNVARIED`."""
+        """The writer gave a text that is not wanted: `SAME`, `EXCLUDED`, `UNVARIED` or `STRAYED`."""
         self._answers[why] += 1
 
     def most(self) -> str:

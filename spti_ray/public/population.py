@@ -10,18 +10,18 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Sequence
 
-from spti_ray.config import Config, LabelConfig
+from spti_ray.config import Config
+from spti_ray.config.method_traits import holds_subjects
 from spti_ray.models.answers import answer_text
-from spti_ray.public import prompts as prompt_api
 from spti_ray.public.cleaning import clean
 from spti_ray.public.engines import Engines
 from spti_ray.public.fallbacks import (
     EXCLUDED,
     RELEASE,
     SAME,
+    STRAYED,
     UNVARIED,
     FallbackCount,
     FallbackCounts,
@@ -29,6 +29,9 @@ from spti_ray.public.fallbacks import (
     check_not_mostly_fallbacks,
 )
 from spti_ray.public.offspring import survivors_and_children
+from spti_ray.public.prompts import max_tokens
+from spti_ray.public.slots import STEP_PER_ATTEMPT, Slot, Slots
+from spti_ray.public.subjects import Subjects
 from spti_ray.public.themes import Theme
 from spti_ray.public.words import normal_form, scripts_of, tokens_per_word, writer_texts
 from spti_ray.types import (
@@ -36,29 +39,12 @@ from spti_ray.types import (
     Candidates,
     Completions,
     NoisyHistogram,
-    Operator,
     Selected,
     WriteRequest,
     derive_seed,
 )
 
 log = logging.getLogger(__name__)
-
-_STEP_PER_ATTEMPT = 0.15
-"""Added to the temperature, and to the share of masked words, each time that a text is asked for again."""
-_MAX_MASKED_SHARE = 0.8
-
-
-@dataclass(frozen=True)
-class _Slot:
-    """One text that is wanted. `prompt` makes the prompt of an attempt and its target length in words."""
-
-    id: str
-    label: str
-    operator: Operator
-    parent: Candidate | None
-    prompt: Callable[[random.Random, int], tuple[str, int]]
-    fallback: str
 
 
 class Population:
@@ -77,12 +63,11 @@ class Population:
         self._fallbacks = FallbackCounts() if fallbacks is None else fallbacks
         self._problems = WriterProblems()
         self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
-        self._labels: dict[str, LabelConfig] = {label.name: label for label in config.evolution.labels}
         shown = [text for _, text in writer_texts(config)]
         self._scripts = scripts_of(shown)
         self._tokens_per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
-        self._contrast: dict[str, prompt_api.Contrast] = {}
-        self._kin: dict[str, tuple[str, ...]] = {}
+        self._slots = Slots(config)
+        self._subjects = Subjects(engines, self._slots.label_hints) if holds_subjects(config) else None
         self.outcomes: Counter[str] = Counter()
         """How many slots were accepted, asked for again, or fell back. Public; in the log and internal/timings.json."""
 
@@ -94,8 +79,8 @@ class Population:
         """
         evolution = self._config.evolution
         labels = [name for name, count in evolution.quota(evolution.candidates).items() for _ in range(count)]
-        slots = [self._random_slot(f"g00-{i:06d}", name) for i, name in enumerate(labels)]
-        return self._write(slots, generation=0, taken=(), first=True)
+        slots = [self._slots.new(f"g00-{i:06d}", name) for i, name in enumerate(labels)]
+        return self._write(slots, generation=0, taken=(), subjects=self._subjects, first=True)
 
     def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """VARIATION_API: the population of `generation`: survivors, if they are kept, then children, up to the quota.
@@ -105,25 +90,16 @@ class Population:
         """
         kept, children = survivors_and_children(self._config.evolution, generation, selected)
         yield from kept
-        slots = [self._variation_slot(child.id, child.parent) for child in children]
-        yield from self._write(slots, generation, kept, first=generation == self._config.generation_numbers.start)
+        slots = [self._slots.variation(child.id, child.parent) for child in children]
+        first = generation == self._config.generation_numbers.start
+        yield from self._write(slots, generation, kept, self._subjects, first)
 
     def learn(self, candidates: Candidates, histogram: NoisyHistogram, themes: Sequence[Theme] = ()) -> None:
-        """Take the texts with the most and the fewest noised votes, for prompts with `variation.contrast`, and those of
-        each theme, to ask for more of its kind."""
+        """Take what the votes say about texts, for the prompts of the next generation."""
         texts_of = {candidate.id: candidate.text for candidate in candidates}
-        self._kin = {}
-        for theme in themes:
-            kin = tuple(dict.fromkeys(texts_of[member] for member in theme.members))[: prompt_api.MOST_KIN]
-            self._kin |= dict.fromkeys(theme.members, kin)
-        wanted = self._config.evolution.variation.contrast
-        counts = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
-        for label in self._config.evolution.label_names if wanted else ():
-            ranked = sorted((c for c in candidates if c.label == label), key=lambda c: (-counts[c.id], c.id))
-            texts = list(dict.fromkeys(candidate.text for candidate in ranked))
-            # If there are few texts, none is both winner and loser.
-            num = min(wanted, len(texts) // 2)
-            self._contrast[label] = prompt_api.Contrast(tuple(texts[:num]), tuple(texts[len(texts) - num :]))
+        self._slots.learn(candidates, histogram, themes, texts_of)
+        if self._subjects:
+            self._subjects.learn(themes, texts_of)
 
     def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
         """Check the first generation as it is stored, as `random_api` and `variation_api` check it.
@@ -150,7 +126,7 @@ class Population:
         fallbacks = sum(
             candidate.text
             == (
-                self._random_slot(candidate.id, candidate.label).fallback
+                self._slots.new(candidate.id, candidate.label).fallback
                 if candidate.parent_id is None
                 else texts.get(candidate.parent_id)
             )
@@ -161,8 +137,8 @@ class Population:
     def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
         """One new variation of each of the voted texts, in their order, to be released instead of them."""
         generation = self._config.generation_numbers.stop
-        slots = [self._variation_slot(f"g{generation:02d}-{i:06d}", parent) for i, parent in enumerate(parents)]
-        varied = sorted(self._write(slots, generation, taken=parents), key=lambda candidate: candidate.id)
+        slots = [self._slots.variation(f"g{generation:02d}-{i:06d}", parent) for i, parent in enumerate(parents)]
+        varied = sorted(self._write(slots, generation, parents, self._subjects), key=lambda candidate: candidate.id)
         same = sum(child.text == parent.text for child, parent in zip(varied, parents, strict=True))
         self._fallbacks.add(RELEASE, len(varied), same)
         return varied
@@ -170,31 +146,38 @@ class Population:
     def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:
         """`count` throw-away variations of each candidate, for lookahead; `parent_id` names the candidate."""
         slots = (
-            self._variation_slot(f"{candidate.id}+{i:02d}", candidate) for candidate in candidates for i in range(count)
+            self._slots.variation(f"{candidate.id}+{i:02d}", candidate)
+            for candidate in candidates
+            for i in range(count)
         )
-        return self._write(slots, generation=0, taken=())
+        return self._write(slots, generation=0, taken=(), subjects=None)
 
     def _write(
-        self, slots: Iterable[_Slot], generation: int, taken: Sequence[Candidate], first: bool = False
+        self,
+        slots: Iterable[Slot],
+        generation: int,
+        taken: Sequence[Candidate],
+        subjects: Subjects | None,
+        first: bool = False,
     ) -> Iterator[Candidate]:
         """Yield candidates as they are written; in the `first` generation, not nearly all may be fallbacks."""
         seen = {normal_form(candidate.text) for candidate in taken}
         limits = self._config.prompts
         accepted, self._problems = 0, WriterProblems()
         for attempt in range(limits.attempts):
-            asked: list[_Slot] = []
-            failed: list[_Slot] = []
-            for i, completions in enumerate(self._engines.write(self._requests(slots, attempt, asked))):
-                slot = asked[i]
-                text = self._first_usable(completions, slot, seen)
-                if text is None:
-                    failed.append(slot)
+            asked: list[Slot] = []
+            done: set[str] = set()
+            usable = self._usable(slots, attempt, asked, seen)
+            for slot, text, holds in subjects.holding(usable) if subjects else _unchecked(usable):
+                if not holds:
+                    self._problems.dropped(STRAYED)
                     continue
-                seen.add(normal_form(text))
+                done.add(slot.id)
                 accepted += 1
                 self.outcomes["accepted" if attempt == 0 else "accepted when asked again"] += 1
                 yield self._candidate(slot, text, generation)
-            slots = failed
+            # In the order in which they were asked for, however far the check is behind the writer.
+            slots = [slot for slot in asked if slot.id not in done]
             if not slots:
                 break
         fallbacks = list(slots)
@@ -206,7 +189,17 @@ class Population:
             self.outcomes["fallback"] += 1
             yield self._candidate(slot, slot.fallback, generation)
 
-    def _first_usable(self, answer: Completions | None, slot: _Slot, seen: set[str]) -> str | None:
+    def _usable(
+        self, slots: Iterable[Slot], attempt: int, asked: list[Slot], seen: set[str]
+    ) -> Iterator[tuple[Slot, str]]:
+        """Ask for a text for each slot, and yield the usable ones; `asked` gets every slot and `seen` every text."""
+        for i, completions in enumerate(self._engines.write(self._requests(slots, attempt, asked))):
+            text = self._first_usable(completions, asked[i], seen)
+            if text is not None:
+                seen.add(normal_form(text))
+                yield asked[i], text
+
+    def _first_usable(self, answer: Completions | None, slot: Slot, seen: set[str]) -> str | None:
         limits = self._config.prompts
         if answer is None or answer.problem:
             self._problems.failed(answer.problem if answer else "a batch of its requests failed")
@@ -228,7 +221,7 @@ class Population:
                 return text
         return None
 
-    def _unwanted(self, form: str, slot: _Slot, seen: set[str]) -> str:
+    def _unwanted(self, form: str, slot: Slot, seen: set[str]) -> str:
         """Why a text, given in its normal form, is not wanted; "" if it is."""
         if slot.parent is not None and form == normal_form(slot.parent.text):
             return UNVARIED
@@ -236,7 +229,7 @@ class Population:
             return SAME
         return EXCLUDED if any(word in f" {form} " for word in self._excluded) else ""
 
-    def _requests(self, slots: Iterable[_Slot], attempt: int, asked: list[_Slot]) -> Iterator[WriteRequest]:
+    def _requests(self, slots: Iterable[Slot], attempt: int, asked: list[Slot]) -> Iterator[WriteRequest]:
         """One request for each slot; the slots are appended to `asked` in the order of the requests."""
         variation = self._config.evolution.variation
         for slot in slots:
@@ -247,44 +240,17 @@ class Population:
                 prompt=prompt,
                 n=1,
                 seed=seed,
-                max_tokens=prompt_api.max_tokens(num_words, self._config.prompts.max_tokens, self._tokens_per_word),
+                max_tokens=max_tokens(num_words, self._config.prompts.max_tokens, self._tokens_per_word),
                 # Unusable texts are copies more often than nonsense, so each attempt is more random.
-                temperature=variation.temperature + _STEP_PER_ATTEMPT * attempt,
+                temperature=variation.temperature + STEP_PER_ATTEMPT * attempt,
                 top_p=variation.top_p,
             )
 
-    def _random_slot(self, slot_id: str, label: str) -> _Slot:
-        limits, label_config = self._config.prompts, self._labels.get(label)
-        # The attributes belong to the slot, not to the attempt: asking again must not favour easy subjects.
-        values = prompt_api.draw_attributes(
-            limits, label_config, random.Random(derive_seed(self._config.runtime.seed, slot_id, "attributes"))
-        )
-
-        def prompt(rng: random.Random, _attempt: int) -> tuple[str, int]:
-            words = prompt_api.target_length(limits, None, rng)
-            return prompt_api.random_prompt(limits, values, words), words
-
-        return _Slot(slot_id, label, "random", None, prompt, " ".join(values.values()) or limits.domain)
-
-    def _variation_slot(self, slot_id: str, parent: Candidate) -> _Slot:
-        limits, variation = self._config.prompts, self._config.evolution.variation
-        coin = random.Random(derive_seed(self._config.runtime.seed, slot_id, "operator"))
-        operator: Operator = "rephrase" if coin.random() < variation.rephrase_share else "fill"
-
-        def prompt(rng: random.Random, attempt: int) -> tuple[str, int]:
-            words = prompt_api.target_length(limits, len(parent.text.split()), rng)
-            if operator == "rephrase" and (kin := self._kin.get(parent.id)):
-                return prompt_api.kin_prompt(limits, parent.text, kin, words, rng), words
-            if operator == "rephrase":
-                return prompt_api.rephrase_prompt(limits, parent.text, words, self._contrast.get(parent.label)), words
-            blanks = prompt_api.mask(
-                parent.text, min(_MAX_MASKED_SHARE, variation.mask_share + _STEP_PER_ATTEMPT * attempt), rng
-            )
-            return prompt_api.fill_prompt(limits, blanks, words, self._contrast.get(parent.label)), words
-
-        return _Slot(slot_id, parent.label, operator, parent, prompt, parent.text)
-
     @staticmethod
-    def _candidate(slot: _Slot, text: str, generation: int) -> Candidate:
+    def _candidate(slot: Slot, text: str, generation: int) -> Candidate:
         parent_id = slot.parent.id if slot.parent else None
         return Candidate(slot.id, text, slot.label, generation, parent_id, slot.operator)
+
+
+def _unchecked(texts: Iterable[tuple[Slot, str]]) -> Iterator[tuple[Slot, str, bool]]:
+    return ((slot, text, True) for slot, text in texts)

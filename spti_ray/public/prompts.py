@@ -51,12 +51,14 @@ class Contrast:
         return [*wanted, *unwanted, ""] if wanted or unwanted else []
 
 
-def rephrase_prompt(prompts: PromptsConfig, text: str, num_words: int, contrast: Contrast | None = None) -> str:
-    """VARIATION_API by rephrasing: a different text about a similar thing."""
+def rephrase_prompt(
+    prompts: PromptsConfig, text: str, num_words: int, contrast: Contrast | None = None, subject: str = ""
+) -> str:
+    """VARIATION_API by rephrasing: a different text about a similar thing; of the `subject`, if one is given."""
     lines = [f"Change each description of {prompts.domain} a little.", "", *(contrast.lines() if contrast else ())]
     for example in prompts.rephrase_examples:
         lines += [f"Text: {example.text}", f"New ({len(example.new.split())} words): {example.new}", ""]
-    lines += [f"Text: {text}", f"New ({num_words} words):"]
+    lines += [f"Text: {text}", f"{_about(subject)}New ({num_words} words):"]
     return "\n".join(lines)
 
 
@@ -69,23 +71,25 @@ def kin_prompt(prompts: PromptsConfig, text: str, kin: Sequence[str], num_words:
     Args:
         prompts: The public prompts.
         text: The text, which comes last.
-        kin: Texts of its theme, in whatever order.
+        kin: Texts of its theme.
         num_words: The wanted length.
-        rng: Orders them anew in each prompt.
+        rng: Draws those that are shown, anew in each prompt: prompts that are alike have answers that are.
     """
     others = [other for other in kin if other != text]
-    rng.shuffle(others)
+    others = rng.sample(others, min(len(others), MOST_KIN - 1))
     lines = [f"Short descriptions of {prompts.domain}, all of one kind.", ""]
     lines += [f"Text ({len(known.split())} words): {known}" for known in (*others, text)]
     return "\n".join([*lines, f"Text ({num_words} words):"])
 
 
-def fill_prompt(prompts: PromptsConfig, blanks: str, num_words: int, contrast: Contrast | None = None) -> str:
-    """VARIATION_API by fill-in-the-blanks: the masked text, completed with other words."""
+def fill_prompt(
+    prompts: PromptsConfig, blanks: str, num_words: int, contrast: Contrast | None = None, subject: str = ""
+) -> str:
+    """VARIATION_API by fill-in-the-blanks: the masked text, completed with other words; of the `subject`, if given."""
     lines = [f"Fill in the blanks of descriptions of {prompts.domain}.", "", *(contrast.lines() if contrast else ())]
     for example in prompts.fill_examples:
         lines += [f"Blanks: {example.blanks}", f"Filled ({len(example.filled.split())} words): {example.filled}", ""]
-    lines += [f"Blanks: {blanks}", f"Filled ({num_words} words):"]
+    lines += [f"Blanks: {blanks}", f"{_about(subject)}Filled ({num_words} words):"]
     return "\n".join(lines)
 
 
@@ -122,6 +126,10 @@ def max_tokens(num_words: int, most: int | None = None, per_word: float = 2.0) -
     """
     enough = int(num_words * per_word) + 6
     return enough if most is None else min(enough, most)
+
+
+def _about(subject: str) -> str:
+    return f"Subject: {subject}. " if subject else ""
 
 
 def _line(values: dict[str, str], num_words: int, text: str) -> str:

@@ -92,8 +92,13 @@ def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any
     items = [ReleaseItem(**row) for row in table.select(names).to_pylist()]
     metadata = table.schema.metadata or {}
     models: Models = parse_json(metadata.get(MODELS_KEY, b"{}"))
-    fallbacks = FallbackCounts.from_document(parse_json(metadata.get(FALLBACKS_KEY, b"{}")))
+    fallbacks = fallbacks_in(table)
     _write_certificate_and_datasheet(folder, config, items, models, certificate, fallbacks)
+
+
+def fallbacks_in(table: pa.Table) -> FallbackCounts:
+    """How many texts of the run are fallbacks, from the manifest's metadata."""
+    return FallbackCounts.from_document(parse_json((table.schema.metadata or {}).get(FALLBACKS_KEY, b"{}")))
 
 
 def release_section(folder: Path) -> dict[str, Any]:

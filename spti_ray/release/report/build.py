@@ -114,6 +114,7 @@ def build_report(run_dir: Path) -> Path:
         .render(
             run=run,
             rerendering_of=_rerendering_of(run.config),
+            fallbacks=list(run.fallbacks.lines()),
             **_of_method(str(run.config.get("method", ""))),
             title=run.config.get("title") or "DP synthetic images",
             num_texts=len({image.candidate_id for image in run.images}),

@@ -20,6 +20,8 @@ from PIL import Image
 from spti_ray.config.parsing import parse_yaml, read_text
 from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
+from spti_ray.public.fallbacks import FallbackCounts
+from spti_ray.public.release import fallbacks_in
 from spti_ray.public.released_files import models_in, read_certificate, read_manifest
 from spti_ray.types import Candidate, CountArray, NoisyHistogram
 
@@ -76,6 +78,7 @@ class RunData:
     images: tuple[ReleasedImage, ...]
     models: Mapping[str, Mapping[str, str]]
     certificate: Mapping[str, Any] | None
+    fallbacks: FallbackCounts
 
 
 def read_run(folder: Path) -> RunData:
@@ -106,6 +109,7 @@ def read_run(folder: Path) -> RunData:
         images=tuple(ReleasedImage(**row) for row in table.select(columns).to_pylist()),
         models=models_in(table),
         certificate=read_certificate(folder / "release"),
+        fallbacks=fallbacks_in(table),
     )
 
 

@@ -198,7 +198,7 @@ def _all_but(good):
 def test_a_first_generation_of_fallbacks_that_an_earlier_attempt_stored_is_charged_no_more(make_config, local_engines):
     config = make_config()
     population = Population(config, local_engines())
-    slots = [population._random_slot(f"g00-{i:06d}", "all") for i in range(12)]
+    slots = [population._slots.new(f"g00-{i:06d}", "all") for i in range(12)]
     again = Recorder()
     again.saved = {0: Candidates(tuple(Candidate(slot.id, slot.fallback, "all", 0) for slot in slots))}
     with pytest.raises(NothingMade, match="12 of the 12"):

@@ -1,3 +1,4 @@
+import itertools
 import math
 from pathlib import Path
 from types import SimpleNamespace
@@ -285,8 +286,32 @@ LABELS = [{"name": "cat", "share": 2}, {"name": "car", "share": 1}]
     ids=str,
 )
 def test_the_planned_steps_are_the_texts_and_images_that_a_run_makes(make_config, local_engines, tmp_path, changes):
-    config = make_config(**changes)
-    engines = local_engines()
+    _planned_as_made(make_config(**changes), local_engines(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"evolution__labels": LABELS},
+        {"evolution__labels": LABELS, "evolution__voting": "joint", "release__texts": "varied"},
+        {"evolution__themes": [4], "evolution__generations": 3},
+        {"evolution__themes": [4, 4], "release__texts": "varied"},
+        {"evolution__themes": [4, 4], "evolution__labels": LABELS, "evolution__generations": 3},
+        {"evolution__lookahead": 2, "evolution__labels": LABELS},
+    ],
+    ids=str,
+)
+def test_the_planned_steps_count_texts_that_are_held_to_their_subject(
+    make_config, local_engines, tmp_path, monkeypatch, changes
+):
+    # Texts that are asked for again are not foreseen.
+    monkeypatch.setattr("spti_ray.public.subjects.Subjects._holds", lambda *_: True)
+    letters = itertools.product("abcdefghij", repeat=3)
+    engines = local_engines(answer=lambda request: f"a toy {''.join(next(letters))}")
+    _planned_as_made(make_config(prompts__hold_subject=True, **changes), engines, tmp_path)
+
+
+def _planned_as_made(config, engines, tmp_path):
     texts, renders, items, extra, at = simulate(config, engines, tmp_path)
     embedded = {"image_embedder": len(engines.images), "text_embedder": len(engines.texts)}
     assert {role: sum(phase.items(role) for phase in phases(config)) for role in embedded} == embedded

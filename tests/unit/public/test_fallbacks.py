@@ -71,7 +71,7 @@ def test_it_is_known_from_the_candidates_that_an_earlier_attempt_left(make_confi
     for good, ends in ((2, True), (3, False)):
         # As an earlier build wrote it, which did not look.
         earlier = Population(config, Answers(good_until(good)))
-        slots = [earlier._random_slot(f"g00-{i:06d}", "bs"[i >= 10]) for i in range(20)]
+        slots = [earlier._slots.new(f"g00-{i:06d}", "bs"[i >= 10]) for i in range(20)]
         texts = [numbered(i).texts[0] if i < good else slot.fallback for i, slot in enumerate(slots)]
         left = [Candidate(slot.id, text, slot.label, 0) for slot, text in zip(slots, texts, strict=True)]
         population = Population(config, Answers(refused))

@@ -77,7 +77,7 @@ def test_words_are_masked_counted_and_excluded(make_config, text):
     def asked(**more):
         config = make_config(evolution__candidates=2, prompts__domain=text, prompts__examples=[text], **more)
         population = Population(config, engines=None)
-        slot = population._random_slot("g00-000000", "all")
+        slot = population._slots.new("g00-000000", "all")
         found = population._first_usable(Completions((text,)), slot, set())
         return found, next(iter(population._requests([slot], 0, [])))
 

@@ -1,0 +1,107 @@
+"""What each text of a population is asked with: one slot a text, with a fixed id, and a prompt for each attempt.
+
+Source of the prompts: Aug-PE (arXiv 2403.01749). What the last votes said goes into them: the texts that won and lost
+(`variation.contrast`), and those of the parent's theme. All of it is public.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from spti_ray.config import Config
+from spti_ray.public import prompts as prompt_api
+from spti_ray.public.themes import Theme
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Operator, derive_seed
+
+STEP_PER_ATTEMPT = 0.15
+"""Added to the temperature, and to the share of masked words, each time that a text is asked for again."""
+_MAX_MASKED_SHARE = 0.8
+
+
+@dataclass(frozen=True)
+class Slot:
+    """One text that is wanted. `prompt` makes the prompt of an attempt and its target length in words."""
+
+    id: str
+    label: str
+    operator: Operator
+    parent: Candidate | None
+    prompt: Callable[[random.Random, int], tuple[str, int]]
+    fallback: str
+
+
+class Slots:
+    """Makes the slots of new texts and of variations."""
+
+    def __init__(self, config: Config) -> None:
+        self._prompts = config.prompts
+        self._evolution = config.evolution
+        self._seed = config.runtime.seed
+        self._labels = {label.name: label for label in config.evolution.labels}
+        self.label_hints = {name: label.hint or name for name, label in self._labels.items()}
+        """What each label is called in prompts."""
+        self._contrast: dict[str, prompt_api.Contrast] = {}
+        self._kin: dict[str, tuple[str, ...]] = {}
+
+    def learn(
+        self,
+        candidates: Candidates,
+        histogram: NoisyHistogram,
+        themes: Sequence[Theme],
+        texts_of: Mapping[str, str],
+    ) -> None:
+        """Take the texts with the most and the fewest noised votes, and those of each theme.
+
+        Args:
+            candidates: The candidates of the last generation.
+            histogram: A noised count for each of them.
+            themes: The themes in which they were voted on; none if one by one.
+            texts_of: Their texts, by id.
+        """
+        self._kin = {}
+        for theme in themes:
+            kin = tuple(dict.fromkeys(texts_of[member] for member in theme.members))
+            self._kin |= dict.fromkeys(theme.members, kin)
+        wanted = self._evolution.variation.contrast
+        counts = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
+        for label in self._evolution.label_names if wanted else ():
+            ranked = sorted((c for c in candidates if c.label == label), key=lambda c: (-counts[c.id], c.id))
+            texts = list(dict.fromkeys(candidate.text for candidate in ranked))
+            # If there are few texts, none is both winner and loser.
+            num = min(wanted, len(texts) // 2)
+            self._contrast[label] = prompt_api.Contrast(tuple(texts[:num]), tuple(texts[len(texts) - num :]))
+
+    def new(self, slot_id: str, label: str) -> Slot:
+        """The slot of a text of generation 0."""
+        limits = self._prompts
+        # The attributes belong to the slot, not to the attempt: asking again must not favour easy subjects.
+        rng = random.Random(derive_seed(self._seed, slot_id, "attributes"))
+        values = prompt_api.draw_attributes(limits, self._labels.get(label), rng)
+
+        def prompt(rng: random.Random, _attempt: int) -> tuple[str, int]:
+            words = prompt_api.target_length(limits, None, rng)
+            return prompt_api.random_prompt(limits, values, words), words
+
+        return Slot(slot_id, label, "random", None, prompt, " ".join(values.values()) or limits.domain)
+
+    def variation(self, slot_id: str, parent: Candidate) -> Slot:
+        """The slot of a variation of `parent`."""
+        limits, variation = self._prompts, self._evolution.variation
+        coin = random.Random(derive_seed(self._seed, slot_id, "operator"))
+        operator: Operator = "rephrase" if coin.random() < variation.rephrase_share else "fill"
+        subject = self.label_hints.get(parent.label, "") if limits.hold_subject else ""
+
+        def prompt(rng: random.Random, attempt: int) -> tuple[str, int]:
+            words = prompt_api.target_length(limits, len(parent.text.split()), rng)
+            contrast = self._contrast.get(parent.label)
+            if operator == "rephrase" and (kin := self._kin.get(parent.id)):
+                return prompt_api.kin_prompt(limits, parent.text, kin, words, rng), words
+            if operator == "rephrase":
+                return prompt_api.rephrase_prompt(limits, parent.text, words, contrast, subject), words
+            share = min(_MAX_MASKED_SHARE, variation.mask_share + STEP_PER_ATTEMPT * attempt)
+            blanks = prompt_api.mask(parent.text, share, rng)
+            return prompt_api.fill_prompt(limits, blanks, words, contrast, subject), words
+
+        return Slot(slot_id, parent.label, operator, parent, prompt, parent.text)
