@@ -20,6 +20,7 @@ BEFORE: dict[str, Any] = {
     "data.follow_links": True,
     "data.format": None,
     "data.window": None,
+    "evolution.label_shares": "public",
     "evolution.themes": [],
 }
 """Settings that came after build ab5e8e4 and may not change within a run, and what builds without them did.
