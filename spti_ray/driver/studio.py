@@ -20,7 +20,7 @@ from spti_ray.methods import Allotment
 from spti_ray.models.factory import engines_config
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.image_population import ImagePopulation
-from spti_ray.public.label_shares import with_label_shares
+from spti_ray.public.label_shares import label_scoring, with_label_shares
 from spti_ray.public.population import Population
 from spti_ray.public.release import Models
 from spti_ray.public.render_jobs import Recipes, check_varies
@@ -100,12 +100,9 @@ class RunStudio:
         return selected
 
     def _ask_label_counts(self) -> dict[str, int]:
-        """Each label's text is embedded as it is: what its embedding is decides nothing."""
-        stage, evolution = self._stage, self._config.evolution
+        stage, cache = self._stage, ScoreCache()
         assert stage.gate is not None
-        plain = self._config.model_copy(update={"evolution": evolution.model_copy(update={"lookahead": 0})})
-        cache = ScoreCache()
-        scoring = Scoring(plain, stage.streams, lambda candidates, count: iter(()), cache)
+        scoring = label_scoring(self._config, stage.streams, cache)
         store = GenerationStore(stage.run, cache)
         return ask_label_counts(self._config, scoring, stage.voter, stage.gate, store, stage.watch)
 

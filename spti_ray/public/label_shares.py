@@ -12,9 +12,12 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from spti_ray.config import Config, EvolutionConfig
 from spti_ray.errors import NothingMade
+from spti_ray.public.engines import Engines
+from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.themes import norm_sub
 from spti_ray.types import Candidate, FloatArray, NoisyHistogram, ScoredCandidates
 
@@ -28,6 +31,19 @@ def label_candidates(evolution: EvolutionConfig) -> list[Candidate]:
         Candidate(f"g00-label-{i:06d}", label.hint or label.name, label.name, generation=0)
         for i, label in enumerate(evolution.labels)
     ]
+
+
+def label_scoring(config: Config, engines: Engines, cache: ScoreCache) -> Scoring:
+    """What embeds the labels' candidates: as they are, also with lookahead, since their embeddings decide nothing.
+
+    Args:
+        config: The run's configuration.
+        engines: Has the renderer and the embedders.
+        cache: Gets the embeddings and renders.
+    """
+    evolution = config.evolution.model_copy(update={"lookahead": 0})
+    plain = config.model_copy(update={"evolution": evolution})
+    return Scoring(plain, engines, lambda candidates, count: iter(()), cache)
 
 
 def all_votable(scored: ScoredCandidates) -> ScoredCandidates:
@@ -94,7 +110,7 @@ def with_label_shares(config: Config, counts: LabelCounts) -> Config:
 
 
 def _filled(rows_KE: FloatArray) -> FloatArray:
-    finite_K = np.isfinite(rows_KE).all(axis=1)
+    finite_K: npt.NDArray[np.bool_] = np.isfinite(rows_KE).all(axis=1)
     if not finite_K.any():
         raise NothingMade("evolution.label_shares: no label's text could be embedded; see internal/driver.log")
     return np.where(finite_K[:, None], rows_KE, rows_KE[int(np.argmax(finite_K))]).astype(np.float32)

@@ -14,7 +14,7 @@ from spti_ray.config.loading import parse_config
 from spti_ray.dp.artifact import complete, read
 from spti_ray.models.bundled import package_file
 from spti_ray.public.label_shares import shares_of
-from spti_ray.public.release import rewrite_certificate
+from spti_ray.public.release import LABEL_COUNTS_KEY, rewrite_certificate
 from spti_ray.runs.run_file import read_run
 from spti_ray.types import split_by_share
 from tests.e2e.conftest import LOCAL, Cli
@@ -120,8 +120,7 @@ def test_the_datasheet_says_so_too_when_the_certificate_is_written_again(voted):
     assert sorted(after.splitlines()) == sorted(before.splitlines()), "models may come in another order"
 
 
-def test_a_run_that_was_killed_after_the_question_does_not_ask_it_again(voted, tmp_path):
-    _, run, _ = voted
+def test_a_run_that_was_killed_after_the_question_does_not_ask_it_again(tmp_path):
     cli = Cli(tmp_path)
     arguments = _arguments(cli)
     process = cli.start(*arguments)
@@ -162,6 +161,18 @@ def test_more_images_and_more_generations_have_the_shares_of_the_run_that_asked(
         assert _released(new) == _with_images(_quota(run, 16))
         assert "The run that this one starts from asked" in (new / "release" / "report.html").read_text()
         assert " checks hold" in _ok(cli("verify", name)).stdout
+
+
+def test_a_run_that_asked_nothing_of_labels_has_no_shares_to_go_on_with(voted):
+    cli, run, _ = voted
+    shutil.copytree(run, cli.folder / "silent")
+    manifest = cli.folder / "silent" / "release" / "manifest.parquet"
+    table = pq.read_table(manifest)
+    said = {key: value for key, value in table.schema.metadata.items() if key != LABEL_COUNTS_KEY}
+    pq.write_table(table.replace_schema_metadata(said), manifest)
+    done = cli("refine", "silent", "--out", "lost", "--generations", "1", *MORE)
+    assert done.returncode == 2 and "silent did not ask for the labels' shares" in done.stderr
+    assert not (cli.folder / "lost").exists()
 
 
 def test_settings_with_which_nobody_can_be_asked_are_refused_before_any_charge(cli):
