@@ -12,9 +12,11 @@ import pytest
 
 from spti_ray.config.loading import parse_config
 from spti_ray.dp.artifact import complete, read
+from spti_ray.evaluate.command import EvaluationRequest, _of_run
 from spti_ray.models.bundled import package_file
 from spti_ray.public.label_shares import shares_of
 from spti_ray.public.release import LABEL_COUNTS_KEY, rewrite_certificate
+from spti_ray.runs.folder import RunDir
 from spti_ray.runs.run_file import read_run
 from spti_ray.types import split_by_share
 from tests.e2e.conftest import LOCAL, Cli
@@ -161,6 +163,13 @@ def test_more_images_and_more_generations_have_the_shares_of_the_run_that_asked(
         assert _released(new) == _with_images(_quota(run, 16))
         assert "The run that this one starts from asked" in (new / "release" / "report.html").read_text()
         assert " checks hold" in _ok(cli("verify", name)).stdout
+
+
+def test_a_curve_of_generations_begins_with_the_first_that_has_candidates(voted):
+    _, run, _ = voted
+    known = RunDir(run, "run", parse_config(read_run(run)["config"]))
+    sets = _of_run(EvaluationRequest(run, generation="all"), known)
+    assert [images.name for images in sets] == ["generation-01-candidates", "generation-01", "generation-02"]
 
 
 def test_a_run_that_asked_nothing_of_labels_has_no_shares_to_go_on_with(voted):
