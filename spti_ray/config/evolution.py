@@ -15,7 +15,9 @@ class LabelConfig(Section):
 
     name: str = Field(min_length=1)
     share: float = Field(
-        default=1.0, gt=0, description="Share of candidates and images; public, never counted from data."
+        default=1.0,
+        gt=0,
+        description="Share of candidates and images; public, never counted from data (but see label_shares).",
     )
     hint: str | None = Field(default=None, description="How prompts name it; the label's name by default.")
 

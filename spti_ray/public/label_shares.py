@@ -12,7 +12,6 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-import numpy.typing as npt
 
 from spti_ray.config import Config, EvolutionConfig
 from spti_ray.errors import NothingMade
@@ -110,7 +109,9 @@ def with_label_shares(config: Config, counts: LabelCounts) -> Config:
 
 
 def _filled(rows_KE: FloatArray) -> FloatArray:
-    finite_K: npt.NDArray[np.bool_] = np.isfinite(rows_KE).all(axis=1)
-    if not finite_K.any():
+    usable = np.flatnonzero(np.isfinite(rows_KE).all(axis=1))
+    if not len(usable):
         raise NothingMade("evolution.label_shares: no label's text could be embedded; see internal/driver.log")
-    return np.where(finite_K[:, None], rows_KE, rows_KE[int(np.argmax(finite_K))]).astype(np.float32)
+    filled_KE = np.repeat(rows_KE[usable[:1]], len(rows_KE), axis=0)
+    filled_KE[usable] = rows_KE[usable]
+    return filled_KE

@@ -107,7 +107,7 @@ class Population:
         kept, children = survivors_and_children(self._config.evolution, generation, selected)
         yield from kept
         slots = [self._variation_slot(child.id, child.parent) for child in children]
-        yield from self._write(slots, generation, kept, first=generation == self._config.candidate_generations.start)
+        yield from self._write(slots, generation, kept, first=generation == self._config.generation_numbers.start)
 
     def learn(self, candidates: Candidates, histogram: NoisyHistogram, themes: Sequence[Theme] = ()) -> None:
         """Take the texts with the most and the fewest noised votes, for prompts with `variation.contrast`, and those of

@@ -5,13 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from spti_ray.dp.history import slots_of
 from spti_ray.errors import NothingMade, RunDamaged
 from spti_ray.evolution.generations import BudgetExhausted
 from spti_ray.evolution.label_shares import ask_label_counts
-from spti_ray.public.label_shares import label_candidates, label_scoring
+from spti_ray.public.label_shares import label_candidates, label_scoring, with_label_shares
 from spti_ray.public.population import Population
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.types import Candidate, Candidates, NoisyHistogram
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Votes
+from tests.unit.dp.bench import Bench, NoNoise
 from tests.unit.evolution.test_private_evolution import Recorder, _evolve
 
 
@@ -67,6 +69,43 @@ def test_a_question_whose_charge_was_burned_is_asked_again_while_there_are_slots
         _ask(config, local_engines(), burned)
 
 
+class Voters:
+    """A shard with nine dogs, a cat and a car. SIMULATED."""
+
+    num_shards = 1
+
+    def ready(self): ...
+
+    def vote(self, query, scored, votes_per_record):
+        counts = np.array([9 if label == "dog" else 1 for label in scored.candidates.labels])
+        return [Votes(query, 0, counts, max_total=20 * votes_per_record)]
+
+
+def test_a_question_that_a_crash_burned_at_the_gate_is_answered_in_the_next_slot(config, local_engines, tmp_path):
+    bench, store, crashing = Bench(tmp_path, tmp_path / "ledger"), Recorder(), ["after_reserved"]
+
+    def fault(point):
+        if point in crashing:
+            crashing.clear()
+            raise KeyboardInterrupt
+
+    def ask():
+        gate = bench.opened(NoNoise(), fault)
+        scoring = label_scoring(config, local_engines(), ScoreCache())
+        return gate, ask_label_counts(config, scoring, Voters(), gate, store, store)
+
+    with pytest.raises(KeyboardInterrupt):
+        ask()
+    gate, counts = ask()
+    assert counts == {"cat": 1, "dog": 9, "car": 1}
+    burned, answered = slots_of(bench.ledger().entries(), "r")
+    assert burned.burned and answered.released and {slot.reserved.generation for slot in (burned, answered)} == {0}
+    assert burned.reserved.candidates_sha256 == answered.reserved.candidates_sha256, "the same question"
+    # And a third attempt asks no more.
+    left = gate.slots_left()
+    assert ask()[1] == counts and gate.slots_left() == left
+
+
 def test_shares_without_any_vote_on_candidates_are_no_result(config, local_engines):
     with pytest.raises(BudgetExhausted):
         _evolve(config, local_engines(), Recorder(slots=0))
@@ -100,3 +139,18 @@ def _fallbacks(config, engines):
     for i, name in enumerate(names):
         slot = population._random_slot(f"g01-{i:06d}", name)
         yield Candidate(slot.id, slot.fallback, name, 1)
+
+
+def test_themes_are_asked_about_after_labels(make_config, local_engines):
+    """Also where a label's voted share of the themes is less than one."""
+    config = make_config(
+        evolution__labels=["cat", "dog"],
+        evolution__label_shares="voted",
+        evolution__generations=3,
+        evolution__candidates=30,
+        evolution__themes=[4],
+    )
+    recorder = Recorder()
+    _evolve(with_label_shares(config, {"cat": 98, "dog": 2}), local_engines(), recorder)
+    assert [theme.label for theme in recorder.themes[1]] == ["cat"] * 4 + ["dog"] and not recorder.themes[2]
+    assert {candidate.label for candidate in recorder.saved[2]} == {"cat", "dog"} and len(recorder.saved[2]) == 30
