@@ -15,7 +15,9 @@ class LabelConfig(Section):
 
     name: str = Field(min_length=1)
     share: float = Field(
-        default=1.0, gt=0, description="Share of candidates and images; public, never counted from data."
+        default=1.0,
+        gt=0,
+        description="Share of candidates and images; public, never counted from data (but see label_shares).",
     )
     hint: str | None = Field(default=None, description="How prompts name it; the label's name by default.")
 
@@ -66,7 +68,7 @@ class EvolutionConfig(Section):
     themes: tuple[Annotated[int, Field(ge=2)], ...] = Field(
         default=(),
         description="In how many themes, groups of similar candidates, each of the first generations is voted on; "
-        "later ones, and all if empty, candidate by candidate.",
+        "later ones, and all if empty, candidate by candidate. With label_shares: voted the first is generation 1.",
     )
     lookahead: int = Field(
         default=0, ge=0, le=64, description="L > 0: a candidate is the mean embedding of L variations."
@@ -84,6 +86,11 @@ class EvolutionConfig(Section):
     )
     labels: tuple[LabelConfig, ...] = Field(
         default=(), description="Public label list, names or {name, share, hint}; empty: one population."
+    )
+    label_shares: Literal["public", "voted"] = Field(
+        default="public",
+        description="voted: generation 0 asks only how many records each label has, and the noised counts are the "
+        "shares of all that follows; public: those of labels.",
     )
     variation: VariationConfig = VariationConfig()
     image_variation: ImageVariationConfig = ImageVariationConfig()
@@ -109,33 +116,62 @@ class EvolutionConfig(Section):
         """The names of the labels; one name that stands for all where there are no labels."""
         return tuple(label.name for label in self.labels) or (SINGLE_LABEL,)
 
+    @property
+    def first_with_candidates(self) -> int:
+        """The number of the first generation whose candidates are voted on, which RANDOM_API makes."""
+        return 1 if self.label_shares == "voted" else 0
+
     def quota(self, total: int) -> dict[str, int]:
-        """How many of `total` candidates or images each label gets, by the public shares."""
+        """How many of `total` images, or themes, each label gets by its share."""
         shares = [label.share for label in self.labels] or [1.0]
         return dict(zip(self.label_names, split_by_share(total, shares), strict=True))
 
+    def candidates_per_label(self) -> dict[str, int]:
+        """How many candidates of each label a generation has: its quota, and at least one.
+
+        Public shares that give less are refused with the configuration; those that were voted can be any. A label
+        without a candidate could have no image, even where its share of them is one.
+        """
+        quota = self.quota(self.candidates)
+        for label in [label for label, count in quota.items() if not count]:
+            richest = max(quota, key=lambda name: quota[name])
+            if quota[richest] > 1:
+                quota[richest] -= 1
+                quota[label] = 1
+        return quota
+
     def survivors_per_label(self) -> dict[str, int]:
         """How many candidates of each label are selected in a generation: the share, and at least one."""
-        quota = self.quota(self.candidates)
+        quota = self.candidates_per_label()
         return {label: min(count, max(1, round(count * self.survivors))) for label, count in quota.items()}
 
     def themes_per_label(self, generation: int) -> dict[str, int]:
         """How many themes of each label a generation is voted on in; empty if it is candidate by candidate."""
-        return self.quota(self.themes[generation]) if 0 <= generation < len(self.themes) else {}
+        number = self._num_themes(generation)
+        # The share of a label, if it was voted, may be too small for a theme of its own.
+        return {label: max(1, count) for label, count in self.quota(number).items()} if number else {}
 
     def asked(self, generation: int) -> int:
-        """How many themes or candidates a generation is voted on in."""
-        return self.themes[generation] if 0 <= generation < len(self.themes) else self.candidates
+        """How many themes or candidates a generation is voted on in; how many labels, if it asks for their shares."""
+        if generation < self.first_with_candidates:
+            return len(self.labels)
+        return self._num_themes(generation) or self.candidates
 
-    def image_strength(self, generation: int) -> float:
+    def _num_themes(self, generation: int) -> int:
+        """The number for a generation in `themes`, which begins with the first that has candidates; 0 if none."""
+        level = generation - self.first_with_candidates
+        return self.themes[level] if 0 <= level < len(self.themes) else 0
+
+    def image_strength(self, generation: int, generations: int | None = None) -> float:
         """Strength of the image variations that are made for `generation`, which falls in equal steps.
 
         Args:
             generation: 1 is the first with variations. Those for the release come after the last generation and have
                 its strength.
+            generations: How many there are with candidates; all by default.
         """
-        degrees = self.image_variation
-        done = 1.0 if generation >= self.generations else (generation - 1) / max(1, self.generations - 2)
+        degrees, total = self.image_variation, generations or self.generations
+        done = 1.0 if generation >= total else (generation - 1) / max(1, total - 2)
         return (1 - done) * degrees.first_strength + done * degrees.last_strength
 
     @property

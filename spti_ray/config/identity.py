@@ -20,6 +20,7 @@ BEFORE: dict[str, Any] = {
     "data.follow_links": True,
     "data.format": None,
     "data.window": None,
+    "evolution.label_shares": "public",
     "evolution.themes": [],
     "prompts.hold_subject": False,
 }

@@ -55,6 +55,11 @@ def shards_vote(config: Config) -> bool:
     return declaration_of(config).private_data is PrivateData.VOTES and not config.rerenders
 
 
+def shares_can_be_voted(config: Config) -> bool:
+    """Whether private images vote with this method, and so can vote for their labels too."""
+    return declaration_of(config).private_data is PrivateData.VOTES
+
+
 def shards_caption(config: Config) -> bool:
     """Whether shards have captions of their private images rendered. NOT private."""
     return declaration_of(config).private_data is PrivateData.CAPTIONS and not config.rerenders

@@ -12,7 +12,12 @@ from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, Privac
 from spti_ray.config.engines import RuntimeConfig
 from spti_ray.config.evolution import EvolutionConfig
 from spti_ray.config.finetune import FinetuneConfig
-from spti_ray.config.method_traits import candidates_are_images, declaration_of, why_not_private
+from spti_ray.config.method_traits import (
+    candidates_are_images,
+    declaration_of,
+    shares_can_be_voted,
+    why_not_private,
+)
 from spti_ray.config.prompts import PromptsConfig
 from spti_ray.config.section import Section
 from spti_ray.methods import METHODS, Protection
@@ -81,6 +86,16 @@ class Config(Section):
         return range(first, first + self.evolution.generations)
 
     @property
+    def asks_label_shares(self) -> bool:
+        """Whether its generation 0 asks how many records each label has; a run that goes on has its origin's shares."""
+        return self.evolution.label_shares == "voted" and self.origin is None
+
+    @property
+    def candidate_generations(self) -> range:
+        """The generations whose candidates are voted on, by number: all but that which asks for the labels' shares."""
+        return self.generation_numbers[int(self.asks_label_shares) :]
+
+    @property
     def rerenders(self) -> bool:
         """Whether it only renders what another run released: post-processing, in which nobody votes."""
         return self.origin is not None and self.origin.rerender
@@ -112,10 +127,13 @@ class Config(Section):
                         f"evolution.themes: {count} gives {themes} themes{where}, which must be at least "
                         f"privacy.votes_per_record ({k}) and fewer than its {quota[label]} candidates"
                     )
-        if len(self.evolution.themes) > self.generation_numbers.stop:
+        self._check_label_shares()
+        with_candidates = self.generation_numbers.stop - self.evolution.first_with_candidates
+        if len(self.evolution.themes) > with_candidates:
+            but = " that have candidates" if self.evolution.first_with_candidates else ""
             raise ValueError(
                 f"evolution.themes has {len(self.evolution.themes)} levels, more than the run's "
-                f"{self.generation_numbers.stop} generations: each level is one of them"
+                f"{with_candidates} generations{but}: each level is one of them"
             )
         method, unprotected = declaration_of(self), why_not_private(self)
         if unprotected and not self.privacy.allow_not_private:
@@ -135,3 +153,29 @@ class Config(Section):
         if self.privacy.unit == "group" and not self.data.group_column:
             raise ValueError("privacy.unit is group, but data.group_column is not set")
         return self
+
+    def _check_label_shares(self) -> None:
+        """Raise ValueError if voted shares of labels are asked for, and can't be had."""
+        evolution, k = self.evolution, self.privacy.votes_per_record
+        if evolution.label_shares != "voted":
+            return
+        where = "evolution.label_shares is voted, but"
+        if not shares_can_be_voted(self):
+            raise ValueError(f"{where} with method: {self.method} nobody votes; leave it public, or use another method")
+        if len(evolution.labels) < 2:
+            raise ValueError(
+                f"{where} evolution.labels names {len(evolution.labels) or 'no'} label{'s' * (not evolution.labels)}; "
+                "name at least 2, or leave it public"
+            )
+        if not self.asks_label_shares:
+            return
+        if evolution.generations < 2:
+            raise ValueError(
+                f"{where} evolution.generations is {evolution.generations}, and the first of them asks for the shares "
+                "alone; set at least 2"
+            )
+        if k > len(evolution.labels):
+            raise ValueError(
+                f"{where} privacy.votes_per_record ({k}) is larger than the number of labels "
+                f"({len(evolution.labels)}), which are what its first generation votes on; lower it, or leave it public"
+            )

@@ -78,6 +78,7 @@ class Attempt:
         self._console = console
         self._trace = Trace()
         self._written = FallbackCounts()
+        self._label_counts: dict[str, int] = {}
         self._ledger = Ledger(config.ledger.location, config.dataset.id)
         self._gate = gate_of(config, run, self._ledger, noise)
         self._attempt = 1
@@ -197,7 +198,8 @@ class Attempt:
         run.staging.mkdir(parents=True, exist_ok=True)
         if config.rerenders:
             self._progress.expect(config.release.images)
-        items = make(Stage(config, run, streams, self._gate, voter, self, render_only, self._origin, self._written))
+        origin, told = self._origin, (self._written, self._label_counts)
+        items = make(Stage(config, run, streams, self._gate, voter, self, render_only, origin, *told))
         with self._trace.timed("release"):
             if stays_inside(config):
                 write_unreleased(run.staging, config, items, models)
@@ -205,7 +207,7 @@ class Attempt:
                 if self._origin and config.rerenders:
                     # The texts are still those of its writer.
                     models = {**self._origin.models, **models}
-                write_release(run.staging, config, items or [], models, self._certificate(), self._written)
+                write_release(run.staging, config, items or [], models, self._certificate(), *told)
         log.info("batches of an earlier attempt: %d", self._cache.found)
         for role, pool in pools.items():
             if pool.given_up:

@@ -44,6 +44,7 @@ def opening_lines(
         yield (
             f"{config.title}: {held}; "
             f"{noise.generations} generations of {config.evolution.candidates} {what}, sigma {noise.sigma:.3f}"
+            + ("; the first asks how many records each label has, and has none" if config.asks_label_shares else "")
         )
         if gate.note:
             yield gate.note

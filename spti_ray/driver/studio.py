@@ -11,6 +11,8 @@ from spti_ray.config import Config
 from spti_ray.config.method_traits import candidates_are_images, declaration_of
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
+from spti_ray.errors import RunDamaged
+from spti_ray.evolution.label_shares import ask_label_counts
 from spti_ray.evolution.private_evolution import evolve
 from spti_ray.evolution.protocols import Watcher
 from spti_ray.finetuning.public_interface import label_prompts
@@ -18,6 +20,7 @@ from spti_ray.methods import Allotment
 from spti_ray.models.factory import engines_config
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.image_population import ImagePopulation
+from spti_ray.public.label_shares import label_scoring, with_label_shares
 from spti_ray.public.population import Population
 from spti_ray.public.release import Models
 from spti_ray.public.render_jobs import Recipes, check_varies
@@ -52,6 +55,8 @@ class Stage:
     """The finished run that this one starts from, if it does."""
     written: FallbackCounts = field(default_factory=FallbackCounts)
     """Is told how many texts are fallbacks."""
+    label_counts: dict[str, int] = field(default_factory=dict[str, int])
+    """Is told the noised number of records of each label, where the run or the one that it starts from asked for it."""
 
 
 def make(stage: Stage) -> Sequence[ReleaseItem] | None:
@@ -70,24 +75,36 @@ class RunStudio:
 
     @cached_property
     def _population(self) -> Population | ImagePopulation:
-        """What makes candidates of the declared kind. NothingMade if the renderer can't vary an image but must."""
+        """What makes candidates of the declared kind."""
         if not self._are_images:
             return Population(self._config, self._stage.streams, self._stage.written)
-        check_varies(self._stage.streams, self._config.evolution.image_variation.last_strength)
         return ImagePopulation(self._config)
 
     def evolve(self) -> Sequence[Selected]:
-        config, stage = self._config, self._stage
+        stage = self._stage
         assert stage.gate is not None
+        if self._are_images:
+            # Before anything is charged: NothingMade if the renderer can't vary an image.
+            check_varies(stage.streams, self._config.evolution.image_variation.last_strength)
+        # All that follows, and the release, has these shares.
+        self._config = config = _with_voted_shares(stage, self._ask_label_counts)
         # Beside the generations, which are inside where nothing protects them.
         self._cache = ScoreCache(renders=RenderStore(stage.run.generations.parent))
         population = self._population
         scoring = Scoring(config, stage.streams, population.variations, self._cache, self._are_images)
         store = GenerationStore(stage.run, self._cache)
-        start = stage.origin.survivors(config, self._cache, population.learn) if stage.origin else ()
+        # What the origin embeds alike is seen by the settings as they were given.
+        start = stage.origin.survivors(stage.config, self._cache, population.learn) if stage.origin else ()
         selected = evolve(config, population, scoring, stage.voter, stage.gate, store, stage.watch, start)
         log.info("texts: %s", dict(population.outcomes))
         return selected
+
+    def _ask_label_counts(self) -> dict[str, int]:
+        stage, cache = self._stage, ScoreCache()
+        assert stage.gate is not None
+        scoring = label_scoring(self._config, stage.streams, cache)
+        store = GenerationStore(stage.run, cache)
+        return ask_label_counts(self._config, scoring, stage.voter, stage.gate, store, stage.watch)
 
     def first_generation(self) -> Sequence[Selected]:
         self._stage.watch.generation(0, "candidates")
@@ -120,9 +137,27 @@ class RunStudio:
         return render_release(self._stage.run.staging, allotment, self._cache.renders, self._stage.streams, recipes)
 
 
+def _with_voted_shares(stage: Stage, ask: Callable[[], dict[str, int]]) -> Config:
+    """The run's configuration with the shares of labels that were voted for; as it is where they are public.
+
+    Those of a run that starts from another one were asked for there.
+
+    Raises:
+        RunDamaged: that one's release has them no more.
+    """
+    config, origin = stage.config, stage.origin
+    if config.evolution.label_shares != "voted":
+        return config
+    stage.label_counts.update(origin.label_counts if origin else ask())
+    if not stage.label_counts:
+        where = origin.folder if origin else stage.run.path
+        raise RunDamaged(f"{where}: its manifest has no voted shares of labels; restore the release")
+    return with_label_shares(config, stage.label_counts)
+
+
 def _rerendered(stage: Stage) -> list[ReleaseItem]:
     """The texts of a finished run, in other images or in more. No shard, no gate: post-processing."""
-    config, origin = stage.config, stage.origin
+    config, origin = _with_voted_shares(stage, dict), stage.origin
     assert origin is not None
     cache = ScoreCache(renders=RenderStore(stage.run.path))
     texts = origin.texts(cache)

@@ -167,8 +167,10 @@ def _of_run(request: EvaluationRequest, run: RunDir) -> list[ImageSet]:
     if not voted_on:
         raise ConfigError(f"{run.path}: no generation has been voted on yet")
     sets = [image_sets.generation_images(run.generations, n, candidates=request.candidates) for n in voted_on]
-    # What the first votes chose from: the curve's beginning.
-    return sets if request.candidates else [image_sets.generation_images(run.generations, 0, candidates=True), *sets]
+    if request.candidates:
+        return sets
+    # What the first votes on candidates chose from: the curve's beginning.
+    return [image_sets.generation_images(run.generations, voted_on[0], candidates=True), *sets]
 
 
 def _check_private(out: Path, directory: Path) -> None:

@@ -81,7 +81,7 @@ def release_images(release: Path) -> ImageSet:
 
 
 def voted_generations(generations: Path) -> list[int]:
-    """The numbers of the generations that have been voted on, from a run's folder `generations`."""
+    """The numbers of the generations whose candidates have been voted on, from a run's folder `generations`."""
     return sorted(int(file.parent.name) for file in generations.glob("[0-9]*/selected.parquet"))
 
 
@@ -91,7 +91,7 @@ def generation_images(generations: Path, generation: int, *, candidates: bool = 
     Args:
         generations: The run's folder `generations`.
         generation: The number of the generation.
-        candidates: Take all candidates that were voted on instead; those of generation 0 come from RANDOM_API.
+        candidates: Take all candidates that were voted on instead; those of the first come from RANDOM_API.
 
     Raises:
         ConfigError: the generation was not voted on, or has no renders.

@@ -30,10 +30,12 @@ def evolve(
     watch: Watcher,
     selected: tuple[Selected, ...] = (),
 ) -> tuple[Selected, ...]:
-    """Run all generations and return the survivors of the last. Resumes from what `store` and `gate` hold.
+    """Run all generations with candidates and return the survivors of the last. Resumes from what `store` and `gate`
+    hold. What comes before them, if anything, is `label_shares.ask_label_counts`.
 
     Args:
-        selected: the survivors of the run that this one goes on from; without them generation 0 is RANDOM_API's.
+        selected: the survivors of the run that this one goes on from; without them the first generation is that of
+            RANDOM_API.
 
     Returns: in rank order within each label. Of fewer generations than planned if crashes burned slots.
 
@@ -43,7 +45,7 @@ def evolve(
             rendered and embedded.
     """
     k = config.privacy.votes_per_record
-    generations = Generations(config.generation_numbers, population, scoring, gate, store)
+    generations = Generations(config.candidate_generations, population, scoring, gate, store)
     for t, stored, measured in generations:
         if measured is None:
             watch.generation(t, "candidates")

@@ -14,7 +14,7 @@ class Population(Protocol):
     """RANDOM_API and VARIATION_API, as the loop sees them. Streams are lazy: candidates are made as they are read."""
 
     def random_api(self) -> Iterable[Candidate]:
-        """Generation 0: candidates from public prompts alone."""
+        """The first generation: candidates from public prompts alone."""
         ...
 
     def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterable[Candidate]:

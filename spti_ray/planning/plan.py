@@ -101,7 +101,9 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "votes_per_record": config.privacy.votes_per_record,
         "generations": evolution.generations,
         "candidates": evolution.candidates,
-        "candidates_per_label": evolution.quota(evolution.candidates),
+        "candidates_per_label": evolution.candidates_per_label(),
+        "label_shares": evolution.label_shares,
+        "asks_label_shares": config.asks_label_shares,
         "themes": list(evolution.themes),
         "voting": evolution.voting,
         "texts_to_write": texts + varied_texts(config),
@@ -161,9 +163,12 @@ def _finetune_summary(config: Config) -> dict[str, Any]:
 def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:
     """What the votes cost, and whether they stand out from the noise."""
     noise, evolution = noise_plan(config), config.evolution
-    # Of themes and candidates, the most that are ever voted on at once.
-    asked = {number: evolution.asked(number) for number in config.generation_numbers}
-    most = max(asked.values())
+    # Of labels, themes and candidates, how many there are for each vote of a record. Of labels it has one.
+    per_vote = {
+        number: evolution.asked(number) / (noise.votes_per_record if number in config.candidate_generations else 1)
+        for number in config.generation_numbers
+    }
+    most = max(per_vote.values())
     summary: dict[str, Any] = {
         "sigma": noise.sigma,
         "epsilon": noise.epsilon,
@@ -172,7 +177,7 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         "replace_one_epsilon": noise.replace_one_epsilon,
         "attacker_advantage": noise.attacker_advantage,
         "spare_slots": noise.spare_slots,
-        "private_records_for_signal": round(WORKABLE_SIGNAL * most * noise.sigma / noise.votes_per_record),
+        "private_records_for_signal": round(WORKABLE_SIGNAL * most * noise.sigma),
     }
     where = config.ledger.location
     if config.origin:
@@ -192,7 +197,7 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         summary["lifetime_delta"] = forecast.delta
         summary["affordable"] = forecast.affordable
     if private_records:
-        votes = {number: private_records * noise.votes_per_record / count for number, count in asked.items()}
+        votes = {number: private_records / count for number, count in per_vote.items()}
         summary["votes_per_candidate"] = min(votes.values())
         summary["votes_per_candidate_over_sigma"] = min(votes.values()) / noise.sigma
         summary["signal"] = {str(number): count / noise.sigma for number, count in votes.items()}

@@ -42,7 +42,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         lines.append(
             f"signal      {summary['votes_per_candidate']:.2f} votes per candidate, "
             f"{summary['votes_per_candidate_over_sigma']:.2f} of sigma (above {WORKABLE_SIGNAL:g} is workable)"
-            + (f"; by generation {by_generation}" if summary["themes"] else "")
+            + (f"; by generation {by_generation}" if summary["themes"] or summary["asks_label_shares"] else "")
         )
     else:
         lines.append(
@@ -137,6 +137,10 @@ def _candidates_line(summary: dict[str, Any]) -> str:
     line = f"candidates  {summary['candidates']} {what} per generation, {summary['voting']} voting{shares}"
     if themes := summary["themes"]:
         line += f"; the first {len(themes)} voted on in {', '.join(map(str, themes))} themes"
+    if summary["asks_label_shares"]:
+        line += "; generation 0 has none: it asks for the labels' shares, which then replace these public ones"
+    elif summary["label_shares"] == "voted":
+        line += "; the labels' shares are those that were asked for in the run that it goes on from"
     return line
 
 

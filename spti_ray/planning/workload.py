@@ -72,7 +72,8 @@ def kept_renders(config: Config) -> int:
     """How many renders of candidates stay in the run's folder. With lookahead only image candidates have one."""
     if not _release_reuses(config):
         return 0
-    return sum(_fresh(config, generation) for generation in range(config.evolution.generations))
+    labels = len(config.evolution.labels) if config.asks_label_shares else 0
+    return labels + sum(_fresh(config, number) for number in config.candidate_generations)
 
 
 def released_texts(config: Config) -> int:
@@ -115,17 +116,32 @@ def _generations(config: Config) -> tuple[Phase, ...]:
     if not shards_vote(config):
         return ()
     return tuple(
-        Phase(f"generation {number}", _streams(config, number, _fresh(config, made)))
-        for made, number in enumerate(config.generation_numbers)
+        Phase(
+            f"generation {number}",
+            _streams(config, number, _fresh(config, number))
+            if number in config.candidate_generations
+            else _of_labels(config),
+        )
+        for number in config.generation_numbers
     )
 
 
-def _fresh(config: Config, made: int) -> int:
-    """New candidates of a generation, before which this run has made `made` others."""
+def _fresh(config: Config, number: int) -> int:
+    """New candidates of a generation, by its number."""
     evolution = config.evolution
     kept = sum(evolution.survivors_per_label().values()) if evolution.keep_survivors else 0
     # A run that goes on from another one has survivors from the start.
-    return evolution.candidates - (kept if made or config.origin else 0)
+    has_parents = config.origin or number > config.candidate_generations.start
+    return evolution.candidates - (kept if has_parents else 0)
+
+
+def _of_labels(config: Config) -> Streams:
+    """Of the generation that asks for the labels' shares: one candidate for each, whose text nobody writes."""
+    labels = (len(config.evolution.labels),)
+    in_images: Streams = {"renderer": labels, "image_embedder": labels}
+    in_texts: Streams = {"text_embedder": labels}
+    spaces = config.evolution.spaces
+    return {**(in_images if "image" in spaces else {}), **(in_texts if "text" in spaces else {})}
 
 
 def _streams(config: Config, generation: int, fresh: int) -> Streams:
@@ -145,7 +161,9 @@ def _streams(config: Config, generation: int, fresh: int) -> Streams:
         streams["text_embedder"] = shown
     if holds_subjects(config):
         # The labels' names once, then the members of the last themes, then the new texts.
-        labels = (len(evolution.labels),) if evolution.labels and generation == config.generation_numbers.start else ()
+        labels = (
+            (len(evolution.labels),) if evolution.labels and generation == config.candidate_generations.start else ()
+        )
         members = (evolution.candidates,) if evolution.themes_per_label(generation - 1) else ()
         streams["text_embedder"] = (*streams.get("text_embedder", ()), *labels, *members, fresh)
     return streams

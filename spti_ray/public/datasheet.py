@@ -20,6 +20,7 @@ from spti_ray.config.method_traits import candidates_are_images, declaration_of
 from spti_ray.figures import rounded_up
 from spti_ray.methods import PrivateData
 from spti_ray.public.fallbacks import FallbackCounts
+from spti_ray.public.label_shares import LabelCounts, shares_of
 from spti_ray.types import ReleaseItem
 
 _TEMPLATE = "datasheet.md.j2"
@@ -40,6 +41,7 @@ def datasheet(
     models: Mapping[str, Mapping[str, str]],
     certificate: Mapping[str, Any] | None,
     fallbacks: FallbackCounts | None = None,
+    label_counts: LabelCounts | None = None,
 ) -> str:
     """Make the datasheet.
 
@@ -50,6 +52,7 @@ def datasheet(
         models: The models by role: {kind, model, revision}.
         certificate: The certificate, or None if the release is not private.
         fallbacks: How many texts are fallbacks.
+        label_counts: The noised number of records of each label, where the shares of labels were voted for.
 
     Returns:
         The datasheet as Markdown.
@@ -77,6 +80,8 @@ def datasheet(
         num_texts=len({item.candidate_id for item in items}),
         size=_size(folder, items),
         labels=labels,
+        label_counts=label_counts or {},
+        label_shares=shares_of(label_counts or {}),
         voting=_VOTING_IN_WORDS[config.evolution.voting],
         models=models,
         certificate=certificate,

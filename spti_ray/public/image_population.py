@@ -27,15 +27,16 @@ class ImagePopulation:
         """Always empty: there are no texts that could fail (see `Population.outcomes`)."""
 
     def random_api(self) -> Iterator[Candidate]:
-        """RANDOM_API: generation 0, `evolution.candidates` prompts of attribute values, split over labels by quota."""
+        """RANDOM_API: the first generation, `evolution.candidates` prompts of attribute values, split over labels."""
         evolution, prompts = self._config.evolution, self._config.prompts
         by_name = {label.name: label for label in evolution.labels}
-        labels = [name for name, count in evolution.quota(evolution.candidates).items() for _ in range(count)]
+        number = evolution.first_with_candidates
+        labels = [name for name, count in evolution.candidates_per_label().items() for _ in range(count)]
         for i, name in enumerate(labels):
-            slot = f"g00-{i:06d}"
+            slot = f"g{number:02d}-{i:06d}"
             rng = random.Random(derive_seed(self._config.runtime.seed, slot, "attributes"))
             values = draw_attributes(prompts, by_name.get(name), rng)
-            yield Candidate(slot, " ".join(values.values()) or prompts.domain, name, generation=0)
+            yield Candidate(slot, " ".join(values.values()) or prompts.domain, name, number)
 
     def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """VARIATION_API: the survivors, if they are kept, then variations of the selected images, up to the quota."""

@@ -32,7 +32,7 @@ def survivors_and_children(
     """
     kept: list[Candidate] = []
     children: list[Child] = []
-    for label, quota in evolution.quota(evolution.candidates).items():
+    for label, quota in evolution.candidates_per_label().items():
         parents = [item for item in selected if item.candidate.label == label]
         if not parents:
             continue

@@ -72,15 +72,16 @@ class Population:
         """How many slots were accepted, asked for again, or fell back. Public; in the log and internal/timings.json."""
 
     def random_api(self) -> Iterator[Candidate]:
-        """RANDOM_API: generation 0, `evolution.candidates` texts, split over the labels by quota.
+        """RANDOM_API: the first generation, `evolution.candidates` texts, split over the labels by quota.
 
         Raises:
             NothingMade: nine tenths of them are fallbacks. Raised once the writer was asked for all of them.
         """
         evolution = self._config.evolution
-        labels = [name for name, count in evolution.quota(evolution.candidates).items() for _ in range(count)]
-        slots = [self._slots.new(f"g00-{i:06d}", name) for i, name in enumerate(labels)]
-        return self._write(slots, generation=0, taken=(), subjects=self._subjects, first=True)
+        number = evolution.first_with_candidates
+        labels = [name for name, count in evolution.candidates_per_label().items() for _ in range(count)]
+        slots = [self._slots.new(f"g{number:02d}-{i:06d}", name) for i, name in enumerate(labels)]
+        return self._write(slots, number, taken=(), subjects=self._subjects, first=True)
 
     def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """VARIATION_API: the population of `generation`: survivors, if they are kept, then children, up to the quota.
@@ -108,7 +109,7 @@ class Population:
             NothingMade: nine tenths of its texts are fallbacks.
         """
         check_not_mostly_fallbacks(
-            self._count(self._config.generation_numbers.start, candidates, parents), self._problems.most()
+            self._count(self._config.candidate_generations.start, candidates, parents), self._problems.most()
         )
 
     def count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:

@@ -22,6 +22,7 @@ from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
 from spti_ray.public.datasheet import datasheet
 from spti_ray.public.fallbacks import FallbackCounts
+from spti_ray.public.label_shares import LabelCounts
 from spti_ray.types import ReleaseItem
 
 MANIFEST, DATASHEET, CERTIFICATE = "manifest.parquet", "datasheet.md", "privacy.json"
@@ -39,6 +40,10 @@ RERENDERING_KEY = b"spti_ray.rerendering_of"
 FALLBACKS_KEY = b"spti_ray.texts_written"
 """Key of the manifest's Parquet metadata that holds the counts of texts and of fallbacks, as JSON."""
 
+LABEL_COUNTS_KEY = b"spti_ray.label_counts"
+"""Key of the manifest's Parquet metadata that holds, with `evolution.label_shares: voted`, the noised number of records
+of each label, as JSON."""
+
 Models = Mapping[str, Mapping[str, str]]
 """The models by role: {kind, model, revision}."""
 
@@ -50,6 +55,7 @@ def write_release(
     models: Models,
     certificate: dict[str, Any] | None,
     fallbacks: FallbackCounts | None = None,
+    label_counts: LabelCounts | None = None,
 ) -> None:
     """Write manifest.parquet, metadata.jsonl, datasheet.md and, with a certificate, privacy.json into `folder`.
 
@@ -63,6 +69,7 @@ def write_release(
         models: The models that the run used.
         certificate: The certificate, or None.
         fallbacks: How many texts are fallbacks.
+        label_counts: The noised number of records of each label, where the shares of labels were voted for.
 
     Raises:
         ValueError: two items name one file, or a file outside `images/`.
@@ -73,16 +80,17 @@ def write_release(
     hashes = [sha256_of(folder / item.file) for item in items]
     of = config.certified_run("")
     table = manifest(items, models, hashes, config.method, of)
-    if fallbacks and fallbacks.counts:
-        counts = json.dumps(fallbacks.document(), sort_keys=True).encode()
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), FALLBACKS_KEY: counts})
+    more = {FALLBACKS_KEY: fallbacks.document() if fallbacks else {}, LABEL_COUNTS_KEY: dict(label_counts or {})}
+    told = {key: json.dumps(document, sort_keys=True).encode() for key, document in more.items() if document}
+    if told:
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), **told})
     write_table_atomic(folder / MANIFEST, table)
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
             row = {"file_name": item.file, "text": item.text, "label": item.label}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    _write_certificate_and_datasheet(folder, config, items, models, certificate, fallbacks)
+    _write_certificate_and_datasheet(folder, config, items, models, certificate, fallbacks, label_counts or {})
 
 
 def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
@@ -93,7 +101,8 @@ def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any
     metadata = table.schema.metadata or {}
     models: Models = parse_json(metadata.get(MODELS_KEY, b"{}"))
     fallbacks = fallbacks_in(table)
-    _write_certificate_and_datasheet(folder, config, items, models, certificate, fallbacks)
+    counts: LabelCounts = parse_json(metadata.get(LABEL_COUNTS_KEY, b"{}"))
+    _write_certificate_and_datasheet(folder, config, items, models, certificate, fallbacks, counts)
 
 
 def fallbacks_in(table: pa.Table) -> FallbackCounts:
@@ -122,6 +131,7 @@ def _write_certificate_and_datasheet(
     models: Models,
     certificate: dict[str, Any] | None,
     fallbacks: FallbackCounts | None,
+    label_counts: LabelCounts,
 ) -> None:
     if certificate is None:
         # A certificate that an earlier write left would be a false claim.
@@ -131,7 +141,7 @@ def _write_certificate_and_datasheet(
         certificate = certificate | {"release": release_section(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / CERTIFICATE, text + "\n")
-    write_atomic(folder / DATASHEET, datasheet(folder, config, items, models, certificate, fallbacks))
+    write_atomic(folder / DATASHEET, datasheet(folder, config, items, models, certificate, fallbacks, label_counts))
 
 
 def manifest(

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import is_inside
-from spti_ray.public.release import CERTIFICATE, MANIFEST, MODELS_KEY, is_release_file
+from spti_ray.public.release import CERTIFICATE, LABEL_COUNTS_KEY, MANIFEST, MODELS_KEY, is_release_file
 
 
 class ManifestDamaged(ValueError):
@@ -79,6 +79,17 @@ def models_in(table: pa.Table) -> dict[str, Mapping[str, Any]]:
     except ValueError:
         return {}
     return {role: of for role, of in found.items() if isinstance(of, dict)} if isinstance(found, dict) else {}
+
+
+def label_counts_in(table: pa.Table) -> dict[str, int]:
+    """The noised number of records of each label from the manifest's metadata; empty if it has none, or no such."""
+    try:
+        found = parse_json((table.schema.metadata or {}).get(LABEL_COUNTS_KEY, b"{}"))
+    except ValueError:
+        return {}
+    if not isinstance(found, dict) or not all(type(count) is int for count in found.values()):
+        return {}
+    return found
 
 
 def _is_text(kind: pa.DataType) -> bool:

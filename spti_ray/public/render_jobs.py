@@ -87,7 +87,7 @@ class Recipes:
             voted = self._voted(candidate.parent_id)
         if voted is None:
             return job
-        numbers = self._config.generation_numbers
+        numbers = self._config.candidate_generations
         born = numbers.stop if variant else candidate.generation
-        strength = self._config.evolution.image_strength(max(1, born - numbers.start))
+        strength = self._config.evolution.image_strength(max(1, born - numbers.start), len(numbers))
         return RenderJob(job.text, job.seed, voted.png, strength)

@@ -184,7 +184,7 @@ def select_by_theme(
     by_id = {candidate.id: candidate for candidate in candidates}
     survivors = evolution.survivors_per_label()
     selected: list[Selected] = []
-    for label, quota in evolution.quota(evolution.candidates).items():
+    for label, quota in evolution.candidates_per_label().items():
         ours = [i for i, theme in enumerate(themes) if theme.label == label]
         shares = norm_sub(histogram.counts_K[ours])
         shares = shares if shares.any() else np.ones(len(ours))

@@ -27,7 +27,7 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import MODELS_KEY, Models
-from spti_ray.public.released_files import read_certificate, read_manifest
+from spti_ray.public.released_files import ManifestDamaged, label_counts_in, read_certificate, read_manifest
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.themes import Theme, by_candidate
 from spti_ray.runs.folder import RunDir
@@ -38,7 +38,8 @@ from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, S
 _NOT_OF_CANDIDATES = (
     *("origin.", "privacy.", "dataset.", "data.", "ledger.", "release.", "title."),
     *("evolution.generations.", "evolution.candidates.", "evolution.survivors.", "evolution.selection."),
-    *("evolution.themes.", "evolution.shrinkage.", "evolution.keep_survivors.", "evolution.image_variation."),
+    *("evolution.label_shares.", "evolution.themes.", "evolution.shrinkage.", "evolution.keep_survivors."),
+    "evolution.image_variation.",
 )
 """Settings that have no part in how a candidate is rendered and embedded."""
 
@@ -109,6 +110,19 @@ class Origin:
             return parse_json((pq.read_metadata(file).metadata or {}).get(MODELS_KEY, b"{}"))
         except ValueError:
             raise ConfigError(f"{file}: can't be read; restore the run's folder") from None
+
+    @property
+    def label_counts(self) -> dict[str, int]:
+        """The noised number of records of each label, which this run or the one that it starts from asked for; else
+        empty.
+
+        Raises:
+            ConfigError: the manifest can't be read.
+        """
+        try:
+            return label_counts_in(read_manifest(self._run.release))
+        except ManifestDamaged as error:
+            raise ConfigError(str(error)) from None
 
     def texts(self, cache: ScoreCache) -> tuple[Selected, ...]:
         """The texts that a re-rendering may render, in rank order.

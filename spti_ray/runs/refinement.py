@@ -75,6 +75,11 @@ def _check_goes_on(origin: Origin, config: Config) -> None:
         raise ConfigError(f"method: is {config.method}, but what is there is of method {before.method}; leave it")
     if set(config.evolution.label_names) != set(before.evolution.label_names):
         raise ConfigError("evolution.labels: must name the labels of the run that it goes on from; shares may differ")
+    if config.evolution.label_shares == "voted" and not origin.label_counts:
+        raise ConfigError(
+            f"evolution.label_shares: is voted, but {origin.folder} did not ask for the labels' shares, and a run that "
+            "goes on does not; leave it public"
+        )
     if candidates_are_images(config) and not origin.embeds_as(config):
         raise ConfigError(
             "method: pe-image goes on with the images that it has, so engines, seed, prompts and how candidates are "

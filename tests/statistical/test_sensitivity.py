@@ -13,11 +13,23 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spti_ray.config import EvolutionConfig
-from spti_ray.private.views import NO_GROUP, quantise, usable_rows
+from spti_ray.private.views import NO_GROUP, NO_LABEL, quantise, usable_rows
 from spti_ray.private.voting import cast_votes
+from spti_ray.public.label_shares import all_votable, label_candidates
 from spti_ray.public.themes import question_of
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
-from tests.statistical.neighbours import check_sensitivity, in_order, is_caught, queries, take, units
+from tests.statistical.neighbours import (
+    LABELS,
+    WIDTH,
+    check_change,
+    check_sensitivity,
+    in_order,
+    is_caught,
+    queries,
+    take,
+    units,
+    without,
+)
 
 
 @settings(max_examples=300, deadline=None)
@@ -45,6 +57,58 @@ def votes_added_up_by_theme(views, scored, k):
     question = about_themes(scored)
     counts = dict(zip([candidate.id for candidate in scored.candidates], cast_votes(views, scored, k), strict=True))
     return np.array([sum(counts[member] for member in theme.members) for theme in question.themes])
+
+
+def about_labels(scored):
+    """The question that `evolution.label_shares: voted` asks: one candidate for each label, one of them unrendered."""
+    settings = {"generations": 2, "candidates": 99, "labels": list(LABELS), "label_shares": "voted"}
+    asked = Candidates(tuple(label_candidates(EvolutionConfig.model_validate(settings))))
+    rows = np.array([[0.6, 0.8, 0.0], [np.nan] * WIDTH], np.float32)
+    return all_votable(ScoredCandidates(asked, dict.fromkeys(scored.embeddings_KE, rows), scored.weights))
+
+
+def check_label_counts(cast, views, scored, k):
+    """However many votes are paid for, a unit has one: that of its label."""
+    asked = about_labels(scored)
+    check_sensitivity(cast, views, asked, k)
+    for unit in units(views):
+        check_change(cast(views, asked, k), cast(without(views, unit), asked, k), 1)
+
+
+@settings(max_examples=300, deadline=None)
+@given(queries())
+def test_removing_one_unit_changes_the_count_of_one_label_by_one(query):
+    check_label_counts(cast_votes, *query)
+
+
+@settings(max_examples=300, deadline=None)
+@given(queries())
+def test_a_unit_votes_for_the_label_of_its_first_usable_record(query):
+    views, scored, k = query
+    usable_P = np.logical_and.reduce([usable_rows(rows) for rows in views.vectors_PE.values()])
+    usable_P &= views.labels_P != NO_LABEL
+    for unit in units(views):
+        able = [row for row in unit if usable_P[row] and (views.groups_P is None or views.groups_P[row] != NO_GROUP)]
+        votes = cast_votes(take(views, unit), about_labels(scored), k)
+        assert votes.tolist() == [int(bool(able) and views.labels_P[able[0]] == code) for code in range(len(LABELS))]
+
+
+def every_record_counts_for_its_label(views, scored, k):
+    """Not a vote: a group would count as often as it has records."""
+    return np.bincount(views.labels_P[views.labels_P != NO_LABEL], minlength=len(LABELS)).astype(np.int64)
+
+
+def every_label_of_a_group_counts(views, scored, k):
+    """Not a vote: a group would count for each label that its records have."""
+    groups = np.arange(len(views.labels_P)) if views.groups_P is None else views.groups_P
+    rows = zip(groups.tolist(), views.labels_P.tolist(), strict=True)
+    pairs = {(group, label) for group, label in rows if label != NO_LABEL and group != NO_GROUP}
+    return np.bincount([label for _, label in pairs], minlength=len(LABELS)).astype(np.int64)
+
+
+@pytest.mark.parametrize("fault", [every_record_counts_for_its_label, every_label_of_a_group_counts])
+def test_labels_that_are_counted_in_place_of_votes_are_caught(fault):
+    assert is_caught(lambda query: check_label_counts(fault, *query), queries())
 
 
 def has_an_embedding(scored):

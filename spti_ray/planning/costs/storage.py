@@ -43,7 +43,7 @@ def storage_of(found: Estimate) -> tuple[Stored, ...]:
         role = _EMBEDDER[space]
         width = found.rates.width_of(role, found.engines.of(role))
         missing = f"the width of {found.engines.of(role).model}'s embeddings is not known (width: of a file of rates)"
-        rows = config.evolution.candidates * config.evolution.generations
+        rows = config.evolution.candidates * len(config.candidate_generations)
         stored.append(
             Stored(
                 f"candidates' {space} embeddings",

@@ -20,6 +20,7 @@ import yaml
 from spti_ray.figures import release_epsilon, rounded_up
 from spti_ray.io.files import sha256_of, write_atomic
 from spti_ray.methods import METHODS, Candidates, PrivateData
+from spti_ray.public.label_shares import shares_of
 from spti_ray.public.vote_spread import Spread, in_words, spread_of, together
 from spti_ray.release.report.data import (
     GenerationData,
@@ -27,6 +28,7 @@ from spti_ray.release.report.data import (
     ReleasedImage,
     RunData,
     lineages,
+    read_committed,
     read_generation,
     read_run,
 )
@@ -121,6 +123,7 @@ def build_report(run_dir: Path) -> Path:
             attacker=attacker_sentence(run.certificate) if run.certificate else None,
             gallery=gallery,
             num_shown=sum(len(group) for group in gallery),
+            label_shares=shares_of(run.label_counts),
             labels=labels if 2 <= len(labels) <= _MAX_FILTERS else [],
             births=births if 2 <= len(births) <= _MAX_FILTERS else [],
             views=_with_plots(evolution.views),
@@ -128,7 +131,7 @@ def build_report(run_dir: Path) -> Path:
             thumbs=thumbs,
             lineages=[_steps(chain) for chain in chains],
             votes=evolution.votes,
-            curve_svg=plots.curve_plot(run.generations, curves, "curves") if len(curves) > 1 else "",
+            curve_svg=plots.curve_plot(run.candidate_generations, curves, "curves") if len(curves) > 1 else "",
             audited=evolution.audited,
             spread_in_words=in_words(together(evolution.spreads)) if evolution.spreads else "",
             is_noise=bool(evolution.spreads) and not together(evolution.spreads).is_more_than_noise,
@@ -148,10 +151,14 @@ def build_report(run_dir: Path) -> Path:
 def _read_generations(run: RunData, followed: set[str]) -> _Evolution:
     """Read the generations, of which one is in memory at a time. `followed`: candidates whose votes are shown."""
     evolution = _Evolution()
-    shown = evenly_spaced(run.generations, _MAX_GENERATIONS)
+    shown = evenly_spaced(run.candidate_generations, _MAX_GENERATIONS)
     first: GenerationData | None = None
     last: GenerationData | None = None
     for number in run.generations:
+        if number not in run.candidate_generations:
+            label, histogram = read_committed(run.folder, number)
+            evolution.audited.append((number, label, histogram.artifact_sha256))
+            continue
         last = read_generation(run.folder, number)
         first = first or last
         if share := operator_shares(last):
@@ -177,7 +184,7 @@ def _thumbs(
     born = {candidate.id: candidate.generation for view in views for _, candidate, _ in view.top[:_TOP_CARDS]}
     born |= {candidate.id: candidate.generation for chain in chains for candidate in chain}
     # If this run continues another one, the survivors of that run are stored with its first generation.
-    stored = {name: max(generation, *run.generations[:1]) for name, generation in born.items()}
+    stored = {name: max(generation, *run.candidate_generations[:1]) for name, generation in born.items()}
     return pictures.of_candidates(stored, _THUMB_SIDE)
 
 
@@ -236,11 +243,12 @@ def _with_plots(views: Sequence[GenerationView]) -> list[GenerationView]:
 
 def _lineages(run: RunData) -> list[list[Any]]:
     """The longest chains of ancestors of released texts; no two chains begin with the same ancestor."""
-    if not run.generations:
+    numbers = run.candidate_generations
+    if not numbers:
         return []
     ids = evenly_spaced(list(dict.fromkeys(image.candidate_id for image in run.images)), 500)
     chains = sorted(
-        lineages(run.folder, ids, run.generations[-1], run.generations[0]),
+        lineages(run.folder, ids, numbers[-1], numbers[0]),
         key=lambda chain: (-len(chain), chain[-1].id),
     )
     chosen: list[list[Any]] = []

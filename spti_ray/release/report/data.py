@@ -22,7 +22,7 @@ from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.release import fallbacks_in
-from spti_ray.public.released_files import models_in, read_certificate, read_manifest
+from spti_ray.public.released_files import label_counts_in, models_in, read_certificate, read_manifest
 from spti_ray.types import Candidate, CountArray, NoisyHistogram
 
 _CANDIDATE_COLUMNS = ["id", "text", "label", "generation", "parent_id", "operator"]
@@ -75,10 +75,20 @@ class RunData:
     config: Mapping[str, Any]
     """The resolved configuration without addresses, paths of private data and secrets (`publishable`)."""
     generations: tuple[int, ...]
+    """All that were voted on, by number."""
+    asks_label_shares: bool
+    """Whether the first of them asked for the labels' shares alone, and so has no candidates to show."""
+    label_counts: Mapping[str, int]
+    """The noised number of records of each label, where the labels' shares were asked for."""
     images: tuple[ReleasedImage, ...]
     models: Mapping[str, Mapping[str, str]]
     certificate: Mapping[str, Any] | None
     fallbacks: FallbackCounts
+
+    @property
+    def candidate_generations(self) -> tuple[int, ...]:
+        """Those whose candidates were voted on."""
+        return self.generations[1:] if self.asks_label_shares else self.generations
 
 
 def read_run(folder: Path) -> RunData:
@@ -106,6 +116,8 @@ def read_run(folder: Path) -> RunData:
         run={key: run[key] for key in _RUN_KEYS if key in run},
         config=config,
         generations=tuple(_voted_generations(folder)),
+        asks_label_shares=_asks_label_shares(config),
+        label_counts=label_counts_in(table),
         images=tuple(ReleasedImage(**row) for row in table.select(columns).to_pylist()),
         models=models_in(table),
         certificate=read_certificate(folder / "release"),
@@ -140,6 +152,11 @@ def read_generation(folder: Path, number: int) -> GenerationData:
         members=members,
         num_selected=len(selected),
     )
+
+
+def read_committed(folder: Path, number: int) -> tuple[artifact.Metadata, NoisyHistogram]:
+    """The committed histogram of one generation, and the label that names its reservation in the ledger."""
+    return _committed(_generation_folder(folder, number))
 
 
 def read_histogram(where: Path) -> NoisyHistogram:
@@ -239,6 +256,12 @@ def publishable(config: Any, path: Sequence[str] = ()) -> Any:
     if config is None or not (local or secret) or str(config).startswith("bundled:"):
         return config
     return _HIDDEN
+
+
+def _asks_label_shares(config: Mapping[str, Any]) -> bool:
+    """As `Config.asks_label_shares`, of a stored configuration: also of one that this build would refuse."""
+    evolution = config.get("evolution")
+    return isinstance(evolution, dict) and evolution.get("label_shares") == "voted" and not config.get("origin")
 
 
 def _voted_generations(folder: Path) -> list[int]:

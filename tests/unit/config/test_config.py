@@ -555,3 +555,69 @@ def test_a_record_has_no_more_votes_than_there_are_themes_of_its_label():
     raw["evolution"]["labels"] = ["cat", "dog"]
     raw["privacy"]["votes_per_record"] = 3
     assert refusal(raw).startswith("evolution.themes: 4 gives 2 themes of label 'cat', which must be at least")
+
+
+VOTED = {"labels": ["cat", "dog", "car"], "label_shares": "voted"}
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"evolution.labels": []},
+            "evolution.label_shares is voted, but evolution.labels names no labels; name at least",
+        ),
+        ({"evolution.labels": ["cat"]}, "evolution.label_shares is voted, but evolution.labels names 1 label; name at"),
+        (
+            {"evolution.generations": 1},
+            "evolution.label_shares is voted, but evolution.generations is 1, and the first",
+        ),
+        ({"method": "random"}, "evolution.label_shares is voted, but with method: random nobody votes"),
+        ({"method": "captions"}, "evolution.label_shares is voted, but with method: captions nobody votes"),
+        ({"method": "dp-finetune"}, "evolution.label_shares is voted, but with method: dp-finetune nobody votes"),
+        (
+            {"privacy.votes_per_record": 4},
+            "evolution.label_shares is voted, but privacy.votes_per_record (4) is larger",
+        ),
+        ({"evolution.themes": [5, 5]}, "evolution.themes has 2 levels, more than the run's 1 generations that have"),
+        ({"evolution.label_shares": "counted"}, "evolution.label_shares: input should be 'public' or 'voted'"),
+    ],
+)
+def test_shares_of_labels_that_can_not_be_voted_for_are_refused(changes, why):
+    raw = changed("evolution.label_shares", "voted")
+    raw["evolution"] |= VOTED | {"generations": 2, "candidates": 30}
+    assert parse_config(raw).asks_label_shares
+    for path, value in changes.items():
+        section, _, key = path.rpartition(".")
+        (raw.setdefault(section, {}) if section else raw)[key] = value
+    assert refusal(raw).startswith(why)
+
+
+def test_a_run_that_goes_on_asks_nothing_of_labels_and_may_have_one_generation():
+    raw = changed("evolution.label_shares", "voted")
+    raw["evolution"] |= VOTED | {"generations": 1, "candidates": 30}
+    raw["origin"] = {"run": "r", "path": "x", "generation": 4}
+    config = parse_config(raw)
+    assert not config.asks_label_shares and list(config.candidate_generations) == [4]
+
+
+def test_themes_begin_with_the_first_generation_that_has_candidates():
+    raw = changed("evolution.label_shares", "voted")
+    raw["evolution"] |= VOTED | {"generations": 3, "candidates": 30, "themes": [9]}
+    config = parse_config(raw)
+    assert list(config.generation_numbers) == [0, 1, 2] and list(config.candidate_generations) == [1, 2]
+    assert [config.evolution.asked(number) for number in (0, 1, 2)] == [3, 9, 30]
+    assert [bool(config.evolution.themes_per_label(number)) for number in (0, 1, 2)] == [False, True, False]
+
+
+def test_a_label_with_a_small_share_has_a_candidate_and_a_theme_and_no_more_images_than_its_share():
+    raw = changed("evolution.label_shares", "voted")
+    raw["evolution"] |= VOTED | {"generations": 2, "candidates": 30, "themes": [9]}
+    evolution = parse_config(raw).evolution
+    shares = zip(evolution.labels, (0.009, 0.011, 0.98), strict=True)
+    uneven = evolution.model_copy(
+        update={"labels": tuple(label.model_copy(update={"share": share}) for label, share in shares)}
+    )
+    assert uneven.candidates_per_label() == {"cat": 1, "dog": 1, "car": 28}
+    assert uneven.survivors_per_label()["cat"] == 1 and uneven.themes_per_label(1)["cat"] == 1
+    assert uneven.quota(20) == {"cat": 0, "dog": 0, "car": 20}

@@ -4,7 +4,9 @@ import pytest
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import is_charged, roles_needed, uses_private_data
-from spti_ray.driver.studio import Stage, make
+from spti_ray.driver import studio as studio_module
+from spti_ray.driver.studio import RunStudio, Stage, make
+from spti_ray.errors import NothingMade, RunDamaged
 from spti_ray.methods import METHODS, Method, PrivateData
 from spti_ray.models.factory import FAKE
 from spti_ray.planning.checks import check_engines
@@ -81,3 +83,51 @@ def test_without_votes_too_texts_that_nobody_wrote_are_counted(local_engines, tm
     stage = Stage(config, RunDir(tmp_path, "r", config), engines, None, None, Watch(), dict, None, written)
     make(stage)
     assert (written.counts["0"].asked, written.counts["0"].fallbacks) == (12, 9)
+
+
+def _voted(tmp_path, local_engines, origin=None, **changes):
+    """A stage of a run with voted shares of labels. Its gate and its voter are none: to ask them is an error."""
+    config = config_with(
+        evolution__labels=["cat", "dog", "car"],
+        evolution__label_shares="voted",
+        origin={"run": "r", "path": "x", "generation": 2} if origin else None,
+        **changes,
+    )
+    return Stage(config, RunDir(tmp_path, "r", config), local_engines, object(), None, None, dict, origin)
+
+
+class _Origin:
+    folder = "runs/origin"
+
+    def __init__(self, **counts):
+        self.label_counts = counts
+        self.told = None
+
+    def survivors(self, config, cache, learn):
+        self.told = config
+        return ()
+
+
+def test_a_run_that_goes_on_has_the_shares_of_its_origin_which_is_told_the_settings_as_they_were_given(
+    tmp_path, local_engines, monkeypatch
+):
+    origin, evolving = _Origin(cat=30, dog=-5, car=10), []
+    monkeypatch.setattr(studio_module, "evolve", lambda config, *rest: evolving.append(config) or ())
+    stage = _voted(tmp_path, local_engines(), origin)
+    studio = RunStudio(stage)
+    studio.evolve()
+    # 27.5 and 7.5 of 35 are left, of 6 images.
+    assert evolving[0].evolution.label_names == ("cat", "car") and studio.quota() == {"cat": 5, "car": 1}
+    assert origin.told is stage.config, "or it would not see that it embeds candidates alike"
+    assert stage.label_counts == {"cat": 30, "dog": -5, "car": 10}
+
+
+def test_a_run_that_goes_on_without_the_shares_of_its_origin_ends(tmp_path, local_engines):
+    with pytest.raises(RunDamaged, match=r"runs/origin: its manifest has no voted shares"):
+        RunStudio(_voted(tmp_path, local_engines(), _Origin())).evolve()
+
+
+def test_a_renderer_that_can_not_vary_ends_a_run_before_it_asks_about_labels(tmp_path, local_engines):
+    stage = _voted(tmp_path, local_engines(unrenderable=lambda job: job.image is not None), method="pe-image")
+    with pytest.raises(NothingMade, match="can't vary an image"):
+        RunStudio(stage).evolve()

@@ -10,11 +10,13 @@ import pytest
 from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.config.method_traits import candidates_are_images
 from spti_ray.dp.ledger import Ledger
+from spti_ray.evolution.label_shares import ask_label_counts
 from spti_ray.evolution.private_evolution import evolve
 from spti_ray.planning.plan import noise_plan, plan_summary
 from spti_ray.planning.plan_text import plan_lines
 from spti_ray.planning.workload import phases, total_steps
 from spti_ray.public.image_population import ImagePopulation
+from spti_ray.public.label_shares import label_scoring
 from spti_ray.public.population import Population
 from spti_ray.public.render_jobs import Recipes
 from spti_ray.public.rendering import render_release
@@ -70,6 +72,20 @@ def test_the_signal_of_a_generation_voted_on_in_themes_is_that_of_a_theme(make_c
     assert summary["sigma"] == plan_summary(make_config())["sigma"], "a question costs the same, whatever is asked"
     only = plan_summary(make_config(evolution__themes=[4, 3]))["private_records_for_signal"]
     assert only == pytest.approx(summary["private_records_for_signal"] / 3, rel=0.2)
+
+
+def test_one_of_the_generations_asks_for_the_labels_shares_at_the_cost_of_any_other(make_config):
+    changes = {"evolution__labels": ["cat", "dog"], "evolution__generations": 3, "privacy__votes_per_record": 2}
+    summary = plan_summary(make_config(**changes, evolution__label_shares="voted"), private_records=1200)
+    assert summary["sigma"] == plan_summary(make_config(**changes))["sigma"]
+    # A record has one vote for its label, and two among 12 candidates.
+    assert [round(signal * summary["sigma"]) for signal in summary["signal"].values()] == [600, 200, 200]
+    lines = "\n".join(plan_lines(summary))
+    assert "generation 0 has none: it asks for the labels' shares" in lines and "by generation" in lines
+    assert "labels' shares" not in "\n".join(plan_lines(plan_summary(make_config(**changes))))
+    origin = {"run": "r", "path": "x", "generation": 3}
+    later = plan_summary(make_config(**changes, evolution__label_shares="voted", origin=origin))
+    assert later["asks_label_shares"] is False and later["texts_to_write"] < 36
 
 
 def test_votes_that_would_drown_are_pointed_out_with_what_would_not(make_config):
@@ -242,9 +258,13 @@ def simulate(config, engines, folder):
     """A run in this process. Texts written, candidates rendered, images in the release and rendered for it alone, and
     the steps made before each generation."""
     are_images = candidates_are_images(config)
+    fakes = Fakes()
+    if config.asks_label_shares:
+        fakes.steps = lambda: len(engines.render_jobs)
+        scoring = label_scoring(config, engines, ScoreCache())
+        ask_label_counts(config, scoring, fakes, fakes, fakes, fakes)  # type: ignore[arg-type]
     population = ImagePopulation(config) if are_images else Population(config, engines)
     scoring = Scoring(config, engines, population.variations, ScoreCache(), are_images)
-    fakes = Fakes()
     fakes.steps = lambda: population.outcomes.total() + len(engines.render_jobs)
     selected = evolve(config, population, scoring, fakes, fakes, fakes, fakes)  # type: ignore[arg-type]
     texts, renders = population.outcomes.total(), len(engines.render_jobs)
@@ -260,6 +280,7 @@ def simulate(config, engines, folder):
 
 
 LABELS = [{"name": "cat", "share": 2}, {"name": "car", "share": 1}]
+VOTED = {"evolution__labels": LABELS, "evolution__label_shares": "voted"}
 
 
 @pytest.mark.parametrize(
@@ -282,6 +303,10 @@ LABELS = [{"name": "cat", "share": 2}, {"name": "car", "share": 1}]
         {"method": "pe-image", "evolution__generations": 4},
         {"method": "pe-image", "evolution__lookahead": 3, "release__images": 17},
         {"method": "pe-image", "evolution__keep_survivors": False, "evolution__labels": LABELS},
+        {**VOTED, "evolution__generations": 3},
+        {**VOTED, "evolution__voting": "joint"},
+        {**VOTED, "evolution__voting": "caption", "evolution__lookahead": 2},
+        {**VOTED, "method": "pe-image", "evolution__generations": 4},
     ],
     ids=str,
 )

@@ -65,6 +65,16 @@ def test_children_are_variations_of_their_parents_renders_with_falling_strength(
         assert len({job.seed for job in engines.render_jobs}) == 8, "each image has a seed of its own"
 
 
+def test_strengths_fall_from_the_first_children_on_also_after_a_question_about_labels(make_config):
+    config = images(make_config, evolution__generations=5, evolution__labels=LABELS, evolution__label_shares="voted")
+    assert [candidate.generation for candidate in ImagePopulation(config).random_api()] == [1] * 12
+    parent = RenderedImage("p", 0, 1, b"png")
+    recipes = Recipes(config, {"p": parent}.get, are_images=True)
+    jobs = [recipes.job(Candidate(f"g{number:02d}", "a cat", "cat", number, "p")) for number in (2, 3, 4)]
+    assert [round(job.strength, 6) for job in jobs] == [0.9, 0.6, 0.3]
+    assert recipes.job(Candidate("p", "a cat", "cat", 4), variant=1).strength == 0.3
+
+
 def test_replaced_parents_are_there_until_their_children_are_rendered(make_config, local_engines):
     config = images(make_config, evolution__keep_survivors=False)
     population, scoring, cache = parts(config, local_engines())

@@ -136,6 +136,16 @@ def test_storage_is_what_the_run_s_files_hold(make_config):
     )
 
 
+def test_a_generation_that_asks_for_the_labels_shares_stores_a_render_of_each_label(make_config):
+    def stored(**changes):
+        config = make_config(evolution__labels=["cat", "dog"], **engines(), **changes)
+        return {one.what: one.bytes for one in storage_of(estimate(config, rates()))}
+
+    public, voted = stored(), stored(evolution__generations=3, evolution__label_shares="voted")
+    assert voted["candidates' image embeddings"] == public["candidates' image embeddings"]
+    assert voted["candidates' renders"] == public["candidates' renders"] + 2 * 8 * 8 * 3
+
+
 def test_the_rates_of_a_run_are_its_own_and_its_images_give_the_bytes(make_config, tmp_path):
     config = make_config(**engines())
     (tmp_path / "internal").mkdir()
