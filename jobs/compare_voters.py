@@ -12,7 +12,8 @@ votes on themes are in a run (Norm-Sub). Written are `report.md` and `figures.js
 * off: the share of votes for candidates whose subject is none of the set's groups. A candidate's subject group is that
   of the emoji whose name and keywords are nearest to its text.
 * blip, clip: the squared discrepancy (KID's kernel) of the private images and the candidates, weighted by their votes,
-  in the space of that network's output. Where it took part in the vote itself, the figure stands in brackets.
+  in the space of that network's output. Where it took part in the vote itself, the figure stands in brackets. There is
+  none where noise left all to one candidate.
 * voted: how many different candidates, or themes, have a vote.
 
 Means over runs; of themes over k-means seeds also, and of noised votes over draws. Centring and whitening know the
@@ -134,7 +135,7 @@ def compare(
         on = [np.isin(group, list(subjects)) for _, group in runs]
         measures[name] = [Measure(*each) for each in zip(on, kernels, strict=True)]
         alike = mean([measure(np.ones(len(measure.on))) for measure in measures[name]])
-        found[name] = {"all candidates alike": {"single": alike}}
+        found[name] = {"all candidates alike": {"single": alike, "voted in": []}}
     for space_name, space in spaces().items():
         # Where a candidate lies depends on no private image.
         grouped = [[themes(space(public, public)[0], seed) for seed in range(SEEDS)] for public, _ in runs]
@@ -144,7 +145,10 @@ def compare(
             off = np.mean([part[1] for part in parts], axis=0)
             less = off - default.setdefault(name, off)
             row: dict = {column: mean([part[0][column] for part in parts]) for column in COLUMNS}
-            row["off, less the default's"] = {"less": float(less.mean()), "error": _standard_error(less)}
+            row["off, less the default's"] = {
+                "less": float(less.mean()),
+                "error": float(less.std(ddof=1) / len(less) ** 0.5),
+            }
             row["voted in"] = [judge for judge in JUDGES if judge in space_name]
             found[name][space_name] = row
             print(f"{name}, {space_name}: {json.dumps(row['single'])}", flush=True)
@@ -154,10 +158,6 @@ def compare(
 def _kernels(public: np.ndarray, private: np.ndarray) -> KernelMatrices:
     x, y = (unit(rows) * rows.shape[1] ** 0.5 for rows in (public, private))
     return KernelMatrices(cubic(x, x), cubic(x, y), cubic(y, y))
-
-
-def _standard_error(values: np.ndarray) -> float:
-    return float(values.std(ddof=1) / len(values) ** 0.5)
 
 
 def report(found: dict[str, dict], settings: dict) -> str:
@@ -174,8 +174,10 @@ def report(found: dict[str, dict], settings: dict) -> str:
             cells = [f"{difference['less']:+.3f} ± {difference['error']:.3f}" if difference else ""]
             for column in COLUMNS:
                 figures = row.get(column, {})
-                values = [f"({figures[k]:.3f})" if k in row.get("voted in", ()) else f"{figures[k]:.3f}"
-                          for k in ("off", *JUDGES) if figures]  # fmt: skip
+                values: list[str] = []
+                for key in ("off", *JUDGES) if figures else ():
+                    value = "none" if figures[key] is None else f"{figures[key]:.3f}"
+                    values.append(f"({value})" if key in row["voted in"] else value)
                 voted = f", {figures['voted']:.0f}" if "voted" in figures else ""
                 cells.append(" / ".join(values) + voted)
             lines.append(f"| {space} | " + " | ".join(cells) + " |")
@@ -221,7 +223,7 @@ def main() -> int:
     for file in given.sets:
         table = pq.read_table(file, columns=["image", "label"]).to_pydict()
         sets[file.stem] = image_features([image_of(each["bytes"]) for each in table["image"]]), set(table["label"])
-    found = compare(sets, runs, sigma)
+    found = json.loads(json.dumps(compare(sets, runs, sigma)), parse_constant=lambda _: None)
     settings = {
         "command": f"python -m jobs.compare_voters {shlex.join(sys.argv[1:])}",
         "runs": {str(run): sha256_of(run / "generations/00/candidates.parquet") for run in given.run},
