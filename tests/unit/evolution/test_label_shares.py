@@ -137,7 +137,7 @@ def _fallbacks(config, engines):
     population = Population(config, engines)
     names = [name for name, count in config.evolution.candidates_per_label().items() for _ in range(count)]
     for i, name in enumerate(names):
-        slot = population._random_slot(f"g01-{i:06d}", name)
+        slot = population._slots.new(f"g01-{i:06d}", name)
         yield Candidate(slot.id, slot.fallback, name, 1)
 
 
