@@ -22,6 +22,9 @@ from spti_ray.planning.checks import check_engines
 _HASH = 10
 """Digits of a hash of settings."""
 
+REFERENCES = "private-references"
+"""In a study's working folder, the judges' embeddings of its private sets: INTERNAL, for their owner alone."""
+
 _CLI = (sys.executable, "-c", "from spti_ray.cli import main; main()")
 
 
@@ -69,7 +72,9 @@ def measure(study: Study, cell: Cell, work: Path) -> None:
             judges = [argument for judge in study.judges for argument in ("--judge", judge)]
             more = ["--size", str(study.size)] if what == "release" else ["--generation", "all", "--candidates"]
             # Seeds tell how far a figure varies; an interval of each would take minutes.
-            _command(log, "evaluate", str(out), "--name", file.stem, "--resamples", "0", *judges, *more)
+            # Every cell of a private set is measured against the same embeddings.
+            shared = ["--cache", str(work / REFERENCES)]
+            _command(log, "evaluate", str(out), "--name", file.stem, "--resamples", "0", *shared, *judges, *more)
 
 
 def there(study: Study, cell: Cell, work: Path) -> Figures | None:

@@ -58,6 +58,14 @@ def evaluate(
         Path | None,
         typer.Option(help="Private folder of results; DIR/internal/evaluation of a run by default.", metavar="FOLDER"),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Private folder where judges' embeddings of private images are kept, for several runs on the same "
+            "ones; cache in --out by default.",
+            metavar="FOLDER",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the result's file.", metavar="NAME")] = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="Load the judges onto the GPU.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON that is written.")] = False,
@@ -91,6 +99,7 @@ def evaluate(
             seed=seed,
             limit=limit,
             out=out,
+            cache=cache,
             name=name,
             gpu=gpu,
         )

@@ -45,6 +45,7 @@ class EvaluationRequest:
     seed: int = 0
     limit: int = reference_data.LIMIT
     out: Path | None = None
+    cache: Path | None = None
     name: str | None = None
     gpu: bool = False
 
@@ -84,6 +85,7 @@ def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tu
     else:
         say("a folder of images, not a run: no look was recorded (spti ledger evaluated does it by hand)")
     folder = private_folder(subject.out)
+    cache = request.cache or folder / "cache"
     # These imports take seconds, so they come after the checks of the request.
     from spti_ray.evaluate.evaluation import evaluate
     from spti_ray.models.judges import open_image_text_judge, open_judge
@@ -99,7 +101,7 @@ def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tu
             label_names=label_names,
             limit=request.limit,
             seed=request.seed,
-            cache=folder / "cache",
+            cache=cache,
         )
         # Figures of different generations can only be compared at one size.
         size = min([request.size or len(reference.features_PE), *(len(images.images) for images in subject.sets)])
@@ -136,7 +138,9 @@ def _subject(request: EvaluationRequest) -> _Subject:
     if not directory.is_dir():
         raise ConfigError(f"{directory}: no such folder; name a run, or a folder of images")
     if request.out is not None:
-        _check_private(request.out, directory)
+        _check_private("--out", request.out, directory)
+    if request.cache is not None:
+        _check_private("--cache", request.cache, directory)
     if (directory / "run.yaml").is_file():
         known = read_run(directory)
         config = parse_config(known["config"])
@@ -171,15 +175,15 @@ def _of_run(request: EvaluationRequest, run: RunDir) -> list[ImageSet]:
     return sets if request.candidates else [image_sets.generation_images(run.generations, 0, candidates=True), *sets]
 
 
-def _check_private(out: Path, directory: Path) -> None:
+def _check_private(option: str, out: Path, directory: Path) -> None:
     """Raise ConfigError if `out` is inside a release or among the images, or if others can read it."""
     for folder in (out.resolve(), *out.resolve().parents):
         if any((folder / name).exists() for name in _OF_A_RELEASE) or folder.name in {"release", "release.partial"}:
-            raise ConfigError(f"--out {out}: is inside a release; figures on private images never go there")
+            raise ConfigError(f"{option} {out}: is inside a release; what private images give never goes there")
     if out.resolve().is_relative_to(directory.resolve()) and not (directory / "run.yaml").is_file():
-        raise ConfigError(f"--out {out}: is among the images that are evaluated; name a folder elsewhere")
+        raise ConfigError(f"{option} {out}: is among the images that are evaluated; name a folder elsewhere")
     if out.exists() and (not out.is_dir() or (out.stat().st_mode & 0o077 and any(out.iterdir()))):
-        raise ConfigError(f"--out {out}: others can read what is there; name a new folder, or one with mode 0700")
+        raise ConfigError(f"{option} {out}: others can read what is there; name a new folder, or one with mode 0700")
 
 
 def _reference_settings(request: EvaluationRequest, config: Config | None) -> tuple[DataConfig, Unit, tuple[str, ...]]:

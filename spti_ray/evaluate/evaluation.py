@@ -123,6 +123,7 @@ def evaluate(
         judge=judge.identity(),
         independent=independent,
         voters=tuple(voters),
+        reference=reference.data,
         seed=seed,
         dimension=features_NE.shape[1],
         num_given=len(images),

@@ -1,5 +1,6 @@
 """What `spti evaluate` takes and refuses, before a model loads or a look is recorded."""
 
+import shutil
 import stat
 
 import pyarrow as pa
@@ -81,6 +82,7 @@ def test_results_go_only_where_nobody_else_reads(run, tmp_path):
     ("change", "message"),
     [
         ({"out": "release/figures"}, "inside a release"),
+        ({"cache": "release/features"}, "--cache .*inside a release"),
         ({"directory": "release"}, "name the run's folder"),
         ({"directory": "nowhere"}, "no such folder"),
         ({"directory": "../data"}, "give --reference DATA, and --out"),
@@ -91,7 +93,7 @@ def test_results_go_only_where_nobody_else_reads(run, tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(run, change, message):
-    places = {key: run / value for key, value in change.items() if key in {"directory", "out"}}
+    places = {key: run / value for key, value in change.items() if key in {"directory", "out", "cache"}}
     with pytest.raises(ConfigError, match=message) as caught:
         run_evaluation(EvaluationRequest(**({"directory": run} | change | places)), lambda line: None)
     assert "\n" not in str(caught.value)
@@ -109,6 +111,25 @@ def test_a_folder_that_is_no_run_needs_no_ledger(run, tmp_path, fake_judges):
     path, (result,) = run_evaluation(request, said.append)
     assert path.name == "a.json" and "not a run" in said[0] and result.independent is None
     assert result["copied"].value == 1.0
+
+
+def test_private_images_are_embedded_once_for_all_evaluations_that_share_a_cache(run, judge, fake_judges, tmp_path):
+    embedded = []
+    features = judge.features
+
+    def counted(images):
+        embedded.append(len(images))
+        return features(images)
+
+    judge.features = counted
+    shutil.copytree(run, tmp_path / "other-run")
+    cache = tmp_path / "shared"
+    for folder in (run, tmp_path / "other-run"):
+        run_evaluation(EvaluationRequest(folder, resamples=0, cache=cache), lambda line: None)
+    assert embedded.count(60) == 1, "the reference has 60 images, and each release 20"
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(file.stat().st_mode) for file in cache.iterdir()] == [0o600]
+    assert not (run / "internal" / "evaluation" / "cache").exists()
 
 
 def test_labels_are_read_where_the_data_have_them(run, tmp_path, fake_judges, pictures_of):

@@ -227,6 +227,16 @@ def test_named_groups_and_seeds_alone_are_run_and_unknown_ones_refused(
     assert capsys.readouterr().err.startswith("curve: --groups rondom: there are pe-image@1, ")
 
 
+def test_every_evaluation_of_a_study_shares_the_embeddings_of_its_private_sets(study, commands, tmp_path):
+    given, values = commands
+    values |= {"random": 8.0, "spti@1": 4.0}
+    for cell in cells(study)[:4]:
+        run.measure(study, cell, tmp_path)
+    evaluations = [arguments for arguments in given if arguments[0] == "evaluate"]
+    caches = {arguments[arguments.index("--cache") + 1] for arguments in evaluations}
+    assert len(evaluations) > 4 and caches == {str(tmp_path / "private-references")}
+
+
 def test_an_evaluation_by_other_judges_is_made_anew_without_another_run(study, commands, tmp_path):
     given, values = commands
     values["random"] = 8.0
