@@ -37,7 +37,7 @@ class Study(_Section):
     seeds: tuple[int, ...] = (0, 1, 2)
     size: Annotated[int, Field(ge=10)] = Field(description="Images that are compared, of each cell.")
     judges: tuple[str, ...] = Field(default=(), description="The first counts; empty: the default of spti evaluate.")
-    metric: str = "frechet"
+    metric: str = Field(default="frechet_infinity", description="What ratios and plots are of.")
     epsilons: tuple[float, ...] = ()
     methods: dict[str, Settings] = Field(default={}, description="Methods that are run at every epsilon.")
     once: dict[str, Settings] = Field(default={}, description="Methods that have no epsilon.")
