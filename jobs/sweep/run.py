@@ -71,6 +71,8 @@ def measure(study: Study, cell: Cell, work: Path) -> None:
         if not file.exists():
             judges = [argument for judge in study.judges for argument in ("--judge", judge)]
             more = ["--size", str(study.size)] if what == "release" else ["--generation", "all", "--candidates"]
+            if study.held_out is not None and what == "release":
+                more += ["--held-out", study.held_out]
             # Seeds tell how far a figure varies; an interval of each would take minutes.
             # Every cell of a private set is measured against the same embeddings.
             shared = ["--cache", str(work / REFERENCES)]
@@ -101,7 +103,8 @@ def _run_of(study: Study, cell: Cell, work: Path) -> tuple[Path, Path]:
 def _evaluations(study: Study, cell: Cell, out: Path) -> dict[str, Path]:
     """Where `spti evaluate` writes. Other judges or another size are another evaluation; generations are compared where
     `plots.generations` draws them."""
-    asked = hashlib.sha256(json.dumps([study.judges, study.size]).encode()).hexdigest()[:8]
+    of = [study.judges, study.size, *([study.held_out] if study.held_out else [])]
+    asked = hashlib.sha256(json.dumps(of).encode()).hexdigest()[:8]
     is_drawn = cell.group in {f"{method}@{study.ablations_at:g}" for method in study.methods}
     whats = ["release", "generations"] if is_drawn and _has_renders(configured(study, cell)) else ["release"]
     return {what: out / "internal" / "evaluation" / f"{what}-{asked}.json" for what in whats}

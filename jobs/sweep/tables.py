@@ -27,6 +27,9 @@ SHOWN = (
 )
 """The unbiased figures first: of a few hundred images the plain Fréchet distance is mostly how few they are."""
 
+OF_LABELS = "downstream_ratio"
+"""Shown where it was measured: what a release's labelled images teach a classifier, over what as many real ones do."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -228,15 +231,21 @@ def _ratios(study: Study, groups: Mapping[str, Summary]) -> Iterator[str]:
 
 
 def _table(measured: Measured, judge: str) -> Iterator[str]:
-    columns = {metric: by_group(measured, judge, metric) for metric in SHOWN}
-    yield f"| | seeds | {' | '.join(SHOWN)} |"
-    yield f"|---|---|{'---|' * len(SHOWN)}"
-    real = yardsticks(measured, judge, SHOWN)
+    columns = {metric: by_group(measured, judge, metric) for metric in (*SHOWN, OF_LABELS)}
+    of_labels = any(not math.isnan(of.median) for of in columns[OF_LABELS].values())
+    shown = (*SHOWN, OF_LABELS) if of_labels else SHOWN
+    yield f"| | seeds | {' | '.join(shown)} |"
+    yield f"|---|---|{'---|' * len(shown)}"
+    real = yardsticks(measured, judge, shown)
     groups = sorted(columns[SHOWN[0]], key=_order)
     for group in groups:
-        values = " | ".join(_shown(columns[metric][group]) for metric in SHOWN)
+        values = " | ".join(_shown(columns[metric][group]) for metric in shown)
         yield f"| {group} | {columns[SHOWN[0]][group].seeds} | {values} |"
-    yield f"| real images | | {' | '.join(f'{real[m]:.4g}' if m in real else '' for m in SHOWN)} |"
+    yield f"| real images | | {' | '.join(f'{real[m]:.4g}' if m in real else '' for m in shown)} |"
+    if of_labels:
+        yield ""
+        yield f"`{OF_LABELS}`: the accuracy of a classifier (logistic regression on the judge's standardised features)"
+        yield "trained on a release and its labels, over that of one trained on as many real images."
 
 
 def _closed(measured: Measured, judge: str) -> Iterator[str]:

@@ -2,6 +2,7 @@
 
 import shutil
 import stat
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -9,7 +10,9 @@ import pytest
 from PIL import Image
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.evaluate.command import EvaluationRequest, run_evaluation, table_lines
+from spti_ray.evaluate.command import EvaluationRequest, run_evaluation
+from spti_ray.evaluate.lines import table_lines
+from spti_ray.evaluate.reference import EvaluationFailed
 from spti_ray.private.kinds import DataError
 from spti_ray.runs.folder import RunDir
 
@@ -130,6 +133,38 @@ def test_private_images_are_embedded_once_for_all_evaluations_that_share_a_cache
     assert stat.S_IMODE(cache.stat().st_mode) == 0o700
     assert [stat.S_IMODE(file.stat().st_mode) for file in cache.iterdir()] == [0o600]
     assert not (run / "internal" / "evaluation" / "cache").exists()
+
+
+def test_held_out_images_reach_the_classifier(tmp_path, fake_judges, pictures_of):
+    def folder(name, seed, n):
+        for label, (low, high) in {"a": (0, 128), "b": (128, 256)}.items():
+            (tmp_path / name / label).mkdir(parents=True)
+            for i, image in enumerate(pictures_of(n, seed + low, low, high)):
+                Image.fromarray(image).save(tmp_path / name / label / f"{i}.png")
+        return str(tmp_path / name)
+
+    images = tmp_path / "images"
+    folder("images", 9, 20)
+    request = EvaluationRequest(
+        images, folder("data", 5, 40), held_out=folder("held-out", 6, 40), out=tmp_path / "private", resamples=5
+    )
+    _, (result,) = run_evaluation(request, lambda line: None)
+    assert "80 held-out real images, which did not vote" in result["downstream_accuracy"].about
+    assert result["downstream_ratio"].value == pytest.approx(1.0, abs=0.1)
+    with pytest.raises(DataError, match="does not exist"):
+        run_evaluation(replace(request, held_out="/no/such/data"), lambda line: None)
+    with pytest.raises(EvaluationFailed, match="among those that voted"):
+        run_evaluation(replace(request, held_out=str(tmp_path / "data")), lambda line: None)
+
+
+def test_held_out_images_of_a_reference_without_labels_are_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("spti_ray.evaluate.command._reference_settings", unlabelled)
+    with pytest.raises(ConfigError, match="--held-out: only labels are tested on it"):
+        run_evaluation(EvaluationRequest(run, held_out=str(tmp_path / "data")), lambda line: None)
+
+
+def unlabelled(request, config):
+    return config.data, "record", ("all",)
 
 
 def test_labels_are_read_where_the_data_have_them(run, tmp_path, fake_judges, pictures_of):

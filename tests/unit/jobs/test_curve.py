@@ -12,6 +12,7 @@ import pytest
 
 from jobs import curve
 from jobs.sweep import run
+from jobs.sweep.recorded import entry, figures_of
 from jobs.sweep.study import Cell, cells, read_study
 from jobs.sweep.tables import CLOSED_BY, SHOWN, by_group, gap_closed, ratio_of, report, summarise
 from spti_ray.config.loading import ConfigError
@@ -110,7 +111,7 @@ def test_a_study_that_can_not_be_is_refused_in_one_line(study_file, before, afte
         read_study(study_file)
 
 
-@pytest.mark.parametrize("name", ["curve", "curve-settings", "ablations"])
+@pytest.mark.parametrize("name", ["curve", "curve-settings", "ablations", "shifted", "shifted-labelled"])
 def test_the_studies_own_files_are_valid_in_every_cell(name):
     study = read_study(ROOT / "jobs" / f"{name}.yaml")
     study = study.model_copy(update={"config": ROOT / study.config})
@@ -236,6 +237,31 @@ def test_every_evaluation_of_a_study_shares_the_embeddings_of_its_private_sets(s
     evaluations = [arguments for arguments in given if arguments[0] == "evaluate"]
     caches = {arguments[arguments.index("--cache") + 1] for arguments in evaluations}
     assert len(evaluations) > 4 and caches == {str(tmp_path / "private-references")}
+
+
+def test_classifiers_of_a_studys_releases_are_tested_on_its_held_out_images(study, commands, tmp_path):
+    given, values = commands
+    values |= {"random": 8.0, "spti@1": 4.0}
+    cell = next(cell for cell in cells(study) if cell.group == "spti@1")
+    run.measure(study, cell, tmp_path)
+    assert not any("--held-out" in arguments for arguments in given)
+    tested = study.model_copy(update={"held_out": "other.parquet"})
+    assert run.there(tested, cell, tmp_path) is None
+    run.measure(tested, cell, tmp_path)
+    (release,) = (arguments for arguments in given if "--held-out" in arguments)
+    assert release[release.index("--held-out") + 1] == "other.parquet" and "--size" in release
+    figures = run.there(tested, cell, tmp_path)
+    recorded = entry(tested, cell, figures)
+    assert figures_of(recorded, tested, cell) and figures_of(recorded, study, cell) is None
+
+
+def test_what_labels_teach_is_a_column_where_it_was_measured(study):
+    cell = next(cell for cell in cells(study) if cell.group == "spti@1")
+    result = evaluation(1.0)
+    assert "downstream_ratio" not in report(study, {cell: run.Figures([result], [], 1.0)}, [], "the command")
+    result["metrics"].append({"name": "downstream_ratio", "value": 0.8, "yardstick": 1.0})
+    text = report(study, {cell: run.Figures([result], [], 1.0)}, [], "the command")
+    assert "| clip_score | downstream_ratio |" in text and "| 0.8 |" in text and "logistic regression" in text
 
 
 def test_an_evaluation_by_other_judges_is_made_anew_without_another_run(study, commands, tmp_path):
