@@ -3,9 +3,10 @@
     python -m jobs.shifted_sets --work runs/shifted
 
 Four sets of icons by subject group, of vendors whose drawings no bundled model was trained on, and two of another
-vendor's, on which settings may be chosen. Each is a Parquet file of 64-pixel PNGs with the columns `image`, `label`
-(the subject group), `source` and `name`. The icons come from npm (licences: THIRD_PARTY_NOTICES.md; OpenMoji is CC
-BY-SA 4.0), and nothing of them is kept in this repository.
+vendor's, on which settings may be chosen; and the icons of all groups in two halves with no emoji in both, one that
+votes and one that classifiers are tested on (`jobs/shifted-labelled.yaml`). Each is a Parquet file of 64-pixel PNGs
+with the columns `image`, `label` (the subject group), `source` and `name`. The icons come from npm (licences:
+THIRD_PARTY_NOTICES.md; OpenMoji is CC BY-SA 4.0), and nothing of them is kept in this repository.
 """
 
 from __future__ import annotations
@@ -48,6 +49,9 @@ TUNED = {
 }
 """The sets that settings are chosen on; no result is reported for them."""
 
+VOTING, HELD_OUT = "labelled-voting", "labelled-heldout"
+"""The icons of all groups that have a label of their own to be learnt: those that vote, and those that never do."""
+
 MOST = 1200
 """Icons of a set, drawn at random: about as many as the sample private set has."""
 
@@ -65,6 +69,33 @@ def make(work: Path) -> None:
             random.Random(name).shuffle(chosen)
             write_table_atomic(files[name], table_of(chosen[:MOST]))
             print(f"{files[name]}: {len(chosen[:MOST])} of {len(chosen)} icons")
+    halves = {name: work / f"{name}.parquet" for name in (VOTING, HELD_OUT)}
+    if not all(file.exists() for file in halves.values()):
+        fetch(work / "npm", UNSEEN)
+        voting, held_out = in_halves(list(read_icons(work / "npm", UNSEEN)))
+        # A drawing that two emoji share would be tested by who has seen it.
+        table, other = table_of(voting), table_of(held_out)
+        seen = {image["bytes"] for image in table["image"].to_pylist()}
+        other = other.filter(pa.array([image["bytes"] not in seen for image in other["image"].to_pylist()]))
+        for name, half in ((VOTING, table), (HELD_OUT, other)):
+            write_table_atomic(halves[name], half)
+            print(f"{halves[name]}: {len(half)} icons")
+
+
+def in_halves(icons: list[Icon]) -> tuple[list[Icon], list[Icon]]:
+    """Half of the emoji, and the others, each in a random order that is always the same.
+
+    All vendors' drawings of an emoji are in one half, since they are alike.
+    """
+    names = sorted({icon.emoji.name for icon in icons})
+    order = random.Random(VOTING)
+    order.shuffle(names)
+    first = set(names[: len(names) // 2])
+    voting = [icon for icon in icons if icon.emoji.name in first]
+    held_out = [icon for icon in icons if icon.emoji.name not in first]
+    order.shuffle(voting)
+    order.shuffle(held_out)
+    return voting, held_out
 
 
 def table_of(icons: list[Icon]) -> pa.Table:

@@ -27,7 +27,7 @@ def entry(study: Study, cell: Cell, figures: Figures) -> Entry:
         "run_seconds": figures.seconds,
         "release": figures.release,
         "generations": figures.generations,
-    }
+    } | ({"held_out": study.held_out} if study.held_out else {})
 
 
 def figures_of(recorded: Entry, study: Study, cell: Cell) -> Figures | None:

@@ -22,6 +22,9 @@ from spti_ray.planning.checks import check_engines
 _HASH = 10
 """Digits of a hash of settings."""
 
+REFERENCES = "private-references"
+"""In a study's working folder, the judges' embeddings of its private sets: INTERNAL, for their owner alone."""
+
 _CLI = (sys.executable, "-c", "from spti_ray.cli import main; main()")
 
 
@@ -68,8 +71,12 @@ def measure(study: Study, cell: Cell, work: Path) -> None:
         if not file.exists():
             judges = [argument for judge in study.judges for argument in ("--judge", judge)]
             more = ["--size", str(study.size)] if what == "release" else ["--generation", "all", "--candidates"]
+            if study.held_out is not None and what == "release":
+                more += ["--held-out", study.held_out]
             # Seeds tell how far a figure varies; an interval of each would take minutes.
-            _command(log, "evaluate", str(out), "--name", file.stem, "--resamples", "0", *judges, *more)
+            # Every cell of a private set is measured against the same embeddings.
+            shared = ["--cache", str(work / REFERENCES)]
+            _command(log, "evaluate", str(out), "--name", file.stem, "--resamples", "0", *shared, *judges, *more)
 
 
 def there(study: Study, cell: Cell, work: Path) -> Figures | None:
@@ -96,7 +103,8 @@ def _run_of(study: Study, cell: Cell, work: Path) -> tuple[Path, Path]:
 def _evaluations(study: Study, cell: Cell, out: Path) -> dict[str, Path]:
     """Where `spti evaluate` writes. Other judges or another size are another evaluation; generations are compared where
     `plots.generations` draws them."""
-    asked = hashlib.sha256(json.dumps([study.judges, study.size]).encode()).hexdigest()[:8]
+    of = [study.judges, study.size, *([study.held_out] if study.held_out else [])]
+    asked = hashlib.sha256(json.dumps(of).encode()).hexdigest()[:8]
     is_drawn = cell.group in {f"{method}@{study.ablations_at:g}" for method in study.methods}
     whats = ["release", "generations"] if is_drawn and _has_renders(configured(study, cell)) else ["release"]
     return {what: out / "internal" / "evaluation" / f"{what}-{asked}.json" for what in whats}

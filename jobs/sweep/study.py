@@ -36,8 +36,11 @@ class Study(_Section):
     sets: dict[str, Settings] = Field(default={}, description="Private sets, on each of which everything is done.")
     seeds: tuple[int, ...] = (0, 1, 2)
     size: Annotated[int, Field(ge=10)] = Field(description="Images that are compared, of each cell.")
+    held_out: str | None = Field(
+        default=None, description="Real images with labels that never vote: classifiers of releases are tested on them."
+    )
     judges: tuple[str, ...] = Field(default=(), description="The first counts; empty: the default of spti evaluate.")
-    metric: str = "frechet"
+    metric: str = Field(default="frechet_infinity", description="What ratios and plots are of.")
     epsilons: tuple[float, ...] = ()
     methods: dict[str, Settings] = Field(default={}, description="Methods that are run at every epsilon.")
     once: dict[str, Settings] = Field(default={}, description="Methods that have no epsilon.")

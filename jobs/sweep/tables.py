@@ -9,6 +9,7 @@ from statistics import median
 
 from jobs.sweep.run import Figures
 from jobs.sweep.study import Cell, Study
+from spti_ray.release.gap import CLOSED_BY, FROM, TO, UNDEFINED, share_closed
 
 Measured = Mapping[Cell, Figures]
 
@@ -26,15 +27,13 @@ SHOWN = (
 )
 """The unbiased figures first: of a few hundred images the plain Fréchet distance is mostly how few they are."""
 
-CLOSED_BY = ("frechet_infinity", "kid")
-"""By which distances the closed share of the gap is told."""
-FROM, TO = "random", "captions"
-"""What closes nothing of the gap, and what closes it: generation 0, and renders of the private captions themselves."""
+OF_LABELS = "downstream_ratio"
+"""Shown where it was measured: what a release's labelled images teach a classifier, over what as many real ones do."""
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A figure over the seeds of a group."""
+    """A figure over the seeds of a group. `low` and `high` are not numbers where no range is defined."""
 
     median: float
     low: float
@@ -42,7 +41,9 @@ class Summary:
     seeds: int
 
     def __str__(self) -> str:
-        spread = f" ({self.low:.4g} to {self.high:.4g})" if self.seeds > 1 else ""
+        if math.isnan(self.low):
+            return f"{self.median:.4g} (no range: of some seeds no gap is defined)"
+        spread = f" ({self.low:.4g} to {self.high:.4g})" if self.seeds > 1 or self.low < self.high else ""
         return f"{self.median:.4g}{spread}"
 
 
@@ -63,12 +64,16 @@ def summarise(values: Sequence[float]) -> Summary:
 
 def by_group(measured: Measured, judge: str, metric: str) -> dict[str, Summary]:
     """The release's metric of each group of cells that differ in their seed alone."""
+    return {group: summarise(values) for group, values in _values(measured, judge, metric).items()}
+
+
+def _values(measured: Measured, judge: str, metric: str) -> dict[str, list[float]]:
     found: dict[str, list[float]] = {}
     for cell, figures in measured.items():
         for result in figures.release:
             if result["judge"]["model"] == judge:
                 found.setdefault(cell.group, []).append(value_of(result, metric))
-    return {group: summarise(values) for group, values in found.items()}
+    return found
 
 
 def yardsticks(measured: Measured, judge: str, metrics: Sequence[str]) -> dict[str, float]:
@@ -83,18 +88,36 @@ def yardsticks(measured: Measured, judge: str, metrics: Sequence[str]) -> dict[s
 def gap_closed(measured: Measured, judge: str, metric: str) -> dict[str, Summary]:
     """By group, the closed share of the reachable gap: (generation 0 - its distance) / (generation 0 - captions).
 
-    Each seed's distance is set against the medians of generation 0 and of captions.
+    The median is that of the three medians. The range is over every choice of one seed of each: generation 0 and
+    captions vary by their seeds too. It is not a number if of some choice no gap is defined.
 
     Returns: nothing where captions are not nearer than generation 0, or one of the two is missing: it is not defined.
     """
-    groups = by_group(measured, judge, metric)
-    if FROM not in groups or TO not in groups or not groups[TO].median < groups[FROM].median:
+    values = _values(measured, judge, metric)
+    starts, ends = values.get(FROM, []), values.get(TO, [])
+    if not starts or not ends:
         return {}
-    start, gap = groups[FROM].median, groups[FROM].median - groups[TO].median
-    return {
-        group: Summary((start - of.median) / gap, (start - of.high) / gap, (start - of.low) / gap, of.seeds)
-        for group, of in groups.items()
-    }
+    found: dict[str, Summary] = {}
+    for group, of in values.items():
+        middle = share_closed(median(starts), median(ends), median(of))
+        if middle is None:
+            continue
+        if group in (FROM, TO):  # by definition, whatever the seeds
+            found[group] = Summary(middle, middle, middle, len(of))
+            continue
+        shares = [share_closed(start, end, value) for start in starts for end in ends for value in of]
+        known = [share for share in shares if share is not None]
+        whole = len(known) == len(shares)
+        found[group] = Summary(middle, min(known) if whole else math.nan, max(known) if whole else math.nan, len(of))
+    return found
+
+
+def not_closed(measured: Measured, judge: str, metric: str) -> str:
+    """Why no share of the gap is defined, in words; empty if it is."""
+    groups = by_group(measured, judge, metric)
+    if missing := [end for end in (FROM, TO) if end not in groups or math.isnan(groups[end].median)]:
+        return f"{' and '.join(f'`{end}`' for end in missing)} {'is' if len(missing) == 1 else 'are'} missing"
+    return "" if groups[TO].median < groups[FROM].median else UNDEFINED
 
 
 def report(study: Study, measured: Measured, missing: Sequence[str], command: str) -> str:
@@ -130,13 +153,14 @@ def _of_set(study: Study, measured: Measured) -> Iterator[str]:
     for number, judge in enumerate(judges_of(measured)):
         yield ""
         yield f"## Judged by {judge}{_interest(measured, judge)}"
-        if number == 0 and study.ratios:
-            yield ""
-            yield from _ratios(study, by_group(measured, judge, study.metric))
         yield ""
         yield from _table(measured, judge)
         yield ""
         yield from _closed(measured, judge)
+        # Last, since a study's goals may be set in a distance that depends on the number of images.
+        if number == 0 and study.ratios:
+            yield ""
+            yield from _ratios(study, by_group(measured, judge, study.metric))
 
 
 def _over_sets(study: Study, measured: Measured) -> Iterator[str]:
@@ -147,6 +171,11 @@ def _over_sets(study: Study, measured: Measured) -> Iterator[str]:
         yield ""
         yield "Medians over the sets (range in brackets) of the share of the gap between"
         yield f"`{FROM}` (0) and `{TO}` (1) that is closed, on the sets where it is defined."
+        for metric in CLOSED_BY:
+            for subject in study.sets:
+                if why := not_closed(of_set(measured, subject), judge, metric):
+                    yield ""
+                    yield f"By {metric} not defined on {subject}: {why}."
         yield ""
         yield f"| | {' | '.join(f'by {metric} | sets' for metric in CLOSED_BY)} |"
         yield f"|---|{'---|' * 2 * len(CLOSED_BY)}"
@@ -162,7 +191,7 @@ def _over_sets(study: Study, measured: Measured) -> Iterator[str]:
                 row += (
                     [str(Summary(median(medians), min(medians), max(medians), len(medians))), str(len(medians))]
                     if medians
-                    else ["", "0"]
+                    else ["not defined", "0"]
                 )
             yield f"| {group} | {' | '.join(row)} |"
 
@@ -202,31 +231,39 @@ def _ratios(study: Study, groups: Mapping[str, Summary]) -> Iterator[str]:
 
 
 def _table(measured: Measured, judge: str) -> Iterator[str]:
-    columns = {metric: by_group(measured, judge, metric) for metric in SHOWN}
-    yield f"| | seeds | {' | '.join(SHOWN)} |"
-    yield f"|---|---|{'---|' * len(SHOWN)}"
-    real = yardsticks(measured, judge, SHOWN)
+    columns = {metric: by_group(measured, judge, metric) for metric in (*SHOWN, OF_LABELS)}
+    of_labels = any(not math.isnan(of.median) for of in columns[OF_LABELS].values())
+    shown = (*SHOWN, OF_LABELS) if of_labels else SHOWN
+    yield f"| | seeds | {' | '.join(shown)} |"
+    yield f"|---|---|{'---|' * len(shown)}"
+    real = yardsticks(measured, judge, shown)
     groups = sorted(columns[SHOWN[0]], key=_order)
     for group in groups:
-        values = " | ".join(_shown(columns[metric][group]) for metric in SHOWN)
+        values = " | ".join(_shown(columns[metric][group]) for metric in shown)
         yield f"| {group} | {columns[SHOWN[0]][group].seeds} | {values} |"
-    yield f"| real images | | {' | '.join(f'{real[m]:.4g}' if m in real else '' for m in SHOWN)} |"
+    yield f"| real images | | {' | '.join(f'{real[m]:.4g}' if m in real else '' for m in shown)} |"
+    if of_labels:
+        yield ""
+        yield f"`{OF_LABELS}`: the accuracy of a classifier (logistic regression on the judge's standardised features)"
+        yield "trained on a release and its labels, over that of one trained on as many real images."
 
 
 def _closed(measured: Measured, judge: str) -> Iterator[str]:
     shares = {metric: gap_closed(measured, judge, metric) for metric in CLOSED_BY}
     for metric in CLOSED_BY:
-        if not shares[metric]:
-            yield f"By {metric} no share of the gap is defined: `{TO}` is missing, or not nearer than `{FROM}`."
+        if why := not_closed(measured, judge, metric):
+            yield f"By {metric} no share of the gap is defined: {why}."
+            yield ""
     defined = [metric for metric in CLOSED_BY if shares[metric]]
     if not defined:
         return
-    yield f"Share of the gap between `{FROM}` (0) and `{TO}` (1) that is closed:"
+    yield f"Share of the gap between `{FROM}` (0) and `{TO}` (1) that is closed (in brackets over every choice of"
+    yield "one seed of each of the three):"
     yield ""
     yield f"| | {' | '.join(f'by {metric}' for metric in defined)} |"
     yield f"|---|{'---|' * len(defined)}"
-    for group in sorted(set(shares[defined[0]]) - {FROM, TO}, key=_order):
-        yield f"| {group} | {' | '.join(str(shares[metric][group]) for metric in defined)} |"
+    for group in sorted({group for metric in defined for group in shares[metric]} - {FROM, TO}, key=_order):
+        yield f"| {group} | {' | '.join(str(shares[metric].get(group, '')) for metric in defined)} |"
 
 
 def _shown(summary: Summary) -> str:

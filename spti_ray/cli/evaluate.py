@@ -27,6 +27,13 @@ def evaluate(
     ] = None,
     image_column: Annotated[str | None, typer.Option(help="Their column of images.", metavar="NAME")] = None,
     label_column: Annotated[str | None, typer.Option(help="Their column of labels.", metavar="NAME")] = None,
+    held_out: Annotated[
+        str | None,
+        typer.Option(
+            help="Real images with labels that did not vote, with the same columns: classifiers are tested on them.",
+            metavar="DATA",
+        ),
+    ] = None,
     judge: Annotated[
         list[str] | None,
         typer.Option(
@@ -58,14 +65,23 @@ def evaluate(
         Path | None,
         typer.Option(help="Private folder of results; DIR/internal/evaluation of a run by default.", metavar="FOLDER"),
     ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Private folder where judges' embeddings of private images are kept, for several runs on the same "
+            "ones; cache in --out by default.",
+            metavar="FOLDER",
+        ),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the result's file.", metavar="NAME")] = None,
     gpu: Annotated[bool, typer.Option("--gpu", help="Load the judges onto the GPU.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the JSON that is written.")] = False,
 ) -> None:
     """Measure images against the private images: INTERNAL figures, not differentially private.
 
-    Fréchet distance, KID, CMMD, precision, recall, density, coverage, CLIP score, Vendi score, copies of records, label
-    distribution and downstream accuracy, each beside what real images get. The look is recorded in the run's ledger.
+    KID, CMMD, Fréchet distance (extrapolated, and plain), precision, recall, density, coverage, CLIP score, Vendi
+    score, copies of records, label distribution and downstream accuracy, each beside what real images get. The look is
+    recorded in the run's ledger.
     """
     with one_line_errors():
         if generation is not None and generation != "all" and not generation.isdigit():
@@ -75,13 +91,15 @@ def evaluate(
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         if find_spec("sklearn") is None:
             fail("spti evaluate needs scikit-learn; run: pip install 'spti-ray[eval]'", FAILED)
-        from spti_ray.evaluate.command import EvaluationRequest, results_document, run_evaluation, table_lines
+        from spti_ray.evaluate.command import EvaluationRequest, results_document, run_evaluation
+        from spti_ray.evaluate.lines import table_lines
 
         request = EvaluationRequest(
             directory=directory,
             reference=reference,
             image_column=image_column,
             label_column=label_column,
+            held_out=held_out,
             judges=tuple(judge or ()),
             clip=clip,
             generation=None if generation is None else "all" if generation == "all" else int(generation),
@@ -91,6 +109,7 @@ def evaluate(
             seed=seed,
             limit=limit,
             out=out,
+            cache=cache,
             name=name,
             gpu=gpu,
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -15,10 +15,11 @@ from spti_ray.evaluate import reference as reference_data
 from spti_ray.evaluate.bootstrap import RESAMPLES
 from spti_ray.evaluate.image_sets import ImageSet
 from spti_ray.evaluate.ledger_record import record_evaluation
+from spti_ray.evaluate.reference import Reference
 from spti_ray.evaluate.result import STATEMENT, EvaluationResult
 from spti_ray.io.files import private_folder, write_atomic
-from spti_ray.io.text_table import Column, text_table
 from spti_ray.models.bundled import BUNDLED_PAIR
+from spti_ray.models.protocols import Judge
 from spti_ray.private.kinds import Unit
 from spti_ray.private.source import describe
 from spti_ray.runs.folder import RunDir
@@ -36,6 +37,7 @@ class EvaluationRequest:
     reference: str | None = None
     image_column: str | None = None
     label_column: str | None = None
+    held_out: str | None = None
     judges: tuple[str, ...] = ()
     clip: str = BUNDLED_PAIR
     generation: int | Literal["all"] | None = None
@@ -45,6 +47,7 @@ class EvaluationRequest:
     seed: int = 0
     limit: int = reference_data.LIMIT
     out: Path | None = None
+    cache: Path | None = None
     name: str | None = None
     gpu: bool = False
 
@@ -78,12 +81,14 @@ def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tu
     data, unit, label_names = _reference_settings(request, subject.config)
     judges = judge_choice.choose_judges(request.judges, subject.voters)
     describe(data, unit, label_names)
+    held_out = _held_out_settings(request, data, unit, label_names)
     if subject.config is not None:
         by = ", ".join(name for name, _ in judges)
         say(record_evaluation(request.directory, subject.run_id, subject.config, f"spti evaluate, judged by {by}"))
     else:
         say("a folder of images, not a run: no look was recorded (spti ledger evaluated does it by hand)")
     folder = private_folder(subject.out)
+    cache = request.cache or folder / "cache"
     # These imports take seconds, so they come after the checks of the request.
     from spti_ray.evaluate.evaluation import evaluate
     from spti_ray.models.judges import open_image_text_judge, open_judge
@@ -92,15 +97,15 @@ def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tu
     results: list[EvaluationResult] = []
     for judge_name, independent in judges:
         judge = open_judge(judge_name, gpu=request.gpu)
-        reference = reference_data.load(
-            data,
-            judge,
-            unit=unit,
-            label_names=label_names,
-            limit=request.limit,
-            seed=request.seed,
-            cache=folder / "cache",
-        )
+
+        def load(data: DataConfig, judge: Judge = judge) -> Reference:
+            of, seed = request.limit, request.seed
+            return reference_data.load(
+                data, judge, unit=unit, label_names=label_names, limit=of, seed=seed, cache=cache
+            )
+
+        reference = load(data)
+        held_out_images = None if held_out is None else load(held_out)
         # Figures of different generations can only be compared at one size.
         size = min([request.size or len(reference.features_PE), *(len(images.images) for images in subject.sets)])
         for images in subject.sets:
@@ -119,6 +124,7 @@ def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tu
                     voters=judge_choice.describe_voters(subject.voters),
                     independent=independent if subject.config is not None else None,
                     image_text_voted=judge_choice.pair_voted(request.clip, subject.voters),
+                    held_out=held_out_images,
                 )
             )
     path = folder / file
@@ -136,7 +142,9 @@ def _subject(request: EvaluationRequest) -> _Subject:
     if not directory.is_dir():
         raise ConfigError(f"{directory}: no such folder; name a run, or a folder of images")
     if request.out is not None:
-        _check_private(request.out, directory)
+        _check_private("--out", request.out, directory)
+    if request.cache is not None:
+        _check_private("--cache", request.cache, directory)
     if (directory / "run.yaml").is_file():
         known = read_run(directory)
         config = parse_config(known["config"])
@@ -173,15 +181,15 @@ def _of_run(request: EvaluationRequest, run: RunDir) -> list[ImageSet]:
     return [image_sets.generation_images(run.generations, voted_on[0], candidates=True), *sets]
 
 
-def _check_private(out: Path, directory: Path) -> None:
+def _check_private(option: str, out: Path, directory: Path) -> None:
     """Raise ConfigError if `out` is inside a release or among the images, or if others can read it."""
     for folder in (out.resolve(), *out.resolve().parents):
         if any((folder / name).exists() for name in _OF_A_RELEASE) or folder.name in {"release", "release.partial"}:
-            raise ConfigError(f"--out {out}: is inside a release; figures on private images never go there")
+            raise ConfigError(f"{option} {out}: is inside a release; what private images give never goes there")
     if out.resolve().is_relative_to(directory.resolve()) and not (directory / "run.yaml").is_file():
-        raise ConfigError(f"--out {out}: is among the images that are evaluated; name a folder elsewhere")
+        raise ConfigError(f"{option} {out}: is among the images that are evaluated; name a folder elsewhere")
     if out.exists() and (not out.is_dir() or (out.stat().st_mode & 0o077 and any(out.iterdir()))):
-        raise ConfigError(f"--out {out}: others can read what is there; name a new folder, or one with mode 0700")
+        raise ConfigError(f"{option} {out}: others can read what is there; name a new folder, or one with mode 0700")
 
 
 def _reference_settings(request: EvaluationRequest, config: Config | None) -> tuple[DataConfig, Unit, tuple[str, ...]]:
@@ -202,70 +210,22 @@ def _reference_settings(request: EvaluationRequest, config: Config | None) -> tu
     return data, unit, names
 
 
+def _held_out_settings(
+    request: EvaluationRequest, data: DataConfig, unit: Unit, label_names: tuple[str, ...]
+) -> DataConfig | None:
+    """The images to test classifiers on, with the same columns as the reference. None if none are asked for."""
+    if request.held_out is None:
+        return None
+    if label_names == (SINGLE_LABEL,):
+        raise ConfigError("--held-out: only labels are tested on it, and the reference has none; give --label-column")
+    held_out = data.model_copy(update={"path": request.held_out})
+    describe(held_out, unit, label_names)
+    return held_out
+
+
 def _name(request: EvaluationRequest, subject: _Subject) -> str:
     if request.name is not None:
         if not request.name or "/" in request.name or request.name.startswith("."):
             raise ConfigError(f"--name {request.name!r}: give a file name without its ending")
         return request.name
     return "generations" if request.generation == "all" else subject.sets[0].name
-
-
-def table_lines(results: Sequence[EvaluationResult]) -> Iterator[str]:
-    """Lines for the terminal: all figures of one result, or one line for each of several results."""
-    yield STATEMENT
-    if len(results) == 1:
-        yield from _one_result(results[0])
-    else:
-        yield from _several_results(results)
-
-
-_METRICS = (
-    *(Column(min_width=20), Column("value", is_number=True, min_width=9), Column("95 % interval", min_width=18)),
-    *(Column("yardstick", is_number=True, min_width=9), Column("what the yardstick is")),
-)
-_SKIPPED = (Column(min_width=20), Column(is_number=True, min_width=9), Column())
-
-
-def _one_result(result: EvaluationResult) -> Iterator[str]:
-    yield _heading(result)
-    rows: list[list[str]] = []
-    for metric in result.metrics:
-        interval = "" if metric.low is None else f"{metric.low:.4g} to {metric.high:.4g}"
-        yardstick = "" if metric.yardstick is None else f"{metric.yardstick:.4g}"
-        rows.append([metric.name, f"{metric.value:.4g}", interval, yardstick, metric.yardstick_is])
-    headings, *lines = text_table(_METRICS, rows)
-    yield headings
-    for line, metric in zip(lines, result.metrics, strict=True):
-        yield f"{line} ({metric.better}{' is better' if metric.better in {'lower', 'higher'} else ''})"
-    yield from text_table(_SKIPPED, ((name, "-", why) for name, why in result.skipped.items()))
-    for warning in result.warnings:
-        yield f"note: {warning}"
-
-
-_COLUMNS = ("kid", "cmmd", "frechet_infinity", "frechet", "precision", "recall", "coverage", "vendi", "clip_score")
-"""The unbiased figures first."""
-
-
-def _several_results(results: Sequence[EvaluationResult]) -> Iterator[str]:
-    for judge in dict.fromkeys(result.judge["model"] for result in results):
-        of_judge = [result for result in results if result.judge["model"] == judge]
-        yield _heading(of_judge[0])
-        rows = [[result.name, *(_value(result, name) for name in _COLUMNS)] for result in of_judge]
-        floors = {metric.name: metric.yardstick for metric in of_judge[0].metrics}
-        rows.append(["yardstick", *(f"{floors.get(name) or float('nan'):.4g}" for name in _COLUMNS)])
-        figures = (Column(name, is_number=True, min_width=14) for name in _COLUMNS)
-        yield from text_table((Column(min_width=24), *figures), rows)
-        for warning in dict.fromkeys(warning for result in of_judge for warning in result.warnings):
-            yield f"note: {warning}"
-
-
-def _value(result: EvaluationResult, name: str) -> str:
-    return "-" if name in result.skipped else f"{result[name].value:.4g}"
-
-
-def _heading(result: EvaluationResult) -> str:
-    voted = {True: "did not vote", False: "VOTED", None: "who voted is not known"}[result.independent]
-    return (
-        f"{result.name}: {result.num_generated} of {result.num_given} images against {result.num_reference} real ones, "
-        f"judged by {result.judge['model']} ({voted}; {result.dimension} dimensions), seed {result.seed}"
-    )

@@ -11,9 +11,10 @@ from functools import lru_cache
 
 import numpy as np
 
-from spti_ray.evaluate.bootstrap import RESAMPLES, Estimate, Floats, Integers, estimate_mean, resample_weights
+from spti_ray.evaluate.bootstrap import RESAMPLES, Estimate, Floats, estimate_mean, resample_weights
 from spti_ray.evaluate.distribution_metrics import LEADING, DistributionMetrics, num_resamples
-from spti_ray.evaluate.label_metrics import Labels, Pipeline, chance_label_distance, label_distance, linear_probe
+from spti_ray.evaluate.downstream import CLASSIFIER, check_held_out, labelled, measure_downstream
+from spti_ray.evaluate.label_metrics import chance_label_distance, label_distance, linear_probe
 from spti_ray.evaluate.manifold import NEAREST, check_copies
 from spti_ray.evaluate.reference import MIN_RECORDS, EvaluationFailed, Reference
 from spti_ray.evaluate.result import Better, EvaluationResult, Metric
@@ -28,11 +29,11 @@ _FEW_NEIGHBOURS = 500
 _HELD_OUT = "held-out real images"
 
 _DESCRIPTIONS: dict[str, tuple[Better, str]] = {
-    "frechet": ("lower", "Fréchet distance of the features"),
-    "frechet_leading": ("lower", f"the same in the reference's {LEADING} leading principal directions"),
-    "frechet_infinity": ("lower", "Fréchet distance extrapolated to infinitely many samples"),
     "kid": ("lower", "kernel distance, cubic kernel, unbiased"),
     "cmmd": ("lower", "kernel distance, Gaussian kernel of width 10 on features of length 1, unbiased, times 1000"),
+    "frechet_infinity": ("lower", "Fréchet distance extrapolated to infinitely many samples"),
+    "frechet": ("lower", "Fréchet distance of the features"),
+    "frechet_leading": ("lower", f"the same in the reference's {LEADING} leading principal directions"),
     "precision": ("higher", f"share of images within a real image's {NEAREST} nearest"),
     "recall": ("higher", f"share of real images within an image's {NEAREST} nearest"),
     "density": ("higher", f"real neighbourhoods that an image is in, over {NEAREST}"),
@@ -42,8 +43,9 @@ _DESCRIPTIONS: dict[str, tuple[Better, str]] = {
     "copied": ("near 0", "share of images nearer to a record than 99 % of the records are to one another"),
     "nearest_ratio": ("near 1", "median distance to the nearest record, over that among records; far below 1: copies"),
     "label_distance": ("lower", "total variation between the label distributions"),
-    "downstream_accuracy": ("higher", "linear probe trained on the images, tested on held-out real ones"),
-    "downstream_ceiling": ("higher", "the same, trained on all of half A"),
+    "downstream_accuracy": ("higher", f"{CLASSIFIER}, trained on the images, tested on real ones"),
+    "downstream_ratio": ("higher", "downstream accuracy over that of as many real images"),
+    "downstream_ceiling": ("higher", "the same, trained on all real images that it is not tested on"),
 }
 
 
@@ -75,6 +77,7 @@ def evaluate(
     voters: Sequence[str] = (),
     independent: bool | None = None,
     image_text_voted: bool = False,
+    held_out: Reference | None = None,
 ) -> EvaluationResult:
     """Compute all metrics of N images against the private reference. The result is INTERNAL: it is not private.
 
@@ -95,12 +98,17 @@ def evaluate(
         voters: The networks that voted, in words.
         independent: Whether the judge is none of them; None if that is not known.
         image_text_voted: Whether `image_text` is one of them.
+        held_out: Real images with labels that did not vote, embedded by `judge`: classifiers are tested on them, and as
+            many real images to train on come from all of the reference. Without it they are tested on half B.
 
     Raises:
-        EvaluationFailed: too few images, or another judge than the reference's; one line.
+        EvaluationFailed: too few images, another judge than the reference's, or held-out images that are among the
+            reference's or have no labels; one line.
     """
     if judge.identity() != reference.judge:
         raise EvaluationFailed("the reference was embedded by another judge; load it with this one")
+    if held_out is not None:
+        check_held_out(held_out, reference)
     num_held_out = len(reference.halves(seed)[1])
     chosen = choose_images(len(images), min(size or num_held_out, num_held_out), seed)
     if len(chosen) < MIN_IMAGES:
@@ -111,7 +119,7 @@ def evaluate(
         raise EvaluationFailed(f"{name}: the judge gives values that are not finite")
     picked_texts = None if texts is None else [texts[i] for i in chosen]
     picked_labels = None if labels is None else [labels[i] for i in chosen]
-    evaluation = _Evaluation(reference, features_NE, picked_texts, picked_labels, seed, resamples)
+    evaluation = _Evaluation(reference, features_NE, picked_texts, picked_labels, seed, resamples, held_out)
     evaluation.measure_distances()
     evaluation.measure_copies()
     evaluation.measure_texts(picked, image_text, image_text_voted)
@@ -123,6 +131,7 @@ def evaluate(
         judge=judge.identity(),
         independent=independent,
         voters=tuple(voters),
+        reference=reference.data,
         seed=seed,
         dimension=features_NE.shape[1],
         num_given=len(images),
@@ -166,12 +175,13 @@ class _Evaluation:
         labels: list[str] | None,
         seed: int,
         resamples: int,
+        held_out: Reference | None,
     ) -> None:
         self.a, self.b = reference.halves(seed)
         self.metrics: list[Metric] = []
         self.skipped: dict[str, str] = {}
         self.warnings: list[str] = []
-        self._reference, self._x_NE, self._texts = reference, features_NE, texts
+        self._reference, self._x_NE, self._texts, self._held_out = reference, features_NE, texts, held_out
         self._labels = None if labels is None or set(labels) == {SINGLE_LABEL} else np.asarray(labels)
         # Images of one text resemble each other, so they are resampled together.
         self._clusters_N = np.unique(texts or np.arange(len(features_NE)), return_inverse=True)[1].astype(np.int64)
@@ -245,23 +255,27 @@ class _Evaluation:
             self.warnings.append("clip_score: by a network that voted; give another --clip for an independent score")
 
     def measure_labels(self) -> None:
-        names = ("label_distance", "downstream_accuracy", "downstream_ceiling")
+        names = ("label_distance", "downstream_accuracy", "downstream_ratio", "downstream_ceiling")
         if self._reference.labels is None:
             self.skipped |= dict.fromkeys(names, "the reference has no labels (--label-column)")
             return
-        real_P = np.asarray(self._reference.labels)
-        labelled_P = real_P != ""
-        a, b = self.a[labelled_P[self.a]], self.b[labelled_P[self.b]]
-        if len(np.unique(real_P[a])) < 2 or not len(b):
+        if self._held_out is None:
+            real, tested = labelled(self._reference, self.a), labelled(self._reference, self.b)
+            on = f"{len(tested.labels_M)} records that no classifier saw; they voted, if this is the run's own data"
+        else:
+            real = labelled(self._reference, np.arange(len(self._reference.labels)))
+            tested = labelled(self._held_out, np.arange(len(self._held_out.groups_P)))
+            on = f"{len(tested.labels_M)} held-out real images, which did not vote"
+        if len(np.unique(real.labels_M)) < 2 or not len(tested.labels_M):
             self.skipped |= dict.fromkeys(names, "the reference has fewer than two labels")
             return
-        features_PE = self._reference.features_PE
-        on_real = linear_probe(features_PE[a], real_P[a])
+        on_real = linear_probe(real.features_ME, real.labels_M)
         if self._labels is None:
-            generated_N, compared = on_real.predict(self._x_NE), on_real.predict(features_PE[b])
+            generated_N, compared = on_real.predict(self._x_NE), on_real.predict(tested.features_ME)
             about = f"{_DESCRIPTIONS['label_distance'][1]}, as a probe trained on real images sees them"
         else:
-            generated_N, compared, about = self._labels, real_P[labelled_P], ""
+            generated_N, about = self._labels, ""
+            compared = labelled(self._reference, np.arange(len(self._reference.labels))).labels_M
         chance = chance_label_distance(compared, len(generated_N), self._rng("labels"))
         found = label_distance(generated_N, compared, self._weights_RN)
         self._add("label_distance", found, chance, f"{len(generated_N)} real labels at random", about)
@@ -269,27 +283,12 @@ class _Evaluation:
             why = "have no labels" if self._labels is None else "have one label only"
             self.skipped |= dict.fromkeys(names[1:], f"the images {why}")
             return
-        tested_on = (
-            features_PE[b],
-            real_P[b],
-            resample_weights(self._reference.groups_P[b], self._resamples, self._rng("b")),
-        )
-        self._add(
-            "downstream_accuracy",
-            _accuracy(linear_probe(self._x_NE, self._labels), *tested_on),
-            self._ceiling_at_size(a, b, real_P),
-            "trained on as many real images",
-        )
-        self._add("downstream_ceiling", _accuracy(on_real, *tested_on))
-
-    def _ceiling_at_size(self, a: Integers, b: Integers, real_P: Labels) -> float | None:
-        features_PE, scores = self._reference.features_PE, []
-        for i in range(_DRAWS):
-            rows = self._rng("ceiling", i).permutation(a)[: len(self._x_NE)]
-            if len(np.unique(real_P[rows])) > 1:
-                scores.append(linear_probe(features_PE[rows], real_P[rows]).score(features_PE[b], real_P[b]))
-        return float(np.mean(scores)) if scores else None
-
-
-def _accuracy(probe: Pipeline, features_ME: Floats, labels_M: Labels, weights_RM: Floats) -> Estimate:
-    return estimate_mean((probe.predict(features_ME) == labels_M).astype(np.float64), weights_RM)
+        learned = measure_downstream(self._x_NE, self._labels, on_real, real, tested, self._resamples, self._rng)
+        about = f"{CLASSIFIER}, trained on the images, tested on {on}"
+        as_many = "trained on as many real images"
+        self._add("downstream_accuracy", learned.accuracy, learned.at_size, as_many, about)
+        if learned.ratio is None:
+            self.skipped["downstream_ratio"] = "as many real images teach nothing"
+        else:
+            self._add("downstream_ratio", learned.ratio, 1.0, as_many)
+        self._add("downstream_ceiling", learned.ceiling)

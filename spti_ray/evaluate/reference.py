@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -24,10 +24,10 @@ from spti_ray.models.protocols import Judge
 from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.record import Record
-from spti_ray.private.source import describe, fingerprint
+from spti_ray.private.source import content_fingerprint, describe
 from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, derive_seed
 
-FORMAT = 1
+FORMAT = 2
 LIMIT = 10_000
 MIN_RECORDS = 40
 """Records below which halves are too small for any figure."""
@@ -44,7 +44,8 @@ class Reference:
     """PRIVATE: features [P, E], labels and groups of the usable records, by one judge.
 
     `groups_P`: the number of each record's group; without groups each record is a group. `num_unusable`: how many
-    records had no usable image or label. `judge`: the judge's identity.
+    records had no usable image or label. `judge`: the judge's identity. `data`: a hash of what was asked of which
+    private files; equal for two references only if they have the same records.
     """
 
     features_PE: Floats
@@ -52,6 +53,7 @@ class Reference:
     groups_P: Integers
     num_unusable: int
     judge: dict[str, str]
+    data: str = ""
 
     def __repr__(self) -> str:
         return "<Reference: private>"
@@ -104,34 +106,33 @@ def load(
         limit: Of more usable records a random sample of this size is kept (reservoir sampling with the public seed),
             so that memory does not grow with the data.
         seed: Public seed of the sample.
-        cache: A private folder where features are kept for the next time; None for no cache.
+        cache: A private folder where features are kept for the next time, also for other runs on the same private
+            images; None for no cache. Nothing but its owner may read it, and no release may hold it.
 
     Raises:
         DataError: the data can't be read as configured.
         EvaluationFailed: the judge fails on the records, or they are too few.
     """
     source = describe(data, unit, label_names)
-    key = json.dumps(
-        [
-            FORMAT,
-            READER_VERSION,
-            fingerprint(source),
-            data.model_dump(),
-            unit,
-            label_names,
-            limit,
-            seed,
-            judge.identity(),
-        ],
-        sort_keys=True,
-    )
-    file = None if cache is None else private_folder(cache) / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.parquet"
-    if file is not None and file.exists():
-        return _read(file, judge)
+    # By what the files hold: a copy of them elsewhere is the same data, and a file that was written again is not.
+    held = content_fingerprint(source)
+    asked = [READER_VERSION, held, data.model_dump(exclude={"path"}), unit, label_names, limit, seed]
+    records = _hash(asked)
+    file = None
+    if cache is not None:
+        file = private_folder(cache) / f"internal-features-{_hash([FORMAT, records, judge.identity()])}.parquet"
+        if file.exists():
+            return _read(file, judge, records)
     reference = _embed(load_shard(data, unit, 0, 1, label_names), judge, label_names, limit, seed)
-    if file is not None:
+    reference = replace(reference, data=records)
+    # What was written to while it was read has no name.
+    if file is not None and content_fingerprint(source) == held:
         _write(file, reference)
     return reference
+
+
+def _hash(document: object) -> str:
+    return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...], limit: int, seed: int) -> Reference:
@@ -196,11 +197,13 @@ def _write(file: Path, reference: Reference) -> None:
     columns = {"features": features, "group": pa.array(reference.groups_P)}
     if reference.labels is not None:
         columns["label"] = pa.array(reference.labels)
-    table = pa.table(columns).replace_schema_metadata({"num_unusable": str(reference.num_unusable)})
+    table = pa.table(columns).replace_schema_metadata(
+        {"num_unusable": str(reference.num_unusable), "statement": "internal: features of private images"}
+    )
     write_table_atomic(file, table, mode=0o600)
 
 
-def _read(file: Path, judge: Judge) -> Reference:
+def _read(file: Path, judge: Judge, records: str) -> Reference:
     try:
         table = pq.read_table(file)
         flat = table.column("features").combine_chunks().flatten().to_numpy()
@@ -213,4 +216,5 @@ def _read(file: Path, judge: Judge) -> Reference:
         table.column("group").to_numpy(),
         int(table.schema.metadata[b"num_unusable"]),
         judge.identity(),
+        records,
     )

@@ -38,7 +38,8 @@ class EvaluationResult(Section):
     """All metrics of one set of images by one judge.
 
     `independent`: whether the judge is another network than the voters; None if it is not known who voted.
-    `skipped`: metric -> why it was not computed.
+    `skipped`: metric -> why it was not computed. `reference`: a hash of the private records that it is measured
+    against (empty in results of earlier versions): two results with the same one, judge and seed have one half A.
     """
 
     statement: str = STATEMENT
@@ -46,6 +47,7 @@ class EvaluationResult(Section):
     judge: dict[str, str]
     independent: bool | None = None
     voters: tuple[str, ...] = ()
+    reference: str = ""
     seed: int
     dimension: int
     num_given: int

@@ -105,6 +105,29 @@ def sha256(data: DataConfig, location: str) -> str:
     return _sha256(data, root, root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links))
 
 
+def content_sha256(data: DataConfig, location: str) -> str:
+    """A hash of the names and contents of all files that are read; of data in object storage, of `sha256`'s facts.
+
+    Copies of the data elsewhere have the same hash, and a file that was written again with its old size and time has
+    another. Reading every byte of a bucket would cost more than it tells: its own times can't be set by a user.
+
+    Raises OSError and ValueError.
+    """
+    root = storage_path(location).with_info()
+    every = root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links)
+    if root.remote:
+        return _sha256(data, root, every)
+    digest = hashlib.sha256()
+    for file in (*every, *_beside(data, root)):
+        if kind_of(file) is not None or file.name in (STATE, *metadata.FILES):
+            # A file beside a single table is named from the table's folder.
+            folder = replace(root, path=root.path.rpartition("/")[0]) if root.kind == "file" else root
+            with open(file.path, "rb") as opened:
+                content = hashlib.file_digest(opened, "sha256").hexdigest()
+            digest.update(b"\0" + os.fsencode(file.relative_to(folder)) + f"\0{content}".encode())
+    return digest.hexdigest()
+
+
 def _sha256(data: DataConfig, root: StoragePath, every: Iterable[StoragePath]) -> str:
     """A hash over every file. A folder's own time does not change when a file in it or below it is written."""
     every = (*every, *_beside(data, root))

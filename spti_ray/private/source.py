@@ -6,6 +6,7 @@ Error texts name configuration fields, the configured path and column names; nev
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
 
@@ -19,7 +20,17 @@ from spti_ray.private.kinds import DataError, Kind, Unit
 from spti_ray.private.listing import Listing, list_files
 from spti_ray.types import SINGLE_LABEL
 
-__all__ = ["IMAGE_SUFFIXES", "DataError", "Source", "Unit", "describe", "fingerprint", "locate", "resolve_path"]
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "DataError",
+    "Source",
+    "Unit",
+    "content_fingerprint",
+    "describe",
+    "fingerprint",
+    "locate",
+    "resolve_path",
+]
 
 BUNDLED_DATA = {"stickers": "stickers.parquet"}
 
@@ -93,9 +104,24 @@ def fingerprint(source: Source) -> str:
     Raises:
         DataError: the data can't be listed.
     """
+    return _hashed(source, listing.sha256)
+
+
+def content_fingerprint(source: Source) -> str:
+    """A hash of what the private files hold and are named, wherever they lie, for caches that several runs share.
+
+    It says something about private files: it goes into the names of internal files and into internal results alone.
+
+    Raises:
+        DataError: the data can't be listed or read.
+    """
+    return _hashed(source, listing.content_sha256)
+
+
+def _hashed(source: Source, of: Callable[[DataConfig, str], str]) -> str:
     kind = ""
     try:
-        return listing.sha256(source.data, source.location)
+        return of(source.data, source.location)
     except Exception as error:  # noqa: BLE001 the text may name files
         kind = type(error).__name__
     raise DataError(f"data.path: {source.location!r} can't be listed ({kind})")

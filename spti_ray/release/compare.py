@@ -18,6 +18,7 @@ from spti_ray.figures import release_epsilon, release_replace_one_epsilon, round
 from spti_ray.io.text_table import Column, text_table
 from spti_ray.public.released_files import models_in, read_manifest
 from spti_ray.public.words import normal_form
+from spti_ray.release import gap
 from spti_ray.release.checks import find_field
 from spti_ray.runs.run_file import read_run
 
@@ -36,6 +37,9 @@ _CERTIFICATE_FIELDS = (
 )
 """Fields of the certificate that are set side by side, where one of the two has them. epsilon, achieved_epsilon and
 replace_one_epsilon are those of the whole release, also for certificates of format 2, which keep them elsewhere."""
+
+_FIRST = ("kid", "cmmd", "frechet_infinity")
+"""Metrics that do not depend on the number of images, which come first."""
 
 _COLUMN_WIDTH = 44
 """Characters of a column. Longer values are cut; `--json` has them whole."""
@@ -105,20 +109,40 @@ class Comparison:
             sizes = group["images"]
             yield f"  {group['evaluated']}, judged by {group['judge']}, of {sizes['a']} and {sizes['b']} images"
             yield from (f"  NOTE: {doubt}" for doubt in group["doubts"])
+            shares = {name: found for name, found in group.get("gap_closed", {}).items() if found}
+            for name, found in shares.items():
+                if "undefined" in found:
+                    yield f"  NOTE: by {name} no share of the gap is defined: {found['undefined']}"
+            closed = [
+                (f"share of the gap by {name}", _interval(found.get("a")), _interval(found.get("b")))
+                for name, found in shares.items()
+                if "undefined" not in found
+            ]
             better = [
                 (f"{row['name']} ({row['better']})", _interval(row["a"]), _interval(row["b"])) for row in group["rows"]
             ]
-            yield from _table(better)
+            yield from _table([*closed, *better])
+            if closed:
+                yield f"  share of the gap: `{gap.FROM}` (generation 0) is 0, `{gap.TO}` (renders of captions) is 1"
 
 
-def compare_releases(a: Path, b: Path) -> Comparison:
+def compare_releases(a: Path, b: Path, ends: Sequence[Path] = ()) -> Comparison:
     """Compare two runs or releases, by their folders.
 
+    Args:
+        a, b: The two.
+        ends: Runs of the methods `random` and `captions` on the same private images. With both (one may be `a` or `b`)
+            the metrics have the share of the gap between them that A and B close (`gap.gaps_closed`).
+
     Raises:
-        ConfigError: one of the folders holds neither; one line.
+        ConfigError: one of the folders holds neither, or an end is a run of another method; one line.
     """
     sides = _read(a), _read(b)
     one, two = sides
+    others = [_read(folder) for folder in ends]
+    for side in others:
+        if side.settings.get("method") not in (gap.FROM, gap.TO):
+            raise ConfigError(f"{side.name}: a third run is one of method {gap.FROM} or {gap.TO}: the ends of the gap")
     fields = [field for field in _CERTIFICATE_FIELDS if any(_of(side.certificate, field) is not None for side in sides)]
     return Comparison(
         names=(one.name, two.name),
@@ -131,7 +155,7 @@ def compare_releases(a: Path, b: Path) -> Comparison:
         ],
         common_texts=len(one.texts & two.texts),
         common_images=len(one.images & two.images),
-        metrics=[_metrics(key, one, two) for key in sorted(one.evaluations.keys() & two.evaluations.keys())],
+        metrics=[_metrics(key, one, two, others) for key in sorted(one.evaluations.keys() & two.evaluations.keys())],
     )
 
 
@@ -176,11 +200,14 @@ def _json(path: Path) -> dict[str, Any]:
     return document
 
 
-def _metrics(key: tuple[str, str], one: _Side, two: _Side) -> dict[str, Any]:
+def _metrics(key: tuple[str, str], one: _Side, two: _Side, others: Sequence[_Side]) -> dict[str, Any]:
     a, b = one.evaluations[key], two.evaluations[key]
     figures = [{metric["name"]: metric for metric in side["metrics"]} for side in (a, b)]
     # Most metrics depend on the number of images, and on the real images that they are compared with.
     settings = {"num_generated": "numbers of images", "num_reference": "reference sets", "seed": "halves of the data"}
+    compared = {"a": gap.Evaluated(one.settings, a), "b": gap.Evaluated(two.settings, b)}
+    more = [gap.Evaluated(side.settings, side.evaluations[key]) for side in others if key in side.evaluations]
+    closed = gap.gaps_closed(compared, more) if key[0] == "release" else {}
     return {
         "evaluated": key[0],
         "judge": key[1],
@@ -188,10 +215,11 @@ def _metrics(key: tuple[str, str], one: _Side, two: _Side) -> dict[str, Any]:
         "doubts": [f"of different {what}: not comparable" for name, what in settings.items() if a[name] != b[name]],
         "rows": [
             {"name": name, "better": metric["better"], "a": _figure(metric), "b": _figure(figures[1][name])}
-            for name, metric in figures[0].items()
+            # Earlier versions wrote the plain Fréchet distance first.
+            for name, metric in sorted(figures[0].items(), key=lambda item: item[0] not in _FIRST)
             if name in figures[1]
         ],
-    }
+    } | ({"gap_closed": closed} if closed else {})
 
 
 def _figure(metric: Mapping[str, Any]) -> dict[str, Any]:
@@ -212,7 +240,9 @@ def _of(certificate: Mapping[str, Any], field: str) -> Any:
     return release_replace_one_epsilon(certificate) if field == "replace_one_epsilon" else certificate[field]
 
 
-def _interval(metric: Mapping[str, Any]) -> str:
+def _interval(metric: Mapping[str, Any] | None) -> str | None:
+    if metric is None:
+        return None
     low, high = metric["low"], metric["high"]
     return f"{metric['value']:.4g}" + ("" if low is None else f" [{low:.4g}, {high:.4g}]")
 

@@ -1,6 +1,8 @@
 """What `spti evaluate` takes and refuses, before a model loads or a look is recorded."""
 
+import shutil
 import stat
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -8,7 +10,9 @@ import pytest
 from PIL import Image
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.evaluate.command import EvaluationRequest, run_evaluation, table_lines
+from spti_ray.evaluate.command import EvaluationRequest, run_evaluation
+from spti_ray.evaluate.lines import table_lines
+from spti_ray.evaluate.reference import EvaluationFailed
 from spti_ray.private.kinds import DataError
 from spti_ray.runs.folder import RunDir
 
@@ -81,6 +85,7 @@ def test_results_go_only_where_nobody_else_reads(run, tmp_path):
     ("change", "message"),
     [
         ({"out": "release/figures"}, "inside a release"),
+        ({"cache": "release/features"}, "--cache .*inside a release"),
         ({"directory": "release"}, "name the run's folder"),
         ({"directory": "nowhere"}, "no such folder"),
         ({"directory": "../data"}, "give --reference DATA, and --out"),
@@ -91,7 +96,7 @@ def test_results_go_only_where_nobody_else_reads(run, tmp_path):
     ],
 )
 def test_bad_input_is_one_line_and_nothing_is_written(run, change, message):
-    places = {key: run / value for key, value in change.items() if key in {"directory", "out"}}
+    places = {key: run / value for key, value in change.items() if key in {"directory", "out", "cache"}}
     with pytest.raises(ConfigError, match=message) as caught:
         run_evaluation(EvaluationRequest(**({"directory": run} | change | places)), lambda line: None)
     assert "\n" not in str(caught.value)
@@ -109,6 +114,57 @@ def test_a_folder_that_is_no_run_needs_no_ledger(run, tmp_path, fake_judges):
     path, (result,) = run_evaluation(request, said.append)
     assert path.name == "a.json" and "not a run" in said[0] and result.independent is None
     assert result["copied"].value == 1.0
+
+
+def test_private_images_are_embedded_once_for_all_evaluations_that_share_a_cache(run, judge, fake_judges, tmp_path):
+    embedded = []
+    features = judge.features
+
+    def counted(images):
+        embedded.append(len(images))
+        return features(images)
+
+    judge.features = counted
+    shutil.copytree(run, tmp_path / "other-run")
+    cache = tmp_path / "shared"
+    for folder in (run, tmp_path / "other-run"):
+        run_evaluation(EvaluationRequest(folder, resamples=0, cache=cache), lambda line: None)
+    assert embedded.count(60) == 1, "the reference has 60 images, and each release 20"
+    assert stat.S_IMODE(cache.stat().st_mode) == 0o700
+    assert [stat.S_IMODE(file.stat().st_mode) for file in cache.iterdir()] == [0o600]
+    assert not (run / "internal" / "evaluation" / "cache").exists()
+
+
+def test_held_out_images_reach_the_classifier(tmp_path, fake_judges, pictures_of):
+    def folder(name, seed, n):
+        for label, (low, high) in {"a": (0, 128), "b": (128, 256)}.items():
+            (tmp_path / name / label).mkdir(parents=True)
+            for i, image in enumerate(pictures_of(n, seed + low, low, high)):
+                Image.fromarray(image).save(tmp_path / name / label / f"{i}.png")
+        return str(tmp_path / name)
+
+    images = tmp_path / "images"
+    folder("images", 9, 20)
+    request = EvaluationRequest(
+        images, folder("data", 5, 40), held_out=folder("held-out", 6, 40), out=tmp_path / "private", resamples=5
+    )
+    _, (result,) = run_evaluation(request, lambda line: None)
+    assert "80 held-out real images, which did not vote" in result["downstream_accuracy"].about
+    assert result["downstream_ratio"].value == pytest.approx(1.0, abs=0.1)
+    with pytest.raises(DataError, match="does not exist"):
+        run_evaluation(replace(request, held_out="/no/such/data"), lambda line: None)
+    with pytest.raises(EvaluationFailed, match="among those that voted"):
+        run_evaluation(replace(request, held_out=str(tmp_path / "data")), lambda line: None)
+
+
+def test_held_out_images_of_a_reference_without_labels_are_refused(run, tmp_path, monkeypatch):
+    monkeypatch.setattr("spti_ray.evaluate.command._reference_settings", unlabelled)
+    with pytest.raises(ConfigError, match="--held-out: only labels are tested on it"):
+        run_evaluation(EvaluationRequest(run, held_out=str(tmp_path / "data")), lambda line: None)
+
+
+def unlabelled(request, config):
+    return config.data, "record", ("all",)
 
 
 def test_labels_are_read_where_the_data_have_them(run, tmp_path, fake_judges, pictures_of):

@@ -1,6 +1,8 @@
 """The private features: embedded once, kept for their owner, split without tearing groups, and telling nothing."""
 
+import os
 import pickle
+import shutil
 import stat
 
 import numpy as np
@@ -56,6 +58,55 @@ def test_a_changed_file_is_embedded_again(folder, judge, tmp_path, pictures_of):
     assert not np.allclose(
         first.features_PE, load(DataConfig(path=str(folder)), judge, cache=tmp_path / "cache").features_PE
     )
+
+
+def test_a_copy_of_the_data_elsewhere_needs_no_second_embedding(folder, judge, tmp_path):
+    first = load(DataConfig(path=str(folder)), judge, cache=tmp_path / "cache")
+    shutil.copytree(folder, tmp_path / "copy")
+    judge.features = None
+    second = load(DataConfig(path=str(tmp_path / "copy")), judge, cache=tmp_path / "cache")
+    assert np.allclose(first.features_PE, second.features_PE) and first.data == second.data != ""
+
+
+def test_a_file_that_is_written_again_with_its_size_and_time_is_embedded_again(tmp_path, judge, pictures_of):
+    files = []
+    for seed in (1, 2):
+        pngs = []
+        for image in pictures_of(50, seed):
+            Image.fromarray(image).save(tmp_path / "one.png", compress_level=0)
+            pngs.append((tmp_path / "one.png").read_bytes())
+        pq.write_table(
+            pa.table({"image": pngs}), tmp_path / f"{seed}.parquet", compression="none", use_dictionary=False
+        )
+        files.append((tmp_path / f"{seed}.parquet").read_bytes())
+    data, cache = tmp_path / "data.parquet", tmp_path / "cache"
+    found = []
+    for content in files:
+        data.write_bytes(content)
+        os.utime(data, (1, 1))
+        found.append(load(DataConfig(path=str(data)), judge, cache=cache))
+    assert len(files[0]) == len(files[1])
+    assert found[0].data != found[1].data and not np.allclose(found[0].features_PE, found[1].features_PE)
+
+
+def test_what_was_written_to_while_it_was_read_is_not_kept(folder, judge, tmp_path, pictures_of):
+    features = judge.features
+
+    def meanwhile(images):
+        Image.fromarray(pictures_of(1, 9)[0]).save(folder / "cats" / "001.png")
+        return features(images)
+
+    judge.features = meanwhile
+    load(DataConfig(path=str(folder)), judge, cache=tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_another_judge_has_features_of_its_own(folder, judge, tmp_path):
+    load(DataConfig(path=str(folder)), judge, cache=tmp_path / "cache")
+    for change in ({"model": "other"}, {"revision": "2"}):
+        judge.identity = lambda change=change: {"kind": "fake", "model": "colours", "revision": "1"} | change
+        load(DataConfig(path=str(folder)), judge, cache=tmp_path / "cache")
+    assert len(list((tmp_path / "cache").iterdir())) == 3
 
 
 def test_of_many_records_a_sample_is_kept_in_which_each_is_as_likely(tmp_path, judge):

@@ -12,8 +12,9 @@ import pytest
 
 from jobs import curve
 from jobs.sweep import run
+from jobs.sweep.recorded import entry, figures_of
 from jobs.sweep.study import Cell, cells, read_study
-from jobs.sweep.tables import by_group, gap_closed, ratio_of, report, summarise
+from jobs.sweep.tables import CLOSED_BY, SHOWN, by_group, gap_closed, ratio_of, report, summarise
 from spti_ray.config.loading import ConfigError
 
 ROOT = Path(__file__).parents[3]
@@ -24,6 +25,7 @@ set: [evolution.candidates=20]
 not_private: [privacy.allow_not_private=true]
 seeds: [0, 1]
 size: 20
+metric: frechet
 epsilons: [1, .inf]
 methods: {{spti: [], pe-image: [evolution.lookahead=1]}}
 once: {{random: []}}
@@ -109,7 +111,7 @@ def test_a_study_that_can_not_be_is_refused_in_one_line(study_file, before, afte
         read_study(study_file)
 
 
-@pytest.mark.parametrize("name", ["curve", "curve-settings", "ablations"])
+@pytest.mark.parametrize("name", ["curve", "curve-settings", "ablations", "shifted", "shifted-labelled"])
 def test_the_studies_own_files_are_valid_in_every_cell(name):
     study = read_study(ROOT / "jobs" / f"{name}.yaml")
     study = study.model_copy(update={"config": ROOT / study.config})
@@ -227,6 +229,41 @@ def test_named_groups_and_seeds_alone_are_run_and_unknown_ones_refused(
     assert capsys.readouterr().err.startswith("curve: --groups rondom: there are pe-image@1, ")
 
 
+def test_every_evaluation_of_a_study_shares_the_embeddings_of_its_private_sets(study, commands, tmp_path):
+    given, values = commands
+    values |= {"random": 8.0, "spti@1": 4.0}
+    for cell in cells(study)[:4]:
+        run.measure(study, cell, tmp_path)
+    evaluations = [arguments for arguments in given if arguments[0] == "evaluate"]
+    caches = {arguments[arguments.index("--cache") + 1] for arguments in evaluations}
+    assert len(evaluations) > 4 and caches == {str(tmp_path / "private-references")}
+
+
+def test_classifiers_of_a_studys_releases_are_tested_on_its_held_out_images(study, commands, tmp_path):
+    given, values = commands
+    values |= {"random": 8.0, "spti@1": 4.0}
+    cell = next(cell for cell in cells(study) if cell.group == "spti@1")
+    run.measure(study, cell, tmp_path)
+    assert not any("--held-out" in arguments for arguments in given)
+    tested = study.model_copy(update={"held_out": "other.parquet"})
+    assert run.there(tested, cell, tmp_path) is None
+    run.measure(tested, cell, tmp_path)
+    (release,) = (arguments for arguments in given if "--held-out" in arguments)
+    assert release[release.index("--held-out") + 1] == "other.parquet" and "--size" in release
+    figures = run.there(tested, cell, tmp_path)
+    recorded = entry(tested, cell, figures)
+    assert figures_of(recorded, tested, cell) and figures_of(recorded, study, cell) is None
+
+
+def test_what_labels_teach_is_a_column_where_it_was_measured(study):
+    cell = next(cell for cell in cells(study) if cell.group == "spti@1")
+    result = evaluation(1.0)
+    assert "downstream_ratio" not in report(study, {cell: run.Figures([result], [], 1.0)}, [], "the command")
+    result["metrics"].append({"name": "downstream_ratio", "value": 0.8, "yardstick": 1.0})
+    text = report(study, {cell: run.Figures([result], [], 1.0)}, [], "the command")
+    assert "| clip_score | downstream_ratio |" in text and "| 0.8 |" in text and "logistic regression" in text
+
+
 def test_an_evaluation_by_other_judges_is_made_anew_without_another_run(study, commands, tmp_path):
     given, values = commands
     values["random"] = 8.0
@@ -340,9 +377,45 @@ def test_the_share_of_the_gap_is_0_at_generation_0_and_1_at_renders_of_the_capti
     assert (closed["spti"].median, closed["spti"].low, closed["spti"].high) == (0.5, 0.25, 0.75)
     assert gap_closed(measured({"random": [50.0], "captions": [50.0], "spti": [20.0]}), "other", "kid") == {}
     assert gap_closed(measured({"random": [50.0], "spti": [20.0]}), "other", "kid") == {}
+    # Generation 0 and captions vary by their seeds too.
+    closed = gap_closed(measured({"random": [48.0, 50.0, 52.0], "captions": [10.0], "spti": [30.0]}), "other", "kid")
+    assert (closed["spti"].median, closed["spti"].low, closed["spti"].high) == (0.5, 18 / 38, 22 / 42)
+    overlap = {"random": [30.0, 50.0, 52.0], "captions": [10.0, 20.0, 40.0], "spti": [30.0]}
+    assert "no range" in str(gap_closed(measured(overlap), "other", "kid")["spti"])
     text = report(study, measured({"random": [50.0], "captions": [10.0], "spti": [20.0]}), [], "the command")
     assert "| spti | 0.75 | 0.75 |" in text
-    assert "no share of the gap is defined" in report(study, measured({"random": [5.0]}), [], "the command")
+    assert "no share of the gap is defined: `captions` is missing." in report(
+        study, measured({"random": [5.0]}), [], "the command"
+    )
+    worse = report(study, measured({"random": [5.0], "captions": [6.0], "spti": [4.0]}), [], "the command")
+    assert "no share of the gap is defined: renders of captions are not nearer than generation 0." in worse
+
+
+def test_over_several_sets_the_share_is_a_median_with_its_range_and_words_where_it_is_not_defined(study):
+    study = study.model_copy(update={"sets": {name: () for name in ("hats", "cats", "dogs", "maps")}})
+
+    def figures(value):
+        metrics = [{"name": name, "value": value, "yardstick": 1.0} for name in ("frechet_infinity", "kid")]
+        return run.Figures([{"judge": {"model": "other"}, "independent": True, "metrics": metrics}], [], 1.0)
+
+    distances = {"hats": (50.0, 10.0, 40.0), "cats": (50.0, 10.0, 30.0), "dogs": (50.0, 10.0, 10.0)}
+    distances["maps"] = (50.0, 60.0, 30.0)
+    measured = {
+        Cell(group, None, 0, (), subject): figures(value)
+        for subject, values in distances.items()
+        for group, value in zip(("random", "captions", "spti"), values, strict=True)
+    }
+    together = report(study, measured, [], "the command").partition("# hats")[0]
+    assert "| spti | 0.5 (0.25 to 1) | 3 | 0.5 (0.25 to 1) | 3 |" in together
+    assert "By kid not defined on maps: renders of captions are not nearer than generation 0." in together
+
+
+def test_unbiased_figures_come_first_and_goals_by_another_distance_last(study):
+    assert SHOWN[:3] == ("kid", "cmmd", "frechet_infinity") and CLOSED_BY[0] == "kid"
+    assert type(study).model_fields["metric"].default == "frechet_infinity"
+    cell = next(cell for cell in cells(study) if cell.group == "random")
+    text = report(study, {cell: run.Figures([evaluation(1.0)], [], 1.0)}, [], "the command")
+    assert text.index("| | seeds | kid | cmmd |") < text.index("| of medians | goal |")
 
 
 def test_medians_are_over_seeds_and_by_one_judge(study):

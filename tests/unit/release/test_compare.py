@@ -4,6 +4,7 @@ import json
 import shutil
 
 import pytest
+import yaml
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.errors import RunDamaged
@@ -14,8 +15,11 @@ from spti_ray.release.report.data import read_run as report_data
 from tests.unit.release.report.test_report import CERTIFICATE, make_run
 
 
-def evaluated(run, value, size=50, judge="inception"):
-    metric = Metric(name="frechet", value=value, low=value - 1, high=value + 1, better="lower", about="of canary-about")
+def evaluated(run, value, size=50, judge="inception", names=("frechet",), reference="of-set-1"):
+    metrics = [
+        Metric(name=name, value=value, low=value - 1, high=value + 1, better="lower", about="of canary-about")
+        for name in names
+    ]
     result = EvaluationResult(
         name="release",
         judge={"kind": "inception", "model": judge, "revision": "1"},
@@ -26,7 +30,8 @@ def evaluated(run, value, size=50, judge="inception"):
         num_reference=100,
         num_held_out=100,
         num_unusable=0,
-        metrics=(metric,),
+        metrics=tuple(metrics),
+        reference=reference,
     )
     folder = run / "internal" / "evaluation"
     folder.mkdir(parents=True)
@@ -87,6 +92,62 @@ def test_metrics_that_are_not_of_one_size_are_doubted_and_other_judges_are_not_m
     shutil.rmtree(b / "internal" / "evaluation")
     evaluated(b, 20.0, judge="dino")
     assert not compare_releases(a, b).metrics
+
+
+@pytest.fixture
+def ends(tmp_path):
+    """Runs of generation 0 and of captions; not evaluated yet."""
+    found = []
+    for method in ("random", "captions"):
+        run = make_run(tmp_path / method)
+        document = yaml.safe_load((run / "run.yaml").read_text())
+        document["config"]["method"] = method
+        (run / "run.yaml").write_text(yaml.safe_dump(document))
+        found.append(run)
+    return found
+
+
+def test_with_generation_0_and_captions_the_share_of_the_gap_stands_beside_the_distances(pair, ends):
+    for run, value in zip((*pair, *ends), (20.0, 40.0, 50.0, 10.0), strict=True):
+        evaluated(run, value, names=("frechet", "kid", "frechet_infinity"))
+    (group,) = compare_releases(*pair, ends).to_json()["internal"]["metrics"]
+    assert set(group["gap_closed"]) == {"kid", "frechet_infinity"}
+    assert group["gap_closed"]["kid"]["a"]["value"] == 0.75 and group["gap_closed"]["kid"]["b"]["value"] == 0.25
+    lines = list(compare_releases(*pair, ends).lines())
+    (share,) = (line for line in lines if "share of the gap by kid" in line)
+    assert "0.75 [0.7181, 0.7819]" in share and "0.25 [0.2181, 0.2819]" in share
+    order = [row["name"] for row in group["rows"]]
+    assert order == ["kid", "frechet_infinity", "frechet"], "what the number of images biases comes last"
+    # One of the two runs may be an end itself: 0 and 1 by definition.
+    (of_ends,) = compare_releases(*ends).to_json()["internal"]["metrics"]
+    assert of_ends["gap_closed"]["kid"]["a"] == {"value": 0.0, "low": None, "high": None}
+    assert "gap_closed" not in compare_releases(*pair).to_json()["internal"]["metrics"][0]
+
+
+@pytest.mark.parametrize("captions", [50.0, 60.0])
+def test_where_captions_are_not_nearer_than_generation_0_words_stand_for_the_share(pair, ends, captions):
+    for run, value in zip((*pair, *ends), (20.0, 40.0, 50.0, captions), strict=True):
+        evaluated(run, value, names=("kid",))
+    found = compare_releases(*pair, ends)
+    assert list(found.to_json()["internal"]["metrics"][0]["gap_closed"]["kid"]) == ["undefined"]
+    lines = "\n".join(found.lines())
+    assert "NOTE: by kid no share of the gap is defined: renders of captions are not nearer" in lines
+    assert "share of the gap by kid" not in lines
+
+
+def test_ends_of_another_private_set_size_or_judge_give_no_share(pair, ends):
+    for other in ({"reference": "of-set-2"}, {"size": 40}, {"judge": "dino"}):
+        for run in (*pair, *ends):
+            shutil.rmtree(run / "internal" / "evaluation", ignore_errors=True)
+        for run in (*pair, ends[0]):
+            evaluated(run, 30.0, names=("kid",))
+        evaluated(ends[1], 10.0, names=("kid",), **other)
+        assert "gap_closed" not in compare_releases(*pair, ends).metrics[0]
+
+
+def test_a_third_run_that_is_no_end_is_refused_in_one_line(pair):
+    with pytest.raises(ConfigError, match="a third run is one of method random or captions"):
+        compare_releases(*pair, [pair[0]])
 
 
 def test_a_published_release_is_compared_without_settings_and_metrics(pair, tmp_path):
