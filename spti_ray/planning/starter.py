@@ -16,7 +16,7 @@ import yaml
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.io.urls import problem_of_address, problem_of_data
-from spti_ray.planning.recommend import recommend
+from spti_ray.planning.recommend import GENERATIONS, SURVIVORS, Schedule, recommend
 from spti_ray.public.drafting import MAX_WORDS, MIN_WORDS, Draft
 from spti_ray.public.words import script_without_spaces
 
@@ -73,7 +73,7 @@ def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
     Raises:
         ConfigError: the settings do not go together, such as labels that are named twice.
     """
-    candidates, generations, votes = _schedule(wish, draft)
+    schedule = _schedule(wish, draft)
     who = f"and by {drafted_by}, which was shown that line and nothing else" if drafted_by else "and from templates"
     head = (
         f"A starter configuration, written by `spti init` from one line ({wish.domain}) {who}. Read it, and change "
@@ -87,10 +87,9 @@ def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
         path=wish.data or _PLACEHOLDER,
         dataset=_id_of(wish.domain),
         delta=_float(wish.delta),
-        candidates=candidates,
-        generations=generations,
-        votes=votes,
-        schedule=known,
+        schedule=schedule,
+        themes=[schedule.themes] * schedule.generations,
+        known=known,
         min_words=MIN_WORDS,
         max_words=MAX_WORDS,
         runtime=textwrap.indent(yaml.safe_dump(dict(wish.runtime or _RUNTIME), sort_keys=False).strip(), "  "),
@@ -118,25 +117,25 @@ def _template() -> jinja2.Template:
     return environment.get_template("starter.yaml.j2")
 
 
-def _schedule(wish: Wish, draft: Draft) -> tuple[int, int, int]:
-    """(candidates, generations, votes per record)."""
-    default = (max(150, 50 * len(wish.labels)), 8, 1)
+def _schedule(wish: Wish, draft: Draft) -> Schedule:
+    """What is recommended for the stated number of records; without one, for some 600 at epsilon 1."""
+    default = Schedule(max(640, 80 * len(wish.labels)), max(80, 10 * len(wish.labels)), GENERATIONS, 1, SURVIVORS)
     if wish.private_records is None:
         return default
-    best = recommend(_bare(wish, draft, *default), wish.private_records).best
-    return best.candidates, best.generations, best.votes_per_record
+    best = recommend(_bare(wish, draft, default), wish.private_records).best
+    return Schedule(best.candidates, best.themes, best.generations, best.votes_per_record)
 
 
-def _bare(wish: Wish, draft: Draft, candidates: int, generations: int, votes: int) -> Config:
+def _bare(wish: Wish, draft: Draft, schedule: Schedule) -> Config:
     """A configuration with what a recommendation depends on, and no more."""
     return parse_config(
         {
             "data": {"path": _PLACEHOLDER},
             "dataset": {"id": _id_of(wish.domain)},
-            "privacy": {"epsilon": wish.epsilon, "delta": wish.delta, "votes_per_record": votes},
+            "privacy": {"epsilon": wish.epsilon, "delta": wish.delta, "votes_per_record": schedule.votes_per_record},
             "evolution": {
-                "candidates": candidates,
-                "generations": generations,
+                "candidates": schedule.candidates,
+                "generations": schedule.generations,
                 "labels": [{"name": label} for label in wish.labels],
             },
             "prompts": {"domain": wish.domain, "examples": draft.examples},

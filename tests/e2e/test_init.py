@@ -24,6 +24,7 @@ def test_a_starter_of_a_folder_with_labels_runs_as_it_is(cli):
         "--set=runtime.executor=local",
         "--set=evolution.generations=2",
         "--set=evolution.candidates=20",
+        "--set=evolution.themes=[8]",
         "--set=release.images=4",
     )
     done = cli("run", "my.yaml", "--out=run", *sizes)
@@ -49,4 +50,4 @@ def test_the_bundled_model_drafts_for_a_domain_that_it_was_not_shown(cli):
     assert text.count("TEMPLATE, written by no model") <= 2, "most of it is the model's"
     assert len(set(prompts["examples"])) == 8
     planned = cli("plan", "my.yaml", "--json")
-    assert json.loads(planned.stdout)["candidates"] == 150
+    assert json.loads(planned.stdout)["candidates"] == 640

@@ -1,8 +1,9 @@
-"""What `spti plan --recommend` says, against simulations: of one selection, and of the whole loop, under noise.
+"""What `spti plan --recommend` says, against simulations: of one vote, and of the whole loop, under noise.
 
 The loop that is simulated: records in 8 clusters of a 4-dimensional space; candidates that start spread three times as
-wide; each record votes for its nearest candidates; the best 30 % by noised votes survive and have children near them.
-It is judged by the energy distance between survivors and records. The noise here is NumPy's: nothing is private.
+wide; each record votes for its nearest theme or candidate; what the noised votes favour goes on and has children near
+it. It is judged by the energy distance between what is released and the records. The noise here is NumPy's: nothing is
+private.
 """
 
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 
 from spti_ray.config.loading import load_config
 from spti_ray.dp.calibration import calibrate
-from spti_ray.planning.recommend import POPULAR, recommend, selection_under_noise
+from spti_ray.planning.recommend import SURVIVORS, recommend
+from spti_ray.planning.vote_model import POPULAR, selection_under_noise, shares_under_noise
+from spti_ray.public.themes import clusters, norm_sub
+from spti_ray.types import split_by_share
 
 STICKERS = Path(__file__).parents[2] / "jobs" / "stickers.yaml"
-DIMENSIONS, CLUSTERS, WIDE, SPREAD, STEP, SURVIVORS = 4, 8, 3.0, 0.4, 0.7, 0.3
+DIMENSIONS, CLUSTERS, WIDE, SPREAD, STEP = 4, 8, 3.0, 0.4, 0.7
 
 
 @pytest.mark.parametrize("signal", [0.2, 0.4, 1.0, 4.0])
@@ -37,44 +41,83 @@ def test_at_the_rule_of_thumb_a_selection_keeps_two_fifths_of_its_gain_whatever_
         assert selection_under_noise(0.4, survivors)[0] == pytest.approx(0.4, abs=0.02)
 
 
-def evolved(records, candidates, generations, votes, sigma, seed):
-    """Energy distance between the last survivors and the records of one simulated run."""
+@pytest.mark.parametrize("signal", [0.2, 0.6, 1.2, 4.0])
+def test_the_gain_of_a_vote_on_themes_is_that_of_simulated_shares(signal):
+    rng = np.random.default_rng(0)
+    votes, steps = rng.exponential(size=400_000), 1_000
+    noised = votes + rng.normal(size=votes.size) / signal
+    shares = norm_sub(np.rint(steps * noised).astype(np.int64))
+    popular = POPULAR + rng.normal(size=votes.size) / signal > noised[shares > 0].min()
+    gain, survives = shares_under_noise(signal)
+    assert gain == pytest.approx((shares * votes).sum() / shares.sum() - 1, abs=0.02)
+    assert survives == pytest.approx(popular.mean(), abs=0.01)
+
+
+def evolved(records, candidates, themes, generations, sigma, seed, survivors):
+    """Energy distance between the release and the records of one simulated run; `themes` 0: one by one."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(CLUSTERS, DIMENSIONS)) * WIDE / 2
     cluster = rng.choice(CLUSTERS, records, p=rng.dirichlet(np.ones(CLUSTERS)))
     private = centres[cluster] + SPREAD * rng.normal(size=(records, DIMENSIONS))
     population = WIDE * rng.normal(size=(candidates, DIMENSIONS))
-    kept = round(SURVIVORS * candidates)
-    survivors = population
+    kept = round(survivors * candidates)
     for _ in range(generations):
-        distance = (population**2).sum(1) - 2 * private @ population.T
-        nearest = np.argpartition(distance, votes - 1, axis=1)[:, :votes]
-        noised = np.bincount(nearest.ravel(), minlength=candidates) + sigma * rng.normal(size=candidates)
-        survivors = population[np.argsort(-noised)[:kept]]
-        parents = survivors[np.arange(candidates - kept) % kept]
-        population = np.concatenate([survivors, parents + STEP * rng.normal(size=parents.shape)])
+        groups = clusters(population.astype(np.float32), themes or candidates, seed)
+        places = np.stack([population[group].mean(0) for group in groups])
+        nearest = ((places**2).sum(1) - 2 * private @ places.T).argmin(1)
+        noised = np.bincount(nearest, minlength=len(groups)) + sigma * rng.normal(size=len(groups))
+        parents, shares = _one_by_one(noised, kept)
+        if themes:
+            parents, shares = _by_theme(population, groups, places, noised, candidates, kept)
+        released = population[rng.choice(parents, 400, p=shares / shares.sum())]
+        room = np.maximum(0, shares * candidates / shares.sum() - 1) if themes else shares
+        room = room if room.any() else np.ones(len(parents))
+        children = np.repeat(population[parents], split_by_share(candidates - len(parents), room.tolist()), axis=0)
+        population = np.concatenate([population[parents], children + STEP * rng.normal(size=children.shape)])
     sample = private[:400]
 
     def apart(a, b):
         return np.sqrt(np.maximum(0, (a**2).sum(1)[:, None] + (b**2).sum(1) - 2 * a @ b.T)).mean()
 
-    return 2 * apart(survivors, sample) - apart(survivors, survivors) - apart(sample, sample)
+    return 2 * apart(released, sample) - apart(released, released) - apart(sample, sample)
 
 
-def distance_of(records, candidates, generations, votes, seeds=6):
-    sigma = calibrate(1.0, 1e-5, votes, generations).sigma
-    return float(np.mean([evolved(records, candidates, generations, votes, sigma, seed) for seed in range(seeds)]))
+def _one_by_one(noised, kept):
+    return np.argsort(-noised)[:kept], np.ones(kept)
+
+
+def _by_theme(population, groups, places, noised, candidates, kept):
+    """The members that go on, those nearest to their theme's place first, and the share of each."""
+    parts = norm_sub(np.rint(noised).astype(np.int64))
+    parts = (parts if parts.any() else np.ones(len(parts))).tolist()
+    parents, shares = [], []
+    for group, place, part, number in zip(groups, places, parts, split_by_share(kept, parts), strict=True):
+        near = group[np.argsort(((population[group] - place) ** 2).sum(1))][:number]
+        parents += near.tolist()
+        shares += [part / len(near)] * len(near) if len(near) else []
+    return np.array(parents), np.array(shares)
+
+
+def distance_of(records, candidates, themes, generations, seeds=4, survivors=SURVIVORS):
+    sigma = calibrate(1.0, 1e-5, 1, generations).sigma
+    runs = [evolved(records, candidates, themes, generations, sigma, seed, survivors) for seed in range(seeds)]
+    return float(np.mean(runs))
 
 
 @pytest.mark.parametrize("records", [300, 1000])
 def test_the_recommended_schedule_is_nearly_the_best_of_all_that_were_simulated(records):
     best = recommend(load_config(STICKERS, ["privacy.epsilon=1"]), records).best
-    recommended = distance_of(records, best.candidates, best.generations, best.votes_per_record)
-    others = {
-        (candidates, generations): distance_of(records, candidates, generations, 1, seeds=3)
-        for candidates in (25, best.candidates, 8 * best.candidates)
-        for generations in (2, 5)
-    }
-    others[8 * best.candidates, best.generations] = distance_of(records, 8 * best.candidates, best.generations, 1, 3)
-    assert recommended < 1.1 * min(others.values())
-    assert recommended < 0.6 * others[25, 2] and recommended < 0.6 * others[8 * best.candidates, best.generations]
+    recommended = distance_of(records, best.candidates, best.themes, best.generations)
+    # More generations are better still here, where a child is as near to its parent in all of them; writers drift.
+    others = {themes: distance_of(records, best.candidates, themes, 3) for themes in _around(best.themes)}
+    once = distance_of(records, best.candidates, best.themes, 1)
+    single = [
+        distance_of(records, candidates, 0, generations, survivors=survivors)
+        for candidates, generations, survivors in ((160, 8, 0.3), (best.candidates, 3, SURVIVORS))
+    ]
+    assert recommended < 1.25 * min(others.values()) and recommended < 0.6 * others[best.themes // 4]
+    assert recommended < 0.6 * once and recommended < 0.75 * min(single)
+
+
+def _around(themes):
+    return themes // 4, themes // 2, 2 * themes

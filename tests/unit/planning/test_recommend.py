@@ -6,13 +6,10 @@ from typer.testing import CliRunner
 
 from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError
+from spti_ray.planning import recommend as planning
 from spti_ray.planning.plan import WORKABLE_SIGNAL, plan_summary
-from spti_ray.planning.recommend import (
-    AIM,
-    recommend,
-    recommendation_lines,
-    selection_under_noise,
-)
+from spti_ray.planning.recommend import AIM, recommend, recommendation_lines
+from spti_ray.planning.vote_model import selection_under_noise, shares_under_noise
 
 STICKERS = str(Path(__file__).parents[3] / "jobs" / "stickers.yaml")
 LABELS = [{"name": "cat", "share": 4}, {"name": "car", "share": 1}]
@@ -27,54 +24,67 @@ def of(config, records=5000, name="recommended", **more):
 def test_what_is_recommended_has_a_workable_signal_and_is_what_the_plan_then_says(make_config, records, epsilon):
     best = of(make_config(privacy__epsilon=epsilon), records)
     assert 50 <= best.candidates <= 14_000 and best.signal >= AIM > WORKABLE_SIGNAL
+    assert 10 <= best.themes <= best.candidates // 2
     taken = make_config(
         privacy__epsilon=epsilon,
         privacy__votes_per_record=best.votes_per_record,
         evolution__candidates=best.candidates,
+        evolution__themes=[best.themes] * best.generations,
         evolution__generations=best.generations,
+        evolution__survivors=0.65,
     )
     summary = plan_summary(taken, records)
-    assert summary["sigma"] == best.sigma
-    assert summary["votes_per_candidate_over_sigma"] == pytest.approx(best.signal)
+    assert summary["sigma"] == best.sigma and not any("drown" in hint for hint in summary["hints"])
+    assert list(summary["signal"].values()) == [pytest.approx(best.signal, abs=0.01)] * best.generations
     assert (summary["texts_to_write"], summary["candidate_renders"]) == (best.texts, best.renders)
     configured = of(taken, records, "as configured")
     assert configured.signal == best.signal and configured.gain_kept == best.gain_kept
 
 
-def test_more_records_allow_more_candidates_and_few_records_vote_more_often(make_config):
-    few, some, many = (of(make_config(privacy__epsilon=1.0), records) for records in (250, 3_000, 30_000))
-    assert few.candidates < some.candidates < many.candidates
+def test_more_records_allow_more_themes_and_few_records_vote_more_often(make_config):
+    few, some, many = (of(make_config(privacy__epsilon=1.0), records) for records in (50, 3_000, 30_000))
+    assert few.themes < some.themes < many.themes and few.candidates < some.candidates < many.candidates
     assert few.votes_per_record > some.votes_per_record == many.votes_per_record == 1
 
 
 def test_records_too_few_for_any_schedule_are_told_how_many_it_takes(make_config):
     found = recommend(make_config(privacy__epsilon=0.5), 20)
-    assert found.best.signal < AIM and "about 180 records" in (found.warning or "")
+    assert found.best.signal < AIM and "about 74 records" in (found.warning or "")
     assert any(line.startswith("WARNING") for line in recommendation_lines(found))
-    assert recommend(make_config(privacy__epsilon=0.5), 180).warning is None
+    assert recommend(make_config(privacy__epsilon=0.5), 74).warning is None
 
 
-def test_every_label_gets_enough_candidates(make_config):
-    config = make_config(evolution__labels=LABELS)
-    candidates = of(config, 700).candidates
-    assert min(config.evolution.quota(candidates).values()) >= 50
+def test_every_label_gets_enough_themes_and_candidates(make_config):
+    best = of(make_config(evolution__labels=LABELS), 700)
+    config = make_config(evolution__labels=LABELS, evolution__candidates=best.candidates)
+    assert min(config.evolution.quota(best.candidates).values()) >= 50
+    assert min(config.evolution.quota(best.themes).values()) >= 10
 
 
-def test_the_alternatives_trade_noise_for_steps_and_signal_for_variety(make_config):
+def test_the_alternatives_trade_noise_for_steps_and_signal_for_finer_questions(make_config):
     config = make_config(privacy__epsilon=1.0)
-    best, fewer, more = (
-        of(config, name=name) for name in ("recommended", "half the generations", "twice the candidates")
+    best, fewer, single, more = (
+        of(config, name=name) for name in ("recommended", "half the themes", "no themes", "twice the generations")
     )
-    assert fewer.sigma < best.sigma and fewer.texts < best.texts and fewer.gain_kept > best.gain_kept
-    assert more.signal == pytest.approx(best.signal / 2, rel=0.01) and more.texts > best.texts
-    assert more.popular_survives < best.popular_survives
+    assert fewer.signal == pytest.approx(2 * best.signal) and fewer.gain_kept > best.gain_kept
+    assert single.signal < best.signal / 4 and single.gain_kept < best.gain_kept and not single.themes
+    assert more.sigma > best.sigma and more.texts > best.texts and more.gain_kept < best.gain_kept
 
 
-def test_an_alternative_that_can_not_be_certified_is_left_out(make_config):
-    names = [
-        option.name
-        for option in recommend(make_config(privacy__epsilon=0.001, privacy__delta=1e-12), 5_000_000).options
-    ]
+def test_what_is_printed_can_be_taken_as_it_is():
+    planned = CliRunner().invoke(app, ["plan", STICKERS, "--private-records", "1000", "--recommend"])
+    arguments = " ".join(planned.output.split("To take it", 1)[1].split()).split()
+    taken = CliRunner().invoke(
+        app, ["plan", STICKERS, "--json", "--private-records", "1000", "--recommend", *arguments]
+    )
+    found = json.loads(taken.output)["recommendation"]["options"]
+    assert found[0] | {"name": ""} == found[1] | {"name": ""}
+
+
+def test_an_alternative_that_can_not_be_certified_is_left_out(make_config, monkeypatch):
+    sigma = planning._sigma
+    monkeypatch.setattr(planning, "_sigma", lambda config, t, k: sigma(config, t, k) if t <= 3 else None)
+    names = [option.name for option in recommend(make_config(evolution__generations=3), 5_000).options]
     assert "recommended" in names and "twice the generations" not in names
 
 
@@ -85,6 +95,11 @@ def test_an_epsilon_that_can_not_be_planned_is_one_line(make_config):
 
 def test_no_selection_gains_nothing_and_loses_nobody():
     assert selection_under_noise(1.0, 1.0) == (0.0, 1.0)
+
+
+def test_shares_without_noise_keep_all_and_in_noise_nothing():
+    assert shares_under_noise(1000.0) == (pytest.approx(1.0, abs=0.01), pytest.approx(1.0))
+    assert shares_under_noise(0.001)[0] == pytest.approx(0.0, abs=0.01)
 
 
 def test_rates_give_the_hours_of_each_engine(make_config):

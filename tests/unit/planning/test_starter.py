@@ -92,7 +92,8 @@ def test_a_stated_number_of_records_sets_the_schedule(tmp_path):
         ]
         for records in (2_000, 50_000)
     )
-    assert few["candidates"] < many["candidates"] == 7400
+    assert few["candidates"] < many["candidates"] == 14_000
+    assert few["themes"] < many["themes"] and len(few["themes"]) == few["generations"] == 3
 
 
 def test_engines_that_draft_are_written_down(tmp_path):
