@@ -55,7 +55,7 @@ def shares_under_noise(signal: float) -> tuple[float, float]:
         (gain kept, probability that a popular theme has a share).
     """
     # Imported here: SciPy takes a second.
-    from scipy.optimize import brentq
+    from scipy.optimize import root_scalar
     from scipy.special import ndtr
 
     x = _exponential()
@@ -66,7 +66,7 @@ def shares_under_noise(signal: float) -> tuple[float, float]:
         return (above * ndtr(above) + np.exp(-(above**2) / 2) / math.sqrt(2 * math.pi)) / signal
 
     # Norm-Sub takes off what makes the sum that of the votes.
-    cut = float(brentq(lambda cut: float(shares(cut).mean()) - 1.0, -1.0, 1.0 + 5.0 / signal))
+    cut = float(root_scalar(lambda cut: float(shares(cut).mean()) - 1.0, bracket=(-1.0, 1.0 + 5.0 / signal)).root)
     return float((shares(cut) * x).mean()) - 1.0, float(ndtr((POPULAR - cut) * signal))
 
 
