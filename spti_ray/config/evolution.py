@@ -70,6 +70,11 @@ class EvolutionConfig(Section):
         description="In how many themes, groups of similar candidates, each of the first generations is voted on; "
         "later ones, and all if empty, candidate by candidate. With label_shares: voted the first is generation 1.",
     )
+    vocabulary: str | None = Field(
+        default=None,
+        description="Name of a list of prompts.attributes: the first vote on themes is on its values, each of which "
+        "stands for the candidates that were asked for with it; by default themes are clusters of embeddings.",
+    )
     lookahead: int = Field(
         default=0, ge=0, le=64, description="L > 0: a candidate is the mean embedding of L variations."
     )

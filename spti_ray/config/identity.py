@@ -22,6 +22,7 @@ BEFORE: dict[str, Any] = {
     "data.window": None,
     "evolution.label_shares": "public",
     "evolution.themes": [],
+    "evolution.vocabulary": None,
     "prompts.hold_subject": False,
 }
 """Settings that came after build ab5e8e4 and may not change within a run, and what builds without them did.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
@@ -119,14 +120,16 @@ class Config(Section):
             raise ValueError(
                 f"privacy.votes_per_record is {k}, but evolution.candidates gives {quota[smallest]} candidates{where}"
             )
-        for generation, count in enumerate(self.evolution.themes):
-            for label, themes in self.evolution.themes_per_label(generation).items():
+        first = self.evolution.first_with_candidates
+        for level, count in enumerate(self.evolution.themes):
+            for label, themes in self.evolution.themes_per_label(first + level).items():
                 where = f" of label {label!r}" if self.evolution.labels else ""
                 if not k <= themes < quota[label]:
                     raise ValueError(
                         f"evolution.themes: {count} gives {themes} themes{where}, which must be at least "
                         f"privacy.votes_per_record ({k}) and fewer than its {quota[label]} candidates"
                     )
+        self._check_vocabulary()
         self._check_label_shares()
         with_candidates = self.generation_numbers.stop - self.evolution.first_with_candidates
         if len(self.evolution.themes) > with_candidates:
@@ -153,6 +156,34 @@ class Config(Section):
         if self.privacy.unit == "group" and not self.data.group_column:
             raise ValueError("privacy.unit is group, but data.group_column is not set")
         return self
+
+    def _check_vocabulary(self) -> None:
+        """Raises ValueError if the first themes can't be the values of `evolution.vocabulary`."""
+        evolution, name = self.evolution, self.evolution.vocabulary
+        if name is None:
+            return
+        values = self.prompts.attributes.get(name)
+        if values is None:
+            known = ", ".join(self.prompts.attributes) or "none"
+            raise ValueError(f"evolution.vocabulary: prompts.attributes has no list {name!r}; there are: {known}")
+        if name == "subject" and evolution.labels:
+            raise ValueError("evolution.vocabulary: labels take the place of the list 'subject'; name another list")
+        if candidates_are_images(self):
+            raise ValueError(f"evolution.vocabulary is for texts; the candidates of method {self.method} are images")
+        twice = sorted(
+            value
+            for value, count in Counter(" ".join(value.casefold().split()) for value in values).items()
+            if count > 1
+        )
+        if twice:
+            raise ValueError(f"evolution.vocabulary: {name!r} has {twice[0]!r} twice; each theme is asked about once")
+        wanted = len(values) * len(evolution.label_names)
+        if evolution.themes[:1] != (wanted,):
+            labels = f" for each of {len(evolution.labels)} labels" if evolution.labels else ""
+            raise ValueError(
+                f"evolution.vocabulary: {name!r} has {len(values)} values{labels}, so evolution.themes must begin with "
+                f"{wanted}"
+            )
 
     def _check_label_shares(self) -> None:
         """Raise ValueError if voted shares of labels are asked for, and can't be had."""

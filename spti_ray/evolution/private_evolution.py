@@ -16,6 +16,7 @@ from spti_ray.evolution.histogram import dp_nn_histogram
 from spti_ray.evolution.protocols import Population, Store, Voter, Watcher
 from spti_ray.public.scoring import Scoring
 from spti_ray.public.selection import select
+from spti_ray.public.slots import vocabulary_of
 from spti_ray.public.themes import question_of
 from spti_ray.types import Selected
 
@@ -52,7 +53,7 @@ def evolve(
             made = stored or (population.variation_api(t, selected) if selected else population.random_api())
             ahead = partial(voter.show, t, votes_per_record=k)
             scored = scoring.embed(made) if config.evolution.themes_per_label(t) else scoring.embed(made, ahead)
-            question = question_of(t, scored, config.evolution, config.runtime.seed)
+            question = question_of(t, scored, config.evolution, config.runtime.seed, vocabulary_of(config, t))
             generations.keep(t, scored, question.themes, selected)
             watch.generation(t, "votes")
             histogram = dp_nn_histogram(t, question.asked, k, voter, gate, watch)

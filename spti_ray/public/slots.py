@@ -76,15 +76,21 @@ class Slots:
     def new(self, slot_id: str, label: str) -> Slot:
         """The slot of a text of generation 0."""
         limits = self._prompts
-        # The attributes belong to the slot, not to the attempt: asking again must not favour easy subjects.
-        rng = random.Random(derive_seed(self._seed, slot_id, "attributes"))
-        values = prompt_api.draw_attributes(limits, self._labels.get(label), rng)
+        values = self.values(slot_id, label)
 
         def prompt(rng: random.Random, _attempt: int) -> tuple[str, int]:
             words = prompt_api.target_length(limits, None, rng)
             return prompt_api.random_prompt(limits, values, words), words
 
         return Slot(slot_id, label, "random", None, prompt, " ".join(values.values()) or limits.domain)
+
+    def values(self, slot_id: str, label: str) -> dict[str, str]:
+        """The attribute values that a text of generation 0 is asked for with.
+
+        They belong to the slot, not to the attempt: asking again must not favour easy subjects.
+        """
+        rng = random.Random(derive_seed(self._seed, slot_id, "attributes"))
+        return prompt_api.draw_attributes(self._prompts, self._labels.get(label), rng)
 
     def variation(self, slot_id: str, parent: Candidate) -> Slot:
         """The slot of a variation of `parent`."""
@@ -105,3 +111,12 @@ class Slots:
             return prompt_api.fill_prompt(limits, blanks, words, contrast, subject), words
 
         return Slot(slot_id, parent.label, operator, parent, prompt, parent.text)
+
+
+def vocabulary_of(config: Config, generation: int) -> Callable[[Candidate], str] | None:
+    """Tells the value of `evolution.vocabulary` that a candidate was asked for with; None where themes are clusters."""
+    name = config.evolution.vocabulary
+    if name is None or generation != config.evolution.first_with_candidates:
+        return None
+    slots = Slots(config)
+    return lambda candidate: slots.values(candidate.id, candidate.label)[name]

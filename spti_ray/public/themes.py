@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -59,7 +59,13 @@ class Question:
     themes: tuple[Theme, ...] = ()
 
 
-def question_of(generation: int, scored: ScoredCandidates, evolution: EvolutionConfig, seed: int) -> Question:
+def question_of(
+    generation: int,
+    scored: ScoredCandidates,
+    evolution: EvolutionConfig,
+    seed: int,
+    value_of: Callable[[Candidate], str] | None = None,
+) -> Question:
     """What to ask of a generation: about its themes, if `evolution.themes` says so, or about its candidates.
 
     Args:
@@ -67,6 +73,7 @@ def question_of(generation: int, scored: ScoredCandidates, evolution: EvolutionC
         scored: Its candidates. Those without an embedding belong to no theme.
         evolution: The settings.
         seed: The run's public seed.
+        value_of: What a candidate's theme is, where themes are values of a public vocabulary; else they are clusters.
 
     Raises:
         NothingMade: no candidate has an embedding.
@@ -82,8 +89,12 @@ def question_of(generation: int, scored: ScoredCandidates, evolution: EvolutionC
     for label, count in wanted.items():
         of_label_K = np.array([candidate.label == label for candidate in scored.candidates])
         rows = np.flatnonzero(embedded_K & of_label_K)
-        for cluster in clusters(whole_KE[rows], count, derive_seed(seed, generation, label, "themes")):
-            members = rows[cluster]
+        if value_of:
+            groups = _equal([value_of(scored.candidates.items[row]) for row in rows])
+        else:
+            groups = clusters(whole_KE[rows], count, derive_seed(seed, generation, label, "themes"))
+        for group in groups:
+            members = rows[group]
             by_nearness = members[np.argsort(-whole_KE[members] @ _mean(whole_KE[members]), kind="stable")]
             known = [scored.candidates.items[row] for row in by_nearness]
             themes.append(Theme(f"g{generation:02d}-theme-{len(themes):06d}", label, tuple(c.id for c in known)))
@@ -126,6 +137,14 @@ def clusters(rows_KE: FloatArray, count: int, seed: int) -> list[npt.NDArray[np.
             _, group_K = kmeans2(rows_KE.astype(np.float64), count, _ROUNDS, minit="++", rng=generator)
     groups = [np.flatnonzero(group_K == group) for group in np.unique(group_K)]
     return sorted(groups, key=lambda group: int(group[0]))
+
+
+def _equal(values: Sequence[str]) -> list[npt.NDArray[np.int64]]:
+    """The positions of each value, ascending; values in the order of their first position."""
+    where: dict[str, list[int]] = {}
+    for i, value in enumerate(values):
+        where.setdefault(value, []).append(i)
+    return [np.array(positions, dtype=np.int64) for positions in where.values()]
 
 
 def by_candidate(candidates: Candidates, histogram: NoisyHistogram, themes: Sequence[Theme]) -> NoisyHistogram:

@@ -557,6 +557,49 @@ def test_a_record_has_no_more_votes_than_there_are_themes_of_its_label():
     assert refusal(raw).startswith("evolution.themes: 4 gives 2 themes of label 'cat', which must be at least")
 
 
+LISTS = {"subject": ["cat", "dog", "car"], "color": ["red", "Red ", "blue"], "size": ["small", "big"]}
+
+
+def with_vocabulary(name, themes, **evolution):
+    raw = changed("evolution.vocabulary", name)
+    raw["prompts"]["attributes"] = LISTS
+    raw["evolution"] |= {"candidates": 30, "themes": themes, **evolution}
+    return raw
+
+
+@pytest.mark.parametrize(
+    ("raw", "why"),
+    [
+        (with_vocabulary("shape", [3]), "prompts.attributes has no list 'shape'; there are: subj"),
+        (with_vocabulary("color", [3]), "'color' has 'red' twice; each theme is asked about once"),
+        (with_vocabulary("subject", [4]), "'subject' has 3 values, so evolution.themes must begin"),
+        (with_vocabulary("subject", []), "'subject' has 3 values, so evolution.themes must begin"),
+        (with_vocabulary("size", [2], labels=["a", "b"]), "'size' has 2 values for each of 2 label"),
+        (with_vocabulary("subject", [6], labels=["a", "b"]), "labels take the place of the list"),
+        (with_vocabulary("subject", [3], candidates=3), "3 gives 3 themes, which must be at least"),
+        (with_vocabulary("subject", [3]) | {"method": "pe-image"}, "is for texts; the candidates of"),
+    ],
+)  # fmt: skip
+def test_a_vocabulary_that_can_not_be_asked_about_is_refused(raw, why):
+    line = refusal(raw)
+    assert line.startswith("evolution.") and why in line and "\n" not in line
+
+
+def test_a_vocabulary_and_finer_themes_after_it_is_taken():
+    config = parse_config(with_vocabulary("subject", [3, 8]))
+    assert config.evolution.vocabulary == "subject" and config.evolution.asked(0) == 3
+    assert parse_config(with_vocabulary("size", [4], labels=["a", "b"])).evolution.themes_per_label(0) == {
+        "a": 2,
+        "b": 2,
+    }
+
+
+def test_the_last_level_of_themes_is_checked_where_label_shares_come_first():
+    raw = changed("evolution.label_shares", "voted")
+    raw["evolution"] |= VOTED | {"generations": 3, "candidates": 30, "themes": [9, 30]}
+    assert refusal(raw).startswith("evolution.themes: 30 gives 10 themes of label 'cat'")
+
+
 VOTED = {"labels": ["cat", "dog", "car"], "label_shares": "voted"}
 
 

@@ -57,6 +57,16 @@ def test_a_generation_without_a_number_of_themes_is_asked_about_its_candidates()
     assert question.asked is scored and question.themes == ()
 
 
+def test_themes_of_a_vocabulary_are_the_candidates_that_were_asked_for_with_each_of_its_values():
+    scored = _scored(_rows(np.eye(8)[:4], 10))
+    scored.embeddings_KE["image"][7] = np.nan
+    question = question_of(0, scored, _evolution(themes=[2]), seed=1, value_of=lambda c: "ab"[int(c.id[-6:]) % 2])
+    assert [sorted(int(member[-6:]) for member in theme.members) for theme in question.themes] == [
+        list(range(0, 40, 2)),
+        [i for i in range(1, 40, 2) if i != 7],
+    ]
+
+
 def test_themes_keep_to_their_label_and_leave_out_what_has_no_embedding():
     rows = _rows(np.eye(8)[:4], 10)
     rows[3] = np.nan
