@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import time
 
@@ -12,7 +13,7 @@ from spti_ray.dp.artifact import complete, read
 from tests.e2e.conftest import LOCAL, Cli
 from tests.e2e.test_methods import _ok
 
-SETTINGS = ("evolution.generations=2", "evolution.themes=[6]")
+SETTINGS = ("evolution.generations=2", "evolution.themes=[6]", "prompts.hold_subject=true")
 MORE = tuple(f"--set={setting}" for setting in LOCAL)
 
 
@@ -74,6 +75,15 @@ def test_a_run_that_was_killed_between_its_questions_does_not_ask_the_first_agai
         pq.read_table(folder / "generations" / "00" / "themes.parquet") for folder in (run, cli.folder / "run")
     )
     assert before.equals(after)
+
+
+def test_the_report_says_how_many_texts_nobody_wrote_about_their_subject(themed):
+    cli, run, said = themed
+    (line,) = [line for line in said.splitlines() if "are fallbacks" in line]
+    page = " ".join(html.unescape((run / "release" / "report.html").read_text()).split())
+    assert line.partition("texts: ")[2].strip() in page
+    timings = json.loads((run / "internal" / "timings.json").read_text())
+    assert timings["stages"]["text_embedder"]["units"] > 0, "votes are by images: it compares texts alone"
 
 
 def test_more_generations_go_on_candidate_by_candidate(themed):
