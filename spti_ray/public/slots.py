@@ -30,6 +30,8 @@ class Slot:
     parent: Candidate | None
     prompt: Callable[[random.Random, int], tuple[str, int]]
     fallback: str
+    of_theme: bool = False
+    """Whether it is asked for as one more of its parent's theme."""
 
 
 class Slots:
@@ -98,11 +100,12 @@ class Slots:
         coin = random.Random(derive_seed(self._seed, slot_id, "operator"))
         operator: Operator = "rephrase" if coin.random() < variation.rephrase_share else "fill"
         subject = self.label_hints.get(parent.label, "") if limits.hold_subject else ""
+        kin = self._kin.get(parent.id, ()) if operator == "rephrase" else ()
 
         def prompt(rng: random.Random, attempt: int) -> tuple[str, int]:
             words = prompt_api.target_length(limits, len(parent.text.split()), rng)
             contrast = self._contrast.get(parent.label)
-            if operator == "rephrase" and (kin := self._kin.get(parent.id)):
+            if kin:
                 return prompt_api.kin_prompt(limits, parent.text, kin, words, rng), words
             if operator == "rephrase":
                 return prompt_api.rephrase_prompt(limits, parent.text, words, contrast, subject), words
@@ -110,7 +113,7 @@ class Slots:
             blanks = prompt_api.mask(parent.text, share, rng)
             return prompt_api.fill_prompt(limits, blanks, words, contrast, subject), words
 
-        return Slot(slot_id, parent.label, operator, parent, prompt, parent.text)
+        return Slot(slot_id, parent.label, operator, parent, prompt, parent.text, bool(kin))
 
 
 def vocabulary_of(config: Config, generation: int) -> Callable[[Candidate], str] | None:

@@ -294,6 +294,21 @@ def test_after_a_vote_on_themes_more_of_a_parents_own_theme_is_asked_for(make_co
     assert engines.requests and not any("all of one kind" in request.prompt for request in engines.requests)
 
 
+def test_asked_again_for_a_theme_the_writer_is_shown_other_texts_of_it_and_is_no_bolder(make_config, local_engines):
+    engines = local_engines(answer=lambda request: "")
+    variation = {"rephrase_share": 1, "temperature": 0.7}
+    config = make_config(evolution__candidates=2, evolution__variation=variation, prompts__attempts=5)
+    population = Population(config, engines)
+    everyone = [Candidate(f"g00-{i:06d}", f"a red {'abcdefghijklmnop'[i]}x", "all", 0) for i in range(16)]
+    ids = tuple(candidate.id for candidate in everyone)
+    population.learn(*voted(everyone, {c.text: 1 for c in everyone}), [Theme("g00-theme-000000", "all", ids)])
+    list(population.variation_api(1, [Selected(everyone[0], 1, 1)]))
+    shown = [set(request.prompt.splitlines()[2:-2]) for request in engines.requests]
+    assert len(shown) == 5 and all(len(texts) == 7 for texts in shown)
+    assert len(set().union(*shown)) > 10, "drawn from the whole theme"
+    assert {request.temperature for request in engines.requests} == {0.7}
+
+
 def test_by_default_no_prompt_shows_winners_or_losers(make_config, local_engines):
     engines = local_engines()
     population = Population(make_config(), engines)
