@@ -78,7 +78,7 @@ def test_a_run_that_was_killed_between_its_questions_does_not_ask_the_first_agai
 
 
 def test_the_report_says_how_many_texts_nobody_wrote_about_their_subject(themed):
-    cli, run, said = themed
+    _, run, said = themed
     (line,) = [line for line in said.splitlines() if "are fallbacks" in line]
     page = " ".join(html.unescape((run / "release" / "report.html").read_text()).split())
     assert line.partition("texts: ")[2].strip() in page
