@@ -20,6 +20,9 @@ _NEAREST_THEMES = 3
 """A text holds its theme if that is among so many nearest ones: themes of one label have siblings."""
 
 
+_NONE: FloatArray = np.zeros((0, 1), np.float32)
+
+
 class Asked(Protocol):
     """What a text was asked for."""
 
@@ -47,8 +50,8 @@ class Subjects:
         self._labels = labels
         self._texts_of_themes: list[list[str]] = []
         self._theme_of: dict[str, int] = {}
-        self._label_rows: dict[str, FloatArray | None] = {}
-        self._theme_rows: list[FloatArray | None] | None = None
+        self._label_rows_LE = _NONE
+        self._theme_rows_CE = _NONE
 
     def learn(self, themes: Sequence[Theme], texts_of: Mapping[str, str]) -> None:
         """Take the themes that were voted on last; none if candidates were.
@@ -59,7 +62,7 @@ class Subjects:
         """
         self._texts_of_themes = [[texts_of[member] for member in theme.members] for theme in themes]
         self._theme_of = {member: i for i, theme in enumerate(themes) for member in theme.members}
-        self._theme_rows = None
+        self._theme_rows_CE = _NONE
 
     def holding(self, texts: Iterable[tuple[_Asked, str]]) -> Iterator[tuple[_Asked, str, bool]]:
         """Whether each text holds the subject that was asked for: a stream of what it was given, in the same order.
@@ -79,32 +82,38 @@ class Subjects:
             yield asked, text, row_E is None or self._holds(row_E, asked)
 
     def _holds(self, row_E: FloatArray, asked: Asked) -> bool:
-        own = self._label_rows.get(asked.label)
-        others = [row for name, row in self._label_rows.items() if name != asked.label and row is not None]
-        if own is not None and any(float(row_E @ other) > float(row_E @ own) for other in others):
-            return False
-        rows = self._theme_rows or []
+        # Where something could not be embedded its row is NaN, than which nothing is nearer or farther.
+        if asked.label in self._labels:
+            to_labels_L = _similarities(row_E, self._label_rows_LE)
+            if (to_labels_L > to_labels_L[list(self._labels).index(asked.label)]).any():
+                return False
         theme = self._theme_of.get(asked.parent.id) if asked.parent else None
-        mine = rows[theme] if theme is not None else None
-        if mine is None:
+        if theme is None:
             return True
-        return sum(float(row_E @ row) > float(row_E @ mine) for row in rows if row is not None) < _NEAREST_THEMES
+        to_themes_C = _similarities(row_E, self._theme_rows_CE)
+        return int((to_themes_C > to_themes_C[theme]).sum()) < _NEAREST_THEMES
 
     def _embed_subjects(self) -> None:
         """Embed labels and themes, if that has not been done: the mean of its texts stands for a theme."""
-        if self._labels and not self._label_rows:
-            rows = list(self._engines.embed_texts(self._labels.values()))
-            self._label_rows = dict(zip(self._labels, rows, strict=True))
-        if self._theme_rows is None:
-            rows = iter(list(self._engines.embed_texts(text for texts in self._texts_of_themes for text in texts)))
-            self._theme_rows = [_direction([next(rows) for _ in texts]) for texts in self._texts_of_themes]
+        if self._labels and not len(self._label_rows_LE):
+            self._label_rows_LE = self._directions([[name] for name in self._labels.values()])
+        if self._theme_of and not len(self._theme_rows_CE):
+            self._theme_rows_CE = self._directions(self._texts_of_themes)
+
+    def _directions(self, groups: Sequence[Sequence[str]]) -> FloatArray:
+        """The direction of the mean of each group of texts [G, E]; NaN if it has none."""
+        rows = list(self._engines.embed_texts(text for group in groups for text in group))
+        width = next((len(row_E) for row_E in rows if row_E is not None), 1)
+        rest = iter(rows)
+        means_GE = np.full((len(groups), width), np.nan, np.float32)
+        for mean_E, group in zip(means_GE, groups, strict=True):
+            found = [row_E for row_E in (next(rest) for _ in group) if row_E is not None]
+            norm = float(np.linalg.norm(np.mean(found, axis=0))) if found else 0.0
+            if norm:
+                mean_E[:] = np.mean(found, axis=0) / norm
+        return means_GE
 
 
-def _direction(rows: Sequence[FloatArray | None]) -> FloatArray | None:
-    """The direction of the mean of the rows [E] that there are; None if it has none."""
-    found = [row for row in rows if row is not None]
-    if not found:
-        return None
-    mean_E = np.mean(found, axis=0)
-    norm = float(np.linalg.norm(mean_E))
-    return (mean_E / norm).astype(np.float32) if norm > 0 else None
+def _similarities(row_E: FloatArray, rows_GE: FloatArray) -> FloatArray:
+    """Of a row to each of some others [G]; NaN if none of these could be embedded, so that their width is not known."""
+    return rows_GE @ row_E if rows_GE.shape[1] == len(row_E) else np.full(len(rows_GE), np.nan, np.float32)

@@ -71,6 +71,15 @@ def test_a_text_holds_its_theme_if_at_most_two_others_are_nearer():
     assert held(subjects, "a cat an apple a train", Asked(parent=parent(9, "a bell"))), "its parent is of no theme"
 
 
+def test_what_could_not_be_embedded_is_neither_nearer_nor_farther_than_anything():
+    subjects = learnt(["a red kite", "a broken cat", "an apple", "a train"])
+    assert held(subjects, "a cat an apple a train", Asked(parent=parent(0, "a red kite"))), "two others are left"
+    assert held(subjects, "an apple", Asked(parent=parent(1, "a broken cat")))
+    assert held(learnt(["a broken cat", "a broken car"]), "an apple", Asked(parent=parent(0, "a broken cat")))
+    labels = Subjects(WordEmbedder(), {"pets": "a broken cat", "rides": "car"})
+    assert held(labels, "a car", Asked("pets")) and held(labels, "a cat", Asked("rides"))
+
+
 def test_with_the_next_vote_the_themes_before_it_are_forgotten():
     subjects = learnt(["a red kite", "a cat", "an apple", "a train"])
     asked, astray = Asked(parent=parent(0, "a red kite")), "a cat an apple a train"
