@@ -38,8 +38,8 @@ from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, S
 _NOT_OF_CANDIDATES = (
     *("origin.", "privacy.", "dataset.", "data.", "ledger.", "release.", "title."),
     *("evolution.generations.", "evolution.candidates.", "evolution.survivors.", "evolution.selection."),
-    *("evolution.label_shares.", "evolution.themes.", "evolution.shrinkage.", "evolution.keep_survivors."),
-    "evolution.image_variation.",
+    *("evolution.label_shares.", "evolution.themes.", "evolution.vocabulary.", "evolution.shrinkage."),
+    *("evolution.keep_survivors.", "evolution.image_variation.", "prompts.hold_subject."),
 )
 """Settings that have no part in how a candidate is rendered and embedded."""
 
