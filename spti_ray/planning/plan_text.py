@@ -40,7 +40,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     if "votes_per_candidate" in summary:
         by_generation = ", ".join(f"{signal:.2f}" for signal in summary["signal"].values())
         lines.append(
-            f"signal      {summary['votes_per_candidate']:.2f} votes per candidate, "
+            f"signal      {summary['votes_per_candidate']:.2f} votes per {_voted_on(summary)}, "
             f"{summary['votes_per_candidate_over_sigma']:.2f} of sigma (above {WORKABLE_SIGNAL:g} is workable)"
             + (f"; by generation {by_generation}" if summary["themes"] or summary["asks_label_shares"] else "")
         )
@@ -128,6 +128,14 @@ def _finetune_lines(summary: dict[str, Any]) -> list[str]:
         f"{summary['draws']} draw(s) of each; {summary['release_images']} images in internal/{where}",
         *_dataset_lines(summary),
     ]
+
+
+def _voted_on(summary: dict[str, Any]) -> str:
+    """What the fewest votes are for."""
+    if not summary["themes"]:
+        return "candidate"
+    last = summary["generations"] - summary["asks_label_shares"]
+    return "theme" if len(summary["themes"]) >= last else "theme or candidate"
 
 
 def _candidates_line(summary: dict[str, Any]) -> str:
