@@ -62,7 +62,9 @@ def rephrase_prompt(
     return "\n".join(lines)
 
 
-def kin_prompt(prompts: PromptsConfig, text: str, kin: Sequence[str], num_words: int, rng: random.Random) -> str:
+def kin_prompt(
+    prompts: PromptsConfig, text: str, kin: Sequence[str], num_words: int, rng: random.Random, subject: str = ""
+) -> str:
     """VARIATION_API for a text whose theme was voted for: another one of its kind.
 
     A rephrased text tends to leave its theme, since the examples say that a change is wanted; a list of the theme's own
@@ -74,10 +76,11 @@ def kin_prompt(prompts: PromptsConfig, text: str, kin: Sequence[str], num_words:
         kin: Texts of its theme.
         num_words: The wanted length.
         rng: Draws those that are shown, anew in each prompt: prompts that are alike have answers that are.
+        subject: What all of them are of, if it is known.
     """
     others = [other for other in kin if other != text]
     others = rng.sample(others, min(len(others), MOST_KIN - 1))
-    lines = [f"Short descriptions of {prompts.domain}, all of one kind.", ""]
+    lines = [f"Short descriptions of {prompts.domain}, all of one kind{': ' if subject else ''}{subject}.", ""]
     lines += [f"Text ({len(known.split())} words): {known}" for known in (*others, text)]
     return "\n".join([*lines, f"Text ({num_words} words):"])
 

@@ -106,7 +106,7 @@ class Slots:
             words = prompt_api.target_length(limits, len(parent.text.split()), rng)
             contrast = self._contrast.get(parent.label)
             if kin:
-                return prompt_api.kin_prompt(limits, parent.text, kin, words, rng), words
+                return prompt_api.kin_prompt(limits, parent.text, kin, words, rng, subject), words
             if operator == "rephrase":
                 return prompt_api.rephrase_prompt(limits, parent.text, words, contrast, subject), words
             share = min(_MAX_MASKED_SHARE, variation.mask_share + STEP_PER_ATTEMPT * attempt)

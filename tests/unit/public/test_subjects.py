@@ -164,3 +164,14 @@ def test_prompts_name_the_label_only_if_texts_are_held_to_it(make_config, local_
         shown[hold] = sum("Subject: car." in request.prompt for request in engines.requests)
         assert engines.requests
     assert shown[False] == 0 and shown[True] > 0
+
+
+def test_a_prompt_for_more_of_a_theme_names_the_label_too(make_config, local_engines):
+    engines = by_words(local_engines(answer=lambda request: "a blue car"))
+    variation = {"rephrase_share": 1}
+    config = make_config(evolution__labels=LABELS, evolution__variation=variation, prompts__hold_subject=True)
+    population = Population(config, engines)
+    candidates = Candidates((parent(0, "a red car", "rides"),))
+    population.learn(candidates, histogram(candidates), [theme(0, "rides")])
+    list(population.variation_api(1, [Selected(candidates.items[0], 5, 1)]))
+    assert engines.requests and all("all of one kind: car.\n" in request.prompt for request in engines.requests)
