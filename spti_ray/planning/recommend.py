@@ -209,8 +209,7 @@ def recommendation_lines(found: Recommendation) -> list[str]:
     lines += [
         f"To take it    --set evolution.candidates={best.candidates} --set evolution.themes=[{themes}] "
         f"--set evolution.generations={best.generations} --set privacy.votes_per_record={best.votes_per_record}",
-        f"              --set evolution.survivors={SURVIVORS:g} --set evolution.variation.rephrase_share=1 "
-        "--set prompts.hold_subject=true",
+        f"              --set evolution.survivors={SURVIVORS:g} --set evolution.variation.rephrase_share=1",
     ]
     return lines
 
