@@ -50,7 +50,7 @@ def init(
         from spti_ray.config.loading import with_overrides
         from spti_ray.io.files import write_new
         from spti_ray.models.factory import engines_config
-        from spti_ray.planning.starter import Wish, starter
+        from spti_ray.planning.starter import Wish, schedule_warning, starter
         from spti_ray.public.drafting import draft_prompts
 
         if out.exists():
@@ -80,6 +80,8 @@ def init(
             write_new(out, starter(wish, made, drafted_by))
         except FileExistsError:
             fail(f"{out}: is there already, and is not overwritten; give another --out", USAGE)
+        if warning := schedule_warning(wish, made):
+            typer.echo(f"WARNING: {warning}", err=True)
         typer.echo(f"wrote {out}: read it, then spti plan {out} --prompts")
         if made.templates:
             typer.echo(f"from templates, to be replaced by your own words: {', '.join(sorted(made.templates))}")

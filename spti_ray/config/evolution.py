@@ -153,6 +153,9 @@ class EvolutionConfig(Section):
     def themes_per_label(self, generation: int) -> dict[str, int]:
         """How many themes of each label a generation is voted on in; empty if it is candidate by candidate."""
         number = self._num_themes(generation)
+        if number and self.vocabulary and generation == self.first_with_candidates:
+            # Each label has all values.
+            return dict.fromkeys(self.label_names, number // len(self.label_names))
         # The share of a label, if it was voted, may be too small for a theme of its own.
         return {label: max(1, count) for label, count in self.quota(number).items()} if number else {}
 

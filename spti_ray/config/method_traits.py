@@ -42,7 +42,7 @@ def holds_subjects(config: Config) -> bool:
     """Whether new texts are compared with the labels and themes that they were asked for."""
     if not config.prompts.hold_subject or config.rerenders or declaration_of(config).candidates is not Candidates.TEXTS:
         return False
-    return bool(config.evolution.labels) or (bool(config.evolution.themes) and shards_vote(config))
+    return len(config.evolution.labels) > 1 or (bool(config.evolution.themes) and shards_vote(config))
 
 
 def uses_private_data(config: Config) -> bool:

@@ -21,7 +21,7 @@ from spti_ray.config.method_traits import (
 )
 from spti_ray.config.prompts import PromptsConfig
 from spti_ray.config.section import Section
-from spti_ray.methods import METHODS, Protection
+from spti_ray.methods import METHODS, Candidates, Protection
 
 
 def _registered(name: Any) -> Any:
@@ -168,8 +168,8 @@ class Config(Section):
             raise ValueError(f"evolution.vocabulary: prompts.attributes has no list {name!r}; there are: {known}")
         if name == "subject" and evolution.labels:
             raise ValueError("evolution.vocabulary: labels take the place of the list 'subject'; name another list")
-        if candidates_are_images(self):
-            raise ValueError(f"evolution.vocabulary is for texts; the candidates of method {self.method} are images")
+        if declaration_of(self).candidates is not Candidates.TEXTS or not shares_can_be_voted(self):
+            raise ValueError(f"evolution.vocabulary is for votes on texts, of which method {self.method} has none")
         twice = sorted(
             value
             for value, count in Counter(" ".join(value.casefold().split()) for value in values).items()

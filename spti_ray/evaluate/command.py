@@ -15,7 +15,7 @@ from spti_ray.evaluate import reference as reference_data
 from spti_ray.evaluate.bootstrap import RESAMPLES
 from spti_ray.evaluate.image_sets import ImageSet
 from spti_ray.evaluate.ledger_record import record_evaluation
-from spti_ray.evaluate.reference import Reference
+from spti_ray.evaluate.reference import EvaluationFailed, Reference
 from spti_ray.evaluate.result import STATEMENT, EvaluationResult
 from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.bundled import BUNDLED_PAIR
@@ -104,8 +104,8 @@ def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tu
                 data, judge, unit=unit, label_names=label_names, limit=of, seed=seed, cache=cache
             )
 
-        reference = load(data)
-        held_out_images = None if held_out is None else load(held_out)
+        reference = _named("the reference", load, data)
+        held_out_images = None if held_out is None else _named("--held-out", load, held_out)
         # Figures of different generations can only be compared at one size.
         size = min([request.size or len(reference.features_PE), *(len(images.images) for images in subject.sets)])
         for images in subject.sets:
@@ -210,6 +210,14 @@ def _reference_settings(request: EvaluationRequest, config: Config | None) -> tu
     return data, unit, names
 
 
+def _named(what: str, load: Callable[[DataConfig], Reference], data: DataConfig) -> Reference:
+    """Load real images. Raises EvaluationFailed in the name of what they are for if they are too few."""
+    try:
+        return load(data)
+    except EvaluationFailed as error:
+        raise EvaluationFailed(f"{what}: {error}") from None
+
+
 def _held_out_settings(
     request: EvaluationRequest, data: DataConfig, unit: Unit, label_names: tuple[str, ...]
 ) -> DataConfig | None:
@@ -219,7 +227,10 @@ def _held_out_settings(
     if label_names == (SINGLE_LABEL,):
         raise ConfigError("--held-out: only labels are tested on it, and the reference has none; give --label-column")
     held_out = data.model_copy(update={"path": request.held_out})
-    describe(held_out, unit, label_names)
+    try:
+        describe(held_out, unit, label_names)
+    except ConfigError as error:
+        raise ConfigError(f"--held-out: {str(error).removeprefix('data.path: ')}") from None
     return held_out
 
 

@@ -169,7 +169,7 @@ def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...]
             flush()
     flush()
     if len(rows) < MIN_RECORDS:
-        raise EvaluationFailed(f"the reference has fewer than {MIN_RECORDS} usable images: too few to measure against")
+        raise EvaluationFailed(f"there are fewer than {MIN_RECORDS} usable images: too few to measure against")
     numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     known = None if label_names == (SINGLE_LABEL,) else tuple(labels)
     return Reference(np.stack(rows).astype(np.float64), known, numbers, unusable, judge.identity())

@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 
 from spti_ray.config import ROLES, Config, EngineConfig
-from spti_ray.config.method_traits import trains, uses_private_data, why_not_private
+from spti_ray.config.method_traits import holds_subjects, trains, uses_private_data, why_not_private
 from spti_ray.models.factory import KINDS, endpoint_of, engines_config
 
 _SLOW_ON_CPU = 2.5
@@ -30,6 +30,11 @@ def hints(config: Config, private_records: int | None = None) -> Iterator[str]:
         yield (
             f"privacy.delta {config.privacy.delta:g} is not below 1 / {records} ({stated}): at such a delta a "
             f"mechanism may publish whole {config.privacy.unit}s; set it well below {1 / records:.2g}"
+        )
+    if config.prompts.hold_subject and not holds_subjects(config) and not config.rerenders:
+        yield (
+            "prompts.hold_subject does nothing here: it compares texts with the names of evolution.labels, of which "
+            "there must be two, and with evolution.themes that were voted on"
         )
     given = config.runtime.engines
     engines = engines_config(given)

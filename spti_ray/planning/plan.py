@@ -160,6 +160,13 @@ def _finetune_summary(config: Config) -> dict[str, Any]:
     return summary
 
 
+def _kind(config: Config, generation: int) -> str:
+    """What a generation is voted on in."""
+    if generation not in config.candidate_generations:
+        return "label"
+    return "theme" if config.evolution.themes_per_label(generation) else "candidate"
+
+
 def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:
     """What the votes cost, and whether they stand out from the noise."""
     noise, evolution = noise_plan(config), config.evolution
@@ -177,6 +184,7 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         "replace_one_epsilon": noise.replace_one_epsilon,
         "attacker_advantage": noise.attacker_advantage,
         "spare_slots": noise.spare_slots,
+        "voted_on": _kind(config, max(per_vote, key=lambda number: per_vote[number])),
         "private_records_for_signal": round(WORKABLE_SIGNAL * most * noise.sigma),
     }
     where = config.ledger.location

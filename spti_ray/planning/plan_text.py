@@ -8,7 +8,7 @@ from spti_ray.config import Config
 from spti_ray.figures import at_least, decimals_at_least, percent_at_least
 from spti_ray.methods import METHODS, Candidates, PrivateData
 from spti_ray.planning.plan import WORKABLE_SIGNAL
-from spti_ray.public.prompts import preview
+from spti_ray.public.slots import preview
 
 
 def plan_lines(summary: dict[str, Any]) -> list[str]:
@@ -40,13 +40,13 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     if "votes_per_candidate" in summary:
         by_generation = ", ".join(f"{signal:.2f}" for signal in summary["signal"].values())
         lines.append(
-            f"signal      {summary['votes_per_candidate']:.2f} votes per {_voted_on(summary)}, "
+            f"signal      {summary['votes_per_candidate']:.2f} votes per {summary['voted_on']}, "
             f"{summary['votes_per_candidate_over_sigma']:.2f} of sigma (above {WORKABLE_SIGNAL:g} is workable)"
             + (f"; by generation {by_generation}" if summary["themes"] or summary["asks_label_shares"] else "")
         )
     else:
         lines.append(
-            f"signal      votes per candidate reach {WORKABLE_SIGNAL:g} sigma from about "
+            f"signal      votes per {summary['voted_on']} reach {WORKABLE_SIGNAL:g} sigma from about "
             f"{summary['private_records_for_signal']} private {summary['unit']}s; compare with a publicly known "
             "figure, or pass --private-records [--recommend]"
         )
@@ -130,14 +130,6 @@ def _finetune_lines(summary: dict[str, Any]) -> list[str]:
     ]
 
 
-def _voted_on(summary: dict[str, Any]) -> str:
-    """What the fewest votes are for."""
-    if not summary["themes"]:
-        return "candidate"
-    last = summary["generations"] - summary["asks_label_shares"]
-    return "theme" if len(summary["themes"]) >= last else "theme or candidate"
-
-
 def _candidates_line(summary: dict[str, Any]) -> str:
     what = METHODS[summary["method"]].candidates.value
     labels = summary["candidates_per_label"]
@@ -154,5 +146,4 @@ def _candidates_line(summary: dict[str, Any]) -> str:
 
 def prompt_previews(config: Config) -> list[str]:
     """One prompt of each kind, headed, for `spti plan --prompts`."""
-    kinds = ("new text", "rephrase", "fill in the blanks")
-    return [f"--- prompt: {kind} ---\n{text}" for kind, text in zip(kinds, preview(config.prompts), strict=True)]
+    return [f"--- prompt: {kind} ---\n{text}" for kind, text in preview(config)]

@@ -14,6 +14,7 @@ from typing import Any
 
 from spti_ray.config import Config, EvolutionConfig, Role
 from spti_ray.config.loading import ConfigError
+from spti_ray.config.method_traits import shards_vote
 from spti_ray.dp.calibration import calibrate
 from spti_ray.io.text_table import Column, text_table
 from spti_ray.planning.plan import WORKABLE_SIGNAL
@@ -44,13 +45,19 @@ _MOST = 14_000
 
 @dataclass(frozen=True)
 class Schedule:
-    """What a recommendation is about. `themes` of each generation; 0: candidates are voted on one by one."""
+    """What a recommendation is about. `themes`: of each generation with candidates; 0 where these are voted on one by
+    one. `others`: generations without candidates, such as the one that asks for the labels' shares."""
 
     candidates: int
-    themes: int
-    generations: int
+    themes: tuple[int, ...]
     votes_per_record: int
     survivors: float = SURVIVORS
+    others: int = 0
+
+    @property
+    def generations(self) -> int:
+        """All queries."""
+        return len(self.themes) + self.others
 
     def of(self, evolution: EvolutionConfig) -> EvolutionConfig:
         """The settings with this schedule."""
@@ -58,7 +65,8 @@ class Schedule:
             "candidates": self.candidates,
             "generations": self.generations,
             "survivors": self.survivors,
-            "themes": (self.themes,) * self.generations if self.themes else (),
+            "themes": tuple(count for count in self.themes if count),
+            "vocabulary": None,
         }
         return evolution.model_copy(update=changed)
 
@@ -67,7 +75,8 @@ class Schedule:
 class Option:
     """One schedule and what it would do. All of it is public.
 
-    `signal`: votes of an average theme, or candidate, over sigma. `gain_kept`: what one vote gains (the true votes of
+    `themes`: of each generation with candidates; 0 where these are voted on one by one. `signal`: votes of an average
+    theme, or candidate, over sigma, where it is least. `gain_kept`: what one vote gains (the true votes of
     what goes on, over the average), as a share of what it would gain without noise. `popular_survives`: probability
     that a theme or candidate with POPULAR times the average votes goes on. `engine_hours`: of one engine of each role;
     None without rates.
@@ -75,7 +84,7 @@ class Option:
 
     name: str
     candidates: int
-    themes: int
+    themes: tuple[int, ...]
     generations: int
     votes_per_record: int
     sigma: float
@@ -94,6 +103,8 @@ class Recommendation:
     private_records: int
     options: tuple[Option, ...]
     warning: str | None = None
+    more: tuple[str, ...] = ()
+    """Further settings that it needs, as `a.b=value`."""
 
     @property
     def best(self) -> Option:
@@ -123,37 +134,40 @@ def recommend(config: Config, private_records: int, rates: Mapping[Role, float] 
     Raises:
         ConfigError: no noise can be certified for the epsilon and delta.
     """
+    if not shards_vote(config):
+        raise ConfigError(f"--recommend: by method {config.method} nobody votes, so there is no schedule to recommend")
     if private_records < 1:
         raise ConfigError(f"--private-records: must be at least 1, not {private_records}")
     fewest = _fewest(config, _FEWEST_THEMES)
     best, warning = None, None
     for votes in _VOTES:
-        sigma = _sigma(config, GENERATIONS, votes)
+        sigma = _sigma(config, GENERATIONS + config.asks_label_shares, votes)
         themes = private_records * votes / (AIM * sigma) if sigma else 0
         if themes >= fewest:
             best = _with_candidates(config, _rounded(themes), votes)
             break
     if best is None:
         best = _with_candidates(config, fewest, _VOTES[-1])
-        needed = AIM * fewest * (_sigma(config, GENERATIONS, _VOTES[-1]) or math.inf) / _VOTES[-1]
+        needed = AIM * fewest * (_sigma(config, best.generations, _VOTES[-1]) or math.inf) / _VOTES[-1]
         warning = f"so few records can't outvote the noise at epsilon {config.privacy.epsilon:g}: " + (
             f"{fewest} themes ask for about {_rounded_up(needed)} records, or for a larger epsilon"
             if math.isfinite(needed)
             else "it is too small to be planned for"
         )
-    evolution = config.evolution
+    evolution, level = config.evolution, best.themes[0]
     share = sum(evolution.survivors_per_label().values()) / evolution.candidates
-    themes = evolution.themes[0] if evolution.themes else 0
+    numbers = config.candidate_generations
+    levels = tuple(evolution.asked(n) if evolution.themes_per_label(n) else 0 for n in numbers)
     wanted = {
         "recommended": best,
         "as configured": Schedule(
-            evolution.candidates, themes, evolution.generations, config.privacy.votes_per_record, share
+            evolution.candidates, levels, config.privacy.votes_per_record, share, config.asks_label_shares
         ),
-        "half the themes": replace(best, themes=max(2, best.themes // 2)),
-        "twice the themes": replace(best, themes=min(2 * best.themes, best.candidates)),
-        "no themes": replace(best, themes=0),
-        "half the candidates": replace(best, candidates=max(best.themes, best.candidates // 2)),
-        "twice the generations": replace(best, generations=2 * best.generations),
+        "half the themes": replace(best, themes=(max(2, level // 2),) * GENERATIONS),
+        "twice the themes": replace(best, themes=(min(2 * level, best.candidates),) * GENERATIONS),
+        "no themes": replace(best, themes=(0,) * GENERATIONS),
+        "half the candidates": replace(best, candidates=max(level, best.candidates // 2)),
+        "twice the generations": replace(best, themes=2 * best.themes),
         "twice the votes": replace(best, votes_per_record=2 * best.votes_per_record),
     }
     options = [
@@ -162,7 +176,8 @@ def recommend(config: Config, private_records: int, rates: Mapping[Role, float] 
         if name in ("recommended", "as configured")
         or (other != best and _sigma(config, other.generations, other.votes_per_record))
     ]
-    return Recommendation(private_records, tuple(options), warning)
+    more = ("evolution.vocabulary=null",) if evolution.vocabulary else ()
+    return Recommendation(private_records, tuple(options), warning, more)
 
 
 def recommendation_lines(found: Recommendation) -> list[str]:
@@ -177,7 +192,7 @@ def recommendation_lines(found: Recommendation) -> list[str]:
         (
             option.name,
             str(option.candidates),
-            str(option.themes or "none"),
+            _levels(option.themes),
             str(option.generations),
             str(option.votes_per_record),
             f"{option.sigma:.2f}",
@@ -205,12 +220,16 @@ def recommendation_lines(found: Recommendation) -> list[str]:
         lines.append("h             hours of work for one engine of the role, at the measured rates")
     if found.warning:
         lines.append(f"WARNING       {found.warning}")
-    themes = ",".join([str(best.themes)] * best.generations)
-    lines += [
-        f"To take it    --set evolution.candidates={best.candidates} --set evolution.themes=[{themes}] "
-        f"--set evolution.generations={best.generations} --set privacy.votes_per_record={best.votes_per_record}",
-        f"              --set evolution.survivors={SURVIVORS:g} --set evolution.variation.rephrase_share=1",
-    ]
+    settings = {
+        "evolution.candidates": best.candidates,
+        "evolution.themes": f"[{','.join(map(str, best.themes))}]",
+        "evolution.generations": best.generations,
+        "privacy.votes_per_record": best.votes_per_record,
+        "evolution.survivors": f"{SURVIVORS:g}",
+        "evolution.variation.rephrase_share": 1,
+    }
+    sets = [f"--set {name}={value}" for name, value in settings.items()] + [f"--set {more}" for more in found.more]
+    lines += ["To take it    " + " ".join(sets[:4]), "              " + " ".join(sets[4:])]
     return lines
 
 
@@ -224,9 +243,10 @@ def _option(
             f"{config.privacy.delta:g} and {schedule.generations} generations: ask for a larger epsilon or delta"
         )
     votes = schedule.votes_per_record
-    signal = private_records * votes / ((schedule.themes or schedule.candidates) * sigma)
     evolution = schedule.of(config.evolution)
-    if schedule.themes:
+    # Where the least is left of the votes.
+    signal, is_themed = min((_signal(schedule, count, private_records, sigma), count > 0) for count in schedule.themes)
+    if is_themed:
         gain, popular = shares_under_noise(signal)
     else:
         kept = sum(evolution.survivors_per_label().values()) / schedule.candidates
@@ -243,11 +263,22 @@ def _option(
     return replace(option, engine_hours=hours)
 
 
+def _signal(schedule: Schedule, themes: int, private_records: int, sigma: float) -> float:
+    return private_records * schedule.votes_per_record / ((themes or schedule.candidates) * sigma)
+
+
+def _levels(themes: tuple[int, ...]) -> str:
+    """One number if all generations have as many themes."""
+    named = [str(count or "none") for count in themes]
+    return named[0] if len(set(named)) == 1 else ", ".join(named)
+
+
 def _with_candidates(config: Config, themes: int, votes: int) -> Schedule:
     """The schedule with so many themes, or fewer if there would be too many candidates."""
     most = max(_MOST, _fewest(config, _FEWEST_CANDIDATES))
     candidates = min(most, max(_fewest(config, _FEWEST_CANDIDATES), CANDIDATES_PER_THEME * themes))
-    return Schedule(candidates, min(themes, candidates // 2), GENERATIONS, votes)
+    level = min(themes, candidates // 2)
+    return Schedule(candidates, (level,) * GENERATIONS, votes, others=int(config.asks_label_shares))
 
 
 def _sigma(config: Config, generations: int, votes: int) -> float | None:

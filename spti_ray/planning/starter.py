@@ -16,7 +16,7 @@ import yaml
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.io.urls import problem_of_address, problem_of_data
-from spti_ray.planning.recommend import GENERATIONS, SURVIVORS, Schedule, recommend
+from spti_ray.planning.recommend import GENERATIONS, Schedule, recommend
 from spti_ray.public.drafting import MAX_WORDS, MIN_WORDS, Draft
 from spti_ray.public.words import script_without_spaces
 
@@ -73,7 +73,7 @@ def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
     Raises:
         ConfigError: the settings do not go together, such as labels that are named twice.
     """
-    schedule = _schedule(wish, draft)
+    schedule, warning = _schedule(wish, draft)
     who = f"and by {drafted_by}, which was shown that line and nothing else" if drafted_by else "and from templates"
     head = (
         f"A starter configuration, written by `spti init` from one line ({wish.domain}) {who}. Read it, and change "
@@ -88,14 +88,20 @@ def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
         dataset=_id_of(wish.domain),
         delta=_float(wish.delta),
         schedule=schedule,
-        themes=[schedule.themes] * schedule.generations,
+        themes=list(schedule.themes),
         known=known,
+        warning=textwrap.wrap(f"WARNING: {warning}", 114, break_on_hyphens=False) if warning else [],
         min_words=MIN_WORDS,
         max_words=MAX_WORDS,
         runtime=textwrap.indent(yaml.safe_dump(dict(wish.runtime or _RUNTIME), sort_keys=False).strip(), "  "),
     )
     parse_config(yaml.safe_load(text))
     return text
+
+
+def schedule_warning(wish: Wish, draft: Draft) -> str | None:
+    """What is wrong with any schedule for the stated number of records."""
+    return _schedule(wish, draft)[1]
 
 
 def _template() -> jinja2.Template:
@@ -117,13 +123,14 @@ def _template() -> jinja2.Template:
     return environment.get_template("starter.yaml.j2")
 
 
-def _schedule(wish: Wish, draft: Draft) -> Schedule:
-    """What is recommended for the stated number of records; without one, for some 600 at epsilon 1."""
-    default = Schedule(max(640, 80 * len(wish.labels)), max(80, 10 * len(wish.labels)), GENERATIONS, 1, SURVIVORS)
+def _schedule(wish: Wish, draft: Draft) -> tuple[Schedule, str | None]:
+    """What is recommended for the stated number of records, and a warning; without one, for some 600 at epsilon 1."""
+    themes = (max(80, 10 * len(wish.labels)),) * GENERATIONS
+    default = Schedule(max(640, 80 * len(wish.labels)), themes, votes_per_record=1)
     if wish.private_records is None:
-        return default
-    best = recommend(_bare(wish, draft, default), wish.private_records).best
-    return Schedule(best.candidates, best.themes, best.generations, best.votes_per_record)
+        return default, None
+    found = recommend(_bare(wish, draft, default), wish.private_records)
+    return Schedule(found.best.candidates, found.best.themes, found.best.votes_per_record), found.warning
 
 
 def _bare(wish: Wish, draft: Draft, schedule: Schedule) -> Config:

@@ -16,7 +16,7 @@ import jinja2
 from PIL import Image
 
 from spti_ray.config import Config
-from spti_ray.config.method_traits import candidates_are_images, declaration_of
+from spti_ray.config.method_traits import candidates_are_images, declaration_of, holds_subjects
 from spti_ray.figures import rounded_up
 from spti_ray.methods import PrivateData
 from spti_ray.public.fallbacks import FallbackCounts
@@ -71,6 +71,8 @@ def datasheet(
     environment.filters["number"] = number
     environment.filters["up"] = rounded_up
     method = declaration_of(config)
+    evolution = config.evolution
+    all_themed = all(evolution.themes_per_label(number) for number in config.candidate_generations)
     return environment.get_template(_TEMPLATE).render(
         config=config,
         method=method,
@@ -82,6 +84,10 @@ def datasheet(
         labels=labels,
         label_counts=label_counts or {},
         label_shares=shares_of(label_counts or {}),
+        themes=[evolution.asked(n) for n in config.candidate_generations if evolution.themes_per_label(n)],
+        all_themed=all_themed,
+        asked_about="theme(s)" if all_themed else "theme(s) or candidate(s)" if evolution.themes else "candidate(s)",
+        held=holds_subjects(config),
         voting=_VOTING_IN_WORDS[config.evolution.voting],
         models=models,
         certificate=certificate,

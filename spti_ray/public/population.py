@@ -242,9 +242,9 @@ class Population:
                 n=1,
                 seed=seed,
                 max_tokens=max_tokens(num_words, self._config.prompts.max_tokens, self._tokens_per_word),
-                # Unusable texts are copies more often than nonsense, so each attempt is more random. But for a theme,
-                # whose every prompt is another one: there it is nonsense that more heat brings.
-                temperature=variation.temperature + (0.0 if slot.of_theme else STEP_PER_ATTEMPT) * attempt,
+                # Unusable texts are copies more often than nonsense, so each attempt is more random. But where its
+                # prompt is another one anyway: there it is nonsense that more heat brings.
+                temperature=variation.temperature + (0.0 if slot.reworded else STEP_PER_ATTEMPT) * attempt,
                 top_p=variation.top_p,
             )
 

@@ -138,14 +138,3 @@ def _about(subject: str) -> str:
 def _line(values: dict[str, str], num_words: int, text: str) -> str:
     attributes = "".join(f"{name.capitalize()}: {value}. " for name, value in values.items())
     return f"{attributes}Text ({num_words} words): {text}"
-
-
-def preview(prompts: PromptsConfig) -> Sequence[str]:
-    """One prompt of each kind, for documentation and tests."""
-    text = prompts.examples[0] if prompts.examples else prompts.domain
-    rng = random.Random(0)
-    return (
-        random_prompt(prompts, draw_attributes(prompts, None, rng), 5),
-        rephrase_prompt(prompts, text, 5),
-        fill_prompt(prompts, mask(text, 0.4, rng), 5),
-    )

@@ -30,8 +30,8 @@ class Slot:
     parent: Candidate | None
     prompt: Callable[[random.Random, int], tuple[str, int]]
     fallback: str
-    of_theme: bool = False
-    """Whether it is asked for as one more of its parent's theme."""
+    reworded: bool = False
+    """Whether each attempt has other words: texts drawn anew from a theme that has more than a prompt shows."""
 
 
 class Slots:
@@ -92,28 +92,45 @@ class Slots:
         They belong to the slot, not to the attempt: asking again must not favour easy subjects.
         """
         rng = random.Random(derive_seed(self._seed, slot_id, "attributes"))
-        return prompt_api.draw_attributes(self._prompts, self._labels.get(label), rng)
+        values = prompt_api.draw_attributes(self._prompts, self._labels.get(label), rng)
+        if (name := self._evolution.vocabulary) is not None:
+            # Dealt out in turn, in an order of the run's own: what no candidate stands for nobody can vote for.
+            dealt = list(self._prompts.attributes[name])
+            random.Random(derive_seed(self._seed, name, "vocabulary")).shuffle(dealt)
+            values[name] = dealt[int(slot_id.rpartition("-")[2]) % len(dealt)]
+        return values
 
     def variation(self, slot_id: str, parent: Candidate) -> Slot:
         """The slot of a variation of `parent`."""
-        limits, variation = self._prompts, self._evolution.variation
+        limits = self._prompts
+        variation = self._evolution.variation
         coin = random.Random(derive_seed(self._seed, slot_id, "operator"))
         operator: Operator = "rephrase" if coin.random() < variation.rephrase_share else "fill"
-        subject = self.label_hints.get(parent.label, "") if limits.hold_subject else ""
         kin = self._kin.get(parent.id, ()) if operator == "rephrase" else ()
+        kin = kin if len(kin) > 1 else ()  # one text says nothing of its kind
 
         def prompt(rng: random.Random, attempt: int) -> tuple[str, int]:
             words = prompt_api.target_length(limits, len(parent.text.split()), rng)
-            contrast = self._contrast.get(parent.label)
             if kin:
-                return prompt_api.kin_prompt(limits, parent.text, kin, words, rng, subject), words
-            if operator == "rephrase":
-                return prompt_api.rephrase_prompt(limits, parent.text, words, contrast, subject), words
-            share = min(_MAX_MASKED_SHARE, variation.mask_share + STEP_PER_ATTEMPT * attempt)
-            blanks = prompt_api.mask(parent.text, share, rng)
-            return prompt_api.fill_prompt(limits, blanks, words, contrast, subject), words
+                return prompt_api.kin_prompt(
+                    limits, parent.text, kin, words, rng, self.shown_label(parent.label)
+                ), words
+            return self.prompt_of(operator, parent, words, rng, attempt), words
 
-        return Slot(slot_id, parent.label, operator, parent, prompt, parent.text, bool(kin))
+        return Slot(slot_id, parent.label, operator, parent, prompt, parent.text, len(kin) > prompt_api.MOST_KIN)
+
+    def prompt_of(self, operator: Operator, parent: Candidate, words: int, rng: random.Random, attempt: int) -> str:
+        """The prompt for a variation by rephrasing or by filling blanks, of which later attempts have more."""
+        contrast, subject = self._contrast.get(parent.label), self.shown_label(parent.label)
+        if operator == "rephrase":
+            return prompt_api.rephrase_prompt(self._prompts, parent.text, words, contrast, subject)
+        share = min(_MAX_MASKED_SHARE, self._evolution.variation.mask_share + STEP_PER_ATTEMPT * attempt)
+        blanks = prompt_api.mask(parent.text, share, rng)
+        return prompt_api.fill_prompt(self._prompts, blanks, words, contrast, subject)
+
+    def shown_label(self, label: str) -> str:
+        """The label as prompts for variations name it; "" if they do not."""
+        return self.label_hints.get(label, "") if self._prompts.hold_subject else ""
 
 
 def vocabulary_of(config: Config, generation: int) -> Callable[[Candidate], str] | None:
@@ -123,3 +140,24 @@ def vocabulary_of(config: Config, generation: int) -> Callable[[Candidate], str]
         return None
     slots = Slots(config)
     return lambda candidate: slots.values(candidate.id, candidate.label)[name]
+
+
+def preview(config: Config) -> list[tuple[str, str]]:
+    """Each kind of prompt that a run with these settings has, by its name, with examples in place of its texts."""
+    slots, evolution, limits = Slots(config), config.evolution, config.prompts
+    label = evolution.label_names[0]
+    texts = limits.examples or (limits.domain,)
+    parent = Candidate("g00-000000", texts[0], label, 0)
+    share, rng = evolution.variation.rephrase_share, random.Random(0)
+    shown = [("new text", slots.new(parent.id, label).prompt(rng, 0)[0])]
+    if evolution.themes and share:
+        kin = prompt_api.kin_prompt(limits, parent.text, texts, 5, rng, slots.shown_label(label))
+        shown.append(("one more of a theme", kin))
+    operators: list[Operator] = []
+    if share and len(evolution.themes) < config.candidate_generations.stop - evolution.first_with_candidates:
+        operators.append("rephrase")
+    if share < 1:
+        operators.append("fill")
+    names = {"rephrase": "rephrase", "fill": "fill in the blanks"}
+    shown += [(names[operator], slots.prompt_of(operator, parent, 5, rng, 0)) for operator in operators]
+    return shown

@@ -55,9 +55,21 @@ def refined(
     # Image variations begin as near to their parents as they were at the end.
     nearest = f"evolution.image_variation.first_strength={origin.config.evolution.image_variation.last_strength}"
     raw["origin"] = wanted | {"generation": origin.last_generation + 1}
+    raw["evolution"]["themes"] = _more_themes(origin, generations)
     config = _parsed(with_overrides(raw, [nearest, *overrides, *short, f"evolution.generations={generations}"]))
     _check_goes_on(origin, config)
     return config
+
+
+def _more_themes(origin: Origin, generations: int) -> list[int]:
+    """The levels of themes, of which the new generations have the last if all of the origin's had themes.
+
+    Levels count from the first generation with candidates of the run that all began with.
+    """
+    evolution, last = origin.config.evolution, origin.last_generation
+    assert last is not None
+    all_themed = len(evolution.themes) == last + 1 - evolution.first_with_candidates
+    return [*evolution.themes, *(evolution.themes[-1:] * generations if all_themed else ())]
 
 
 def _parsed(raw: dict[str, Any]) -> Config:
@@ -75,6 +87,11 @@ def _check_goes_on(origin: Origin, config: Config) -> None:
         raise ConfigError(f"method: is {config.method}, but what is there is of method {before.method}; leave it")
     if set(config.evolution.label_names) != set(before.evolution.label_names):
         raise ConfigError("evolution.labels: must name the labels of the run that it goes on from; shares may differ")
+    if config.evolution.label_shares == "public" and origin.label_counts:
+        raise ConfigError(
+            f"evolution.label_shares: is public, but those of {origin.folder} were voted for, and what goes on from it "
+            "rests on them; leave it voted"
+        )
     if config.evolution.label_shares == "voted" and not origin.label_counts:
         raise ConfigError(
             f"evolution.label_shares: is voted, but {origin.folder} did not ask for the labels' shares, and a run that "

@@ -165,6 +165,13 @@ def test_more_images_and_more_generations_have_the_shares_of_the_run_that_asked(
         assert " checks hold" in _ok(cli("verify", name)).stdout
 
 
+def test_a_run_that_goes_on_can_not_say_that_voted_shares_are_public(voted):
+    cli, _, _ = voted
+    done = cli("refine", "run", "--out", "said", "--generations", "1", "--set=evolution.label_shares=public", *MORE)
+    assert done.returncode == 2 and "evolution.label_shares: is public, but those of" in done.stderr
+    assert not (cli.folder / "said").exists()
+
+
 def test_a_curve_of_generations_begins_with_the_first_that_has_candidates(voted):
     _, run, _ = voted
     known = RunDir(run, "run", parse_config(read_run(run)["config"]))

@@ -86,6 +86,17 @@ def test_the_report_says_how_many_texts_nobody_wrote_about_their_subject(themed)
     assert timings["stages"]["text_embedder"]["units"] > 0, "votes are by images: it compares texts alone"
 
 
+def test_the_datasheet_says_what_the_votes_were_for(themed):
+    _, run, _ = themed
+    sheet = " ".join((run / "release" / "datasheet.md").read_text().split())
+    assert (
+        "votes for 1 theme(s) or candidate(s). A theme is a group of similar candidates; there are 6 in this gen"
+        in sheet
+    )
+    assert "later ones are voted on candidate by candidate. 3. The votes" in sheet
+    assert "Each theme has a part of the next candidates that is proportional to its noised votes" in sheet
+
+
 def test_more_generations_go_on_candidate_by_candidate(themed):
     cli, _, _ = themed
     _ok(cli("refine", "run", "--out", "more", "--generations", "1", *MORE))

@@ -577,7 +577,7 @@ def with_vocabulary(name, themes, **evolution):
         (with_vocabulary("size", [2], labels=["a", "b"]), "'size' has 2 values for each of 2 label"),
         (with_vocabulary("subject", [6], labels=["a", "b"]), "labels take the place of the list"),
         (with_vocabulary("subject", [3], candidates=3), "3 gives 3 themes, which must be at least"),
-        (with_vocabulary("subject", [3]) | {"method": "pe-image"}, "is for texts; the candidates of"),
+        (with_vocabulary("subject", [3]) | {"method": "pe-image"}, "is for votes on texts, of which method pe"),
     ],
 )  # fmt: skip
 def test_a_vocabulary_that_can_not_be_asked_about_is_refused(raw, why):

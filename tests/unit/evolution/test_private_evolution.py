@@ -132,17 +132,19 @@ def test_the_first_generations_are_asked_about_their_themes_of_which_nothing_is_
     assert {item.candidate.id for item in selected} <= {candidate.id for candidate in recorder.saved[1]}
 
 
-def test_the_first_question_can_be_about_a_public_vocabulary_and_the_next_about_clusters(make_config, local_engines):
+def test_the_first_question_can_be_about_all_values_of_a_public_vocabulary_and_the_next_about_clusters(
+    make_config, local_engines
+):
     recorder = Recorder()
-    config = make_config(evolution__themes=[5, 4], evolution__vocabulary="subject", evolution__candidates=24)
+    config = make_config(evolution__themes=[5, 4], evolution__vocabulary="subject", evolution__candidates=6)
     _evolve(config, local_engines(), recorder)
     engines = local_engines()
     list(Population(config, engines).random_api())
     shown = [request.prompt.splitlines()[-1].split("Subject: ")[1].split(".")[0] for request in engines.requests]
-    by_id = dict(zip((f"g00-{i:06d}" for i in range(24)), shown, strict=False))
+    by_id = dict(zip((f"g00-{i:06d}" for i in range(6)), shown, strict=False))
     subjects = [{by_id[member] for member in theme.members} for theme in recorder.themes[0]]
     assert all(len(of_theme) == 1 for of_theme in subjects) and len(set().union(*subjects)) == 5
-    assert len(recorder.asked[0]) == 5 and len(recorder.asked[1]) == 4
+    assert len(recorder.asked[0]) == 5 and len(recorder.asked[1]) == 4  # clusters
 
 
 def test_a_generation_voted_on_in_themes_is_replayed_from_what_was_stored(make_config, local_engines):

@@ -111,7 +111,9 @@ def test_a_study_that_can_not_be_is_refused_in_one_line(study_file, before, afte
         read_study(study_file)
 
 
-@pytest.mark.parametrize("name", ["curve", "curve-settings", "ablations", "shifted", "shifted-settings", "shifted-labelled"])
+@pytest.mark.parametrize(
+    "name", ["curve", "curve-settings", "ablations", "shifted", "shifted-settings", "shifted-labelled"]
+)
 def test_the_studies_own_files_are_valid_in_every_cell(name):
     study = read_study(ROOT / "jobs" / f"{name}.yaml")
     study = study.model_copy(update={"config": ROOT / study.config})

@@ -24,12 +24,12 @@ def of(config, records=5000, name="recommended", **more):
 def test_what_is_recommended_has_a_workable_signal_and_is_what_the_plan_then_says(make_config, records, epsilon):
     best = of(make_config(privacy__epsilon=epsilon), records)
     assert 50 <= best.candidates <= 14_000 and best.signal >= AIM > WORKABLE_SIGNAL
-    assert 10 <= best.themes <= best.candidates // 2
+    assert len(best.themes) == best.generations and 10 <= best.themes[0] <= best.candidates // 2
     taken = make_config(
         privacy__epsilon=epsilon,
         privacy__votes_per_record=best.votes_per_record,
         evolution__candidates=best.candidates,
-        evolution__themes=[best.themes] * best.generations,
+        evolution__themes=best.themes,
         evolution__generations=best.generations,
         evolution__survivors=0.65,
     )
@@ -58,7 +58,7 @@ def test_every_label_gets_enough_themes_and_candidates(make_config):
     best = of(make_config(evolution__labels=LABELS), 700)
     config = make_config(evolution__labels=LABELS, evolution__candidates=best.candidates)
     assert min(config.evolution.quota(best.candidates).values()) >= 50
-    assert min(config.evolution.quota(best.themes).values()) >= 10
+    assert min(config.evolution.quota(best.themes[0]).values()) >= 10
 
 
 def test_the_alternatives_trade_noise_for_steps_and_signal_for_finer_questions(make_config):
@@ -67,18 +67,44 @@ def test_the_alternatives_trade_noise_for_steps_and_signal_for_finer_questions(m
         of(config, name=name) for name in ("recommended", "half the themes", "no themes", "twice the generations")
     )
     assert fewer.signal == pytest.approx(2 * best.signal) and fewer.gain_kept > best.gain_kept
-    assert single.signal < best.signal / 4 and single.gain_kept < best.gain_kept and not single.themes
+    assert single.signal < best.signal / 4 and single.gain_kept < best.gain_kept and set(single.themes) == {0}
     assert more.sigma > best.sigma and more.texts > best.texts and more.gain_kept < best.gain_kept
 
 
-def test_what_is_printed_can_be_taken_as_it_is():
-    planned = CliRunner().invoke(app, ["plan", STICKERS, "--private-records", "1000", "--recommend"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        [],
+        ["evolution.labels=[{name: smileys}, {name: objects}]", "data.label_column=label"],
+        ["evolution.labels=[smileys, objects]", "data.label_column=label", "evolution.label_shares=voted"],
+        ["evolution.vocabulary=color", "evolution.themes=[11]"],
+    ],
+    ids=str,
+)
+def test_what_is_printed_can_be_taken_as_it_is(settings):
+    command = ["plan", STICKERS, "--private-records", "1000", "--recommend"]
+    command += [f"--set={setting}" for setting in settings]
+    planned = CliRunner().invoke(app, command)
     arguments = " ".join(planned.output.split("To take it", 1)[1].split()).split()
-    taken = CliRunner().invoke(
-        app, ["plan", STICKERS, "--json", "--private-records", "1000", "--recommend", *arguments]
-    )
+    taken = CliRunner().invoke(app, [*command, "--json", *arguments])
     found = json.loads(taken.output)["recommendation"]["options"]
     assert found[0] | {"name": ""} == found[1] | {"name": ""}
+
+
+def test_what_is_configured_is_judged_by_its_weakest_vote(make_config):
+    mixed = of(make_config(evolution__themes=[4], evolution__generations=2), 1000, "as configured")
+    assert mixed.themes == (4, 0) and mixed.signal == pytest.approx(1000 / (12 * mixed.sigma))
+    (row,) = [
+        line
+        for line in recommendation_lines(recommend(make_config(evolution__themes=[4], evolution__generations=2), 1000))
+        if line.startswith("as configured")
+    ]
+    assert "4, none" in row
+
+
+def test_where_nobody_votes_nothing_is_recommended(make_config):
+    with pytest.raises(ConfigError, match="--recommend: by method random nobody votes"):
+        recommend(make_config(method="random"), 1000)
 
 
 def test_an_alternative_that_can_not_be_certified_is_left_out(make_config, monkeypatch):

@@ -96,6 +96,13 @@ def test_a_stated_number_of_records_sets_the_schedule(tmp_path):
     assert few["themes"] < many["themes"] and len(few["themes"]) == few["generations"] == 3
 
 
+def test_records_too_few_for_any_schedule_are_told_in_the_file_and_on_the_terminal(tmp_path):
+    out = tmp_path / "my.yaml"
+    done = init("street signs", "--template", "--private-records", "3", "--epsilon", "0.1", out=out)
+    assert done.exit_code == 0 and "so few records can't outvote the noise" in done.output
+    assert "# WARNING: so few records can't outvote" in out.read_text()
+
+
 def test_engines_that_draft_are_written_down(tmp_path):
     out = tmp_path / "my.yaml"
     assert init("street signs", "--template", "--set", "runtime.engines.writer.batch_size=8", out=out).exit_code == 0

@@ -309,6 +309,22 @@ def test_asked_again_for_a_theme_the_writer_is_shown_other_texts_of_it_and_is_no
     assert {request.temperature for request in engines.requests} == {0.7}
 
 
+@pytest.mark.parametrize(("size", "kind"), [(1, "Change each"), (2, "all of one kind"), (8, "all of one kind")])
+def test_of_a_small_theme_the_writer_gets_bolder_and_of_one_text_a_change_is_asked_for(
+    make_config, local_engines, size, kind
+):
+    engines = local_engines(answer=lambda request: "")
+    variation = {"rephrase_share": 1, "temperature": 0.7}
+    config = make_config(evolution__candidates=2, evolution__variation=variation, prompts__attempts=3)
+    population = Population(config, engines)
+    everyone = [Candidate(f"g00-{i:06d}", f"a red {'abcdefghijklmnop'[i]}x", "all", 0) for i in range(size)]
+    ids = tuple(candidate.id for candidate in everyone)
+    population.learn(*voted(everyone, {c.text: 1 for c in everyone}), [Theme("g00-theme-000000", "all", ids)])
+    list(population.variation_api(1, [Selected(everyone[0], 1, 1)]))
+    assert [round(request.temperature, 2) for request in engines.requests] == [0.7, 0.85, 1.0]
+    assert all(kind in request.prompt for request in engines.requests)
+
+
 def test_by_default_no_prompt_shows_winners_or_losers(make_config, local_engines):
     engines = local_engines()
     population = Population(make_config(), engines)

@@ -7,6 +7,8 @@ from hypothesis import strategies as st
 
 from spti_ray.config import LabelConfig, PromptsConfig
 from spti_ray.public import prompts as build
+from spti_ray.public.slots import preview
+from tests.unit.conftest import config_with
 
 PROMPTS = PromptsConfig(
     domain="simple stickers",
@@ -78,12 +80,31 @@ def test_prompts_of_one_kind_share_all_but_the_target(two):
 def test_prompts_work_without_examples_and_attributes(examples):
     prompts = PromptsConfig(domain="simple stickers", **examples)
     assert build.random_prompt(prompts, {}, 5).endswith("Text (5 words):")
-    assert all(prompt == prompt.rstrip() and "simple stickers" in prompt for prompt in build.preview(prompts))
+    shown = preview(_config(prompts))
+    assert [kind for kind, _ in shown] == ["new text", "rephrase", "fill in the blanks"]
+    assert all(prompt == prompt.rstrip() and "simple stickers" in prompt for _, prompt in shown)
 
 
 def test_a_prompt_never_ends_in_white_space():
     """A completion model answers an open line; a trailing space is another token."""
-    assert all(prompt == prompt.rstrip() for prompt in build.preview(PROMPTS))
+    themed = {"themes": [4, 4], "variation": {"rephrase_share": 0.5}}
+    shown = preview(_config(PROMPTS)) + preview(_config(PROMPTS, **themed))
+    assert all(prompt == prompt.rstrip() for _, prompt in shown)
+
+
+def _config(prompts, **evolution):
+    return config_with(prompts=prompts.model_dump(), evolution={"generations": 2, "candidates": 12, **evolution})
+
+
+def test_the_prompts_that_are_shown_are_those_that_the_run_has():
+    labels = [{"name": "tools", "hint": "hammer"}, {"name": "rest"}]
+    held = PROMPTS.model_copy(update={"hold_subject": True})
+    themed = {"themes": [4, 4], "labels": labels, "variation": {"rephrase_share": 1}}
+    shown = dict(preview(_config(held, **themed)))
+    assert list(shown) == ["new text", "one more of a theme"]
+    assert "Subject: hammer." in shown["new text"] and "all of one kind: hammer." in shown["one more of a theme"]
+    kinds = [kind for kind, _ in preview(_config(PROMPTS, themes=[4]))]
+    assert kinds == ["new text", "one more of a theme", "rephrase", "fill in the blanks"]
 
 
 def test_attributes_are_drawn_from_the_public_lists_and_every_value_comes_up():

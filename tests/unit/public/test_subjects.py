@@ -171,7 +171,8 @@ def test_a_prompt_for_more_of_a_theme_names_the_label_too(make_config, local_eng
     variation = {"rephrase_share": 1}
     config = make_config(evolution__labels=LABELS, evolution__variation=variation, prompts__hold_subject=True)
     population = Population(config, engines)
-    candidates = Candidates((parent(0, "a red car", "rides"),))
-    population.learn(candidates, histogram(candidates), [theme(0, "rides")])
+    candidates = Candidates((parent(0, "a red car", "rides"), parent(1, "a big car", "rides")))
+    both = Theme("g00-theme-000000", "rides", tuple(c.id for c in candidates))
+    population.learn(candidates, histogram(candidates), [both])
     list(population.variation_api(1, [Selected(candidates.items[0], 5, 1)]))
     assert engines.requests and all("all of one kind: car.\n" in request.prompt for request in engines.requests)
