@@ -39,7 +39,10 @@ def test_a_preset_can_be_planned(preset):
     summary = plan_summary(config, PRIVATE_RECORDS[name])
     assert summary["achieved_epsilon"] <= 1.0 and summary["sigma"] > 14
     assert all("\n" not in line for line in plan_lines(summary))
-    assert len(prompt_previews(config)) == 3
+    assert [preview.splitlines()[0] for preview in prompt_previews(config)] == [
+        "--- prompt: new text ---",
+        "--- prompt: fill in the blanks ---",
+    ], "the paper's variations fill blanks alone"
 
 
 def test_a_preset_has_the_papers_settings(preset):
