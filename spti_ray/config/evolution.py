@@ -21,6 +21,11 @@ class LabelConfig(Section):
     )
     hint: str | None = Field(default=None, description="How prompts name it; the label's name by default.")
 
+    @property
+    def text(self) -> str:
+        """How prompts name it."""
+        return self.hint or self.name
+
 
 class VariationConfig(Section):
     """How texts are varied: rephrased, or with blanks that the writer fills in."""
@@ -152,7 +157,7 @@ class EvolutionConfig(Section):
 
     def themes_per_label(self, generation: int) -> dict[str, int]:
         """How many themes of each label a generation is voted on in; empty if it is candidate by candidate."""
-        number = self._num_themes(generation)
+        number = self.num_themes(generation)
         if number and self.vocabulary and generation == self.first_with_candidates:
             # Each label has all values.
             return dict.fromkeys(self.label_names, number // len(self.label_names))
@@ -163,10 +168,10 @@ class EvolutionConfig(Section):
         """How many themes or candidates a generation is voted on in; how many labels, if it asks for their shares."""
         if generation < self.first_with_candidates:
             return len(self.labels)
-        return self._num_themes(generation) or self.candidates
+        return self.num_themes(generation) or self.candidates
 
-    def _num_themes(self, generation: int) -> int:
-        """The number for a generation in `themes`, which begins with the first that has candidates; 0 if none."""
+    def num_themes(self, generation: int) -> int:
+        """How many themes a generation is voted on in, or 0; `themes` begins with the first that has candidates."""
         level = generation - self.first_with_candidates
         return self.themes[level] if 0 <= level < len(self.themes) else 0
 

@@ -50,14 +50,14 @@ def uses_private_data(config: Config) -> bool:
     return declaration_of(config).private_data is not PrivateData.NOT_READ and not config.rerenders
 
 
+def method_has_votes(config: Config) -> bool:
+    """Whether private images vote by this method, also where the run only renders what another one's voted for."""
+    return declaration_of(config).private_data is PrivateData.VOTES
+
+
 def shards_vote(config: Config) -> bool:
     """Whether generations are voted on, by shards that hold the private images."""
-    return declaration_of(config).private_data is PrivateData.VOTES and not config.rerenders
-
-
-def shares_can_be_voted(config: Config) -> bool:
-    """Whether private images vote with this method, and so can vote for their labels too."""
-    return declaration_of(config).private_data is PrivateData.VOTES
+    return method_has_votes(config) and not config.rerenders
 
 
 def shards_caption(config: Config) -> bool:

@@ -16,7 +16,7 @@ from spti_ray.config.finetune import FinetuneConfig
 from spti_ray.config.method_traits import (
     candidates_are_images,
     declaration_of,
-    shares_can_be_voted,
+    method_has_votes,
     why_not_private,
 )
 from spti_ray.config.prompts import PromptsConfig
@@ -168,7 +168,7 @@ class Config(Section):
             raise ValueError(f"evolution.vocabulary: prompts.attributes has no list {name!r}; there are: {known}")
         if name == "subject" and evolution.labels:
             raise ValueError("evolution.vocabulary: labels take the place of the list 'subject'; name another list")
-        if declaration_of(self).candidates is not Candidates.TEXTS or not shares_can_be_voted(self):
+        if declaration_of(self).candidates is not Candidates.TEXTS or not method_has_votes(self):
             raise ValueError(f"evolution.vocabulary is for votes on texts, of which method {self.method} has none")
         twice = sorted(
             value
@@ -191,7 +191,7 @@ class Config(Section):
         if evolution.label_shares != "voted":
             return
         where = "evolution.label_shares is voted, but"
-        if not shares_can_be_voted(self):
+        if not method_has_votes(self):
             raise ValueError(f"{where} with method: {self.method} nobody votes; leave it public, or use another method")
         if len(evolution.labels) < 2:
             raise ValueError(

@@ -52,7 +52,7 @@ def evolve(
             watch.generation(t, "candidates")
             made = stored or (population.variation_api(t, selected) if selected else population.random_api())
             ahead = partial(voter.show, t, votes_per_record=k)
-            scored = scoring.embed(made) if config.evolution.themes_per_label(t) else scoring.embed(made, ahead)
+            scored = scoring.embed(made) if config.evolution.num_themes(t) else scoring.embed(made, ahead)
             question = question_of(t, scored, config.evolution, config.runtime.seed, vocabulary_of(config, t))
             generations.keep(t, scored, question.themes, selected)
             watch.generation(t, "votes")

@@ -41,7 +41,7 @@ def label_prompts(config: Config) -> dict[str, str]:
     """The public text of each label: its hint or name and the domain, or the domain alone without labels."""
     if not config.evolution.labels:
         return {SINGLE_LABEL: config.prompts.domain}
-    return {label.name: f"{label.hint or label.name}, {config.prompts.domain}" for label in config.evolution.labels}
+    return {label.name: f"{label.text}, {config.prompts.domain}" for label in config.evolution.labels}
 
 
 def trained_engine(renderer: EngineConfig, folder: Path) -> EngineConfig:

@@ -164,7 +164,7 @@ def _kind(config: Config, generation: int) -> str:
     """What a generation is voted on in."""
     if generation not in config.candidate_generations:
         return "label"
-    return "theme" if config.evolution.themes_per_label(generation) else "candidate"
+    return "theme" if config.evolution.num_themes(generation) else "candidate"
 
 
 def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:

@@ -156,8 +156,7 @@ def recommend(config: Config, private_records: int, rates: Mapping[Role, float] 
         )
     evolution, level = config.evolution, best.themes[0]
     share = sum(evolution.survivors_per_label().values()) / evolution.candidates
-    numbers = config.candidate_generations
-    levels = tuple(evolution.asked(n) if evolution.themes_per_label(n) else 0 for n in numbers)
+    levels = tuple(evolution.num_themes(number) for number in config.candidate_generations)
     wanted = {
         "recommended": best,
         "as configured": Schedule(

@@ -110,8 +110,8 @@ def _generations(config: Config) -> tuple[Phase, ...]:
     if method.private_data is PrivateData.NOT_READ and method.candidates is Candidates.TEXTS:
         evolution = config.evolution
         streams: dict[Role, tuple[int, ...]] = {"writer": (evolution.candidates,)}
-        if holds_subjects(config):
-            streams["text_embedder"] = (len(evolution.labels), evolution.candidates)
+        if compared := _compared(config, 0, evolution.candidates):
+            streams["text_embedder"] = compared
         return (Phase("generation 0", streams),)
     if not shards_vote(config):
         return ()
@@ -159,14 +159,23 @@ def _streams(config: Config, generation: int, fresh: int) -> Streams:
         streams["image_embedder"] = shown
     if "text" in evolution.spaces:
         streams["text_embedder"] = shown
-    if holds_subjects(config):
-        # The labels' names once, then the members of the last themes, then the new texts.
-        labels = (
-            (len(evolution.labels),) if evolution.labels and generation == config.candidate_generations.start else ()
-        )
-        members = (evolution.candidates,) if evolution.themes_per_label(generation - 1) else ()
-        streams["text_embedder"] = (*streams.get("text_embedder", ()), *labels, *members, fresh)
+    if compared := _compared(config, generation, fresh):
+        streams["text_embedder"] = (*streams.get("text_embedder", ()), *compared)
     return streams
+
+
+def _compared(config: Config, generation: int, fresh: int) -> tuple[int, ...]:
+    """Streams of texts that are embedded to hold a generation's `fresh` texts to their subjects; none if they are not.
+
+    The labels' names once, then the members of the last themes, then the new texts.
+    """
+    if not holds_subjects(config):
+        return ()
+    evolution = config.evolution
+    is_first = generation == config.candidate_generations.start
+    labels = (len(evolution.labels),) if evolution.labels and is_first else ()
+    members = (evolution.candidates,) if evolution.num_themes(generation - 1) else ()
+    return (*labels, *members, fresh)
 
 
 def _release(config: Config) -> Phase:
@@ -176,10 +185,8 @@ def _release(config: Config) -> Phase:
         texts = released_texts(config)
         if config.release.texts == "varied":
             streams = {} if candidates_are_images(config) else {"writer": (texts,)}
-            if holds_subjects(config):
-                last = config.generation_numbers.stop - 1
-                members = (config.evolution.candidates,) if config.evolution.themes_per_label(last) else ()
-                streams["text_embedder"] = (*members, texts)
+            if compared := _compared(config, config.generation_numbers.stop, texts):
+                streams["text_embedder"] = compared
         elif _release_reuses(config):
             # The release takes the voted render of each of its texts as it is.
             reused = texts

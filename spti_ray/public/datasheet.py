@@ -72,7 +72,8 @@ def datasheet(
     environment.filters["up"] = rounded_up
     method = declaration_of(config)
     evolution = config.evolution
-    all_themed = all(evolution.themes_per_label(number) for number in config.candidate_generations)
+    themes = [evolution.num_themes(number) for number in config.candidate_generations]
+    all_themed = all(themes)
     return environment.get_template(_TEMPLATE).render(
         config=config,
         method=method,
@@ -84,7 +85,7 @@ def datasheet(
         labels=labels,
         label_counts=label_counts or {},
         label_shares=shares_of(label_counts or {}),
-        themes=[evolution.asked(n) for n in config.candidate_generations if evolution.themes_per_label(n)],
+        themes=[count for count in themes if count],
         all_themed=all_themed,
         asked_about="theme(s)" if all_themed else "theme(s) or candidate(s)" if evolution.themes else "candidate(s)",
         held=holds_subjects(config),

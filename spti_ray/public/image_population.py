@@ -7,15 +7,14 @@ This module streams candidates as `population` does, and needs no engine for tha
 
 from __future__ import annotations
 
-import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from spti_ray.config import Config
 from spti_ray.public.offspring import survivors_and_children
-from spti_ray.public.prompts import draw_attributes
+from spti_ray.public.slots import Slots
 from spti_ray.public.themes import Theme
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected, derive_seed
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, Selected
 
 
 class ImagePopulation:
@@ -28,15 +27,9 @@ class ImagePopulation:
 
     def random_api(self) -> Iterator[Candidate]:
         """RANDOM_API: the first generation, `evolution.candidates` prompts of attribute values, split over labels."""
-        evolution, prompts = self._config.evolution, self._config.prompts
-        by_name = {label.name: label for label in evolution.labels}
-        number = evolution.first_with_candidates
-        labels = [name for name, count in evolution.candidates_per_label().items() for _ in range(count)]
-        for i, name in enumerate(labels):
-            slot = f"g{number:02d}-{i:06d}"
-            rng = random.Random(derive_seed(self._config.runtime.seed, slot, "attributes"))
-            values = draw_attributes(prompts, by_name.get(name), rng)
-            yield Candidate(slot, " ".join(values.values()) or prompts.domain, name, number)
+        # Nothing is written: the bare attribute values, which stand in for texts that failed, are the prompts.
+        for slot in Slots(self._config).all_new():
+            yield Candidate(slot.id, slot.fallback, slot.label, self._config.evolution.first_with_candidates)
 
     def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """VARIATION_API: the survivors, if they are kept, then variations of the selected images, up to the quota."""

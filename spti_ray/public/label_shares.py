@@ -27,7 +27,7 @@ LabelCounts = Mapping[str, int]
 def label_candidates(evolution: EvolutionConfig) -> list[Candidate]:
     """One candidate for each label, in their order. Its text is the label's hint, or its name."""
     return [
-        Candidate(f"g00-label-{i:06d}", label.hint or label.name, label.name, generation=0)
+        Candidate(f"g00-label-{i:06d}", label.text, label.name, generation=0)
         for i, label in enumerate(evolution.labels)
     ]
 

@@ -39,7 +39,7 @@ def survivors_and_children(
         survivors = [item.candidate for item in parents][:quota] if evolution.keep_survivors else []
         kept += survivors
         weights: list[float] = [item.share for item in parents]
-        if survivors and evolution.themes_per_label(generation - 1):
+        if survivors and evolution.num_themes(generation - 1):
             weights = _beyond_themselves(weights, quota)
         shares = split_by_share(quota - len(survivors), weights)
         for item, count in zip(parents, shares, strict=True):

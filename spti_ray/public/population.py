@@ -77,11 +77,8 @@ class Population:
         Raises:
             NothingMade: nine tenths of them are fallbacks. Raised once the writer was asked for all of them.
         """
-        evolution = self._config.evolution
-        number = evolution.first_with_candidates
-        labels = [name for name, count in evolution.candidates_per_label().items() for _ in range(count)]
-        slots = [self._slots.new(f"g{number:02d}-{i:06d}", name) for i, name in enumerate(labels)]
-        return self._write(slots, number, taken=(), subjects=self._subjects, first=True)
+        number = self._config.evolution.first_with_candidates
+        return self._write(self._slots.all_new(), number, taken=(), subjects=self._subjects, first=True)
 
     def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """VARIATION_API: the population of `generation`: survivors, if they are kept, then children, up to the quota.

@@ -32,7 +32,7 @@ def draw_attributes(prompts: PromptsConfig, label: LabelConfig | None, rng: rand
     values = {name: rng.choice(choices) for name, choices in prompts.attributes.items()}
     if label is not None:
         # It comes first, and replaces an attribute list of that name: another subject would be another label.
-        subject = {"subject": label.hint or label.name}
+        subject = {"subject": label.text}
         values = subject | values | subject
     return values
 

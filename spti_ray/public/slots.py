@@ -42,7 +42,7 @@ class Slots:
         self._evolution = config.evolution
         self._seed = config.runtime.seed
         self._labels = {label.name: label for label in config.evolution.labels}
-        self.label_hints = {name: label.hint or name for name, label in self._labels.items()}
+        self.label_hints = {name: label.text for name, label in self._labels.items()}
         """What each label is called in prompts."""
         self._contrast: dict[str, prompt_api.Contrast] = {}
         self._kin: dict[str, tuple[str, ...]] = {}
@@ -74,6 +74,12 @@ class Slots:
             # If there are few texts, none is both winner and loser.
             num = min(wanted, len(texts) // 2)
             self._contrast[label] = prompt_api.Contrast(tuple(texts[:num]), tuple(texts[len(texts) - num :]))
+
+    def all_new(self) -> list[Slot]:
+        """The slots of RANDOM_API: `evolution.candidates` of them, split over the labels by quota."""
+        labels = [name for name, count in self._evolution.candidates_per_label().items() for _ in range(count)]
+        number = self._evolution.first_with_candidates
+        return [self.new(f"g{number:02d}-{i:06d}", name) for i, name in enumerate(labels)]
 
     def new(self, slot_id: str, label: str) -> Slot:
         """The slot of a text of generation 0."""
@@ -154,7 +160,7 @@ def preview(config: Config) -> list[tuple[str, str]]:
         kin = prompt_api.kin_prompt(limits, parent.text, texts, 5, rng, slots.shown_label(label))
         shown.append(("one more of a theme", kin))
     operators: list[Operator] = []
-    if share and len(evolution.themes) < config.candidate_generations.stop - evolution.first_with_candidates:
+    if share and not evolution.num_themes(config.candidate_generations[-1]):
         operators.append("rephrase")
     if share < 1:
         operators.append("fill")

@@ -101,7 +101,7 @@ def writer_texts(config: Config) -> Iterator[tuple[str, str]]:
     for word in prompts.exclude_words:
         yield "prompts.exclude_words", word
     for label in config.evolution.labels:
-        yield "evolution.labels", label.hint or label.name
+        yield "evolution.labels", label.text
 
 
 def tokens_per_word(texts: Iterable[str]) -> float:

@@ -11,6 +11,8 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,6 +78,17 @@ class Cli:
             return warm.start(
                 "spti_ray.cli", *arguments, cwd=self.folder, env=self.environment(), stdout=out, stderr=out
             )
+
+    def kill_when(self, arguments: list[str], there: Callable[[], object]) -> None:
+        """Start a run and SIGKILL its driver as soon as it has got there."""
+        process = self.start(*arguments)
+        deadline = time.monotonic() + 180
+        while not there():
+            assert process.poll() is None, (self.folder / "printed.txt").read_text()
+            assert time.monotonic() < deadline, "the run never got there"
+            time.sleep(0.001)
+        process.kill()
+        process.wait()
 
     def command(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "spti_ray.cli", *arguments]

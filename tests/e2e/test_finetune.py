@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import stat
-import time
 
 import pyarrow.parquet as pq
 from PIL import Image
@@ -41,13 +40,7 @@ def test_a_killed_training_goes_on_and_its_images_stay_inside_and_are_told_in_th
 
     inside = cli.folder / "run" / "internal"
     steps = inside / "finetune" / "steps.log"
-    process = cli.start(*arguments)
-    deadline = time.monotonic() + 180
-    while not (steps.exists() and steps.stat().st_size):
-        assert process.poll() is None and time.monotonic() < deadline
-        time.sleep(0.005)
-    process.kill()
-    process.wait()
+    cli.kill_when(arguments, lambda: steps.exists() and steps.stat().st_size)
     assert "interrupted" in cli("status", "run").stdout
     before = verify(cli.folder / "ledger" / "stickers.jsonl")
 

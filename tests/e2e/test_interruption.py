@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sqlite3
-import time
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -23,24 +21,12 @@ def _kinds(ledger: Path | str) -> list[str]:
     return [entry.kind for entry in _entries(ledger)]
 
 
-def _kill_when(cli, arguments: list[str], there: Callable[[], bool]) -> None:
-    """Start the run and SIGKILL its driver as soon as it has got there."""
-    process = cli.start(*arguments)
-    deadline = time.monotonic() + 180
-    while not there():
-        assert process.poll() is None, (cli.folder / "printed.txt").read_text()
-        assert time.monotonic() < deadline, "the run never got there"
-        time.sleep(0.002)
-    process.kill()
-    process.wait()
-
-
 @pytest.mark.parametrize("where", ["file", "s3"])
 def test_a_killed_run_goes_on_from_its_committed_generations(cli, where: str, request: pytest.FixtureRequest):
     # A bucket's server is found through the environment, which the command line inherits from here.
     ledger = cli.folder / "ledger" if where == "file" else request.getfixturevalue("s3").new_url()
     arguments = cli.run_arguments("run", ledger=str(ledger), on_ray=where == "file")
-    _kill_when(cli, arguments, lambda: _kinds(ledger).count("RELEASED") == 2)
+    cli.kill_when(arguments, lambda: _kinds(ledger).count("RELEASED") == 2)
     before = _entries(ledger)
     charged = [e.event for e in before if e.kind == "RESERVED"]
     artifacts = {e.event.artifact_sha256 for e in before if e.kind == "COMMITTED"}
@@ -68,7 +54,7 @@ def test_a_killed_run_goes_on_from_its_committed_generations(cli, where: str, re
 def test_a_reservation_without_histogram_is_burned_and_never_noised_again(cli):
     arguments = cli.run_arguments("run", "privacy.spare_slots=1")
     ledger = cli.folder / "ledger"
-    _kill_when(cli, arguments, lambda: "RESERVED" in _kinds(ledger))
+    cli.kill_when(arguments, lambda: "RESERVED" in _kinds(ledger))
     was_open = "COMMITTED" not in _kinds(ledger) and not list((cli.folder / "run").rglob("histogram-*.arrow"))
 
     done = cli(*arguments)
@@ -101,7 +87,7 @@ def test_a_run_killed_within_a_generation_does_not_render_again_what_was_rendere
         return False
 
     seen = []
-    _kill_when(cli, arguments, lambda: rendered() and bool(seen.append(cli("status", "run").stdout) or True))
+    cli.kill_when(arguments, lambda: rendered() and bool(seen.append(cli("status", "run").stdout) or True))
     assert "running: a driver works in run" in seen[0]
     assert "interrupted: the command that started it goes on" in cli("status", "run").stdout
     assert _kinds(cli.folder / "ledger").count("RESERVED") == 0, "nobody has voted yet"

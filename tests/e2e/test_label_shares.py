@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import time
 from collections import Counter
 
 import pyarrow.parquet as pq
@@ -125,13 +124,8 @@ def test_the_datasheet_says_so_too_when_the_certificate_is_written_again(voted):
 def test_a_run_that_was_killed_after_the_question_does_not_ask_it_again(tmp_path):
     cli = Cli(tmp_path)
     arguments = _arguments(cli)
-    process = cli.start(*arguments)
-    while not (cli.folder / "run" / "generations" / "01" / "candidates.parquet").exists():
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
     ours = cli.folder / "run"
+    cli.kill_when(arguments, (ours / "generations" / "01" / "candidates.parquet").exists)
     assert not (ours / "release").exists()
     before = _counts(ours)
     _ok(cli(*arguments))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import json
-import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -60,12 +59,7 @@ def test_a_run_that_was_killed_between_its_questions_does_not_ask_the_first_agai
     _, run, _ = themed
     cli = Cli(tmp_path)
     arguments = cli.run_arguments("run", *SETTINGS)
-    process = cli.start(*arguments)
-    while not (cli.folder / "run" / "generations" / "00" / "selected.parquet").exists():
-        assert process.poll() is None
-        time.sleep(0.001)
-    process.kill()
-    process.wait()
+    cli.kill_when(arguments, (cli.folder / "run" / "generations" / "00" / "selected.parquet").exists)
     assert not (cli.folder / "run" / "release").exists()
     _ok(cli(*arguments))
     # Its noise is its own; what it asked first was asked once.
