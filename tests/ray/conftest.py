@@ -1,5 +1,6 @@
 import os
 import secrets
+from pathlib import Path
 
 import pytest
 
@@ -30,3 +31,12 @@ def ray_cluster():
     )
     yield
     ray.shutdown()
+
+
+@pytest.hookimpl(trylast=True)  # after the fixtures that use it
+def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
+    """Ray ends with this folder's last test: those that the same process runs next must not find themselves joined."""
+    import ray
+
+    if nextitem is None or Path(__file__).parent not in nextitem.path.parents:
+        ray.shutdown()
