@@ -53,8 +53,8 @@ class PromptsConfig(Section):
     hold_subject: bool = Field(
         default=False,
         description="Whether texts are held to their subject: prompts for variations name the label, and a text is "
-        "asked for again if the text embedder puts it nearer to another label's name or, after a vote on themes, "
-        "nearer to several other themes than to its parent's.",
+        "asked for again if the text embedder puts it nearer to another label's name or, in a run "
+        "with evolution.themes, nearer to several other kinds of texts than to its parent's.",
     )
     attempts: int = Field(default=3, ge=1, le=20, description="How often the writer is asked before the fallback.")
 

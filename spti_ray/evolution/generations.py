@@ -10,16 +10,18 @@ from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.errors import RunDamaged
 from spti_ray.evolution.protocols import Population, Store
 from spti_ray.public.scoring import Scoring
-from spti_ray.public.themes import Theme, by_candidate
+from spti_ray.public.themes import Question, Theme, by_candidate
 from spti_ray.types import Candidates, NoisyHistogram, ScoredCandidates, Selected
 
 
 class Measured(NamedTuple):
-    """The candidates of a generation, and how they were voted on: one by one, or in themes."""
+    """The candidates of a generation, and how they were voted on: one by one, or in themes. `kin`: groups of similar
+    candidates, which are the themes if there are any."""
 
     candidates: Candidates
     histogram: NoisyHistogram
     themes: tuple[Theme, ...]
+    kin: tuple[Theme, ...]
 
 
 class BudgetExhausted(RuntimeError):
@@ -57,19 +59,19 @@ class Generations:
             elif candidates is None:
                 raise RunDamaged(f"generation {number} is committed, but its candidates are gone from the run")
             else:
-                yield number, candidates, Measured(candidates, histogram, self._store.load_themes(number))
+                themes = self._store.load_themes(number)
+                kin = themes or self._store.load_kin(number)
+                yield number, candidates, Measured(candidates, histogram, themes, kin)
         if not self._num_measured:
             raise BudgetExhausted("every planned query was burned by crashes; start a new run, or plan spare_slots")
 
-    def keep(
-        self, number: int, scored: ScoredCandidates, themes: tuple[Theme, ...], parents: Sequence[Selected]
-    ) -> None:
+    def keep(self, number: int, scored: ScoredCandidates, question: Question, parents: Sequence[Selected]) -> None:
         """Store candidates before they are voted on. Raises NothingMade if the first ones are not worth a vote."""
         if not self._num_measured:
             # Before they are stored: when whatever failed is mended, the run makes its first generation anew.
             self._population.check(scored.candidates, parents)
             self._scoring.check(scored)
-        self._store.save(number, scored, themes)
+        self._store.save(number, scored, question)
 
     def finish(
         self, number: int, measured: Measured, parents: Sequence[Selected], selected: tuple[Selected, ...]
@@ -77,5 +79,5 @@ class Generations:
         """Store who was selected, and let the population learn from the votes. `parents` are those before."""
         self._population.count(number, measured.candidates, parents)
         self._store.save_selected(number, selected)
-        self._population.learn(measured.candidates, by_candidate(*measured), measured.themes)
+        self._population.learn(measured.candidates, by_candidate(*measured[:3]), measured.kin)
         self._num_measured += 1

@@ -11,6 +11,7 @@ from spti_ray.evolution.histogram import dp_nn_histogram
 from spti_ray.evolution.protocols import Store, Voter, Watcher
 from spti_ray.public.label_shares import all_votable, counts_of, label_candidates
 from spti_ray.public.scoring import Scoring
+from spti_ray.public.themes import Question
 
 
 def ask_label_counts(
@@ -45,7 +46,7 @@ def ask_label_counts(
             raise BudgetExhausted("every planned query was burned by crashes; start a new run, or plan spare_slots")
         watch.generation(number, "candidates")
         scored = all_votable(scoring.embed(candidates or label_candidates(config.evolution)))
-        store.save(number, scored, ())
+        store.save(number, scored, Question(scored))
         watch.generation(number, "votes")
         histogram = dp_nn_histogram(number, scored, config.privacy.votes_per_record, voter, gate, watch)
     return counts_of(config.evolution, histogram)

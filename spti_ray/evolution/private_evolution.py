@@ -54,10 +54,10 @@ def evolve(
             ahead = partial(voter.show, t, votes_per_record=k)
             scored = scoring.embed(made) if config.evolution.num_themes(t) else scoring.embed(made, ahead)
             question = question_of(t, scored, config.evolution, config.runtime.seed, vocabulary_of(config, t))
-            generations.keep(t, scored, question.themes, selected)
+            generations.keep(t, scored, question, selected)
             watch.generation(t, "votes")
             histogram = dp_nn_histogram(t, question.asked, k, voter, gate, watch)
-            measured = Measured(scored.candidates, histogram, question.themes)
-        parents, selected = selected, select(*measured, config.evolution, config.runtime.seed)
+            measured = Measured(scored.candidates, histogram, question.themes, question.kin)
+        parents, selected = selected, select(*measured[:3], config.evolution, config.runtime.seed)
         generations.finish(t, measured, parents, selected)
     return selected

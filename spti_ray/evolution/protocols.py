@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from spti_ray.dp.odometer import OdometerReading
-from spti_ray.public.themes import Theme
+from spti_ray.public.themes import Question, Theme
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, Query, ScoredCandidates, Selected, Votes
 
 
@@ -29,9 +29,9 @@ class Population(Protocol):
         """Note how many of the generation's texts nobody wrote; it was made of the survivors `parents`."""
         ...
 
-    def learn(self, candidates: Candidates, histogram: NoisyHistogram, themes: Sequence[Theme] = ()) -> None:
+    def learn(self, candidates: Candidates, histogram: NoisyHistogram, kin: Sequence[Theme] = ()) -> None:
         """Hear how the generation was voted on, before the next is made of it: candidates by their own counts or those
-        of their themes."""
+        of their themes, and which are of one kind."""
         ...
 
 
@@ -64,7 +64,11 @@ class Store(Protocol):
         """In which themes a stored generation is voted on; none if candidate by candidate."""
         ...
 
-    def save(self, generation: int, scored: ScoredCandidates, themes: tuple[Theme, ...]) -> None: ...
+    def load_kin(self, generation: int) -> tuple[Theme, ...]:
+        """The groups of similar candidates of a stored generation that is voted on candidate by candidate."""
+        ...
+
+    def save(self, generation: int, scored: ScoredCandidates, question: Question) -> None: ...
 
     def save_selected(self, generation: int, selected: tuple[Selected, ...]) -> None: ...
 

@@ -167,14 +167,14 @@ def _streams(config: Config, generation: int, fresh: int) -> Streams:
 def _compared(config: Config, generation: int, fresh: int) -> tuple[int, ...]:
     """Streams of texts that are embedded to hold a generation's `fresh` texts to their subjects; none if they are not.
 
-    The labels' names once, then the members of the last themes, then the new texts.
+    The labels' names once, then the last generation's texts where they have themes or kin, then the new texts.
     """
     if not holds_subjects(config):
         return ()
     evolution = config.evolution
     is_first = generation == config.candidate_generations.start
     labels = (len(evolution.labels),) if evolution.labels and is_first else ()
-    members = (evolution.candidates,) if evolution.num_themes(generation - 1) else ()
+    members = (evolution.candidates,) if evolution.themes and generation > evolution.first_with_candidates else ()
     return (*labels, *members, fresh)
 
 

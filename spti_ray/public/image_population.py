@@ -38,7 +38,7 @@ class ImagePopulation:
         for child in children:
             yield _variation(child.id, child.parent, generation)
 
-    def learn(self, candidates: Candidates, histogram: NoisyHistogram, themes: Sequence[Theme] = ()) -> None:
+    def learn(self, candidates: Candidates, histogram: NoisyHistogram, kin: Sequence[Theme] = ()) -> None:
         """Do nothing: there are no prompts that could show winners and losers."""
 
     def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:

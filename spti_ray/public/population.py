@@ -92,12 +92,12 @@ class Population:
         first = generation == self._config.generation_numbers.start
         yield from self._write(slots, generation, kept, self._subjects, first)
 
-    def learn(self, candidates: Candidates, histogram: NoisyHistogram, themes: Sequence[Theme] = ()) -> None:
-        """Take what the votes say about texts, for the prompts of the next generation."""
+    def learn(self, candidates: Candidates, histogram: NoisyHistogram, kin: Sequence[Theme] = ()) -> None:
+        """Take what the votes say about texts, and which are of one kind, for the prompts of the next generation."""
         texts_of = {candidate.id: candidate.text for candidate in candidates}
-        self._slots.learn(candidates, histogram, themes, texts_of)
+        self._slots.learn(candidates, histogram, kin, texts_of)
         if self._subjects:
-            self._subjects.learn(themes, texts_of)
+            self._subjects.learn(kin, texts_of)
 
     def check(self, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> None:
         """Check the first generation as it is stored, as `random_api` and `variation_api` check it.

@@ -1,7 +1,7 @@
 """What each text of a population is asked with: one slot a text, with a fixed id, and a prompt for each attempt.
 
 Source of the prompts: Aug-PE (arXiv 2403.01749). What the last votes said goes into them: the texts that won and lost
-(`variation.contrast`), and those of the parent's theme. All of it is public.
+(`variation.contrast`), and those of the parent's kind. All of it is public.
 """
 
 from __future__ import annotations
@@ -51,21 +51,21 @@ class Slots:
         self,
         candidates: Candidates,
         histogram: NoisyHistogram,
-        themes: Sequence[Theme],
+        kin: Sequence[Theme],
         texts_of: Mapping[str, str],
     ) -> None:
-        """Take the texts with the most and the fewest noised votes, and those of each theme.
+        """Take the texts with the most and the fewest noised votes, and those of each kind.
 
         Args:
             candidates: The candidates of the last generation.
             histogram: A noised count for each of them.
-            themes: The themes in which they were voted on; none if one by one.
+            kin: Groups of similar ones; a candidate without one is told to the writer alone.
             texts_of: Their texts, by id.
         """
         self._kin = {}
-        for theme in themes:
-            kin = tuple(dict.fromkeys(texts_of[member] for member in theme.members))
-            self._kin |= dict.fromkeys(theme.members, kin)
+        for group in kin:
+            texts = tuple(dict.fromkeys(texts_of[member] for member in group.members))
+            self._kin |= dict.fromkeys(group.members, texts)
         wanted = self._evolution.variation.contrast
         counts = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
         for label in self._evolution.label_names if wanted else ():
@@ -158,9 +158,9 @@ def preview(config: Config) -> list[tuple[str, str]]:
     shown = [("new text", slots.new(parent.id, label).prompt(rng, 0)[0])]
     if evolution.themes and share:
         kin = prompt_api.kin_prompt(limits, parent.text, texts, 5, rng, slots.shown_label(label))
-        shown.append(("one more of a theme", kin))
+        shown.append(("one more of a kind", kin))
     operators: list[Operator] = []
-    if share and not evolution.num_themes(config.candidate_generations[-1]):
+    if share and not evolution.themes:
         operators.append("rephrase")
     if share < 1:
         operators.append("fill")

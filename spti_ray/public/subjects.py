@@ -1,8 +1,8 @@
-"""Whether a new text is still about what was asked for: its label, and the theme that its parent's votes were for.
+"""Whether a new text is still about what was asked for: its label, and its parent's theme or kind.
 
 A small writer that is told to change a text leaves its subject in two of five, and what is vague ("a whole thing") is
 near to everything. So the text embedder, which sees public texts alone, compares a new text with the names of the
-labels and with the texts of the last themes; a text that strayed is asked for again.
+labels and with the texts of the last generation's kinds; a text that strayed is asked for again.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Subjects:
         self._theme_rows_CE = _NONE
 
     def learn(self, themes: Sequence[Theme], texts_of: Mapping[str, str]) -> None:
-        """Take the themes that were voted on last; none if candidates were.
+        """Take the themes of the last generation; where it was voted on candidate by candidate, groups of similar ones.
 
         Args:
             themes: The themes.

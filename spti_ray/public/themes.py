@@ -2,7 +2,8 @@
 
 N records that vote for n candidates give each N k / n votes, in noise of sigma. At the same charge they give each of C
 themes N k / C. So the first generations are asked what the images are of, and the later ones which candidate it is;
-`evolution.themes` says how many themes there are of each.
+`evolution.themes` says how many themes there are of each. Where it does, the writer is asked for one more of a kind in
+all generations: of a theme, or of a cluster of those candidates that were voted on one by one.
 
 Themes are made by k-means of the candidates' public embeddings (Dhillon and Modha, "Concept decompositions for large
 sparse text data using clustering", Machine Learning 2001). A theme stands where the mean of its members does. What is
@@ -14,7 +15,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,9 @@ from spti_ray.types import (
     split_by_share,
 )
 
+KIN = 8
+"""Texts of a group where candidates were voted on one by one: as many as a prompt for one more of a kind shows."""
+
 _ROUNDS = 30
 """Of k-means, which has settled by then."""
 
@@ -44,7 +48,7 @@ _SHARE_STEPS = 1_000
 
 @dataclass(frozen=True)
 class Theme:
-    """Candidates that are voted on as one. `members` are their ids, the one nearest to the theme's place first."""
+    """Similar candidates, mostly voted on as one. `members` are their ids, the one nearest to its place first."""
 
     id: str
     label: str
@@ -53,10 +57,15 @@ class Theme:
 
 @dataclass(frozen=True)
 class Question:
-    """What the records are asked. `themes` are what the candidates of `asked` stand for; none if for themselves."""
+    """What the records are asked.
+
+    `themes` are what the candidates of `asked` stand for; none if for themselves. `kin` are groups of similar
+    candidates, of which the writer is shown several when it varies one of them: the themes, if there are any.
+    """
 
     asked: ScoredCandidates
     themes: tuple[Theme, ...] = ()
+    kin: tuple[Theme, ...] = ()
 
 
 def question_of(
@@ -80,12 +89,38 @@ def question_of(
     """
     wanted = evolution.themes_per_label(generation)
     if not wanted:
-        return Question(scored)
+        quota = evolution.candidates_per_label() if evolution.themes else {}
+        kin = {label: -(-count // KIN) for label, count in quota.items()}
+        return Question(scored, kin=_groups(generation, scored, kin, seed))
+    themes = _groups(generation, scored, wanted, seed, value_of)
+    if not themes:
+        raise NothingMade("evolution.themes: no candidate could be embedded; see internal/driver.log")
+    row_of = {candidate.id: row for row, candidate in enumerate(scored.candidates)}
+    rows_of = [[row_of[member] for member in theme.members] for theme in themes]
+    asked = Candidates(
+        tuple(
+            Candidate(theme.id, scored.candidates.items[rows[0]].text, theme.label, generation)
+            for theme, rows in zip(themes, rows_of, strict=True)
+        )
+    )
+    places: dict[Space, FloatArray] = {
+        space: np.stack([_mean(matrix_KE[rows]) for rows in rows_of])
+        for space, matrix_KE in scored.embeddings_KE.items()
+    }
+    return Question(ScoredCandidates(asked, places, scored.weights), themes, themes)
+
+
+def _groups(
+    generation: int,
+    scored: ScoredCandidates,
+    wanted: Mapping[str, int],
+    seed: int,
+    value_of: Callable[[Candidate], str] | None = None,
+) -> tuple[Theme, ...]:
+    """Group the embedded candidates of each label: by `value_of`, or else into as many clusters as are `wanted`."""
     whole_KE = _joined(scored)
     embedded_K = np.isfinite(whole_KE).all(axis=1)
-    themes: list[Theme] = []
-    nearest: list[Candidate] = []
-    places: dict[Space, list[FloatArray]] = {space: [] for space in scored.embeddings_KE}
+    found: list[Theme] = []
     for label, count in wanted.items():
         of_label_K = np.array([candidate.label == label for candidate in scored.candidates])
         rows = np.flatnonzero(embedded_K & of_label_K)
@@ -96,21 +131,9 @@ def question_of(
         for group in groups:
             members = rows[group]
             by_nearness = members[np.argsort(-whole_KE[members] @ _mean(whole_KE[members]), kind="stable")]
-            known = [scored.candidates.items[row] for row in by_nearness]
-            themes.append(Theme(f"g{generation:02d}-theme-{len(themes):06d}", label, tuple(c.id for c in known)))
-            nearest.append(known[0])
-            for space, matrix_KE in scored.embeddings_KE.items():
-                places[space].append(_mean(matrix_KE[members]))
-    if not themes:
-        raise NothingMade("evolution.themes: no candidate could be embedded; see internal/driver.log")
-    asked = Candidates(
-        tuple(
-            Candidate(theme.id, candidate.text, theme.label, generation)
-            for theme, candidate in zip(themes, nearest, strict=True)
-        )
-    )
-    matrices: dict[Space, FloatArray] = {space: np.stack(rows_E) for space, rows_E in places.items()}
-    return Question(ScoredCandidates(asked, matrices, scored.weights), tuple(themes))
+            ids = tuple(scored.candidates.items[row].id for row in by_nearness)
+            found.append(Theme(f"g{generation:02d}-theme-{len(found):06d}", label, ids))
+    return tuple(found)
 
 
 def clusters(rows_KE: FloatArray, count: int, seed: int) -> list[npt.NDArray[np.int64]]:

@@ -168,7 +168,7 @@ class Origin:
             raise RunDamaged(f"{self._run.generations}: generation {last} has no candidates; restore the run's folder")
         _, histogram = artifact.charged_last(paths)
         themes = store.load_themes(last)
-        learn(candidates, by_candidate(candidates, histogram, themes), themes)
+        learn(candidates, by_candidate(candidates, histogram, themes), themes or store.load_kin(last))
         kept = {item.candidate.id for item in selected} if self.embeds_as(config) else set[str]()
         cache.keep_only(kept)
         return selected

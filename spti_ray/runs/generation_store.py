@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import atomic_file, write_table_atomic
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.public.themes import Theme
+from spti_ray.public.themes import Question, Theme
 from spti_ray.runs.folder import RunDir
 from spti_ray.types import Candidate, Candidates, RenderedImage, ScoredCandidates, Selected, Space
 
@@ -73,7 +73,19 @@ class GenerationStore:
         Raises:
             RunDamaged: the file is damaged.
         """
-        file = self.folder(generation) / "themes.parquet"
+        return self._load_groups(generation, "themes")
+
+    def load_kin(self, generation: int) -> tuple[Theme, ...]:
+        """The groups of similar candidates of a generation that is voted on candidate by candidate; none if its run has
+        no themes, or is of a version that made none of it.
+
+        Raises:
+            RunDamaged: the file is damaged.
+        """
+        return self._load_groups(generation, "kin")
+
+    def _load_groups(self, generation: int, name: str) -> tuple[Theme, ...]:
+        file = self.folder(generation) / f"{name}.parquet"
         if not file.exists():
             return ()
         try:
@@ -83,9 +95,9 @@ class GenerationStore:
         except (OSError, KeyError, pa.ArrowInvalid):
             raise RunDamaged(f"{file}: is damaged; restore the run's folder") from None
 
-    def save(self, generation: int, scored: ScoredCandidates, themes: tuple[Theme, ...] = ()) -> None:
+    def save(self, generation: int, scored: ScoredCandidates, question: Question | None = None) -> None:
         """Write a generation: its candidates, their embeddings, the renders that no earlier generation wrote, and the
-        themes in which it is to be voted on, if it is."""
+        themes in which it is to be voted on, or else its groups of similar candidates, if it has either."""
         folder = self.folder(generation)
         folder.mkdir(parents=True, exist_ok=True)
         fresh = [
@@ -109,9 +121,10 @@ class GenerationStore:
         for space, matrix_KE in scored.embeddings_KE.items():
             column = pa.array(list(matrix_KE), type=pa.list_(pa.float32()))
             table = table.append_column(f"embedding_{space}", column)
-        if themes:
-            rows = [{name: getattr(theme, name) for name in _THEME_SCHEMA.names} for theme in themes]
-            write_table_atomic(folder / "themes.parquet", pa.Table.from_pylist(rows, schema=_THEME_SCHEMA))
+        if question and question.kin:
+            file = folder / ("themes.parquet" if question.themes else "kin.parquet")
+            rows = [{name: getattr(group, name) for name in _THEME_SCHEMA.names} for group in question.kin]
+            write_table_atomic(file, pa.Table.from_pylist(rows, schema=_THEME_SCHEMA))
         # Last: a generation counts as made when its candidates are there.
         write_table_atomic(folder / "candidates.parquet", table)
 

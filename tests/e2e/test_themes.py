@@ -38,6 +38,8 @@ def test_the_first_question_is_about_themes_and_the_next_about_candidates(themed
     assert _asked(run, 0) == len(themes) <= 6 and _asked(run, 1) == len(candidates[1])
     assert sorted(members) == sorted(candidates[0])
     assert not (run / "generations" / "01" / "themes.parquet").exists()
+    kinds = pq.read_table(run / "generations" / "01" / "kin.parquet").to_pylist()
+    assert sorted(member for kind in kinds for member in kind["members"]) == sorted(candidates[1])
 
 
 def test_each_question_is_one_charge_at_the_sigma_of_the_run(themed):

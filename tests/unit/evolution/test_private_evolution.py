@@ -28,6 +28,7 @@ class Recorder:
         self.known = committed or {}
         self.saved: dict[int, object] = {}
         self.themes: dict[int, object] = {}
+        self.kin: dict[int, object] = {}
         self.asked: list[tuple[str, ...]] = []
 
     def ready(self):
@@ -71,10 +72,13 @@ class Recorder:
     def load_themes(self, generation):
         return self.themes.get(generation, ())
 
-    def save(self, generation, scored, themes):
+    def load_kin(self, generation):
+        return self.kin.get(generation, ())
+
+    def save(self, generation, scored, question):
         self.events.append("save")
         self.saved[generation] = scored.candidates
-        self.themes[generation] = themes
+        self.themes[generation], self.kin[generation] = question.themes, question.kin
 
     def save_selected(self, generation, selected):
         self.events.append("selected")
@@ -155,6 +159,45 @@ def test_a_generation_voted_on_in_themes_is_replayed_from_what_was_stored(make_c
     again.saved, again.themes = {0: first.saved[0]}, {0: first.themes[0]}
     assert _evolve(config, local_engines(), again) == whole
     assert again.events.count("reserve") == 1
+
+
+@pytest.mark.parametrize("is_replayed", [False, True])
+def test_after_themes_the_writer_is_asked_for_more_of_a_kind_where_candidates_are_voted_on_too(
+    make_config, local_engines, is_replayed
+):
+    more = {"themes": [3], "generations": 3, "variation": {"rephrase_share": 1}}
+    config = make_config(evolution=make_config().evolution.model_dump() | more)
+
+    def never_twice(request):
+        return "a kite like " + "".join(chr(ord("a") + int(digit)) for digit in str(request.seed))
+
+    recorder, engines = Recorder(), local_engines(answer=never_twice)
+    _evolve(config, engines, recorder)
+    assert len(recorder.asked[1]) == 12 and not recorder.themes[1]
+    if is_replayed:
+        again = Recorder(
+            committed={
+                i: NoisyHistogram(i, recorder.asked[i], np.arange(len(recorder.asked[i])), 1.0, "") for i in (0, 1)
+            }
+        )
+        again.saved, again.themes = recorder.saved, recorder.themes
+        again.kin, engines = {0: recorder.kin[0], 1: recorder.kin[1]}, local_engines(answer=never_twice)
+        _evolve(config, engines, again)
+    texts = {candidate.id: candidate.text for candidate in recorder.saved[1]}
+    kinds = [{texts[member] for member in group.members} for group in recorder.kin[1]]
+    assert sum(map(len, kinds)) == 12 and 1 < len(kinds) <= 2
+    written = sum(candidate.generation == 2 for candidate in recorder.saved[2])
+    prompts = [request.prompt for request in engines.requests][-written:]
+    assert written and all("all of one kind" in prompt for prompt in prompts)
+    for prompt in prompts:
+        shown = {text for text in texts.values() if f"): {text}\n" in prompt}
+        assert shown and any(shown <= kind for kind in kinds)
+
+
+def test_without_themes_nobody_is_of_a_kind(make_config, local_engines):
+    recorder = Recorder()
+    _evolve(make_config(), local_engines(), recorder)
+    assert recorder.kin == {0: (), 1: ()}
 
 
 def test_without_slots_the_last_measured_generation_is_the_result(make_config, local_engines):

@@ -101,10 +101,10 @@ def test_the_prompts_that_are_shown_are_those_that_the_run_has():
     held = PROMPTS.model_copy(update={"hold_subject": True})
     themed = {"themes": [4, 4], "labels": labels, "variation": {"rephrase_share": 1}}
     shown = dict(preview(_config(held, **themed)))
-    assert list(shown) == ["new text", "one more of a theme"]
-    assert "Subject: hammer." in shown["new text"] and "all of one kind: hammer." in shown["one more of a theme"]
+    assert list(shown) == ["new text", "one more of a kind"]
+    assert "Subject: hammer." in shown["new text"] and "all of one kind: hammer." in shown["one more of a kind"]
     kinds = [kind for kind, _ in preview(_config(PROMPTS, themes=[4]))]
-    assert kinds == ["new text", "one more of a theme", "rephrase", "fill in the blanks"]
+    assert kinds == ["new text", "one more of a kind", "fill in the blanks"]
 
 
 def test_attributes_are_drawn_from_the_public_lists_and_every_value_comes_up():

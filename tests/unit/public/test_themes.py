@@ -57,6 +57,15 @@ def test_a_generation_without_a_number_of_themes_is_asked_about_its_candidates()
     assert question.asked is scored and question.themes == ()
 
 
+def test_candidates_that_are_voted_on_one_by_one_after_themes_are_grouped_with_those_like_them():
+    scored = _scored(_rows(np.eye(8)[:5], 8, 0.1))
+    kin = question_of(1, scored, _evolution(), seed=1).kin
+    assert sorted(sorted(int(member[-6:]) for member in group.members) for group in kin) == [
+        list(range(first, first + 8)) for first in range(0, 40, 8)
+    ], "eight of a kind, as a prompt shows"
+    assert question_of(0, scored, _evolution(themes=[]), seed=1).kin == ()
+
+
 def test_themes_of_a_vocabulary_are_the_candidates_that_were_asked_for_with_each_of_its_values():
     scored = _scored(_rows(np.eye(8)[:4], 10))
     scored.embeddings_KE["image"][7] = np.nan
