@@ -29,7 +29,7 @@ from spti_ray.planning.workload import varied_texts, work_of
 from spti_ray.runs.ledger_check import check_ledger, place_of
 
 DROWNED_SIGNAL = 0.3
-"""Below it votes on single candidates or themes say next to nothing, and a plan warns."""
+"""Where the first question has less, votes say next to nothing, and a plan warns."""
 
 WORKABLE_SIGNAL = 0.4
 """The least signal of a useful selection: votes of an average candidate, in standard deviations of the noise.
@@ -126,10 +126,9 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
 
 def _drowned(summary: dict[str, Any], private_records: int | None) -> list[str]:
     """A warning where the noise would hide what is voted on, with what would not be hidden."""
-    weak = {number: signal for number, signal in summary.get("signal", {}).items() if signal < DROWNED_SIGNAL}
-    if not weak or private_records is None:
+    signal = summary.get("votes_per_candidate_over_sigma", math.inf)
+    if private_records is None or signal >= DROWNED_SIGNAL:
         return []
-    generations = f"generation{'s' * (len(weak) > 1)} {', '.join(weak)}"
     fits = int(private_records * summary["votes_per_record"] / (WORKABLE_SIGNAL * summary["sigma"]))
     fewest = max(2, summary["votes_per_record"]) * len(summary["candidates_per_label"])
     what = (
@@ -138,7 +137,7 @@ def _drowned(summary: dict[str, Any], private_records: int | None) -> list[str]:
         else "no number of candidates or themes would not be: fewer generations, a larger epsilon or more records would"
     )
     return [
-        f"in {generations} the votes would drown in the noise ({min(weak.values()):.2f} of sigma, under "
+        f"the votes would drown in the noise, even of the first generation ({signal:.2f} of sigma, under "
         f"{DROWNED_SIGNAL:g}); {what}"
     ]
 
@@ -160,13 +159,6 @@ def _finetune_summary(config: Config) -> dict[str, Any]:
     return summary
 
 
-def _kind(config: Config, generation: int) -> str:
-    """What a generation is voted on in."""
-    if generation not in config.candidate_generations:
-        return "label"
-    return "theme" if config.evolution.num_themes(generation) else "candidate"
-
-
 def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:
     """What the votes cost, and whether they stand out from the noise."""
     noise, evolution = noise_plan(config), config.evolution
@@ -175,7 +167,8 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         number: evolution.asked(number) / (noise.votes_per_record if number in config.candidate_generations else 1)
         for number in config.generation_numbers
     }
-    most = max(per_vote.values())
+    # What is asked first decides most; later votes on candidates may be weak, and add up.
+    first = config.candidate_generations.start
     summary: dict[str, Any] = {
         "sigma": noise.sigma,
         "epsilon": noise.epsilon,
@@ -184,8 +177,8 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         "replace_one_epsilon": noise.replace_one_epsilon,
         "attacker_advantage": noise.attacker_advantage,
         "spare_slots": noise.spare_slots,
-        "voted_on": _kind(config, max(per_vote, key=lambda number: per_vote[number])),
-        "private_records_for_signal": round(WORKABLE_SIGNAL * most * noise.sigma),
+        "voted_on": "theme" if evolution.num_themes(first) else "candidate",
+        "private_records_for_signal": round(WORKABLE_SIGNAL * per_vote[first] * noise.sigma),
     }
     where = config.ledger.location
     if config.origin:
@@ -206,7 +199,7 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         summary["affordable"] = forecast.affordable
     if private_records:
         votes = {number: private_records / count for number, count in per_vote.items()}
-        summary["votes_per_candidate"] = min(votes.values())
-        summary["votes_per_candidate_over_sigma"] = min(votes.values()) / noise.sigma
+        summary["votes_per_candidate"] = votes[first]
+        summary["votes_per_candidate_over_sigma"] = votes[first] / noise.sigma
         summary["signal"] = {str(number): count / noise.sigma for number, count in votes.items()}
     return summary

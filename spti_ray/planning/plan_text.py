@@ -136,7 +136,8 @@ def _candidates_line(summary: dict[str, Any]) -> str:
     shares = ": " + ", ".join(f"{label} {count}" for label, count in labels.items()) if len(labels) > 1 else ""
     line = f"candidates  {summary['candidates']} {what} per generation, {summary['voting']} voting{shares}"
     if themes := summary["themes"]:
-        line += f"; the first {len(themes)} voted on in {', '.join(map(str, themes))} themes"
+        line += f"; the first {f'{len(themes)} ' if len(themes) > 1 else ''}voted on in "
+        line += f"{', '.join(map(str, themes))} themes"
     if summary["asks_label_shares"]:
         line += "; generation 0 has none: it asks for the labels' shares, which then replace these public ones"
     elif summary["label_shares"] == "voted":

@@ -1,8 +1,8 @@
 """How many themes, candidates, votes and generations suit a publicly stated number of records: `spti plan --recommend`.
 
 What is recommended comes from simulations of the whole loop (`tests/statistical/test_recommend.py`) and from runs on
-sets that no result is reported for (docs/results.md): few generations, each voted on in themes, and far more candidates
-than themes. The figures beside it are those of `planning/vote_model.py`.
+sets that no result is reported for (docs/results.md): one vote on themes, few generations more that are voted on
+candidate by candidate, and far more candidates than themes. Its figures are those of `planning/vote_model.py`.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from spti_ray.planning.workload import work_of
 AIM = 1.2
 """The signal of an average theme that is recommended. In simulations anything from 0.6 to 3 is nearly the best."""
 
-GENERATIONS = 3
-"""In simulations as good as 5 or 8; in real runs better, since every variation drifts from the private subjects."""
+GENERATIONS = 4
+"""The first in themes: it finds the subjects. The others keep the variety that themes lose, and weak votes add up."""
 
 SURVIVORS = 0.65
 """The best share in the ablations; what does not survive is replaced by children."""
@@ -76,8 +76,8 @@ class Option:
     """One schedule and what it would do. All of it is public.
 
     `themes`: of each generation with candidates; 0 where these are voted on one by one. `signal`: votes of an average
-    theme, or candidate, over sigma, where it is least. `gain_kept`: what one vote gains (the true votes of
-    what goes on, over the average), as a share of what it would gain without noise. `popular_survives`: probability
+    theme, or candidate, over sigma, in the first vote. `gain_kept`: what that vote gains (the true votes
+    of what goes on, over the average), as a share of what it would gain without noise. `popular_survives`: probability
     that a theme or candidate with POPULAR times the average votes goes on. `engine_hours`: of one engine of each role;
     None without rates.
     """
@@ -122,7 +122,7 @@ class Recommendation:
 
 
 def recommend(config: Config, private_records: int, rates: Mapping[Role, float] | None = None) -> Recommendation:
-    """Recommend a schedule: as many themes as leave a signal of AIM, and eight candidates a theme.
+    """Recommend a schedule: at first as many themes as leave a signal of AIM, then eight candidates a theme.
 
     Records vote more than once only where fewer than ten themes a label would be left.
 
@@ -162,11 +162,12 @@ def recommend(config: Config, private_records: int, rates: Mapping[Role, float] 
         "as configured": Schedule(
             evolution.candidates, levels, config.privacy.votes_per_record, share, config.asks_label_shares
         ),
-        "half the themes": replace(best, themes=(max(2, level // 2),) * GENERATIONS),
-        "twice the themes": replace(best, themes=(min(2 * level, best.candidates),) * GENERATIONS),
-        "no themes": replace(best, themes=(0,) * GENERATIONS),
+        "half the themes": replace(best, themes=_first_in(max(2, level // 2))),
+        "twice the themes": replace(best, themes=_first_in(min(2 * level, best.candidates))),
+        "no themes": replace(best, themes=_first_in(0)),
+        "themes throughout": replace(best, themes=(level,) * GENERATIONS),
         "half the candidates": replace(best, candidates=max(level, best.candidates // 2)),
-        "twice the generations": replace(best, themes=2 * best.themes),
+        "twice the generations": replace(best, themes=(*best.themes, *(0,) * GENERATIONS)),
         "twice the votes": replace(best, votes_per_record=2 * best.votes_per_record),
     }
     options = [
@@ -209,8 +210,9 @@ def recommendation_lines(found: Recommendation) -> list[str]:
         "",
         *text_table(columns, rows),
         "",
-        f"signal        votes of an average theme, or candidate, over sigma; keep it above {WORKABLE_SIGNAL:g}",
-        "gain kept     what one vote gains, as a share of what it would gain without noise",
+        "signal        votes of an average theme, or candidate, over sigma, in the first vote; keep it above "
+        f"{WORKABLE_SIGNAL:g}",
+        "gain kept     what the first vote gains, as a share of what it would gain without noise",
         f"{POPULAR:g}x survives   chance that what has {POPULAR:g} times the average votes goes on",
         "Fewer themes: more signal, coarser questions. More candidates: more variety and work, at no cost in privacy.",
         "A model: votes are spread exponentially over what is asked about. Real votes are mostly more uneven.",
@@ -221,7 +223,7 @@ def recommendation_lines(found: Recommendation) -> list[str]:
         lines.append(f"WARNING       {found.warning}")
     settings = {
         "evolution.candidates": best.candidates,
-        "evolution.themes": f"[{','.join(map(str, best.themes))}]",
+        "evolution.themes": f"[{','.join(str(count) for count in best.themes if count)}]",
         "evolution.generations": best.generations,
         "privacy.votes_per_record": best.votes_per_record,
         "evolution.survivors": f"{SURVIVORS:g}",
@@ -243,9 +245,8 @@ def _option(
         )
     votes = schedule.votes_per_record
     evolution = schedule.of(config.evolution)
-    # Where the least is left of the votes.
-    signal, is_themed = min((_signal(schedule, count, private_records, sigma), count > 0) for count in schedule.themes)
-    if is_themed:
+    signal = private_records * votes / ((schedule.themes[0] or schedule.candidates) * sigma)
+    if schedule.themes[0]:
         gain, popular = shares_under_noise(signal)
     else:
         kept = sum(evolution.survivors_per_label().values()) / schedule.candidates
@@ -262,14 +263,15 @@ def _option(
     return replace(option, engine_hours=hours)
 
 
-def _signal(schedule: Schedule, themes: int, private_records: int, sigma: float) -> float:
-    return private_records * schedule.votes_per_record / ((themes or schedule.candidates) * sigma)
-
-
 def _levels(themes: tuple[int, ...]) -> str:
-    """One number if all generations have as many themes."""
-    named = [str(count or "none") for count in themes]
-    return named[0] if len(set(named)) == 1 else ", ".join(named)
+    """How many themes there are in turn, in short."""
+    levels = [str(count) for count in themes if count]
+    return ", ".join(levels) if len(set(levels)) != 1 or len(levels) == 1 else f"{len(levels)} x {levels[0]}"
+
+
+def _first_in(themes: int) -> tuple[int, ...]:
+    """The recommended generations, of which the first is voted on in so many themes."""
+    return (themes, *(0,) * (GENERATIONS - 1))
 
 
 def _with_candidates(config: Config, themes: int, votes: int) -> Schedule:
@@ -277,7 +279,7 @@ def _with_candidates(config: Config, themes: int, votes: int) -> Schedule:
     most = max(_MOST, _fewest(config, _FEWEST_CANDIDATES))
     candidates = min(most, max(_fewest(config, _FEWEST_CANDIDATES), CANDIDATES_PER_THEME * themes))
     level = min(themes, candidates // 2)
-    return Schedule(candidates, (level,) * GENERATIONS, votes, others=int(config.asks_label_shares))
+    return Schedule(candidates, _first_in(level), votes, others=int(config.asks_label_shares))
 
 
 def _sigma(config: Config, generations: int, votes: int) -> float | None:

@@ -88,7 +88,7 @@ def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
         dataset=_id_of(wish.domain),
         delta=_float(wish.delta),
         schedule=schedule,
-        themes=list(schedule.themes),
+        themes=[count for count in schedule.themes if count],
         known=known,
         warning=textwrap.wrap(f"WARNING: {warning}", 114, break_on_hyphens=False) if warning else [],
         min_words=MIN_WORDS,
@@ -125,7 +125,7 @@ def _template() -> jinja2.Template:
 
 def _schedule(wish: Wish, draft: Draft) -> tuple[Schedule, str | None]:
     """What is recommended for the stated number of records, and a warning; without one, for some 600 at epsilon 1."""
-    themes = (max(80, 10 * len(wish.labels)),) * GENERATIONS
+    themes = (max(80, 10 * len(wish.labels)), *(0,) * (GENERATIONS - 1))
     default = Schedule(max(640, 80 * len(wish.labels)), themes, votes_per_record=1)
     if wish.private_records is None:
         return default, None

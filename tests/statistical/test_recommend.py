@@ -53,15 +53,15 @@ def test_the_gain_of_a_vote_on_themes_is_that_of_simulated_shares(signal):
     assert survives == pytest.approx(popular.mean(), abs=0.01)
 
 
-def evolved(records, candidates, themes, generations, sigma, seed, survivors):
-    """Energy distance between the release and the records of one simulated run; `themes` 0: one by one."""
+def evolved(records, candidates, levels, sigma, seed, survivors):
+    """Energy distance between the release and the records of one simulated run; a level of 0 themes: one by one."""
     rng = np.random.default_rng(seed)
     centres = rng.normal(size=(CLUSTERS, DIMENSIONS)) * WIDE / 2
     cluster = rng.choice(CLUSTERS, records, p=rng.dirichlet(np.ones(CLUSTERS)))
     private = centres[cluster] + SPREAD * rng.normal(size=(records, DIMENSIONS))
     population = WIDE * rng.normal(size=(candidates, DIMENSIONS))
     kept = round(survivors * candidates)
-    for _ in range(generations):
+    for themes in levels:
         groups = clusters(population.astype(np.float32), themes or candidates, seed)
         places = np.stack([population[group].mean(0) for group in groups])
         nearest = ((places**2).sum(1) - 2 * private @ places.T).argmin(1)
@@ -98,27 +98,19 @@ def _by_theme(population, groups, places, noised, candidates, kept):
     return np.array(parents), np.array(shares)
 
 
-def distance_of(records, candidates, themes, generations, seeds=4, survivors=SURVIVORS):
-    sigma = calibrate(1.0, 1e-5, 1, generations).sigma
-    runs = [evolved(records, candidates, themes, generations, sigma, seed, survivors) for seed in range(seeds)]
+def distance_of(records, candidates, levels, seeds=4, survivors=SURVIVORS):
+    sigma = calibrate(1.0, 1e-5, 1, len(levels)).sigma
+    runs = [evolved(records, candidates, levels, sigma, seed, survivors) for seed in range(seeds)]
     return float(np.mean(runs))
 
 
 @pytest.mark.parametrize("records", [300, 1000])
-def test_the_recommended_schedule_is_nearly_the_best_of_all_that_were_simulated(records):
+def test_in_a_simulated_loop_a_first_vote_on_themes_reaches_much_farther_than_none(records):
     best = recommend(load_config(STICKERS, ["privacy.epsilon=1"]), records).best
-    themes = best.themes[0]
-    recommended = distance_of(records, best.candidates, themes, best.generations)
-    # More generations are better still here, where a child is as near to its parent in all of them; writers drift.
-    others = {level: distance_of(records, best.candidates, level, 3) for level in _around(themes)}
-    once = distance_of(records, best.candidates, themes, 1)
-    single = [
-        distance_of(records, candidates, 0, generations, survivors=survivors)
-        for candidates, generations, survivors in ((160, 8, 0.3), (best.candidates, 3, SURVIVORS))
-    ]
-    assert recommended < 1.25 * min(others.values()) and recommended < 0.6 * others[themes // 4]
-    assert recommended < 0.6 * once and recommended < 0.75 * min(single)
-
-
-def _around(themes):
-    return themes // 4, themes // 2, 2 * themes
+    recommended = distance_of(records, best.candidates, best.themes)
+    single = distance_of(records, best.candidates, (0,) * best.generations)
+    few = distance_of(records, best.candidates, (best.themes[0] // 4, *best.themes[1:]))
+    assert recommended < 0.7 * single and recommended < few
+    # A child here is as near to its parent as another, so that the more is asked about themes the better. Writers lose
+    # variety and subjects on the way: in real runs more such votes gained nothing, or lost (docs/results.md).
+    assert distance_of(records, best.candidates, best.themes[:1] * best.generations) < recommended
