@@ -57,6 +57,7 @@ SETTINGS = (
     "runtime.shards=3",
     f"evolution.generations={GENERATIONS}",
     "evolution.candidates=24",
+    "evolution.themes=[]",
     "evolution.voting=joint",
     "release.images=24",
     "release.images_per_text=2",

@@ -15,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 
 STUDY = """
 config: {config}
-set: [runtime.engines=fake, runtime.executor=local, evolution.candidates=12, evolution.generations=2, release.images=12,
-      data.path={data}, ledger.path={ledger}]
+set: [runtime.engines=fake, runtime.executor=local, evolution.candidates=12, evolution.generations=2,
+      "evolution.themes=[]", release.images=12, data.path={data}, ledger.path={ledger}]
 seeds: [0]
 size: 12
 epsilons: [1]

@@ -123,6 +123,7 @@ def test_a_run_writes_through_the_endpoint_and_the_key_is_nowhere(cli, monkeypat
                 "--out=run",
                 "--set=method=random",
                 "--set=evolution.candidates=8",
+                "--set=evolution.themes=[]",
                 "--set=release.images=8",
                 "--set=release.images_per_text=1",
                 "--set=runtime.engines.renderer={kind: fake-renderer, model: SIMULATED, num_cpus: 0.1}",

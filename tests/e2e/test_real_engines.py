@@ -34,6 +34,7 @@ def test_the_real_engines_run_end_to_end_under_joint_voting(cli):
         "--set=evolution.voting=joint",
         "--set=evolution.generations=2",
         "--set=evolution.candidates=8",
+        "--set=evolution.themes=[4]",
         "--set=release.images=6",
         "--set=release.images_per_text=2",
         timeout=540,

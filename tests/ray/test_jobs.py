@@ -15,7 +15,13 @@ import pytest
 from tests import warm
 
 ROOT = Path(__file__).parents[2]
-SMALL = ("runtime.engines=fake", "evolution.generations=1", "evolution.candidates=8", "release.images=4")
+SMALL = (
+    "runtime.engines=fake",
+    "evolution.generations=1",
+    "evolution.candidates=8",
+    "evolution.themes=[]",
+    "release.images=4",
+)
 
 
 def free_port():

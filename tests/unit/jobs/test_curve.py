@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[3]
 
 STUDY = """
 config: {config}
-set: [evolution.candidates=20]
+set: [evolution.candidates=20, "evolution.themes=[]"]
 not_private: [privacy.allow_not_private=true]
 seeds: [0, 1]
 size: 20
@@ -288,7 +288,7 @@ def test_figures_of_other_settings_are_not_shown_whether_they_lie_here_or_were_r
     first = json.loads((tmp_path / "work" / "figures.json").read_text())["cells"]
     # The study says nothing else than before; the configuration that it names does.
     other = tmp_path / "other.yaml"
-    other.write_text((ROOT / "jobs" / "stickers.yaml").read_text().replace("survivors: 0.3", "survivors: 0.5"))
+    other.write_text((ROOT / "jobs" / "stickers.yaml").read_text().replace("survivors: 0.65", "survivors: 0.5"))
     study_file.write_text(study_file.read_text().replace(str(ROOT / "jobs" / "stickers.yaml"), str(other)))
     values["random"] = 6.0
     assert call(monkeypatch, *arguments, "--only", "report") == 0

@@ -116,7 +116,7 @@ def test_the_command_says_costs_in_a_line_or_in_full_or_as_one_object():
         and f"spti bench: {THROUGHPUT}" in " ".join(full.output.split())
     )
     document = json.loads(invoke(app, ["plan", STICKERS, "--json"]).output)["costs"]
-    assert document["roles"]["writer"]["items"] == 767
+    assert document["roles"]["writer"]["items"] == 656
     assert invoke(app, ["plan", STICKERS, "--costs", "--price", "gpu"]).exit_code == 2
     assert invoke(app, ["plan", STICKERS, "--costs", "--rates", "nowhere"]).exit_code == 2
 
