@@ -33,7 +33,7 @@ from spti_ray.public.prompts import max_tokens
 from spti_ray.public.slots import STEP_PER_ATTEMPT, Slot, Slots
 from spti_ray.public.subjects import Subjects
 from spti_ray.public.themes import Theme
-from spti_ray.public.words import normal_form, scripts_of, tokens_per_word, writer_texts
+from spti_ray.public.words import is_out_of_style, normal_form, scripts_of, tokens_per_word, writer_texts
 from spti_ray.types import (
     Candidate,
     Candidates,
@@ -64,7 +64,7 @@ class Population:
         self._problems = WriterProblems()
         self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
         shown = [text for _, text in writer_texts(config)]
-        self._scripts = scripts_of(shown)
+        self._scripts, self._shown = scripts_of(shown), " ".join(shown)
         self._tokens_per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
         self._slots = Slots(config)
         self._subjects = Subjects(engines, self._slots.label_hints) if holds_subjects(config) else None
@@ -209,7 +209,7 @@ class Population:
             # A truncated text is not used; one that was complete before the limit is.
             completion = answer_text(raw, truncated=cut)
             text = clean(completion, limits.min_words, limits.max_words, limits.sentences, self._scripts)
-            if text is None:
+            if text is None or is_out_of_style(text, self._shown):
                 # If the answer has a problem, that already explains its empty texts.
                 if raw.strip() or not (answer and answer.problem):
                     self._problems.unusable(raw)

@@ -41,6 +41,7 @@ _UNKNOWN = regex.compile(
 # Marks without a script of their own, and joiners between letters, belong to the letter before them.
 _RUN = regex.compile(r"\p{L}[\p{M}\u200c\u200d]*")
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}]+")
+_SHOUTED = regex.compile(r"(?<!\p{L})\p{Lu}{5}")
 _INVISIBLE = regex.compile(r"[\u200e\u200f\u061c\u202a-\u202e\u2066-\u2069]")
 """Marks of writing direction, which renderers and embedders do not need."""
 _ETHIOPIC_SPACE = "\u1361"
@@ -74,6 +75,19 @@ def scripts_of(texts: Iterable[str]) -> tuple[str, ...]:
     """The scripts with spaces that the texts have letters of, and always Latin, the script of brands and signs."""
     together = "".join(texts)
     return ("Latin", *(name for name in _WITH_SPACES[1:] if _LETTER[name].search(together)))
+
+
+def is_out_of_style(text: str, shown: str) -> bool:
+    """Whether the text has a symbol (®, =), or a word in capitals, of which what the writer was shown has none.
+
+    A small writer far from what it knows writes product names. Short words in capitals may be names in any style.
+
+    Args:
+        text: What was written.
+        shown: All texts that it was shown, together.
+    """
+    symbols = {character for character in text if unicodedata.category(character).startswith("S")}
+    return not symbols <= set(shown) or bool(_SHOUTED.search(text) and not _SHOUTED.search(shown))
 
 
 def script_without_spaces(text: str) -> str:

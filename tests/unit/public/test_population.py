@@ -271,6 +271,20 @@ def test_prompts_show_the_winners_and_losers_of_the_last_noised_histogram(make_c
         assert request.prompt.count("Wanted:") == 2 and request.prompt.rstrip().endswith("words):")
 
 
+def test_a_text_in_another_style_than_the_prompts_is_asked_for_again(make_config, local_engines):
+    def answer(request):
+
+        return "a red KITEWORKS® kite" if len(engines.requests) <= 4 else f"a kite of {spelt(request.seed)}"
+
+    engines = local_engines(answer=answer)
+    texts = [candidate.text for candidate in Population(make_config(), engines).random_api()]
+    assert len(texts) == 12 and len(engines.requests) > 12 and not any("KITEWORKS" in text for text in texts)
+
+
+def spelt(number):
+    return "".join(chr(ord("a") + int(digit)) for digit in str(number))
+
+
 def test_after_a_vote_on_themes_more_of_a_parents_own_theme_is_asked_for(make_config, local_engines):
     engines = local_engines()
     population = Population(make_config(evolution__variation={"rephrase_share": 1}), engines)

@@ -15,7 +15,7 @@ from spti_ray.public import cleaning
 from spti_ray.public.cleaning import clean
 from spti_ray.public.population import Population
 from spti_ray.public.prompts import mask, max_tokens
-from spti_ray.public.words import normal_form, script_without_spaces, scripts_of, tokens_per_word
+from spti_ray.public.words import is_out_of_style, normal_form, script_without_spaces, scripts_of, tokens_per_word
 from spti_ray.types import Completions
 
 TEXTS = {
@@ -91,6 +91,24 @@ def test_answers_in_a_script_that_no_prompt_is_in_are_dropped():
     assert clean(TEXTS["Russian"], 2, 16) is None and clean(UNSPACED["Han"] + " " + UNSPACED["Han"], 1, 16) is None
     assert clean(TEXTS["Hindi"], 2, 16, scripts=scripts_of([TEXTS["Russian"]])) is None
     assert clean("a red кот", 2, 16, scripts=scripts_of([TEXTS["Russian"]])) == "a red кот"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown", "is_out"),
+    [
+        ("a red SKILLSCREEN camera", "a red kite", True),
+        ("a red gel®", "a red kite", True),
+        ("a red gel = a kite", "a red kite", True),
+        ("a USB stick and the NASA logo", "a red kite", False),
+        ("a red STOPPING sign", "a WARNING sign", False),
+        ("a gel® for $5", "a cream® for $9", False),
+        ("a boy's half-red kite, no. 5 (new)", "a red kite", False),
+        ("ЖЁЛТЫЙ кот", "рыжий кот", True),
+        ("عدد ٥ أحمر", "قطة حمراء", False),
+    ],
+)
+def test_symbols_and_words_in_capitals_are_out_of_style_unless_the_writer_was_shown_some(text, shown, is_out):
+    assert is_out_of_style(text, shown) is is_out
 
 
 def test_sentences_end_and_texts_are_trimmed_in_other_scripts_too():
