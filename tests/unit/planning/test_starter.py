@@ -37,6 +37,14 @@ def test_what_is_written_can_be_planned_and_shown_as_it_is(tmp_path, how, labels
     assert len(config.prompts.examples) == len(config.prompts.rephrase_examples) == 8
 
 
+def test_a_file_with_labels_offers_to_have_their_shares_voted_on(tmp_path):
+    out = tmp_path / "my.yaml"
+    init("street signs", "--template", "--labels", "stop,yield", out=out)
+    assert load_config(out).evolution.label_shares == "public"
+    out.write_text(out.read_text().replace("# label_shares: voted", "label_shares: voted"))
+    assert load_config(out).asks_label_shares
+
+
 def test_the_file_says_that_it_is_public_and_must_not_come_from_the_images(tmp_path):
     out = tmp_path / "my.yaml"
     init("street signs", "--template", out=out)

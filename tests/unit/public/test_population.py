@@ -273,7 +273,6 @@ def test_prompts_show_the_winners_and_losers_of_the_last_noised_histogram(make_c
 
 def test_a_text_in_another_style_than_the_prompts_is_asked_for_again(make_config, local_engines):
     def answer(request):
-
         return "a red KITEWORKS® kite" if len(engines.requests) <= 4 else f"a kite of {spelt(request.seed)}"
 
     engines = local_engines(answer=answer)
