@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+import signal
 import sqlite3
+import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,6 +66,21 @@ def test_a_reservation_without_histogram_is_burned_and_never_noised_again(cli):
     assert kinds.count("COMMITTED") == 3, "the spare slot pays for the burned one"
     assert kinds.count("BURNED") == was_open
     assert kinds.count("RESERVED") == 3 + was_open
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_run_on_ray_that_is_told_to_stop_says_how_to_go_on(cli, number):
+    process = cli.start(*cli.run_arguments("run", "evolution.candidates=480", on_ray=True))
+    printed = cli.folder / "printed.txt"
+    deadline = time.monotonic() + 120
+    while "generation 1" not in printed.read_text():
+        assert process.poll() is None and time.monotonic() < deadline, printed.read_text()
+        time.sleep(0.05)
+    process.send_signal(number)
+    assert process.wait(60) == 1
+    said = printed.read_text()
+    assert said.splitlines()[-1] == "spti: interrupted; run the same command again to go on"
+    assert "Traceback" not in said and "SIGTERM" not in said
 
 
 def test_a_run_killed_within_a_generation_does_not_render_again_what_was_rendered(cli):

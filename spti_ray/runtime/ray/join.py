@@ -13,6 +13,7 @@ from ray.exceptions import AuthenticationError
 
 from spti_ray.errors import RayUnavailable
 from spti_ray.io.urls import redacted_address
+from spti_ray.runtime.ray.signals import handlers_kept
 from spti_ray.runtime.ray.start import in_short, tell
 
 _ANSWERS_WITHIN_S = 20.0
@@ -25,7 +26,8 @@ def join(address: str, **settings: Any) -> None:
     shown = redacted_address(address)
     secret = "" if shown == address else address
     try:
-        ray.init(address=address, **settings)
+        with handlers_kept():
+            ray.init(address=address, **settings)
     except AuthenticationError as error:
         tell(1, error, secret)
         raise RayUnavailable(

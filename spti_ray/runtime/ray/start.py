@@ -22,6 +22,7 @@ import ray
 from ray._private import services
 
 from spti_ray.errors import RayUnavailable
+from spti_ray.runtime.ray.signals import handlers_kept
 
 log = logging.getLogger(__name__)
 
@@ -101,7 +102,7 @@ def _start(folder: Path, timeout_s: float, token: str, settings: Mapping[str, An
     for attempt in range(1, _ATTEMPTS + 1):
         others = set(_ray_processes())
         try:
-            with _files_for_the_owner_only(), _patience(timeout_s):
+            with handlers_kept(), _files_for_the_owner_only(), _patience(timeout_s):
                 # "local": never a cluster that somebody else runs on this machine.
                 ray.init(address="local", _temp_dir=str(folder / _NAME), **settings)
             return
