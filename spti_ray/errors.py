@@ -17,6 +17,8 @@ _CODES = {
     "LedgerElsewhere": BUDGET,
     "ResourcesNeverArrived": RESOURCES,
     "RayUnavailable": RESOURCES,
+    "RefusedBefore": USAGE,
+    "SpentBefore": BUDGET,
     "NotRegistered": USAGE,
     "NotRegistrable": USAGE,
     "NoSuchLedger": USAGE,

@@ -51,6 +51,18 @@ def ends(document: Tree) -> Iterator[str]:
             yield f"deletionStrategy: no rule deletes the cluster within a day at {name} {status}: {otherwise}"
 
 
+def refusals_stand(document: Tree) -> Iterator[str]:
+    """What was refused asks for no nodes again."""
+    if document.get("kind") != "RayJob" or not document["spec"].get("backoffLimit"):
+        return
+    command = str(document["spec"].get("entrypoint") or "").split()
+    if command[:2] == ["spti", "run"] and "--unattended" not in command:
+        yield (
+            "entrypoint: spti run has no --unattended, so each retry of a run that was refused (exit codes 2 and 3) "
+            "could ask for all nodes again; add it"
+        )
+
+
 def starts_from_zero(document: Tree) -> Iterator[str]:
     """A job whose cluster grows asks for no worker before its driver does."""
     spec = cluster_spec(document)
@@ -112,4 +124,4 @@ def queued_jobs_do_not_grow(document: Tree) -> Iterator[str]:
             )
 
 
-RULES = (ends, starts_from_zero, gives_pods_up, autoscaler_has_resources, queued_jobs_do_not_grow)
+RULES = (ends, refusals_stand, starts_from_zero, gives_pods_up, autoscaler_has_resources, queued_jobs_do_not_grow)

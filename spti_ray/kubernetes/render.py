@@ -29,6 +29,9 @@ from spti_ray.models.factory import engines_config
 
 Kind = Literal["job", "cluster"]
 
+UNATTENDED = "--unattended"
+"""Of `spti run`: it is started again after any failure."""
+
 KEPT_AFTER_SUCCESS_S, KEPT_AFTER_FAILURE_S, FORGOTTEN_AFTER_S = 60, 1800, 7 * 24 * 3600
 
 
@@ -138,8 +141,9 @@ def _job(cluster: Cluster, ray_cluster: Tree) -> Tree:
     ]
     return {
         "submissionMode": "K8sJobMode",
-        "entrypoint": shlex.join(["spti", "run", f"{CONFIG_FOLDER}/run.yaml", "--out", cluster.out]),
-        # Each attempt gets a new cluster and resumes where the last one stopped: nothing is charged twice.
+        "entrypoint": shlex.join(["spti", "run", f"{CONFIG_FOLDER}/run.yaml", "--out", cluster.out, UNATTENDED]),
+        # Each attempt gets a new cluster and resumes where the last one stopped: nothing is charged twice. KubeRay
+        # knows no exit codes: what was refused is tried again too, and ends on the head alone.
         "backoffLimit": cluster.attempts - 1,
         "preRunningDeadlineSeconds": cluster.node_wait_s,
         "activeDeadlineSeconds": cluster.deadline_s,

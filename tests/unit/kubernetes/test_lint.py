@@ -72,6 +72,7 @@ BREAKS = [
     (f"{RULE}.1.policy", "DeleteNone", "no rule deletes the cluster within a day at jobDeploymentStatus Failed"),
     (f"{RULE}.1.condition", {"jobStatus": "FAILED"}, "after a deadline, a failed submission or a lost head"),
     ("spec.deletionStrategy", {"onSuccess": {"policy": "DeleteSelf"}, "onFailure": {"policy": "DeleteSelf"}}, "a dead"),
+    ("spec.entrypoint", "spti run /etc/spti/run.yaml --out /runs/a", "entrypoint: spti run has no --unattended"),
     ("metadata.labels.volcano.sh/queue-name", "a", "Volcano counts the pods of a gang"),
     ("metadata.labels.kueue.x-k8s.io/queue-name", "a", "Kueue admits jobs of a fixed size"),
     (f"{CLUSTER}.autoscalerOptions.env", [], f"{GIVE_UP} is not set to seconds"),
