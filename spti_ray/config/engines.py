@@ -31,7 +31,12 @@ class EngineConfig(Section):
     accelerators: tuple[str, ...] = Field(
         default=(), description="Kinds of GPU that will do, the best first, by Ray's names: [H100, L40S]; empty: any."
     )
-    threads: int | None = Field(default=None, ge=1, description="CPU threads of one replica; all cores by default.")
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="CPU threads of one replica. By default all cores; on a cluster OMP_NUM_THREADS of its node or, "
+        "where that is not set, its `num_cpus`.",
+    )
     options: dict[str, Any] = Field(default={}, description="Engine-specific, checked by the engine.")
 
     @model_validator(mode="after")

@@ -35,7 +35,9 @@ class Reserved:
     Roles that share their GPUs share a group, and their actors of one index a bundle.
     """
 
-    def __init__(self, bundles: tuple[Bundle, ...]) -> None:
+    def __init__(self, bundles: tuple[Bundle, ...], joined: bool = False) -> None:
+        """`joined`: on a cluster that was there, so that actors may be on other machines than the driver."""
+        self.joined = joined
         self._groups: dict[str, PlacementGroup] = {}
         self._holds = {str(bundle.role): bundle.group or str(bundle.role) for bundle in bundles}
         asked = reservations(bundles)
@@ -124,7 +126,7 @@ def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Res
         try:
             if not address or not runtime.autoscaling:
                 _refuse_what_can_never_fit(bundles)
-            reserved = Reserved(bundles)
+            reserved = Reserved(bundles, joined=bool(address))
             if not reserved.wait(runtime.placement_timeout_s):
                 raise ResourcesNeverArrived(
                     f"resources did not arrive within {runtime.placement_timeout_s:g} s: the run needs "
