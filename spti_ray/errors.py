@@ -58,6 +58,10 @@ class RunDamaged(RuntimeError):
     """A run folder lacks something that it must have; the message says which file, and what to do."""
 
 
+class ResourcesNeverArrived(RuntimeError):
+    """The cluster did not offer what a run needs within `runtime.placement_timeout_s`; one line."""
+
+
 class RayUnavailable(RuntimeError):
     """Ray could not be started or joined; one line with what Ray said, which by then has seen nothing private."""
 

@@ -18,7 +18,13 @@ class EngineConfig(Section):
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     batch_size: int = Field(default=16, ge=1, description="Fixed and padded, so that a retried batch reproduces.")
-    replicas: int = Field(default=1, ge=1, le=10_000, description="Actors that must be there for a run to start.")
+    replicas: int = Field(
+        default=1,
+        ge=0,
+        le=10_000,
+        description="Actors that must be there for a run to start. 0, with `max_replicas`: the first one is started "
+        "when the run waits for it, and the last given back when nobody does.",
+    )
     max_replicas: int | None = Field(
         default=None,
         le=10_000,
@@ -43,6 +49,8 @@ class EngineConfig(Section):
     def _can_grow(self) -> EngineConfig:
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise ValueError(f"max_replicas {self.max_replicas} is smaller than replicas {self.replicas}")
+        if not self.replicas and not self.max_replicas:
+            raise ValueError("replicas is 0: say in max_replicas how many there may be")
         return self
 
     @field_validator("num_gpus")

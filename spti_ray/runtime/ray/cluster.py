@@ -14,6 +14,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from spti_ray.config import RuntimeConfig
+from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.io.urls import redacted_address
 from spti_ray.runtime.placement.bundles import Bundle, describe, local_cpus, reservations
 from spti_ray.runtime.placement.fit import fit, fit_lines, kinds_of, why_never
@@ -23,10 +24,6 @@ from spti_ray.runtime.ray.token import own_token
 
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Enough for the batches in flight of a local run; on a cluster the nodes decide."""
-
-
-class ResourcesNeverArrived(RuntimeError):
-    """The cluster did not offer the run's resources within `runtime.placement_timeout_s`."""
 
 
 class Reserved:
