@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from spti_ray.kubernetes.autoscaler import GIVE_UP_S
+from spti_ray.kubernetes.groups import ROLE_LABEL
 from spti_ray.kubernetes.kuberay_rules import Tree, autoscaler_v2, cluster_spec, groups
 
 _SOON_S = 24 * 3600
@@ -91,7 +92,8 @@ def gives_pods_up(document: Tree) -> Iterator[str]:
             "and the next kind of node comes too late"
         )
         return
-    kinds = max(Counter(str((group.get("labels") or {}).get("spti-ray/role")) for group in groups(spec)).values())
+    roles = Counter(str((group.get("labels") or {}).get(ROLE_LABEL)) for group in groups(spec))
+    kinds = max(roles.values(), default=1)
     limit = (document.get("spec") or {}).get("preRunningDeadlineSeconds")
     if limit and int(given) * kinds >= limit:
         yield (

@@ -38,7 +38,7 @@ def test_dns_is_asked_of_the_caches_on_nodes_too(rendered, settings):
     assert asked(rendered_with(settings, dns=["10.96.0.10/32"])) == ["10.96.0.10/32"]
 
 
-def test_a_role_reaches_the_addresses_and_ports_that_are_named_for_it(settings, tmp_path, crds):
+def test_a_role_reaches_the_addresses_and_ports_that_are_named_for_it(settings, tmp_path, crds_if_there):
     roles = {
         "writer": {"egress": [{"cidr": "10.20.0.7/32", "ports": [8000, 8443]}, {"namespace": "inference"}]},
         "head": {"egress": [{"cidr": "10.30.0.0/16", "ports": [9000]}, {"cidr": "10.96.0.1/32"}]},
@@ -63,7 +63,7 @@ def test_a_role_reaches_the_addresses_and_ports_that_are_named_for_it(settings, 
     assert of == {name for name in groups if name.startswith("writer")}
     assert "network-policy-renderer.yaml" not in documents
     assert "network-policy-writer.yaml" in documents["kustomization.yaml"]["resources"]
-    check(documents, tmp_path, crds)
+    check(documents, tmp_path, crds_if_there)
 
 
 def test_an_engine_behind_http_that_its_pods_could_not_reach_is_refused(settings):

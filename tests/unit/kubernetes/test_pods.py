@@ -1,6 +1,7 @@
 """The pods that are written: where they are, what they use, whose keys and identities they have."""
 
 import os
+import re
 import subprocess
 import sys
 
@@ -13,7 +14,7 @@ from spti_ray.kubernetes.lint import lint
 from spti_ray.kubernetes.pod_rules import bytes_of
 from spti_ray.kubernetes.render import render_manifests, write_manifests
 from spti_ray.kubernetes.settings import Cluster, load_cluster
-from tests.unit.kubernetes.conftest import EXAMPLE
+from tests.unit.kubernetes.conftest import EXAMPLE, ROOT
 
 STAYS = {"cluster-autoscaler.kubernetes.io/safe-to-evict": "false", "karpenter.sh/do-not-disrupt": "true"}
 WORKLOAD = {"iam.gke.io/gcp-service-account": "reader@project.iam.gserviceaccount.com"}
@@ -138,7 +139,7 @@ def test_pods_that_must_not_be_on_spot_nodes_keep_off_their_labels(job):
         ]
 
 
-def test_on_demand_nodes_with_labels_of_their_own_are_chosen_by_them(settings, tmp_path, crds):
+def test_on_demand_nodes_with_labels_of_their_own_are_chosen_by_them(settings, tmp_path, crds_if_there):
     spot = {"tolerations": [{"key": "spot", "operator": "Exists"}]}
     with pytest.raises(ValueError, match="spot.node_selector: is empty"):
         Cluster.model_validate(settings | {"spot": spot})
@@ -147,7 +148,7 @@ def test_on_demand_nodes_with_labels_of_their_own_are_chosen_by_them(settings, t
     for name, group in groups_of(documents["rayjob.yaml"]).items():
         chosen = spec_of(group).get("nodeSelector", {}).get("market")
         assert chosen == (None if name.endswith("-spot") else "on-demand")
-    check(documents, tmp_path, crds)
+    check(documents, tmp_path, crds_if_there)
 
 
 def test_a_selector_of_several_labels_keeps_off_the_nodes_that_have_all_of_them(settings):
@@ -188,7 +189,7 @@ def test_no_start_of_a_pod_walks_through_its_volumes(job):
         assert spec_of(group)["securityContext"]["fsGroupChangePolicy"] == "OnRootMismatch"
 
 
-def test_a_role_has_secrets_and_an_identity_of_its_own(settings, tmp_path, crds):
+def test_a_role_has_secrets_and_an_identity_of_its_own(settings, tmp_path, crds_if_there):
     roles = {
         "head": {"service_account": "driver"},
         "shard": {"service_account": "reader", "annotations": {"a": "b"}},
@@ -217,10 +218,10 @@ def test_a_role_has_secrets_and_an_identity_of_its_own(settings, tmp_path, crds)
         documents["kustomization.yaml"]["resources"]
     )
     assert "service-account-writer.yaml" not in documents  # it is there already
-    check(documents, tmp_path, crds)
+    check(documents, tmp_path, crds_if_there)
 
 
-def test_all_pods_have_the_registrys_secrets_the_priority_and_the_annotations(settings, tmp_path, crds):
+def test_all_pods_have_the_registrys_secrets_the_priority_and_the_annotations(settings, tmp_path, crds_if_there):
     documents = rendered_with(
         settings, image_pull_secrets=["registry"], priority_class="batch", annotations={"sidecar.istio.io/inject": "no"}
     )
@@ -229,7 +230,7 @@ def test_all_pods_have_the_registrys_secrets_the_priority_and_the_annotations(se
         assert spec_of(group)["imagePullSecrets"] == [{"name": "registry"}]
         assert spec_of(group)["priorityClassName"] == "batch"
         assert group["template"]["metadata"]["annotations"]["sidecar.istio.io/inject"] == "no"
-    check(documents, tmp_path, crds)
+    check(documents, tmp_path, crds_if_there)
 
 
 @pytest.mark.parametrize(
@@ -278,3 +279,9 @@ def test_settings_of_pods_that_cannot_work_are_refused_in_one_line(change, part,
     with pytest.raises(ConfigError, match=part) as caught:
         load_cluster(tmp_path / "cluster.yaml")
     assert "\n" not in str(caught.value)
+
+
+def test_the_settings_that_the_documents_show_are_taken(settings, tmp_path, crds_if_there):
+    text = (ROOT / "cluster" / "README.md").read_text()
+    (shown,) = [block for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL) if "In the cluster's" in block]
+    check(rendered_with(settings, **yaml.safe_load(shown)), tmp_path, crds_if_there)
