@@ -17,6 +17,8 @@ _CODES = {
     "LedgerElsewhere": BUDGET,
     "ResourcesNeverArrived": RESOURCES,
     "RayUnavailable": RESOURCES,
+    "RefusedBefore": USAGE,
+    "SpentBefore": BUDGET,
     "NotRegistered": USAGE,
     "NotRegistrable": USAGE,
     "NoSuchLedger": USAGE,
@@ -54,6 +56,10 @@ settings, and keys of package indexes."""
 
 class RunDamaged(RuntimeError):
     """A run folder lacks something that it must have; the message says which file, and what to do."""
+
+
+class ResourcesNeverArrived(RuntimeError):
+    """The cluster did not offer what a run needs within `runtime.placement_timeout_s`; one line."""
 
 
 class RayUnavailable(RuntimeError):

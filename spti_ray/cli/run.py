@@ -18,6 +18,14 @@ def run(
     config: ConfigFile,
     out: Annotated[Path, typer.Option("--out", help="The run's folder; made if it is not there.", metavar="DIR")],
     overrides: Overrides = None,
+    unattended: Annotated[
+        bool,
+        typer.Option(
+            "--unattended",
+            help="For what starts a run again after any failure, as a RayJob does: a refusal of the last hour (exit "
+            "codes 2 and 3) is told again before any node is asked for.",
+        ),
+    ] = False,
 ) -> None:
     """Run a configuration: private images in, a DP image release out, in `DIR/release`.
 
@@ -32,4 +40,4 @@ def run(
         check_here(settings, out)  # at once: the driver's libraries take seconds to load
         from spti_ray.driver.driver import run_config
 
-        run_config(settings, out)
+        run_config(settings, out, unattended=unattended)

@@ -18,7 +18,13 @@ class EngineConfig(Section):
     revision: str | None = None
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     batch_size: int = Field(default=16, ge=1, description="Fixed and padded, so that a retried batch reproduces.")
-    replicas: int = Field(default=1, ge=1, le=10_000, description="Actors that must be there for a run to start.")
+    replicas: int = Field(
+        default=1,
+        ge=0,
+        le=10_000,
+        description="Actors that must be there for a run to start. 0, with `max_replicas`: the first one is started "
+        "when the run waits for it, and the last given back when nobody does.",
+    )
     max_replicas: int | None = Field(
         default=None,
         le=10_000,
@@ -31,13 +37,20 @@ class EngineConfig(Section):
     accelerators: tuple[str, ...] = Field(
         default=(), description="Kinds of GPU that will do, the best first, by Ray's names: [H100, L40S]; empty: any."
     )
-    threads: int | None = Field(default=None, ge=1, description="CPU threads of one replica; all cores by default.")
+    threads: int | None = Field(
+        default=None,
+        ge=1,
+        description="CPU threads of one replica. By default all cores; on a cluster OMP_NUM_THREADS of its node or, "
+        "where that is not set, its `num_cpus`.",
+    )
     options: dict[str, Any] = Field(default={}, description="Engine-specific, checked by the engine.")
 
     @model_validator(mode="after")
     def _can_grow(self) -> EngineConfig:
         if self.max_replicas is not None and self.max_replicas < self.replicas:
             raise ValueError(f"max_replicas {self.max_replicas} is smaller than replicas {self.replicas}")
+        if not self.replicas and not self.max_replicas:
+            raise ValueError("replicas is 0: say in max_replicas how many there may be")
         return self
 
     @field_validator("num_gpus")

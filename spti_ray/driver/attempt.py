@@ -50,6 +50,7 @@ from spti_ray.public.release import Models, write_release
 from spti_ray.release.report.build import build_report
 from spti_ray.runs.continuation import Origin
 from spti_ray.runs.folder import RunDir
+from spti_ray.runs.refusal import Refusal
 from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, VotingShards
 from spti_ray.runtime.pools import Observers, Pools
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
@@ -70,8 +71,11 @@ class Attempt:
         origin: Origin | None,
         console: Console,
         noise: NoiseSource,
+        unattended: bool = False,
     ) -> None:
+        """`unattended`: see `run_config`."""
         self._config = config
+        self._unattended = unattended
         self._run = run
         self._source = source
         self._origin = origin
@@ -113,8 +117,11 @@ class Attempt:
             if self._executor.note:
                 self._progress.note(self._executor.note)
                 log.info("%s", self._executor.note)
+            refusal = Refusal(run.internal, config, lambda: fingerprint(self._source) if self._source else "")
+            if self._unattended:
+                refusal.check()
             self._cache = ResultCache(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
-            with MemorySampler(self._trace.memory), self._progress:
+            with refusal.kept(), MemorySampler(self._trace.memory), self._progress:
                 self._on_executor()
             extra = {"attempt": self._attempt, "texts": self._written.document()}
             self._trace.in_all(*self._cache.total_cost())

@@ -27,10 +27,17 @@ from spti_ray.runs.ledger_check import check_ledger, keep_ledger
 from spti_ray.runs.run_file import continued
 
 
-def run_config(config: Config, out: Path, console: Console | None = None, noise: NoiseSource | None = None) -> Path:
+def run_config(
+    config: Config,
+    out: Path,
+    console: Console | None = None,
+    noise: NoiseSource | None = None,
+    unattended: bool = False,
+) -> Path:
     """Run `config` in the folder `out`, or go on with the run it holds; return the release folder.
 
     `noise` replaces OpenDP's sampler in tests; anything but a private source marks the run as not private.
+    `unattended`: who starts this starts it again after any failure; a refusal of the last hour stands (`Refusal`).
 
     Raises: ConfigError, DataError (exit code 2), BudgetRefused and LedgerElsewhere (3), ResourcesNeverArrived and
     RayUnavailable (4), and the errors of `spti_ray.errors`.
@@ -61,6 +68,6 @@ def run_config(config: Config, out: Path, console: Console | None = None, noise:
             console.print(f"{out} is finished: {run.release}. Nothing to do.", highlight=False, soft_wrap=True)
             return run.release
         with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
-            return Attempt(config, run, source, origin, console, noise or OpenDPNoise()).go()
+            return Attempt(config, run, source, origin, console, noise or OpenDPNoise(), unattended).go()
     finally:
         run.unlock()

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
 from spti_ray.config.method_traits import roles_needed
-from spti_ray.kubernetes.settings import Cluster, Nodes
+from spti_ray.kubernetes.pod_settings import Nodes
+from spti_ray.kubernetes.settings import Cluster
 from spti_ray.runtime.placement.bundles import ACCELERATOR
 
 ROLE_LABEL = "spti-ray/role"
@@ -24,8 +27,9 @@ class WorkerGroup:
     """Pods of one kind.
 
     `roles`: the roles that they are for; several if these take turns on a GPU. `cpus`, `gpus` and `memory_gib`: of one
-    pod. `replicas`: pods asked for at the start; `most`: the autoscaler's upper limit. `priority`: the autoscaler
-    prefers the group with the higher one. `nodes`: how Kubernetes finds their nodes.
+    pod. `engines`: how many of them one pod has. `replicas`: pods asked for at the start; `most`: the autoscaler's
+    upper limit. `priority`: the autoscaler prefers the group with the higher one. `nodes`: how Kubernetes finds their
+    nodes.
     """
 
     name: str
@@ -34,6 +38,7 @@ class WorkerGroup:
     accelerator: str
     cpus: int
     gpus: int
+    engines: int
     memory_gib: int
     replicas: int
     most: int
@@ -56,7 +61,12 @@ def worker_groups(config: Config, engines: EnginesConfig, cluster: Cluster) -> t
     """The worker groups of all roles that a configuration needs, and of the shards.
 
     A role has one group for each kind of GPU that it accepts, on spot nodes and on others. Priorities prefer the kind
-    of GPU that is listed first and, of one kind, spot nodes.
+    of GPU that is listed first and, of one kind, spot nodes. With autoscaling all of them start from zero: KubeRay
+    submits a job when every pod that was asked for runs, and a node that never comes would hold it up for ever; what
+    the driver asks for once it runs can come from the next group.
+
+    Raises:
+        ValueError: a kind of GPU of which the cluster's settings say nothing; a role that would have no pod; one line.
     """
     groups: list[WorkerGroup] = []
     in_turn = config.runtime.take_turns
@@ -75,15 +85,16 @@ def worker_groups(config: Config, engines: EnginesConfig, cluster: Cluster) -> t
         accelerator="",
         cpus=max(1, math.ceil(per_pod / 4)),
         gpus=0,
+        engines=per_pod,
         memory_gib=per_pod * cluster.shard_memory_gib,
         replicas=pods,
         most=pods,
         priority=0,
         nodes=(),
     )
-    if not cluster.autoscaling:
-        groups = [replace(group, most=group.replicas, priority=0) for group in groups if group.replicas]
-    return (*groups, shards)
+    if cluster.autoscaling:
+        return tuple(replace(group, replicas=0) for group in (*groups, shards))
+    return (*(replace(group, most=group.replicas, priority=0) for group in groups if group.replicas), shards)
 
 
 def _together(engines: list[EngineConfig]) -> EngineConfig:
@@ -94,6 +105,15 @@ def _together(engines: list[EngineConfig]) -> EngineConfig:
 
 def _of_roles(roles: tuple[Role, ...], engine: EngineConfig, cluster: Cluster) -> list[WorkerGroup]:
     cpus, gpus, per_pod = pod_of(engine)
+    where = f"runtime.engines.{roles[0]}"
+    if not engine.replicas and not cluster.autoscaling:
+        raise ValueError(f"{where}.replicas: is 0, but without autoscaling no engine would ever come: give a number")
+    if gpus and (unknown := [kind for kind in engine.accelerators if kind not in cluster.gpus]):
+        known = f" (known: {', '.join(cluster.gpus)})" if cluster.gpus else ""
+        raise ValueError(
+            f"{where}.accelerators: the cluster's settings do not say which nodes have {unknown[0]}{known}: add it to "
+            "their gpus, or leave it out"
+        )
     most = math.ceil((engine.max_replicas or engine.replicas) / per_pod)
     kinds = (engine.accelerators or ("",)) if gpus else ("",)
     markets: tuple[Market, ...] = ("spot", "on-demand") if cluster.spot and cluster.autoscaling else ("on-demand",)
@@ -105,7 +125,8 @@ def _of_roles(roles: tuple[Role, ...], engine: EngineConfig, cluster: Cluster) -
             *([kind.lower()] if kind else []),
             *(["spot"] if market == "spot" else []),
         ]
-        nodes = [cluster.gpus.get(kind), cluster.spot if market == "spot" else None]
+        nodes = [cluster.gpus[kind] if kind else cluster.any_gpu if gpus else None]
+        nodes.append(cluster.spot if market == "spot" else None)
         groups.append(
             WorkerGroup(
                 name="-".join(parts),
@@ -114,9 +135,11 @@ def _of_roles(roles: tuple[Role, ...], engine: EngineConfig, cluster: Cluster) -
                 accelerator=kind,
                 cpus=cpus,
                 gpus=gpus,
+                # Of those that take turns, one works at a time.
+                engines=1 if len(roles) > 1 else per_pod,
                 # An engine that sleeps keeps its weights in the machine's memory.
                 memory_gib=sum(cluster.memory_gib.get(role, 64 if gpus else 16) for role in roles),
-                # The replicas of the start are all in the group with the highest priority.
+                # Without autoscaling, the replicas of the start are all in the first group.
                 replicas=math.ceil(engine.replicas / per_pod) if place == 0 else 0,
                 most=most,
                 priority=len(wished) - 1 - place,
@@ -134,3 +157,22 @@ def pod_of(engine: EngineConfig) -> tuple[int, int, int]:
         return max(1, math.ceil(per_pod * engine.num_cpus)), gpus, per_pod
     cpus = max(1, math.ceil(engine.num_cpus))
     return cpus, 0, max(1, math.floor(cpus / engine.num_cpus + 1e-9)) if engine.num_cpus else 1
+
+
+def pod_wait_s(groups: Iterable[WorkerGroup], cluster: Cluster) -> int:
+    """After how many seconds the autoscaler gives a pod up that did not come, and asks for one of the next group.
+
+    All groups of a role have their turn, and one of them a second one, within `node_wait_s`.
+
+    Raises:
+        ValueError: `pod_wait_s` is set, and leaves the last of them no turn; one line.
+    """
+    kinds = max(Counter(group.role for group in groups).values())
+    if cluster.pod_wait_s is None:
+        return max(1, cluster.node_wait_s // (kinds + 1))
+    if cluster.pod_wait_s * kinds >= cluster.node_wait_s:
+        raise ValueError(
+            f"pod_wait_s: {cluster.pod_wait_s} s for each of {kinds} kinds of node are no less than node_wait_s "
+            f"({cluster.node_wait_s}): the last of them would not be waited for; lower it, or raise node_wait_s"
+        )
+    return cluster.pod_wait_s

@@ -11,14 +11,20 @@ from typing import Any
 import yaml
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.kubernetes import kuberay_rules, privacy_rules
+from spti_ray.kubernetes import ending_rules, kuberay_rules, network_rules, pod_rules, privacy_rules
 
 _LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The loader in C where there is one: a CRD has tens of thousands of lines, which take half a minute in Python."""
 
 Rule = Callable[[kuberay_rules.Tree], Iterable[str]]
 
-RULES: tuple[Rule, ...] = (*kuberay_rules.RULES, *privacy_rules.RULES)
+RULES: tuple[Rule, ...] = (
+    *kuberay_rules.RULES,
+    *privacy_rules.RULES,
+    *ending_rules.RULES,
+    *pod_rules.RULES,
+    *network_rules.RULES,
+)
 
 
 @dataclass(frozen=True)

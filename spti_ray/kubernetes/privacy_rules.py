@@ -72,6 +72,10 @@ def scratch_in_memory(document: Tree) -> Iterator[str]:
         mounts = {mount["mountPath"]: mount["name"] for mount in container.get("volumeMounts") or []}
         if mounts.get("/tmp") not in memory:
             yield f"{where}: /tmp must be an emptyDir in memory: Ray spills private pixels there"
+        # With the autoscaler beside it, KubeRay mounts a volume of its own at /tmp/ray, on the node's disk.
+        apart = where == "headGroupSpec" and (cluster_spec(document) or {}).get("enableInTreeAutoscaling")
+        if apart and mounts.get("/tmp/ray") not in memory:
+            yield f"{where}: /tmp/ray must be an emptyDir in memory: KubeRay would put Ray's files on the node's disk"
 
 
 def one_image(document: Tree) -> Iterator[str]:
@@ -85,13 +89,7 @@ def one_image(document: Tree) -> Iterator[str]:
 
 
 def limits_are_set(document: Tree) -> Iterator[str]:
-    """Jobs end in bounded time, clusters end with their jobs, and containers have a memory limit."""
-    if document.get("kind") == "RayJob":
-        for name in ("activeDeadlineSeconds", "preRunningDeadlineSeconds"):
-            if not document["spec"].get(name):
-                yield f"{name} is not set: a job that gets no nodes would hold what it has for ever"
-        if not document["spec"].get("shutdownAfterJobFinishes") and not document["spec"].get("deletionStrategy"):
-            yield "neither shutdownAfterJobFinishes nor deletionStrategy: the cluster would outlive its job"
+    """Containers have a memory limit."""
     for where, pod in pods(document).items():
         for container in pod.get("containers") or []:
             if "memory" not in ((container.get("resources") or {}).get("limits") or {}):

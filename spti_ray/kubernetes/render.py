@@ -14,18 +14,23 @@ import yaml
 
 from spti_ray.config import Config
 from spti_ray.config.identity import resolved
-from spti_ray.config.job_paths import check_on_ray, check_places
 from spti_ray.config.loading import ConfigError
-from spti_ray.io.files import is_url, needs_no_shared_disk, write_atomic
-from spti_ray.kubernetes.groups import ROLE_LABEL, WorkerGroup, worker_groups
+from spti_ray.io.files import is_url, write_atomic
+from spti_ray.kubernetes.autoscaler import autoscaler_options
+from spti_ray.kubernetes.checks import check_endpoints, check_paths, check_turns
+from spti_ray.kubernetes.groups import ROLE_LABEL, WorkerGroup, pod_wait_s, worker_groups
 from spti_ray.kubernetes.kuberay_rules import Tree
+from spti_ray.kubernetes.memory import object_store_bytes
 from spti_ray.kubernetes.network import network_policies
-from spti_ray.kubernetes.pods import CONFIG_FOLDER, head_pod, labels_of, restricted, submitter_pod, worker_pod
+from spti_ray.kubernetes.pods import CONFIG_FOLDER, head_pod, labels_of, submitter_pod, worker_pod
 from spti_ray.kubernetes.settings import Cluster
 from spti_ray.models.engine_checks import check_gpu_time_sharing
 from spti_ray.models.factory import engines_config
 
 Kind = Literal["job", "cluster"]
+
+UNATTENDED = "--unattended"
+"""Of `spti run`: it is started again after any failure."""
 
 KEPT_AFTER_SUCCESS_S, KEPT_AFTER_FAILURE_S, FORGOTTEN_AFTER_S = 60, 1800, 7 * 24 * 3600
 
@@ -43,17 +48,21 @@ def render_manifests(config: Config, cluster: Cluster, kind: Kind = "job") -> di
         Documents by file name, in the order in which they must be applied.
 
     Raises:
-        ConfigError: a path of the configuration that would be lost with its pod; engines that cannot be read.
+        ConfigError: a path of the configuration that would be lost with its pod; engines that cannot be read, or that
+            the cluster could not run.
     """
-    _check_paths(config, cluster)
+    check_paths(config, cluster)
+    check_turns(config, cluster)
     try:
         engines = engines_config(config.runtime.engines)
         # The cluster gives all roles labels of its own.
         check_gpu_time_sharing(config.runtime.model_copy(update={"node_labels": {}}), engines)
         groups = worker_groups(config, engines, cluster)
+        wait_s = pod_wait_s(groups, cluster)
     except ValueError as error:
         raise ConfigError(str(error)) from None
-    ray_cluster = _ray_cluster(cluster, groups)
+    check_endpoints(config, engines, cluster)
+    ray_cluster = _ray_cluster(cluster, groups, wait_s)
     workload = {
         "apiVersion": "ray.io/v1",
         "kind": "RayJob" if kind == "job" else "RayCluster",
@@ -63,7 +72,8 @@ def render_manifests(config: Config, cluster: Cluster, kind: Kind = "job") -> di
     documents = {
         "namespace.yaml": _namespace(cluster),
         "config.yaml": _config_map(config_on_cluster(config, cluster, groups), cluster),
-        **network_policies(cluster, remote_data=is_url(config.data.path)),
+        **{f"service-account-{name}.yaml": _account(cluster, name) for name in cluster.service_accounts},
+        **network_policies(cluster, groups, remote_data=is_url(config.data.path)),
         f"ray{kind}.yaml": workload,
     }
     resources = {"resources": list(documents)}
@@ -84,27 +94,17 @@ def to_yaml(document: Tree) -> str:
     return yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=120)
 
 
-def _check_paths(config: Config, cluster: Cluster) -> None:
-    check_places(config, cluster.out)
-    check_on_ray(config)
-    volumes = {"data.path": (cluster.data, cluster.runs), "ledger.path": (cluster.runs,)}
-    for name, path in {"data.path": config.data.path, "ledger.path": config.ledger.path}.items():
-        if is_url(path) or (name == "data.path" and needs_no_shared_disk(path)):
-            continue
-        if not any(volume and volume.holds(path) for volume in volumes[name]):
-            kept = " or ".join(volume.path for volume in volumes[name] if volume)
-            raise ConfigError(f"{name} {path} is not under {kept}: the driver can't see it there, or would lose it")
-
-
-def _ray_cluster(cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Tree:
+def _ray_cluster(cluster: Cluster, groups: tuple[WorkerGroup, ...], wait_s: int) -> Tree:
     return {
         "rayVersion": version("ray"),
         # Whoever can use the head can run code that sees private images, so only those with the token can.
         "authOptions": {"mode": "token"},
-        **(_autoscaler(cluster) if cluster.autoscaling else {}),
+        # Said also where it is off: queues that need a job of fixed size look for it (overlays).
+        "enableInTreeAutoscaling": cluster.autoscaling,
+        **({"autoscalerOptions": autoscaler_options(cluster, wait_s)} if cluster.autoscaling else {}),
         "headGroupSpec": {
             # No engine or shard runs on the head: it could take the driver down.
-            "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0"},
+            "rayStartParams": {"num-cpus": "0", "dashboard-host": "0.0.0.0", **_store(cluster.head_memory_gib)},
             "serviceType": "ClusterIP",
             "template": head_pod(cluster),
         },
@@ -112,15 +112,8 @@ def _ray_cluster(cluster: Cluster, groups: tuple[WorkerGroup, ...]) -> Tree:
     }
 
 
-def _autoscaler(cluster: Cluster) -> Tree:
-    return {
-        "enableInTreeAutoscaling": True,
-        "autoscalerOptions": {
-            "version": "v2",
-            "idleTimeoutSeconds": cluster.idle_s,
-            "securityContext": restricted(),
-        },
-    }
+def _store(memory_gib: int) -> dict[str, str]:
+    return {"object-store-memory": str(object_store_bytes(memory_gib))}
 
 
 def _group(cluster: Cluster, group: WorkerGroup) -> Tree:
@@ -132,13 +125,14 @@ def _group(cluster: Cluster, group: WorkerGroup) -> Tree:
         "maxReplicas": group.most,
         **elastic,
         "labels": group.labels,
-        "rayStartParams": {},
+        "rayStartParams": _store(group.memory_gib),
         "template": worker_pod(cluster, group),
     }
 
 
 def _job(cluster: Cluster, ray_cluster: Tree) -> Tree:
-    succeeded, failed = {"jobStatus": "SUCCEEDED"}, {"jobStatus": "FAILED"}
+    # Not `jobStatus: FAILED`, which a missed deadline, a job that could not be submitted and a lost head do not have.
+    succeeded, failed = {"jobStatus": "SUCCEEDED"}, {"jobDeploymentStatus": "Failed"}
     rules = [
         ("DeleteCluster", succeeded, KEPT_AFTER_SUCCESS_S),
         ("DeleteCluster", failed, KEPT_AFTER_FAILURE_S),
@@ -147,8 +141,9 @@ def _job(cluster: Cluster, ray_cluster: Tree) -> Tree:
     ]
     return {
         "submissionMode": "K8sJobMode",
-        "entrypoint": shlex.join(["spti", "run", f"{CONFIG_FOLDER}/run.yaml", "--out", cluster.out]),
-        # Each attempt gets a new cluster and resumes where the last one stopped: nothing is charged twice.
+        "entrypoint": shlex.join(["spti", "run", f"{CONFIG_FOLDER}/run.yaml", "--out", cluster.out, UNATTENDED]),
+        # Each attempt gets a new cluster and resumes where the last one stopped: nothing is charged twice. KubeRay
+        # knows no exit codes: what was refused is tried again too, and ends on the head alone.
         "backoffLimit": cluster.attempts - 1,
         "preRunningDeadlineSeconds": cluster.node_wait_s,
         "activeDeadlineSeconds": cluster.deadline_s,
@@ -170,6 +165,13 @@ def config_on_cluster(config: Config, cluster: Cluster, groups: tuple[WorkerGrou
     labels = {role: {ROLE_LABEL: group.role} for group in groups for role in group.roles}
     here = {"node_labels": labels, "placement_timeout_s": float(cluster.node_wait_s), "address": None}
     return config.model_copy(update={"runtime": config.runtime.model_copy(update=here)})
+
+
+def _account(cluster: Cluster, name: str) -> Tree:
+    annotations = cluster.service_accounts[name]
+    metadata: Tree = {"name": name, "namespace": cluster.namespace, "labels": labels_of(cluster)}
+    metadata |= {"annotations": dict(annotations)} if annotations else {}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
 
 
 def _namespace(cluster: Cluster) -> Tree:

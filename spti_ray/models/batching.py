@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from typing import TypeVar
 
 import torch
 
 from spti_ray.config import EngineConfig
+from spti_ray.models.factory import threads_of
 
 Item = TypeVar("Item")
 
@@ -37,7 +37,7 @@ def device_of(config: EngineConfig) -> torch.device:
         if not torch.cuda.is_available():
             raise RuntimeError(f"engine {config.kind} wants num_gpus {config.num_gpus}, but torch sees no GPU")
         return torch.device("cuda")
-    torch.set_num_threads(config.threads or os.cpu_count() or 1)
+    torch.set_num_threads(threads_of(config))
     return torch.device("cpu")
 
 

@@ -251,16 +251,16 @@ def public_engine_config(config: EngineConfig, takes_turns: bool, reports_stats:
     return config.model_copy(update={"options": config.options | {"sleep_mode": takes_turns, "stats": reports_stats}})
 
 
-def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:
+def engine_environment(role: Role, config: EngineConfig, elsewhere: bool = False) -> dict[str, str]:
     """Environment variables that an engine's process needs before its first import.
 
-    The number of threads is that of the settings, or the number of cores of the machine that calls this.
+    The number of threads is that of the settings, or the number of cores of the machine that calls this. `elsewhere`:
+    the engine runs on another machine, which knows better: what it is set to there, or the CPUs that Ray gives it.
     """
     del role  # All roles have the same rules today.
     environment = {
         # Engines share cores. An OpenMP thread that spins while it waits takes a core from others: two such programs
         # on the same two cores ran ten times slower.
-        "OMP_NUM_THREADS": str(config.threads or os.cpu_count() or 1),
         "OMP_WAIT_POLICY": "passive",
         "GOMP_SPINCOUNT": "0",
         "KMP_BLOCKTIME": "0",
@@ -272,6 +272,8 @@ def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:
         "DO_NOT_TRACK": "1",
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
+    if config.threads or not elsewhere:
+        environment["OMP_NUM_THREADS"] = str(config.threads or os.cpu_count() or 1)
     models = [config.model, *(str(config.options[key]) for key in ("text_encoder",) if config.options.get(key))]
     if all(is_local(model) or config.kind.startswith("fake-") for model in models):
         environment["HF_HUB_OFFLINE"] = "1"
@@ -285,3 +287,12 @@ def engine_environment(role: Role, config: EngineConfig) -> dict[str, str]:
             # private images is the actor's, whose output is suppressed.
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return environment
+
+
+def threads_of(config: EngineConfig) -> int:
+    """CPU threads of an engine in this process: of its settings, its node's, or as many as there are cores.
+
+    A pod sees all cores of its machine, and may use as many as OMP_NUM_THREADS says.
+    """
+    of_node = os.environ.get("OMP_NUM_THREADS", "")
+    return config.threads or (int(of_node) if of_node.isdecimal() else 0) or os.cpu_count() or 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from spti_ray.config import ROLES, Config
+from spti_ray.config import ROLES, Config, EnginesConfig, Role
 from spti_ray.config.endpoints import is_sent_in_clear
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import (
@@ -64,9 +64,20 @@ def check_engines(config: Config) -> None:
                 f"runtime.engines.renderer.kind: method: {config.method} trains a model of kind 'diffusers', and this "
                 f"is {engines.renderer.kind!r}"
             )
+        _check_who_must_be_there(config, engines)
         engines_outside(config)
     except ValueError as error:
         raise ConfigError(str(error)) from None
+
+
+def _check_who_must_be_there(config: Config, engines: EnginesConfig) -> None:
+    """Refuse `replicas: 0` of a role that is asked by others than the run's own streams of work. Raises ValueError."""
+    asked: dict[Role, str] = {role: "shards ask it at any time" for role in roles_shown_private(config)}
+    if trains(config):
+        asked["renderer"] = "its model is trained where the first one will be"
+    for role, why in asked.items():
+        if not engines.of(role).replicas:
+            raise ValueError(f"runtime.engines.{role}.replicas: is 0, but {why}: at least 1")
 
 
 def check_prompts(config: Config) -> None:

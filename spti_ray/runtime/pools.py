@@ -80,4 +80,5 @@ class Pools:
             attempts=runtime.unit_attempts,
             crashes=runtime.unit_crashes,
             batch_timeout_s=runtime.unit_timeout_s,
+            start_timeout_s=runtime.placement_timeout_s,
         )

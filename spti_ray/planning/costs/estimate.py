@@ -105,7 +105,8 @@ def estimate(config: Config, rates: Rates, private_records: int | None = None) -
     clock = _Clock(config, rates, private_records)
     engines, needed = clock.engines, roles_needed(config)
     sizes: dict[str, dict[Role, int]] = {
-        "as configured": {role: engines.of(role).replicas for role in needed},
+        # Of a pool that starts from none, one at least has to do the work.
+        "as configured": {role: max(1, engines.of(role).replicas) for role in needed},
         "fully grown": {role: engines.of(role).max_replicas or engines.of(role).replicas for role in needed},
     }
     if sizes["fully grown"] == sizes["as configured"]:

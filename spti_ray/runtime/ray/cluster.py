@@ -14,6 +14,7 @@ from ray.util.placement_group import PlacementGroup, placement_group, remove_pla
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from spti_ray.config import RuntimeConfig
+from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.io.urls import redacted_address
 from spti_ray.runtime.placement.bundles import Bundle, describe, local_cpus, reservations
 from spti_ray.runtime.placement.fit import fit, fit_lines, kinds_of, why_never
@@ -25,17 +26,15 @@ _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Enough for the batches in flight of a local run; on a cluster the nodes decide."""
 
 
-class ResourcesNeverArrived(RuntimeError):
-    """The cluster did not offer the run's resources within `runtime.placement_timeout_s`."""
-
-
 class Reserved:
     """The resources that a run holds: a placement group for each role, with a bundle for each actor by its index.
 
     Roles that share their GPUs share a group, and their actors of one index a bundle.
     """
 
-    def __init__(self, bundles: tuple[Bundle, ...]) -> None:
+    def __init__(self, bundles: tuple[Bundle, ...], joined: bool = False) -> None:
+        """`joined`: on a cluster that was there, so that actors may be on other machines than the driver."""
+        self.joined = joined
         self._groups: dict[str, PlacementGroup] = {}
         self._holds = {str(bundle.role): bundle.group or str(bundle.role) for bundle in bundles}
         asked = reservations(bundles)
@@ -124,7 +123,7 @@ def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Res
         try:
             if not address or not runtime.autoscaling:
                 _refuse_what_can_never_fit(bundles)
-            reserved = Reserved(bundles)
+            reserved = Reserved(bundles, joined=bool(address))
             if not reserved.wait(runtime.placement_timeout_s):
                 raise ResourcesNeverArrived(
                     f"resources did not arrive within {runtime.placement_timeout_s:g} s: the run needs "

@@ -67,7 +67,8 @@ class RaySession(Session):
     def start_engines(self, engines: EnginesConfig) -> dict[Role, list[Any]]:
         self._engines = engines
         self._actors = start_engines(self._reserved, self._bundles, engines, self._name, self._metrics_of, self.serving)
-        return self._actors
+        # Those of a role that starts from none come when they are needed.
+        return {role: self._actors.get(role, []) for role in roles_needed(self._config)}
 
     def identities(self) -> dict[str, dict[str, str]]:
         return identities(self._actors, tuple(role for role in roles_needed(self._config) if role in self.serving))

@@ -11,7 +11,7 @@ from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.models.factory import engine_environment, public_engine_config
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, serving_roles
 from spti_ray.runtime.placement.bundles import Bundle, bundle_of
-from spti_ray.runtime.ray.cluster import Reserved
+from spti_ray.runtime.ray.cluster import Reserved, address_of
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.ray.shard_actor import ShardActor
@@ -58,7 +58,9 @@ def start_engines(
             continue
         role: Role = bundle.role  # type: ignore[assignment]
         options = {"name": actor_name(session, bundle), "scheduling_strategy": reserved.of(bundle)}
-        actors.setdefault(role, []).append(_engine(role, bundle, engines, options, metrics_of, serving))
+        actors.setdefault(role, []).append(
+            _engine(role, bundle, engines, options, metrics_of, serving, reserved.joined)
+        )
     return actors
 
 
@@ -71,7 +73,8 @@ def another_engine(
     """
     bundle = bundle_of(role, index, config, engines)
     options = {"name": actor_name(session, bundle)} | bundle.by_preference()
-    return _engine(role, bundle, engines, options, metrics_of, serving_roles(config))
+    joined = address_of(config.runtime) is not None
+    return _engine(role, bundle, engines, options, metrics_of, serving_roles(config), joined)
 
 
 def _engine(
@@ -81,6 +84,7 @@ def _engine(
     options: dict[str, Any],
     metrics_of: str,
     serving: tuple[Role, ...],
+    joined: bool,
 ) -> Any:
     settings = engines.of(role)
     more: dict[str, Any] = {}
@@ -92,7 +96,7 @@ def _engine(
         settings = public_engine_config(settings, takes_turns=bool(bundle.group), reports_stats=bool(metrics_of))
     if role == "writer":
         more["metrics_of"] = metrics_of
-    environment = {"runtime_env": {"env_vars": engine_environment(role, settings)}}
+    environment = {"runtime_env": {"env_vars": engine_environment(role, settings, joined)}}
     actor = actor_class(role, serving).options(**_options(bundle), **environment, **options)
     return actor.remote(role, settings, **more)
 
@@ -142,7 +146,7 @@ def options_in_place_of(
 ) -> dict[str, Any]:
     """Options of an actor that has the resources of a role's first engine before that starts, and its environment."""
     bundle = next(bundle for bundle in bundles if bundle.role == role)
-    environment = {"runtime_env": {"env_vars": engine_environment(role, engines.of(role))}}
+    environment = {"runtime_env": {"env_vars": engine_environment(role, engines.of(role), reserved.joined)}}
     return _options(bundle) | environment | {"scheduling_strategy": reserved.of(bundle)}
 
 

@@ -25,6 +25,9 @@ class ScalablePool(Protocol):
     @property
     def num_actors(self) -> int: ...
 
+    @property
+    def has_work(self) -> bool: ...
+
     def add(self, actor: Any) -> None:
         """Take one more actor, which need not be up yet."""
         ...
@@ -67,7 +70,7 @@ class Autoscaler:
     Args:
         pool: the pool.
         events: its clock and timers.
-        least: how many actors there are from the start; so many stay.
+        least: how many actors there are from the start; so many stay. From none, the first is started by `need_one`.
         most: how many there may be.
         start_actor: starts another actor; None where there can be no more.
         others: how many actors are kept busy by somebody else than the pool's streams, such as private shards.
@@ -119,6 +122,20 @@ class Autoscaler:
         if self._was_up:
             self._add_another()
 
+    @property
+    def may_begin(self) -> bool:
+        """Whether the pool begins with no actor, and could still start its first."""
+        return not self._least and self._start_actor is not None and self._failures < MAX_START_FAILURES
+
+    def need_one(self) -> bool:
+        """There is work for a pool without actors: start the first, if it begins with none. Whether that was done."""
+        if self._pool.num_actors or not self.may_begin:
+            return False
+        self._add_another()
+        if not self._pool.num_actors:
+            self._failures = MAX_START_FAILURES
+        return self._pool.num_actors > 0
+
     def begin_period(self) -> None:
         """Measure the use of slots from now on."""
         self._utilization.begin(self._events.now())
@@ -152,7 +169,8 @@ class Autoscaler:
         if self._others():
             self._events.after(_IDLE_S, partial(self._give_back, num_dispatched))
         elif num_dispatched == self._num_dispatched:
-            self._pool.shrink(self._least)
+            # The last one may only be away: its batches wait.
+            self._pool.shrink(max(self._least, 1 if self._pool.has_work else 0))
 
     def _add_another(self) -> None:
         if self._start_actor is not None and self._failures < MAX_START_FAILURES:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
+from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.runtime.scheduling.actors import Actors
 from spti_ray.runtime.scheduling.autoscaler import Autoscaler
 from spti_ray.runtime.scheduling.engine_info import EngineFailed, EngineInfo
@@ -32,7 +33,8 @@ class Pool:
 
     Args:
         role: by which logs and errors name it.
-        actors: those that are there from the start; they need not be up yet.
+        actors: those that are there from the start; they need not be up yet. If there are none, the first is started
+            when there is a batch for it.
         events: calls of the actors; for a pool that shares its GPU those of `GpuTimeSharing.of`.
         limits: how many batches an actor has at a time, and how often a batch is tried.
         on_batch: is called with each batch's result and the seconds in its engine; 0 for one from the cache.
@@ -71,6 +73,7 @@ class Pool:
             wants_more=lambda: self._scheduler.wants_more,
             num_slots=lambda: limits.slots * max(1, self.num_actors),
             asleep=lambda: shares_gpu and not self._scheduler.actors,
+            empty=lambda: not self.num_actors,
             put=self._put,
             forget=self._scheduler.forget,
             check=self.must_have_actors,
@@ -78,6 +81,9 @@ class Pool:
         self._actors = Actors()
         self._looking = False
         self._reason = "it has no actors"
+        self._awaited: Any = None
+        """The first actor of a pool that begins with none, until it is up."""
+        self._is_late = False
         self._info = EngineInfo(role, events, self._away)
         events.afterwards(self._fill)
         self._autoscaler = Autoscaler(self, events, len(actors), most, grow, others)
@@ -100,9 +106,22 @@ class Pool:
         """Whether batches wait or are at work."""
         return bool(self._scheduler.in_flight or self._scheduler.waiting or self._streams.have_fetched)
 
-    def must_have_actors(self) -> None:
-        """Raise EngineFailed if no actor is left."""
-        if not self.num_actors:
+    def must_have_actors(self, wanted: bool = False) -> None:
+        """Start the first actor of a pool that begins with none, if it is `wanted` or has work.
+
+        Raises:
+            EngineFailed: no actor is left, and none can be started.
+            ResourcesNeverArrived: the first one did not come up in time.
+        """
+        if self._is_late:
+            raise ResourcesNeverArrived(
+                f"no {self.role} came up within {self._limits.start_timeout_s:g} s (runtime.placement_timeout_s); add "
+                f"nodes for it, or lower what runtime.engines.{self.role} needs"
+            )
+        if (wanted or self.has_work) and self._autoscaler.need_one():
+            (self._awaited,) = self._actors.surplus(0)
+            self._events.after(self._limits.start_timeout_s, partial(self._check_start, self._awaited))
+        if not self.num_actors and not self._autoscaler.may_begin:
             raise EngineFailed(f"the {self.role} could not be started: {self._reason}")
 
     def identity(self) -> dict[str, str]:
@@ -111,7 +130,9 @@ class Pool:
         Raises:
             EngineFailed: none can be started, or none can say it; one line.
         """
-        return self._info.wait(lambda: filter(self._scheduler.is_up, self._actors), self.must_have_actors)
+        return self._info.wait(
+            lambda: filter(self._scheduler.is_up, self._actors), lambda: self.must_have_actors(wanted=True)
+        )
 
     def map(self, batches: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
         """Run a stream of batches.
@@ -133,6 +154,9 @@ class Pool:
         """Take one more actor, which gets batches once it is up."""
         self._actors.add(actor)
         self._events.ready(actor, partial(self._answered, actor, 0))
+
+    def _check_start(self, first: Any) -> None:
+        self._is_late = first is self._awaited and self._actors.stays(first)
 
     def shrink(self, keep: int = 0) -> None:
         """Give back all actors but the `keep` busiest; one that is at work finishes its batches first."""
@@ -230,6 +254,7 @@ class Pool:
         if not self._actors.stays(actor):
             return
         if isinstance(answer, Up):
+            self._awaited = None
             self._autoscaler.actor_up()
             for batch in self._actors.is_up(actor, answer.lost_its_node):
                 self._scheduler.forgive(batch)

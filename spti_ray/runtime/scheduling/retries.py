@@ -17,12 +17,14 @@ class Limits:
         attempts: how often the engine may raise on a batch before it is given up.
         crashes: how often an actor may crash under a batch before it is given up.
         batch_timeout_s: an engine that is at work on one batch for longer counts as hung.
+        start_timeout_s: the first actor of a pool that starts from none must be up within this time.
     """
 
     slots: int = 2
     attempts: int = 3
     crashes: int = 3
     batch_timeout_s: float = 3600.0
+    start_timeout_s: float = 3600.0
 
     def gives_up(self, failures: int, crashes: int) -> bool:
         """Whether a batch is given up on which the engine raised, or its actor crashed, so often."""

@@ -26,6 +26,7 @@ class Streams:
         wants_more: whether a new batch would be run at once.
         num_slots: how many batches may be in flight at a time.
         asleep: whether no actor is up because another role holds the GPU.
+        empty: whether there is no actor, as in a pool that starts its first one when there is a batch.
         put: runs a batch, some time.
         forget: drops the batches of a stream that wait.
         check: raises if no batch can be run any more.
@@ -38,12 +39,14 @@ class Streams:
         wants_more: Callable[[], bool],
         num_slots: Callable[[], int],
         asleep: Callable[[], bool],
+        empty: Callable[[], bool],
         put: Callable[[Batch], None],
         forget: Callable[[OrderedStream], None],
         check: Callable[[], None],
     ) -> None:
         self._events = events
-        self._wants_more, self._num_slots, self._asleep = wants_more, num_slots, asleep
+        self._wants_more, self._num_slots = wants_more, num_slots
+        self._asleep, self._empty = asleep, empty
         self._put, self._forget = put, forget
         self._check = check
         self._pullers: dict[OrderedStream, Coroutine] = {}
@@ -97,7 +100,7 @@ class Streams:
         return self._wants_more() and stream.ahead < _AHEAD_PER_SLOT * self._num_slots()
 
     def _may_fetch(self, stream: OrderedStream) -> bool:
-        return self._asleep() and len(stream.fetched) < _FETCHED
+        return len(stream.fetched) < (_FETCHED if self._asleep() else 1 if self._empty() else 0)
 
     def _pull(self, stream: OrderedStream) -> None:
         """Take from the source whenever there is room. A coroutine: where the source waits, the reader goes on."""

@@ -135,7 +135,7 @@ def test_ledgers_of_two_configurations_are_compared_each_by_the_rule_of_its_buil
 def test_nobody_reads_a_ledgers_path_but_those_who_judge_how_it_is_written():
     """All others take `location`; a path without its folder is found from one folder alone."""
     readers = {name for name, file in modules().items() if "ledger.path" in _code(file)}
-    assert readers == {"spti_ray.config.job_paths", "spti_ray.kubernetes.render"}
+    assert readers == {"spti_ray.config.job_paths", "spti_ray.kubernetes.checks"}
     assert LedgerConfig(path="x", relative_to="/a").location == location_of("x", "/a") == "/a/x"
 
 

@@ -2,13 +2,14 @@
 
 import pytest
 
+from spti_ray.config import ROLES
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import is_charged, roles_needed, uses_private_data
 from spti_ray.driver import studio as studio_module
 from spti_ray.driver.studio import RunStudio, Stage, make
 from spti_ray.errors import NothingMade, RunDamaged
 from spti_ray.methods import METHODS, Method, PrivateData
-from spti_ray.models.factory import FAKE
+from spti_ray.models.factory import FAKE, engines_config
 from spti_ray.planning.checks import check_engines
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.runs.folder import RunDir
@@ -131,3 +132,33 @@ def test_a_renderer_that_can_not_vary_ends_a_run_before_it_asks_about_labels(tmp
     stage = _voted(tmp_path, local_engines(unrenderable=lambda job: job.image is not None), method="pe-image")
     with pytest.raises(NothingMade, match="can't vary an image"):
         RunStudio(stage).evolve()
+
+
+NONE = {"replicas": 0, "max_replicas": 4}
+
+
+def test_roles_that_only_the_runs_own_work_asks_may_start_from_none():
+    fakes = {role: FAKE.of(role).model_dump() for role in ROLES}
+    from_none = {role: fakes[role] | NONE for role in ("writer", "renderer")}
+    check_engines(config_with(runtime__engines=fakes | from_none))
+    with pytest.raises(ConfigError, match="image_embedder.replicas: is 0, but shards ask it at any time: at least 1"):
+        check_engines(config_with(runtime__engines=fakes | {"image_embedder": fakes["image_embedder"] | NONE}))
+    with pytest.raises(ConfigError, match="renderer.replicas: is 0, but its model is trained"):
+        trained = {"renderer": {"num_gpus": 1, **NONE}}
+        check_engines(config_with(method="dp-finetune", privacy=OPEN, runtime__engines=trained))
+    with pytest.raises(ConfigError, match="runtime.engines.writer: replicas is 0: say in max_replicas"):
+        check_engines(config_with(runtime__engines={"writer": {"replicas": 0}}))
+
+
+def test_ray_reserves_nothing_for_roles_that_start_from_none_and_has_a_pool_for_them(monkeypatch):
+    from spti_ray.runtime.placement.bundles import plan
+    from spti_ray.runtime.ray import executor
+
+    fakes = {role: FAKE.of(role).model_dump() for role in ROLES}
+    config = config_with(runtime__engines=fakes | {"renderer": fakes["renderer"] | NONE})
+    engines = engines_config(config.runtime.engines)
+    bundles = plan(config, engines)
+    assert "renderer" not in {bundle.role for bundle in bundles}
+    monkeypatch.setattr(executor, "start_engines", lambda *given: {"writer": ["w"], "image_embedder": ["e"]})
+    session = executor.RaySession(config, bundles, None, "name", "run", None)
+    assert session.start_engines(engines) == {"writer": ["w"], "renderer": [], "image_embedder": ["e"]}

@@ -41,6 +41,12 @@ def ray_cluster(rendered):
 
 
 @pytest.fixture(scope="session")
+def crds_if_there():
+    """For tests of more than schemas, which must not be skipped without them."""
+    return CRDS if CRDS.is_dir() else None
+
+
+@pytest.fixture(scope="session")
 def crds():
     if not CRDS.is_dir():
         pytest.skip("KubeRay's CRDs are not here; set KUBERAY_CRDS to their folder")

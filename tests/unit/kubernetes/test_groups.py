@@ -1,10 +1,11 @@
 """Worker groups on literal topologies."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from spti_ray.config import EngineConfig
-from spti_ray.kubernetes.groups import pod_of, worker_groups
+from spti_ray.kubernetes.groups import pod_of, pod_wait_s, worker_groups
 from spti_ray.kubernetes.render import config_on_cluster
 from spti_ray.kubernetes.settings import Cluster
 from spti_ray.models.factory import engines_config
@@ -12,7 +13,12 @@ from spti_ray.runtime.placement.bundles import plan, reservations
 from spti_ray.runtime.placement.fit import NodeKind, fit
 from tests.unit.conftest import config_with
 
-CLUSTER = {"image": "r/spti:1", "out": "/runs/a", "runs": {"claim": "runs", "path": "/runs"}}
+CLUSTER = {
+    "image": "r/spti:1",
+    "out": "/runs/a",
+    "runs": {"claim": "runs", "path": "/runs"},
+    "gpus": {kind: {"node_selector": {"gpu": kind}} for kind in ("H100", "L40S")},
+}
 SPOT = {"spot": {"node_selector": {"market": "spot"}}}
 
 
@@ -26,12 +32,13 @@ def test_a_run_without_gpus_has_a_group_for_each_role_and_one_for_the_shards():
     groups = groups_of("embedded")
     assert list(groups) == ["writer", "renderer", "image-embedder", "vote"]
     assert {group.gpus for group in groups.values()} == {0}
-    assert all(group.replicas == group.most == 1 for group in groups.values())
+    assert all(group.most == 1 for group in groups.values())
 
 
-def test_a_pool_starts_with_its_replicas_and_may_grow_from_zero_to_its_most():
+def test_every_group_starts_from_zero_whatever_the_run_starts_with():
     groups = groups_of({"renderer": {"num_gpus": 1, "replicas": 3, "max_replicas": 32}})
-    assert (groups["renderer"].replicas, groups["renderer"].most, groups["renderer"].gpus) == (3, 32, 1)
+    assert {group.replicas for group in groups.values()} == {0}
+    assert (groups["renderer"].most, groups["renderer"].gpus) == (32, 1)
 
 
 def test_the_better_gpu_is_preferred_and_of_a_kind_the_cheaper_market():
@@ -41,19 +48,18 @@ def test_the_better_gpu_is_preferred_and_of_a_kind_the_cheaper_market():
     assert [(group.accelerator, group.market) for group in wished] == [
         ("L40S", "spot"), ("L40S", "on-demand"), ("H100", "spot"), ("H100", "on-demand"),
     ]  # fmt: skip
-    assert [group.replicas for group in wished] == [1, 0, 0, 0]
     assert {group.most for group in wished} == {4}
 
 
 def test_shards_are_never_on_spot_nodes():
     vote = groups_of("embedded", SPOT, runtime__shards=20)["vote"]
     assert vote.market == "on-demand" and vote.nodes == ()
-    assert (vote.replicas, vote.memory_gib) == (3, 8 * 4)
+    assert (vote.most, vote.memory_gib) == (3, 8 * 4)
 
 
 def test_engines_that_share_a_gpu_share_a_pod():
     group = groups_of({"image_embedder": {"num_gpus": 0.25, "num_cpus": 2, "replicas": 6}})["image-embedder"]
-    assert (group.gpus, group.cpus, group.replicas) == (1, 8, 2)
+    assert (group.gpus, group.cpus, group.engines, group.most) == (1, 8, 4, 2)
 
 
 def test_without_autoscaling_there_are_as_many_pods_as_the_run_starts_with():
@@ -68,7 +74,26 @@ def test_engines_that_take_turns_share_a_pod_with_memory_for_those_that_sleep():
     groups = groups_of(engines, runtime__take_turns=["writer", "renderer"])
     assert list(groups) == ["writer-renderer", "image-embedder", "vote"]
     group = groups["writer-renderer"]
-    assert (group.gpus, group.cpus, group.memory_gib, group.replicas) == (1, 5, 128, 3)
+    assert (group.gpus, group.cpus, group.memory_gib, group.most) == (1, 5, 128, 3)
+
+
+@pytest.mark.parametrize("gpus", [{}, {"H100": {"node_selector": {"gpu": "h"}}}])
+def test_a_kind_of_gpu_of_which_the_cluster_says_nothing_is_refused(gpus):
+    engines = {"renderer": {"num_gpus": 1, "accelerators": ["H200"]}}
+    with pytest.raises(ValueError, match="runtime.engines.renderer.accelerators: .* which nodes have H200"):
+        groups_of(engines, {"gpus": gpus})
+    # An engine without a GPU asks for no kind of it.
+    assert "renderer" in groups_of({"renderer": {"accelerators": ["H200"]}}, {"gpus": gpus})
+
+
+def test_every_kind_of_node_of_a_role_has_its_turn_while_a_run_waits_for_nodes():
+    engines = {"renderer": {"num_gpus": 1, "accelerators": ["L40S", "H100"]}}
+    groups = groups_of(engines, SPOT).values()
+    given = {"node_wait_s": 3600}
+    assert pod_wait_s(groups, Cluster.model_validate(CLUSTER | SPOT | given)) == 3600 // (4 + 1)
+    assert pod_wait_s(groups, Cluster.model_validate(CLUSTER | SPOT | given | {"pod_wait_s": 600})) == 600
+    with pytest.raises(ValueError, match="pod_wait_s: 900 s for each of 4 kinds of node"):
+        pod_wait_s(groups, Cluster.model_validate(CLUSTER | SPOT | given | {"pod_wait_s": 900}))
 
 
 SIZES = st.fixed_dictionaries(

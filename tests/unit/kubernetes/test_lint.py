@@ -1,5 +1,7 @@
 """Each rule of the lint, by a manifest that breaks only that rule."""
 
+from copy import deepcopy
+
 import pytest
 import yaml
 from typer.testing import CliRunner
@@ -14,13 +16,15 @@ POD = f"{GROUP}.template.spec"
 
 
 def at(document, path):
-    for part in path.split("."):
+    for part in path.split(".") if path else ():
         document = document[int(part)] if part.isdigit() else document[part]
     return document
 
 
 def changed(document, path, value):
-    parent, _, leaf = path.rpartition(".")
+    # The names of labels and annotations have dots of their own.
+    inner, _, name = path.partition("labels.") if "labels." in path else path.partition("annotations.")
+    parent, leaf = (f"{inner}{path[len(inner) :].partition('.')[0]}", name) if name else path.rpartition(".")[::2]
     node = at(document, parent)
     key = int(leaf) if leaf.isdigit() else leaf
     if value is None:
@@ -33,6 +37,13 @@ def changed(document, path, value):
 def messages(document):
     return [message for rule in RULES for message in rule(document)]
 
+
+RULE = "spec.deletionStrategy.deletionRules"
+CLUSTER = "spec.rayClusterSpec"
+GIVE_UP = "RAY_AUTOSCALER_RECONCILE_ALLOCATE_STATUS_TIMEOUT_S"
+STAY = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+LAST = f"{CLUSTER}.workerGroupSpecs.10"
+"""The shards."""
 
 BREAKS = [
     ("metadata.name", "a" * 48, "has 48 characters"),
@@ -56,6 +67,44 @@ BREAKS = [
     ("spec.deletionStrategy.deletionRules.0.condition.ttlSeconds", -1, "must not be negative"),
     ("spec.deletionStrategy.deletionRules.0.condition.ttlSeconds", 10**9, "must not fall"),
     ("spec.deletionStrategy.deletionRules.0.condition.jobDeploymentStatus", "Failed", "one of jobStatus"),
+    (f"{RULE}.0.condition.jobStatus", "FAILED", "no rule deletes the cluster within a day at jobStatus SUCCEEDED"),
+    (f"{RULE}.0.condition.ttlSeconds", 604800, "no rule deletes the cluster within a day at jobStatus SUCCEEDED"),
+    (f"{RULE}.1.policy", "DeleteNone", "no rule deletes the cluster within a day at jobDeploymentStatus Failed"),
+    (f"{RULE}.1.condition", {"jobStatus": "FAILED"}, "after a deadline, a failed submission or a lost head"),
+    ("spec.deletionStrategy", {"onSuccess": {"policy": "DeleteSelf"}, "onFailure": {"policy": "DeleteSelf"}}, "a dead"),
+    ("spec.entrypoint", "spti run /etc/spti/run.yaml --out /runs/a", "entrypoint: spti run has no --unattended"),
+    ("metadata.labels.volcano.sh/queue-name", "a", "Volcano counts the pods of a gang"),
+    ("metadata.labels.kueue.x-k8s.io/queue-name", "a", "Kueue admits jobs of a fixed size"),
+    (f"{CLUSTER}.autoscalerOptions.env", [], f"{GIVE_UP} is not set to seconds"),
+    (f"{CLUSTER}.autoscalerOptions.env.0.value", "0", f"{GIVE_UP} is not set to seconds"),
+    (f"{CLUSTER}.autoscalerOptions.env.0.value", "900", "which 4 kinds of node make no less than"),
+    (f"{CLUSTER}.autoscalerOptions.resources", None, "has no memory limit, and KubeRay's is 512Mi"),
+    (f"{GROUP}.replicas", 1, "replicas is 1, and KubeRay submits the job only when"),
+    (f"{GROUP}.minReplicas", 1, "minReplicas is 1, and KubeRay submits the job only when"),
+    (f"{GROUP}.rayStartParams.object-store-memory", None, "object-store-memory is not set"),
+    (f"{GROUP}.rayStartParams.object-store-memory", str(17 * 2**30), "more than /dev/shm has (16Gi)"),
+    (f"{HEAD}.rayStartParams.object-store-memory", "4Gi1", "object-store-memory is not set"),
+    (f"{POD}.volumes.1.emptyDir.sizeLimit", "13Gi", "more than /dev/shm has (13Gi)"),
+    (f"{HEAD}.template.spec.volumes.2", {"name": "ray-logs", "emptyDir": {}}, "/tmp/ray must be an emptyDir in memory"),
+    (f"{POD}.containers.0.env.2.name", "OTHER_THREADS", "env has no OMP_NUM_THREADS"),
+    (f"{HEAD}.template.spec.containers.0.env.2.value", "96", "OMP_NUM_THREADS is 96, but the pod has 4 CPU(s)"),
+    (f"{POD}.nodeSelector", None, "says that its GPU is H100, but no nodeSelector"),
+    (f"{POD}.tolerations", None, "asks for a GPU, but tolerates no taint"),
+    (f"{HEAD}.template.spec.affinity", None, "headGroupSpec: is not for spot nodes, but neither"),
+    (f"{LAST}.template.spec.affinity", None, "worker group vote: is not for spot nodes, but neither"),
+    (f"{CLUSTER}.workerGroupSpecs.1.template.spec.affinity", None, "group writer-h100: is not for spot nodes"),
+    (f"{HEAD}.template.metadata.annotations.{STAY}", "true", "headGroupSpec: metadata.annotations.cluster-autoscaler"),
+    (f"{LAST}.template.metadata.annotations", None, "vote: metadata.annotations.karpenter.sh/do-not-disrupt"),
+    (f"{POD}.securityContext.fsGroupChangePolicy", None, "fsGroupChangePolicy is not OnRootMismatch"),
+    (f"{POD}.automountServiceAccountToken", None, "automountServiceAccountToken must be false"),
+    (f"{POD}.containers.0.envFrom", [{"secretRef": {"name": "spti-ledger"}}], "has the Secret spti-ledger of driver"),
+    (
+        f"{POD}.containers.0.env.0",
+        {"name": "KEY", "valueFrom": {"secretKeyRef": {"name": "spti-ledger", "key": "a"}}},
+        "has the Secret spti-ledger of driver",
+    ),
+    (f"{POD}.imagePullSecrets", [{"name": "registry"}], "imagePullSecrets are not the head's"),
+    (f"{POD}.priorityClassName", "batch", "could be evicted for its workers"),
     ("spec.rayClusterSpec", None, "needs rayClusterSpec"),
     ("spec.rayClusterSpec.rayVersion", None, "rayVersion"),
     ("spec.rayClusterSpec.rayVersion", "2.51.1", "2.52.0"),
@@ -97,6 +146,28 @@ def test_a_manifest_that_breaks_a_rule_is_found(path, value, part, job):
     except KeyError:
         pytest.fail("a rule stumbled")
     assert any(part in message for message in found), found
+
+
+def test_a_manifest_of_a_cluster_that_stays_may_hold_workers(ray_cluster):
+    ray_cluster["spec"]["workerGroupSpecs"][0].update(replicas=1, minReplicas=1)
+    assert messages(ray_cluster) == []
+
+
+@pytest.mark.parametrize(
+    ("rule", "part"),
+    [
+        ({}, "lets its pods reach everything"),
+        ({"ports": [{"port": 9000}]}, "opens port 9000 to everywhere"),
+        ({"to": [{"namespaceSelector": {}}], "ports": [{"port": 53}]}, "finds DNS by pods alone"),
+    ],
+)
+def test_a_network_policy_that_opens_too_much_or_finds_no_dns_is_found(rule, part, rendered):
+    for name, document in rendered["job"].items():
+        if name.startswith("network-policy"):
+            assert messages(document) == []
+            broken = deepcopy(document)
+            broken["spec"]["egress"].append(rule)
+            assert [message for message in messages(broken) if part in message and "egress[" in message]
 
 
 def test_the_same_image_without_a_tag_everywhere_is_found(job):

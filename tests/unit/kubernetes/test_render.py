@@ -1,11 +1,16 @@
 """What is written for Kubernetes."""
 
+import shlex
+
 import kubernetes_validate
 import pytest
 import yaml
+from typer.testing import CliRunner
 
+from spti_ray.cli import app
 from spti_ray.config.identity import config_sha256
 from spti_ray.config.loading import ConfigError, load_config, parse_config
+from spti_ray.driver import driver
 from spti_ray.kubernetes.lint import lint
 from spti_ray.kubernetes.render import render_manifests, to_yaml, write_manifests
 from spti_ray.kubernetes.settings import load_cluster
@@ -152,3 +157,12 @@ def test_data_in_object_storage_are_read_by_the_shards_with_secrets_of_their_own
     assert [g["groupName"] for g in groups if selected <= g["template"]["metadata"]["labels"].items()] == ["vote"]
     assert policy["egress"] == [{"ports": [{"protocol": "TCP", "port": 443}]}]
     assert "network-policy-vote.yaml" not in render_manifests(run_config, cluster)
+
+
+def test_a_job_starts_a_run_that_is_started_again_by_itself(run_config, cluster, monkeypatch):
+    command = shlex.split(render_manifests(run_config, cluster)["rayjob.yaml"]["spec"]["entrypoint"])
+    seen = {}
+    monkeypatch.setattr(driver, "run_config", lambda config, out, **how: seen.update(how, out=str(out)))
+    command[2] = str(EXAMPLE / "run.yaml")
+    assert CliRunner().invoke(app, command[1:]).exit_code == 0
+    assert seen == {"unattended": True, "out": cluster.out}

@@ -1,6 +1,7 @@
 """Engine settings: the embedded and fake sets, overlays, errors and the environment of a process."""
 
 import importlib
+import os
 import subprocess
 import sys
 
@@ -19,6 +20,7 @@ from spti_ray.models.factory import (
     check_varies,
     engine_environment,
     engines_config,
+    threads_of,
 )
 
 
@@ -150,6 +152,18 @@ def test_environment_of_vllm_on_cpu_and_on_a_gpu():
     on_gpu = engine_environment("writer", EngineConfig(kind="vllm", model="Qwen/Qwen3-8B", num_gpus=1))
     assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in on_gpu
     assert "HF_HUB_OFFLINE" not in on_gpu
+
+
+def test_threads_of_an_engine_elsewhere_are_for_its_node_to_say(monkeypatch):
+    writer = EMBEDDED.writer
+    assert int(engine_environment("writer", writer)["OMP_NUM_THREADS"]) >= 1
+    assert "OMP_NUM_THREADS" not in engine_environment("writer", writer, elsewhere=True)
+    set_to_three = writer.model_copy(update={"threads": 3})
+    assert engine_environment("writer", set_to_three, elsewhere=True)["OMP_NUM_THREADS"] == "3"
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    assert (threads_of(writer), threads_of(set_to_three)) == (2, 3)
+    monkeypatch.setenv("OMP_NUM_THREADS", "")
+    assert threads_of(writer) == os.cpu_count()
 
 
 def test_a_bundled_renderer_with_a_remote_text_encoder_is_not_offline():

@@ -159,3 +159,9 @@ def test_the_rates_of_a_run_are_its_own_and_its_images_give_the_bytes(make_confi
     found = estimate(config, known)
     assert {work.role: work.rate.per_s for work in found.roles if work.rate} == {"writer": 40.0, "renderer": 5.0}
     assert storage_of(found)[0].bytes == 6 * 50
+
+
+def test_a_pool_that_starts_from_none_is_reckoned_with_one(make_config):
+    one, none = ({"replicas": replicas, "max_replicas": 10} for replicas in (1, 0))
+    found = [estimate(make_config(**engines(renderer=size), runtime__address="auto"), rates()) for size in (one, none)]
+    assert found[0].pools == found[1].pools

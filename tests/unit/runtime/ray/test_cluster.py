@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.models.factory import engines_config
 from spti_ray.runtime.placement.bundles import plan
 from spti_ray.runtime.ray import cluster as module
-from spti_ray.runtime.ray.cluster import ResourcesNeverArrived
 
 
 @contextmanager
@@ -69,7 +69,7 @@ ONE_L40S = {
 class Always:
     """Resources that are there."""
 
-    def __init__(self, bundles: Any) -> None:
+    def __init__(self, bundles: Any, joined: bool = False) -> None:
         pass
 
     def wait(self, seconds: float) -> bool:
@@ -82,7 +82,7 @@ class Always:
 class Never:
     """Resources that do not come."""
 
-    def __init__(self, bundles: Any) -> None:
+    def __init__(self, bundles: Any, joined: bool = False) -> None:
         pass
 
     def wait(self, seconds: float) -> bool:

@@ -1,6 +1,7 @@
 """Which actor hosts which engine."""
 
 import asyncio
+from types import SimpleNamespace
 
 import pytest
 
@@ -63,6 +64,28 @@ def test_no_engine_that_serves_shards_publishes_its_figures_or_takes_turns(monke
     open_to_the_owner = config_with(method="captions", privacy__allow_not_private=True)
     another_engine("renderer", 1, "session", open_to_the_owner, engines, metrics_of="r1")
     assert started.given == [("renderer", {}, {"serving": UNPROTECTED_ROLES})]
+
+
+@pytest.mark.parametrize(("address", "known"), [(None, True), ("head:6379", False)])
+def test_the_number_of_threads_is_the_drivers_only_on_its_own_machine(address, known, monkeypatch):
+    given = []
+
+    class Starts(Started):
+        def options(self, **options):
+            given.append(options["runtime_env"]["env_vars"])
+            return self
+
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    monkeypatch.setattr(module, "actor_class", lambda role, serving: Starts())
+    another_engine("renderer", 1, "s", config_with(runtime__address=address), FAKE)
+    reserved = SimpleNamespace(joined=bool(address), of=lambda bundle: None)
+    module.start_engines(reserved, (module.Bundle("renderer", 0, 1.0, 0.0),), FAKE, "s")
+    given.append(
+        module.options_in_place_of("renderer", reserved, (module.Bundle("renderer", 0, 1.0, 0.0),), FAKE)[
+            "runtime_env"
+        ]["env_vars"]
+    )
+    assert ["OMP_NUM_THREADS" in variables for variables in given] == [known] * 3
 
 
 @pytest.mark.parametrize("role", PRIVATE_ROLES)

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from spti_ray.errors import ResourcesNeverArrived, exit_code
 from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.events import Raised
 from spti_ray.runtime.scheduling.pool import Pool
@@ -358,3 +359,69 @@ def test_an_engine_that_can_not_say_what_it_is_fails_in_one_line():
     pool = Pool("writer", [SimulatedActor(takes(1.0))], Nameless())
     with pytest.raises(EngineFailed, match="^the writer could not say what it runs: OSError$"):
         pool.identity()
+
+
+def test_a_pool_that_starts_from_none_starts_its_first_actor_when_somebody_waits_and_gives_the_last_one_back():
+    events, started = SimulatedEvents(), []
+
+    def grow():
+        started.append(SimulatedActor(takes(10.0), start_s=events.now() + 100))
+        return started[-1]
+
+    pool = Pool("renderer", [], events, Limits(slots=1), grow=grow, most=3)
+    events.after(50, lambda: None)
+    events.wait()
+    assert not started, "nobody waited"
+    assert list(pool.map(numbers(40), total=40)) == numbers(40)
+    assert len(started) == 3 and events.now() > 150
+    until = events.now() + 100
+    while events.now() < until:
+        events.after(10, lambda: None)
+        events.wait()
+    assert pool.num_actors == 0
+    before = len(started)
+    assert list(pool.map(numbers(1), total=1)) == numbers(1)
+    assert len(started) == before + 1
+
+
+def test_a_pool_that_starts_from_none_waits_for_the_first_batch_of_a_slow_source():
+    events, started = SimulatedEvents(), []
+
+    def grow():
+        started.append(events.now())
+        return SimulatedActor(takes(1.0), start_s=events.now() + 5)
+
+    writer = Pool("writer", [SimulatedActor(takes(200.0))], events, Limits(slots=1))
+    renderer = Pool("renderer", [], events, Limits(slots=1), grow=grow, most=1)
+    assert list(renderer.map(writer.map(numbers(3)))) == numbers(3)
+    # Given back after a minute without work, and started again when there is some: never only to wait.
+    assert started == [200, 400, 600]
+
+
+def test_the_identity_of_a_pool_that_starts_from_none_is_asked_of_its_first_actor():
+    events = SimulatedEvents()
+    pool = Pool("writer", [], events, grow=lambda: SimulatedActor(takes(1.0), start_s=5), most=1)
+    assert pool.identity() == SIMULATED and pool.num_actors == 1
+
+
+def test_a_first_actor_that_does_not_come_in_time_ends_the_run_in_one_line():
+    events = SimulatedEvents()
+    late = Limits(start_timeout_s=300)
+    pool = Pool("renderer", [], events, late, grow=lambda: SimulatedActor(takes(1.0), start_s=10_000), most=4)
+    with pytest.raises(ResourcesNeverArrived, match="no renderer came up within 300 s") as caught:
+        list(pool.map(numbers(3)))
+    assert events.now() == 300 and exit_code(caught.value) == 4 and "\n" not in str(caught.value)
+
+
+def test_a_first_actor_that_came_and_was_lost_is_waited_for_as_any_other():
+    events = SimulatedEvents()
+    actor = SimulatedActor(takes(10.0), start_s=10, restart_s=400)
+    events.after(25, lambda: events.crash(actor, preempted=True))
+    pool = Pool("renderer", [], events, Limits(start_timeout_s=300), grow=lambda: actor, most=1)
+    assert list(pool.map(numbers(3))) == numbers(3)
+
+
+def test_a_pool_that_starts_from_none_and_can_start_none_says_why():
+    events = SimulatedEvents()
+    with pytest.raises(EngineFailed, match="it has no actors"):
+        list(Pool("writer", [], events, grow=lambda: None, most=2).map(numbers(1)))
