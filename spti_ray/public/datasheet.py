@@ -83,6 +83,7 @@ def datasheet(
         num_texts=len({item.candidate_id for item in items}),
         size=_size(folder, items),
         labels=labels,
+        classes=sorted(counts),
         label_counts=label_counts or {},
         label_shares=shares_of(label_counts or {}),
         themes=[count for count in themes if count],

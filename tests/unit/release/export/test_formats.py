@@ -124,6 +124,29 @@ def test_what_datasets_saves_is_read_by_datasets(exported, expected):
     assert read(as_bytes(loaded)) == by_class(loaded) == expected
 
 
+LOADS = {"imagefolder": 0, "parquet": 1, "webdataset": 1, "datasets": 2, "classfolders": 3}
+"""Which of the datasheet's examples loads which format."""
+
+
+@pytest.mark.parametrize("format", formats.WRITERS)
+def test_the_datasheets_example_loads_the_export_that_it_lies_in(format, exported, expected, tmp_path, monkeypatch):
+    out = exported(format)
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    sheet = (out / "datasheet.md").read_text()
+    imports, _, *examples = sheet.split("```python\n")[1].split("\n```")[0].splitlines()
+    assert len(examples) == 4
+    names: dict = {}
+    for line in (imports, examples[LOADS[format]].replace("PLACE", str(out))):
+        exec(line, names)
+    text, label = ("txt", "cls") if format == "webdataset" else ("text", "label")
+    said = sheet.split("labels are numbers: ")[1].split(".")[0]
+    classes = [name.split(" is ")[1] for name in said.split(", ")]
+    found = [row[label] if format == "imagefolder" else classes[int(row[label])] for row in names["data"]]
+    assert sorted(found) == sorted(name for _, _, name in expected)
+    if format != "classfolders":
+        assert [row[text] for row in names["data"]] == [said for _, said, _ in expected]
+
+
 def test_class_folders_are_read_by_their_loader_with_classes_in_the_same_order(exported, expected, tmp_path):
     out = exported("classfolders")
     assert sorted(path.name for path in (out / "data").iterdir()) == ["cat", "dog"]
