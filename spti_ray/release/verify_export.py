@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from spti_ray.config.parsing import parse_yaml
 from spti_ray.io.files import IMAGE_SUFFIXES, is_inside
 from spti_ray.public.release import CERTIFICATE, MANIFEST
 from spti_ray.release.checks import Check
@@ -16,9 +17,13 @@ from spti_ray.release.export.contents import ExportDamaged, format_of, held_in
 from spti_ray.release.export.formats import class_names
 
 _READ_BY_LOADERS = IMAGE_SUFFIXES | {
-    *(".parquet", ".arrow", ".tar", ".zip", ".gz", ".csv", ".tsv", ".json", ".jsonl"),
+    *(".parquet", ".arrow", ".tar", ".zip", ".gz", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml"),
 }
-"""Endings of files that some loader of a whole folder takes for data."""
+"""Endings of files that some loader of a whole folder takes for data, or for what data there are."""
+
+_CARD = "README.md"
+_OF_DATA = {"configs", "dataset_info"}
+"""Keys at the head of a card by which `load_dataset` reads other files, columns or names of classes."""
 
 
 def check_export(release: Path, table: pa.Table) -> Iterator[Check]:
@@ -52,8 +57,20 @@ def check_export(release: Path, table: pa.Table) -> Iterator[Check]:
         for path in release.rglob("*")
         if path.suffix.lower() in _READ_BY_LOADERS and path not in allowed and data not in path.parents
     )
+    if (release / _CARD).is_file() and _tells_loaders(release / _CARD):
+        beside.append(f"what {_CARD} tells loaders")
     detail = f"not of the export: {beside[:3]}" if beside else "none"
     yield Check("release.other data beside it", not beside, detail)
+
+
+def _tells_loaders(card: Path) -> bool:
+    """Whether a card says what its data are. One that can't be read may."""
+    try:
+        text = card.read_text(encoding="utf-8-sig").lstrip()
+        head = parse_yaml(text.split("\n---")[0]) if text.startswith("---") else None
+    except (OSError, ValueError):
+        return True
+    return head is not None and (not isinstance(head, Mapping) or bool(_OF_DATA & head.keys()))
 
 
 def _name_in(format: str, row: Mapping[str, Any]) -> str:

@@ -131,6 +131,7 @@ def _datasets(folder: Path, files: list[Path], classes: list[str]) -> Iterator[H
 
 
 def _webdataset(folder: Path, files: list[Path], classes: list[str]) -> Iterator[Held]:
+    label_of = {str(number).encode(): label for number, label in enumerate(classes)}
     for path in files:
         key, parts = "", dict[str, bytes]()
         with tarfile.open(path, "r:") as tar:
@@ -141,13 +142,13 @@ def _webdataset(folder: Path, files: list[Path], classes: list[str]) -> Iterator
                     raise ExportDamaged(f"{_shown(path, folder)}: {member.name[:80]!r} is no part of a sample")
                 if named[1] != key:
                     if parts:
-                        yield _sample(key, parts, classes)
+                        yield _sample(key, parts, label_of)
                     key, parts = named[1], {}
                 if named[2] in parts:
                     raise ExportDamaged(f"{_shown(path, folder)}: {member.name[:80]!r} is there twice")
                 parts[named[2]] = _whole(content, member.size)
         if parts:
-            yield _sample(key, parts, classes)
+            yield _sample(key, parts, label_of)
 
 
 def _whole(content: IO[bytes], size: int) -> bytes:
@@ -158,19 +159,20 @@ def _whole(content: IO[bytes], size: int) -> bytes:
     return found
 
 
-def _sample(key: str, parts: Mapping[str, bytes], classes: list[str]) -> Held:
+def _sample(key: str, parts: Mapping[str, bytes], label_of: Mapping[bytes, str]) -> Held:
     """One sample: its image, text, class and JSON."""
     (image,) = [ending for ending in parts if f".{ending}" in IMAGE_SUFFIXES]
     if set(parts) != {image, "txt", "cls", "json"}:
         raise ExportDamaged(f"sample {key[:80]!r} has {', '.join(sorted(parts))} in place of an image, txt, cls, json")
     said = parse_json(parts["json"], twice=False)
-    label = {str(number).encode(): name for number, name in enumerate(classes)}.get(parts["cls"])
+    label = label_of.get(parts["cls"])
     return Held(f"{key}.{image}", parts[image], (*said.items(), ("text", parts["txt"].decode()), ("label", label)))
 
 
 def _check_classes(where: str, features: Mapping[str, Any], classes: list[str]) -> None:
     """Refuse a file by which `datasets` would give the numbers of classes other names than the manifest has."""
-    if features["label"] != {"names": classes, "_type": "ClassLabel"}:
+    of_label = features["label"]
+    if of_label["_type"] != "ClassLabel" or of_label["names"] != classes:
         raise ExportDamaged(f"{where}: its classes are not the labels of the manifest")
 
 

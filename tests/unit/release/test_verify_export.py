@@ -250,7 +250,7 @@ def test_junk_in_place_of_an_exports_data_is_one_line(copied: Any, format: str, 
 @pytest.mark.parametrize("format", WRITERS)
 def test_other_data_in_an_export_or_beside_it_are_noticed(copied: Any, format: str):
     export = copied(format)
-    (export / "README.md").write_text("Ours.")
+    (export / "README.md").write_text("---\nlicense: cc0-1.0\n---\n\nOurs.")
     (export / "LICENSE").write_text("CC0")
     assert failures(export) == []
     Image.new("RGB", (4, 4)).save(export / "extra.png")
@@ -263,3 +263,19 @@ def test_other_data_in_an_export_or_beside_it_are_noticed(copied: Any, format: s
         pq.write_table(pa.table({"text": ["smuggled"]}), export / name)
         assert len(failures(export)) == 1, name
         (export / name).unlink()
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        "configs:\n- config_name: default\n  data_files: notes.bin",
+        "dataset_info: {features: [{name: label, dtype: {class_label: {names: {'0': dog, '1': cat}}}}]}",
+        "'configs': []",
+        "a: [",
+        "- x",
+    ],
+)
+def test_a_card_that_tells_loaders_to_read_something_else_is_noticed(copied: Any, head: str):
+    export = copied("parquet")
+    (export / "README.md").write_text(f"---\n{head}\n---\n")
+    assert failures(export) == ["release.other data beside it"]
