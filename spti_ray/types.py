@@ -33,6 +33,9 @@ Role = Literal["writer", "captioner", "renderer", "image_embedder", "text_embedd
 
 ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", "text_embedder")
 
+SIMULATED = "SIMULATED"
+"""What simulated engines, which test what is around engines, have as the name of their model."""
+
 FloatArray = npt.NDArray[np.float32]
 CountArray = npt.NDArray[np.int64]
 ImageArray = npt.NDArray[np.uint8]

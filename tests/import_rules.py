@@ -52,7 +52,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "release.report": ("dp.artifact", "plotting", "public"),
     "release.export": ("public", "runs"),
     # Who proves a release reads the ledger and makes the certificate again.
-    "release": ("dp", "public", "release.report", "runs"),
+    "release": ("dp", "public", "release.export", "release.report", "runs"),
     # One run from checks to report: the one place where all of it meets.
     "driver": (
         "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "public", "release.report",

@@ -161,6 +161,11 @@ def test_what_a_newcomer_reads_is_short(name):
     assert (ROOT / f"{name}.md").stat().st_size <= 10 * 1024
 
 
+def test_the_readme_leads_to_the_tutorial_before_anything_is_explained():
+    before = (ROOT / "README.md").read_text(encoding="utf-8").split("\n## ")[0]
+    assert "(docs/tutorial.md)" in before
+
+
 def fields(value: Any, path: str = "") -> Iterator[str]:
     if isinstance(value, dict) and path.count(".") < 1:
         for key, part in value.items():

@@ -33,6 +33,9 @@ FROM_REPOSITORY = {
 }
 """File of the repository: the page that it becomes."""
 
+MADE_OF = {"spti_ray/config": "reference/configuration.md", "spti_ray/cli": "reference/command-line.md"}
+"""Folder of the repository: the page that is made from it. A link to one leads somewhere in a checkout too."""
+
 PICTURES = tuple(path.relative_to(ROOT).as_posix() for path in sorted((ROOT / "jobs" / "results").rglob("*.png")))
 
 Schema = dict[str, Any]
@@ -70,7 +73,7 @@ def linked(markdown: str, source: str, uri: str) -> str:
         path, _, anchor = link.partition("#")
         path = posixpath.normpath(posixpath.join(posixpath.dirname(source), path))
         inside = path.removeprefix("docs/") if path.startswith("docs/") else ""
-        there = FROM_REPOSITORY.get(path) or inside or (path if path in PICTURES else "")
+        there = FROM_REPOSITORY.get(path) or MADE_OF.get(path) or inside or (path if path in PICTURES else "")
         if not there:
             return f"{label} (`{path}`)" if label.rstrip("/") not in path else f"`{path}`"
         return f"[{label}]({posixpath.relpath(there, posixpath.dirname(uri) or '.')}{'#' + anchor if anchor else ''})"

@@ -36,14 +36,19 @@ app = typer.Typer(
     "the winners.\n\nExit codes: 0 done; 2 configuration or usage; 3 budget refused; 4 resources never arrived, or no "
     "Ray; 1 anything else.",
 )
-# In the order in which `spti --help` lists them.
-for _command in (
-    *(init, submit, refine, export, compare, bench, evaluate),
-    *(run, plan, doctor, status, report, verify, audit),
-):
-    app.command(epilog=epilog_of(_command))(_command)
-app.add_typer(ledger_app, name="ledger")
-app.add_typer(manifest_app, name="manifest")
+_AROUND = "Around runs"
+# In the order in which one uses them, which is that of `spti --help`.
+for _panel, _commands in {
+    "Before a run": (doctor, init, plan),
+    "Run": (run, submit, status, refine),
+    "Judge": (report, evaluate, compare),
+    "Prove and pass on": (verify, audit, export),
+    _AROUND: (bench,),
+}.items():
+    for _command in _commands:
+        app.command(epilog=epilog_of(_command), rich_help_panel=_panel)(_command)
+app.add_typer(ledger_app, name="ledger", rich_help_panel=_AROUND)
+app.add_typer(manifest_app, name="manifest", rich_help_panel=_AROUND)
 
 
 def _version(value: bool) -> None:

@@ -15,6 +15,7 @@ class Format(StrEnum):
     """What `--format` takes."""
 
     IMAGEFOLDER = "imagefolder"
+    CLASSFOLDERS = "classfolders"
     PARQUET = "parquet"
     WEBDATASET = "webdataset"
     DATASETS = "datasets"

@@ -66,7 +66,8 @@ def plan(
 
     Costs are estimates from the settings and from rates, each with its source: published ones, or yours by --rates.
 
-    Exit code 3 if the dataset's ledger is there and its budget does not cover the run, 4 if it does not fit on --nodes.
+    Exit code 3 if the dataset's budget, in its ledger or to be registered by this run, does not cover the run; 4 if it
+    does not fit on --nodes. A ledger in a bucket is not asked.
     """
     with one_line_errors():
         from spti_ray.config.loading import load_config

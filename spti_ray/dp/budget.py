@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.chain import LedgerError
-from spti_ray.dp.entries import Entry
+from spti_ray.dp.entries import GENESIS, Entry, Registered
 from spti_ray.dp.history import charges, require_registration, slots_of
 from spti_ray.dp.lifetime import largest_that_fits, lifetime_epsilon
 from spti_ray.dp.recorded_noise import epsilon_tolerance
@@ -48,6 +48,15 @@ def forecast(entries: Sequence[Entry], plan: NoisePlan) -> Forecast:
     budget = registered.lifetime_epsilon
     fits = budget is None or after <= budget
     return Forecast(spent, after, budget, registered.delta, "" if fits else _affordable(entries, plan))
+
+
+def first_forecast(plan: NoisePlan, budget: float | None, delta: float) -> Forecast:
+    """What a first run of this plan would do to a budget that it registers itself, of `budget` at `delta`.
+
+    Raises:
+        LedgerError: no epsilon can be certified at that delta.
+    """
+    return forecast([Entry(0, GENESIS, "", Registered("to be registered", budget, delta), "")], plan)
 
 
 def check_rest_of_run(entries: Sequence[Entry], run: str, plan: NoisePlan) -> None:

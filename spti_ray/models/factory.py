@@ -18,6 +18,7 @@ from spti_ray.config.validation_errors import one_line
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
 from spti_ray.models.writable_home import set_home_and_user
+from spti_ray.types import SIMULATED
 
 KINDS: dict[str, str] = {
     "vllm": "spti_ray.models.vllm_writer:VllmWriter",
@@ -115,7 +116,7 @@ EMBEDDED = EnginesConfig(
 """Small real models that run on a laptop's CPU, offline."""
 
 FAKE = EnginesConfig(
-    **{role: EngineConfig(kind=f"fake-{role.replace('_', '-')}", model="SIMULATED", num_cpus=0.1) for role in ROLES}
+    **{role: EngineConfig(kind=f"fake-{role.replace('_', '-')}", model=SIMULATED, num_cpus=0.1) for role in ROLES}
 )
 """Deterministic fake engines, to test everything around engines. Results are marked SIMULATED."""
 

@@ -18,7 +18,7 @@ from PIL import Image, ImageDraw
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.options import FakeOptions
-from spti_ray.types import Completions, FloatArray, ImageArray, WriteRequest
+from spti_ray.types import SIMULATED, Completions, FloatArray, ImageArray, WriteRequest
 
 COLOURS = {
     "red": (214, 40, 40),
@@ -54,7 +54,7 @@ class _Fake:
         self._delay_s = FakeOptions.model_validate(config.options).delay_s
 
     def identity(self) -> dict[str, str]:
-        return {"kind": self.config.kind, "model": "SIMULATED", "revision": "1"}
+        return {"kind": self.config.kind, "model": SIMULATED, "revision": "1"}
 
     def _wait(self) -> None:
         if self._delay_s:

@@ -18,6 +18,7 @@ from spti_ray.config.method_traits import (
     why_not_certified,
     why_not_private,
 )
+from spti_ray.dp.budget import first_forecast
 from spti_ray.dp.calibration import NoisePlan, calibrate
 from spti_ray.dp.joint_guarantee import planned_joint_guarantee
 from spti_ray.dp.ledger import Ledger
@@ -120,8 +121,35 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
     if not is_charged(config):
         return summary
     summary |= _privacy_summary(config, private_records)
-    summary["hints"] += _drowned(summary, private_records)
+    summary["hints"] += [*_maybe_refused(config), *_drowned(summary, private_records)]
     return summary
+
+
+def _registers(config: Config) -> bool:
+    """Whether the first run of the dataset registers its budget, in a ledger that planning can look at."""
+    return not (is_url(config.ledger.location) or config.origin) and config.dataset.registration == "first_run"
+
+
+def _beyond_a_new_budget(config: Config, noise: NoisePlan) -> str:
+    """For a dataset that is in no ledger yet: the most that its budget will cover; empty if that covers this run."""
+    budget = config.dataset.lifetime_epsilon
+    if budget is None or not _registers(config):
+        return ""
+    return first_forecast(noise, budget, config.privacy.delta).affordable
+
+
+def _maybe_refused(config: Config) -> list[str]:
+    """A warning where this run alone is beyond the budget and the ledger, which may have another delta, is not read."""
+    budget = config.dataset.lifetime_epsilon
+    if budget is None or config.privacy.epsilon <= budget or _registers(config):
+        return []
+    where = config.ledger.location
+    if not is_url(where) and Ledger(where, config.dataset.id).entries():
+        return []
+    return [
+        f"privacy.epsilon {config.privacy.epsilon:g} is more than dataset.lifetime_epsilon {budget:g}: the run will be "
+        "refused, unless the dataset was registered at a larger delta"
+    ]
 
 
 def _drowned(summary: dict[str, Any], private_records: int | None) -> list[str]:
@@ -197,6 +225,8 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         summary["lifetime_epsilon_after"] = forecast.after
         summary["lifetime_delta"] = forecast.delta
         summary["affordable"] = forecast.affordable
+    elif too_much := _beyond_a_new_budget(config, noise):
+        summary["affordable"] = too_much
     if private_records:
         votes = {number: private_records / count for number, count in per_vote.items()}
         summary["votes_per_candidate"] = votes[first]

@@ -59,6 +59,11 @@ class Schedule:
         """All queries."""
         return len(self.themes) + self.others
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether there are fewer themes than candidates, without which settings are refused."""
+        return max(self.themes) < self.candidates
+
     def of(self, evolution: EvolutionConfig) -> EvolutionConfig:
         """The settings with this schedule."""
         changed = {
@@ -162,11 +167,11 @@ def recommend(config: Config, private_records: int, rates: Mapping[Role, float] 
         "as configured": Schedule(
             evolution.candidates, levels, config.privacy.votes_per_record, share, config.asks_label_shares
         ),
-        "half the themes": replace(best, themes=_first_in(max(2, level // 2))),
-        "twice the themes": replace(best, themes=_first_in(min(2 * level, best.candidates))),
+        "half the themes": replace(best, themes=_first_in(level // 2)),
+        "twice the themes": replace(best, themes=_first_in(2 * level)),
         "no themes": replace(best, themes=_first_in(0)),
         "themes throughout": replace(best, themes=(level,) * GENERATIONS),
-        "half the candidates": replace(best, candidates=max(level, best.candidates // 2)),
+        "half the candidates": replace(best, candidates=best.candidates // 2),
         "twice the generations": replace(best, themes=(*best.themes, *(0,) * GENERATIONS)),
         "twice the votes": replace(best, votes_per_record=2 * best.votes_per_record),
     }
@@ -174,7 +179,7 @@ def recommend(config: Config, private_records: int, rates: Mapping[Role, float] 
         _option(name, config, private_records, other, rates)
         for name, other in wanted.items()
         if name in ("recommended", "as configured")
-        or (other != best and _sigma(config, other.generations, other.votes_per_record))
+        or (other != best and other.is_possible and _sigma(config, other.generations, other.votes_per_record))
     ]
     more = ("evolution.vocabulary=null",) if evolution.vocabulary else ()
     return Recommendation(private_records, tuple(options), warning, more)

@@ -21,7 +21,7 @@ from spti_ray.figures import rounded_up
 from spti_ray.methods import PrivateData
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.label_shares import LabelCounts, shares_of
-from spti_ray.types import ReleaseItem
+from spti_ray.types import SIMULATED, ReleaseItem
 
 _TEMPLATE = "datasheet.md.j2"
 _VOTING_IN_WORDS = {
@@ -83,6 +83,7 @@ def datasheet(
         num_texts=len({item.candidate_id for item in items}),
         size=_size(folder, items),
         labels=labels,
+        classes=sorted(counts),
         label_counts=label_counts or {},
         label_shares=shares_of(label_counts or {}),
         themes=[count for count in themes if count],
@@ -91,9 +92,15 @@ def datasheet(
         held=holds_subjects(config),
         voting=_VOTING_IN_WORDS[config.evolution.voting],
         models=models,
+        simulated=simulated_in(models),
         certificate=certificate,
         fallbacks=list(fallbacks.lines()) if fallbacks else [],
     )
+
+
+def simulated_in(models: Mapping[str, Mapping[str, Any]]) -> str:
+    """The roles whose engines were simulated, for people; empty for a run that was no test."""
+    return ", ".join(role.replace("_", " ") for role, identity in models.items() if identity.get("model") == SIMULATED)
 
 
 class _Tolerant(jinja2.ChainableUndefined):

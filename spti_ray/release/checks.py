@@ -16,12 +16,13 @@ class Check:
     """The result of one check: one line of the answer.
 
     `field`: the certificate's field, with dots, or the name of what else was checked. `holds`: whether it is as it must
-    be. `detail`: why, for people.
+    be. `detail`: why, for people. `open`: it could not be checked, which is no failure and proves nothing.
     """
 
     field: str
     holds: bool
     detail: str
+    open: bool = False
 
 
 def find_field(document: Mapping[str, Any], field: str) -> Any:

@@ -76,17 +76,16 @@ def release_and_chain(directory: Path, ledger: str | None) -> tuple[Path, Chain]
     Raises:
         NotVerified: one of them can't be found.
     """
-    if not directory.is_dir():
-        raise NotVerified(f"{directory}: no such folder")
-    release = directory / "release" if (directory / "release").is_dir() else directory
+    release = folder_of(directory)
     dataset = str(field_of(read_certificate(release), "dataset.id"))
     if not re.fullmatch(_DATASET_ID, dataset):
         raise NotVerified(f"{release / 'privacy.json'}: its dataset.id is none")
     missing = "name it with --ledger"
     if ledger is None:
-        if not (directory / "run.yaml").is_file():
+        run = run_of(directory)
+        if run is None:
             raise NotVerified(f"{directory} is no run folder, so name the dataset's ledger: --ledger LEDGER")
-        section = parse_config(read_run(directory)["config"]).ledger
+        section = parse_config(read_run(run)["config"]).ledger
         missing += f", or {section.if_missing}"
         chain = open_chain(section.location, dataset)
     else:
@@ -96,6 +95,23 @@ def release_and_chain(directory: Path, ledger: str | None) -> tuple[Path, Chain]
     if not chain.read().entries:
         raise NotVerified(f"{chain.location}: no ledger here; {missing}")
     return release, chain
+
+
+def folder_of(directory: Path) -> Path:
+    """The folder of the release in `directory`, which is that, or its run's, or an export's.
+
+    Raises:
+        NotVerified: there is no such folder.
+    """
+    if not directory.is_dir():
+        raise NotVerified(f"{directory}: no such folder")
+    return directory / "release" if (directory / "release").is_dir() else directory
+
+
+def run_of(directory: Path) -> Path | None:
+    """The folder of the run, which knows its ledger; None for a release or an export that is elsewhere."""
+    parents = [directory.parent] if directory.name == "release" else []
+    return next((folder for folder in (directory, *parents) if (folder / "run.yaml").is_file()), None)
 
 
 def read_certificate(release: Path) -> dict[str, Any]:

@@ -14,16 +14,20 @@ from spti_ray.io.files import IMAGE_SUFFIXES, sha256_of
 from spti_ray.public.release import release_section
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.release.checks import Check, field_of, shown
+from spti_ray.release.verify_export import check_export
 
 
 def check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
-    """Check the manifest against the certificate, and the images and their metadata against the manifest."""
+    """Check the manifest against the certificate, and against the manifest the images and what is said of them.
+
+    A release, like an export as imagefolder, has `images/` and `metadata.jsonl`; other exports have a folder `data`.
+    """
     named = document.get("release")
     if not isinstance(named, Mapping):
         yield Check("release", False, "the certificate names no manifest")
         return
     try:
-        rows = read_manifest(release).select(["file", "sha256", "text", "label"]).to_pylist()
+        table = read_manifest(release)
         found = release_section(release)
     except ManifestDamaged as error:
         yield Check("release", False, str(error))
@@ -36,6 +40,14 @@ def check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
     if of := found.get("rerendering_of"):
         run = str(field_of(document, "run.id"))
         yield Check("run.id of a re-rendering", of == run, f"the manifest says the texts are those of run {of}")
+    is_export = (release / "data").is_dir()
+    if not is_export or (release / "images").is_dir():
+        yield from _check_images(release, table.select(["file", "sha256", "text", "label"]).to_pylist())
+    if is_export:
+        yield from check_export(release, table)
+
+
+def _check_images(release: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
     wrong = [row["file"] for row in rows if _hash_of(release / row["file"]) != row["sha256"]]
     images = release / "images"
     there = {f"images/{path.name}" for path in images.iterdir()} if images.is_dir() else set[str]()

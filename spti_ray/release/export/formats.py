@@ -1,7 +1,9 @@
-"""Writes a release in one of four formats into an empty folder, one image at a time, byte for byte.
+"""Writes a release in one of several formats into an empty folder, one image at a time, byte for byte.
 
 Parquet and WebDataset files are named as Hugging Face names the parts of a split, so that its loaders can tell them
 from the documents beside them. They hold nothing about this machine: no times, no owners, no paths.
+
+Classes are numbered by their labels in alphabetical order, as loaders number folders. `contents` reads it all back.
 """
 
 from __future__ import annotations
@@ -26,6 +28,12 @@ _FILE_BYTES = 500 * 2**20
 _ROW_GROUP = 100
 """Rows in a group, of which a reader holds one in memory; `datasets` uses the same number for images."""
 
+LABEL_NAME = "label_name"
+"""Column of the label as text, beside `label`, which is then the number of its class."""
+
+_LONGEST_NAME = 255
+"""Bytes of a folder's name on most file systems."""
+
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -39,18 +47,36 @@ def imagefolder(released: Released, folder: Path) -> None:
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
+def classfolders(released: Released, folder: Path) -> None:
+    """Images alone, each in the folder of its label, as torchvision's `ImageFolder` and many trainers read them."""
+    for label in class_names(released.table):
+        # The manifest may be anybody's, and no name of a folder may lead out of the export or hide there.
+        is_name = label and "/" not in label and "\0" not in label and label[0] != "."
+        if not is_name or len(label.encode()) > _LONGEST_NAME:
+            raise NotExported(
+                f"--format classfolders: label {label[:80]!r} can't be a folder's name; take another format"
+            )
+        (folder / "data" / label).mkdir(parents=True)
+    for row, image in released.images():
+        (folder / "data" / row["label"] / PurePosixPath(row["file"]).name).write_bytes(image)
+
+
 def parquet(released: Released, folder: Path) -> None:
-    """Columns `image` (a struct of bytes and path, which `datasets` opens as an image) and all of the manifest."""
-    schema = _schema(released)
+    """Columns `image` (a struct of bytes and path, which `datasets` opens as an image) and all of the manifest.
+
+    `label` is the class, which `datasets` knows by name; its name as text is in LABEL_NAME.
+    """
+    schema, classes = _schema(released), _numbers(released)
     for name, rows in _parts(released, folder, "parquet"):
         with pq.ParquetWriter(name, schema, compression="zstd") as writer:
             for start in range(0, len(rows), _ROW_GROUP):
-                group = [_with_image(row, released.image(row)) for row in rows[start : start + _ROW_GROUP]]
+                group = [_columns(row, released.image(row), classes) for row in rows[start : start + _ROW_GROUP]]
                 writer.write_table(pa.Table.from_pylist(group, schema))
 
 
 def webdataset(released: Released, folder: Path) -> None:
-    """Samples of an image, its text as `txt`, and all of the manifest (label, seed, ...) as `json`."""
+    """Samples of an image, its text as `txt`, its class as `cls`, all of the manifest (label, seed, ...) as `json`."""
+    classes = _numbers(released)
     for name, rows in _parts(released, folder, "tar"):
         with tarfile.open(name, "w", format=tarfile.PAX_FORMAT) as tar:
             for row in rows:
@@ -58,6 +84,7 @@ def webdataset(released: Released, folder: Path) -> None:
                 key = path.stem.replace(".", "-")  # A key ends at the first dot.
                 _add(tar, f"{key}{path.suffix.lower()}", released.image(row))
                 _add(tar, f"{key}.txt", row["text"].encode())
+                _add(tar, f"{key}.cls", str(classes[row["label"]]).encode())
                 _add(tar, f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
 
 
@@ -89,6 +116,7 @@ def saved_datasets(released: Released, folder: Path) -> None:
 
 WRITERS: Mapping[str, Callable[[Released, Path], None]] = {
     "imagefolder": imagefolder,
+    "classfolders": classfolders,
     "parquet": parquet,
     "webdataset": webdataset,
     "datasets": saved_datasets,
@@ -102,22 +130,40 @@ def add_documents(released: Released, folder: Path) -> None:
         shutil.copyfile(released.folder / name, folder / name)
 
 
+def class_names(table: pa.Table) -> list[str]:
+    """The labels of a manifest in the order of their classes, which are numbered from 0."""
+    return sorted(set(table["label"].to_pylist()))
+
+
+def _numbers(released: Released) -> dict[str, int]:
+    return {label: number for number, label in enumerate(class_names(released.table))}
+
+
 def _schema(released: Released) -> pa.Schema:
-    """`image` and the manifest's columns, with the metadata by which `datasets` knows that `image` is an image."""
+    """Image, class and the manifest's columns, with the metadata by which `datasets` knows what image and class are."""
     manifest = released.table.schema
+    fields: list[pa.Field] = [pa.field("image", _IMAGE)]
     features: dict[str, Any] = {"image": {"_type": "Image"}}
-    features |= {field.name: {"dtype": str(field.type), "_type": "Value"} for field in manifest}
+    for field in manifest:
+        if field.name == "label":
+            fields.append(pa.field("label", pa.int64()))
+            features["label"] = {"names": class_names(released.table), "_type": "ClassLabel"}
+            field = pa.field(LABEL_NAME, field.type)
+        fields.append(field)
+        features[field.name] = {"dtype": str(field.type), "_type": "Value"}
     kept = dict(manifest.metadata or {}) | {b"huggingface": json.dumps({"info": {"features": features}}).encode()}
-    return pa.schema([pa.field("image", _IMAGE), *manifest], kept)
+    return pa.schema(fields, kept)
 
 
-def _with_image(row: Row, image: bytes) -> dict[str, Any]:
-    return {"image": {"bytes": image, "path": PurePosixPath(row["file"]).name}, **row}
+def _columns(row: Row, image: bytes, classes: Mapping[str, int]) -> dict[str, Any]:
+    of_label = {"label": classes[row["label"]], LABEL_NAME: row["label"]}
+    return {"image": {"bytes": image, "path": PurePosixPath(row["file"]).name}, **row, **of_label}
 
 
 def _examples(released: Released) -> Iterator[dict[str, Any]]:
+    classes = _numbers(released)
     for row, image in released.images():
-        yield _with_image(row, image)
+        yield _columns(row, image, classes)
 
 
 def _parts(released: Released, folder: Path, ending: str) -> Iterator[tuple[Path, list[Row]]]:

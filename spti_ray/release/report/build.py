@@ -20,6 +20,7 @@ import yaml
 from spti_ray.figures import release_epsilon, rounded_up
 from spti_ray.io.files import sha256_of, write_atomic
 from spti_ray.methods import METHODS, Candidates, PrivateData
+from spti_ray.public.datasheet import simulated_in
 from spti_ray.public.label_shares import shares_of
 from spti_ray.public.vote_spread import Spread, in_words, spread_of, together
 from spti_ray.release.report.data import (
@@ -119,6 +120,7 @@ def build_report(run_dir: Path) -> Path:
             fallbacks=list(run.fallbacks.lines()),
             **_of_method(str(run.config.get("method", ""))),
             title=run.config.get("title") or "DP synthetic images",
+            simulated=simulated_in(run.models),
             num_texts=len({image.candidate_id for image in run.images}),
             attacker=attacker_sentence(run.certificate) if run.certificate else None,
             gallery=gallery,

@@ -157,7 +157,8 @@ def _why_not(bundles: tuple[Bundle, ...]) -> str:
 
 def _offered() -> str:
     there = ray.cluster_resources()
-    return f"{there.get('CPU', 0):g} CPUs and {there.get('GPU', 0):g} GPUs"
+    counts = {"CPU": there.get("CPU", 0), "GPU": there.get("GPU", 0)}
+    return " and ".join(f"{count:g} {name}{'' if count == 1 else 's'}" for name, count in counts.items())
 
 
 def probe() -> str:
@@ -165,6 +166,6 @@ def probe() -> str:
     runtime = RuntimeConfig()
     address = address_of(runtime)
     with _session(address, runtime.ray_start_timeout_s, num_cpus=1):
-        there = ray.cluster_resources()
-        where = f"joined {redacted_address(address)}" if address else "a local cluster starts"
-        return f"{where}: {there.get('CPU', 0):g} CPUs, {there.get('GPU', 0):g} GPUs (ray {ray.__version__})"
+        # A local cluster is started small here, and by a run with as many CPUs as it asks for: the number says nothing.
+        where = f"joined {redacted_address(address)}: {_offered()}" if address else "a local cluster starts"
+        return f"{where} (ray {ray.__version__})"

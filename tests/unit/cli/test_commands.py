@@ -1,22 +1,43 @@
 """The commands of `spti` as a whole."""
 
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import typer
+from typer.testing import CliRunner
 
 from spti_ray import __version__
 from spti_ray.cli import app
 
-COMMANDS = (
-    *("init", "submit", "refine", "export", "compare", "bench", "evaluate"),
-    *("run", "plan", "doctor", "status", "report", "verify", "audit"),
-    *("ledger", "manifest"),
-)
+README = Path(__file__).parents[3] / "README.md"
+PANELS = {
+    "Before a run": ["doctor", "init", "plan"],
+    "Run": ["run", "submit", "status", "refine"],
+    "Judge": ["report", "evaluate", "compare"],
+    "Prove and pass on": ["verify", "audit", "export"],
+    "Around runs": ["bench", "ledger", "manifest"],
+}
+COMMANDS = [command for commands in PANELS.values() for command in commands]
 
 
-def test_the_commands_are_listed_in_their_order():
-    assert tuple(typer.main.get_command(app).commands) == COMMANDS  # type: ignore[attr-defined]
+def test_the_commands_are_grouped_in_the_order_in_which_one_uses_them():
+    assert list(typer.main.get_command(app).commands) == COMMANDS  # type: ignore[attr-defined]
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "100", "NO_COLOR": "1"}).output
+    told: dict[str, list[str]] = {}
+    for line in shown.splitlines():
+        if panel := re.match(r"\W+([A-Z][\w ]+\w) ─", line):
+            told[panel[1]] = []
+        elif told and (command := re.match(r"│ (\w+) ", line)):
+            told[list(told)[-1]].append(command[1])
+    assert {panel: commands for panel, commands in told.items() if panel in PANELS} == PANELS
+    assert [panel for panel in told if panel in PANELS] == list(PANELS)
+
+
+def test_the_readme_has_the_commands_in_that_order():
+    table = README.read_text(encoding="utf-8").split("| `spti` | |")[1].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == COMMANDS
 
 
 def test_every_command_says_what_it_does_and_shows_an_example():

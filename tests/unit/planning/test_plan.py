@@ -1,12 +1,15 @@
 import itertools
 import math
+import re
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
+from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.config.method_traits import candidates_are_images
 from spti_ray.dp.ledger import Ledger
@@ -208,6 +211,35 @@ def test_the_plan_reads_a_local_ledger_and_tells_what_would_fit(make_config, tmp
     assert summary["lifetime_epsilon_after"] > 2.5 and "privacy.epsilon=" in summary["affordable"]
     assert plan_lines(summary)[-1].startswith("REFUSED")
     assert (tmp_path / "ledger" / "toys.jsonl").read_bytes() == before
+
+
+def test_a_run_beyond_the_budget_that_it_would_register_itself_is_refused(make_config, tmp_path):
+    def planned(**changes):
+        return plan_summary(make_config(ledger__path=str(tmp_path / "ledger"), privacy__epsilon=2.0, **changes))
+
+    summary = planned(dataset={"id": "toys", "lifetime_epsilon": 1})
+    assert re.match(r"privacy\.epsilon=(0\.9|1)", summary["affordable"])
+    assert plan_lines(summary)[-1].startswith("REFUSED")
+    assert not (tmp_path / "ledger").exists(), "planning writes nothing"
+    for budget in (None, 2.0, 20.0):
+        assert not planned(dataset={"id": "toys", "lifetime_epsilon": budget}).get("affordable")
+
+
+@pytest.mark.parametrize("unseen", [{"ledger": {"path": "s3://no-such-bucket/x"}}, {"registration": "required"}])
+def test_of_a_budget_that_planning_does_not_see_it_says_what_will_most_likely_be_refused(make_config, tmp_path, unseen):
+    ledger = unseen.get("ledger", {"path": str(tmp_path / "ledger")})
+    dataset = {"id": "toys", "lifetime_epsilon": 1.0, "registration": unseen.get("registration", "first_run")}
+    summary = plan_summary(make_config(ledger=ledger, dataset=dataset))
+    (hint,) = summary["hints"]
+    assert hint.startswith("privacy.epsilon 2 is more than dataset.lifetime_epsilon 1: ")
+    assert "affordable" not in summary, "the budget may have been registered at a larger delta"
+    assert not plan_summary(make_config(ledger=ledger, dataset=dataset | {"lifetime_epsilon": 2.0}))["hints"]
+
+
+def test_the_plan_of_a_run_beyond_its_budget_ends_with_the_exit_code_of_budgets(tmp_path):
+    settings = ["dataset.lifetime_epsilon=1", f"ledger.path={tmp_path / 'ledger'}"]
+    done = CliRunner().invoke(app, ["plan", str(STICKERS), *(f"--set={setting}" for setting in settings)])
+    assert done.exit_code == 3 and "\nREFUSED " in done.output
 
 
 class Fakes:

@@ -75,6 +75,33 @@ def test_the_alternatives_trade_noise_for_steps_and_signal_for_finer_questions(m
     assert more.sigma > best.sigma and more.texts > best.texts and more.gain_kept < best.gain_kept
 
 
+@pytest.mark.parametrize("labels", [[], LABELS, ["a", "b", "c", "d"]])
+@pytest.mark.parametrize("records", [20, 800, 10_000_000])
+def test_what_is_called_half_or_twice_is_that_whatever_the_labels_ask_for(make_config, records, labels):
+    found = {option.name: option for option in recommend(make_config(evolution__labels=labels), records).options}
+    best = found["recommended"]
+    themes, candidates = best.themes[0], best.candidates
+    wanted = {
+        "half the candidates": (themes, candidates // 2),
+        "half the themes": (themes // 2, candidates),
+        "twice the themes": (2 * themes, candidates),
+    }
+    for name, (level, many) in wanted.items():
+        if level == many:  # as many themes as candidates: no settings are like that
+            assert name not in found and candidates == 14_000
+            continue
+        option = found[name]
+        assert (option.themes[0], option.candidates) == (level, many)
+        taken = make_config(
+            evolution__labels=labels,
+            evolution__candidates=many,
+            evolution__themes=[level],
+            evolution__generations=4,
+            privacy__votes_per_record=option.votes_per_record,
+        )
+        assert plan_summary(taken, records)["votes_per_candidate_over_sigma"] == pytest.approx(option.signal)
+
+
 @pytest.mark.parametrize(
     "settings",
     [

@@ -41,8 +41,8 @@ PLAN = calibrate(2.0, 1e-5, 1, 2)
 AUDITS = {"passed": True, "build": build()}
 
 
-def finished(root: Path, noise: Any = None) -> Path:
-    """A run folder with its ledger beside it; returns the release folder."""
+def finished(root: Path, noise: Any = None, labels: tuple[str, ...] = ("all", "all")) -> Path:
+    """A run folder with its ledger beside it and an image of each of the labels; returns the release folder."""
     ledger = Ledger(root / "ledger", "stickers")
     ledger.register(20.0, 1e-5)
     gate = Gate(ledger, PLAN, "run-1", root / "run" / "generations", noise or OpenDPNoise(), "c0ffee")
@@ -52,7 +52,7 @@ def finished(root: Path, noise: Any = None) -> Path:
         gate.measure(reservation, [Votes(Query("run-1", generation, "ab" * 32), 0, np.array([3, 4]), 7)], 1)
     release = root / "run" / "release"
     (release / "images").mkdir(parents=True)
-    items = [ReleaseItem(f"images/{i}.png", "a cat", "all", i, 1, "g01-0", None, i) for i in range(2)]
+    items = [ReleaseItem(f"images/{i}.png", "a cat", label, i, 1, "g01-0", None, i) for i, label in enumerate(labels)]
     for item in items:
         Image.fromarray(np.full((4, 4, 3), item.seed, np.uint8)).save(release / item.file)
     models = {"renderer": {"kind": "k", "model": "m", "revision": "r"}}

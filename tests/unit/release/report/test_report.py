@@ -49,7 +49,16 @@ def write_histogram(folder, number, ids, counts, slot=None):
     artifact.write(folder / "generations", label, tuple(ids), np.array(counts, dtype=np.int64))
 
 
-def make_run(folder, certificate=CERTIFICATE, num_candidates=8, renders=True, labels=("all",), images=4, size=(24, 24)):
+def make_run(
+    folder,
+    certificate=CERTIFICATE,
+    num_candidates=8,
+    renders=True,
+    labels=("all",),
+    images=4,
+    size=(24, 24),
+    models=MODELS,
+):
     """Two generations; generation 1 keeps half of generation 0 and adds a child of each survivor."""
     release = folder / "release"
     (release / "images").mkdir(parents=True)
@@ -109,7 +118,7 @@ def make_run(folder, certificate=CERTIFICATE, num_candidates=8, renders=True, la
         file = f"images/{index:05d}.png"
         (release / file).write_bytes(png(index, size))
         items.append(ReleaseItem(file, candidate.text, candidate.label, 0, candidate.generation, candidate.id, None, 0))
-    write_release(release, config, items, MODELS, certificate)
+    write_release(release, config, items, models, certificate)
     return folder
 
 
@@ -199,6 +208,16 @@ def test_without_a_certificate_the_report_says_so_loudly(tmp_path):
     text = Page(build_report(make_run(tmp_path, certificate=None)).read_text()).text
     assert "This release is not private" in text
     assert "Differentially private" not in text and "epsilon (" not in text
+
+
+def test_a_run_of_simulated_engines_is_told_at_the_top_of_report_and_datasheet(built, tmp_path):
+    simulated = {role: {"kind": "fake", "model": "SIMULATED"} for role in ("writer", "image_embedder")}
+    folder = make_run(tmp_path, models=MODELS | simulated)
+    header = Page(build_report(folder).read_text().split("</header>")[0]).text
+    assert "Simulated." in header and "the image embedder, writer only took their places" in header
+    assert "**SIMULATED.**" in (folder / "release" / "datasheet.md").read_text().split("\n## ")[0]
+    assert "simulated" not in built[2].lower()
+    assert "SIMULATED" not in (built[0] / "release" / "datasheet.md").read_text()
 
 
 def test_the_same_run_gives_the_same_bytes(built):

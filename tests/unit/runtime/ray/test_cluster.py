@@ -53,10 +53,19 @@ def test_a_cluster_that_is_there_is_joined_with_the_users_own_token(
     make_config: Any, started: list[Any], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("RAY_ADDRESS", "ray://me:secret@head:10001")
+    monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"CPU": 16.0, "GPU": 1.0})
     enter(make_config())
     told = module.probe()
     assert [call for call, _ in started] == [("ray://me:secret@head:10001",)] * 2
-    assert told.startswith("joined ray://head:10001: ")
+    assert told.startswith("joined ray://head:10001: 16 CPUs and 1 GPU (ray ")
+
+
+def test_a_local_cluster_that_is_only_tried_tells_no_number_of_cpus(
+    started: list[Any], monkeypatch: pytest.MonkeyPatch
+):
+    """It is started with one, beside the machine's cores that doctor tells."""
+    monkeypatch.setattr(module.ray, "cluster_resources", lambda: {"CPU": 1.0})
+    assert module.probe() == f"a local cluster starts (ray {module.ray.__version__})"
 
 
 ONE_L40S = {
