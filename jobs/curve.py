@@ -65,7 +65,7 @@ def sweep(study: Study, missing: list[Cell], work: Path) -> dict[Cell, str]:
 def write_report(study: Study, everyone: list[Cell], work: Path, recorded: dict[str, Entry], command: str) -> Path:
     """Tables and pictures of what was measured; the path of the tables. What was recorded otherwise is kept."""
     measured = found(study, everyone, work, recorded)
-    missing = [cell.folder for cell in everyone if cell not in measured]
+    missing = [cell for cell in everyone if cell not in measured]
     write_atomic(work / "report.md", report(study, measured, missing, command))
     document = {
         "study": as_document(study),

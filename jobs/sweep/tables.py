@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
@@ -12,6 +13,9 @@ from jobs.sweep.study import Cell, Study
 from spti_ray.release.gap import CLOSED_BY, FROM, TO, UNDEFINED, share_closed
 
 Measured = Mapping[Cell, Figures]
+
+_MOST_NAMED = 12
+"""Missing cells that are named one by one."""
 
 SHOWN = (
     "kid",
@@ -120,12 +124,12 @@ def not_closed(measured: Measured, judge: str, metric: str) -> str:
     return "" if groups[TO].median < groups[FROM].median else UNDEFINED
 
 
-def report(study: Study, measured: Measured, missing: Sequence[str], command: str) -> str:
-    """Markdown."""
+def report(study: Study, measured: Measured, missing: Sequence[Cell], command: str) -> str:
+    """Markdown. `missing`: cells of the study that were not measured yet."""
     return "\n".join(_lines(study, measured, missing, command)) + "\n"
 
 
-def _lines(study: Study, measured: Measured, missing: Sequence[str], command: str) -> Iterator[str]:
+def _lines(study: Study, measured: Measured, missing: Sequence[Cell], command: str) -> Iterator[str]:
     yield "# Methods compared"
     yield ""
     yield "INTERNAL: figures against private images, not differentially private. Looking at them is recorded in the"
@@ -134,7 +138,7 @@ def _lines(study: Study, measured: Measured, missing: Sequence[str], command: st
     yield f"Made by `{command}`; medians over seeds (range in brackets), of {study.size} images each."
     if missing:
         yield ""
-        yield f"NOT THERE YET: {', '.join(missing)}."
+        yield f"NOT THERE YET: {', '.join(_named(missing, measured))}."
     if study.sets:
         yield from _over_sets(study, measured)
     for subject in study.sets or ("",):
@@ -142,6 +146,15 @@ def _lines(study: Study, measured: Measured, missing: Sequence[str], command: st
             yield ""
             yield f"# {subject}"
         yield from _of_set(study, of_set(measured, subject))
+
+
+def _named(missing: Sequence[Cell], measured: Measured) -> list[str]:
+    """The cells by name or, where they are many, how many of each group."""
+    if len(missing) <= _MOST_NAMED:
+        return [cell.folder for cell in missing]
+    there = Counter(cell.group for cell in measured)
+    of_group = Counter(cell.group for cell in missing)
+    return [f"{count} of {count + there[group]} cells of {group}" for group, count in of_group.items()]
 
 
 def of_set(measured: Measured, subject: str) -> dict[Cell, Figures]:

@@ -412,6 +412,16 @@ def test_over_several_sets_the_share_is_a_median_with_its_range_and_words_where_
     assert "By kid not defined on maps: renders of captions are not nearer than generation 0." in together
 
 
+def test_of_many_missing_cells_it_is_said_how_many_there_are_of_each_group(study):
+    everyone = [
+        Cell("spti", epsilon, seed, (), f"set{i}") for epsilon in (1.0, 2.0) for seed in (0, 1) for i in range(4)
+    ]
+    measured = {cell: run.Figures([evaluation(1.0)], [], 1.0) for cell in everyone[:3]}
+    text = report(study, measured, everyone[3:], "the command")
+    assert "NOT THERE YET: 5 of 8 cells of spti@1, 8 of 8 cells of spti@2." in text
+    assert "NOT THERE YET: set0--spti@1-seed0." in report(study, measured, everyone[:1], "the command")
+
+
 def test_unbiased_figures_come_first_and_goals_by_another_distance_last(study):
     assert SHOWN[:3] == ("kid", "cmmd", "frechet_infinity") and CLOSED_BY[0] == "kid"
     assert type(study).model_fields["metric"].default == "frechet_infinity"
