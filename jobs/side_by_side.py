@@ -1,10 +1,11 @@
-"""One picture of a public "private" set, of texts that nobody voted for, and of a release.
+"""One picture of public "private" sets, of what is drawn where nobody votes, and of releases.
 
     python -m jobs.side_by_side --private runs/shifted/travel-activities.parquet --without runs/RANDOM \\
         --release runs/SPTI --out side-by-side.png
 
-It shows the private images themselves, so it is only for sets that are public, such as those of `jobs.shifted_sets`.
-What is shown is drawn at random, with the same seed for each column, and nothing is picked by hand.
+Of several sets, each option has as many values, in the same order. The picture shows private images as they are, so it
+is only for sets that are public, such as those of `jobs.shifted_sets`. What is shown is drawn at random, with one seed,
+and nothing is picked by hand.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from spti_ray.io.files import write_atomic
 
-COLUMNS, ROWS = 6, 5
+COLUMNS, ROWS = 6, 3
 """Images of a panel."""
 
 _TILE, _GAP, _BETWEEN, _TITLE = 64, 2, 22, 24
@@ -39,8 +40,8 @@ def of_run(run: Path, seed: int) -> list[Image.Image]:
     return [Image.open(paths[i]).convert("RGB") for i in _drawn(len(paths), seed)]
 
 
-def sheet(panels: dict[str, list[Image.Image]]) -> Image.Image:
-    """The panels beside each other, each under its title."""
+def strip(panels: dict[str, list[Image.Image]]) -> Image.Image:
+    """The panels of one set beside each other, each under its title."""
     width, height = COLUMNS * (_TILE + _GAP), ROWS * (_TILE + _GAP)
     picture = Image.new("RGB", (len(panels) * (width + _BETWEEN) - _BETWEEN, _TITLE + height), "white")
     draw, font = ImageDraw.Draw(picture), ImageFont.load_default(14)
@@ -53,20 +54,33 @@ def sheet(panels: dict[str, list[Image.Image]]) -> Image.Image:
     return picture
 
 
+def sheet(strips: Sequence[Image.Image]) -> Image.Image:
+    """The strips of all sets, one below the other."""
+    height = strips[0].height + _BETWEEN
+    picture = Image.new("RGB", (strips[0].width, len(strips) * height - _BETWEEN), "white")
+    for number, of_set in enumerate(strips):
+        picture.paste(of_set, (0, number * height))
+    return picture
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--private", type=Path, required=True, help="the Parquet file of the private images")
-    parser.add_argument("--without", type=Path, required=True, help="a run with method: random")
-    parser.add_argument("--release", type=Path, required=True, help="the run that is shown")
+    parser.add_argument("--private", type=Path, nargs="+", required=True, help="Parquet files of private images")
+    parser.add_argument("--without", type=Path, nargs="+", required=True, help="runs with method: random")
+    parser.add_argument("--release", type=Path, nargs="+", required=True, help="the runs that are shown")
     parser.add_argument("--out", type=Path, required=True, help="the PNG")
-    parser.add_argument("--titles", nargs=3, default=["private images", "nobody voted", "the release"])
+    parser.add_argument("--titles", nargs=2, default=["nobody voted", "the release"], help="of the last two")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    images = [of_table(given.private, given.seed), of_run(given.without, given.seed), of_run(given.release, given.seed)]
+    if not len(given.private) == len(given.without) == len(given.release):
+        parser.error("--private, --without and --release: give as many of each")
+    strips: list[Image.Image] = []
+    for private, without, release in zip(given.private, given.without, given.release, strict=True):
+        images = [of_table(private, given.seed), of_run(without, given.seed), of_run(release, given.seed)]
+        strips.append(strip(dict(zip((f"private: {private.stem}", *given.titles), images, strict=True))))
     shown = io.BytesIO()
     # Of 256 colours: a third of the size, and nobody sees it.
-    picture = sheet(dict(zip(given.titles, images, strict=True))).quantize(256, dither=Image.Dither.NONE)
-    picture.save(shown, "PNG", optimize=True)
+    sheet(strips).quantize(256, dither=Image.Dither.NONE).save(shown, "PNG", optimize=True)
     write_atomic(given.out, shown.getvalue())
     return 0
 

@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from jobs.side_by_side import COLUMNS, ROWS, main
@@ -42,3 +43,11 @@ def test_private_images_and_two_releases_are_shown_beside_each_other_drawn_the_s
         for colour in COLOURS.values()
     ]
     assert panels == [COLUMNS * ROWS, 3, COLUMNS * ROWS], "all that there is, if it is less than a panel"
+
+
+def test_of_several_sets_there_must_be_as_many_of_each(tmp_path, monkeypatch, capsys):
+    words = ["side_by_side", "--private", "a", "b", "--without", "a", "--release", "a", "b", "--out", "c"]
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit):
+        main()
+    assert "give as many of each" in capsys.readouterr().err
