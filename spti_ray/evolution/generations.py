@@ -77,7 +77,8 @@ class Generations:
         self, number: int, measured: Measured, parents: Sequence[Selected], selected: tuple[Selected, ...]
     ) -> None:
         """Store who was selected, and let the population learn from the votes. `parents` are those before."""
-        self._population.count(number, measured.candidates, parents)
+        candidates, histogram, themes, kin = measured
+        self._population.count(number, candidates, parents)
         self._store.save_selected(number, selected)
-        self._population.learn(measured.candidates, by_candidate(*measured[:3]), measured.kin)
+        self._population.learn(candidates, by_candidate(candidates, histogram, themes), kin)
         self._num_measured += 1

@@ -58,6 +58,7 @@ def evolve(
             watch.generation(t, "votes")
             histogram = dp_nn_histogram(t, question.asked, k, voter, gate, watch)
             measured = Measured(scored.candidates, histogram, question.themes, question.kin)
-        parents, selected = selected, select(*measured[:3], config.evolution, config.runtime.seed)
+        candidates, histogram, themes, _ = measured
+        parents, selected = selected, select(candidates, histogram, themes, config.evolution, config.runtime.seed)
         generations.finish(t, measured, parents, selected)
     return selected

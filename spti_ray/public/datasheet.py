@@ -99,8 +99,9 @@ def datasheet(
 
 
 def simulated_in(models: Mapping[str, Mapping[str, Any]]) -> str:
-    """The roles whose engines were simulated, for people; empty for a run that was no test."""
-    return ", ".join(role.replace("_", " ") for role, identity in models.items() if identity.get("model") == SIMULATED)
+    """The roles whose engines were simulated, for people, by name; empty for a run that was no test."""
+    simulated = sorted(role for role, identity in models.items() if identity.get("model") == SIMULATED)
+    return ", ".join(simulated).replace("_", " ")
 
 
 class _Tolerant(jinja2.ChainableUndefined):

@@ -31,7 +31,11 @@ def test_plan_touches_no_data(cli):
 def test_plan_shows_the_prompts_that_the_writer_would_see(cli):
     done = cli("plan", STICKERS, "--prompts")
     assert done.returncode == 0
-    assert done.stdout.count("--- prompt") == 3 and "Fill in the blanks" in done.stdout
+    assert done.stdout.count("--- prompt") == 2 and "all of one kind" in done.stdout
+    more = cli(
+        "plan", STICKERS, "--prompts", "--set=evolution.themes=[]", "--set=evolution.variation.rephrase_share=0.5"
+    )
+    assert more.stdout.count("--- prompt") == 3 and "Fill in the blanks" in more.stdout
 
 
 def test_doctor_says_ok_or_what_to_do_in_one_line_each(cli, monkeypatch):
