@@ -12,9 +12,9 @@ _STOP = (signal.SIGTERM, signal.SIGINT)
 
 @contextmanager
 def handlers_kept() -> Iterator[None]:
-    """Put back what Ray's start replaces: its core catches SIGTERM, prints a stack trace and aborts (ray 2.60).
+    """Put back what Ray's start replaces: on SIGTERM it prints a stack trace and exits with code 15 (ray 2.60).
 
-    A run that is to end would then give nothing back. Python still takes its own handlers for those in force.
+    A run that is to end would then give nothing back, and not say how to go on.
     """
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
