@@ -70,7 +70,7 @@ class Schedule:
             "candidates": self.candidates,
             "generations": self.generations,
             "survivors": self.survivors,
-            "themes": tuple(count for count in self.themes if count),
+            "themes": levels_of(self.themes),
             "vocabulary": None,
         }
         return evolution.model_copy(update=changed)
@@ -167,12 +167,12 @@ def recommend(config: Config, private_records: int, rates: Mapping[Role, float] 
         "as configured": Schedule(
             evolution.candidates, levels, config.privacy.votes_per_record, share, config.asks_label_shares
         ),
-        "half the themes": replace(best, themes=_first_in(level // 2)),
-        "twice the themes": replace(best, themes=_first_in(2 * level)),
-        "no themes": replace(best, themes=_first_in(0)),
+        "half the themes": replace(best, themes=first_in(level // 2)),
+        "twice the themes": replace(best, themes=first_in(2 * level)),
+        "no themes": replace(best, themes=first_in(0)),
         "themes throughout": replace(best, themes=(level,) * GENERATIONS),
         "half the candidates": replace(best, candidates=best.candidates // 2),
-        "twice the generations": replace(best, themes=(*best.themes, *(0,) * GENERATIONS)),
+        "twice the generations": replace(best, themes=(*best.themes, *first_in(0))),
         "twice the votes": replace(best, votes_per_record=2 * best.votes_per_record),
     }
     options = [
@@ -197,7 +197,7 @@ def recommendation_lines(found: Recommendation) -> list[str]:
         (
             option.name,
             str(option.candidates),
-            _levels(option.themes),
+            _in_short(option.themes),
             str(option.generations),
             str(option.votes_per_record),
             f"{option.sigma:.2f}",
@@ -228,7 +228,7 @@ def recommendation_lines(found: Recommendation) -> list[str]:
         lines.append(f"WARNING       {found.warning}")
     settings = {
         "evolution.candidates": best.candidates,
-        "evolution.themes": f"[{','.join(str(count) for count in best.themes if count)}]",
+        "evolution.themes": f"[{','.join(map(str, levels_of(best.themes)))}]",
         "evolution.generations": best.generations,
         "privacy.votes_per_record": best.votes_per_record,
         "evolution.survivors": f"{SURVIVORS:g}",
@@ -268,13 +268,20 @@ def _option(
     return replace(option, engine_hours=hours)
 
 
-def _levels(themes: tuple[int, ...]) -> str:
-    """How many themes there are in turn, in short."""
-    levels = [str(count) for count in themes if count]
-    return ", ".join(levels) if len(set(levels)) != 1 or len(levels) == 1 else f"{len(levels)} x {levels[0]}"
+def levels_of(themes: tuple[int, ...]) -> tuple[int, ...]:
+    """`evolution.themes` of a schedule's: without the generations that are voted on one by one."""
+    return tuple(count for count in themes if count)
 
 
-def _first_in(themes: int) -> tuple[int, ...]:
+def _in_short(themes: tuple[int, ...]) -> str:
+    """How many themes there are in turn."""
+    levels = levels_of(themes)
+    if len(levels) > 1 and len(set(levels)) == 1:
+        return f"{len(levels)} x {levels[0]}"
+    return ", ".join(map(str, levels))
+
+
+def first_in(themes: int) -> tuple[int, ...]:
     """The recommended generations, of which the first is voted on in so many themes."""
     return (themes, *(0,) * (GENERATIONS - 1))
 
@@ -284,7 +291,7 @@ def _with_candidates(config: Config, themes: int, votes: int) -> Schedule:
     most = max(_MOST, _fewest(config, _FEWEST_CANDIDATES))
     candidates = min(most, max(_fewest(config, _FEWEST_CANDIDATES), CANDIDATES_PER_THEME * themes))
     level = min(themes, candidates // 2)
-    return Schedule(candidates, _first_in(level), votes, others=int(config.asks_label_shares))
+    return Schedule(candidates, first_in(level), votes, others=int(config.asks_label_shares))
 
 
 def _sigma(config: Config, generations: int, votes: int) -> float | None:

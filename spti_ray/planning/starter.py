@@ -16,7 +16,7 @@ import yaml
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.io.urls import problem_of_address, problem_of_data
-from spti_ray.planning.recommend import GENERATIONS, Schedule, recommend
+from spti_ray.planning.recommend import Schedule, first_in, levels_of, recommend
 from spti_ray.public.drafting import MAX_WORDS, MIN_WORDS, Draft
 from spti_ray.public.words import script_without_spaces
 
@@ -88,7 +88,7 @@ def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
         dataset=_id_of(wish.domain),
         delta=_float(wish.delta),
         schedule=schedule,
-        themes=[count for count in schedule.themes if count],
+        themes=list(levels_of(schedule.themes)),
         known=known,
         warning=textwrap.wrap(f"WARNING: {warning}", 114, break_on_hyphens=False) if warning else [],
         min_words=MIN_WORDS,
@@ -125,7 +125,7 @@ def _template() -> jinja2.Template:
 
 def _schedule(wish: Wish, draft: Draft) -> tuple[Schedule, str | None]:
     """What is recommended for the stated number of records, and a warning; without one, for some 600 at epsilon 1."""
-    themes = (max(80, 10 * len(wish.labels)), *(0,) * (GENERATIONS - 1))
+    themes = first_in(max(80, 10 * len(wish.labels)))
     default = Schedule(max(640, 80 * len(wish.labels)), themes, votes_per_record=1)
     if wish.private_records is None:
         return default, None

@@ -14,7 +14,7 @@ from spti_ray.config import LabelConfig, PromptsConfig
 
 BLANK = "_"
 MOST_KIN = 8
-"""Texts of a theme that a prompt shows."""
+"""Texts of a kind that a prompt shows."""
 
 
 def random_prompt(prompts: PromptsConfig, values: dict[str, str], num_words: int) -> str:

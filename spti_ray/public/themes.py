@@ -23,6 +23,7 @@ import numpy.typing as npt
 
 from spti_ray.config import EvolutionConfig
 from spti_ray.errors import NothingMade
+from spti_ray.public.prompts import MOST_KIN
 from spti_ray.types import (
     Candidate,
     Candidates,
@@ -35,9 +36,6 @@ from spti_ray.types import (
     derive_seed,
     split_by_share,
 )
-
-KIN = 8
-"""Texts of a group where candidates were voted on one by one: as many as a prompt for one more of a kind shows."""
 
 _ROUNDS = 30
 """Of k-means, which has settled by then."""
@@ -90,7 +88,8 @@ def question_of(
     wanted = evolution.themes_per_label(generation)
     if not wanted:
         quota = evolution.candidates_per_label() if evolution.themes else {}
-        kin = {label: -(-count // KIN) for label, count in quota.items()}
+        # As many of a kind as a prompt shows.
+        kin = {label: -(-count // MOST_KIN) for label, count in quota.items()}
         return Question(scored, kin=_groups(generation, scored, kin, seed))
     themes = _groups(generation, scored, wanted, seed, value_of)
     if not themes:

@@ -86,8 +86,9 @@ def is_out_of_style(text: str, shown: str) -> bool:
         text: What was written.
         shown: All texts that it was shown, together.
     """
-    symbols = {character for character in text if unicodedata.category(character).startswith("S")}
-    return not symbols <= set(shown) or bool(_SHOUTED.search(text) and not _SHOUTED.search(shown))
+    if any(unicodedata.category(sign).startswith("S") and sign not in shown for sign in text):
+        return True
+    return bool(_SHOUTED.search(text) and not _SHOUTED.search(shown))
 
 
 def script_without_spaces(text: str) -> str:
