@@ -16,7 +16,9 @@ class EngineConfig(Section):
     kind: str
     model: str = Field(default="", description="Hugging Face id, local folder or `bundled:NAME`.")
     revision: str | None = None
-    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        default="auto", description="float32 in place of what a CPU has no instructions for."
+    )
     batch_size: int = Field(default=16, ge=1, description="Fixed and padded, so that a retried batch reproduces.")
     replicas: int = Field(
         default=1,

@@ -9,6 +9,7 @@ import torch
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.factory import threads_of
+from spti_ray.models.half_precision import on_cpu
 
 Item = TypeVar("Item")
 
@@ -42,5 +43,6 @@ def device_of(config: EngineConfig) -> torch.device:
 
 
 def dtype_of(config: EngineConfig, auto: torch.dtype) -> torch.dtype:
-    """The configured dtype, or `auto` where the configuration says "auto"."""
-    return auto if config.dtype == "auto" else getattr(torch, config.dtype)
+    """The configured dtype, or `auto` where the configuration says "auto"; float32 for what the CPU would emulate."""
+    dtype = auto if config.dtype == "auto" else getattr(torch, config.dtype)
+    return dtype if config.num_gpus else getattr(torch, on_cpu(str(dtype).removeprefix("torch.")))

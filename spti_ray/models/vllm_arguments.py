@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spti_ray.config import EngineConfig
+from spti_ray.models import half_precision
 from spti_ray.models.bundled import resolve_model
 from spti_ray.models.options import VllmOptions, VllmVisionOptions
 
@@ -58,6 +59,9 @@ def _common(config: EngineConfig, options: VllmOptions | VllmVisionOptions, on_c
         "use_tqdm_on_load": False,
     }
     if on_cpu:
+        # By itself vLLM takes the checkpoint's, which mostly is bfloat16.
+        if half_precision.on_cpu("bfloat16" if config.dtype == "auto" else config.dtype) == "float32":
+            arguments["dtype"] = "float32"
         # vLLM splits prompts that exceed the step's token budget, and its CPU worker then dies with "CPU Generator
         # does not use offset" when the split request has a seed, as all of ours have. So no prompt is ever split.
         arguments["enable_chunked_prefill"] = False

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from spti_ray.config import EngineConfig
+from spti_ray.models import half_precision
 from spti_ray.models.nucleus import keep_nucleus
 from spti_ray.models.vllm_arguments import captioner_arguments, writer_arguments
 
@@ -39,6 +40,16 @@ def test_prompts_are_never_split_on_cpu():
     assert arguments["enable_chunked_prefill"] is False
     assert arguments["max_num_batched_tokens"] >= 4096
     assert arguments["enforce_eager"] is True
+
+
+@pytest.mark.parametrize("asked", ["auto", "bfloat16"])
+def test_a_cpu_that_would_emulate_bfloat16_computes_in_float32_and_a_gpu_as_asked(monkeypatch, asked):
+    config = EngineConfig(kind="vllm", model="a/b", dtype=asked)
+    monkeypatch.setattr(half_precision, "_capabilities", lambda: {"architecture": "x86_64"})
+    assert writer_arguments(config, on_cpu=True)["dtype"] == "float32"
+    assert writer_arguments(config, on_cpu=False)["dtype"] == asked
+    monkeypatch.setattr(half_precision, "_capabilities", lambda: {"architecture": "x86_64", "avx512_bf16": True})
+    assert writer_arguments(config, on_cpu=True)["dtype"] == asked
 
 
 def test_gpu_arguments_are_vllms_own_where_nothing_is_set():
