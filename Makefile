@@ -56,7 +56,7 @@ test-resolution: setup
 # Kills processes and whole Ray nodes of runs at random; some minutes.
 SEEDS ?= 0 1 2 3 4
 test-chaos: setup
-	SPTI_CHAOS_SEEDS="$(SEEDS)" $(BIN)/python -m pytest tests/e2e/test_chaos.py
+	SPTI_CHAOS_SEEDS="$(SEEDS)" $(BIN)/python -m pytest tests/e2e/test_chaos.py tests/ray/test_driver_actor.py
 
 # All versions of a backend, as pip and uv read them.
 COMPILE = $(UV) pip compile --quiet --no-annotate --python $(BIN)/python $(TORCH_$(1)) pyproject.toml --extra $(1) --extra s3

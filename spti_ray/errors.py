@@ -23,6 +23,7 @@ _CODES = {
     "NotRegistrable": USAGE,
     "NoSuchLedger": USAGE,
     "NotSubmitted": USAGE,
+    "NotFollowed": FAILED,
     "NotExported": USAGE,
     "NotPushed": FAILED,
     "NotVerified": FAILED,
@@ -38,6 +39,8 @@ _CODES = {
     "ModelMissing": FAILED,
     "FinetuneFailed": FAILED,
     "UnfitPipeline": USAGE,
+    "DriverLost": FAILED,
+    "EndedElsewhere": FAILED,
     "RunDamaged": FAILED,
     "NothingMade": FAILED,
     "PartialRelease": FAILED,
@@ -66,6 +69,14 @@ class RayUnavailable(RuntimeError):
     """Ray could not be started or joined; one line with what Ray said, which by then has seen nothing private."""
 
 
+class EndedElsewhere(RuntimeError):
+    """The end of a run in another process than the one that tells of it: one line, and its exit code."""
+
+    def __init__(self, line: str, code: int) -> None:
+        super().__init__(line)
+        self.code = code
+
+
 class NothingMade(RuntimeError):
     """An engine made nothing that can be used; the message is public and says which engine."""
 
@@ -86,6 +97,8 @@ def is_known(error: BaseException) -> bool:
 
 def exit_code(error: BaseException) -> int:
     """The exit code of the `spti` command for an error; 1 for any unknown one."""
+    if isinstance(error, EndedElsewhere):
+        return error.code
     if known := _known(error):
         return _CODES[known]
     return found[0] if (found := _of_ray(error)) else FAILED

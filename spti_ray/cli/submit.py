@@ -34,8 +34,9 @@ def submit(
         from spti_ray.config.job_paths import check_on_ray
 
         check_on_ray(settings)  # before the cluster is asked, which may take a while to answer
+        from spti_ray.driver.process import is_to_stop
         from spti_ray.io.urls import redacted_address
-        from spti_ray.runtime.ray.submit import connect, follow
+        from spti_ray.runtime.ray.submit import connect, follow, stop
         from spti_ray.runtime.ray.submit import submit as start
 
         client = connect(address)
@@ -48,6 +49,9 @@ def submit(
         try:
             code = follow(client, name, lambda lines: typer.echo(lines, nl=False))
         except KeyboardInterrupt:
-            typer.echo("\nno longer following; the job goes on. The same command follows it again.")
+            if is_to_stop("job"):
+                stop(client, name)
+                raise
+            typer.echo("no longer following; the job goes on. The same command follows it again.")
             return
         raise typer.Exit(code)

@@ -77,6 +77,29 @@ class EnginesConfig(Section):
         return getattr(self, role)
 
 
+class DriverConfig(Section):
+    """Where the driver of a run works that joins a cluster: by default on the node where its command is started.
+
+    A Ray job's command is on the head. With `resources` or `labels` Ray chooses the node, also after a loss of it.
+    """
+
+    num_cpus: float = Field(default=0.0, ge=0, description="CPUs that Ray keeps for the driver.")
+    resources: dict[str, float] = Field(default={}, description="Ray resources that its node must have, as {head: 1}.")
+    labels: dict[str, str] = Field(default={}, description="Ray labels of the nodes that it may be on.")
+
+    @property
+    def may_move(self) -> bool:
+        """Whether it may be on another node than its command, and start again on a third."""
+        return bool(self.resources or self.labels)
+
+    @field_validator("labels")
+    @classmethod
+    def _not_on_spot(cls, labels: dict[str, str]) -> dict[str, str]:
+        if labels.get("ray.io/market-type") == "spot":
+            raise ValueError("the driver is not to be on spot capacity: every loss of it can cost a planned query")
+        return labels
+
+
 class RuntimeConfig(Section):
     """Which engines a run uses, where it works and how it deals with failures."""
 
@@ -86,6 +109,7 @@ class RuntimeConfig(Section):
     seed: int = Field(default=0, ge=0, description="Public seed of texts and images; the DP noise has none.")
     shards: int = Field(default=2, ge=1, le=100_000, description="Actors that hold private records; public.")
     address: str | None = Field(default=None, description="Ray cluster to join; none starts a local one.")
+    driver: DriverConfig = Field(default=DriverConfig(), description="Where the driver is on a cluster.")
     node_labels: dict[Role | Literal["shard"], dict[str, str]] = Field(
         default={}, description="Ray labels of the nodes that a role's engines (or the shards) may run on; empty: any."
     )

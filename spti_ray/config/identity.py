@@ -37,6 +37,7 @@ _FREE_TO_CHANGE = (
     "origin.path",
     "runtime.executor",
     "runtime.address",
+    "runtime.driver",
     "runtime.node_labels",
     "runtime.ray_start_timeout_s",
     "runtime.placement_timeout_s",

@@ -16,6 +16,7 @@ from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError
 from spti_ray.io.files import is_url, needs_no_shared_disk
 from spti_ray.io.urls import problem_of_address, problem_of_data, problem_of_ledger, scheme_of
+from spti_ray.io.volumes import is_shared, kind_of_volume
 
 _JOB = "RAY_JOB_CONFIG_JSON_ENV_VAR"
 """Set by Ray for the entry point of a job: JSON with its runtime environment."""
@@ -78,6 +79,26 @@ def check_shared(config: Config, out: str) -> None:
             raise ConfigError(
                 f"{name} {path} is relative: on the cluster it would be in a folder that goes with the job; "
                 f"give an absolute path that all nodes share{'' if name == '--out' else ', or a bucket'}"
+            )
+
+
+def check_may_move(config: Config, out: Path) -> None:
+    """Refuse places on a disk of one node for a driver that may start again on another.
+
+    Args:
+        config: the configuration.
+        out: the run's folder, absolute.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
+    check_shared(config, str(out))
+    places = {"--out": str(out), "ledger.path": config.ledger.location}
+    for name, path in places.items():
+        if not needs_no_shared_disk(path) and not is_shared(kind := kind_of_volume(Path(path))):
+            raise ConfigError(
+                f"{name} {path} is on a disk of one node ({kind}), and runtime.driver lets the driver move to others; "
+                "give a volume that all nodes share, or leave runtime.driver's resources and labels out"
             )
 
 

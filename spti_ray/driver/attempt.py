@@ -12,8 +12,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from spti_ray import __version__
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.method_traits import (
@@ -69,24 +67,24 @@ class Attempt:
         run: RunDir,
         source: Source | None,
         origin: Origin | None,
-        console: Console,
+        progress: Progress,
         noise: NoiseSource,
         unattended: bool = False,
     ) -> None:
-        """`unattended`: see `run_config`."""
+        """`progress` is told how far it is. `unattended`: see `run_config`."""
         self._config = config
         self._unattended = unattended
         self._run = run
         self._source = source
         self._origin = origin
-        self._console = console
         self._trace = Trace()
         self._written = FallbackCounts()
         self._label_counts: dict[str, int] = {}
         self._ledger = Ledger(config.ledger.location, config.dataset.id)
         self._gate = gate_of(config, run, self._ledger, noise)
         self._attempt = 1
-        self._progress = Progress(console, config.generation_numbers.stop)
+        self._progress = progress
+        progress.generations(config.generation_numbers.stop)
         self._executor = executor_of(config)
 
     def go(self) -> Path:

@@ -16,8 +16,11 @@ from spti_ray.config.method_traits import (
 )
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.driver.attempt import Attempt
+from spti_ray.driver.hosted import cluster_of, watched
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.finetuning.public_interface import require_trainer
+from spti_ray.observability.journal import Journal
+from spti_ray.observability.progress import Progress
 from spti_ray.planning.checks import check_engines, check_new, check_prompts
 from spti_ray.planning.plan import noise_plan, sgd_plan
 from spti_ray.private.source import describe
@@ -33,17 +36,23 @@ def run_config(
     console: Console | None = None,
     noise: NoiseSource | None = None,
     unattended: bool = False,
+    journal: Journal | None = None,
 ) -> Path:
     """Run `config` in the folder `out`, or go on with the run it holds; return the release folder.
 
+    On a cluster that is joined the driver is an actor there, which is watched (`hosted`). `journal` is that of the
+    actor itself: what is shown goes there.
     `noise` replaces OpenDP's sampler in tests; anything but a private source marks the run as not private.
     `unattended`: who starts this starts it again after any failure; a refusal of the last hour stands (`Refusal`).
 
     Raises: ConfigError, DataError (exit code 2), BudgetRefused and LedgerElsewhere (3), ResourcesNeverArrived and
-    RayUnavailable (4), and the errors of `spti_ray.errors`.
+    RayUnavailable (4), EndedElsewhere (any of them, in the driver's actor), and the errors of `spti_ray.errors`.
     """
     console = console or Console(file=sys.stdout)
-    check_here(config, out)
+    if journal is None:
+        check_here(config, out)
+        if noise is None and not (out / "release").is_dir() and (address := cluster_of(config)):
+            return watched(config, out, address, console, unattended)
     if not (out / "run.yaml").exists():
         check_new(config)
         check_prompts(config)
@@ -61,13 +70,14 @@ def run_config(
     if origin and not (out / "run.yaml").exists():
         origin.entries()  # a ledger that is not here leaves no folder behind
     check_ledger(config, out)
+    progress = journal or Progress(console, generations=0)
     run = RunDir.open(out, config)
     try:
         keep_ledger(config, run)
         if run.finished:
-            console.print(f"{out} is finished: {run.release}. Nothing to do.", highlight=False, soft_wrap=True)
+            progress.note(f"{out} is finished: {run.release}. Nothing to do.")
             return run.release
         with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
-            return Attempt(config, run, source, origin, console, noise or OpenDPNoise(), unattended).go()
+            return Attempt(config, run, source, origin, progress, noise or OpenDPNoise(), unattended).go()
     finally:
         run.unlock()

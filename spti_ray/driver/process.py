@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import sys
 import threading
 import traceback
 from collections.abc import Iterator
@@ -70,12 +71,16 @@ def _places(error: BaseException) -> str:
     return " > ".join(f"{Path(frame.filename).name}:{frame.lineno} {frame.name}" for frame in frames)
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: somebody or something else than a person at the keyboard ends the run."""
+
+
 @contextmanager
 def stopped_by_sigterm() -> Iterator[None]:
     """A terminated driver leaves as an interrupted one: the cluster's resources are given back."""
 
     def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
+        raise Terminated
 
     if threading.current_thread() is not threading.main_thread():
         yield  # only the main thread may set handlers
@@ -85,3 +90,17 @@ def stopped_by_sigterm() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def is_to_stop(what: str) -> bool:
+    """Whether Ctrl-C is meant for the `what` that is watched, and not for the watching.
+
+    Asked where somebody can answer; a second Ctrl-C, and one without a terminal, are meant for it.
+    """
+    if not (sys.stdin.isatty() and sys.stdout.isatty()):
+        return True
+    print(f"\nStop the {what} (s), or only stop watching it (w)? ", end="", flush=True)
+    try:
+        return not input().strip().lower().startswith("w")
+    except (EOFError, KeyboardInterrupt):
+        return True

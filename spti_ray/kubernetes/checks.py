@@ -21,6 +21,11 @@ def check_paths(config: Config, cluster: Cluster) -> None:
     """
     check_places(config, cluster.out)
     check_on_ray(config)
+    if config.runtime.driver.may_move:
+        raise ConfigError(
+            "runtime.driver: has resources or labels, but on Kubernetes the driver stays on the head, which alone has "
+            "the ledger's secrets and must not be evicted; leave them out"
+        )
     volumes = {"data.path": (cluster.data, cluster.runs), "ledger.path": (cluster.runs,)}
     for name, path in {"data.path": config.data.path, "ledger.path": config.ledger.path}.items():
         if is_url(path) or (name == "data.path" and needs_no_shared_disk(path)):

@@ -27,6 +27,11 @@ def suppress_output_permanently() -> None:
     """
     suppress_crash_output()
     logging.disable(_ALL_LEVELS)
+    suppress_streams_permanently()
+
+
+def suppress_streams_permanently() -> None:
+    """Discard what this process prints and warns of from now on. What is logged to a file of ours is not touched."""
     warnings.simplefilter("ignore")
     _flush()
     # Stays open as long as the process lives.

@@ -33,6 +33,21 @@ def ray_cluster():
     ray.shutdown()
 
 
+@pytest.fixture(scope="session")
+def head(tmp_path_factory):
+    """The head of a cluster that asks for a token, for commands that join it or submit jobs."""
+    from tests.ray.head import Cluster
+
+    started = Cluster(tmp_path_factory.mktemp("head"))
+    try:
+        for _ in range(100):
+            if "does not answer" not in started.submit("/nowhere/run", token="0" * 32).stderr:
+                break
+        yield started
+    finally:
+        started.stop()
+
+
 @pytest.hookimpl(trylast=True)  # after the fixtures that use it
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """Ray ends with this folder's last test: those that the same process runs next must not find themselves joined."""

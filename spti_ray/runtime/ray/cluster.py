@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import logging
 import os
+import secrets
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from typing import Any
 
 import ray
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray._private import worker
+from ray.util.placement_group import (
+    PlacementGroup,
+    get_placement_group,
+    placement_group,
+    placement_group_table,
+    remove_placement_group,
+)
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from spti_ray.config import RuntimeConfig
@@ -22,6 +30,10 @@ from spti_ray.runtime.ray.join import check_address, join
 from spti_ray.runtime.ray.start import check_temporary_folder, local_ray
 from spti_ray.runtime.ray.token import own_token
 
+log = logging.getLogger(__name__)
+
+_LOOK_UP_S = 1.0
+
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Enough for the batches in flight of a local run; on a cluster the nodes decide."""
 
@@ -32,9 +44,15 @@ class Reserved:
     Roles that share their GPUs share a group, and their actors of one index a bundle.
     """
 
-    def __init__(self, bundles: tuple[Bundle, ...], joined: bool = False) -> None:
-        """`joined`: on a cluster that was there, so that actors may be on other machines than the driver."""
+    def __init__(self, bundles: tuple[Bundle, ...], joined: bool = False, owner: str = "") -> None:
+        """`joined`: on a cluster that was there, so that actors may be on other machines than the driver.
+
+        `owner` begins the names of the groups. Those that an earlier start of it has left are freed: a driver that was
+        killed could not, and Ray keeps them for as long as it starts the driver again.
+        """
         self.joined = joined
+        if owner:
+            _free_groups_of(owner)
         self._groups: dict[str, PlacementGroup] = {}
         self._holds = {str(bundle.role): bundle.group or str(bundle.role) for bundle in bundles}
         asked = reservations(bundles)
@@ -44,6 +62,7 @@ class Reserved:
                 [bundle.resources() for bundle in of_group],
                 strategy="PACK",
                 bundle_label_selector=[bundle.any_node() for bundle in of_group],
+                name=f"{owner}-{name}-{secrets.token_hex(4)}" if owner else "",
             )
 
     def of(self, bundle: Bundle) -> PlacementGroupSchedulingStrategy:
@@ -55,7 +74,7 @@ class Reserved:
     def wait(self, seconds: float) -> bool:
         """Whether all of it has arrived in time."""
         deadline = time.monotonic() + seconds
-        return all(group.wait(max(0.0, deadline - time.monotonic())) for group in self._groups.values())
+        return all(_wait(group, deadline) for group in self._groups.values())
 
     def give_back(self, role: str) -> None:
         """Free what the actors of a role held; they must be gone, or they go with it."""
@@ -68,10 +87,33 @@ class Reserved:
             self.give_back(role)
 
 
+def _wait(group: PlacementGroup, deadline: float) -> bool:
+    """Whether the group arrives before `deadline`, by `time.monotonic`.
+
+    It comes back to Python often: a driver that waits can be stopped.
+    """
+    while (left := deadline - time.monotonic()) > 0:
+        if group.wait(min(left, _LOOK_UP_S)):
+            return True
+    return group.wait(0)
+
+
+def _free_groups_of(owner: str) -> None:
+    for group in placement_group_table().values():
+        if group["name"].startswith(f"{owner}-") and group["state"] != "REMOVED":
+            with suppress(ValueError):  # gone in this moment
+                remove_placement_group(get_placement_group(group["name"]))
+
+
 def address_of(runtime: RuntimeConfig) -> str | None:
     """The cluster to join: `runtime.address` or RAY_ADDRESS; None starts a local one."""
     address = runtime.address or os.environ.get("RAY_ADDRESS")
     return None if address in ("", "local") else address
+
+
+def is_joined() -> bool:
+    """Whether this process is part of a cluster already: somebody's driver, or an actor."""
+    return ray.is_initialized()
 
 
 def check_start(runtime: RuntimeConfig) -> None:
@@ -86,7 +128,7 @@ def check_start(runtime: RuntimeConfig) -> None:
 
 
 @contextmanager
-def _session(address: str | None, timeout_s: float, **local: Any) -> Iterator[None]:
+def session(address: str | None, timeout_s: float, **local: Any) -> Iterator[None]:
     """Ray for this process until the end: the cluster at `address`, or one of its own with the `local` settings."""
     # Set before Ray starts its processes: workers would otherwise print their own banners and send usage reports.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
@@ -94,6 +136,23 @@ def _session(address: str | None, timeout_s: float, **local: Any) -> Iterator[No
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray starts workers at niceness 15: whatever else runs on the machine then takes an engine's cores from it.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    with _messages_logged(), _joined_or_started(address, timeout_s, local):
+        yield
+
+
+@contextmanager
+def _messages_logged() -> Iterator[None]:
+    """What Ray tells of lost workers goes into the log. It prints it, whatever `log_to_driver` says (ray 2.60)."""
+    prints = worker.print_to_stdstream
+    worker.print_to_stdstream = lambda data, **_: log.info("Ray: %s", " ".join(data["lines"]))
+    try:
+        yield
+    finally:
+        worker.print_to_stdstream = prints
+
+
+@contextmanager
+def _joined_or_started(address: str | None, timeout_s: float, local: dict[str, Any]) -> Iterator[None]:
     common = {"log_to_driver": False, "logging_level": logging.ERROR, "namespace": "spti"}
     if address:
         join(address, **common)
@@ -107,8 +166,10 @@ def _session(address: str | None, timeout_s: float, **local: Any) -> Iterator[No
 
 
 @contextmanager
-def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Reserved]:
-    """A Ray connection and the resources of the bundles, given back at the end, come what may.
+def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...], owner: str = "") -> Iterator[Reserved]:
+    """A Ray connection and the resources of the bundles given back at the end, come what may.
+
+    `owner` names the run, see `Reserved`.
 
     Joins `runtime.address` (or RAY_ADDRESS); else starts a local cluster that ends with this process.
 
@@ -118,12 +179,12 @@ def cluster(runtime: RuntimeConfig, bundles: tuple[Bundle, ...]) -> Iterator[Res
     """
     address = address_of(runtime)
     local = {"num_cpus": local_cpus(bundles, os.cpu_count() or 1), "object_store_memory": _OBJECT_STORE_BYTES}
-    with nullcontext() if ray.is_initialized() else _session(address, runtime.ray_start_timeout_s, **local):
+    with nullcontext() if ray.is_initialized() else session(address, runtime.ray_start_timeout_s, **local):
         reserved: Reserved | None = None
         try:
             if not address or not runtime.autoscaling:
                 _refuse_what_can_never_fit(bundles)
-            reserved = Reserved(bundles, joined=bool(address))
+            reserved = Reserved(bundles, bool(address), owner)
             if not reserved.wait(runtime.placement_timeout_s):
                 raise ResourcesNeverArrived(
                     f"resources did not arrive within {runtime.placement_timeout_s:g} s: the run needs "
@@ -165,7 +226,7 @@ def probe() -> str:
     """Start or join Ray as a run would, and say what it offers (for `spti doctor`). Raises RayUnavailable."""
     runtime = RuntimeConfig()
     address = address_of(runtime)
-    with _session(address, runtime.ray_start_timeout_s, num_cpus=1):
+    with session(address, runtime.ray_start_timeout_s, num_cpus=1):
         # A local cluster is started small here, and by a run with as many CPUs as it asks for: the number says nothing.
         where = f"joined {redacted_address(address)}: {_offered()}" if address else "a local cluster starts"
         return f"{where} (ray {ray.__version__})"

@@ -38,7 +38,7 @@ class RayExecutor(Executor):
         bundles = plan(config, engines)
         # An attempt that is not counted by the ledger has a name of its own all the same.
         name = f"{run_id}-{attempt}-{secrets.token_hex(2)}"
-        with cluster(config.runtime, bundles) as reserved, Metrics(run_id, epsilon) as metrics:
+        with cluster(config.runtime, bundles, f"spti-{run_id}") as reserved, Metrics(run_id, epsilon) as metrics:
             yield RaySession(config, bundles, reserved, name, run_id, metrics)
 
 

@@ -17,6 +17,8 @@ from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.ray.shard_actor import ShardActor
 from spti_ray.runtime.scheduling.engine_info import EngineFailed
 
+_LOOK_UP_S = 1.0
+
 
 def _options(bundle: Bundle) -> dict[str, Any]:
     # Restarts are free and unlimited, task retries are ours: Ray's would run a batch twice without our knowing.
@@ -152,7 +154,8 @@ def options_in_place_of(
 
 def until_ready(actors: dict[Role, list[Any]]) -> None:
     """Wait until all of them have loaded their models."""
-    ray.get([actor.ready.remote() for of_role in actors.values() for actor in of_role])
+    for ready in [actor.ready.remote() for of_role in actors.values() for actor in of_role]:
+        _answer(ready)
 
 
 def identities(actors: dict[Role, list[Any]], roles: tuple[Role, ...]) -> dict[str, dict[str, str]]:
@@ -160,12 +163,19 @@ def identities(actors: dict[Role, list[Any]], roles: tuple[Role, ...]) -> dict[s
     return {role: _identity(role, actors[role]) for role in roles}
 
 
+def _answer(reference: Any) -> Any:
+    """`ray.get`, which comes back to Python often: a driver that waits can be stopped."""
+    while not ray.wait([reference], timeout=_LOOK_UP_S)[0]:
+        pass
+    return ray.get(reference)
+
+
 def _identity(role: Role, actors: list[Any]) -> dict[str, str]:
     """By the first actor that answers: another may be gone with its node, or on its way back."""
     reason = "it has no actors"
     for actor in actors:
         try:
-            return ray.get(actor.ready.remote())
+            return _answer(actor.ready.remote())
         except ActorDiedError as error:
             reason = creation_failure(error) or "its process died"
         except RayActorError:

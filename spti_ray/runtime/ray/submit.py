@@ -12,6 +12,7 @@ import logging
 import shlex
 import tempfile
 import threading
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,11 +28,19 @@ from spti_ray.config.job_paths import check_shared
 from spti_ray.io.urls import redacted_address
 
 _ANSWERS_WITHIN_S = 25.0
+_SILENT_S = 300.0
+"""A head that does not answer for so long is given up. It may have been started anew in the meantime."""
+
+_AGAIN_S = 1.0
 _UNDER_WAY = (JobStatus.PENDING, JobStatus.RUNNING)
 
 
 class NotSubmitted(RuntimeError):
     """A cluster that does not take the job; the message is one line with what to do."""
+
+
+class NotFollowed(RuntimeError):
+    """A cluster that does not answer any more; one line. What became of the job is not known."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +115,51 @@ def submit(client: Any, config: Config, out: str) -> Attempt:
 
 
 def follow(client: Any, submission_id: str, write: Callable[[str], None]) -> int:
-    """Write the job's log as it comes, and return the exit code of its entry point (1 if that is not known)."""
+    """Write the job's log as it comes, and return the exit code of its entry point (1 if that is not known).
+
+    A connection that breaks is made again, and the log goes on where it stopped.
+
+    Raises:
+        NotFollowed: the cluster has not answered for minutes. The job may go on all the same.
+    """
+    written = 0
+    silent_since: float | None = None
 
     async def tail() -> None:
+        nonlocal written, silent_since
+        position = 0
         async for lines in client.tail_job_logs(submission_id):
-            write(lines)
+            silent_since = None
+            # A log is told from its beginning each time.
+            new = lines[max(0, written - position) :]
+            position += len(lines)
+            if new:
+                write(new)
+                written = position
 
-    asyncio.run(tail())
-    info = client.get_job_info(submission_id)
-    if info.status == JobStatus.SUCCEEDED:
-        return 0
-    return info.driver_exit_code or 1
+    while True:
+        try:
+            asyncio.run(tail())
+            info = client.get_job_info(submission_id)
+        except Exception as error:  # noqa: BLE001 whatever the HTTP client meets
+            silent_since = silent_since or time.monotonic()
+            if time.monotonic() - silent_since > _SILENT_S:
+                raise NotFollowed(
+                    f"the cluster has not answered for {_SILENT_S / 60:g} minutes ({type(error).__name__}); job "
+                    f"{submission_id} may go on: the same command follows it again"
+                ) from None
+        else:
+            silent_since = None
+            if info.status == JobStatus.SUCCEEDED:
+                return 0
+            if info.status not in _UNDER_WAY:
+                return info.driver_exit_code or 1
+        time.sleep(_AGAIN_S)
+
+
+def stop(client: Any, submission_id: str) -> None:
+    """End the job, as `ray job stop` does. Raises NotFollowed if the cluster does not answer."""
+    try:
+        client.stop_job(submission_id)
+    except Exception as error:  # noqa: BLE001
+        raise NotFollowed(f"the job could not be told to stop ({type(error).__name__}): {submission_id}") from None

@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from jobs.synthesize import synthesize
 from spti_ray.cli import app
-from spti_ray.config.job_paths import check_here, check_places, check_shared, uploaded_package
+from spti_ray.config import job_paths
+from spti_ray.config.job_paths import check_here, check_may_move, check_places, check_shared, uploaded_package
 from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.driver import driver
 from tests.snippets import DOCUMENTS
@@ -224,3 +225,21 @@ def test_the_documented_commands_pass_with_the_job_files_of_the_repository():
 @pytest.mark.parametrize("file", sorted((ROOT / "jobs" / "paper").glob("*.yaml")), ids=lambda file: file.stem)
 def test_the_presets_for_clusters_are_job_files_as_they_are(file):
     check_shared(load_config(file), "/dev/null/runs/a")
+
+
+@pytest.mark.parametrize("local", ["--out", "ledger.path"])
+def test_a_driver_that_may_move_has_its_folder_and_ledger_where_other_nodes_see_them(tmp_path, monkeypatch, local):
+    moving = {"runtime__driver": {"labels": {"pool": "cpu"}}}
+    kinds = {"/shared": "nfs4", "/disk": "ext4"}
+    monkeypatch.setattr(job_paths, "kind_of_volume", lambda path: kinds[f"/{path.parts[1]}"])
+    here, there = Path("/disk/x"), Path("/shared/x")
+    check_may_move(config_with(**moving, ledger__path=str(there)), there)
+    check_may_move(config_with(**moving, ledger__path="s3://bucket/ledgers"), there)
+    ledger, out = (here, there) if local == "ledger.path" else (there, here)
+    with pytest.raises(ConfigError, match=f"{local} /disk/x is on a disk of one node \\(ext4\\)"):
+        check_may_move(config_with(**moving, ledger__path=str(ledger)), out)
+
+
+def test_the_driver_is_not_let_onto_spot_capacity():
+    with pytest.raises(ValueError, match="not to be on spot capacity"):
+        config_with(runtime__driver={"labels": {"ray.io/market-type": "spot"}})

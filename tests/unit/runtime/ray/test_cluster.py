@@ -78,7 +78,7 @@ ONE_L40S = {
 class Always:
     """Resources that are there."""
 
-    def __init__(self, bundles: Any, joined: bool = False) -> None:
+    def __init__(self, bundles: Any, joined: bool = False, owner: str = "") -> None:
         pass
 
     def wait(self, seconds: float) -> bool:
@@ -91,7 +91,7 @@ class Always:
 class Never:
     """Resources that do not come."""
 
-    def __init__(self, bundles: Any, joined: bool = False) -> None:
+    def __init__(self, bundles: Any, joined: bool = False, owner: str = "") -> None:
         pass
 
     def wait(self, seconds: float) -> bool:

@@ -1,13 +1,18 @@
 """Submitting a run: what is refused, which attempt it becomes, and what its end means."""
 
 from types import SimpleNamespace
+from unittest.mock import patch
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from ray.job_submission import JobStatus
 
 from spti_ray.config.job_paths import check_shared
 from spti_ray.config.loading import ConfigError
-from spti_ray.runtime.ray.submit import NotSubmitted, connect, follow, submit
+from spti_ray.errors import exit_code
+from spti_ray.runtime.ray import submit as module
+from spti_ray.runtime.ray.submit import NotFollowed, NotSubmitted, connect, follow, submit
 from tests.unit.conftest import config_with
 
 
@@ -108,6 +113,57 @@ def test_the_log_is_followed_to_its_end_and_the_exit_code_is_the_runs(status, dr
     lines = []
     assert follow(client, attempt.submission_id, lines.append) == code
     assert lines == ["one\n", "two\n"]
+
+
+class Breaks(Client):
+    """A cluster whose connections break, at this place of the log each."""
+
+    def __init__(self, *breaks):
+        super().__init__()
+        self._breaks = list(breaks)
+
+    async def tail_job_logs(self, submission_id):
+        log = "one\ntwo\nthree\n"
+        until = self._breaks.pop(0) if self._breaks else len(log)
+        for position in range(0, until, 3):
+            yield log[position : min(position + 3, until)]
+        if until < len(log):
+            raise RuntimeError("the websocket closed")
+        self.jobs[0].status = JobStatus.SUCCEEDED
+
+
+@given(breaks=st.lists(st.integers(0, 13), max_size=6))
+def test_a_log_whose_connection_breaks_is_followed_on_where_it_stopped(breaks):
+    client, lines = Breaks(*breaks), []
+    attempt = submit(client, config(), "/runs/a")
+    with patch.object(module, "_AGAIN_S", 0.0):
+        assert follow(client, attempt.submission_id, lines.append) == 0
+    assert "".join(lines) == "one\ntwo\nthree\n"
+
+
+def test_a_connection_that_ends_while_the_job_runs_is_made_again(monkeypatch):
+    monkeypatch.setattr(module, "_AGAIN_S", 0.0)
+    client, lines = Client(), []
+    attempt = submit(client, config(), "/runs/a")
+    states = iter([JobStatus.RUNNING, JobStatus.PENDING, JobStatus.SUCCEEDED])
+
+    def info(submission_id):
+        client.jobs[0].status = next(states)
+        return client.jobs[0]
+
+    client.get_job_info = info
+    assert follow(client, attempt.submission_id, lines.append) == 0
+    assert lines == ["one\n", "two\n"]
+
+
+def test_a_cluster_that_stays_silent_is_given_up_with_the_way_back(monkeypatch):
+    monkeypatch.setattr(module, "_AGAIN_S", 0.0)
+    monkeypatch.setattr(module, "_SILENT_S", 0.0)
+    client = Breaks(*[0] * 9)
+    attempt = submit(client, config(), "/runs/a")
+    with pytest.raises(NotFollowed, match="the same command follows it again") as caught:
+        follow(client, attempt.submission_id, print)
+    assert "websocket" not in str(caught.value) and exit_code(caught.value) == 1
 
 
 def test_an_address_is_told_without_the_password_in_it():
