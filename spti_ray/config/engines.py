@@ -91,6 +91,12 @@ class RuntimeConfig(Section):
         default=120.0, gt=0, description="How long a process of a local Ray may take to come up; it is tried twice."
     )
     placement_timeout_s: float = Field(default=300.0, gt=0)
+    node_start_s: float = Field(
+        default=300.0,
+        ge=0,
+        description="How long a new node takes until its engine is up, before the run has seen one: a pool grows only "
+        "while its work would last longer.",
+    )
     autoscaling: bool = Field(
         default=True,
         description="Whether nodes may still join the cluster at `address`. Off: a run of which an actor fits on none "

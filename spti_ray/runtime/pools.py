@@ -81,4 +81,5 @@ class Pools:
             crashes=runtime.unit_crashes,
             batch_timeout_s=runtime.unit_timeout_s,
             start_timeout_s=runtime.placement_timeout_s,
+            node_start_s=runtime.node_start_s,
         )
