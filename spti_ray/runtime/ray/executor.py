@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import ray
+
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.method_traits import roles_needed
 from spti_ray.runs.folder import RunDir
@@ -39,7 +41,11 @@ class RayExecutor(Executor):
         # An attempt that is not counted by the ledger has a name of its own all the same.
         name = f"{run_id}-{attempt}-{secrets.token_hex(2)}"
         with cluster(config.runtime, bundles) as reserved, Metrics(run_id, epsilon) as metrics:
-            yield RaySession(config, bundles, reserved, name, run_id, metrics)
+            session = RaySession(config, bundles, reserved, name, run_id, metrics)
+            try:
+                yield session
+            finally:
+                session.end_shards()
 
 
 class RaySession(Session):
@@ -60,6 +66,7 @@ class RaySession(Session):
         self.serving = serving_roles(config)
         self._config, self._bundles, self._reserved, self._name = config, bundles, reserved, name
         self._metrics_of = run_id if config.runtime.engine_metrics else ""
+        self._shards: list[Any] = []
 
     def train(self, config: Config, run: RunDir, engines: EnginesConfig, on_look: Callable[[], None]) -> EnginesConfig:
         return fine_tune(config, run, self._reserved, self._bundles, engines, on_look)
@@ -76,19 +83,27 @@ class RaySession(Session):
     def start_shards(
         self, shards: VotingShards | CaptionShards | None, report_problems: Callable[[Problems], None]
     ) -> RayVoter:
-        actors: list[Any] = []
         where = self._reserved, self._bundles
         if isinstance(shards, CaptionShards):
-            actors = start_caption_shards(*where, shards.config, self._engines, self._name, shards.images)
+            self._shards = start_caption_shards(*where, shards.config, self._engines, self._name, shards.images)
         elif shards is not None:
-            actors = start_shards(
+            self._shards = start_shards(
                 *where, shards.config, self._engines, self._name, shards.views, shards.key, shards.listing
             )
         # Pools go on, and may grow, while the driver waits for shards.
-        return RayVoter(actors, report_problems, self.events.poll)
+        return RayVoter(self._shards, report_problems, self.events.poll)
 
     def another_engine(self, role: Role, number: int) -> Any:
         return another_engine(role, number, self._name, self._config, self._engines, self._metrics_of)
 
     def give_back(self, role: str) -> None:
+        if role == "shard":
+            self.end_shards()
         self._reserved.give_back(role)
+
+    def end_shards(self) -> None:
+        """End them before the resources go that they are in: Ray would start them again, and ask for room for ever."""
+        if ray.is_initialized():
+            for shard in self._shards:
+                ray.kill(shard)
+        self._shards = []
