@@ -35,7 +35,9 @@ class EngineConfig(Section):
         default=0.0, ge=0, description="Of one replica, all on one node; a fraction shares a GPU with other engines."
     )
     accelerators: tuple[str, ...] = Field(
-        default=(), description="Kinds of GPU that will do, the best first, by Ray's names: [H100, L40S]; empty: any."
+        default=(),
+        description="Kinds of GPU that will do, the best first, by Ray's names: [H100, L40S]; empty: any. Of what is "
+        "free the best is taken; what is added at the start is the autoscaler's choice, by its `priority`.",
     )
     threads: int | None = Field(
         default=None,

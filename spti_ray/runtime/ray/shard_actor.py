@@ -68,7 +68,7 @@ class Serving:
             self._actors = [actor for actor in map(_actor, names) if actor is not None] or self._actors
             self._look_again = time.monotonic() + _LOOK_FOR_ENGINES_S
         if not self._actors:
-            raise ShardError("no engine is there that serves shards")
+            raise ShardError("an engine for its views is needed and was given back: the same command starts it again")
         return self._actors
 
 
