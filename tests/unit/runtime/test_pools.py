@@ -1,11 +1,16 @@
-"""When the engines of a role that shards alone ask are given back."""
+"""The pools of a run: what of its settings they go by, and when engines that shards alone ask are given back."""
+
+from types import SimpleNamespace
 
 import pytest
 
+from spti_ray.models.factory import FAKE
 from spti_ray.runtime import pools as module
-from spti_ray.runtime.pools import give_back_once_prepared
+from spti_ray.runtime.executor import NoRunMetrics
+from spti_ray.runtime.pools import Observers, Pools, give_back_once_prepared
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
+from tests.unit.conftest import config_with
 
 
 class Session:
@@ -49,3 +54,16 @@ def test_a_captioners_resources_are_free_as_soon_as_all_shards_have_their_views_
     assert session.freed == {"captioner": freed}
     assert pool.num_actors == 0 and len(actors) == (4 if until else 2)
     assert freed % module._LOOK_S == 0
+
+
+@pytest.mark.parametrize(("node_start_s", "grown"), [(1.0, 4), (500.0, 1)])
+def test_how_long_a_node_takes_to_start_is_a_setting(node_start_s, grown):
+    events = SimulatedEvents()
+    config = config_with(runtime__node_start_s=node_start_s)
+    engines = FAKE.model_copy(update={"image_embedder": FAKE.image_embedder.model_copy(update={"max_replicas": 4})})
+    session = SimpleNamespace(events=events, another_engine=lambda role, number: SimulatedActor(lambda batch: 5.0))
+    observers = Observers(SimpleNamespace(batch=lambda *of: None), SimpleNamespace(), NoRunMetrics())
+    pools = Pools(config, engines, session, SimpleNamespace(), observers)
+    pool = pools.make("image_embedder", [SimulatedActor(lambda batch: 5.0)], lambda: 0)
+    list(pool.map([("image",)] * 60))
+    assert pool.num_actors == grown

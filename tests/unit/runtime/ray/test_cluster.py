@@ -142,7 +142,7 @@ def test_where_nodes_may_join_the_run_waits_and_then_says_what_had_no_room(make_
 
 
 class Groups:
-    """Ray's placement groups: one is there if the `fits` of its selectors says so."""
+    """Ray's placement groups: one is there if `fits` says so of its selectors. `nodes`: with what of each is free."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, Any]], fits: Any) -> None:
         self.asked: list[list[str]] = []
@@ -150,7 +150,8 @@ class Groups:
         self._fits = fits
         monkeypatch.setattr(module, "placement_group", self._ask)
         monkeypatch.setattr(module, "remove_placement_group", lambda group: self.removed.append(group.kinds))
-        monkeypatch.setattr(module.ray, "nodes", lambda: nodes)
+        all_of_it = {"Resources": {"CPU": 8.0, "GPU": 8.0}}
+        monkeypatch.setattr(module.ray, "nodes", lambda: [node | all_of_it for node in nodes])
         free = {node["NodeID"]: node["Resources"] for node in nodes}
         monkeypatch.setattr(module, "available_resources_per_node", lambda: free)
 

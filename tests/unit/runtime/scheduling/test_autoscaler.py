@@ -114,6 +114,16 @@ def test_work_of_unknown_amount_is_expected_to_last_as_long_again_as_it_has(coun
     assert all(node.up_at > 600 for node in nodes.asked)
 
 
+def test_a_stream_that_has_ended_has_nothing_to_come_though_it_never_said_how_much():
+    """It is not closed yet, and the pool has another one."""
+    nodes = Nodes(seconds=4, start_s=200)
+    pool = nodes.pool(node_start_s=200)
+    ended = pool.map(unknown(1))
+    assert next(ended) == (0,)
+    list(pool.map(batches(60)))
+    assert len(nodes.asked) == 1
+
+
 @pytest.mark.parametrize(("busy_s", "asked"), [(290, 0), (5000, 7)])
 def test_shards_get_more_engines_once_they_have_been_at_work_for_as_long_as_one_takes_to_start(busy_s, asked):
     """How much work they have is private: nobody may know it."""
@@ -134,3 +144,5 @@ def test_nodes_that_have_not_come_when_the_work_is_done_are_given_back():
     while nodes.events.now() < 670:
         nodes.events.wait()
     assert pool.num_actors == 1 and all(node.gone for node in nodes.asked)
+    list(pool.map(batches(60)))
+    assert pool.num_actors > 1, "who is waited for no more says nothing of those that come"

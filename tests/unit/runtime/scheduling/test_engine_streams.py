@@ -116,6 +116,7 @@ def test_60_candidates_that_are_rendered_before_a_node_is_there_make_nobody_ask_
     [
         (False, {}),
         (False, {"keep_survivors": False}),
+        (False, {"labels": ["cat", "dog"]}),  # the text embedder compares texts with them
         (False, {"voting": "joint", "lookahead": 3}),
         (True, {"lookahead": 2}),
         (True, {}),
@@ -128,10 +129,12 @@ def test_every_stage_of_a_generation_knows_how_much_is_to_come(make_config, flee
     for role, pool in running.pools.items():
         monkeypatch.setattr(pool._autoscaler, "end_period", lambda up, left, role=role: told[role].append(left()))
     method = "pe-image" if are_images else "spti"
-    config = make_config(evolution={"generations": 2, "candidates": 60, **evolution}, method=method)
+    evolution = {"generations": 2, "candidates": 60, **evolution}
+    config = make_config(evolution=evolution, method=method, prompts__hold_subject=True)
     generation(config, running, are_images)
     renders = 60 * evolution.get("lookahead", 1) + 60 * (are_images and "lookahead" in evolution)
     assert all(left is not None for lefts in told.values() for left in lefts)
+    assert bool(told["text_embedder"]) == ("labels" in evolution or evolution.get("voting") == "joint")
     assert told["renderer"] and max(told["renderer"]) <= -(-renders // 4)
     for role in told:
         assert not told[role] or told[role][-1] <= 2
