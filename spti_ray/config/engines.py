@@ -37,7 +37,9 @@ class EngineConfig(Section):
         default=0.0, ge=0, description="Of one replica, all on one node; a fraction shares a GPU with other engines."
     )
     accelerators: tuple[str, ...] = Field(
-        default=(), description="Kinds of GPU that will do, the best first, by Ray's names: [H100, L40S]; empty: any."
+        default=(),
+        description="Kinds of GPU that will do, the best first, by Ray's names: [H100, L40S]; empty: any. Of what is "
+        "free the best is taken; what is added at the start is the autoscaler's choice, by its `priority`.",
     )
     threads: int | None = Field(
         default=None,
@@ -117,6 +119,12 @@ class RuntimeConfig(Section):
         default=120.0, gt=0, description="How long a process of a local Ray may take to come up; it is tried twice."
     )
     placement_timeout_s: float = Field(default=300.0, gt=0)
+    node_start_s: float = Field(
+        default=300.0,
+        ge=0,
+        description="How long a new node takes until its engine is up, before the run has seen one: a pool grows only "
+        "while its work would last longer.",
+    )
     autoscaling: bool = Field(
         default=True,
         description="Whether nodes may still join the cluster at `address`. Off: a run of which an actor fits on none "

@@ -41,6 +41,7 @@ _FREE_TO_CHANGE = (
     "runtime.node_labels",
     "runtime.ray_start_timeout_s",
     "runtime.placement_timeout_s",
+    "runtime.node_start_s",
     "runtime.autoscaling",
     "runtime.take_turns",
     "runtime.engine_metrics",

@@ -50,7 +50,7 @@ from spti_ray.runs.continuation import Origin
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.refusal import Refusal
 from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, VotingShards
-from spti_ray.runtime.pools import Observers, Pools
+from spti_ray.runtime.pools import Observers, Pools, give_back_once_prepared
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import ResultCache
@@ -186,16 +186,23 @@ class Attempt:
             for role in actors
         }
 
+        if "captioner" in pools:
+            give_back_once_prepared("captioner", pools["captioner"], session, voter)
+
+        def keep_only(*roles: Role) -> None:
+            """A GPU that writes or embeds may render from here on."""
+            for role in ("shard", *(role for role in pools if role not in roles)):
+                if role in pools:
+                    pools[role].shrink()
+                session.give_back(role)
+
         def render_only() -> Models:
             nonlocal models
             self._trace.stage("release")
             self._progress.stage("rendering the release")
-            models = {role: pools[role].identity() for role in roles_needed(config)}
-            # Only the renderer is still needed: a GPU that writes or embeds may render now.
-            for role in ("shard", *(role for role in pools if role != "renderer")):
-                if role in pools:
-                    pools[role].shrink()
-                session.give_back(role)
+            # Those that serve shards said it when they started, and may be gone.
+            models = {role: models.get(role) or pools[role].identity() for role in roles_needed(config)}
+            keep_only("renderer")
             self._cache.begin(config.generation_numbers.stop)
             return models
 
@@ -204,7 +211,7 @@ class Attempt:
         if config.rerenders:
             self._progress.expect(config.release.images)
         origin, told = self._origin, (self._written, self._label_counts)
-        items = make(Stage(config, run, streams, self._gate, voter, self, render_only, origin, *told))
+        items = make(Stage(config, run, streams, self._gate, voter, self, keep_only, render_only, origin, *told))
         with self._trace.timed("release"):
             if stays_inside(config):
                 write_unreleased(run.staging, config, items, models)

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from spti_ray.config import Config
-from spti_ray.config.method_traits import candidates_are_images, declaration_of
+from spti_ray.config import Config, Role
+from spti_ray.config.method_traits import candidates_are_images, declaration_of, holds_subjects
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.errors import RunDamaged
@@ -49,6 +49,8 @@ class Stage:
     voter: ShardVoter
     """The shards, which are at work already; none where no private data are used."""
     watch: Watcher
+    keep_only: Callable[..., None]
+    """Nobody votes any more, and no engines but those of the roles that it is given are needed."""
     render_only: Callable[[], Models]
     """From here on nothing but the renderer is needed. Says what each role runs."""
     origin: Origin | None = None
@@ -128,6 +130,8 @@ class RunStudio:
     def varied(self, allotment: Allotment) -> Allotment:
         if self._config.release.texts != "varied":
             return allotment
+        writing: tuple[Role, ...] = ("writer", "text_embedder") if holds_subjects(self._config) else ("writer",)
+        self._stage.keep_only(*writing, "renderer")
         varied = self._population.varied([candidate for candidate, _ in allotment])
         return [(candidate, count) for candidate, (_, count) in zip(varied, allotment, strict=True)]
 

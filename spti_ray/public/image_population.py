@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 
 from spti_ray.config import Config
+from spti_ray.public.counted import made_of
 from spti_ray.public.offspring import survivors_and_children
 from spti_ray.public.slots import Slots
 from spti_ray.public.themes import Theme
@@ -28,15 +29,14 @@ class ImagePopulation:
     def random_api(self) -> Iterator[Candidate]:
         """RANDOM_API: the first generation, `evolution.candidates` prompts of attribute values, split over labels."""
         # Nothing is written: the bare attribute values, which stand in for texts that failed, are the prompts.
-        for slot in Slots(self._config).all_new():
-            yield Candidate(slot.id, slot.fallback, slot.label, self._config.evolution.first_with_candidates)
+        number = self._config.evolution.first_with_candidates
+        slots = Slots(self._config).all_new()
+        return iter([Candidate(slot.id, slot.fallback, slot.label, number) for slot in slots])
 
     def variation_api(self, generation: int, selected: Sequence[Selected]) -> Iterator[Candidate]:
         """VARIATION_API: the survivors, if they are kept, then variations of the selected images, up to the quota."""
         kept, children = survivors_and_children(self._config.evolution, generation, selected)
-        yield from kept
-        for child in children:
-            yield _variation(child.id, child.parent, generation)
+        return iter([*kept, *(_variation(child.id, child.parent, generation) for child in children)])
 
     def learn(self, candidates: Candidates, histogram: NoisyHistogram, kin: Sequence[Theme] = ()) -> None:
         """Do nothing: there are no prompts that could show winners and losers."""
@@ -54,9 +54,13 @@ class ImagePopulation:
 
     def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:
         """`count` throw-away variations of each candidate, for lookahead: as far from it as its children would be."""
-        for candidate in candidates:
-            for i in range(count):
-                yield _variation(f"{candidate.id}+{i:02d}", candidate, candidate.generation + 1)
+        origins = iter(candidates)
+        varied = (
+            _variation(f"{candidate.id}+{i:02d}", candidate, candidate.generation + 1)
+            for candidate in origins
+            for i in range(count)
+        )
+        return made_of(origins, varied, count)
 
 
 def _variation(slot: str, parent: Candidate, generation: int) -> Candidate:

@@ -11,11 +11,13 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from spti_ray.config import Config
 from spti_ray.config.method_traits import holds_subjects
 from spti_ray.models.answers import answer_text
 from spti_ray.public.cleaning import clean
+from spti_ray.public.counted import counted, made_of, one_for_each
 from spti_ray.public.engines import Engines
 from spti_ray.public.fallbacks import (
     EXCLUDED,
@@ -87,10 +89,10 @@ class Population:
             NothingMade: as `random_api`, in the first generation of a run that continues another one.
         """
         kept, children = survivors_and_children(self._config.evolution, generation, selected)
-        yield from kept
         slots = [self._slots.variation(child.id, child.parent) for child in children]
         first = generation == self._config.generation_numbers.start
-        yield from self._write(slots, generation, kept, self._subjects, first)
+        written = self._write(slots, generation, kept, self._subjects, first)
+        return counted(chain(kept, written), len(kept) + len(children))
 
     def learn(self, candidates: Candidates, histogram: NoisyHistogram, kin: Sequence[Theme] = ()) -> None:
         """Take what the votes say about texts, and which are of one kind, for the prompts of the next generation."""
@@ -143,12 +145,11 @@ class Population:
 
     def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:
         """`count` throw-away variations of each candidate, for lookahead; `parent_id` names the candidate."""
+        origins = iter(candidates)
         slots = (
-            self._slots.variation(f"{candidate.id}+{i:02d}", candidate)
-            for candidate in candidates
-            for i in range(count)
+            self._slots.variation(f"{candidate.id}+{i:02d}", candidate) for candidate in origins for i in range(count)
         )
-        return self._write(slots, generation=0, taken=(), subjects=None)
+        return self._write(made_of(origins, slots, count), generation=0, taken=(), subjects=None)
 
     def _write(
         self,
@@ -158,7 +159,18 @@ class Population:
         subjects: Subjects | None,
         first: bool = False,
     ) -> Iterator[Candidate]:
-        """Yield candidates as they are written; in the `first` generation, not nearly all may be fallbacks."""
+        """One candidate for each slot, as it is written; in the `first` generation, not nearly all may be fallbacks."""
+        wanted = counted(slots)
+        return one_for_each(wanted, self._written(wanted, generation, taken, subjects, first))
+
+    def _written(
+        self,
+        slots: Iterable[Slot],
+        generation: int,
+        taken: Sequence[Candidate],
+        subjects: Subjects | None,
+        first: bool,
+    ) -> Iterator[Candidate]:
         seen = {normal_form(candidate.text) for candidate in taken}
         limits = self._config.prompts
         accepted, self._problems = 0, WriterProblems()
@@ -190,12 +202,18 @@ class Population:
     def _usable(
         self, slots: Iterable[Slot], attempt: int, asked: list[Slot], seen: set[str]
     ) -> Iterator[tuple[Slot, str]]:
-        """Ask for a text for each slot, and yield the usable ones; `asked` gets every slot and `seen` every text."""
-        for i, completions in enumerate(self._engines.write(self._requests(slots, attempt, asked))):
-            text = self._first_usable(completions, asked[i], seen)
-            if text is not None:
-                seen.add(normal_form(text))
-                yield asked[i], text
+        """Ask for a text for each slot; returns the usable ones. `asked` gets every slot and `seen` every text."""
+        wanted = iter(slots)
+        answers = self._engines.write(made_of(wanted, self._requests(wanted, attempt, asked)))
+
+        def usable() -> Iterator[tuple[Slot, str]]:
+            for i, completions in enumerate(answers):
+                text = self._first_usable(completions, asked[i], seen)
+                if text is not None:
+                    seen.add(normal_form(text))
+                    yield asked[i], text
+
+        return made_of(answers, usable())
 
     def _first_usable(self, answer: Completions | None, slot: Slot, seen: set[str]) -> str | None:
         limits = self._config.prompts

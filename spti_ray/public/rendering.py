@@ -8,7 +8,8 @@ from pathlib import Path
 
 from spti_ray.errors import NothingMade
 from spti_ray.io.files import write_atomic
-from spti_ray.public.engines import Engines, RenderJob
+from spti_ray.public.counted import counted
+from spti_ray.public.engines import Engines
 from spti_ray.public.render_jobs import Recipes
 from spti_ray.types import Candidate, ReleaseItem, RenderedImage
 
@@ -57,7 +58,9 @@ def render_release(
         else:
             missing.append((item, candidate))
     failed: set[str] = set()
-    for (item, _), png in zip(missing, engines.render(_Jobs(missing, recipes)), strict=True):
+    # One by one, since each may hold an image.
+    jobs = counted((recipes.job(candidate, item.variant) for item, candidate in missing), len(missing))
+    for (item, _), png in zip(missing, engines.render(jobs), strict=True):
         if png is None:
             failed.add(item.file)
         else:
@@ -67,20 +70,6 @@ def render_release(
     if len(failed) == len(items):
         raise NothingMade("no image of the release could be rendered; see internal/driver.log")
     return [item for item in items if item.file not in failed]
-
-
-class _Jobs:
-    """The jobs of missing images. It knows their number, and makes them one by one, since each may hold an image."""
-
-    def __init__(self, missing: list[tuple[ReleaseItem, Candidate]], recipes: Recipes) -> None:
-        self._missing = missing
-        self._recipes = recipes
-
-    def __len__(self) -> int:
-        return len(self._missing)
-
-    def __iter__(self) -> Iterator[RenderJob]:
-        return (self._recipes.job(candidate, item.variant) for item, candidate in self._missing)
 
 
 def _items(allotted: Sequence[tuple[Candidate, int]], recipes: Recipes) -> Iterator[tuple[ReleaseItem, Candidate]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from spti_ray.config import Config
 from spti_ray.errors import NothingMade
+from spti_ray.public.counted import made_of
 from spti_ray.public.engines import Engines, RenderJob
 from spti_ray.public.render_jobs import Recipes
 from spti_ray.types import Candidate, Candidates, FloatArray, RenderedImage, ScoredCandidates, Space
@@ -105,8 +106,10 @@ class Scoring:
         everyone: dict[str, Candidate] = {}
         blocks = _Blocks(self._config.evolution.candidates, lambda block: show(self._scored(block)))
 
+        source = iter(candidates)
+
         def fresh() -> Iterator[Candidate]:
-            for candidate in candidates:
+            for candidate in source:
                 everyone[candidate.id] = candidate
                 if any(candidate.id not in self.cache.rows[space] for space in weights):
                     yield candidate
@@ -119,13 +122,13 @@ class Scoring:
 
         # The first space pulls the stream; what it consumed is there for the second.
         lookahead = self._config.evolution.lookahead
-        stream: Iterable[Candidate] = fresh()
+        stream: Iterator[Candidate] = made_of(source, fresh())
         if lookahead:
             # Variations of an image need the image itself, which may be released.
             origins = self._with_renders(stream) if self._are_images else stream
             stream = self._variations(origins, lookahead)
         for space in weights:
-            stream = self._embed_space(space, stream, embedded)
+            stream = iter(self._embed_space(space, stream, embedded))
         self.cache.keep_only(set(everyone))
         return self._scored(everyone.values())
 
@@ -145,7 +148,7 @@ class Scoring:
                 )
 
     def _embed_space(
-        self, space: Space, stream: Iterable[Candidate], embedded: Callable[[str], None]
+        self, space: Space, stream: Iterator[Candidate], embedded: Callable[[str], None]
     ) -> list[Candidate]:
         """Embed each candidate, or the variations that stand for it, in one space; return what was consumed.
 
@@ -159,7 +162,8 @@ class Scoring:
                 points.append(point)
                 yield point
 
-        rows = self._image_rows(noted()) if space == "image" else self._text_rows(noted())
+        embedded_of = self._image_rows if space == "image" else self._text_rows
+        rows = embedded_of(made_of(stream, noted()))
         members: dict[str, list[FloatArray | None]] = {}
         for i, row in enumerate(rows):
             owner = points[i].parent_id if lookahead else points[i].id
@@ -173,7 +177,7 @@ class Scoring:
                     embedded(owner)
         return points
 
-    def _rendered(self, points: Iterable[Candidate]) -> Iterator[tuple[Candidate, bytes | None]]:
+    def _rendered(self, points: Iterator[Candidate]) -> Iterator[tuple[Candidate, bytes | None]]:
         """Render each candidate and keep what was made of it."""
         submitted: list[Candidate] = []
 
@@ -182,29 +186,36 @@ class Scoring:
                 submitted.append(candidate)
                 yield self._recipes.job(candidate)
 
-        for i, png in enumerate(self._engines.render(jobs())):
-            candidate = submitted[i]
-            if png is not None:
-                seed = self._recipes.seed(candidate.id, 0)
-                self.cache.renders[candidate.id] = RenderedImage(candidate.id, 0, seed, png)
-            yield candidate, png
+        pngs = self._engines.render(made_of(points, jobs()))
 
-    def _with_renders(self, points: Iterable[Candidate]) -> Iterator[Candidate]:
+        def kept() -> Iterator[tuple[Candidate, bytes | None]]:
+            for i, png in enumerate(pngs):
+                candidate = submitted[i]
+                if png is not None:
+                    seed = self._recipes.seed(candidate.id, 0)
+                    self.cache.renders[candidate.id] = RenderedImage(candidate.id, 0, seed, png)
+                yield candidate, png
+
+        return made_of(pngs, kept())
+
+    def _with_renders(self, points: Iterator[Candidate]) -> Iterator[Candidate]:
         """Render each candidate; one that can't be rendered has no variations, and so gets no votes."""
-        return (candidate for candidate, png in self._rendered(points) if png is not None)
+        rendered = self._rendered(points)
+        return made_of(rendered, (candidate for candidate, png in rendered if png is not None))
 
-    def _image_rows(self, points: Iterable[Candidate]) -> Iterator[FloatArray | None]:
+    def _image_rows(self, points: Iterator[Candidate]) -> Iterator[FloatArray | None]:
         """Render and embed; an image that could not be rendered has no row."""
+        pngs = self._rendered(points)
         rendered: list[bool] = []
 
         def images() -> Iterator[bytes]:
-            for _, png in self._rendered(points):
+            for _, png in pngs:
                 rendered.append(png is not None)
                 if png is not None:
                     yield png
 
         position = 0
-        for row in self._engines.embed_images(images()):
+        for row in self._engines.embed_images(made_of(pngs, images())):
             while not rendered[position]:
                 position += 1
                 yield None
@@ -212,8 +223,8 @@ class Scoring:
             yield row
         yield from (None for _ in rendered[position:])
 
-    def _text_rows(self, points: Iterable[Candidate]) -> Iterator[FloatArray | None]:
-        return self._engines.embed_texts(point.text for point in points)
+    def _text_rows(self, points: Iterator[Candidate]) -> Iterator[FloatArray | None]:
+        return self._engines.embed_texts(made_of(points, (point.text for point in points)))
 
     def _scored(self, candidates: Iterable[Candidate]) -> ScoredCandidates:
         weights = self._config.evolution.spaces

@@ -12,6 +12,7 @@ from typing import Protocol, TypeVar
 
 import numpy as np
 
+from spti_ray.public.counted import made_of
 from spti_ray.public.engines import Engines
 from spti_ray.public.themes import Theme
 from spti_ray.types import Candidate, FloatArray
@@ -72,12 +73,14 @@ class Subjects:
         self._embed_subjects()
         pending: list[tuple[_Asked, str]] = []
 
+        source = iter(texts)
+
         def noted() -> Iterator[str]:
-            for asked, text in texts:
+            for asked, text in source:
                 pending.append((asked, text))
                 yield text
 
-        for i, row_E in enumerate(self._engines.embed_texts(noted())):
+        for i, row_E in enumerate(self._engines.embed_texts(made_of(source, noted()))):
             asked, text = pending[i]
             yield asked, text, row_E is None or self._holds(row_E, asked)
 
@@ -102,7 +105,7 @@ class Subjects:
 
     def _directions(self, groups: Sequence[Sequence[str]]) -> FloatArray:
         """The direction of the mean of each group of texts [G, E]; NaN if it has none."""
-        rows = list(self._engines.embed_texts(text for group in groups for text in group))
+        rows = list(self._engines.embed_texts([text for group in groups for text in group]))
         width = next((len(row_E) for row_E in rows if row_E is not None), 1)
         rest = iter(rows)
         means_GE = np.full((len(groups), width), np.nan, np.float32)

@@ -16,6 +16,7 @@ from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import CACHED_ROLES, ResultCache
 from spti_ray.runtime.scheduling.retries import Limits
+from spti_ray.runtime.voter import ShardVoter
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,22 @@ class Observers:
         self.trace.batch(role, len(result), seconds, tokens, dollars)
         if role in ("writer", "renderer"):
             self.progress.advance(len(result))
+
+
+_LOOK_S = 10.0
+"""How often it is looked whether shards have their views."""
+
+
+def give_back_once_prepared(role: Role, pool: Pool, session: Session, voter: ShardVoter) -> None:
+    """Give back the engines of a role that nobody but shards asks, once all of them have their views.
+
+    A shard that comes back later reads its views from their file.
+    """
+    if voter.num_preparing:
+        session.events.after(_LOOK_S, partial(give_back_once_prepared, role, pool, session, voter))
+    else:
+        pool.shrink()
+        session.give_back(role)
 
 
 class Pools:
@@ -81,4 +98,5 @@ class Pools:
             crashes=runtime.unit_crashes,
             batch_timeout_s=runtime.unit_timeout_s,
             start_timeout_s=runtime.placement_timeout_s,
+            node_start_s=runtime.node_start_s,
         )

@@ -30,7 +30,7 @@ class ShardVoter(ABC):
     @property
     @abstractmethod
     def num_preparing(self) -> int:
-        """How many shards make their views, as far as is known: each keeps one engine busy."""
+        """How many shards have no views yet, as far as is known: each keeps one engine busy."""
 
     @abstractmethod
     def show(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:

@@ -149,6 +149,27 @@ def fit(bundles: Sequence[Bundle], kinds: Sequence[NodeKind]) -> Fit:
     )
 
 
+def best_free_kinds(bundles: Sequence[Bundle], nodes: Iterable[Mapping[str, Any]]) -> tuple[Bundle, ...]:
+    """The bundles, each with only that of its kinds of GPU, in order of wish, of which it would get a free one now.
+
+    Args:
+        bundles: what is needed, all of it at the same time.
+        nodes: as `ray.nodes()` tells them, with what is free.
+
+    Returns:
+        In the same order; a bundle for which nothing is free has all of its kinds.
+    """
+    kinds = {str(i): kind.model_copy(update={"name": str(i)}) for i, kind in enumerate(kinds_of(nodes))}
+    # Bundles are all different: each has a role and an index of its own.
+    found = {bundle: kinds[node.rpartition("/")[0]] for bundle, node in fit(bundles, tuple(kinds.values())).where}
+    return tuple(
+        replace(bundle, accelerators=(found[bundle].accelerator,))
+        if bundle.accelerators and bundle in found
+        else bundle
+        for bundle in bundles
+    )
+
+
 def why_never(bundle: Bundle, kinds: Iterable[NodeKind]) -> str:
     """Why the bundle fits on no node of any kind, even an empty one, in one line; empty if it does on some."""
     possible = [kind for kind in kinds if max(kind.there, kind.most or 0) > 0]

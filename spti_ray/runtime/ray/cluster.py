@@ -12,6 +12,7 @@ from typing import Any
 
 import ray
 from ray._private import worker
+from ray._private.state import available_resources_per_node
 from ray.util.placement_group import (
     PlacementGroup,
     get_placement_group,
@@ -25,7 +26,7 @@ from spti_ray.config import RuntimeConfig
 from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.io.urls import redacted_address
 from spti_ray.runtime.placement.bundles import Bundle, describe, local_cpus, reservations
-from spti_ray.runtime.placement.fit import fit, fit_lines, kinds_of, why_never
+from spti_ray.runtime.placement.fit import best_free_kinds, fit, fit_lines, kinds_of, why_never
 from spti_ray.runtime.ray.join import check_address, join
 from spti_ray.runtime.ray.start import check_temporary_folder, local_ray
 from spti_ray.runtime.ray.token import own_token
@@ -37,11 +38,18 @@ _LOOK_UP_S = 1.0
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Enough for the batches in flight of a local run; on a cluster the nodes decide."""
 
+_WISH_S = 5.0
+"""For so long the best kinds of GPU that are free are asked for; after that, others have taken them."""
+
 
 class Reserved:
     """The resources that a run holds: a placement group for each role, with a bundle for each actor by its index.
 
     Roles that share their GPUs share a group, and their actors of one index a bundle.
+
+    Ray has no order of wish for a bundle: any of its kinds of GPU will do. So each bundle asks for the best kind of
+    which one is free. Only where none is it asks for any of them, and the autoscaler chooses, by the `priority` of its
+    kinds of node, which it adds.
     """
 
     def __init__(self, bundles: tuple[Bundle, ...], joined: bool = False, owner: str = "") -> None:
@@ -50,20 +58,22 @@ class Reserved:
         `owner` begins the names of the groups. Those that an earlier start of it has left are freed: a driver that was
         killed could not, and Ray keeps them for as long as it starts the driver again.
         """
-        self.joined = joined
+        self.joined, self._owner = joined, owner
         if owner:
             _free_groups_of(owner)
         self._groups: dict[str, PlacementGroup] = {}
         self._holds = {str(bundle.role): bundle.group or str(bundle.role) for bundle in bundles}
+        self._any_kind: dict[str, list[Bundle]] = {}
+        """The groups that ask for less than will do, and what would do."""
         asked = reservations(bundles)
+        has_wishes = any(len(bundle.accelerators) > 1 for bundle in asked)
+        wished = best_free_kinds(asked, _free_nodes()) if has_wishes else asked
         for name in dict.fromkeys(str(bundle.role) for bundle in asked):
-            of_group = [bundle for bundle in asked if bundle.role == name]
-            self._groups[name] = placement_group(
-                [bundle.resources() for bundle in of_group],
-                strategy="PACK",
-                bundle_label_selector=[bundle.any_node() for bundle in of_group],
-                name=f"{owner}-{name}-{secrets.token_hex(4)}" if owner else "",
-            )
+            would_do = [bundle for bundle in asked if bundle.role == name]
+            best = [bundle for bundle in wished if bundle.role == name]
+            self._groups[name] = self._group(name, best)
+            if best != would_do:
+                self._any_kind[name] = would_do
 
     def of(self, bundle: Bundle) -> PlacementGroupSchedulingStrategy:
         """Where the bundle's actor is to be created."""
@@ -74,7 +84,23 @@ class Reserved:
     def wait(self, seconds: float) -> bool:
         """Whether all of it has arrived in time."""
         deadline = time.monotonic() + seconds
+        if self._any_kind and not self._arrived(time.monotonic() + min(seconds, _WISH_S)):
+            for name, bundles in self._any_kind.items():
+                if not self._groups[name].wait(0):
+                    remove_placement_group(self._groups[name])
+                    self._groups[name] = self._group(name, bundles)
+        return self._arrived(deadline)
+
+    def _arrived(self, deadline: float) -> bool:
         return all(_wait(group, deadline) for group in self._groups.values())
+
+    def _group(self, name: str, bundles: list[Bundle]) -> PlacementGroup:
+        return placement_group(
+            [bundle.resources() for bundle in bundles],
+            strategy="PACK",
+            bundle_label_selector=[bundle.any_node() for bundle in bundles],
+            name=f"{self._owner}-{name}-{secrets.token_hex(4)}" if self._owner else "",
+        )
 
     def give_back(self, role: str) -> None:
         """Free what the actors of a role held; they must be gone, or they go with it."""
@@ -103,6 +129,12 @@ def _free_groups_of(owner: str) -> None:
         if group["name"].startswith(f"{owner}-") and group["state"] != "REMOVED":
             with suppress(ValueError):  # gone in this moment
                 remove_placement_group(get_placement_group(group["name"]))
+
+
+def _free_nodes() -> list[dict[str, Any]]:
+    """The nodes as `ray.nodes()` tells them, with what of each is free in place of what it has."""
+    free = available_resources_per_node()
+    return [node | {"Resources": free.get(node["NodeID"], {})} for node in ray.nodes()]
 
 
 def address_of(runtime: RuntimeConfig) -> str | None:

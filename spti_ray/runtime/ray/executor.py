@@ -7,6 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import ray
+
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.method_traits import roles_needed
 from spti_ray.runs.folder import RunDir
@@ -39,7 +41,11 @@ class RayExecutor(Executor):
         # An attempt that is not counted by the ledger has a name of its own all the same.
         name = f"{run_id}-{attempt}-{secrets.token_hex(2)}"
         with cluster(config.runtime, bundles, f"spti-{run_id}") as reserved, Metrics(run_id, epsilon) as metrics:
-            yield RaySession(config, bundles, reserved, name, run_id, metrics)
+            session = RaySession(config, bundles, reserved, name, run_id, metrics)
+            try:
+                yield session
+            finally:
+                session.end()
 
 
 class RaySession(Session):
@@ -60,6 +66,9 @@ class RaySession(Session):
         self.serving = serving_roles(config)
         self._config, self._bundles, self._reserved, self._name = config, bundles, reserved, name
         self._metrics_of = run_id if config.runtime.engine_metrics else ""
+        self._shards: list[Any] = []
+        self._started: list[Any] = []
+        """Engines, some of which may be given back by now."""
 
     def train(self, config: Config, run: RunDir, engines: EnginesConfig, on_look: Callable[[], None]) -> EnginesConfig:
         return fine_tune(config, run, self._reserved, self._bundles, engines, on_look)
@@ -67,6 +76,7 @@ class RaySession(Session):
     def start_engines(self, engines: EnginesConfig) -> dict[Role, list[Any]]:
         self._engines = engines
         self._actors = start_engines(self._reserved, self._bundles, engines, self._name, self._metrics_of, self.serving)
+        self._started += [actor for of_role in self._actors.values() for actor in of_role]
         # Those of a role that starts from none come when they are needed.
         return {role: self._actors.get(role, []) for role in roles_needed(self._config)}
 
@@ -76,19 +86,38 @@ class RaySession(Session):
     def start_shards(
         self, shards: VotingShards | CaptionShards | None, report_problems: Callable[[Problems], None]
     ) -> RayVoter:
-        actors: list[Any] = []
         where = self._reserved, self._bundles
         if isinstance(shards, CaptionShards):
-            actors = start_caption_shards(*where, shards.config, self._engines, self._name, shards.images)
+            self._shards = start_caption_shards(*where, shards.config, self._engines, self._name, shards.images)
         elif shards is not None:
-            actors = start_shards(
+            self._shards = start_shards(
                 *where, shards.config, self._engines, self._name, shards.views, shards.key, shards.listing
             )
         # Pools go on, and may grow, while the driver waits for shards.
-        return RayVoter(actors, report_problems, self.events.poll)
+        return RayVoter(self._shards, report_problems, self.events.poll)
 
     def another_engine(self, role: Role, number: int) -> Any:
-        return another_engine(role, number, self._name, self._config, self._engines, self._metrics_of)
+        actor = another_engine(role, number, self._name, self._config, self._engines, self._metrics_of)
+        self._started.append(actor)
+        return actor
 
     def give_back(self, role: str) -> None:
+        if role == "shard":
+            self.end_shards()
         self._reserved.give_back(role)
+
+    def end_shards(self) -> None:
+        """End them before the resources go that they are in: Ray would start them again, and ask for room for ever."""
+        _end(self._shards)
+        self._shards = []
+
+    def end(self) -> None:
+        """End all actors: a driver that is one itself outlives its session, and what it has started would too."""
+        self.end_shards()
+        _end(self._started)
+
+
+def _end(actors: list[Any]) -> None:
+    if ray.is_initialized():
+        for actor in actors:
+            ray.kill(actor)

@@ -68,7 +68,7 @@ class Serving:
             self._actors = [actor for actor in map(_actor, names) if actor is not None] or self._actors
             self._look_again = time.monotonic() + _LOOK_FOR_ENGINES_S
         if not self._actors:
-            raise ShardError("no engine is there that serves shards")
+            raise ShardError("an engine for its views is needed and was given back: the same command starts it again")
         return self._actors
 
 
@@ -120,9 +120,16 @@ class RayVoter(ShardVoter):
 
     @property
     def num_preparing(self) -> int:
-        if self._report_problems is None:
+        if self._report_problems is None or not self._preparing:
             return 0
-        return len(ray.wait(self._preparing, num_returns=len(self._preparing), timeout=0)[1])
+        preparing = ray.wait(self._preparing, num_returns=len(self._preparing), timeout=0)[1]
+        if preparing:
+            return len(preparing)
+        try:
+            ray.get(self._preparing)
+        except RayError:
+            return 1  # at least; `ready` asks it again
+        return 0
 
     def show(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:
         reference = ray.put(block)

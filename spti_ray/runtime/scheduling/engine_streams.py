@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sized
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
 from spti_ray.config import EnginesConfig, Role
+from spti_ray.public.counted import Counted, counted, made_of, one_for_each, to_come
 from spti_ray.public.engines import RenderJob
 from spti_ray.public.render_jobs import batches_of, render_batch
 from spti_ray.runtime.scheduling.pool import Pool
@@ -30,9 +31,9 @@ class PooledEngines:
         self._engines = engines
 
     def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]:
-        for answer in self._stream("writer", requests):
-            # The writer sees public prompts alone: why a batch was given up may be shown.
-            yield Completions((), problem=self._pools["writer"].problem) if answer is None else answer
+        answers = self._stream("writer", requests)
+        # The writer sees public prompts alone: why a batch was given up may be shown.
+        return made_of(answers, (self._why() if answer is None else answer for answer in answers))
 
     def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
         return self._stream("renderer", jobs, batches_of, render_batch)
@@ -43,6 +44,9 @@ class PooledEngines:
     def embed_texts(self, texts: Iterable[str]) -> Iterator[FloatArray | None]:
         return self._stream("text_embedder", texts)
 
+    def _why(self) -> Completions:
+        return Completions((), problem=self._pools["writer"].problem)
+
     def _stream(
         self,
         role: Role,
@@ -51,18 +55,24 @@ class PooledEngines:
         packed: Callable[[list[Any]], Any] = lambda batch: batch,
     ) -> Iterator[Any]:
         """`cut` makes lists of at most so many items; `packed` makes of a list what an actor is sent."""
-        size = self._engines.of(role).batch_size
+        size, source = self._engines.of(role).batch_size, counted(items)
         lengths: list[int] = []
 
         def batches() -> Iterator[tuple[Any, ...]]:
-            for batch in cut(iter(items), size):
+            for batch in cut(source, size):
                 lengths.append(len(batch))
                 yield (packed(batch),)
 
-        # A little less than there will be where batches are of several kinds: it only bounds how a pool grows.
-        total = -(-len(items) // size) if isinstance(items, Sized) else None
-        for number, results in enumerate(self._pools[role].map(batches(), total)):
-            if results is None:
-                yield from (None for _ in range(lengths[number]))
-            else:
-                yield from results
+        def batches_to_come() -> int | None:
+            # A little less than there will be where batches are of several kinds: it only bounds how a pool grows.
+            left = to_come(source)
+            return None if left is None else -(-left // size)
+
+        def results() -> Iterator[Any]:
+            for number, batch in enumerate(self._pools[role].map(Counted(batches(), batches_to_come))):
+                if batch is None:
+                    yield from (None for _ in range(lengths[number]))
+                else:
+                    yield from batch
+
+        return one_for_each(source, results())

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from spti_ray.public.counted import to_come
 from spti_ray.runtime.scheduling.scheduler import Batch
 
 
@@ -15,12 +16,10 @@ class OrderedStream:
     """Numbers the batches of one stream and holds back a result until all before it are there.
 
     Args:
-        source: gives the arguments of each batch.
-        total: how many batches there are; None if that is not known.
+        source: gives the arguments of each batch; may say how many are to come (see `public.counted`).
     """
 
     source: Iterator[tuple[Any, ...]]
-    total: int | None
     fetched: deque[tuple[Any, ...]] = field(default_factory=deque)
     """Taken from the source, and not yet batches."""
     done: dict[int, Any] = field(default_factory=dict)
@@ -44,9 +43,8 @@ class OrderedStream:
     @property
     def left(self) -> int | None:
         """Batches that are still to come; None if that is not known."""
-        if self.exhausted:
-            return 0
-        return None if self.total is None else self.total - self.pulled
+        left = 0 if self.dry else to_come(self.source)
+        return None if left is None else left + len(self.fetched)
 
     @property
     def ready(self) -> bool:

@@ -86,7 +86,7 @@ class Pool:
         self._is_late = False
         self._info = EngineInfo(role, events, self._away)
         events.afterwards(self._fill)
-        self._autoscaler = Autoscaler(self, events, len(actors), most, grow, others)
+        self._autoscaler = Autoscaler(self, events, limits, len(actors), most, grow, others)
         for actor in actors:
             self.add(actor)
         meter.watch(lambda: Load.of(self._scheduler, self.num_actors))
@@ -134,12 +134,12 @@ class Pool:
             lambda: filter(self._scheduler.is_up, self._actors), lambda: self.must_have_actors(wanted=True)
         )
 
-    def map(self, batches: Iterable[tuple[Any, ...]], total: int | None = None) -> Iterator[Any]:
+    def map(self, batches: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """Run a stream of batches.
 
         Args:
-            batches: the arguments of each batch's call; asked for the next as slots come free.
-            total: how many there are; if it is known, the pool does not grow beyond what is left to do.
+            batches: the arguments of each batch's call; asked for the next as slots come free. If they say how many are
+                to come (see `public.counted`), the pool does not grow beyond what is left to do.
 
         Returns:
             The results in order; None for a batch that was given up.
@@ -148,7 +148,7 @@ class Pool:
             EngineFailed: no actor can be started.
             Exception: whatever `batches` raises.
         """
-        return self._streams.read(iter(batches), total)
+        return self._streams.read(iter(batches))
 
     def add(self, actor: Any) -> None:
         """Take one more actor, which gets batches once it is up."""
@@ -161,7 +161,7 @@ class Pool:
     def shrink(self, keep: int = 0) -> None:
         """Give back all actors but the `keep` busiest; one that is at work finishes its batches first."""
         for actor in self._actors.surplus(keep):
-            self._actors.leave(actor)
+            self._leaves(actor)
             self._scheduler.remove_actor(actor)
             self._leave_if_idle(actor)
 
@@ -194,7 +194,7 @@ class Pool:
     def _dispatch(self) -> None:
         while assigned := self._scheduler.assign():
             actor, batch = assigned
-            self._autoscaler.dispatched()
+            self._autoscaler.dispatched(batch)
             self._actors.begin(actor, batch, self._events.now())
             self._events.call(actor, batch.arguments, partial(self._back, actor, batch))
             if not self._looking:
@@ -204,7 +204,7 @@ class Pool:
 
     def _back(self, actor: Any, batch: Batch, outcome: Outcome) -> None:
         """A call has returned: handle what became of its batch."""
-        self._autoscaler.returned()
+        self._autoscaler.returned(batch, isinstance(outcome, Finished))
         self._meter.back(outcome, abreast=self._actors.end(actor, batch))
         if isinstance(outcome, Finished):
             self._scheduler.finished(actor, batch)
@@ -255,7 +255,7 @@ class Pool:
             return
         if isinstance(answer, Up):
             self._awaited = None
-            self._autoscaler.actor_up()
+            self._autoscaler.actor_up(actor)
             for batch in self._actors.is_up(actor, answer.lost_its_node):
                 self._scheduler.forgive(batch)
             self._scheduler.add_actor(actor)
@@ -282,17 +282,22 @@ class Pool:
         if not self._actors.stays(actor):
             return
         self._reason = reason
-        self._actors.leave(actor)
+        self._leaves(actor)
         self._leave_if_idle(actor)
         self._warn(f"an actor could not be started, or not again: {reason}")
         self._autoscaler.replace()
+
+    def _leaves(self, actor: Any) -> None:
+        self._actors.leave(actor)
+        self._autoscaler.actor_leaves(actor)
 
     def _leave_if_idle(self, actor: Any) -> None:
         if self._actors.left(actor):
             self._events.kill(actor, for_good=True)
 
     def _look(self) -> None:
-        """While batches are at work: end engines that hang, and grow if the run waits for this pool."""
+        """While batches are at work: grow if the run waits for this pool, and end engines that hang."""
+        self._autoscaler.end_period(self._scheduler.actors, self._left)
         self._looking = bool(self._scheduler.in_flight)
         if not self._looking:
             return
@@ -300,15 +305,11 @@ class Pool:
         for actor, batch in self._actors.newly_hung(self._events.now(), self._limits.batch_timeout_s):
             self._warn(f"batch {batch.number} hangs; its engine is started anew", batch)
             self._events.kill(actor, for_good=False)
-        self._autoscaler.end_period(self._scheduler.actors * self._limits.slots, self._useful)
 
-    def _useful(self) -> int | None:
-        """How many actors the work that is left would keep busy; None where its amount is unknown."""
+    def _left(self) -> int | None:
+        """Batches that are still to be done; None where nobody knows how many."""
         to_come = self._streams.left
-        if to_come is None:
-            return None
-        left = self._scheduler.in_flight + self._scheduler.waiting + to_come
-        return -(-left // self._limits.slots)
+        return None if to_come is None else self._scheduler.in_flight + self._scheduler.waiting + to_come
 
     def _warn(self, message: str, batch: Batch | None = None) -> None:
         log.warning("%s: %s", self.role, message, extra={"role": self.role} | ({"unit": batch.number} if batch else {}))

@@ -18,6 +18,7 @@ class Limits:
         crashes: how often an actor may crash under a batch before it is given up.
         batch_timeout_s: an engine that is at work on one batch for longer counts as hung.
         start_timeout_s: the first actor of a pool that starts from none must be up within this time.
+        node_start_s: how long an actor that a pool grows by takes to come up, as long as none was seen to.
     """
 
     slots: int = 2
@@ -25,6 +26,7 @@ class Limits:
     crashes: int = 3
     batch_timeout_s: float = 3600.0
     start_timeout_s: float = 3600.0
+    node_start_s: float = 0.0
 
     def gives_up(self, failures: int, crashes: int) -> bool:
         """Whether a batch is given up on which the engine raised, or its actor crashed, so often."""

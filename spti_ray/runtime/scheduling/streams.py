@@ -65,9 +65,9 @@ class Streams:
         left = [stream.left for stream in self._pullers]
         return None if None in left else sum(count for count in left if count is not None)
 
-    def read(self, source: Iterator[tuple[Any, ...]], total: int | None) -> Iterator[Any]:
+    def read(self, source: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
         """Open a stream and give its results in order; see `Pool.map`. It is closed when nobody reads on."""
-        stream = OrderedStream(source, total)
+        stream = OrderedStream(source)
         puller = Coroutine(partial(self._pull, stream))
         self._pullers[stream] = puller
         try:

@@ -382,6 +382,7 @@ PLACEMENT = {
     "runtime.ray_start_timeout_s": 77.0,
     "runtime.node_labels": {"writer": {"zone": "a"}},
     "runtime.placement_timeout_s": 5.0,
+    "runtime.node_start_s": 20.0,
     "runtime.autoscaling": False,
     "runtime.take_turns": ["writer", "renderer"],
     "runtime.engine_metrics": False,

@@ -17,6 +17,11 @@ from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, Pr
 from spti_ray.runtime.placement.bundles import plan
 from tests.unit.conftest import config_with
 
+
+def keep_all(*roles):
+    """No engine is given back."""
+
+
 OPEN = {"epsilon": 2.0, "delta": 1e-5, "allow_not_private": True}
 
 
@@ -81,7 +86,7 @@ def test_without_votes_too_texts_that_nobody_wrote_are_counted(local_engines, tm
         def generation(self, number, stage):
             pass
 
-    stage = Stage(config, RunDir(tmp_path, "r", config), engines, None, None, Watch(), dict, None, written)
+    stage = Stage(config, RunDir(tmp_path, "r", config), engines, None, None, Watch(), keep_all, dict, None, written)
     make(stage)
     assert (written.counts["0"].asked, written.counts["0"].fallbacks) == (12, 9)
 
@@ -94,7 +99,7 @@ def _voted(tmp_path, local_engines, origin=None, **changes):
         origin={"run": "r", "path": "x", "generation": 2} if origin else None,
         **changes,
     )
-    return Stage(config, RunDir(tmp_path, "r", config), local_engines, object(), None, None, dict, origin)
+    return Stage(config, RunDir(tmp_path, "r", config), local_engines, object(), None, None, keep_all, dict, origin)
 
 
 class _Origin:

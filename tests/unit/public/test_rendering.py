@@ -4,6 +4,7 @@ from PIL import Image
 
 from spti_ray.errors import NothingMade
 from spti_ray.models.pixels import from_png, to_png
+from spti_ray.public.counted import to_come
 from spti_ray.public.render_jobs import Recipes, render_seed
 from spti_ray.public.rendering import render_release
 from spti_ray.types import Candidate, RenderedImage
@@ -122,18 +123,18 @@ def test_jobs_of_the_release_are_made_one_by_one_and_their_number_is_known(tmp_p
     """Each may hold an image, and all of them together more than memory does."""
     made: list[str] = []
 
-    class Counted(Recipes):
+    class Noting(Recipes):
         def job(self, candidate, variant=0):
             made.append(candidate.id)
             return super().job(candidate, variant)
 
     class Watched(type(local_engines())):
         def render(self, jobs):
-            assert len(jobs) == 5 and not made
-            first = next(super().render(jobs))
-            assert len(made) < 5
-            yield first
-            yield from super().render(list(jobs)[1:])
+            assert to_come(jobs) == 5 and not made
+            pngs = super().render(jobs)
+            yield next(pngs)
+            assert len(made) + to_come(jobs) == 5 and to_come(jobs) > 0
+            yield from pngs
 
-    recipes = Counted(config_with(runtime__seed=5), {}.get)
+    recipes = Noting(config_with(runtime__seed=5), {}.get)
     assert len(render_release(tmp_path, ALLOTTED, {}, Watched(batch_size=2), recipes)) == 5

@@ -3,6 +3,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from spti_ray.public.counted import to_come
 from spti_ray.public.population import Population
 from spti_ray.public.subjects import Subjects
 from spti_ray.public.themes import Theme
@@ -176,3 +177,17 @@ def test_a_prompt_for_more_of_a_theme_names_the_label_too(make_config, local_eng
     population.learn(candidates, histogram(candidates), [both])
     list(population.variation_api(1, [Selected(candidates.items[0], 5, 1)]))
     assert engines.requests and all("all of one kind: car.\n" in request.prompt for request in engines.requests)
+
+
+def test_how_many_texts_are_to_be_embedded_is_known():
+    told = []
+
+    class Noting(WordEmbedder):
+        def embed_texts(self, texts):
+            told.append(to_come(texts))
+            return super().embed_texts(texts)
+
+    subjects = Subjects(Noting(), {"pets": "cat", "rides": "car"})
+    subjects.learn([theme(0)], {"g00-000000": "a cat"})
+    assert len(list(subjects.holding([(Asked(), "a cat")] * 3))) == 3
+    assert told == [2, 1, 3], "labels, themes, and what is compared with them"

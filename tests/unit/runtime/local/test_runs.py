@@ -20,9 +20,15 @@ from rich.console import Console
 from spti_ray.config import Config
 from spti_ray.driver.driver import run_config
 from spti_ray.errors import FAILED, exit_code
+from spti_ray.observability.trace import Trace
+from spti_ray.public.released_files import models_in
 from spti_ray.release.verify import release_and_chain, verify_release
+from spti_ray.runtime import pools
 from spti_ray.runtime.local.engines import Engines
+from spti_ray.runtime.local.executor import LocalSession
 from spti_ray.runtime.scheduling.engine_info import EngineFailed
+from spti_ray.runtime.scheduling.engine_streams import PooledEngines
+from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.voter import ShardFailed
 from tests.local_runs import at_stage, made_by, run, written
 
@@ -72,6 +78,31 @@ def test_a_run_says_that_it_is_on_local_processes_and_its_release_does_not(local
     for path in release.rglob("*"):
         if path.suffix in (".json", ".md", ".parquet", ".jsonl"):
             assert b"local processes" not in path.read_bytes() and b"executor" not in path.read_bytes(), path
+
+
+def test_what_a_run_needs_no_more_is_given_back_at_once(local, tmp_path, monkeypatch):
+    """The captioner when all views are made, which is before the first vote; what the votes need, after the last."""
+    told: list[str] = []
+    identified: list[str] = []
+    begin, give_back, write, identity = Trace.stage, LocalSession.give_back, PooledEngines.write, Pool.identity
+    monkeypatch.setattr(pools, "_LOOK_S", 0.0)
+    monkeypatch.setattr(Trace, "stage", lambda trace, *of: told.append(" ".join(map(str, of))) or begin(trace, *of))
+    monkeypatch.setattr(LocalSession, "give_back", lambda at, role: told.append(role) or give_back(at, role))
+    monkeypatch.setattr(PooledEngines, "write", lambda at, asked: told.append("write") or write(at, asked))
+    monkeypatch.setattr(Pool, "identity", lambda pool: identified.append(pool.role) or identity(pool))
+    release = run(local(**JOINT, release__texts="varied"), tmp_path / "run")
+    assert set(identified) == {"writer", "renderer"}, "others may be gone before they were asked"
+    assert set(models_in(pq.read_table(release / "manifest.parquet"))) == {
+        "writer",
+        "renderer",
+        "image_embedder",
+        "captioner",
+        "text_embedder",
+    }
+    assert told.index("candidates 0") < told.index("captioner") <= told.index("votes 0") + 1
+    last = told[told.index("votes 1") + 1 :]
+    assert set(last[: last.index("write")]) == {"shard", "image_embedder", "captioner", "text_embedder"}
+    assert "writer" in last[last.index("release") :]
 
 
 @pytest.mark.parametrize(

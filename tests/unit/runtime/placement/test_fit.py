@@ -1,6 +1,7 @@
 """Where actors run: a CPU box, one GPU, eight GPUs, L40S and H100 mixed, nodes from zero to N."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from spti_ray.config import EnginesConfig
 from spti_ray.models.engine_checks import check_gpu_time_sharing
 from spti_ray.models.factory import EMBEDDED, engines_config
 from spti_ray.runtime.placement.bundles import Bundle, plan, reservations
-from spti_ray.runtime.placement.fit import NodeKind, fit, fit_lines, kinds_of, why_never
+from spti_ray.runtime.placement.fit import NodeKind, best_free_kinds, fit, fit_lines, kinds_of, why_never
 from tests.unit.conftest import config_with
 
 CPU_BOX = (NodeKind(name="box", cpus=2),)
@@ -246,3 +247,41 @@ def test_a_hundred_thousand_shards_are_placed_in_no_time():
     shards = [Bundle("shard", i, 0.1, 0.0) for i in range(100_000)]
     found = fit(shards, (NodeKind(name="cpu", cpus=100, there=10, most=100),))
     assert found.add == {"cpu": 90} and not found.left
+
+
+def node(name: str, kind: str, cpus: float, gpus: float) -> dict:
+    """As `ray.nodes()` tells it, with what is free."""
+    labels = {"ray.io/node-id": name} | ({"ray.io/accelerator-type": kind} if kind else {})
+    return {"NodeID": name, "Alive": True, "Resources": {"CPU": cpus, "GPU": gpus}, "Labels": labels}
+
+
+def kinds_wished(engine: dict, nodes: list[dict], **others) -> list[tuple[str, ...]]:
+    """The kinds of GPU that the renderers ask for."""
+    bundles = asked(engines_config({"renderer": {"num_gpus": 1, "num_cpus": 1, **engine}, **others}))
+    found = best_free_kinds(bundles, nodes)
+    assert [replace(bundle, accelerators=()) for bundle in found] == [replace(b, accelerators=()) for b in bundles]
+    assert all(not bundle.accelerators for bundle in found if bundle.role == "shard")
+    return [bundle.accelerators for bundle in found if bundle.role == "renderer"]
+
+
+@pytest.mark.parametrize("order", [("H100", "L40S"), ("L40S", "H100")])
+def test_of_the_kinds_of_gpu_that_are_free_a_bundle_asks_for_the_best(order):
+    nodes = [node("a", "L40S", 48, 8), node("b", "H100", 96, 8), node("c", "", 64, 0)]
+    assert kinds_wished({"replicas": 2, "accelerators": order}, nodes) == [order[:1]] * 2
+    assert kinds_wished({"replicas": 2, "accelerators": (*order, "T4")}, nodes) == [order[:1]] * 2
+
+
+def test_what_others_use_is_not_free_and_what_one_bundle_takes_is_gone_for_the_next():
+    wish = {"accelerators": ["H100", "L40S"]}
+    assert kinds_wished(wish, [node("a", "L40S", 48, 8), node("b", "H100", 96, 0)]) == [("L40S",)]
+    assert kinds_wished(wish, [node("a", "L40S", 48, 8), node("b", "H100", 0.5, 8)]) == [("L40S",)]
+    two = [node("a", "L40S", 48, 2), node("b", "H100", 96, 1)]
+    assert sorted(kinds_wished(wish | {"replicas": 4}, two)) == [("H100",), ("H100", "L40S"), ("L40S",), ("L40S",)]
+    writer = {"num_gpus": 1, "num_cpus": 1, "accelerators": ["H100"]}
+    assert kinds_wished(wish, two, writer=writer) == [("L40S",)], "the writer has the only one that will do for it"
+
+
+def test_where_nothing_is_free_a_bundle_asks_for_any_of_its_kinds():
+    wish = {"accelerators": ["H100", "L40S"]}
+    assert kinds_wished(wish, []) == kinds_wished(wish, [node("a", "T4", 48, 8)]) == [("H100", "L40S")]
+    assert kinds_wished({"accelerators": []}, [node("a", "T4", 48, 8)]) == [()]

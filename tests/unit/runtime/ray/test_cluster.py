@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.models.factory import engines_config
-from spti_ray.runtime.placement.bundles import plan
+from spti_ray.runtime.placement.bundles import Bundle, plan
 from spti_ray.runtime.ray import cluster as module
 
 
@@ -138,3 +139,61 @@ def test_where_nodes_may_join_the_run_waits_and_then_says_what_had_no_room(make_
     too_many = refusal(make_config, {"num_gpus": 1, "replicas": 3})
     assert "no room for 2 of 3 renderer: each needs one of 1 node(s) that are full" in too_many
     assert "they would do, but others use them" in refusal(make_config, {"num_gpus": 1})
+
+
+class Groups:
+    """Ray's placement groups: one is there if `fits` says so of its selectors. `nodes`: with what of each is free."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, nodes: list[dict[str, Any]], fits: Any) -> None:
+        self.asked: list[list[str]] = []
+        self.removed: list[list[str]] = []
+        self._fits = fits
+        monkeypatch.setattr(module, "placement_group", self._ask)
+        monkeypatch.setattr(module, "remove_placement_group", lambda group: self.removed.append(group.kinds))
+        all_of_it = {"Resources": {"CPU": 8.0, "GPU": 8.0}}
+        monkeypatch.setattr(module.ray, "nodes", lambda: [node | all_of_it for node in nodes])
+        free = {node["NodeID"]: node["Resources"] for node in nodes}
+        monkeypatch.setattr(module, "available_resources_per_node", lambda: free)
+        monkeypatch.setattr(module.time, "monotonic", lambda: self._now)
+        self._now = 0.0
+
+    def _ask(self, bundles: Any, strategy: str, bundle_label_selector: list[dict[str, str]], name: str) -> Any:
+        kinds = [selector["ray.io/accelerator-type"] for selector in bundle_label_selector]
+        self.asked.append(kinds)
+        return SimpleNamespace(kinds=kinds, wait=lambda seconds: self._wait(kinds, seconds))
+
+    def _wait(self, kinds: list[str], seconds: float) -> bool:
+        if not self._fits(kinds):
+            self._now += seconds
+        return self._fits(kinds)
+
+
+RENDERERS = tuple(Bundle("renderer", i, 1, 1, ("H100", "L40S")) for i in range(2))
+
+
+def node_of(kind: str, gpus: float) -> dict[str, Any]:
+    return ONE_L40S | {
+        "NodeID": kind,
+        "Labels": {"ray.io/accelerator-type": kind},
+        "Resources": {"CPU": 8.0, "GPU": gpus},
+    }
+
+
+def test_the_order_of_kinds_of_gpu_holds_for_what_a_run_reserves(monkeypatch: pytest.MonkeyPatch):
+    groups = Groups(monkeypatch, [node_of("L40S", 4.0), node_of("H100", 1.0)], lambda kinds: True)
+    reserved = module.Reserved(RENDERERS)
+    assert reserved.wait(60) and groups.asked == [["in(H100)", "in(L40S)"]] and not groups.removed
+
+
+def test_what_others_have_taken_meanwhile_is_asked_for_in_any_kind(monkeypatch: pytest.MonkeyPatch):
+    groups = Groups(monkeypatch, [node_of("L40S", 4.0), node_of("H100", 1.0)], lambda kinds: "in(H100)" not in kinds)
+    reserved = module.Reserved(RENDERERS)
+    assert reserved.wait(60)
+    assert groups.asked == [["in(H100)", "in(L40S)"], ["in(H100,L40S)"] * 2]
+    assert groups.removed == [["in(H100)", "in(L40S)"]], "it would take what comes free"
+
+
+def test_kinds_of_which_nothing_is_free_are_the_autoscalers_choice(monkeypatch: pytest.MonkeyPatch):
+    groups = Groups(monkeypatch, [node_of("H100", 0.0)], lambda kinds: False)
+    assert not module.Reserved(RENDERERS).wait(0.1)
+    assert groups.asked == [["in(H100,L40S)"] * 2] and not groups.removed

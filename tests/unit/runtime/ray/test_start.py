@@ -185,4 +185,6 @@ def test_what_can_be_seen_before_ends_a_run_before_the_ledger_is_touched(
     with pytest.raises(RayUnavailable, match=value):
         run_config(config, tmp_path / "run", Console(file=io.StringIO()))
     assert not (tmp_path / "ledger").exists()
-    assert "ended: " in (tmp_path / "run" / "internal" / "driver.log").read_text()
+    log = tmp_path / "run" / "internal" / "driver.log"
+    # On a cluster the driver is an actor: without one no folder is made.
+    assert log.exists() == (name == "RAY_TMPDIR") and (not log.exists() or "ended: " in log.read_text())

@@ -134,14 +134,14 @@ def test_engines_that_can_not_be_started_are_not_tried_for_ever():
 def test_a_pool_that_the_run_waits_for_grows_to_its_most_and_no_further():
     events = SimulatedEvents()
     pool = Pool("writer", [SimulatedActor(takes(1.0))], events, grow=lambda: SimulatedActor(takes(1.0)), most=16)
-    assert list(pool.map(iter(numbers(400)))) == numbers(400)
+    assert list(pool.map(numbers(400))) == numbers(400)
     assert pool.num_actors == 16 and events.now() < 50
 
 
 def test_a_pool_does_not_grow_beyond_the_work_that_is_left():
     events = SimulatedEvents()
     pool = Pool("writer", [SimulatedActor(takes(1.0))], events, grow=lambda: SimulatedActor(takes(1.0)), most=16)
-    list(pool.map(iter(numbers(8)), total=8))
+    list(pool.map(numbers(8)))
     assert pool.num_actors <= 4
 
 
@@ -372,7 +372,7 @@ def test_a_pool_that_starts_from_none_starts_its_first_actor_when_somebody_waits
     events.after(50, lambda: None)
     events.wait()
     assert not started, "nobody waited"
-    assert list(pool.map(numbers(40), total=40)) == numbers(40)
+    assert list(pool.map(numbers(40))) == numbers(40)
     assert len(started) == 3 and events.now() > 150
     until = events.now() + 100
     while events.now() < until:
@@ -380,7 +380,7 @@ def test_a_pool_that_starts_from_none_starts_its_first_actor_when_somebody_waits
         events.wait()
     assert pool.num_actors == 0
     before = len(started)
-    assert list(pool.map(numbers(1), total=1)) == numbers(1)
+    assert list(pool.map(numbers(1))) == numbers(1)
     assert len(started) == before + 1
 
 
