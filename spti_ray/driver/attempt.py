@@ -86,6 +86,7 @@ class Attempt:
         self._progress = progress
         progress.generations(config.generation_numbers.stop)
         self._executor = executor_of(config)
+        self._generations_to_come = 0
 
     def go(self) -> Path:
         config, run = self._config, self._run
@@ -180,7 +181,7 @@ class Attempt:
             models = session.identities()
         voter = session.start_shards(self._shards(models), run.report_problems)
         observers = Observers(self._trace, self._progress, self._metrics)
-        made = Pools(config, engines, session, self._cache, observers)
+        made = Pools(config, engines, session, self._cache, observers, lambda: self._generations_to_come)
         pools: dict[Role, Pool] = {
             role: made.make(role, actors[role], (lambda: voter.num_preparing) if role in session.serving else lambda: 0)
             for role in actors
@@ -253,6 +254,7 @@ class Attempt:
             self._cache.begin(number)
             # Anew each time: texts that are asked for again are not foreseen.
             self._progress.expect(self._progress.done + total_steps(self._config, number))
+        self._generations_to_come = self._config.generation_numbers.stop - 1 - number
         self._progress.stage(stage, number)
         self._metrics.generation(number)
         self._trace.stage(stage, number)

@@ -62,7 +62,10 @@ class Pools:
         session: Session,
         cache: ResultCache,
         observers: Observers,
+        rounds_to_come: Callable[[], int] = lambda: 0,
     ) -> None:
+        """`rounds_to_come`: see `Pool`."""
+        self._rounds_to_come = rounds_to_come
         self._config, self._engines, self._session = config, engines, session
         self._cache, self._observers = cache, observers
         self._sharing = GpuTimeSharing(session.events, config.runtime.unit_timeout_s)
@@ -84,6 +87,7 @@ class Pools:
             meter=self._observers.metrics.of(role, engine.num_gpus),
             others=others,
             shares_gpu=shares_gpu,
+            rounds_to_come=self._rounds_to_come,
         )
         if shares_gpu:
             self._sharing.join(pool)

@@ -137,7 +137,8 @@ class Autoscaler:
     """Keeps the size of one pool between the actors that it starts with and `most`.
 
     A pool that the run waits for grows, at most to the double at a time, while the work that is left would keep its
-    actors, with those that are still to come up, busy for longer than another one takes to start. How long work will
+    actors, with those that are still to come up, busy for longer than another one takes to start. What later rounds of
+    the same work will be counts, too, but no pool grows beyond what one round keeps busy. How long work will
     take of which nobody knows the amount, such as the shards', is guessed: as long again as it has taken.
 
     Args:
@@ -222,18 +223,20 @@ class Autoscaler:
         """Measure the use of slots from now on."""
         self._utilization.begin(self._events.now())
 
-    def end_period(self, num_up: int, left: Callable[[], int | None]) -> None:
+    def end_period(self, num_up: int, left: Callable[[], int | None], later: Callable[[], int] = lambda: 0) -> None:
         """Grow if all of the slots were in use since the last period; measure the next one.
 
         Args:
             num_up: actors that are up.
             left: batches that are still to be done; None if nobody knows how many.
+            later: batches that will come after these, as those of further generations do.
         """
         if self._utilization.is_full(self._events.now(), num_up * self._slots):
-            self._grow(self._worthwhile(left()))
+            self._grow(self._worthwhile(left(), later()))
 
-    def _worthwhile(self, left: int | None) -> int:
-        """How many actors, with those that are still to come up, are worth their start for so many batches."""
+    def _worthwhile(self, left: int | None, later: int) -> int:
+        """How many actors, with those that are still to come up, are worth their start: those that the batches of now
+        would keep busy, as far as these and the later ones outlast a start."""
         now = self._events.now()
         start_s, since = self._starts.expected_s(now), self._utilization.full_since
         if left is None:
@@ -242,7 +245,7 @@ class Autoscaler:
         if seconds is None:
             return 0
         busy = math.ceil(left / self._slots)
-        return min(busy, math.ceil(busy * seconds / start_s)) if start_s else busy
+        return min(busy, math.ceil((busy + later / self._slots) * seconds / start_s)) if start_s else busy
 
     def _grow(self, wanted: int) -> None:
         """The run waits for this pool: at most double it."""

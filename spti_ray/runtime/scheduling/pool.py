@@ -42,6 +42,7 @@ class Pool:
         cache: finds the place of a batch's result among those of earlier attempts at the run.
         meter: is told of all that happens.
         shares_gpu: take from streams while the actors sleep, so that there are batches when they wake.
+        rounds_to_come: how often work like that of now will come again, as with each generation.
     """
 
     def __init__(
@@ -57,6 +58,7 @@ class Pool:
         meter: Meter = NO_METRICS,
         others: Callable[[], int] = lambda: 0,
         shares_gpu: bool = False,
+        rounds_to_come: Callable[[], int] = lambda: 0,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -64,6 +66,7 @@ class Pool:
         """Why the last batch was given up, in words for the user; what it shows of an error: see `events.Raised`."""
         self._events = events
         self._limits = limits
+        self._rounds_to_come = rounds_to_come
         self._on_batch = on_batch
         self._cache = cache
         self._meter = meter
@@ -297,7 +300,9 @@ class Pool:
 
     def _look(self) -> None:
         """While batches are at work: grow if the run waits for this pool, and end engines that hang."""
-        self._autoscaler.end_period(self._scheduler.actors, self._left)
+        self._autoscaler.end_period(
+            self._scheduler.actors, self._left, lambda: self._rounds_to_come() * self._streams.size
+        )
         self._looking = bool(self._scheduler.in_flight)
         if not self._looking:
             return

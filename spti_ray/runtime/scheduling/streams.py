@@ -65,6 +65,11 @@ class Streams:
         left = [stream.left for stream in self._pullers]
         return None if None in left else sum(count for count in left if count is not None)
 
+    @property
+    def size(self) -> int:
+        """Batches of those that are open, done ones too, as far as it is known."""
+        return sum(stream.pulled + (stream.left or 0) for stream in self._pullers)
+
     def read(self, source: Iterator[tuple[Any, ...]]) -> Iterator[Any]:
         """Open a stream and give its results in order; see `Pool.map`. It is closed when nobody reads on."""
         stream = OrderedStream(source)

@@ -56,6 +56,22 @@ def test_each_node_that_is_asked_for_is_one_that_the_work_would_have_waited_for(
     assert len(nodes.asked) == 1 and nodes.asked[0].busy_s > 100 and nodes.events.now() < 480
 
 
+def test_later_rounds_of_short_work_are_worth_nodes_that_one_round_is_not():
+    """Ten generations of 60 renders of 10 s: none alone outlasts more than two starts, together they do."""
+    to_come = [0]
+    nodes = Nodes(seconds=10, start_s=300)
+    pool = nodes.pool(node_start_s=300, rounds_to_come=lambda: to_come[0])
+    for generation in range(10):
+        to_come[0] = 9 - generation
+        assert list(pool.map(batches(60))) == batches(60)
+    assert nodes.events.now() < 900 and len(nodes.asked) < 30, "3,160 s if each is looked at alone"
+    # No more than one round keeps busy.
+    few = Nodes(seconds=10, start_s=10)
+    pool = few.pool(node_start_s=10, rounds_to_come=lambda: 1000)
+    list(pool.map(batches(8)))
+    assert len(few.asked) <= 3
+
+
 def test_work_that_outlasts_many_starts_gets_all_the_nodes_there_may_be_within_the_first_start():
     nodes = Nodes(seconds=10, start_s=300)
     pool = nodes.pool(node_start_s=300)
