@@ -72,8 +72,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # What people and programs call.
     "api": ("driver", "runs"),
     "cli": (
-        "audit", "bench", "check", "dp", "driver", "evaluate", "kubernetes", "models", "planning", "planning.costs", "public",
-        "release", "release.export", "release.report", "runs", "runtime.placement", "runtime.ray",
+        "audit", "bench", "check", "dp", "driver", "evaluate", "kubernetes", "models", "planning", "planning.costs",
+        "public", "release", "release.export", "release.report", "runs", "runtime.placement", "runtime.ray",
     ),
     "__init__": ("api",),
 }  # fmt: skip

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from spti_ray.check.summary import summarise
-from spti_ray.config import Config
+from spti_ray.config import Config, Role
 from spti_ray.config.job_paths import check_here
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import roles_needed, shards_vote
@@ -35,7 +35,7 @@ from spti_ray.runs.looks import note_look, record_looks
 from spti_ray.runs.run_file import RUN_FILE, continued
 from spti_ray.runtime.voter import ShardFailed
 
-_NO_SHARD_ASKS = ("writer", "renderer")
+_NO_SHARD_ASKS: tuple[Role, ...] = ("writer", "renderer")
 """Roles whose engines are not needed here: they make candidates."""
 
 
@@ -113,7 +113,7 @@ def _look(config: Config, run: RunDir, source: Source, console: Console) -> Path
 def _survey(config: Config, run: RunDir, source: Source, console: Console, survey: Path) -> None:
     """Start the engines that see private images, and the shards; wait until each has read its records."""
     engines, executor = engines_config(config.runtime.engines), executor_of(config)
-    roles = tuple(role for role in roles_needed(config) if role not in _NO_SHARD_ASKS)
+    roles: tuple[Role, ...] = tuple(role for role in roles_needed(config) if role not in _NO_SHARD_ASKS)
     with Progress(console, 0) as progress:
         progress.stage(f"starting {executor.name}")
         with executor.open(config, engines, run.run_id, 0, 0.0, roles) as session:

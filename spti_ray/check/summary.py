@@ -39,7 +39,7 @@ class LabelRow:
 
     label: str
     records: int
-    can_vote: int
+    voting: int
     units: int
 
 
@@ -63,7 +63,7 @@ class Summary:
     """All that is on the page."""
 
     records: int
-    can_vote: int
+    voting: int
     labels: tuple[LabelRow, ...]
     unlisted: tuple[tuple[str, int], ...]
     problems: tuple[Listed, ...]
@@ -97,9 +97,11 @@ def summarise(records: Iterable[Surveyed], label_names: Sequence[str], grouped: 
     groups = _groups(voting) if grouped else None
     return Summary(
         records=len(everyone),
-        can_vote=len(voting),
+        voting=len(voting),
         labels=tuple(_label_row(name, everyone, grouped) for name in label_names),
-        unlisted=tuple(Counter(record.unlisted or "(none)" for record in everyone if _is_unlisted(record)).most_common()),
+        unlisted=tuple(
+            Counter(record.unlisted or "(none)" for record in everyone if _is_unlisted(record)).most_common()
+        ),
         problems=_problems(everyone),
         groups=groups,
         duplicates=tuple(_listed(f"{len(same)} times", same) for same in duplicates[:NAMES]),

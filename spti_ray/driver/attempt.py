@@ -250,4 +250,3 @@ class Attempt:
             assert isinstance(self._gate, Gate)
             self._progress.spent(*self._gate.release_epsilon())
             self._metrics.spent(reading.epsilon)
-

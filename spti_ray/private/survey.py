@@ -20,7 +20,7 @@ import pyarrow as _arrow_untyped  # pyright: ignore[reportMissingTypeStubs]
 import pyarrow.parquet as _parquet_untyped  # pyright: ignore[reportMissingTypeStubs]
 from PIL import Image
 
-from spti_ray.io.files import private_folder, write_table_atomic
+from spti_ray.io.files import atomic_file, private_folder
 from spti_ray.private.decode import pixel_format
 from spti_ray.private.record import Record
 from spti_ray.types import ImageArray
@@ -127,7 +127,8 @@ class Survey:
         """
         private_folder(path.parent)
         rows = [row | {"problem": problems.get(row["index"], row["problem"])} for row in self._rows]
-        write_table_atomic(path, arrow.Table.from_pylist(rows, schema=_SCHEMA), mode=0o600)
+        with atomic_file(path, mode=0o600) as file:
+            parquet.write_table(arrow.Table.from_pylist(rows, schema=_SCHEMA), file)
 
 
 _SCHEMA: Any = arrow.schema(

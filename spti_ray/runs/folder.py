@@ -78,7 +78,7 @@ class RunDir:
 
     @classmethod
     def before_run(cls, path: Path, config: Config) -> RunDir:
-        """The folder of a run to come, locked. Nothing of the run is fixed yet but its id: the configuration may change.
+        """The folder of a run to come, locked. Nothing of the run is fixed but its id: the configuration may change.
 
         Raises:
             ConfigError: the folder holds something else, or another driver works in it.

@@ -39,7 +39,7 @@ class ShardHost:
     ) -> None:
         """`engines`: of each role that serves shards; `cache`, `key` and `listing`: see `Shard`.
 
-        `survey`: an internal folder into which it also writes what its records are (`Shard.survey`); empty: it does not.
+        `survey`: an internal folder into which it also writes what its records are (`Shard.survey`); empty: none.
         """
         self.shard_id = shard_id
         self._survey = survey
