@@ -67,7 +67,7 @@ def init(
     it is, and is meant to be edited. The data are not opened.
     """
     with one_line_errors():
-        from spti_ray.cli.drafting_progress import drafting_progress
+        from spti_ray.cli.step_progress import step_progress
         from spti_ray.config.loading import with_overrides
         from spti_ray.io.files import write_new
         from spti_ray.models.factory import engines_config
@@ -106,7 +106,7 @@ def init(
         starter(wish, made, None)  # so that wrong settings are refused before a model loads
         if not template:
             typer.echo(f"drafting with {writer.model} (--template does without)", err=True)
-            with drafting_progress() as told, _silence():
+            with step_progress() as told, _silence():
                 told("loading the models", 0, 0)
                 with _opened(engines) as (write, alike):
                     made = draft_prompts(wish.domain, names, write, alike, told=told)

@@ -116,7 +116,7 @@ class Survey:
             kept[place] = len(self._rows) - 1
         else:
             kept.append(len(self._rows) - 1)
-        self._rows[-1]["thumbnail"] = _thumbnail(image)
+        self._rows[-1]["thumbnail"] = thumbnail(image)
 
     def write(self, path: Path, problems: Mapping[int, str]) -> None:
         """Write what was noted.
@@ -156,7 +156,8 @@ def _text(value: str | None) -> str | None:
     return None if value is None else value.encode("utf-8", "backslashreplace").decode()
 
 
-def _thumbnail(image: ImageArray) -> bytes:
+def thumbnail(image: ImageArray) -> bytes:
+    """A small picture of an image, as JPEG."""
     small = Image.fromarray(image)
     small.thumbnail((THUMBNAIL, THUMBNAIL))
     encoded = io.BytesIO()

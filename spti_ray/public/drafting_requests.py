@@ -7,13 +7,10 @@ from dataclasses import dataclass
 
 from spti_ray.public.draft_checks import Similarity
 from spti_ray.public.prompts import max_tokens
-from spti_ray.types import Completions, WriteRequest
+from spti_ray.types import Completions, Told, WriteRequest
 
 Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]
 """Completes every request, in order: a writer engine's `write`."""
-
-Told = Callable[[str, int, int], None]
-"""Is told what is asked for, how many requests of it are done, and of how many."""
 
 MIN_WORDS, MAX_WORDS = 3, 20
 _ANSWERS_PER_REQUEST = 12
