@@ -25,7 +25,7 @@ from spti_ray.internal_pages import data_uri, write_page
 from spti_ray.io.files import private_folder
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
-from spti_ray.planning.checks import check_engines, check_new
+from spti_ray.planning.checks import check_engines, check_new, engines_outside
 from spti_ray.private.kinds import NoRecordCanVote
 from spti_ray.private.source import Source, describe
 from spti_ray.private.survey import read_survey
@@ -84,7 +84,8 @@ def _record(config: Config, run: RunDir) -> str:
     registered = bool(ledger.entries())
     if registered or dataset.registration == "required":
         ledger.register(dataset.lifetime_epsilon, config.privacy.delta, must_exist=True)
-    note_look(run.path, run.run_id, f"{CHECKED}{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}")
+    look = f"{CHECKED}{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    note_look(run.path, run.run_id, "; sent to ".join([look, *engines_outside(config)]))
     if not registered:
         return f"noted as a look at the private images; the run in {run.path} records it when it registers the dataset"
     record_looks(run.path, run.run_id, ledger)

@@ -6,14 +6,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from spti_ray.private.survey import Surveyed
+from spti_ray.private.survey import PICTURES, Surveyed
 from spti_ray.types import SINGLE_LABEL
 
 NAMES = 200
 """So many names are shown of each problem; the rest are counted."""
-
-PICTURES = 144
-"""Pictures on the contact sheet."""
 
 _SIZES = 20
 _LARGEST_GROUPS = 10

@@ -141,7 +141,7 @@ class Shard:
 
         Views that are kept already are not made again. Records up to an error are written down too.
         """
-        survey = Survey()
+        survey = Survey(len(self._label_names))
         try:
             if self.load_views():
                 for record in self._records():

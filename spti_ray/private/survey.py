@@ -32,8 +32,8 @@ parquet: Any = _parquet_untyped
 THUMBNAIL = 96
 """Longer side of a small picture, in pixels."""
 
-_PER_LABEL = 48
-"""Small pictures of each label that a shard keeps."""
+PICTURES = 144
+"""Small pictures that a shard keeps, as many of each label."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -73,7 +73,8 @@ class Surveyed:
 class Survey:
     """Collects what is to be known of a shard's records; small pictures of a random sample of each label."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_labels: int) -> None:
+        self._per_label = max(1, PICTURES // num_labels)
         self._rows: list[dict[str, Any]] = []
         self._rng = np.random.default_rng(0)
         self._seen = Counter[str]()
@@ -108,8 +109,8 @@ class Survey:
         """Keep a picture of the last row, in the place of another once there are enough (reservoir sampling)."""
         self._seen[label] += 1
         kept = self._kept.setdefault(label, [])
-        place = len(kept) if len(kept) < _PER_LABEL else int(self._rng.integers(self._seen[label]))
-        if place >= _PER_LABEL:
+        place = len(kept) if len(kept) < self._per_label else int(self._rng.integers(self._seen[label]))
+        if place >= self._per_label:
             return
         if place < len(kept):
             self._rows[kept[place]]["thumbnail"] = b""

@@ -102,6 +102,13 @@ def test_a_look_at_a_registered_dataset_is_recorded_at_once_and_again_each_time(
     assert events[0].run == json.loads((tmp_path / "run" / "internal" / "looks.json").read_text())["run"]
 
 
+def test_an_endpoint_that_was_sent_the_images_is_told_with_the_look(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("spti_ray.check.command.engines_outside", lambda config: ("captioner m at https://host/v1",))
+    looked(config, tmp_path / "run")
+    (look,) = json.loads((tmp_path / "run" / "internal" / "looks.json").read_text())["looks"]
+    assert look.endswith("Z; sent to captioner m at https://host/v1")
+
+
 def test_a_dataset_that_only_an_administrator_registers_is_not_looked_at_before(config, tmp_path):
     required = config.model_copy(update={"dataset": config.dataset.model_copy(update={"registration": "required"})})
     with pytest.raises(NotRegistered):

@@ -5,9 +5,9 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spti_ray.check.summary import NAMES, PICTURES, summarise
+from spti_ray.check.summary import NAMES, summarise
 from spti_ray.internal_pages import data_uri, write_page
-from spti_ray.private.survey import Surveyed
+from spti_ray.private.survey import PICTURES, Surveyed
 
 ALL = ("all",)
 

@@ -116,10 +116,10 @@ def test_what_was_read_before_an_error_is_written_down_and_not_told(data, tmp_pa
 
 
 def test_pictures_are_a_sample_of_each_label(tmp_path):
-    survey = Survey()
+    survey = Survey(num_labels=2)
     (tmp_path / "images" / "a").mkdir(parents=True)
     (tmp_path / "images" / "b").mkdir()
-    for i in range(60):
+    for i in range(90):
         Image.fromarray(np.full((200, 100, 3), i, np.uint8)).save(tmp_path / "images" / "a" / f"{i:02d}.png")
     Image.fromarray(np.zeros((4, 4, 3), np.uint8)).save(tmp_path / "images" / "b" / "0.png")
     for record in load_shard(DataConfig(path=str(tmp_path / "images")), "record", 0, 1, ("a", "b")):
@@ -127,8 +127,8 @@ def test_pictures_are_a_sample_of_each_label(tmp_path):
     survey.write(tmp_path / "out" / "0.parquet", {})
     found = list(read_survey(tmp_path / "out" / "0.parquet"))
     kept = [seen for seen in found if seen.thumbnail]
-    assert sum(seen.label == "a" for seen in kept) == 48 and sum(seen.label == "b" for seen in kept) == 1
-    assert {seen.name for seen in kept} != {seen.name for seen in found[:48]} | {found[-1].name}
+    assert sum(seen.label == "a" for seen in kept) == 72 and sum(seen.label == "b" for seen in kept) == 1
+    assert {seen.name for seen in kept} != {seen.name for seen in found[:72]} | {found[-1].name}
     assert Image.open(io.BytesIO(kept[0].thumbnail)).size == (48, 96)
 
 

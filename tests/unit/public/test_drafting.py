@@ -77,6 +77,8 @@ def test_labels_are_the_subjects_in_turn():
         "a lovely day at the beach with friends",
         "X-ray X-ray X-ray X-ray",
         "I can not do that [1]",
+        "an X-ray image of teeth with a molar, a jaw, a crown, a crack, and light grey",
+        "an X-ray image of a molar of a molar of a molar of light grey teeth",
     ],
 )
 def test_answers_that_are_copies_nonsense_or_about_something_else_are_replaced_by_templates(answer):
@@ -184,6 +186,14 @@ def test_a_value_of_another_kind_of_list_is_dropped():
         return [[1.0 if near[text] == other else 0.0 for other in others] for text in texts]
 
     assert of_kind(["silver", "camera", "truck"], "color", alike) == ["silver"]
+
+
+def test_a_list_of_values_of_another_kind_is_a_template():
+    def alike(texts, others):
+        return [[1.0 if other in ("terrier", DOMAIN) else 0.5 for other in others] for _ in texts]
+
+    made = draft_prompts(DOMAIN, (), Model(good_text), alike)
+    assert {"color", "view"} <= made.templates and made.attributes["color"] == TEMPLATES["color"]
 
 
 def test_a_domain_that_was_shown_is_no_other_domain():
