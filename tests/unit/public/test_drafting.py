@@ -77,8 +77,6 @@ def test_labels_are_the_subjects_in_turn():
         "a lovely day at the beach with friends",
         "X-ray X-ray X-ray X-ray",
         "I can not do that [1]",
-        "an X-ray image of teeth with a molar, a jaw, a crown, a crack, and light grey",
-        "an X-ray image of a molar of a molar of a molar of light grey teeth",
     ],
 )
 def test_answers_that_are_copies_nonsense_or_about_something_else_are_replaced_by_templates(answer):
@@ -86,6 +84,11 @@ def test_answers_that_are_copies_nonsense_or_about_something_else_are_replaced_b
     assert {"examples", "rephrase_examples"} <= made.templates
     assert all(text.startswith(f"one of many {DOMAIN}, showing ") for text in made.examples)
     assert made.template_examples == made.template_changes == frozenset(range(NUM_EXAMPLES))
+
+
+def test_a_description_that_nobody_would_write_is_replaced_by_a_template():
+    made = draft_prompts(DOMAIN, (), Model(lambda line: f"{good_text(line)} of teeth on teeth"))
+    assert "examples" in made.templates and len(made.template_examples) == NUM_EXAMPLES
 
 
 def test_a_model_that_repeats_itself_gets_one_example_out_of_it():
