@@ -134,7 +134,7 @@ def draft_prompts(
 def compose_text(domain: str, values: Mapping[str, str], number: int) -> str:
     """A description from one of the templates, in turn, of the values that it has."""
     kind = values.get("kind", "")
-    of = values | {"subject": values["subject"] if kind in ("", *LABEL_TEMPLATES["kind"]) else kind}
+    of = {**values, "subject": values["subject"] if kind in ("", *LABEL_TEMPLATES["kind"]) else kind}
     words = TEXT_TEMPLATES[number % len(TEXT_TEMPLATES)].format(domain=domain, **of).split()
     return " ".join(words[:MAX_WORDS]).rstrip(",")
 
