@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, NoReturn
 
@@ -42,6 +42,9 @@ ImageArray = npt.NDArray[np.uint8]
 
 VotesWire = tuple[str, int, str, int, bytes, int]
 """`Votes` on their way from a shard to the driver; see `Votes.to_wire`."""
+
+Told = Callable[[str, int, int], None]
+"""Is told what is being done, how much of it is, and of how much; 0 of 0 where that is not known."""
 
 SINGLE_LABEL = "all"
 """The label that every candidate and record has when the configuration names no labels."""

@@ -36,6 +36,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "kubernetes": ("models", "runtime.placement"),
     # How it goes, for people and machines: public values only.
     "plotting": (),
+    # Pages for the owner alone: templates, and how they are written.
+    "internal_pages": (),
     "observability": (),
     # Engines at work.
     "runtime.scheduling": ("public",),
@@ -58,8 +60,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "public", "release.report",
         "runs", "runtime", "runtime.local", "runtime.ray", "runtime.scheduling",
     ),
+    # What is in the private images, by the shards of the run to come; a page for their owner, who tells the ledger.
+    "check": ("dp", "driver", "internal_pages", "models", "observability", "planning", "private", "runs", "runtime"),
     # Measures images against the private ones, and tells the ledger so; no run and no release can reach it.
-    "evaluate": ("dp", "models", "private", "runs"),
+    "evaluate": ("dp", "internal_pages", "models", "private", "runs"),
     # How much of the machines' time reaches the engines; votes on random vectors.
     "bench": (
         "models", "observability", "plotting", "private", "public", "runtime.placement", "runtime.ray",
@@ -68,8 +72,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # What people and programs call.
     "api": ("driver", "runs"),
     "cli": (
-        "audit", "bench", "dp", "driver", "evaluate", "kubernetes", "models", "planning", "planning.costs", "public",
-        "release", "release.export", "release.report", "runs", "runtime.placement", "runtime.ray",
+        "audit", "bench", "check", "dp", "driver", "evaluate", "kubernetes", "models", "planning", "planning.costs",
+        "public", "release", "release.export", "release.report", "runs", "runtime.placement", "runtime.ray",
     ),
     "__init__": ("api",),
 }  # fmt: skip

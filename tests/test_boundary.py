@@ -31,6 +31,9 @@ CONFINED: dict[str, set[str]] = {
     # Whether any record can vote, and why others can't: a shard's answer to the driver, for its memory alone.
     "Prepared": {"private", "runtime.hosting.shard", "runtime.hosting.captions", "runtime.voter"},
     "can_vote": {"private", "runtime.voter"},
+    # What a record is, for its owner alone: from a shard's file to the internal page.
+    "Surveyed": {"private", "check"},
+    "read_survey": {"private", "check"},
     # How many units a shard has, which is as private as the counts.
     "max_total": {"types", "private", "dp.aggregation", "audit"},
 }
@@ -100,6 +103,7 @@ def test_every_module_leaves_alone_what_is_private():
         ("spti_ray.runtime.local.voter", "from spti_ray.types import VotesWire"),
         ("spti_ray.runtime.local.engines", "self._host.run_private(batch)"),
         ("spti_ray.driver.driver", "def f(shard): return shard.can_vote"),
+        ("spti_ray.release.report.data", "from spti_ray.private.survey import read_survey"),
     ],
 )
 def test_a_planted_touch_is_found(name, source):

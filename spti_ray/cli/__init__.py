@@ -11,6 +11,7 @@ import typer
 from spti_ray import __version__
 from spti_ray.cli.audit import audit
 from spti_ray.cli.bench import bench
+from spti_ray.cli.check import check
 from spti_ray.cli.common import DONE, epilog_of
 from spti_ray.cli.compare import compare
 from spti_ray.cli.doctor import doctor
@@ -39,7 +40,7 @@ app = typer.Typer(
 _AROUND = "Around runs"
 # In the order in which one uses them, which is that of `spti --help`.
 for _panel, _commands in {
-    "Before a run": (doctor, init, plan),
+    "Before a run": (doctor, init, check, plan),
     "Run": (run, submit, status, refine),
     "Judge": (report, evaluate, compare),
     "Prove and pass on": (verify, audit, export),

@@ -79,9 +79,10 @@ def evaluate(
 ) -> None:
     """Measure images against the private images: INTERNAL figures, not differentially private.
 
-    KID, CMMD, Fréchet distance (extrapolated, and plain), precision, recall, density, coverage, CLIP score, Vendi
-    score, copies of records, label distribution and downstream accuracy, each beside what real images get. The look is
-    recorded in the run's ledger.
+    KID, extrapolated Fréchet distance and CMMD first, which no number of images biases; then plain Fréchet distance,
+    precision, recall, density, coverage, CLIP score, Vendi score, copies of records, label distribution and downstream
+    accuracy, each beside what real images get. A page beside the figures shows the images that are nearest to records,
+    and to each other. The look is recorded in the run's ledger.
     """
     with one_line_errors():
         if generation is not None and generation != "all" and not generation.isdigit():
@@ -91,6 +92,7 @@ def evaluate(
         os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
         if find_spec("sklearn") is None:
             fail("spti evaluate needs scikit-learn; run: pip install 'spti-ray[eval]'", FAILED)
+        from spti_ray.cli.step_progress import step_progress
         from spti_ray.evaluate.command import EvaluationRequest, results_document, run_evaluation
         from spti_ray.evaluate.lines import table_lines
 
@@ -113,10 +115,11 @@ def evaluate(
             name=name,
             gpu=gpu,
         )
-        path, results = run_evaluation(request, lambda line: typer.echo(line, err=True))
+        with step_progress() as told:
+            path, results = run_evaluation(request, lambda line: typer.echo(line, err=True), told)
         if as_json:
             typer.echo(json.dumps(results_document(results)))
         else:
             for line in table_lines(results):
                 typer.echo(line)
-        typer.echo(f"written, for the owner only: {path}", err=True)
+        typer.echo(f"written, for the owner only: {path}, and with pictures {path.with_suffix('.html')}", err=True)

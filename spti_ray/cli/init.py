@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,17 +16,27 @@ from spti_ray.cli.common import USAGE, examples, fail, one_line_errors
 
 if TYPE_CHECKING:
     from spti_ray.config import EnginesConfig
-    from spti_ray.public.drafting import Similarity, Write
+    from spti_ray.public.draft_checks import Similarity
+    from spti_ray.public.drafting_requests import Write
 
 
 @examples(
     "spti init 'X-ray images of hands' --out hands.yaml --data scans/",
-    "spti init 'histology slides of lymph nodes' --labels tumour,normal --out lymph.yaml --private-records 5000",
-    "spti init 'street signs' --out signs.yaml --template",
+    "spti init 'histology slides of lymph nodes' --labels tumour,normal --out lymph.yaml --dataset lymph-2026 "
+    "--group patient_id --patients 500",
+    "spti init 'street signs' --out signs.yaml --dataset signs --template",
 )
 def init(
     domain: Annotated[str, typer.Argument(help="What the images are, in one line: 'X-ray images of hands'.")],
     out: Annotated[Path, typer.Option("--out", help="The YAML file; must not exist yet.", metavar="FILE")],
+    dataset: Annotated[
+        str | None,
+        typer.Option(
+            help="The id of these images, whose budget is spent, from whoever keeps the ledger; asked for in a "
+            "terminal. One set of images must have one id for ever.",
+            metavar="ID",
+        ),
+    ] = None,
     labels: Annotated[str | None, typer.Option(help="Public label names: tumour,normal.", metavar="A,B")] = None,
     data: Annotated[
         str | None, typer.Option(help="Written down as data.path; never opened here.", metavar="PATH")
@@ -36,6 +47,14 @@ def init(
         int | None,
         typer.Option("--private-records", min=1, help="A *publicly stated* order of magnitude, for the schedule."),
     ] = None,
+    group: Annotated[
+        str | None,
+        typer.Option(help="Column of the groups, such as patients, that are protected as a whole.", metavar="COLUMN"),
+    ] = None,
+    patients: Annotated[
+        int | None,
+        typer.Option("--patients", min=1, help="With --group: a *publicly stated* order of magnitude of the groups."),
+    ] = None,
     template: Annotated[bool, typer.Option("--template", help="Use no language model: templates to fill in.")] = False,
     overrides: Annotated[
         list[str] | None,
@@ -44,9 +63,11 @@ def init(
 ) -> None:
     """Write a starter configuration: prompts for any domain, drafted by the writer from that line alone.
 
-    The file can be planned and run as it is, and is meant to be edited. The data are not opened.
+    Drafts are checked, and general templates, marked as such, stand for what fails. The file can be planned and run as
+    it is, and is meant to be edited. The data are not opened.
     """
     with one_line_errors():
+        from spti_ray.cli.step_progress import step_progress
         from spti_ray.config.loading import with_overrides
         from spti_ray.io.files import write_new
         from spti_ray.models.factory import engines_config
@@ -69,13 +90,27 @@ def init(
             fail(error, USAGE)
         writer = engines.writer
         names = tuple(label.strip() for label in labels.split(",")) if labels else ()
-        wish = Wish(" ".join(domain.split()), names, data, epsilon, delta, private_records, runtime)
+        wish = Wish(
+            " ".join(domain.split()),
+            dataset or _asked_for_dataset(),
+            names,
+            data,
+            epsilon,
+            delta,
+            private_records,
+            group,
+            patients,
+            runtime,
+        )
         made, drafted_by = draft_prompts(wish.domain, names, None), None
         starter(wish, made, None)  # so that wrong settings are refused before a model loads
         if not template:
             typer.echo(f"drafting with {writer.model} (--template does without)", err=True)
-            with _silence(), _opened(engines) as (write, alike):
-                made, drafted_by = draft_prompts(wish.domain, names, write, alike), writer.model
+            with step_progress() as told, _silence():
+                told("loading the models", 0, 0)
+                with _opened(engines) as (write, alike):
+                    made = draft_prompts(wish.domain, names, write, alike, told=told)
+            drafted_by = writer.model
         try:
             write_new(out, starter(wish, made, drafted_by))
         except FileExistsError:
@@ -85,6 +120,13 @@ def init(
         typer.echo(f"wrote {out}: read it, then spti plan {out} --prompts")
         if made.templates:
             typer.echo(f"from templates, to be replaced by your own words: {', '.join(sorted(made.templates))}")
+
+
+def _asked_for_dataset() -> str:
+    """The id, from the terminal. Nothing else makes one: two drafts for one set of images must not give two budgets."""
+    if not sys.stdin.isatty():
+        fail("--dataset: give the id of these images, whose budget is spent (one set of images, one id)", USAGE)
+    return typer.prompt("id of these images, whose privacy budget is spent (one set of images, one id)", err=True)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from typing import Any
 from spti_ray.config.parsing import parse_json
 from spti_ray.dp.chain import Chain, LedgerError, Reading, check_contains
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import attempts_of, find_registration, history, slots_of, unprotected_runs
+from spti_ray.dp.history import attempts_of, find_registration, history, is_check, slots_of, unprotected_runs
 from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
 from spti_ray.dp.ledger import Ledger, record_evaluation
 from spti_ray.dp.odometer import lifetime_spent
@@ -117,7 +117,10 @@ def history_lines(chain: Chain) -> Iterator[str]:
         spent = [queries, decimals_at_least(run.epsilon_spent), "; ".join(marks)]
         rows.append([run.run, run.first_opened[:19], *figures, *spent])
     yield from text_table(_HISTORY, rows)
-    unopened = ([look.run, "charged nothing, not released", look.metric] for look in unprotected_runs(entries))
+    unopened = (
+        [look.run, "not run yet" if is_check(look) else "charged nothing, not released", look.metric]
+        for look in unprotected_runs(entries)
+    )
     yield from text_table((Column(min_width=_RUN.min_width), Column(), Column()), unopened)
     yield spend_line(entries)
 

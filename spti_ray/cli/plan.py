@@ -25,7 +25,10 @@ def plan(
     overrides: Overrides = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
     prompts: Annotated[
-        bool, typer.Option("--prompts", help="Print one prompt of each kind, as the writer would see it, instead.")
+        bool,
+        typer.Option(
+            "--prompts", help="Print the prompts, one of each kind and label, as the writer would see them, instead."
+        ),
     ] = False,
     private_records: Annotated[
         int | None,

@@ -24,6 +24,7 @@ BEFORE: dict[str, Any] = {
     "evolution.themes": [],
     "evolution.vocabulary": None,
     "prompts.hold_subject": False,
+    "prompts.label_attributes": {},
 }
 """Settings that came after build ab5e8e4 and may not change within a run, and what builds without them did.
 

@@ -28,6 +28,11 @@ class PromptsConfig(Section):
     attributes: dict[str, tuple[str, ...]] = Field(
         default={}, description="Lists from which RANDOM_API draws one value each; keys are shown to the writer."
     )
+    label_attributes: dict[str, dict[str, tuple[str, ...]]] = Field(
+        default={},
+        description="By label, lists for its texts alone: beside those of `attributes`, or in place of one of that "
+        "name. A label's `subject` is the label itself.",
+    )
     examples: tuple[str, ...] = Field(
         default=(), description="Texts in the wanted style, for RANDOM_API's few-shot block."
     )
@@ -69,6 +74,9 @@ class PromptsConfig(Section):
             )
         if self.example_attributes and len(self.example_attributes) != len(self.examples):
             raise ValueError("example_attributes must have one entry per example")
-        if any(not values for values in self.attributes.values()):
+        own = self.label_attributes.values()
+        if any(not values for lists in (self.attributes, *own) for values in lists.values()):
             raise ValueError("an attribute list is empty")
+        if any("subject" in lists for lists in own):
+            raise ValueError("label_attributes: the subject of a label is the label; name the list otherwise: kind")
         return self

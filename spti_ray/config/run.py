@@ -130,6 +130,7 @@ class Config(Section):
                         f"privacy.votes_per_record ({k}) and fewer than its {quota[label]} candidates"
                     )
         self._check_vocabulary()
+        self._check_label_attributes()
         self._check_label_shares()
         with_candidates = self.generation_numbers.stop - self.evolution.first_with_candidates
         if len(self.evolution.themes) > with_candidates:
@@ -184,6 +185,15 @@ class Config(Section):
                 f"evolution.vocabulary: {name!r} has {len(values)} values{labels}, so evolution.themes must begin with "
                 f"{wanted}"
             )
+
+    def _check_label_attributes(self) -> None:
+        """Raises ValueError if there are lists of a label that is none, or in the place of the vocabulary."""
+        evolution, own = self.evolution, self.prompts.label_attributes
+        for name in own:
+            if name not in {label.name for label in evolution.labels}:
+                raise ValueError(f"prompts.label_attributes: {name!r} is none of evolution.labels")
+        if evolution.vocabulary and any(evolution.vocabulary in lists for lists in own.values()):
+            raise ValueError(f"evolution.vocabulary: {evolution.vocabulary!r} must be one list for all labels")
 
     def _check_label_shares(self) -> None:
         """Raise ValueError if voted shares of labels are asked for, and can't be had."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 from spti_ray.dp.accounting import ACCOUNTANT
@@ -17,9 +16,10 @@ from spti_ray.dp.build import code_version
 from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
-from spti_ray.dp.history import UNCERTIFIED, attempts_of, slots_of
+from spti_ray.dp.history import attempts_of, slots_of
 from spti_ray.dp.joint_guarantee import JointGuarantee, charged_joint_epsilon, joint_guarantee, recorded_plan
 from spti_ray.dp.odometer import OdometerReading, read_odometer
+from spti_ray.dp.tuning import tuning
 from spti_ray.figures import at_least, percent_at_least
 
 FORMAT = "spti-ray privacy certificate 3"
@@ -139,7 +139,7 @@ def certificate(
         "assumptions": list(_ASSUMPTIONS),
         "not_protected": list(_NOT_PROTECTED),
         "trust": _trust(outside),
-        "tuning": _tuning(spend),
+        "tuning": tuning(spend),
         "foundation_models": _FOUNDATION_MODELS,
         "audits": dict(audits) if audits else NOT_AUDITED,
         "run": {"id": run, "config_sha256": first.config_sha256, "attempts": spend.attempts},
@@ -245,58 +245,4 @@ def _attacker(advantage: float, mu: float, unit: str) -> dict[str, Any]:
             f"has true and false positive rates that differ by at most {percent_at_least(advantage)} "
             "percentage points; 0 is a coin toss, 100 is certainty."
         ),
-    }
-
-
-def _tuning(spend: OdometerReading) -> dict[str, Any]:
-    """What else was run on the dataset, what all of it cost, and which private metrics were seen."""
-    looked_at = [past for past in spend.runs if past.evaluated_by]
-    metrics = sorted({metric for past in looked_at for metric in past.evaluated_by})
-    cost = (
-        f"together they cost epsilon {at_least(spend.lifetime_epsilon)} at delta {at_least(spend.lifetime_delta, 6)}"
-        if spend.lifetime_private
-        else "some of them simulated their noise, so nothing is guaranteed for all of them together"
-    )
-    words = f"{len(spend.runs)} run(s) are recorded on this dataset, this one included; {cost}. "
-    uncertified = {look.run for look in spend.unprotected_runs if look.metric.endswith(UNCERTIFIED)}
-    open_looks = [look for look in spend.unprotected_runs if look.run not in uncertified]
-    if open_looks:
-        kinds = sorted({look.metric for look in open_looks})
-        words += (
-            f"{len({look.run for look in open_looks})} more run(s) on it had no protection at all and were for its "
-            f"owner's eyes only ({'; '.join(kinds)}). If the settings of this release were chosen after seeing what "
-            "they made, the choice is itself an output computed from the private images without noise, which neither "
-            "this release's epsilon nor the total covers. "
-        )
-    closed_looks = [look for look in spend.unprotected_runs if look.run in uncertified]
-    if closed_looks:
-        kinds = sorted({look.metric for look in closed_looks})
-        words += (
-            f"{len(uncertified)} more run(s) on it have no certificate, are charged nothing and were for its owner's "
-            f"eyes only ({'; '.join(kinds)}). If the settings of this release were chosen after seeing what they made, "
-            "neither this release's epsilon nor the total covers that choice. "
-        )
-    if looked_at:
-        words += (
-            f"Metrics that read the private set were looked at for {len(looked_at)} of them ({'; '.join(metrics)}). If "
-            "this release was chosen by such a metric, the choice is itself an output computed from the private images "
-            "without noise: neither this release's epsilon nor the total covers it. The total covers publishing all of "
-            "the runs, without saying which is best on the private set."
-        )
-    elif len(spend.runs) > 1:
-        words += (
-            "No private metric is recorded for any of them. If the settings of this run were chosen after seeing "
-            "earlier releases, the total is the figure to quote; a choice by looking at the private set is covered by "
-            "neither."
-        )
-    else:
-        words += "No private metric is recorded for it."
-    # Only where there are any: certificates of earlier versions have no such field, and must verify.
-    others = {"not_private_runs": open_looks, "uncertified_runs": closed_looks}
-    told = {name: [{"run": look.run, "what": look.metric} for look in found] for name, found in others.items() if found}
-    return told | {
-        "in_words": words,
-        "total_epsilon": spend.lifetime_epsilon if spend.lifetime_private else None,
-        "total_delta": spend.lifetime_delta,
-        "runs": [asdict(past) | {"evaluated_by": list(past.evaluated_by)} for past in spend.runs],
     }

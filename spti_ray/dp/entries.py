@@ -111,7 +111,8 @@ class Evaluated:
     """Somebody saw a figure or images that no charge covers.
 
     Either a metric that reads the private set, of a run that was opened; or a run that is not private or not certified
-    and is never opened. `metric` says which metric, or what was made.
+    and is never opened; or the private images themselves, for a run that may be opened later (`spti check`). `metric`
+    says which metric, what was made, or when they were looked at.
     """
 
     run: str

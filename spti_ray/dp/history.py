@@ -15,6 +15,14 @@ from spti_ray.dp.entries import Burned, Entry, Evaluated, Opened, Registered, Re
 UNCERTIFIED = ", uncertified"
 """How what is recorded of a run ends whose epsilon no certificate vouches for (`why_not_certified`)."""
 
+CHECKED = "spti check, "
+"""How what is recorded of a look at the private images themselves begins; its time follows."""
+
+
+def is_check(look: Evaluated) -> bool:
+    """Whether it is a look by `spti check`, most likely before the run was opened."""
+    return look.metric.startswith(CHECKED)
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -83,7 +91,10 @@ def charges(entries: Sequence[Entry], run: str | None = None) -> list[tuple[floa
 
 
 def unprotected_runs(entries: Sequence[Entry]) -> list[Evaluated]:
-    """The EVALUATED entries of runs that were never opened: not private, or not certified. No charge covers them."""
+    """The EVALUATED entries of runs that were never opened: not private, not certified, or only checked (`is_check`).
+
+    No charge covers them.
+    """
     opened = {entry.event.run for entry in entries if isinstance(entry.event, Opened)}
     events = [entry.event for entry in entries if isinstance(entry.event, Evaluated)]
     return [event for event in events if event.run not in opened]

@@ -189,11 +189,12 @@ class Ledger:
     def record_unprotected_run(self, run: str, what: str) -> None:
         """Record, once, that the dataset is used by a run that is not private or not certified.
 
-        Such a run is never opened, charges nothing and makes no release; later certificates list it. The entry is
-        durable when this returns.
+        Such a run is never opened, charges nothing and makes no release; later certificates list it. So is a look at
+        the private images (`history.CHECKED`), which may come before its run is opened. The entry is durable when this
+        returns.
 
         Args:
-            what: what the run makes, in words.
+            what: what the run makes, in words; or the look, with its time.
 
         Raises:
             LedgerError: the dataset is not registered.

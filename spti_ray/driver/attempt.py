@@ -5,8 +5,6 @@ What can fail on the private side fails before a charge. The driver's process is
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import sys
 from pathlib import Path
@@ -33,6 +31,7 @@ from spti_ray.dp.odometer import OdometerReading
 from spti_ray.driver.console_summary import closing_lines, opening_lines
 from spti_ray.driver.executors import executor_of
 from spti_ray.driver.gates import gate_of
+from spti_ray.driver.private_views import at_workers, voting_shards
 from spti_ray.driver.studio import Stage, make
 from spti_ray.driver.unreleased import write_unreleased
 from spti_ray.models.factory import engines_config
@@ -48,6 +47,7 @@ from spti_ray.public.release import Models, write_release
 from spti_ray.release.report.build import build_report
 from spti_ray.runs.continuation import Origin
 from spti_ray.runs.folder import RunDir
+from spti_ray.runs.looks import record_looks
 from spti_ray.runs.refusal import Refusal
 from spti_ray.runtime.executor import CaptionShards, RunMetrics, Session, VotingShards
 from spti_ray.runtime.pools import Observers, Pools, give_back_once_prepared
@@ -101,6 +101,7 @@ class Attempt:
             # The run that this one goes on from has registered it, if anybody has.
             must_exist = dataset.registration == "required" or self._origin is not None
             self._ledger.register(dataset.lifetime_epsilon, config.privacy.delta, must_exist=must_exist)
+            record_looks(run.path, run.run_id, self._ledger)
         if self._gate is not None:
             self._gate.open()
         elif stays_inside(config):
@@ -140,7 +141,7 @@ class Attempt:
         engines, epsilon = engines_config(config.runtime.engines), config.privacy.epsilon if self._gate else 0.0
         self._progress.stage(f"starting {name}")
         with self._trace.timed(f"start {name}"):
-            opened = executor.open(config, engines, self._run.run_id, self._attempt, epsilon)
+            opened = executor.open(config, engines, self._run.run_id, self._attempt, epsilon, roles_needed(config))
             session = opened.__enter__()
         try:
             self._metrics: RunMetrics = session.metrics
@@ -165,13 +166,8 @@ class Attempt:
 
         self._progress.stage("fine-tuning")
         with self._trace.timed("fine-tuning"):
-            return session.train(self._at_workers(), run, engines, show)
-
-    def _at_workers(self) -> Config:
-        """Workers may run in another folder than the driver."""
-        assert self._source is not None
-        data = self._config.data.model_copy(update={"path": self._source.location})
-        return self._config.model_copy(update={"data": data})
+            assert self._source is not None
+            return session.train(at_workers(self._config, self._source), run, engines, show)
 
     def _with_engines(self, session: Session, engines: EnginesConfig) -> None:
         config, run = self._config, self._run
@@ -239,14 +235,10 @@ class Attempt:
         run, source = self._run, self._source
         if source is None or not has_shards(self._config):
             return None
-        at_workers = self._at_workers()
         if shards_caption(self._config):
             self._progress.stage("captioning and rendering")
-            return CaptionShards(at_workers, str((run.staging / "images").resolve()))
-        # What all shards must find, before and after they read it.
-        listing = fingerprint(source)
-        key = _views_key(self._config, listing, models)
-        return VotingShards(at_workers, str((run.internal / "views").resolve()), key, listing)
+            return CaptionShards(at_workers(self._config, source), str((run.staging / "images").resolve()))
+        return voting_shards(self._config, run.internal, source, models)
 
     def generation(self, number: int, stage: str) -> None:
         """Watcher of the evolution loop."""
@@ -265,17 +257,3 @@ class Attempt:
             assert isinstance(self._gate, Gate)
             self._progress.spent(*self._gate.release_epsilon())
             self._metrics.spent(reading.epsilon)
-
-
-def _views_key(config: Config, listing: str, models: dict[str, Any]) -> str:
-    """Names the private views that may be reused: the same data, unit, labels, shards and models."""
-    parts = [
-        config.data.model_dump(mode="json"),
-        listing,
-        config.privacy.unit,
-        config.evolution.label_names,
-        sorted(config.evolution.spaces),
-        config.runtime.shards,
-        models,
-    ]
-    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()

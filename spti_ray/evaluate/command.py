@@ -12,7 +12,7 @@ from spti_ray.config import Config, DataConfig, Role
 from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.evaluate import image_sets, judge_choice
 from spti_ray.evaluate import reference as reference_data
-from spti_ray.evaluate.bootstrap import RESAMPLES
+from spti_ray.evaluate.bootstrap import RESAMPLES, Floats
 from spti_ray.evaluate.image_sets import ImageSet
 from spti_ray.evaluate.ledger_record import record_evaluation
 from spti_ray.evaluate.reference import EvaluationFailed, Reference
@@ -24,7 +24,7 @@ from spti_ray.private.kinds import Unit
 from spti_ray.private.source import describe
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.run_file import read_run
-from spti_ray.types import SINGLE_LABEL
+from spti_ray.types import SINGLE_LABEL, Told
 
 _OF_A_RELEASE = ("privacy.json", "manifest.parquet", "datasheet.md")
 
@@ -63,15 +63,18 @@ class _Subject:
     voters: Mapping[Role, Mapping[str, str]] = field(default_factory=dict)
 
 
-def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tuple[Path, list[EvaluationResult]]:
-    """Evaluate and write `OUT/<name>.json`, which only its owner can read.
+def run_evaluation(
+    request: EvaluationRequest, say: Callable[[str], None], told: Told = lambda what, done, total: None
+) -> tuple[Path, list[EvaluationResult]]:
+    """Evaluate and write `OUT/<name>.json`, and `OUT/<name>.html` with pictures, which only their owner can read.
 
     Args:
         request: What to evaluate, and how.
         say: Takes lines for people.
+        told: Is told how far it is.
 
     Returns:
-        The path of the written file, and a result for each image set and judge.
+        The path of the written JSON, and a result for each image set and judge.
 
     Raises:
         ConfigError, DataError, ModelMissing, EvaluationFailed: one line each, without private content.
@@ -91,24 +94,45 @@ def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tu
     cache = request.cache or folder / "cache"
     # These imports take seconds, so they come after the checks of the request.
     from spti_ray.evaluate.evaluation import evaluate
+    from spti_ray.evaluate.known_features import KnownFeatures
+    from spti_ray.evaluate.page import Shown, write_evaluation_page
     from spti_ray.models.judges import open_image_text_judge, open_judge
 
+    told("loading the judges", 0, 0)
     image_text = open_image_text_judge(request.clip, gpu=request.gpu) if any(s.texts for s in subject.sets) else None
     results: list[EvaluationResult] = []
+    shown: Shown | None = None
     for judge_name, independent in judges:
         judge = open_judge(judge_name, gpu=request.gpu)
 
         def load(data: DataConfig, judge: Judge = judge) -> Reference:
             of, seed = request.limit, request.seed
             return reference_data.load(
-                data, judge, unit=unit, label_names=label_names, limit=of, seed=seed, cache=cache
+                data, judge, unit=unit, label_names=label_names, limit=of, seed=seed, cache=cache, told=told
             )
 
         reference = _named("the reference", load, data)
         held_out_images = None if held_out is None else _named("--held-out", load, held_out)
         # Figures of different generations can only be compared at one size.
         size = min([request.size or len(reference.features_PE), *(len(images.images) for images in subject.sets)])
-        for images in subject.sets:
+        known = KnownFeatures(folder / "embeddings", judge, told)
+        for number, images in enumerate(subject.sets):
+
+            def embed(
+                numbers: Sequence[int],
+                images: ImageSet = images,
+                reference: Reference = reference,
+                known: KnownFeatures = known,
+                number: int = number,
+                is_first: bool = not results or results[0].judge == judge.identity(),
+            ) -> Floats:
+                nonlocal shown
+                features_NE = known.of(images, numbers)
+                told(f"measuring {images.name}", number, len(subject.sets))
+                if is_first:  # its pictures are of the last set
+                    shown = Shown(images, numbers, features_NE, reference, data, unit, label_names)
+                return features_NE
+
             results.append(
                 evaluate(
                     images.images,
@@ -125,10 +149,14 @@ def run_evaluation(request: EvaluationRequest, say: Callable[[str], None]) -> tu
                     independent=independent if subject.config is not None else None,
                     image_text_voted=judge_choice.pair_voted(request.clip, subject.voters),
                     held_out=held_out_images,
+                    embed=embed,
                 )
             )
     path = folder / file
     write_atomic(path, json.dumps(results_document(results), indent=2) + "\n", mode=0o600)
+    assert shown is not None
+    told("pictures", 0, 0)
+    write_evaluation_page(path.with_suffix(".html"), results, shown)
     return path, results
 
 

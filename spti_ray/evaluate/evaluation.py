@@ -6,7 +6,7 @@ number of images are the same for all.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 
 import numpy as np
@@ -78,6 +78,7 @@ def evaluate(
     independent: bool | None = None,
     image_text_voted: bool = False,
     held_out: Reference | None = None,
+    embed: Callable[[Sequence[int]], Floats] | None = None,
 ) -> EvaluationResult:
     """Compute all metrics of N images against the private reference. The result is INTERNAL: it is not private.
 
@@ -100,6 +101,7 @@ def evaluate(
         image_text_voted: Whether `image_text` is one of them.
         held_out: Real images with labels that did not vote, embedded by `judge`: classifiers are tested on them, and as
             many real images to train on come from all of the reference. Without it they are tested on half B.
+        embed: Gives the features of the images with these numbers, by `judge`; without it they are computed.
 
     Raises:
         EvaluationFailed: too few images, another judge than the reference's, or held-out images that are among the
@@ -114,7 +116,7 @@ def evaluate(
     if len(chosen) < MIN_IMAGES:
         raise EvaluationFailed(f"{name}: {len(chosen)} images are too few; at least {MIN_IMAGES} are needed")
     picked = [images[i] for i in chosen]
-    features_NE = embed_images(picked, judge)
+    features_NE = embed_images(picked, judge) if embed is None else embed(chosen)
     if not np.isfinite(features_NE).all():
         raise EvaluationFailed(f"{name}: the judge gives values that are not finite")
     picked_texts = None if texts is None else [texts[i] for i in chosen]

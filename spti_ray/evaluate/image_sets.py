@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,11 @@ class Images(Sequence[ImageArray]):
         if isinstance(index, slice):
             return [self._decode(item) for item in self._encoded[index]]
         return self._decode(self._encoded[index])
+
+    def content(self, index: int) -> str:
+        """A hash of an image's bytes, as they are encoded."""
+        item = self._encoded[index]
+        return hashlib.sha256(item.read_bytes() if isinstance(item, Path) else item).hexdigest()
 
     def _decode(self, item: bytes | Path) -> ImageArray:
         try:

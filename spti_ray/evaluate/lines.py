@@ -7,6 +7,25 @@ from collections.abc import Iterator, Sequence
 from spti_ray.evaluate.result import STATEMENT, EvaluationResult, Metric
 from spti_ray.io.text_table import Column, text_table
 
+_LEADING = ("kid", "frechet_infinity", "cmmd")
+"""What the number of images does not bias, in the order in which a set is judged by it."""
+
+
+def ordered(metrics: Sequence[Metric]) -> list[Metric]:
+    """The metrics with those first that the number of images does not bias."""
+    last = len(_LEADING)
+    return sorted(metrics, key=lambda metric: _LEADING.index(metric.name) if metric.name in _LEADING else last)
+
+
+def lead_line(result: EvaluationResult) -> str:
+    """One line: the figures by which sets of any size can be compared."""
+    kid, extrapolated = result["kid"], result["frechet_infinity"]
+    interval = f" [{_interval(kid)}]" if kid.low is not None else ""
+    return (
+        f"KID {kid.value:.4g}{interval}, real images {kid.yardstick:.2g}; extrapolated Fréchet distance "
+        f"{extrapolated.value:.4g}, real images {extrapolated.yardstick:.2g} (lower is better)"
+    )
+
 
 def table_lines(results: Sequence[EvaluationResult]) -> Iterator[str]:
     """All figures of each judge's only result, or one line for each of its several results."""
@@ -25,14 +44,16 @@ _SKIPPED = (Column(min_width=20), Column(is_number=True, min_width=9), Column())
 
 def _one_result(result: EvaluationResult) -> Iterator[str]:
     yield _heading(result)
+    yield lead_line(result)
     rows: list[list[str]] = []
-    for metric in result.metrics:
+    metrics = ordered(result.metrics)
+    for metric in metrics:
         interval = _interval(metric)
         yardstick = "" if metric.yardstick is None else f"{metric.yardstick:.4g}"
         rows.append([metric.name, f"{metric.value:.4g}", interval, yardstick, metric.yardstick_is])
     headings, *lines = text_table(_METRICS, rows)
     yield headings
-    for line, metric in zip(lines, result.metrics, strict=True):
+    for line, metric in zip(lines, metrics, strict=True):
         yield f"{line} ({metric.better}{' is better' if metric.better in {'lower', 'higher'} else ''})"
     yield from text_table(_SKIPPED, ((name, "-", why) for name, why in result.skipped.items()))
     yield from _classifier(result)
@@ -40,7 +61,7 @@ def _one_result(result: EvaluationResult) -> Iterator[str]:
         yield f"note: {warning}"
 
 
-_COLUMNS = ("kid", "cmmd", "frechet_infinity", "frechet", "precision", "recall", "coverage", "vendi", "clip_score")
+_COLUMNS = (*_LEADING, "frechet", "precision", "recall", "coverage", "vendi", "clip_score")
 _OF_LABELS = ("downstream_ratio",)
 """Columns that are there only if some result has them."""
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -25,9 +25,9 @@ from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.record import Record
 from spti_ray.private.source import content_fingerprint, describe
-from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, derive_seed
+from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, Told, derive_seed
 
-FORMAT = 2
+FORMAT = 3
 LIMIT = 10_000
 MIN_RECORDS = 40
 """Records below which halves are too small for any figure."""
@@ -45,7 +45,7 @@ class Reference:
 
     `groups_P`: the number of each record's group; without groups each record is a group. `num_unusable`: how many
     records had no usable image or label. `judge`: the judge's identity. `data`: a hash of what was asked of which
-    private files; equal for two references only if they have the same records.
+    private files; equal for two references only if they have the same records. `indexes_P`: the records' ids.
     """
 
     features_PE: Floats
@@ -54,6 +54,7 @@ class Reference:
     num_unusable: int
     judge: dict[str, str]
     data: str = ""
+    indexes_P: Integers = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __repr__(self) -> str:
         return "<Reference: private>"
@@ -95,6 +96,7 @@ def load(
     limit: int = LIMIT,
     seed: int = 0,
     cache: Path | None = None,
+    told: Told = lambda what, done, total: None,
 ) -> Reference:
     """Embed the private images with `judge`, or read their features from the cache.
 
@@ -108,6 +110,7 @@ def load(
         seed: Public seed of the sample.
         cache: A private folder where features are kept for the next time, also for other runs on the same private
             images; None for no cache. Nothing but its owner may read it, and no release may hold it.
+        told: Is told that images are being embedded, and never how many.
 
     Raises:
         DataError: the data can't be read as configured.
@@ -123,6 +126,7 @@ def load(
         file = private_folder(cache) / f"internal-features-{_hash([FORMAT, records, judge.identity()])}.parquet"
         if file.exists():
             return _read(file, judge, records)
+    told(f"embedding the private images, for {judge.identity()['model']}", 0, 0)
     reference = _embed(load_shard(data, unit, 0, 1, label_names), judge, label_names, limit, seed)
     reference = replace(reference, data=records)
     # What was written to while it was read has no name.
@@ -140,6 +144,7 @@ def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...]
     rows: list[FloatArray] = []
     labels: list[str] = []
     groups: list[str] = []
+    indexes: list[int] = []
     waiting: list[tuple[int, ImageArray]] = []
     usable = unusable = 0
 
@@ -162,8 +167,9 @@ def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...]
             rows.append(np.zeros(0, np.float32))
             labels.append(label)
             groups.append(group)
+            indexes.append(record.index)
         else:
-            labels[slot], groups[slot] = label, group
+            labels[slot], groups[slot], indexes[slot] = label, group, record.index
         waiting.append((slot, record.image))
         if len(waiting) == _CHUNK:
             flush()
@@ -172,7 +178,8 @@ def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...]
         raise EvaluationFailed(f"there are fewer than {MIN_RECORDS} usable images: too few to measure against")
     numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     known = None if label_names == (SINGLE_LABEL,) else tuple(labels)
-    return Reference(np.stack(rows).astype(np.float64), known, numbers, unusable, judge.identity())
+    features_PE, indexes_P = np.stack(rows).astype(np.float64), np.array(indexes, np.int64)
+    return Reference(features_PE, known, numbers, unusable, judge.identity(), indexes_P=indexes_P)
 
 
 def _features(judge: Judge, images: list[ImageArray]) -> FloatArray:
@@ -194,7 +201,7 @@ def _write(file: Path, reference: Reference) -> None:
     features = pa.FixedSizeListArray.from_arrays(
         pa.array(reference.features_PE.astype(np.float32).ravel()), reference.features_PE.shape[1]
     )
-    columns = {"features": features, "group": pa.array(reference.groups_P)}
+    columns = {"features": features, "group": pa.array(reference.groups_P), "index": pa.array(reference.indexes_P)}
     if reference.labels is not None:
         columns["label"] = pa.array(reference.labels)
     table = pa.table(columns).replace_schema_metadata(
@@ -217,4 +224,5 @@ def _read(file: Path, judge: Judge, records: str) -> Reference:
         int(table.schema.metadata[b"num_unusable"]),
         judge.identity(),
         records,
+        table.column("index").to_numpy(),
     )

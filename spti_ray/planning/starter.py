@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,11 +11,12 @@ from typing import Any
 import jinja2
 import yaml
 
-from spti_ray.config import Config
-from spti_ray.config.loading import ConfigError, parse_config
+from spti_ray.config import Config, DatasetConfig
+from spti_ray.config.loading import ConfigError, parse_config, parse_section
 from spti_ray.io.urls import problem_of_address, problem_of_data
 from spti_ray.planning.recommend import Schedule, first_in, levels_of, recommend
-from spti_ray.public.drafting import MAX_WORDS, MIN_WORDS, Draft
+from spti_ray.public.drafting import Draft
+from spti_ray.public.drafting_requests import MAX_WORDS, MIN_WORDS
 from spti_ray.public.words import script_without_spaces
 
 _PLACEHOLDER = "images"
@@ -29,16 +28,22 @@ _TEMPLATE = "TEMPLATE, written by no model: replace it by your own"
 class Wish:
     """What the user asked for. All of it is public; `data` is a path that is written down and never opened.
 
+    `dataset`: the id whose budget is spent. `group`: the column of the groups, such as patients, that are the privacy
+    units; `patients`: how many of them, and `private_records`: how many records, are publicly stated to be there.
+
     Raises:
         ConfigError: the domain, a label, a path or an address is nothing that a configuration may hold.
     """
 
     domain: str
+    dataset: str
     labels: tuple[str, ...] = ()
     data: str | None = None
     epsilon: float = 1.0
     delta: float = 1e-6
     private_records: int | None = None
+    group: str | None = None
+    patients: int | None = None
     runtime: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
@@ -60,6 +65,23 @@ class Wish:
                 raise ConfigError(problem)
         if not all(label.strip() and label.isprintable() for label in self.labels):
             raise ConfigError("--labels: give names separated by commas, such as tumour,normal")
+        try:
+            parse_section(DatasetConfig, {"id": self.dataset})
+        except ConfigError as error:
+            raise ConfigError(f"--dataset: {error}") from None
+        if not self.epsilon > 0:
+            raise ConfigError(f"privacy.epsilon: {self.epsilon:g}: give a number above 0")
+        if self.patients is not None and self.group is None:
+            raise ConfigError("--patients: how many groups there are; name their column, as in --group patient_id")
+        if self.private_records is not None and self.group is not None:
+            raise ConfigError("--private-records: with --group a group votes once, so say how many: --patients")
+        if self.group is not None and not (self.group.strip() and self.group.isprintable()):
+            raise ConfigError("--group: give the name of a column, such as patient_id")
+
+    @property
+    def units(self) -> int | None:
+        """How many votes are publicly stated to be there: of records, or of groups."""
+        return self.private_records if self.group is None else self.patients
 
 
 def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
@@ -79,13 +101,14 @@ def starter(wish: Wish, draft: Draft, drafted_by: str | None) -> str:
         f"A starter configuration, written by `spti init` from one line ({wish.domain}) {who}. Read it, and change "
         "what you know better."
     )
-    known = f"for about {wish.private_records} records" if wish.private_records else "see `spti plan --recommend`"
+    what = "records" if wish.group is None else "groups"
+    known = f"for about {wish.units} {what}" if wish.units else "see `spti plan --recommend`"
     text = _template().render(
         wish=wish,
         draft=draft,
         head=textwrap.wrap(head, 116, break_on_hyphens=False),
         path=wish.data or _PLACEHOLDER,
-        dataset=_id_of(wish.domain),
+        lifetime_epsilon=_float(2 * wish.epsilon),
         delta=_float(wish.delta),
         schedule=schedule,
         themes=list(levels_of(schedule.themes)),
@@ -127,9 +150,9 @@ def _schedule(wish: Wish, draft: Draft) -> tuple[Schedule, str | None]:
     """What is recommended for the stated number of records, and a warning; without one, for some 600 at epsilon 1."""
     themes = first_in(max(80, 10 * len(wish.labels)))
     default = Schedule(max(640, 80 * len(wish.labels)), themes, votes_per_record=1)
-    if wish.private_records is None:
+    if wish.units is None:
         return default, None
-    found = recommend(_bare(wish, draft, default), wish.private_records)
+    found = recommend(_bare(wish, draft, default), wish.units)
     return Schedule(found.best.candidates, found.best.themes, found.best.votes_per_record), found.warning
 
 
@@ -138,7 +161,7 @@ def _bare(wish: Wish, draft: Draft, schedule: Schedule) -> Config:
     return parse_config(
         {
             "data": {"path": _PLACEHOLDER},
-            "dataset": {"id": _id_of(wish.domain)},
+            "dataset": {"id": wish.dataset},
             "privacy": {"epsilon": wish.epsilon, "delta": wish.delta, "votes_per_record": schedule.votes_per_record},
             "evolution": {
                 "candidates": schedule.candidates,
@@ -151,14 +174,15 @@ def _bare(wish: Wish, draft: Draft, schedule: Schedule) -> Config:
     )
 
 
-def _listed(values: Sequence[str]) -> str:
+def _listed(values: Sequence[str], indent: int = 6) -> str:
     """A flow sequence over as many lines as it needs, none of which breaks a value apart."""
-    lines, line = [], "      ["
+    margin = " " * indent
+    lines, line = [], f"{margin}["
     for i, value in enumerate(values):
         item = _scalar(value) + ("]" if i == len(values) - 1 else ", ")
         if len(line) + len(item.rstrip()) > 118:
             lines.append(line.rstrip())
-            line = "       "
+            line = f"{margin} "
         line += item
     return "\n".join([*lines, line])
 
@@ -167,12 +191,6 @@ def _marked(draft: Draft, name: str) -> str:
     if name in draft.templates:
         return _TEMPLATE
     return "some are TEMPLATES, written by no model: replace them" if f"some {name}" in draft.templates else ""
-
-
-def _id_of(domain: str) -> str:
-    slug = re.sub(r"[^a-z0-9]+", "-", domain.lower()).strip("-")[:60].strip("-")
-    # A domain without a single ASCII letter still gets an id of its own, and with it a budget of its own.
-    return slug or f"images-{hashlib.sha256(domain.encode()).hexdigest()[:8]}"
 
 
 def _float(value: float) -> str:

@@ -25,7 +25,7 @@ from spti_ray.io.files import IMAGE_SUFFIXES
 from spti_ray.io.object_storage import StoragePath
 from spti_ray.private import lmdbs, metadata, tables, zips
 from spti_ray.private.damage import Damaged
-from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, max_file_bytes
+from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, max_file_bytes
 from spti_ray.private.ids import label_by_id
 from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.listing import CHANGED, list_files
@@ -87,9 +87,9 @@ def load_shard(
         elif found.kind == "lmdb":
             yield from _load_lmdbs(root, files, data, shard_id, num_shards, label_names)
         elif found.kind == "webdataset":
-            yield from _load_tars(files, data, unit, shard_id, num_shards, label_names)
+            yield from _load_tars(root, files, data, unit, shard_id, num_shards, label_names)
         elif found.kind == "datasets":
-            yield from _load_arrow(files, data, unit, shard_id, num_shards, label_names)
+            yield from _load_arrow(root, files, data, unit, shard_id, num_shards, label_names)
         else:
             yield from _load_parquet(root, files, data, unit, shard_id, num_shards, label_names)
     except Damaged as error:
@@ -97,7 +97,9 @@ def load_shard(
     except Exception as error:  # noqa: BLE001 PyArrow's texts may quote the file
         reason = f" ({type(error).__name__}); check that the data are complete"
     if reason:
-        raise DataError(f"data.path: reading {data.path!r} failed{reason}")
+        raise DataError(
+            f"data.path: reading {data.path!r} failed{reason}; spti check CONFIG --out DIR shows the data's owner where"
+        )
     if list_files(data, resolve_path(data.path)).sha256 != found.sha256:
         raise DataError(f"data.path: the files of {data.path!r} {CHANGED}")
 
@@ -124,7 +126,7 @@ def _load_folder(
             continue
         if table is None or label_column is None:
             label = first_folder(relative)
-        yield make_record(index, label, group, unit, label_names, files[index], data)
+        yield make_record(index, label, group, unit, label_names, files[index], data, relative)
 
 
 def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, range]]:
@@ -155,7 +157,8 @@ def _load_zips(
         for position, member, encoded in zips.images(files[number], IMAGE_SUFFIXES, here, limit):
             labels = zips.labels_of(member, outer)
             label = next((label for label in labels if label in known), labels[0])
-            yield make_record(start + position, label, None, "record", label_names, encoded, data)
+            name = f"{outer}: {member.filename}"
+            yield make_record(start + position, label, None, "record", label_names, encoded, data, name)
 
 
 def _load_lmdbs(
@@ -169,12 +172,15 @@ def _load_lmdbs(
     counts = [lmdbs.num_values(file) for file in files]
     limit = max_file_bytes(data.max_pixels)
     for number, start, here in _parts(counts, shard_rows(sum(counts), shard_id, num_shards)):
-        label = first_folder(files[number].relative_to(root))
+        relative = files[number].relative_to(root)
+        label = first_folder(relative)
         for position, encoded in lmdbs.values(files[number], here, limit):
-            yield make_record(start + position, label, None, "record", label_names, encoded, data)
+            name = f"{relative}: value {position}"
+            yield make_record(start + position, label, None, "record", label_names, encoded, data, name)
 
 
 def _load_tars(
+    root: StoragePath,
     files: Sequence[StoragePath],
     data: DataConfig,
     unit: Unit,
@@ -195,13 +201,15 @@ def _load_tars(
         # Whole files: how many samples a file has is known only after reading it. A group may be in any of them.
         if unit == "record" and number % num_shards != shard_id:
             continue
-        for position, sample in enumerate(samples(found, wanted, max_file_bytes(data.max_pixels))):
+        outer = found.relative_to(root)
+        for position, (key, sample) in enumerate(samples(found, wanted, max_file_bytes(data.max_pixels))):
             group = field(sample, group_column) if group_column else None
             if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
                 continue
             label = field(sample, label_column) if label_column else None
             index = number * _RECORDS_PER_FILE + position
-            yield make_record(index, label, group, unit, label_names, _image_of(sample, data), data)
+            image = _image_of(sample, data)
+            yield make_record(index, label, group, unit, label_names, image, data, f"{outer}: {key}")
 
 
 def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
@@ -230,17 +238,20 @@ def _load_parquet(
     wanted = shard_rows(sum(counts), shard_id, num_shards) if unit == "record" else range(sum(counts))
     for number, start, here in _parts(counts, wanted):
         there = tables.parquet_columns(files[number], columns)
-        in_path = partitions(files[number].relative_to(root))
+        relative = files[number].relative_to(root)
+        in_path = partitions(relative)
         for row, batch, i in tables.parquet_rows(files[number], there, here):
             group = tables.cell(batch, group_column, i) if group_column in there else in_path.get(group_column or "")
             if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
                 continue
             label = tables.cell(batch, label_column, i) if label_column in there else in_path.get(label_column or "")
             encoded = tables.image(batch, data.image_column, i, files[number], data.follow_links)
-            yield make_record(start + row, label, group, unit, label_names, encoded, data)
+            name = _row_name(relative, row, encoded)
+            yield make_record(start + row, label, group, unit, label_names, encoded, data, name)
 
 
 def _load_arrow(
+    root: StoragePath,
     files: Sequence[StoragePath],
     data: DataConfig,
     unit: Unit,
@@ -263,7 +274,13 @@ def _load_arrow(
             label = tables.cell(batch, label_column, i)
             encoded = tables.image(batch, data.image_column, i, file, data.follow_links)
             index = number * _RECORDS_PER_FILE + row
-            yield make_record(index, label, group, unit, label_names, encoded, data)
+            name = _row_name(file.relative_to(root), row, encoded)
+            yield make_record(index, label, group, unit, label_names, encoded, data, name)
+
+
+def _row_name(table: str, row: int, encoded: Encoded) -> str:
+    """Where a table's record is; with the name of its file if the row names one."""
+    return f"{table}, row {row}" + (f": {encoded.name}" if isinstance(encoded, StoragePath) else "")
 
 
 def _columns(

@@ -13,14 +13,14 @@ import logging
 import threading
 import warnings
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFile
 
-from spti_ray.private.depth import Window, deep_samples, to_8_bits
+from spti_ray.private.depth import Window, deep_samples, has_deep_samples, to_8_bits
 from spti_ray.types import ImageArray
 
 Reason = Literal["empty file", "not an image", "too many pixels", "truncated or corrupt", "unsupported pixel format"]
@@ -37,6 +37,7 @@ _TURNS: dict[int, Image.Transpose] = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
+_NO_LIMIT = 2**40  # of what was decoded within one
 _pillow_lock = threading.Lock()
 
 # Pillow's debug lines print TIFF tags and PNG chunks, which are private.
@@ -80,6 +81,34 @@ def decode(data: bytes, max_pixels: int, window: Window | None = None) -> ImageA
         except Exception:  # noqa: BLE001 Pillow raises dozens of types on malformed bytes
             reason = "truncated or corrupt"
     raise Undecodable(reason)
+
+
+_FORMATS_IN_WORDS = {
+    "1": "black and white",
+    "L": "8-bit grey",
+    "LA": "8-bit grey with transparency",
+    "P": "8-bit palette",
+    "PA": "8-bit palette with transparency",
+    "RGB": "8-bit colour",
+    "RGBA": "8-bit colour with transparency",
+    "CMYK": "8-bit CMYK",
+    "YCbCr": "8-bit YCbCr",
+    "LAB": "8-bit L*a*b*",
+    "F": "grey floats",
+}
+"""By Pillow's mode. Colours of 16 bits are read as 8-bit ones."""
+
+
+def pixel_format(data: bytes) -> tuple[str, bool]:
+    """The file format and the pixels of an image that `decode` takes, in words, and whether a window is about it.
+
+    From its header alone; ("", False) for what is no image.
+    """
+    with suppress(Exception), _strict_pillow(_NO_LIMIT), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+        deep = has_deep_samples(image)
+        words = _FORMATS_IN_WORDS.get(image.mode, "grey of more than 8 bits" if deep else image.mode)
+        return f"{image.format}, {words}", deep
+    return "", False
 
 
 def _decode(data: bytes, max_pixels: int, window: Window | None) -> ImageArray:

@@ -29,13 +29,19 @@ _LOWEST_TAGS, _HIGHEST_TAGS = (340, 280), (341, 281)  # SMin/MinSampleValue, SMa
 _UNSIGNED, _SIGNED = 1, 2
 
 
+def has_deep_samples(image: Image.Image) -> bool:
+    """Whether an image, loaded or not, has grey samples of more than 8 bits or signed ones."""
+    signed = _tag(image, _SAMPLE_FORMAT, _UNSIGNED) == _SIGNED and _tag(image, _BITS_PER_SAMPLE, 0) == 8
+    return image.mode.startswith("I") or image.mode == "F" or (image.mode == "L" and signed)
+
+
 def deep_samples(image: Image.Image) -> npt.NDArray[Any] | None:
     """The grey samples [H, W] of a loaded image with more than 8 bits or signed samples; None for other images."""
-    whole, bits = _tag(image, _SAMPLE_FORMAT, _UNSIGNED), _tag(image, _BITS_PER_SAMPLE, 0)
-    if image.mode == "L" and whole == _SIGNED and bits == 8:
-        return np.asarray(image).view(np.int8)  # Pillow reads them as unsigned
-    if not (image.mode.startswith("I") or image.mode == "F"):
+    if not has_deep_samples(image):
         return None
+    if image.mode == "L":
+        return np.asarray(image).view(np.int8)  # Pillow reads them as unsigned
+    whole, bits = _tag(image, _SAMPLE_FORMAT, _UNSIGNED), _tag(image, _BITS_PER_SAMPLE, 0)
     samples_HW = np.asarray(image)
     if image.mode == "I" and image.format == "TIFF" and whole == _UNSIGNED and bits == 32:
         return samples_HW.view(np.uint32)  # Pillow reads them as signed

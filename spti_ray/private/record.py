@@ -28,7 +28,9 @@ class Record:
     """PRIVATE: one record.
 
     `index` is its id in the data set (see `dataset`), `image` is uint8 [H, W, 3] RGB. For a record that casts no vote
-    `image` is None, and `problem` says why in words from a fixed vocabulary.
+    `image` is None, and `problem` says why in words from a fixed vocabulary. The last three are for a `survey` alone:
+    where the record is, the bytes of its image as far as they were read, and a label that the configuration does not
+    list.
     """
 
     index: int
@@ -36,6 +38,9 @@ class Record:
     group: str | None
     image: ImageArray | None
     problem: str | None = None
+    name: str = ""
+    encoded: bytes = b""
+    unlisted: str | None = None
 
     def __repr__(self) -> str:
         return "<Record: private>"
@@ -54,6 +59,7 @@ def make_record(
     label_names: tuple[str, ...],
     encoded: Encoded,
     data: DataConfig,
+    name: str = "",
 ) -> Record:
     """Check a record's label and group, then read and decode its image.
 
@@ -61,20 +67,22 @@ def make_record(
         label, group: in their canonical form. The record gets the configured label that has the same form.
         label_names: the configured labels; ("all",) gives every record the label "all", () keeps labels as found.
         encoded: the image's bytes, the file that holds them, or the problem with it.
+        name: where the record is, for its owner.
     """
+    found = label
     if label_names == (SINGLE_LABEL,):
         label = SINGLE_LABEL
     elif label_names:
         label = label_by_id(label_names).get(label or "")
     if label_names and label is None:
-        return Record(index, None, group, None, UNLISTED_LABEL)
+        return Record(index, None, group, None, UNLISTED_LABEL, name, unlisted=found)
     if unit == "group" and group is None:
-        return Record(index, label, None, None, MISSING_GROUP)
+        return Record(index, label, None, None, MISSING_GROUP, name)
     if isinstance(encoded, StoragePath):
         encoded = read(encoded, max_file_bytes(data.max_pixels))
     if isinstance(encoded, str):
-        return Record(index, label, group, None, encoded)
+        return Record(index, label, group, None, encoded, name)
     try:
-        return Record(index, label, group, decode(encoded, data.max_pixels, data.window))
+        return Record(index, label, group, decode(encoded, data.max_pixels, data.window), None, name, encoded)
     except Undecodable as error:
-        return Record(index, label, group, None, error.reason)
+        return Record(index, label, group, None, error.reason, name, encoded)

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,9 @@ from spti_ray.config import DataConfig
 from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.embedding import BatchEmbedder, Caption, EmbedImages, EmbedTexts, embed_captions
 from spti_ray.private.kinds import Unit
+from spti_ray.private.record import Record
 from spti_ray.private.safe_errors import ShardError, safe_errors
+from spti_ray.private.survey import Survey
 from spti_ray.private.top_k import IncrementalTopK
 from spti_ray.private.view_store import ViewRow, read_views, view_writer
 from spti_ray.private.views import NO_GROUP, NO_LABEL, QuantArray, Views
@@ -124,7 +126,36 @@ class Shard:
             EngineDead: an engine is gone.
             ShardError: an engine fails on a blank image too, so that no record is at fault.
         """
-        engines = self._engines(embed_images, caption, embed_texts)
+        self._make_views(self._engines(embed_images, caption, embed_texts), lambda record: None)
+        return "ready"
+
+    @safe_errors("preparing")
+    def survey(
+        self,
+        path: Path,
+        embed_images: EmbedImages | None = None,
+        caption: Caption | None = None,
+        embed_texts: EmbedTexts | None = None,
+    ) -> None:
+        """As `prepare`, and write down for the owner what each record is, in the file `path`; see `survey`.
+
+        Views that are kept already are not made again. Records up to an error are written down too.
+        """
+        survey = Survey(len(self._label_names))
+        try:
+            if self.load_views():
+                for record in self._records():
+                    survey.add(record)
+            else:
+                self._make_views(self._engines(embed_images, caption, embed_texts), survey.add)
+        finally:
+            survey.write(path, dict(self._problems))
+
+    def _records(self) -> Iterator[Record]:
+        return load_shard(self._data, self._unit, self.shard_id, self.num_shards, self._label_names, self._listing)
+
+    def _make_views(self, engines: Mapping[Space, EmbedImages], seen: Callable[[Record], None]) -> None:
+        """Make the views and load them; `seen` gets each record as it is read."""
         embedder = BatchEmbedder(engines, self._batch_size, f"shard {self.shard_id}")
         group_codes: dict[str, int] = {}
         # Records since the last call of the engines, in order; those without an image only keep their place.
@@ -138,9 +169,8 @@ class Shard:
                     views.add(row if image is None else _seen(row, next(found)))
                 waiting.clear()
 
-            for record in load_shard(
-                self._data, self._unit, self.shard_id, self.num_shards, self._label_names, self._listing
-            ):
+            for record in self._records():
+                seen(record)
                 row = ViewRow(
                     index=record.index,
                     label=NO_LABEL if record.label is None else self._label_names.index(record.label),
@@ -155,7 +185,6 @@ class Shard:
             flush()
         if not self._load():
             raise ShardError(f"shard {self.shard_id}: its views can't be read back")
-        return "ready"
 
     @safe_errors("voting")
     def vote(self, run: str, generation: int, scored: ScoredCandidates, k: int) -> Votes:

@@ -143,8 +143,8 @@ def next_member(tar: Any) -> tarfile.TarInfo | None:
     return member
 
 
-def samples(file: StoragePath, wanted: Callable[[str], bool], limit: int) -> Iterator[Sample]:
-    """The samples of a tar file in order.
+def samples(file: StoragePath, wanted: Callable[[str], bool], limit: int) -> Iterator[tuple[str, Sample]]:
+    """The samples of a tar file in order, each with its key.
 
     As in WebDataset, the key ends at the first dot of the file's name. Hidden files, members in a first folder named
     like `__this__`, and all but regular files are left out. A hash of each key is kept, some bytes per sample.
@@ -168,7 +168,7 @@ def samples(file: StoragePath, wanted: Callable[[str], bool], limit: int) -> Ite
                 continue
             if (found := f"{folder}/{stem}") != key:
                 if key is not None:
-                    yield sample
+                    yield key.removeprefix("/"), sample
                 key, sample = found, {}
                 hashed = hashlib.blake2b(found.encode("utf-8", "surrogatepass"), digest_size=16).digest()
                 if hashed in keys:
@@ -182,7 +182,7 @@ def samples(file: StoragePath, wanted: Callable[[str], bool], limit: int) -> Ite
                 opened = tar.extractfile(member) if member.size <= limit else None
                 sample[extension] = TOO_LARGE if opened is None else opened.read()
     if key is not None:
-        yield sample
+        yield key.removeprefix("/"), sample
 
 
 def field(sample: Sample, name: str) -> str | None:

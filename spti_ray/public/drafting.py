@@ -1,108 +1,141 @@
 """Drafts the prompts of a new configuration from one line about the domain and a list of labels: public text only.
 
-A language model is shown lists and descriptions of other domains, and asked for those of this one. Small models copy,
-repeat themselves and change the subject. So an answer is kept only if it passes the checks here, some of which use a
-text embedder. What is missing is made from templates, and the draft says so. Nothing here can read data.
+A language model is shown lists and descriptions of other domains, and asked for those of this one. An answer is kept
+only if it passes the checks of `draft_checks`. What is missing is made from a few general templates, and the draft says
+which. Nothing here can read data.
 """
 
 from __future__ import annotations
 
 import random
 import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import regex
-
 from spti_ray.public.cleaning import clean
-from spti_ray.public.drafting_examples import EXAMPLE_CHANGES, EXAMPLE_LISTS, EXAMPLE_TEXTS, TEMPLATES
-from spti_ray.public.prompts import mask, max_tokens
+from spti_ray.public.draft_checks import (
+    Similarity,
+    content_words,
+    distinct,
+    is_copy,
+    is_readable,
+    names_domain,
+    on_domain,
+)
+from spti_ray.public.drafting_examples import (
+    EXAMPLE_CHANGES,
+    EXAMPLE_TEXTS,
+    LABEL_TEMPLATES,
+    TEMPLATES,
+    TEXT_TEMPLATES,
+)
+from spti_ray.public.drafting_lists import draft_label_lists, draft_lists
+from spti_ray.public.drafting_requests import MAX_WORDS, MIN_WORDS, Asked, Write, request
+from spti_ray.public.prompts import mask
 from spti_ray.public.words import normal_form, scripts_of
-from spti_ray.types import Completions, WriteRequest, derive_seed
-
-Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]
-"""Completes every request, in order: a writer engine's `write`."""
-
-Similarity = Callable[[Sequence[str], Sequence[str]], Sequence[Sequence[float]]]
-"""From N and M texts to their [N, M] similarities: cosines of a text embedder."""
+from spti_ray.types import Told, derive_seed
 
 NUM_EXAMPLES = 8
-MIN_WORDS, MAX_WORDS = 3, 20
-_ANSWERS_PER_REQUEST = 12
-_LIST_TOKENS = 60
-_MIN_VALUES, _MAX_VALUES = 4, 10
-_GENERIC = ("color", "view")
-"""Lists whose values are the same in most domains: values of the examples are kept, and similarity is not asked for."""
-_MIN_SIMILARITY = 0.2
 _MASKED_SHARE = 0.4
-
-_SMALL_WORDS = frozenset(
-    "a an the of with and or in on at to for from by its their is are image images photo photos".split()
-)
-_VALUE = regex.compile(r"\p{L}[\p{L}\p{M}\u200c\u200d' -]*[\p{L}\p{M}]")
 
 
 @dataclass(frozen=True)
 class Draft:
-    """The drafted parts of a `prompts:` section. `templates` names those that no model wrote."""
+    """The drafted parts of a `prompts:` section.
+
+    `templates` names the lists that no model wrote (of a label: "LABEL: kind"), and "examples", "some examples" and
+    the like for descriptions; `template_examples` and `template_changes` are the places of these.
+    """
 
     attributes: dict[str, tuple[str, ...]]
+    label_attributes: dict[str, dict[str, tuple[str, ...]]]
     examples: tuple[str, ...]
     example_attributes: tuple[dict[str, str], ...]
     rephrase_examples: tuple[tuple[str, str], ...]
     fill_examples: tuple[tuple[str, str], ...]
     templates: frozenset[str]
+    template_examples: frozenset[int]
+    template_changes: frozenset[int]
 
 
 def draft_prompts(
-    domain: str, labels: Sequence[str], write: Write | None, similarity: Similarity | None = None, seed: int = 0
+    domain: str,
+    labels: Sequence[str],
+    write: Write | None,
+    similarity: Similarity | None = None,
+    seed: int = 0,
+    told: Told = lambda what, done, total: None,
 ) -> Draft:
     """Draft prompts for a domain.
 
     Args:
         domain: What the images are of, in one line.
-        labels: The labels, which become the subjects of examples; may be empty.
+        labels: The labels, which become the subjects of examples and have lists of their own; may be empty.
         write: The language model; without it, everything comes from templates.
-        similarity: With it, values must be more similar to the domain than to the domains of the examples, and of
-            several usable descriptions the one that is most similar to the request is taken.
+        similarity: Without it, nobody checks what values and descriptions are about.
         seed: Seed of requests and choices.
+        told: Is told how far it is.
     """
-    names = [name for name in TEMPLATES if not (labels and name == "subject")]
-    drafted = _draft_lists(domain, labels, names, write, similarity, seed) if write else {}
+    asked = Asked(domain, tuple(labels), write, similarity, seed, told) if write else None
+    names = [name for name in TEMPLATES if not (labels and name in ("subject", "detail"))]
+    drafted = draft_lists(asked, names) if asked else {}
+    of_labels = draft_label_lists(asked) if asked else {}
     attributes = {name: drafted.get(name, TEMPLATES[name]) for name in names}
+    label_attributes = {
+        label: {name: of_labels.get((label, name), values) for name, values in LABEL_TEMPLATES.items()}
+        for label in labels
+    }
     templates = {name for name in names if name not in drafted}
+    templates |= {
+        f"{label}: {name}"
+        for label, lists in label_attributes.items()
+        for name in lists
+        if (label, name) not in of_labels
+    }
 
     rng = random.Random(derive_seed(seed, "examples"))
-    values = _assign_values(attributes, labels, rng)
-    written = _draft_texts(domain, values, write, similarity, seed) if write else [None] * len(values)
-    examples = [text or compose_text(domain, drawn) for text, drawn in zip(written, values, strict=True)]
-    if not all(written):
-        templates.add("examples" if not any(written) else "some examples")
+    values = _assign_values(attributes, label_attributes, rng)
+    written = _draft_texts(asked, values) if asked else [None] * len(values)
+    examples: list[str] = []
+    for i, (text, drawn) in enumerate(zip(written, values, strict=True)):
+        composed = [compose_text(domain, drawn, i + turn) for turn in range(len(TEXT_TEMPLATES))]
+        examples.append(text or next((new for new in composed if new not in examples), composed[0]))
+    templates |= _lacking("examples", written)
 
     # An example with a value that its text does not name would teach the model to ignore values.
     shown = [
         {
             name: value
             for name, value in drawn.items()
-            if name == "subject" or _content_words(value) & _content_words(text)
+            if name == "subject" or content_words(value) & content_words(text)
         }
         for text, drawn in zip(examples, values, strict=True)
     ]
-    changed = _draft_changes(domain, examples, values, write, similarity, seed) if write else [None] * len(examples)
+    changed = _draft_changes(asked, examples, values) if asked else [None] * len(examples)
+    every = [label_attributes.get(drawn.get("subject", ""), {}) | attributes for drawn in values]
     rephrased = [
-        (text, new or swap_value(text, drawn, attributes, rng) or examples[i - 1])
-        for i, (text, new, drawn) in enumerate(zip(examples, changed, values, strict=True))
+        (text, new or swap_value(text, drawn, lists, rng) or examples[i - 1])
+        for i, (text, new, drawn, lists) in enumerate(zip(examples, changed, values, every, strict=True))
     ]
-    if not all(changed):
-        templates.add("rephrase_examples" if not any(changed) else "some rephrase_examples")
-    filled = [(mask(text, _MASKED_SHARE, rng), text) for text in examples]
-    return Draft(attributes, tuple(examples), tuple(shown), tuple(rephrased), tuple(filled), frozenset(templates))
+    templates |= _lacking("rephrase_examples", changed)
+    return Draft(
+        attributes=attributes,
+        label_attributes=label_attributes,
+        examples=tuple(examples),
+        example_attributes=tuple(shown),
+        rephrase_examples=tuple(rephrased),
+        fill_examples=tuple((mask(text, _MASKED_SHARE, rng), text) for text in examples),
+        templates=frozenset(templates),
+        template_examples=frozenset(i for i, text in enumerate(written) if text is None),
+        template_changes=frozenset(i for i, text in enumerate(changed) if text is None),
+    )
 
 
-def compose_text(domain: str, values: Mapping[str, str]) -> str:
-    """A text of the domain and the values, separated by commas, as many prompts of renderers are."""
-    words = ", ".join((domain, *values.values())).split()
+def compose_text(domain: str, values: Mapping[str, str], number: int) -> str:
+    """A description from one of the templates, in turn, of the values that it has."""
+    kind = values.get("kind", "")
+    of = {**values, "subject": values["subject"] if kind in ("", *LABEL_TEMPLATES["kind"]) else kind}
+    words = TEXT_TEMPLATES[number % len(TEXT_TEMPLATES)].format(domain=domain, **of).split()
     return " ".join(words[:MAX_WORDS]).rstrip(",")
 
 
@@ -118,8 +151,15 @@ def swap_value(
     return None
 
 
+def _lacking(what: str, written: Sequence[str | None]) -> set[str]:
+    """The name under which the draft says that some, or all, of these are templates."""
+    return set() if all(written) else {f"some {what}" if any(written) else what}
+
+
 def _assign_values(
-    attributes: Mapping[str, Sequence[str]], labels: Sequence[str], rng: random.Random
+    attributes: Mapping[str, Sequence[str]],
+    label_attributes: Mapping[str, Mapping[str, Sequence[str]]],
+    rng: random.Random,
 ) -> list[dict[str, str]]:
     """Values for each example: labels in turn, and from each list as many different values as possible."""
     orders = {name: rng.sample(list(values), len(values)) for name, values in attributes.items()}
@@ -128,96 +168,49 @@ def _assign_values(
         {name: order[(i + i // len(order) * step) % len(order)] for step, (name, order) in enumerate(orders.items())}
         for i in range(NUM_EXAMPLES)
     ]
-    return [{"subject": labels[i % len(labels)]} | row for i, row in enumerate(rows)] if labels else rows
+    labels = list(label_attributes)
+    if not labels:
+        return rows
+    assigned: list[dict[str, str]] = []
+    for i, row in enumerate(rows):
+        label, turn = labels[i % len(labels)], i // len(labels)
+        own = {name: values[turn % len(values)] for name, values in label_attributes[label].items()}
+        assigned.append({"subject": label} | own | row)
+    return assigned
 
 
-def _request(lines: Sequence[str], seed: int, tokens: int = max_tokens(MAX_WORDS)) -> WriteRequest:
-    """A request for several answers to a prompt of these lines, each of at most so many tokens."""
-    return WriteRequest("\n".join(lines), _ANSWERS_PER_REQUEST, seed, tokens, temperature=0.8, top_p=0.9)
-
-
-def _draft_lists(
-    domain: str, labels: Sequence[str], names: Sequence[str], write: Write, similarity: Similarity | None, seed: int
-) -> dict[str, tuple[str, ...]]:
-    requests: list[WriteRequest] = []
-    for name in names:
-        lines = ["Lists of different values, for images of many kinds.", ""]
-        lines += [f"Images: {shown}. {name.capitalize()}: {values[name]}" for shown, values in EXAMPLE_LISTS.items()]
-        lines.append(f"Images: {domain}. {name.capitalize()}:")
-        requests.append(_request(lines, derive_seed(seed, "list", name), _LIST_TOKENS))
-    lists: dict[str, tuple[str, ...]] = {}
-    for name, completions in zip(names, write(requests), strict=True):
-        shown = [values[name] for values in EXAMPLE_LISTS.values()]
-        copies = set() if name in _GENERIC else {_key(value) for line in shown for value in line.split(",")}
-        said = {_key(label) for label in labels}
-        values = usable_values(completions.texts, copies | said)
-        values = tuple(value for value in values if not _content_words(value) <= _content_words(domain))
-        if similarity and name not in _GENERIC:
-            values = _most_similar(values, domain, similarity)
-        if len(values) >= _MIN_VALUES:
-            lists[name] = values[:_MAX_VALUES]
-    return lists
-
-
-def _most_similar(values: Sequence[str], domain: str, similarity: Similarity) -> tuple[str, ...]:
-    """The values that are more similar to the domain than to any domain of the examples, the most similar first."""
-    if not values:
-        return ()
-    scored = [
-        (row[0], max(row[1:]), value)
-        for row, value in zip(similarity(values, (domain, *EXAMPLE_LISTS)), values, strict=True)
-    ]
-    fitting = [(own, value) for own, others, value in scored if own > max(others, _MIN_SIMILARITY)]
-    return tuple(value for _, value in sorted(fitting, key=lambda item: -item[0]))
-
-
-def usable_values(answers: Sequence[str], unwanted: set[str]) -> tuple[str, ...]:
-    """The values in comma-separated answers, the most frequent first.
-
-    Args:
-        answers: Answers of the language model.
-        unwanted: Keys of values that are left out (`_key`), such as those of the examples.
-    """
-    times: Counter[str] = Counter()
-    spelled: dict[str, str] = {}
-    for answer in answers:
-        first = next((line for line in answer.splitlines() if line.strip()), "")
-        parts = re.split(r"[,;.،؛]|\band\b", first)
-        # The last value may be truncated.
-        named = {_key(part): part.strip() for part in reversed(parts[:-1] if len(parts) > 2 else parts)}
-        for key, value in reversed(named.items()):
-            plausible = _VALUE.fullmatch(value) and 1 <= len(key.split()) <= 4 and 3 <= len(key) <= 40
-            if plausible and key not in unwanted and len(set(key.split())) == len(key.split()):
-                times[key] += 1
-                spelled.setdefault(key, re.sub(r"^(?:a|an|the) ", "", value, flags=re.IGNORECASE))
-    return tuple(spelled[key] for key, _ in times.most_common())
-
-
-def _key(value: str) -> str:
-    """A key that is the same for a value, its plural, and the value with an article."""
-    return " ".join(word.removesuffix("s") for word in normal_form(value).split() if word not in ("a", "an", "the"))
-
-
-def _draft_texts(
-    domain: str, values: Sequence[Mapping[str, str]], write: Write, similarity: Similarity | None, seed: int
-) -> list[str | None]:
-    """A description with each row of values, or None where no answer is about them."""
+def _draft_texts(asked: Asked, values: Sequence[Mapping[str, str]]) -> list[str | None]:
+    """A description with each row of values, or None where no answer passes all checks."""
     head = ["Short descriptions of images.", ""]
     head += [_line(shown, drawn, text) for shown, drawn, text in EXAMPLE_TEXTS]
     requests = [
-        _request([*head, _line(domain, drawn, None)], derive_seed(seed, "text", i)) for i, drawn in enumerate(values)
+        request([*head, _line(asked.domain, drawn, None)], derive_seed(asked.seed, "text", i))
+        for i, drawn in enumerate(values)
     ]
     texts: list[str | None] = []
-    for drawn, completions in zip(values, write(requests), strict=True):
-        usable = (_clean_answer(answer, domain) for answer in completions.texts)
-        scored = [(_num_values_named(text, domain, drawn), text) for text in usable if text and not _is_copy(text)]
-        taken = {normal_form(text) for text in texts if text}
-        good = [(score, text) for score, text in scored if score >= 2 and normal_form(text) not in taken]
-        if similarity and good:
-            likeness = similarity([text for _, text in good], [compose_text(domain, drawn)])
-            good = [(row[0], text) for row, (_, text) in zip(likeness, good, strict=True)]
-        texts.append(max(good)[1] if good else None)
+    for drawn, answers in zip(values, asked.answers("examples", requests), strict=True):
+        usable = (_clean_answer(answer, asked.domain) for answer in answers)
+        good = [text for text in usable if text and is_readable(text) and not is_copy(text)]
+        scored = sorted(((_num_values_named(text, asked.domain, drawn), text) for text in good), reverse=True)
+        good = [text for score, text in scored if score >= 2]
+        best = _best(asked, good, ", ".join((asked.domain, *drawn.values())), drawn)
+        taken = [text for text in texts if text]
+        texts.append(next((text for text in best if distinct([*taken, text], asked.similarity)[-1]), None))
     return texts
+
+
+def _best(asked: Asked, texts: Sequence[str], wanted: str, values: Mapping[str, str]) -> list[str]:
+    """The texts that are about the domain and the label of these values, the most similar to what is wanted first."""
+    if not asked.similarity or not texts:
+        return list(texts)
+    label = values.get("subject", "") if asked.labels else ""
+    others = [f"{asked.domain}, {other}" for other in asked.labels if label and other != label]
+    about = on_domain(texts, ", ".join(filter(None, (asked.domain, label))), asked.similarity, others)
+    texts = [text for text, score in zip(texts, about, strict=True) if score is not None]
+    likeness = asked.similarity(texts, [wanted]) if texts else []
+    return [
+        text for _, text in sorted(((row[0], text) for row, text in zip(likeness, texts, strict=True)), reverse=True)
+    ]
 
 
 def _clean_answer(answer: str, domain: str) -> str | None:
@@ -232,55 +225,37 @@ def _line(domain: str, values: Mapping[str, str], text: str | None) -> str:
 
 
 def _num_values_named(text: str, domain: str, values: Mapping[str, str]) -> int:
-    """How many of the values a text names; 0 if it does not name the domain and the subject."""
-    words = _content_words(text)
-    subject = _content_words(values.get("subject", "")) or _content_words(domain)
-    if not words & _content_words(domain) or not words & subject:
+    """How many of the values a text names; 0 if it does not name the domain and the subject, or which kind of it."""
+    words = content_words(text)
+    subject = content_words(f"{values.get('subject', '')} {values.get('kind', '')}") or content_words(domain)
+    if not names_domain(text, domain) or not words & subject:
         return 0
-    return sum(bool(words & _content_words(value)) for value in values.values())
+    return sum(bool(words & content_words(value)) for value in values.values())
 
 
-def _is_copy(text: str) -> bool:
-    shown = {normal_form(line) for _, _, line in EXAMPLE_TEXTS} | {
-        normal_form(t) for pair in EXAMPLE_CHANGES for t in pair
-    }
-    return normal_form(text) in shown
-
-
-def _content_words(text: str) -> set[str]:
-    """The content words without a final s, so that `slides` matches `a slide of`."""
-    return {word.removesuffix("s") for word in normal_form(text).split() if word not in _SMALL_WORDS}
-
-
-def _draft_changes(
-    domain: str,
-    examples: Sequence[str],
-    values: Sequence[Mapping[str, str]],
-    write: Write,
-    similarity: Similarity | None,
-    seed: int,
-) -> list[str | None]:
+def _draft_changes(asked: Asked, examples: Sequence[str], values: Sequence[Mapping[str, str]]) -> list[str | None]:
     """A variation of each example with the same subject (which may be its label), or None."""
     head = ["Change each description of an image a little.", ""]
     for text, new in EXAMPLE_CHANGES:
         head += [f"Text: {text}", f"New: {new}", ""]
     requests = [
-        _request([*head, f"Text: {text}", "New:"], derive_seed(seed, "change", i)) for i, text in enumerate(examples)
+        request([*head, f"Text: {text}", "New:"], derive_seed(asked.seed, "change", i))
+        for i, text in enumerate(examples)
     ]
     changes: list[str | None] = []
-    for text, drawn, completions in zip(examples, values, write(requests), strict=True):
-        usable = (_clean_answer(answer, domain) for answer in completions.texts)
-        about = {"subject": drawn.get("subject", "")}
+    for text, drawn, answers in zip(examples, values, asked.answers("variations", requests), strict=True):
+        usable = (_clean_answer(answer, asked.domain) for answer in answers)
+        about = {name: drawn[name] for name in ("subject", "kind") if name in drawn}
         good = [
             new
             for new in usable
             if new
             and normal_form(new) != normal_form(text)
-            and not _is_copy(new)
-            and _num_values_named(new, domain, about)
-            and len(_content_words(new) ^ _content_words(text)) >= 2
+            and is_readable(new)
+            and not is_copy(new)
+            and _num_values_named(new, asked.domain, about)
+            and len(content_words(new) ^ content_words(text)) >= 2
         ]
-        if similarity and good:
-            good = [max(zip((row[0] for row in similarity(good, [text])), good, strict=True))[1]]
+        good = _best(asked, good, text, drawn)
         changes.append(good[0] if good else None)
     return changes

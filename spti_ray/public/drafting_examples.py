@@ -44,6 +44,19 @@ EXAMPLE_CHANGES = (
     ("a vintage travel poster of an orange lighthouse", "a vintage travel poster of a blue ocean liner at night"),
 )
 
+TEXT_TEMPLATES = (
+    "one of many {domain}, showing {subject} with {detail}",
+    "one of many {domain}, showing {subject} in {color}",
+    "one of many {domain}, showing {subject}, {view}",
+)
+"""Descriptions for what can't be drafted: few values, so that they read as a sentence whatever the values are."""
+
+LABEL_TEMPLATES: dict[str, tuple[str, ...]] = {
+    "kind": ("a usual one", "an unusual one", "several of them", "a part of one", "a small one", "a large one"),
+    "detail": ("smooth surface", "rough surface", "fine lines", "round shapes", "sharp edges", "dark spots"),
+}
+"""Lists that each label has for itself, with values for nearly any label."""
+
 TEMPLATES: dict[str, tuple[str, ...]] = {
     "subject": ("single object", "several objects", "small object", "large object", "part of an object"),
     "color": ("red", "green", "blue", "yellow", "brown", "grey", "black and white", "pale", "dark"),

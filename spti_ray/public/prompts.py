@@ -28,8 +28,12 @@ def random_prompt(prompts: PromptsConfig, values: dict[str, str], num_words: int
 
 
 def draw_attributes(prompts: PromptsConfig, label: LabelConfig | None, rng: random.Random) -> dict[str, str]:
-    """Draw one public value from each attribute list; with a label, the label is the value of `subject`."""
-    values = {name: rng.choice(choices) for name, choices in prompts.attributes.items()}
+    """Draw one public value from each attribute list; with a label, the label is the value of `subject`.
+
+    Lists of the label's own come first, since they say which of its subjects it is.
+    """
+    own = prompts.label_attributes.get(label.name, {}) if label is not None else {}
+    values = {name: rng.choice(choices) for name, choices in (own | {**prompts.attributes, **own}).items()}
     if label is not None:
         # It comes first, and replaces an attribute list of that name: another subject would be another label.
         subject = {"subject": label.text}

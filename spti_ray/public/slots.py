@@ -7,13 +7,13 @@ Source of the prompts: Aug-PE (arXiv 2403.01749). What the last votes said goes 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from spti_ray.config import Config
 from spti_ray.public import prompts as prompt_api
 from spti_ray.public.themes import Theme
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, Operator, derive_seed
+from spti_ray.types import SINGLE_LABEL, Candidate, Candidates, NoisyHistogram, Operator, derive_seed
 
 STEP_PER_ATTEMPT = 0.15
 """Added to the temperature, and to the share of masked words, each time that a text is asked for again."""
@@ -149,21 +149,52 @@ def vocabulary_of(config: Config, generation: int) -> Callable[[Candidate], str]
 
 
 def preview(config: Config) -> list[tuple[str, str]]:
-    """Each kind of prompt that a run with these settings has, by its name, with examples in place of its texts."""
-    slots, evolution, limits = Slots(config), config.evolution, config.prompts
-    label = evolution.label_names[0]
-    texts = limits.examples or (limits.domain,)
+    """The prompts that a run with these settings has, one of each kind and label, each with what it is.
+
+    Those for new texts are the first of the run, word for word. Those for variations have examples in place of texts
+    that are not written yet; of each label there is one if they name it.
+    """
+    slots, evolution, seed = Slots(config), config.evolution, config.runtime.seed
+    first: dict[str, Slot] = {}
+    for slot in slots.all_new():
+        first.setdefault(slot.label, slot)
+    shown = [
+        (_headed("new text", slot.label), slot.prompt(random.Random(derive_seed(seed, slot.id, 0)), 0)[0])
+        for slot in first.values()
+    ]
+    for label in evolution.label_names if config.prompts.hold_subject else evolution.label_names[:1]:
+        named = label if config.prompts.hold_subject else ""
+        shown += [(_headed(kind, named), prompt) for kind, prompt in _variations(config, slots, label)]
+    return shown
+
+
+def _headed(kind: str, label: str) -> str:
+    return kind if label in ("", SINGLE_LABEL) else f"{kind}, label {label}"
+
+
+def _variations(config: Config, slots: Slots, label: str) -> Iterator[tuple[str, str]]:
+    """Each kind of prompt for a variation of a text of a label."""
+    evolution, limits = config.evolution, config.prompts
+    texts = _examples_of(config, label) or limits.examples or (limits.domain,)
     parent = Candidate("g00-000000", texts[0], label, 0)
     share, rng = evolution.variation.rephrase_share, random.Random(0)
-    shown = [("new text", slots.new(parent.id, label).prompt(rng, 0)[0])]
     if evolution.themes and share:
-        kin = prompt_api.kin_prompt(limits, parent.text, texts, 5, rng, slots.shown_label(label))
-        shown.append(("one more of a kind", kin))
+        yield (
+            "one more of a kind",
+            prompt_api.kin_prompt(limits, parent.text, texts, 5, rng, slots.shown_label(label)),
+        )
     operators: list[Operator] = []
     if share and not evolution.themes:
         operators.append("rephrase")
     if share < 1:
         operators.append("fill")
     names = {"rephrase": "rephrase", "fill": "fill in the blanks"}
-    shown += [(names[operator], slots.prompt_of(operator, parent, 5, rng, 0)) for operator in operators]
-    return shown
+    for operator in operators:
+        yield names[operator], slots.prompt_of(operator, parent, 5, rng, 0)
+
+
+def _examples_of(config: Config, label: str) -> tuple[str, ...]:
+    """The examples whose subject is the label."""
+    hint = next((known.text for known in config.evolution.labels if known.name == label), "")
+    pairs = zip(config.prompts.examples, config.prompts.example_attributes, strict=False)
+    return tuple(text for text, values in pairs if hint and values.get("subject") == hint)

@@ -105,6 +105,9 @@ def writer_texts(config: Config) -> Iterator[tuple[str, str]]:
     yield "prompts.domain", prompts.domain
     for name, values in prompts.attributes.items():
         yield "prompts.attributes", " ".join((name, *values))
+    for lists in prompts.label_attributes.values():
+        for name, values in lists.items():
+            yield "prompts.label_attributes", " ".join((name, *values))
     for text in prompts.examples:
         yield "prompts.examples", text
     for values in prompts.example_attributes:

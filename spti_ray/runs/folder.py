@@ -31,6 +31,7 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import stays_inside, why_not_private
 from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.io.urls import redacted
+from spti_ray.runs import looks
 from spti_ray.runs.run_file import RUN_FILE, read_run, read_run_file, write_run_file
 
 NOT_PRIVATE, NOT_CERTIFIED = "NOT-PRIVATE.txt", "NOT-CERTIFIED.txt"
@@ -75,6 +76,25 @@ class RunDir:
             raise
         return run
 
+    @classmethod
+    def before_run(cls, path: Path, config: Config) -> RunDir:
+        """The folder of a run to come, locked. Nothing of the run is fixed but its id: the configuration may change.
+
+        Raises:
+            ConfigError: the folder holds something else, or another driver works in it.
+        """
+        if path.exists() and not _is_vacant(path):
+            raise ConfigError(f"{path} is not empty and holds no run.yaml; use another --out")
+        path.mkdir(parents=True, exist_ok=True)
+        run = cls(path, "", config)
+        run.lock()
+        try:
+            run.run_id = looks.noted_run(path) or secrets.token_hex(8)
+        except BaseException:
+            run.unlock()
+            raise
+        return run
+
     def _identify(self, run_file: Path) -> None:
         """Take the identity of the run that is there, or give it one."""
         if run_file.exists():
@@ -91,7 +111,7 @@ class RunDir:
             # The hash is that of its first start, by which the ledger knows it, whatever settings came since.
             self.run_id, self.config_sha256 = str(known["run"]), str(known.get("config_sha256", self.config_sha256))
             return
-        self.run_id = secrets.token_hex(8)
+        self.run_id = looks.noted_run(self.path) or secrets.token_hex(8)
         document = {
             "run": self.run_id,
             "config_sha256": self.config_sha256,

@@ -20,10 +20,11 @@ from spti_ray.dp.history import attempts_of, unprotected_runs
 from spti_ray.dp.storage import open_chain
 from spti_ray.io.files import is_url
 from spti_ray.runs.folder import RunDir
+from spti_ray.runs.looks import CHECK_FILES
 from spti_ray.runs.run_file import read_run
 
-_OF_A_START = {"run.yaml", "driver.lock", "driver.log"}
-"""Files in a run folder after a start that ended before it asked the ledger."""
+_OF_A_START = {"run.yaml", "driver.lock", "driver.log"} | {*CHECK_FILES}
+"""Files in a run folder after a start that ended before it asked the ledger, and those of `spti check` before one."""
 
 
 class LedgerElsewhere(LedgerError):

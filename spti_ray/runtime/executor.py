@@ -17,12 +17,16 @@ from spti_ray.runtime.voter import Problems, ShardVoter
 
 @dataclass(frozen=True)
 class VotingShards:
-    """Shards that vote. `config` names the data as workers find them; `views`, `key` and `listing`: see `Shard`."""
+    """Shards that vote. `config` names the data as workers find them; `views`, `key` and `listing`: see `Shard`.
+
+    `survey`: a folder into which they write what their records are, for the owner; empty: they do not.
+    """
 
     config: Config
     views: str
     key: str
     listing: str
+    survey: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ class Session(ABC):
 
     @abstractmethod
     def start_engines(self, engines: EnginesConfig) -> Mapping[Role, list[Any]]:
-        """Start the engines of all roles that the run needs; they load their models at the same time."""
+        """Start the engines of the session's roles; they load their models at the same time."""
 
     @abstractmethod
     def identities(self) -> dict[str, dict[str, str]]:
@@ -122,13 +126,20 @@ class Executor(ABC):
 
     @abstractmethod
     def open(
-        self, config: Config, engines: EnginesConfig, run_id: str, attempt: int, epsilon: float
+        self,
+        config: Config,
+        engines: EnginesConfig,
+        run_id: str,
+        attempt: int,
+        epsilon: float,
+        roles: tuple[Role, ...],
     ) -> AbstractContextManager[Session]:
         """Reserve a run's resources, given back at the end, come what may.
 
         Args:
             config: The run's.
             engines: Those that it asks for.
+            roles: Of the engines that are started, in that order.
             run_id: For metrics and names.
             attempt: At the run, from 1.
             epsilon: What it is planned for; 0 without a gate.

@@ -60,9 +60,9 @@ class ShardVoter(ABC):
             self._report_problems = None
             if not any(shard.can_vote for shard in shards):
                 raise NoRecordCanVote(
-                    "data.path: no record of this data set can vote, so nothing was spent; why is in the run's "
-                    "internal/problems.json (private). Do data.label_column, data.group_column and evolution.labels "
-                    "fit the data?"
+                    "data.path: no record of this data set can vote, so nothing was spent. Do data.label_column, "
+                    "data.group_column and evolution.labels fit the data? spti check CONFIG --out DIR shows the data's "
+                    "owner which record has which problem"
                 )
 
     def vote(self, query: Query, scored: ScoredCandidates, votes_per_record: int) -> Iterator[Votes]:

@@ -204,7 +204,7 @@ def keys_may_come_back(patch: pytest.MonkeyPatch) -> None:
             while (member := tars.next_member(tar)) is not None:
                 key, _, extension = member.name.partition(".")
                 found.setdefault(key, {}).setdefault(extension, tar.extractfile(member).read())
-        yield from found.values()
+        yield from found.items()
 
     patch.setattr(dataset, "samples", samples)
 

@@ -26,6 +26,7 @@ PLACES = (
     "spti_ray.private.shard._seen",
     "spti_ray.private.record.decode",
     "spti_ray.private.record.read",
+    "spti_ray.private.survey.pixel_format",
 )
 """Functions of the private side that can be made to fail, as the module that calls them knows them."""
 

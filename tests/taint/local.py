@@ -66,12 +66,12 @@ class LocalRun:
             config[section] = config[section] | values if isinstance(values, dict) else values
         (self.folder / "in" / "run.yaml").write_text(json.dumps(config))
 
-    def start(self, faults: dict[str, tuple[str, int]] | None = None) -> tuple[int, list[str]]:
+    def start(self, faults: dict[str, tuple[str, int]] | None = None, command: str = "run") -> tuple[int, list[str]]:
         """Start the run, or go on with it, with faults as `plant_in` takes them; its exit code and error lines."""
         plant_in(self.home, faults or {})
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         done = subprocess.run(
-            [sys.executable, "-m", "spti_ray.cli", "run", str(self.folder / "in" / "run.yaml"), "--out", "run"],
+            [sys.executable, "-m", "spti_ray.cli", command, str(self.folder / "in" / "run.yaml"), "--out", "run"],
             cwd=self.folder / "left",
             env=kept | {"TAINT_HOME": str(self.home), "PYTHONPATH": PYTHONPATH, "HF_HUB_OFFLINE": "1"},
             text=True,

@@ -7,6 +7,7 @@ process is silent, and its exceptions are content-free.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from spti_ray.config import Config
@@ -34,9 +35,14 @@ class ShardHost:
         cache: str,
         key: str,
         listing: str | None = None,
+        survey: str = "",
     ) -> None:
-        """`engines`: of each role that serves shards; `cache`, `key` and `listing`: see `Shard`."""
+        """`engines`: of each role that serves shards; `cache`, `key` and `listing`: see `Shard`.
+
+        `survey`: an internal folder into which it also writes what its records are (`Shard.survey`); empty: none.
+        """
         self.shard_id = shard_id
+        self._survey = survey
         self._shard = Shard(
             config.data,
             shard_id=shard_id,
@@ -54,8 +60,11 @@ class ShardHost:
     @safe_errors("preparing")
     def prepare(self) -> Prepared:
         """Make the private views. PRIVATE: what is returned is for the driver's memory and the internal report."""
-        if not self._shard.has_views and not self._shard.load_views():
-            self._shard.prepare(self._engines.get("image_embedder"), self._caption(), self._embed_texts())
+        engines = self._engines.get("image_embedder"), self._caption(), self._embed_texts()
+        if self._survey:
+            self._shard.survey(Path(self._survey) / f"{self.shard_id:05d}.parquet", *engines)
+        elif not self._shard.has_views and not self._shard.load_views():
+            self._shard.prepare(*engines)
         return self._shard.prepared()
 
     @safe_errors("voting")

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
 from spti_ray.config.loading import ConfigError
-from spti_ray.config.method_traits import has_shards, roles_needed, uses_private_data
+from spti_ray.config.method_traits import has_shards, uses_private_data
 from spti_ray.finetuning.public_interface import FinetuneFailed
 from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, NoRunMetrics, Session, VotingShards
@@ -39,21 +39,26 @@ class LocalExecutor(Executor):
 
     @contextmanager
     def open(
-        self, config: Config, engines: EnginesConfig, run_id: str, attempt: int, epsilon: float
+        self,
+        config: Config,
+        engines: EnginesConfig,
+        run_id: str,
+        attempt: int,
+        epsilon: float,
+        roles: tuple[Role, ...],
     ) -> Iterator[Session]:
         with engines_of_run() as started:
-            yield LocalSession(config, engines, started)
+            yield LocalSession(config, engines, started, roles)
 
 
 class LocalSession(Session):
     """Engines and shards of one attempt at a run."""
 
-    def __init__(self, config: Config, engines: EnginesConfig, started: Engines) -> None:
+    def __init__(self, config: Config, engines: EnginesConfig, started: Engines, roles: tuple[Role, ...]) -> None:
         self.metrics = NoRunMetrics()
         self.events = self._events = LocalEvents(started.let_go)
         self.serving = serving_roles(config)
-        self._config, self._engines, self._started = config, engines, started
-        roles = roles_needed(config)
+        self._config, self._engines, self._started, self._roles = config, engines, started, roles
         private: dict[Role, EngineConfig] = {role: engines.of(role) for role in roles if role in self.serving}
         if uses_private_data(config) and not private:
             private = {role: engines.of(role) for role in roles}  # for the trainer, in the renderer's environment
@@ -78,7 +83,7 @@ class LocalSession(Session):
     def start_engines(self, engines: EnginesConfig) -> dict[Role, list[Engine]]:
         self._engines = engines
         self._by_role: dict[Role, Engine] = {}
-        for role in roles_needed(self._config):
+        for role in self._roles:
             config = engines.of(role)
             if role in self.serving:
                 self._by_role[role] = self._started.private(role, config, self.serving)

@@ -111,7 +111,8 @@ class PrivateProcess:
         if isinstance(shards, CaptionShards):
             return CaptionHost(config, number, asked, engines.captioner.batch_size, shards.images)
         first: Role = "image_embedder" if "image" in config.evolution.spaces else "captioner"
-        return ShardHost(config, number, asked, engines.of(first).batch_size, shards.views, shards.key, shards.listing)
+        where = shards.views, shards.key, shards.listing, shards.survey
+        return ShardHost(config, number, asked, engines.of(first).batch_size, *where)
 
     def _asking(self, key: str) -> Ask:
         return lambda *batch: self._engines[key].run_private(*batch)[0]

@@ -59,11 +59,11 @@ ACCELERATOR = "ray.io/accelerator-type"
 """Ray's label of a node with GPUs: its kind, such as H100."""
 
 
-def plan(config: Config, engines: EnginesConfig) -> tuple[Bundle, ...]:
-    """One bundle for each actor that must be there from the start."""
+def plan(config: Config, engines: EnginesConfig, roles: tuple[Role, ...] | None = None) -> tuple[Bundle, ...]:
+    """One bundle for each actor that must be there from the start; `roles`: of the engines, by default a run's."""
     bundles: list[Bundle] = [
         bundle_of(role, index, config, engines)
-        for role in roles_needed(config)
+        for role in (roles_needed(config) if roles is None else roles)
         for index in range(engines.of(role).replicas)
     ]
     labels = _node_labels(config, "shard")

@@ -10,7 +10,6 @@ from typing import Any
 import ray
 
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.config.method_traits import roles_needed
 from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, RunMetrics, Session, VotingShards
 from spti_ray.runtime.hosting.engine import serving_roles
@@ -35,13 +34,19 @@ class RayExecutor(Executor):
 
     @contextmanager
     def open(
-        self, config: Config, engines: EnginesConfig, run_id: str, attempt: int, epsilon: float
+        self,
+        config: Config,
+        engines: EnginesConfig,
+        run_id: str,
+        attempt: int,
+        epsilon: float,
+        roles: tuple[Role, ...],
     ) -> Iterator[Session]:
-        bundles = plan(config, engines)
+        bundles = plan(config, engines, roles)
         # An attempt that is not counted by the ledger has a name of its own all the same.
         name = f"{run_id}-{attempt}-{secrets.token_hex(2)}"
         with cluster(config.runtime, bundles, f"spti-{run_id}") as reserved, Metrics(run_id, epsilon) as metrics:
-            session = RaySession(config, bundles, reserved, name, run_id, metrics)
+            session = RaySession(config, bundles, reserved, name, run_id, metrics, roles)
             try:
                 yield session
             finally:
@@ -59,12 +64,14 @@ class RaySession(Session):
         name: str,
         run_id: str,
         metrics: RunMetrics,
+        roles: tuple[Role, ...],
     ) -> None:
         """`name` begins the names of all its actors, and must be new in the cluster."""
         self.metrics = metrics
         self.events = RayEvents()
         self.serving = serving_roles(config)
         self._config, self._bundles, self._reserved, self._name = config, bundles, reserved, name
+        self._roles = roles
         self._metrics_of = run_id if config.runtime.engine_metrics else ""
         self._shards: list[Any] = []
         self._started: list[Any] = []
@@ -78,10 +85,10 @@ class RaySession(Session):
         self._actors = start_engines(self._reserved, self._bundles, engines, self._name, self._metrics_of, self.serving)
         self._started += [actor for of_role in self._actors.values() for actor in of_role]
         # Those of a role that starts from none come when they are needed.
-        return {role: self._actors.get(role, []) for role in roles_needed(self._config)}
+        return {role: self._actors.get(role, []) for role in self._roles}
 
     def identities(self) -> dict[str, dict[str, str]]:
-        return identities(self._actors, tuple(role for role in roles_needed(self._config) if role in self.serving))
+        return identities(self._actors, tuple(role for role in self._roles if role in self.serving))
 
     def start_shards(
         self, shards: VotingShards | CaptionShards | None, report_problems: Callable[[Problems], None]
@@ -91,7 +98,11 @@ class RaySession(Session):
             self._shards = start_caption_shards(*where, shards.config, self._engines, self._name, shards.images)
         elif shards is not None:
             self._shards = start_shards(
-                *where, shards.config, self._engines, self._name, shards.views, shards.key, shards.listing
+                *where,
+                shards.config,
+                self._engines,
+                self._name,
+                (shards.views, shards.key, shards.listing, shards.survey),
             )
         # Pools go on, and may grow, while the driver waits for shards.
         return RayVoter(self._shards, report_problems, self.events.poll)

@@ -109,13 +109,11 @@ def start_shards(
     config: Config,
     engines: EnginesConfig,
     session: str,
-    cache: str,
-    fingerprint: str,
-    listing: str,
+    views: tuple[str, str, str, str],
 ) -> list[Any]:
     """Create the shard actors. They hold private images: their exceptions and logs are content-free.
 
-    `cache`, `fingerprint` and `listing`: see `Shard`.
+    `views`: cache, key, listing and survey of a `ShardHost`.
     """
     # By name: handles among the arguments would sit in the object store, and a restart after their loss would fail.
     serving = {
@@ -123,9 +121,7 @@ def start_shards(
     }
     first: Role = "image_embedder" if "image" in config.evolution.spaces else "captioner"
     return [
-        ShardActor.options(**options).remote(
-            config, index, serving, engines.of(first).batch_size, cache, fingerprint, listing
-        )
+        ShardActor.options(**options).remote(config, index, serving, engines.of(first).batch_size, *views)
         for index, options in shard_options(reserved, bundles)
     ]
 

@@ -93,12 +93,13 @@ class ShardActor(ShardHost):
         cache: str,
         key: str,
         listing: str | None = None,
+        survey: str = "",
     ) -> None:
-        """`engines` names the actors of each role that serves shards; `cache`, `key` and `listing`: see `Shard`."""
+        """`engines` names the actors of each role that serves shards; all else: see `ShardHost`."""
         self.shard_id = shard_id
         suppress_output_permanently()
         asked = {role: Serving(names, shard_id) for role, names in engines.items() if names}
-        super().__init__(config, shard_id, asked, batch_size, cache, key, listing)
+        super().__init__(config, shard_id, asked, batch_size, cache, key, listing, survey)
 
 
 class RayVoter(ShardVoter):

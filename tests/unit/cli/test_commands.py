@@ -13,7 +13,7 @@ from spti_ray.cli import app
 
 README = Path(__file__).parents[3] / "README.md"
 PANELS = {
-    "Before a run": ["doctor", "init", "plan"],
+    "Before a run": ["doctor", "init", "check", "plan"],
     "Run": ["run", "submit", "status", "refine"],
     "Judge": ["report", "evaluate", "compare"],
     "Prove and pass on": ["verify", "audit", "export"],

@@ -668,3 +668,20 @@ def test_a_label_with_a_small_share_has_a_candidate_and_a_theme_and_no_more_imag
     assert uneven.candidates_per_label() == {"cat": 1, "dog": 1, "car": 28}
     assert uneven.survivors_per_label()["cat"] == 1 and uneven.themes_per_label(1)["cat"] == 1
     assert uneven.quota(20) == {"cat": 0, "dog": 0, "car": 20}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"prompts": {"domain": "x", "label_attributes": {"c": {"kind": ["d"]}}}}, "'c' is none of evolution.labels"),
+        ({"prompts": {"domain": "x", "label_attributes": {"a": {"kind": []}}}}, "an attribute list is empty"),
+        (
+            {"prompts": {"domain": "x", "label_attributes": {"a": {"subject": ["d"]}}}},
+            "the subject of a label is the label",
+        ),
+    ],
+)
+def test_lists_of_labels_must_be_of_labels_and_leave_them_their_subject(changes, message):
+    labels = {"labels": [{"name": "a"}, {"name": "b"}], "generations": 2, "candidates": 12}
+    with pytest.raises(ValueError, match=message):
+        config_with(evolution=labels, **changes)

@@ -137,6 +137,17 @@ def test_a_look_with_a_private_metric_is_told_and_said_to_be_covered_by_no_figur
         record_evaluation(open_chain(tmp_path / "ledger", "stickers"), "run-9", "FID")
 
 
+def test_a_look_before_a_run_that_was_never_opened_is_told_as_one(tmp_path):
+    ledger = run_gate(tmp_path, OpenDPNoise())
+    ledger.record_unprotected_run("run-9", "spti check, 2026-01-01T00:00:00Z")
+    ledger.record_unprotected_run("run-1", "spti check, 2026-01-02T00:00:00Z")
+    tuning = certified(ledger)["tuning"]
+    assert tuning["checks"] == [{"run": "run-9", "what": "spti check, 2026-01-01T00:00:00Z"}]
+    assert "not_private_runs" not in tuning and "no protection at all" not in tuning["in_words"]
+    assert "looked at by their owner 1 time(s) for no run" in tuning["in_words"]
+    assert tuning["runs"][0]["evaluated_by"] == ["spti check, 2026-01-02T00:00:00Z"]
+
+
 def test_audit_results_are_repeated_and_their_absence_is_said(tmp_path):
     ledger = run_gate(tmp_path, OpenDPNoise())
     assert "not run" in certified(ledger)["audits"]

@@ -165,5 +165,5 @@ def test_ray_reserves_nothing_for_roles_that_start_from_none_and_has_a_pool_for_
     bundles = plan(config, engines)
     assert "renderer" not in {bundle.role for bundle in bundles}
     monkeypatch.setattr(executor, "start_engines", lambda *given: {"writer": ["w"], "image_embedder": ["e"]})
-    session = executor.RaySession(config, bundles, None, "name", "run", None)
+    session = executor.RaySession(config, bundles, None, "name", "run", None, ("writer", "renderer", "image_embedder"))
     assert session.start_engines(engines) == {"writer": ["w"], "renderer": [], "image_embedder": ["e"]}

@@ -1,9 +1,12 @@
 """What `spti evaluate` takes and refuses, before a model loads or a look is recorded."""
 
+import html
+import re
 import shutil
 import stat
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -11,9 +14,11 @@ from PIL import Image
 
 from spti_ray.config.loading import ConfigError
 from spti_ray.evaluate.command import EvaluationRequest, run_evaluation
-from spti_ray.evaluate.lines import table_lines
+from spti_ray.evaluate.lines import lead_line, table_lines
 from spti_ray.evaluate.reference import EvaluationFailed
+from spti_ray.internal_pages import data_uri
 from spti_ray.private.kinds import DataError
+from spti_ray.private.survey import thumbnail
 from spti_ray.runs.folder import RunDir
 
 
@@ -173,3 +178,62 @@ def test_labels_are_read_where_the_data_have_them(run, tmp_path, fake_judges, pi
         Image.fromarray(image).save(tmp_path / "data" / "b" / f"{i}.png")
     _, (result,) = run_evaluation(EvaluationRequest(run, resamples=5), lambda line: None)
     assert "as a probe" in result["label_distance"].about
+
+
+def test_the_page_has_pictures_and_is_the_owners(run, fake_judges):
+    path, (result,) = run_evaluation(EvaluationRequest(run, resamples=5), lambda line: None)
+    page = path.with_suffix(".html")
+    assert stat.S_IMODE(page.stat().st_mode) == 0o600
+    text = page.read_text()
+    assert text.index("Internal: not differentially private") < text.index("<h1>")
+    assert lead_line(result) in html.unescape(text)
+    private, release = text.split('id="records"')[1].split('id="pairs"')
+    assert private.count("data:image/jpeg") == 2 * 20 and release.count("data:image/jpeg") == 2 * 10
+    pictures = set(re.findall(r"data:image/jpeg;base64,[^\"]+", release))
+    files = [Image.open(file) for file in (run / "release" / "images").iterdir()]
+    assert pictures == {data_uri(thumbnail(np.asarray(file))) for file in files}, "of the release alone"
+
+
+def test_no_image_is_embedded_twice(run, judge, fake_judges):
+    embedded = []
+    features = judge.features
+
+    def counted(images):
+        embedded.append(len(images))
+        return features(images)
+
+    judge.features = counted
+    _, (first,) = run_evaluation(EvaluationRequest(run, resamples=5), lambda line: None)
+    assert embedded == [60, 20, 20, 20], "the records, the release, and both for the score of texts"
+    told = []
+    _, (second,) = run_evaluation(
+        EvaluationRequest(run, resamples=5), lambda line: None, lambda *step: told.append(step)
+    )
+    assert embedded[4:] == [20, 20] and second == first
+    (kept,) = (run / "internal" / "evaluation" / "embeddings").iterdir()
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    assert [what for what, _, _ in told] == ["loading the judges", "measuring release", "pictures"]
+    kept.write_bytes(b"damaged")
+    assert run_evaluation(EvaluationRequest(run, resamples=5), lambda line: None)[1] == [first]
+
+
+def test_it_is_told_how_far_it_is_and_never_how_many_private_images_there_are(run, fake_judges):
+    told = []
+    run_evaluation(EvaluationRequest(run, resamples=0), lambda line: None, lambda *step: told.append(step))
+    assert [what for what, _, _ in told] == [
+        "loading the judges",
+        "embedding the private images, for colours",
+        "embedding release",
+        "measuring release",
+        "pictures",
+    ]
+    assert told[1][1:] == (0, 0) and told[2][1:] == (0, 20)
+
+
+def test_the_unbiased_figures_lead(run, fake_judges):
+    _, (result,) = run_evaluation(EvaluationRequest(run, resamples=5), lambda line: None)
+    lines = list(table_lines([result]))
+    kid = result["kid"]
+    assert lines[2].startswith(f"KID {kid.value:.4g} [{kid.low:.4g} to {kid.high:.4g}], real images ")
+    assert "extrapolated Fréchet distance" in lines[2]
+    assert [line.split()[0] for line in lines[4:8]] == ["kid", "frechet_infinity", "cmmd", "frechet"]

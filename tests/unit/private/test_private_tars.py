@@ -295,5 +295,5 @@ def test_samples_are_runs_of_members_with_one_key_that_comes_once(tmp_path_facto
         with pytest.raises(Damaged):
             list(samples(storage_path(str(path)), lambda extension: True, 100))
     else:
-        expected = [{ending: content for _, _, ending, content in run} for _, run in runs]
+        expected = [("/".join(key), {ending: content for _, _, ending, content in run}) for key, run in runs]
         assert list(samples(storage_path(str(path)), lambda extension: True, 100)) == expected

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from spti_ray.config import LabelConfig, PromptsConfig
 from spti_ray.public import prompts as build
+from spti_ray.public.population import Population
 from spti_ray.public.slots import preview
 from tests.unit.conftest import config_with
 
@@ -101,10 +102,28 @@ def test_the_prompts_that_are_shown_are_those_that_the_run_has():
     held = PROMPTS.model_copy(update={"hold_subject": True})
     themed = {"themes": [4, 4], "labels": labels, "variation": {"rephrase_share": 1}}
     shown = dict(preview(_config(held, **themed)))
-    assert list(shown) == ["new text", "one more of a kind"]
-    assert "Subject: hammer." in shown["new text"] and "all of one kind: hammer." in shown["one more of a kind"]
+    assert list(shown) == [
+        "new text, label tools",
+        "new text, label rest",
+        "one more of a kind, label tools",
+        "one more of a kind, label rest",
+    ]
+    assert "Subject: hammer." in shown["new text, label tools"]
+    assert "all of one kind: hammer." in shown["one more of a kind, label tools"]
     kinds = [kind for kind, _ in preview(_config(PROMPTS, themes=[4]))]
     assert kinds == ["new text", "one more of a kind", "fill in the blanks"]
+
+
+def test_those_for_new_texts_are_the_runs_first_word_for_word(local_engines):
+    lists = {"tools": {"kind": ("saw", "drill")}, "rest": {"color": ("grey",)}}
+    prompts = PROMPTS.model_copy(update={"label_attributes": lists})
+    config = _config(prompts, labels=[{"name": "tools"}, {"name": "rest"}])
+    engines = local_engines()
+    list(Population(config, engines).random_api())
+    asked = [request.prompt for request in engines.requests]
+    shown = [prompt for kind, prompt in preview(config) if kind.startswith("new text")]
+    assert shown[0] == asked[0] and shown[1] in asked and len(shown) == 2
+    assert "Subject: tools. Kind: " in shown[0] and "Kind" not in shown[1] and "Color: grey." in shown[1]
 
 
 def test_attributes_are_drawn_from_the_public_lists_and_every_value_comes_up():

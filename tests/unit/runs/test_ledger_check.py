@@ -17,6 +17,7 @@ from spti_ray.planning.plan import plan_summary
 from spti_ray.planning.plan_text import plan_lines
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.ledger_check import LedgerElsewhere, check_ledger, keep_ledger, place_of
+from spti_ray.runs.looks import CHECK_FILES
 from spti_ray.runs.refinement import refined
 from spti_ray.runs.run_file import read_run
 from tests.unit.conftest import BASE
@@ -173,8 +174,11 @@ def failed_start(tmp_path: Path) -> Path:
     return out
 
 
-def test_a_first_start_that_failed_by_its_ledger_goes_on_with_another_which_is_stored(tmp_path, here):
+@pytest.mark.parametrize("checked", [False, True])
+def test_a_first_start_that_failed_by_its_ledger_goes_on_with_another_which_is_stored(tmp_path, here, checked):
     out = failed_start(tmp_path)
+    for name in CHECK_FILES if checked else ():
+        (out / "internal" / name).write_text('{"run": "r", "looks": []}')
     before = yaml.safe_load((out / "run.yaml").read_text())
     config = config_in(tmp_path / "configs")
     check_ledger(config, out)

@@ -6,6 +6,7 @@ from concurrent.futures import Future
 
 import pytest
 
+from spti_ray.config.method_traits import roles_needed
 from spti_ray.finetuning.public_interface import FINISHED, FinetuneFailed
 from spti_ray.models.factory import FAKE
 from spti_ray.runs.folder import RunDir
@@ -38,7 +39,7 @@ class Started:
 def session(tmp_path, make_config):
     config = make_config(method="dp-finetune")
     started = Started()
-    return started, LocalSession(config, FAKE, started), config, RunDir(tmp_path, "run-1", config)
+    return started, LocalSession(config, FAKE, started, roles_needed(config)), config, RunDir(tmp_path, "run-1", config)
 
 
 def test_a_training_is_waited_for_and_its_renderer_is_public(session, monkeypatch):

@@ -47,6 +47,22 @@ def test_captions_that_are_rendered_reach_the_renderer_and_nothing_else(run):
         assert not run.noted("public", role), "nothing passes the public side"
 
 
+def test_a_check_leaves_what_is_private_on_its_page_and_nowhere_else(run):
+    run.configure(evolution={"labels": [{"name": LISTED}]})
+    plant_folder(run.data)
+    page = run.out / "internal" / "check.html"
+    code, lines = run.start({"spti_ray.private.survey.pixel_format": ("ValueError", 9)}, command="check")
+    assert code == 1 and "shard 0: preparing failed (ValueError)" in lines[0]
+    page.unlink()
+    assert run.leaks() == []
+    faults = {"captioner": ("chained", 1), "image_embedder": ("SystemExit", 2), "text_embedder": ("Panic", 1)}
+    assert run.start(faults, command="check") == (0, [])
+    assert CORE in page.read_text(), "the owner is told the names"
+    page.unlink()
+    assert run.leaks() == []
+    assert f"{CORE}pixels" in run.noted("private", "captioner") and not run.noted("public", "image_embedder")
+
+
 FATAL: list[tuple[str, str, str]] = [
     # (function of the private side or engine, error, what the one line says)
     ("spti_ray.private.record.decode", "Panic", "shard 0: preparing failed (Panic)"),

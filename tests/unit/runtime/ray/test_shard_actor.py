@@ -92,7 +92,7 @@ def test_shards_are_ended_before_their_resources_go_and_once(monkeypatch, how):
     shards = executor.VotingShards(config, "views", "key", "listing")
     with (
         pytest.raises(KeyboardInterrupt),
-        executor.RayExecutor().open(config, FAKE, "run", 1, 1.0) as session,
+        executor.RayExecutor().open(config, FAKE, "run", 1, 1.0, ()) as session,
     ):
         assert isinstance(session, RaySession)
         session._engines = None

@@ -1,0 +1,143 @@
+"""`spti check`: the shards of the run to come read its records, make its views, and write down what they saw.
+
+No charge, no vote. It is a look at the private images: noted before anything is read, and told to the ledger.
+"""
+
+from __future__ import annotations
+
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+from rich.console import Console
+
+from spti_ray.check.summary import summarise
+from spti_ray.config import Config, Role
+from spti_ray.config.job_paths import check_here
+from spti_ray.config.loading import ConfigError
+from spti_ray.config.method_traits import roles_needed, shards_vote
+from spti_ray.dp.history import CHECKED
+from spti_ray.dp.ledger import Ledger
+from spti_ray.driver.executors import executor_of
+from spti_ray.driver.private_views import voting_shards
+from spti_ray.driver.process import logged_to, stopped_by_sigterm
+from spti_ray.internal_pages import data_uri, write_page
+from spti_ray.io.files import private_folder
+from spti_ray.models.factory import engines_config
+from spti_ray.observability.progress import Progress
+from spti_ray.planning.checks import check_engines, check_new, engines_outside
+from spti_ray.private.kinds import NoRecordCanVote
+from spti_ray.private.source import Source, describe
+from spti_ray.private.survey import read_survey
+from spti_ray.runs.folder import RunDir
+from spti_ray.runs.ledger_check import check_ledger
+from spti_ray.runs.looks import note_look, record_looks
+from spti_ray.runs.run_file import RUN_FILE, continued
+from spti_ray.runtime.voter import ShardFailed
+
+_NO_SHARD_ASKS: tuple[Role, ...] = ("writer", "renderer")
+"""Roles whose engines are not needed here: they make candidates."""
+
+
+def check_images(config: Config, out: Path, console: Console) -> Path:
+    """Read every private record once and write `out`/internal/check.html, for the owner alone.
+
+    Args:
+        config: the configuration, of which nothing is fixed for the run in `out`.
+        out: the folder of the run, which need not exist. The views that are made are those of a later run there.
+        console: where to show stages. Nothing that depends on a record is shown.
+
+    Returns:
+        The page.
+
+    Raises:
+        ConfigError, DataError, LedgerError: as for a run, before anything is read.
+        ShardFailed: reading or embedding failed. The page shows what was read before that.
+        The errors of the executor.
+    """
+    check_here(config, out)
+    if not shards_vote(config):
+        raise ConfigError(
+            f"method {config.method}: no private image votes by it, and spti check makes what votes need; use "
+            "--set method=spti"
+        )
+    begun = (out / RUN_FILE).exists()
+    if not begun:
+        check_new(config)
+    config = continued(out, config)
+    check_engines(config)
+    source = describe(config.data, config.privacy.unit, config.evolution.label_names)
+    check_ledger(config, out)
+    executor_of(config).check(config)
+    run = RunDir.open(out, config) if begun else RunDir.before_run(out, config)
+    try:
+        with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
+            console.print(_record(config, run), highlight=False, soft_wrap=True)
+            return _look(config, run, source, console)
+    finally:
+        run.unlock()
+
+
+def _record(config: Config, run: RunDir) -> str:
+    """Note the look and, where the dataset is registered, record it; one line that says which of both."""
+    ledger, dataset = Ledger(config.ledger.location, config.dataset.id), config.dataset
+    registered = bool(ledger.entries())
+    if registered or dataset.registration == "required":
+        ledger.register(dataset.lifetime_epsilon, config.privacy.delta, must_exist=True)
+    look = f"{CHECKED}{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
+    note_look(run.path, run.run_id, "; sent to ".join([look, *engines_outside(config)]))
+    if not registered:
+        return f"noted as a look at the private images; the run in {run.path} records it when it registers the dataset"
+    record_looks(run.path, run.run_id, ledger)
+    return f"recorded as a look at the private images in {ledger.location}"
+
+
+def _look(config: Config, run: RunDir, source: Source, console: Console) -> Path:
+    survey, page, stopped = run.internal / "survey", run.internal / "check.html", ""
+    shutil.rmtree(survey, ignore_errors=True)
+    private_folder(survey)
+    try:
+        try:
+            _survey(config, run, source, console, survey)
+        except NoRecordCanVote:
+            pass  # the page says why
+        except ShardFailed as error:
+            stopped = str(error)
+        _write(page, config, survey, stopped)
+    finally:
+        shutil.rmtree(survey, ignore_errors=True)
+    if stopped:
+        raise ShardFailed(f"{stopped}; what was read before that is in {page}")
+    return page
+
+
+def _survey(config: Config, run: RunDir, source: Source, console: Console, survey: Path) -> None:
+    """Start the engines that see private images, and the shards; wait until each has read its records."""
+    engines, executor = engines_config(config.runtime.engines), executor_of(config)
+    roles: tuple[Role, ...] = tuple(role for role in roles_needed(config) if role not in _NO_SHARD_ASKS)
+    with Progress(console, 0) as progress:
+        progress.stage(f"starting {executor.name}")
+        with executor.open(config, engines, run.run_id, 0, 0.0, roles) as session:
+            progress.stage("loading models")
+            session.start_engines(engines)
+            models = session.identities()
+            progress.stage("reading the private images")
+            shards = voting_shards(config, run.internal, source, models, str(survey.resolve()))
+            session.start_shards(shards, run.report_problems).ready()
+
+
+def _write(page: Path, config: Config, survey: Path, stopped: str) -> None:
+    found = [record for file in sorted(survey.glob("*.parquet")) for record in read_survey(file)]
+    grouped = config.privacy.unit == "group"
+    write_page(
+        page,
+        "check.html.j2",
+        summary=summarise(found, config.evolution.label_names, grouped),
+        last=found[-1].name if found else "",
+        stopped=stopped,
+        data=config.data.path,
+        window=config.data.window,
+        grouped=grouped,
+        has_labels=len(config.evolution.label_names) > 1,
+        data_uri=data_uri,
+    )

@@ -1,0 +1,54 @@
+"""How far a command is that works in steps: a live line in a terminal; elsewhere a plain one a step, and every 10 s."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from spti_ray.types import Told
+
+_PLAIN_EVERY_S = 10.0
+
+
+@contextmanager
+def step_progress(now: Callable[[], float] = time.monotonic) -> Iterator[Told]:
+    """What is told goes to the stderr of now, also while that is closed to libraries."""
+    with os.fdopen(os.dup(2), "w", encoding="utf-8") as stderr:
+        console = Console(file=stderr)
+        if console.is_terminal:
+            columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()
+            with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
+                task = bar.add_task("")
+                yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None)
+            return
+        lines = PlainSteps(now)
+        yield (
+            lambda what, done, total: (
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+                if (line := lines.line(what, done, total))
+                else None
+            )
+        )
+
+
+class PlainSteps:
+    """Says when a line is due, and which."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        """`now`: the time in seconds, as `time.monotonic`."""
+        self._now = now
+        self._began = now()
+        self._what, self._printed = "", self._began
+
+    def line(self, what: str, done: int, total: int) -> str:
+        """The line about this step; empty if none is due."""
+        if what == self._what and self._now() - self._printed < _PLAIN_EVERY_S:
+            return ""
+        self._what, self._printed = what, self._now()
+        seconds = round(self._printed - self._began)
+        return f"{seconds // 60:02d}:{seconds % 60:02d} {what}" + (f", {done} of {total}" if total else "")

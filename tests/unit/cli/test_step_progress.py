@@ -1,0 +1,22 @@
+"""Lines of a command that works in steps, where nobody watches a terminal."""
+
+from spti_ray.cli.step_progress import PlainSteps, step_progress
+
+
+def test_a_step_has_a_line_as_it_begins_and_then_one_every_ten_seconds():
+    time = [100.0]
+    steps = PlainSteps(lambda: time[0])
+    assert steps.line("loading", 0, 0) == "00:00 loading"
+    time[0] += 9
+    assert steps.line("loading", 0, 0) == ""
+    assert steps.line("embedding", 0, 40) == "00:09 embedding, 0 of 40"
+    time[0] += 3
+    assert steps.line("embedding", 10, 40) == ""
+    time[0] += 60
+    assert steps.line("embedding", 30, 40) == "01:12 embedding, 30 of 40"
+
+
+def test_lines_go_to_the_stderr_that_was_there(capfd):
+    with step_progress() as told:
+        told("loading [models]", 0, 0)
+    assert capfd.readouterr().err == "00:00 loading [models]\n"
