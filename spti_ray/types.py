@@ -272,6 +272,10 @@ Image = bytes | StoredImage
 """A public image as PNG: here, or somewhere else. `io.images` reads both."""
 
 
+class ImageBatch(list[Image]):
+    """The images that an embedder gets in one call."""
+
+
 @dataclass(frozen=True)
 class RenderedImage:
     """One public image: the render of a candidate as PNG. A candidate has several renders, `variant` numbers them."""

@@ -29,7 +29,7 @@ def check_varies(engines: Engines, strength: float) -> None:
     """
     plain = RenderJob("an image", 0)
     for png in list(engines.render([plain])):
-        varied = [] if png is None else engines.render([RenderJob("an image", 0, png, strength)])
+        varied = [] if png is None else engines.render([RenderJob("an image", 0, bytes(read_png(png)), strength)])
         if not any(image is not None for image in list(varied)):
             raise NothingMade("the renderer can't vary an image, which method: pe-image needs; see internal/driver.log")
 

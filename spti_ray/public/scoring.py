@@ -16,7 +16,7 @@ from spti_ray.config import Config
 from spti_ray.errors import NothingMade
 from spti_ray.public.engines import Engines, RenderJob
 from spti_ray.public.render_jobs import Recipes
-from spti_ray.types import Candidate, Candidates, FloatArray, RenderedImage, ScoredCandidates, Space
+from spti_ray.types import Candidate, Candidates, FloatArray, Image, RenderedImage, ScoredCandidates, Space
 
 Show = Callable[[ScoredCandidates], None]
 """Takes a block of embedded candidates while others are still being made."""
@@ -173,7 +173,7 @@ class Scoring:
                     embedded(owner)
         return points
 
-    def _rendered(self, points: Iterable[Candidate]) -> Iterator[tuple[Candidate, bytes | None]]:
+    def _rendered(self, points: Iterable[Candidate]) -> Iterator[tuple[Candidate, Image | None]]:
         """Render each candidate and keep what was made of it."""
         submitted: list[Candidate] = []
 
@@ -197,7 +197,7 @@ class Scoring:
         """Render and embed; an image that could not be rendered has no row."""
         rendered: list[bool] = []
 
-        def images() -> Iterator[bytes]:
+        def images() -> Iterator[Image]:
             for _, png in self._rendered(points):
                 rendered.append(png is not None)
                 if png is not None:

@@ -5,21 +5,40 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import ray
 
 from spti_ray.config import EngineConfig, Role
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, AsyncEngineHost, PrivateEngineHost, RendererHost
 from spti_ray.runtime.ray.engine_metrics import EngineMetrics
+from spti_ray.types import RenderBatch
+
+ByteArray = npt.NDArray[np.uint8]
 
 
 @ray.remote
 class RendererActor(RendererHost):
     """Hosts a renderer. Public input only."""
 
+    @ray.method(num_returns=2)
+    async def run_apart(self, batch: RenderBatch) -> tuple[ByteArray, tuple[tuple[int, ...], float]]:
+        """As `run`, in two objects: the PNGs one after the other, and what the driver is told of them.
+
+        The second has the length of each, -1 of one that is missing, and the seconds.
+        """
+        pngs, seconds = await self.run(batch)
+        there = b"".join(png for png in pngs if png is not None)
+        return np.frombuffer(there, np.uint8), (tuple(-1 if png is None else len(png) for png in pngs), seconds)
+
 
 @ray.remote
 class PrivateEngineActor(PrivateEngineHost):
     """Hosts an engine that serves the public side by `run` and shards by `run_private`."""
+
+    def run_images(self, places: list[tuple[int, int, int]], *parts: bytes | ByteArray) -> tuple[Any, float]:
+        """As `run`, on public images in the form of `images.to_send`; Ray has fetched the parts."""
+        return self.run([bytes(memoryview(parts[part])[begin:end]) for part, begin, end in places])
 
 
 @ray.remote

@@ -9,10 +9,12 @@ from concurrent.futures import Future
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
 
 from spti_ray.runtime.hosting.engine import PublicCallFailed
-from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, Raised, Up
+from spti_ray.runtime.ray.images import images_of, to_send
+from spti_ray.runtime.scheduling.events import Events, Finished, InputLost, Lost, Outcome, Raised, Up
+from spti_ray.types import ImageBatch, RenderBatch
 
 _LOOK_UP_S = 1.0
 """A waiting driver looks up this often, so that signals are handled soon."""
@@ -31,7 +33,18 @@ class RayEvents(Events):
         return time.monotonic()
 
     def call(self, actor: Any, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
-        self._when_done(actor.run.remote(*arguments), lambda future: done(_outcome(future)))
+        batch = arguments[0] if len(arguments) == 1 else None
+        if isinstance(batch, RenderBatch):
+            # The images stay where they are: what comes here is a reference to them and their lengths.
+            images, told = actor.run_apart.remote(batch)
+            self._when_done(told, lambda future: done(_rendered(images, _outcome(future))))
+            return
+        if isinstance(batch, ImageBatch):
+            places, parts = to_send(batch)
+            reference = actor.run_images.remote(places, *parts)
+        else:
+            reference = actor.run.remote(*arguments)
+        self._when_done(reference, lambda future: done(_outcome(future)))
 
     def ready(self, actor: Any, done: Callable[[Up | Lost], None]) -> None:
         def answer(future: Future[Any]) -> None:
@@ -81,6 +94,10 @@ class RayEvents(Events):
                 return True
 
 
+def _rendered(images: Any, told: Outcome) -> Outcome:
+    return Finished(images_of(images, told.result), told.seconds) if isinstance(told, Finished) else told
+
+
 def _node(actor: Any) -> str:
     """Where this actor is; runs in its process."""
     del actor
@@ -102,6 +119,8 @@ def _outcome(future: Future[Any]) -> Outcome:
         result = future.result()
         return Finished(*result) if isinstance(result, tuple) else Finished(result, 0.0)
     if isinstance(error, RayTaskError):
+        if isinstance(error.cause, ObjectLostError):
+            return InputLost()
         if isinstance(getattr(error, "cause", None), PublicCallFailed):
             return Raised(str(error.cause))
         return Raised(type(error.cause).__name__ if getattr(error, "cause", None) else "error")

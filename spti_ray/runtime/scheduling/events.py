@@ -47,13 +47,18 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class InputLost:
+    """Images that the call was given were lost with their machine: neither the actor nor the batch is to blame."""
+
+
+@dataclass(frozen=True)
 class Up:
     """The actor is up. `lost_its_node`: it was last lost because its node ended, so no batch is to blame."""
 
     lost_its_node: bool = False
 
 
-Outcome = Finished | Raised | Lost
+Outcome = Finished | Raised | Lost | InputLost
 
 
 class Events(ABC):

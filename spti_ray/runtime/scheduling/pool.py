@@ -15,7 +15,8 @@ from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.runtime.scheduling.actors import Actors
 from spti_ray.runtime.scheduling.autoscaler import Autoscaler
 from spti_ray.runtime.scheduling.engine_info import EngineFailed, EngineInfo
-from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, Raised, Up
+from spti_ray.runtime.scheduling.events import Act, Events, Finished, InputLost, Lost, Outcome, Raised, Up
+from spti_ray.runtime.scheduling.image_budget import ImageBudget
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter, cause_of
 from spti_ray.runtime.scheduling.result_cache import CachedResult
 from spti_ray.runtime.scheduling.retries import DEFAULTS, POOL_ACTOR, Limits
@@ -42,6 +43,8 @@ class Pool:
         cache: finds the place of a batch's result among those of earlier attempts at the run.
         meter: is told of all that happens.
         shares_gpu: take from streams while the actors sleep, so that there are batches when they wake.
+        images: counts what batches result in, where that is images, and says whether more may wait.
+        restore: makes the lost images of a batch's arguments again, and calls what it is given.
     """
 
     def __init__(
@@ -57,6 +60,8 @@ class Pool:
         meter: Meter = NO_METRICS,
         others: Callable[[], int] = lambda: 0,
         shares_gpu: bool = False,
+        images: ImageBudget | None = None,
+        restore: Callable[[Any, Act], None] | None = None,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -67,11 +72,14 @@ class Pool:
         self._on_batch = on_batch
         self._cache = cache
         self._meter = meter
+        self._images = images
+        self._restore = restore
         self._scheduler: Scheduler[Any] = Scheduler(limits)
         self._streams = Streams(
             events,
             wants_more=lambda: self._scheduler.wants_more,
             num_slots=lambda: limits.slots * max(1, self.num_actors),
+            may_wait=lambda under_way: images is None or images.has_room(under_way),
             asleep=lambda: shares_gpu and not self._scheduler.actors,
             empty=lambda: not self.num_actors,
             put=self._put,
@@ -186,7 +194,7 @@ class Pool:
         result = None if batch.cached is None else batch.cached.get()
         if result is not None:
             self._meter.cached()
-            self._done(batch, result, 0.0)
+            self._done(batch, self._held(batch, result), 0.0)
         else:
             self._scheduler.put(batch)
             self._dispatch()
@@ -208,12 +216,18 @@ class Pool:
         self._meter.back(outcome, abreast=self._actors.end(actor, batch))
         if isinstance(outcome, Finished):
             self._scheduler.finished(actor, batch)
+            result = self._held(batch, outcome.result)
             if batch.cached is not None:
-                batch.cached.put(outcome.result)
-            self._done(batch, outcome.result, outcome.seconds)
+                batch.cached.put(result)
+            self._done(batch, result, outcome.seconds)
         elif isinstance(outcome, Raised):
             given_up = self._scheduler.failed(actor, batch)
             self._without_result(batch, given_up, f"failed {batch.failures} times ({outcome.error})")
+        elif isinstance(outcome, InputLost):
+            given_up = self._scheduler.input_lost(actor, batch)
+            self._without_result(batch, given_up, f"lost its images {batch.input_losses} times")
+            if not given_up and self._restore is not None:
+                self._restore(batch.arguments[0], partial(self._restored, batch))
         else:
             self._lost(actor, batch, outcome)
         self._leave_if_idle(actor)
@@ -221,6 +235,14 @@ class Pool:
             self._autoscaler.idle()
         if not self._scheduler.is_up(actor) and self._actors.is_idle(actor):
             self._ask(actor, losses=0)
+
+    def _restored(self, batch: Batch) -> None:
+        if batch.owner in self._streams:
+            self._scheduler.again(batch)
+            self._dispatch()
+
+    def _held(self, batch: Batch, result: Any) -> Any:
+        return result if self._images is None else self._images.hold(batch.arguments[0], result)
 
     def _done(self, batch: Batch, result: Any, seconds: float) -> None:
         if batch.owner in self._streams:

@@ -6,6 +6,7 @@ A batch is the arguments of one call. Rules, pinned by tests/unit/runtime/schedu
 - A batch that raises goes back to the front and is given up after `attempts` failures.
 - A batch whose actor crashed under it is a suspect: from then on it runs alone on its actor, so that a batch that kills
   actors takes no other with it twice, and is given up after `crashes` of them.
+- A batch whose arguments were lost comes back once they are there again, at no cost.
 - A batch whose actor was taken away (preempted, or killed for another's sake) goes back to the front, at no cost.
 
 Each step costs the same however many actors and batches there are.
@@ -18,7 +19,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from spti_ray.runtime.scheduling.retries import Limits
+from spti_ray.runtime.scheduling.retries import MAX_LOSSES, Limits
 
 Actor = TypeVar("Actor", bound=Hashable)
 
@@ -36,6 +37,7 @@ class Batch:
     cached: Any = None
     failures: int = 0
     crashes: int = 0
+    input_losses: int = 0
     slots: int = 0
 
 
@@ -133,6 +135,16 @@ class Scheduler(Generic[Actor]):
         batch.crashes += blamed
         return self._give_up_or_again(batch)
 
+    def input_lost(self, actor: Actor, batch: Batch) -> bool:
+        """Some of the batch's arguments are gone. Returns whether it is given up; else `again` follows."""
+        self._returned(actor, batch)
+        batch.input_losses += 1
+        return batch.input_losses >= MAX_LOSSES
+
+    def again(self, batch: Batch) -> None:
+        """The batch's arguments are there again: it is the first that waits."""
+        (self._suspects if batch.crashes else self._fresh).appendleft(batch)
+
     def forgive(self, batch: Batch) -> None:
         """A crash that the batch was blamed for turned out to be its node's."""
         batch.crashes -= 1
@@ -140,7 +152,7 @@ class Scheduler(Generic[Actor]):
     def _give_up_or_again(self, batch: Batch) -> bool:
         if self._limits.gives_up(batch.failures, batch.crashes):
             return True
-        (self._suspects if batch.crashes else self._fresh).appendleft(batch)
+        self.again(batch)
         return False
 
     def _returned(self, actor: Actor, batch: Batch) -> None:

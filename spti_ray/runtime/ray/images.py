@@ -1,0 +1,77 @@
+"""Public images in Ray's object store: the driver has references to them, and hands these on.
+
+A rendered batch is one object, in the store of the renderer's node: its PNGs one after the other. The image embedder's
+node fetches it from there, and so do the threads that write, each when it needs it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from spti_ray.runtime.scheduling.image_budget import place_of
+from spti_ray.types import Image, ImageLost
+
+_FETCH_S = 300.0
+"""An object that doesn't come within this time counts as lost."""
+
+
+class ImageInStore:
+    """One image of a batch."""
+
+    __slots__ = ("_offset", "num_bytes", "reference")
+
+    def __init__(self, reference: Any, offset: int, num_bytes: int) -> None:
+        self.reference = reference
+        self._offset = offset
+        self.num_bytes = num_bytes
+
+    @property
+    def range(self) -> tuple[int, int]:
+        """From where to where it is in its batch."""
+        return self._offset, self._offset + self.num_bytes
+
+    def read(self) -> memoryview:
+        try:
+            batch = ray.get(self.reference, timeout=_FETCH_S)
+        except RayError:
+            raise ImageLost from None
+        # No copy: it lies in memory that this process shares with the store.
+        return memoryview(batch)[slice(*self.range)]
+
+
+def images_of(reference: Any, lengths: Sequence[int]) -> list[ImageInStore | None]:
+    """The images of a batch that has them in this order; -1 stands for one that is missing."""
+    images: list[ImageInStore | None] = []
+    offset = 0
+    for length in lengths:
+        images.append(None if length < 0 else ImageInStore(reference, offset, length))
+        offset += max(0, length)
+    return images
+
+
+def to_send(images: Sequence[Image]) -> tuple[list[tuple[int, int, int]], list[Any]]:
+    """What an embedder's actor is sent for these images.
+
+    Returns:
+        For each image the number of its part, and from where to where it is in it; and the parts. One that is a
+        reference is fetched by the actor's node.
+    """
+    places: list[tuple[int, int, int]] = []
+    parts: list[Any] = []
+    last: Any = None
+    for image in images:
+        inner = place_of(image)
+        if not isinstance(inner, ImageInStore):
+            parts.append(inner)
+            places.append((len(parts) - 1, 0, len(inner)))
+            last = None
+            continue
+        if inner.reference is not last:
+            last = inner.reference
+            parts.append(last)
+        places.append((len(parts) - 1, *inner.range))
+    return places, parts
