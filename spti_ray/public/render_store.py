@@ -18,6 +18,9 @@ from spti_ray.types import Image, ImageLost, RenderedImage
 _COMPACT_FROM_BYTES = 1 << 26
 """Bytes of deleted renders from which on the file is rewritten without them."""
 
+_BATCH = 16
+"""Renders that the thread is given at a time: waking it costs more than telling it of one."""
+
 
 @dataclass(frozen=True)
 class _InFile:
@@ -46,6 +49,8 @@ class RenderStore(MutableMapping[str, RenderedImage]):
         """Variant, seed, offset and length of the PNG, by candidate id."""
         self._wasted_bytes = 0
         self._writes = WriteThreads("renders")
+        self._waiting: list[tuple[str, int, Image]] = []
+        """Candidate id, offset and image of those that no thread has been given yet."""
         self._lost: deque[tuple[str, int]] = deque()
         """Candidate id and offset of renders that were lost."""
 
@@ -62,7 +67,9 @@ class RenderStore(MutableMapping[str, RenderedImage]):
         offset, length = self._end, num_bytes(render.png)
         self._end += length
         self._places[candidate_id] = render.variant, render.seed, offset, length
-        self._writes.submit(partial(self._write, self._file, candidate_id, offset, render.png))
+        self._waiting.append((candidate_id, offset, render.png))
+        if len(self._waiting) == _BATCH:
+            self._submit()
 
     def __delitem__(self, candidate_id: str) -> None:
         if candidate_id not in self._places:
@@ -81,27 +88,35 @@ class RenderStore(MutableMapping[str, RenderedImage]):
     def __len__(self) -> int:
         return len(self._places)
 
+    def _submit(self) -> None:
+        """Have those that wait be written."""
+        waiting, self._waiting = self._waiting, []
+        if waiting:
+            self._writes.submit(partial(self._write, self._file, waiting))
+
     def _forget(self, candidate_id: str) -> None:
         *_, length = self._places.pop(candidate_id, (0, 0, 0, 0))
         self._wasted_bytes += length
 
     def _settle(self) -> None:
         """Wait until all are written, and forget those that could not be."""
+        self._submit()
         self._writes.drain()
         while self._lost:
             candidate_id, offset = self._lost.popleft()
             if self._places.get(candidate_id, (0, 0, -1, 0))[2] == offset:
                 self._forget(candidate_id)
 
-    def _write(self, file: IO[bytes], candidate_id: str, offset: int, image: Image) -> None:
-        try:
-            left = memoryview(read_png(image))
-        except ImageLost:
-            self._lost.append((candidate_id, offset))
-            return
-        while left:
-            written = os.pwrite(file.fileno(), left, offset)
-            left, offset = left[written:], offset + written
+    def _write(self, file: IO[bytes], renders: list[tuple[str, int, Image]]) -> None:
+        for candidate_id, offset, image in renders:
+            try:
+                left = memoryview(read_png(image))
+            except ImageLost:
+                self._lost.append((candidate_id, offset))
+                continue
+            while left:
+                written = os.pwrite(file.fileno(), left, offset)
+                left, offset = left[written:], offset + written
 
     def _compact(self) -> None:
         self._settle()
@@ -109,6 +124,7 @@ class RenderStore(MutableMapping[str, RenderedImage]):
         self._file, self._places, self._wasted_bytes, self._end = self._new_file(), {}, 0, 0
         for candidate_id, (variant, seed, offset, length) in places.items():
             self[candidate_id] = RenderedImage(candidate_id, variant, seed, _InFile(old, offset, length))
+        self._submit()
         self._writes.submit(old.close)
 
     def _new_file(self) -> IO[bytes]:

@@ -5,16 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import ray
 
 from spti_ray.config import EngineConfig, Role
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, AsyncEngineHost, PrivateEngineHost, RendererHost
 from spti_ray.runtime.ray.engine_metrics import EngineMetrics
+from spti_ray.runtime.ray.images import ByteArray, put_together, taken_apart
 from spti_ray.types import RenderBatch
-
-ByteArray = npt.NDArray[np.uint8]
 
 
 @ray.remote
@@ -28,17 +25,17 @@ class RendererActor(RendererHost):
         The second has the length of each, -1 of one that is missing, and the seconds.
         """
         pngs, seconds = await self.run(batch)
-        there = b"".join(png for png in pngs if png is not None)
-        return np.frombuffer(there, np.uint8), (tuple(-1 if png is None else len(png) for png in pngs), seconds)
+        together, lengths = put_together(pngs)
+        return together, (lengths, seconds)
 
 
 @ray.remote
 class PrivateEngineActor(PrivateEngineHost):
     """Hosts an engine that serves the public side by `run` and shards by `run_private`."""
 
-    def run_images(self, places: list[tuple[int, int, int]], *parts: bytes | ByteArray) -> tuple[Any, float]:
+    def run_images(self, places: bytes, *parts: bytes | ByteArray) -> tuple[Any, float]:
         """As `run`, on public images in the form of `images.to_send`; Ray has fetched the parts."""
-        return self.run([bytes(memoryview(parts[part])[begin:end]) for part, begin, end in places])
+        return self.run(taken_apart(places, parts))
 
 
 @ray.remote

@@ -6,9 +6,12 @@ node fetches it from there, and so do the threads that write, each when it needs
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import ray
 from ray.exceptions import RayError
 
@@ -17,6 +20,10 @@ from spti_ray.types import Image, ImageLost
 
 _FETCH_S = 300.0
 """An object that doesn't come within this time counts as lost."""
+
+
+ByteArray = npt.NDArray[np.uint8]
+"""Bytes that a process reads where they lie, in memory that it shares with the store."""
 
 
 class ImageInStore:
@@ -39,8 +46,13 @@ class ImageInStore:
             batch = ray.get(self.reference, timeout=_FETCH_S)
         except RayError:
             raise ImageLost from None
-        # No copy: it lies in memory that this process shares with the store.
         return memoryview(batch)[slice(*self.range)]
+
+
+def put_together(pngs: Sequence[bytes | None]) -> tuple[ByteArray, tuple[int, ...]]:
+    """The images of a batch as one object, and the length of each; -1 of one that is missing."""
+    together = b"".join(png for png in pngs if png is not None)
+    return np.frombuffer(together, np.uint8), tuple(-1 if png is None else len(png) for png in pngs)
 
 
 def images_of(reference: Any, lengths: Sequence[int]) -> list[ImageInStore | None]:
@@ -53,25 +65,31 @@ def images_of(reference: Any, lengths: Sequence[int]) -> list[ImageInStore | Non
     return images
 
 
-def to_send(images: Sequence[Image]) -> tuple[list[tuple[int, int, int]], list[Any]]:
+def taken_apart(places: bytes, parts: Sequence[bytes | ByteArray]) -> list[bytes]:
+    """The images of a call that was sent as `to_send` says, once Ray has fetched its parts."""
+    rows = np.frombuffer(places, np.int64).reshape(-1, 3)
+    return [bytes(memoryview(parts[part])[begin:end]) for part, begin, end in rows.tolist()]
+
+
+def to_send(images: Sequence[Image]) -> tuple[bytes, list[Any]]:
     """What an embedder's actor is sent for these images.
 
     Returns:
-        For each image the number of its part, and from where to where it is in it; and the parts. One that is a
-        reference is fetched by the actor's node.
+        For each image the number of its part, and from where to where it is in it, as 64-bit integers (Ray passes bytes
+        on as they are, and pickles all else); and the parts. One that is a reference is fetched by the actor's node.
     """
-    places: list[tuple[int, int, int]] = []
+    places = array("q")
     parts: list[Any] = []
     last: Any = None
     for image in images:
         inner = place_of(image)
         if not isinstance(inner, ImageInStore):
             parts.append(inner)
-            places.append((len(parts) - 1, 0, len(inner)))
+            places.extend((len(parts) - 1, 0, len(inner)))
             last = None
             continue
         if inner.reference is not last:
             last = inner.reference
             parts.append(last)
-        places.append((len(parts) - 1, *inner.range))
-    return places, parts
+        places.extend((len(parts) - 1, *inner.range))
+    return places.tobytes(), parts

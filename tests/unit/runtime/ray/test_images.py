@@ -67,16 +67,15 @@ def test_an_embedder_is_sent_each_batch_once_and_where_its_images_are():
     one, two = images_of("one", (5, 7)), images_of("two", (4,))
     budget = ImageBudget(lambda: 10**6)
     held = budget.hold(RenderBatch(("a",), (1,)), [two[0]])
-    assert to_send([one[0], one[1], *held, b"png"]) == (
-        [(0, 0, 5), (0, 5, 12), (1, 0, 4), (2, 0, 3)],
-        ["one", "two", b"png"],
-    )
+    places, parts = to_send([one[0], one[1], *held, b"png"])
+    assert np.frombuffer(places, np.int64).tolist() == [0, 0, 5, 0, 5, 12, 1, 0, 4, 2, 0, 3]
+    assert parts == ["one", "two", b"png"]
 
     class Actor:
         run_images = Method(Done((["row"], 0.5)))
 
     assert called(Actor, ImageBatch(one)) == Finished(["row"], 0.5)
-    assert Actor.run_images.arguments == ([(0, 0, 5), (0, 5, 12)], "one")
+    assert Actor.run_images.arguments == (to_send(one)[0], "one")
 
 
 def test_an_embedder_embeds_the_images_that_its_parts_hold():
@@ -85,8 +84,8 @@ def test_an_embedder_embeds_the_images_that_its_parts_hold():
     engine = plain(PrivateEngineActor)("image_embedder", FAKE.image_embedder)
     joined = np.frombuffer(b"".join(pngs[:2]), np.uint8)
     places, _ = to_send([*images_of("batch", [len(png) for png in pngs[:2]]), pngs[2]])
-    rows, _ = engine.run_images(places[::-1], joined, pngs[2])
-    np.testing.assert_array_equal(rows, engine.run(pngs[::-1])[0])
+    rows, _ = engine.run_images(places, joined, pngs[2])
+    np.testing.assert_array_equal(rows, engine.run(pngs)[0])
 
 
 def test_a_renderer_gives_its_images_apart_from_what_is_told_of_them():
