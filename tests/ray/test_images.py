@@ -17,7 +17,7 @@ from spti_ray.public.engines import RenderJob
 from spti_ray.public.image_writer import ImageWriter
 from spti_ray.runtime.ray import images as module
 from spti_ray.runtime.ray.events import RayEvents
-from spti_ray.runtime.ray.images import ImageInStore
+from spti_ray.runtime.ray.images import ImageInStore, ImagesInStore
 from spti_ray.runtime.ray.launch import actor_class
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.image_budget import ImageBudget
@@ -108,7 +108,7 @@ def test_images_that_are_lost_before_they_are_embedded_are_rendered_again(actors
     owner = Owner.remote()
     (reference,) = ray.get(owner.put.remote())
     ray.kill(owner)
-    images[5].image = ImageInStore(reference, 0, images[5].num_bytes)
+    images[5].batch.images = ImagesInStore(reference, [images[5].num_bytes] * 4)
     while True:
         try:
             images[5].read()

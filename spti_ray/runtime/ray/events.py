@@ -12,7 +12,7 @@ import ray
 from ray.exceptions import ActorDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
 
 from spti_ray.runtime.hosting.engine import PublicCallFailed
-from spti_ray.runtime.ray.images import images_of, to_send
+from spti_ray.runtime.ray.images import ImagesInStore, to_send
 from spti_ray.runtime.scheduling.events import Events, Finished, InputLost, Lost, Outcome, Raised, Up
 from spti_ray.types import ImageBatch, RenderBatch
 
@@ -95,7 +95,7 @@ class RayEvents(Events):
 
 
 def _rendered(images: Any, told: Outcome) -> Outcome:
-    return Finished(images_of(images, told.result), told.seconds) if isinstance(told, Finished) else told
+    return Finished(ImagesInStore(images, told.result), told.seconds) if isinstance(told, Finished) else told
 
 
 def _node(actor: Any) -> str:

@@ -7,7 +7,7 @@ node fetches it from there, and so do the threads that write, each when it needs
 from __future__ import annotations
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -15,7 +15,7 @@ import numpy.typing as npt
 import ray
 from ray.exceptions import RayError
 
-from spti_ray.runtime.scheduling.image_budget import place_of
+from spti_ray.runtime.scheduling.image_budget import uncounted
 from spti_ray.types import Image, ImageLost
 
 _FETCH_S = 300.0
@@ -55,14 +55,29 @@ def put_together(pngs: Sequence[bytes | None]) -> tuple[ByteArray, tuple[int, ..
     return np.frombuffer(together, np.uint8), tuple(-1 if png is None else len(png) for png in pngs)
 
 
-def images_of(reference: Any, lengths: Sequence[int]) -> list[ImageInStore | None]:
-    """The images of a batch that has them in this order; -1 stands for one that is missing."""
-    images: list[ImageInStore | None] = []
-    offset = 0
-    for length in lengths:
-        images.append(None if length < 0 else ImageInStore(reference, offset, length))
-        offset += max(0, length)
-    return images
+class ImagesInStore(Sequence["ImageInStore | None"]):
+    """The images of a batch that has them in the order of their lengths; -1 stands for one that is missing."""
+
+    __slots__ = ("_lengths", "_reference")
+
+    def __init__(self, reference: Any, lengths: Sequence[int]) -> None:
+        self._reference = reference
+        self._lengths = lengths
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __getitem__(self, number: Any) -> Any:
+        length = self._lengths[number]
+        if length < 0:
+            return None
+        return ImageInStore(self._reference, sum(max(0, before) for before in self._lengths[:number]), length)
+
+    def __iter__(self) -> Iterator[ImageInStore | None]:
+        offset = 0
+        for length in self._lengths:
+            yield None if length < 0 else ImageInStore(self._reference, offset, length)
+            offset += max(0, length)
 
 
 def taken_apart(places: bytes, parts: Sequence[bytes | ByteArray]) -> list[bytes]:
@@ -82,7 +97,7 @@ def to_send(images: Sequence[Image]) -> tuple[bytes, list[Any]]:
     parts: list[Any] = []
     last: Any = None
     for image in images:
-        inner = place_of(image)
+        inner = uncounted(image)
         if not isinstance(inner, ImageInStore):
             parts.append(inner)
             places.extend((len(parts) - 1, 0, len(inner)))

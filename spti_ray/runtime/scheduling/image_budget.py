@@ -17,26 +17,53 @@ _WEIGHT = 0.1
 """Of the newest batch in the mean size."""
 
 
-class HeldImage:
-    """An image that counts until nobody has it any more.
+class HeldBatch(Sequence["HeldImage | None"]):
+    """The images of a batch, which count until nobody has one of them any more.
 
-    `made_of` is the batch that it was rendered in, as image `number`: by it a lost one is rendered again.
+    One object for all of them, since ten thousand engines have a hundred thousand batches that wait. `made_of` is what
+    they were rendered from: by it lost ones are rendered again.
     """
 
-    __slots__ = ("_gone", "image", "made_of", "num_bytes", "number")
+    __slots__ = ("_gone", "images", "made_of", "num_bytes")
 
-    def __init__(self, image: Image, gone: deque[int], made_of: RenderBatch, number: int) -> None:
-        self.image = image
-        self.num_bytes = num_bytes(image)
+    def __init__(self, images: Sequence[Image | None], gone: deque[int], made_of: RenderBatch) -> None:
+        self.images = images
         self.made_of = made_of
-        self.number = number
+        self.num_bytes = sum(num_bytes(image) for image in images if image is not None)
         self._gone = gone
 
-    def read(self) -> bytes | memoryview:
-        return read_png(self.image)
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, number: Any) -> Any:
+        return None if self.images[number] is None else HeldImage(self, number)
 
     def __del__(self) -> None:
         self._gone.append(self.num_bytes)  # on whichever thread: only this is safe
+
+
+class HeldImage:
+    """Image `number` of a batch."""
+
+    __slots__ = ("batch", "number")
+
+    def __init__(self, batch: HeldBatch, number: int) -> None:
+        self.batch = batch
+        self.number = number
+
+    @property
+    def image(self) -> Image:
+        """The image itself."""
+        image = self.batch.images[self.number]
+        assert image is not None
+        return image
+
+    @property
+    def num_bytes(self) -> int:
+        return num_bytes(self.image)
+
+    def read(self) -> bytes | memoryview:
+        return read_png(self.image)
 
 
 class ImageBudget:
@@ -61,15 +88,11 @@ class ImageBudget:
             self._held -= self._gone.popleft()
         return self._held
 
-    def hold(self, made_of: RenderBatch, images: Sequence[Image | None]) -> list[HeldImage | None]:
-        """The images of a batch, each of which counts from now on."""
-        held = [
-            None if image is None else HeldImage(image, self._gone, made_of, number)
-            for number, image in enumerate(images)
-        ]
-        size = sum(image.num_bytes for image in held if image is not None)
-        self._mean_bytes += (size - self._mean_bytes) * (_WEIGHT if self._mean_bytes else 1.0)
-        self._held += size
+    def hold(self, made_of: RenderBatch, images: Sequence[Image | None]) -> HeldBatch:
+        """The images of a batch, which count from now on."""
+        held = HeldBatch(images, self._gone, made_of)
+        self._mean_bytes += (held.num_bytes - self._mean_bytes) * (_WEIGHT if self._mean_bytes else 1.0)
+        self._held += held.num_bytes
         self.peak = max(self.peak, self.held)
         return held
 
@@ -78,6 +101,6 @@ class ImageBudget:
         return self.held + (under_way + 1) * self._mean_bytes <= self._most()
 
 
-def place_of(image: Image) -> Any:
+def uncounted(image: Image) -> Any:
     """The image itself, without what counts it."""
     return image.image if isinstance(image, HeldImage) else image

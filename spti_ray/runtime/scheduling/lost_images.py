@@ -8,7 +8,7 @@ from spti_ray.runtime.scheduling.coroutine import Coroutine
 from spti_ray.runtime.scheduling.events import Act, Events
 from spti_ray.runtime.scheduling.image_budget import HeldImage
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.types import Image, RenderBatch
+from spti_ray.types import Image
 
 
 def render_again(events: Events, renderer: Pool, images: Iterable[Image], then: Act) -> None:
@@ -20,17 +20,13 @@ def render_again(events: Events, renderer: Pool, images: Iterable[Image], then: 
         images: of one batch of an embedder, some of which are lost. Which is not known.
         then: is called when they are there.
     """
-    lost: dict[RenderBatch, list[HeldImage]] = {}
-    for image in images:
-        if isinstance(image, HeldImage) and not isinstance(image.image, bytes):
-            lost.setdefault(image.made_of, []).append(image)
+    lost = {id(image.batch): image.batch for image in images if isinstance(image, HeldImage)}
 
     def render() -> None:
-        for made, old in zip(renderer.map((batch,) for batch in lost), lost.values(), strict=True):
-            for image in old:
-                new = made[image.number] if made else None
-                if new is not None:
-                    image.image = new.image
+        batches = lost.values()
+        for old, new in zip(batches, renderer.map((batch.made_of,) for batch in batches), strict=True):
+            if new is not None:
+                old.images = new.images
         then()
 
     again = Coroutine(render)

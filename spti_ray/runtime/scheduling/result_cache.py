@@ -177,9 +177,8 @@ class CacheEntry:
         missing = sum(item is None or (self._role == "writer" and bool(item.problem)) for item in result)
         if 2 * missing > len(result):
             return
-        # What waits has the images themselves: a copy of the list, should somebody change it.
-        self._cache.write(self._key, partial(_texts if self._role == "writer" else packed, list(result)))
+        self._cache.write(self._key, partial(_texts if self._role == "writer" else packed, result))
 
 
-def _texts(result: list[Completions]) -> list[bytes]:
+def _texts(result: Sequence[Completions]) -> list[bytes]:
     return [json.dumps([[one.texts, one.num_tokens, one.dollars, one.truncated] for one in result]).encode()]

@@ -11,7 +11,7 @@ from spti_ray.models.factory import FAKE
 from spti_ray.models.pixels import to_png
 from spti_ray.runtime.ray.engine_actor import PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import RayEvents, _outcome
-from spti_ray.runtime.ray.images import ImageInStore, images_of, to_send
+from spti_ray.runtime.ray.images import ImageInStore, ImagesInStore, to_send
 from spti_ray.runtime.scheduling.events import Finished, InputLost
 from spti_ray.runtime.scheduling.image_budget import ImageBudget
 from spti_ray.types import ImageBatch, RenderBatch
@@ -59,12 +59,13 @@ def test_of_a_rendered_batch_the_driver_gets_references_and_lengths_alone():
     outcome = called(Actor, RenderBatch(("a",) * 3, (1, 2, 3)))
     assert isinstance(outcome, Finished) and outcome.seconds == 0.25
     first, missing, last = outcome.result
+    assert [outcome.result[n] and outcome.result[n].range for n in range(3)] == [first.range, None, last.range]
     assert missing is None and {first.reference, last.reference} == {"a reference"}
     assert (first.range, last.range) == ((0, 5), (5, 12))
 
 
 def test_an_embedder_is_sent_each_batch_once_and_where_its_images_are():
-    one, two = images_of("one", (5, 7)), images_of("two", (4,))
+    one, two = ImagesInStore("one", (5, 7)), ImagesInStore("two", (4,))
     budget = ImageBudget(lambda: 10**6)
     held = budget.hold(RenderBatch(("a",), (1,)), [two[0]])
     places, parts = to_send([one[0], one[1], *held, b"png"])
@@ -83,7 +84,7 @@ def test_an_embedder_embeds_the_images_that_its_parts_hold():
     pngs = [to_png(image) for image in images]
     engine = plain(PrivateEngineActor)("image_embedder", FAKE.image_embedder)
     joined = np.frombuffer(b"".join(pngs[:2]), np.uint8)
-    places, _ = to_send([*images_of("batch", [len(png) for png in pngs[:2]]), pngs[2]])
+    places, _ = to_send([*ImagesInStore("batch", [len(png) for png in pngs[:2]]), pngs[2]])
     rows, _ = engine.run_images(places, joined, pngs[2])
     np.testing.assert_array_equal(rows, engine.run(pngs)[0])
 
