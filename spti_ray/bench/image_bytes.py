@@ -173,19 +173,20 @@ def image_bytes(on_ray: bool = True, runtime: RuntimeConfig | None = None, units
     return found
 
 
-def compared_with(checkout: Path, here: dict[str, Any], on_ray: bool = True) -> dict[str, Any]:
+def compared_with(checkout: Path, here: dict[str, Any], on_ray: bool = True, units: int = UNITS) -> dict[str, Any]:
     """The same figures of another checkout, measured now, and the ratios of this build to it.
 
     Args:
         checkout: Its folder; its dependencies are those of this interpreter.
         here: What `image_bytes` has measured of this build.
         on_ray: As there.
+        units: As there.
     """
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(__file__, folder)
         environment = os.environ | {"PYTHONPATH": f"{checkout.resolve()}{os.pathsep}{folder}"}
         module = Path(__file__).stem
-        command = [sys.executable, "-m", module, *(() if on_ray else ("--without-ray",))]
+        command = [sys.executable, "-m", module, str(units), *(() if on_ray else ("--without-ray",))]
         done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=True)
     there = json.loads(done.stdout.splitlines()[-1])
     ratios = {name: round(here[name] / there[name], 4) for name in here if name.endswith("_ms") and name in there}
@@ -193,4 +194,4 @@ def compared_with(checkout: Path, here: dict[str, Any], on_ray: bool = True) -> 
 
 
 if __name__ == "__main__":
-    print(json.dumps(image_bytes(on_ray="--without-ray" not in sys.argv)))
+    print(json.dumps(image_bytes(on_ray="--without-ray" not in sys.argv, units=int(sys.argv[1]))))

@@ -14,6 +14,8 @@ import psutil
 
 from spti_ray import __version__
 from spti_ray.bench import simulated_clusters
+from spti_ray.bench.driver_memory import memory
+from spti_ray.bench.image_bytes import compared_with, image_bytes
 from spti_ray.bench.kills import kills
 from spti_ray.bench.overhead import in_pool_over_bare
 from spti_ray.bench.scaling import driver_cost, scaling
@@ -38,13 +40,14 @@ class Settings:
     """What to measure with.
 
     `engines`: those of the part `engines`. `runtime`: where Ray is. `actors`: sizes for `scaling`.
-    `price_per_gpu_hour`: in US dollars.
+    `price_per_gpu_hour`: in US dollars. `against`: another checkout, with which `images` are compared.
     """
 
     engines: EnginesConfig = EMBEDDED
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     actors: tuple[int, ...] = (1, 4, 16, 64)
     price_per_gpu_hour: float | None = None
+    against: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,14 @@ TARGETS = (
     Target("strong scaling, units of 1 s", _at("scaling", "strong_1s", -1), 0.97),
     Target("strong scaling, units of 100 ms", _at("scaling", "strong_0.1s", -1), 0.90),
     Target("driver's thread, microseconds a unit", _at("driver", "thread_us"), 300, at_most=True),
+    Target(
+        "images, thread over the other checkout's",
+        _at("images", "against", "ratios", "ray_400KB_kept_ms"),
+        1 / 40,
+        True,
+    ),
+    Target("images kept, 1,000 engines, units of 3 s", _at("images", "many_actors", 0, "efficiency"), 0.95),
+    Target("driver's memory, 10,000 engines over 100", _at("memory", "over_bound"), 1.0, at_most=True),
     Target("streaming over barriers, balanced stages", _at("streaming", "ratio"), 0.75, at_most=True),
     Target("votes over the bare product", _at("votes", "ratio"), 0.8),
 )
@@ -116,6 +127,10 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
             "spot": simulated_clusters.spot_nodes(),
         }
 
+    def images(document: dict[str, Any]) -> Any:
+        here = image_bytes(runtime=runtime)
+        return here | ({"against": compared_with(settings.against, here)} if settings.against else {})
+
     def engine(role: Role) -> Any:
         return in_pool_over_bare(
             role,
@@ -130,6 +145,8 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
         "scaling": lambda document: scaling(settings.actors, runtime=runtime),
         "driver": lambda document: driver_cost(runtime=runtime),
         "streaming": stages,
+        "images": images,
+        "memory": lambda document: memory(),
         "model": simulated,
         "kills": lambda document: kills(runtime=runtime),
         "votes": lambda document: votes(),
