@@ -9,6 +9,7 @@ from functools import partial
 from typing import Any
 
 from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.models.factory import may_cost_money
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.trace import Trace
 from spti_ray.runtime.executor import RunMetrics, Session
@@ -73,6 +74,7 @@ class Pools:
             others=others,
             shares_gpu=shares_gpu,
             images=self._images if role == "renderer" else None,
+            repeats=role in ("renderer", "image_embedder", "text_embedder") and not may_cost_money(engine),
             restore=self._render_again if role == "image_embedder" else None,
         )
         self._made[role] = pool

@@ -21,6 +21,7 @@ from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter, cause_of
 from spti_ray.runtime.scheduling.result_cache import CachedResult
 from spti_ray.runtime.scheduling.retries import DEFAULTS, POOL_ACTOR, Limits
 from spti_ray.runtime.scheduling.scheduler import Batch, Scheduler
+from spti_ray.runtime.scheduling.stragglers import Stragglers
 from spti_ray.runtime.scheduling.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,7 @@ class Pool:
         meter: is told of all that happens.
         shares_gpu: take from streams while the actors sleep, so that there are batches when they wake.
         images: counts what batches result in, where that is images, and says whether more may wait.
+        repeats: whether a batch that straggles is asked for a second time; not where somebody pays for each call.
         restore: makes the lost images of a batch's arguments again, and calls what it is given.
     """
 
@@ -62,6 +64,7 @@ class Pool:
         shares_gpu: bool = False,
         images: ImageBudget | None = None,
         restore: Callable[[Any, Act], None] | None = None,
+        repeats: bool = False,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -74,6 +77,7 @@ class Pool:
         self._meter = meter
         self._images = images
         self._restore = restore
+        self._stragglers = Stragglers(limits.slots) if repeats else None
         self._scheduler: Scheduler[Any] = Scheduler(limits)
         self._streams = Streams(
             events,
@@ -201,21 +205,41 @@ class Pool:
 
     def _dispatch(self) -> None:
         while assigned := self._scheduler.assign():
-            actor, batch = assigned
-            self._autoscaler.dispatched()
-            self._actors.begin(actor, batch, self._events.now())
-            self._events.call(actor, batch.arguments, partial(self._back, actor, batch))
-            if not self._looking:
-                self._looking = True
-                self._autoscaler.begin_period()
-                self._events.after(_LOOK_S, self._look)
+            self._send(*assigned)
+
+    def _send(self, actor: Any, batch: Batch) -> None:
+        self._autoscaler.dispatched()
+        self._actors.begin(actor, batch, self._events.now())
+        self._events.call(actor, batch.arguments, partial(self._back, actor, batch))
+        if not self._looking:
+            self._looking = True
+            self._autoscaler.begin_period()
+            self._events.after(_LOOK_S, self._look)
 
     def _back(self, actor: Any, batch: Batch, outcome: Outcome) -> None:
         """A call has returned: handle what became of its batch."""
         self._autoscaler.returned()
-        self._meter.back(outcome, abreast=self._actors.end(actor, batch))
+        abreast = self._actors.end(actor, batch)
+        came_first = not (batch.is_twofold and batch.owner.has(batch.number))
+        if came_first and (isinstance(outcome, Finished) or not batch.is_second):
+            self._book(actor, batch, outcome, abreast)
+        else:
+            # The other time was faster, or is still under way.
+            self._scheduler.finished(actor, batch)
+            if isinstance(outcome, Lost):
+                self._away_at_work(actor, outcome)
+        self._leave_if_idle(actor)
+        if not self._scheduler.in_flight:
+            self._autoscaler.idle()
+        if not self._scheduler.is_up(actor) and self._actors.is_idle(actor):
+            self._ask(actor, losses=0)
+
+    def _book(self, actor: Any, batch: Batch, outcome: Outcome, abreast: int) -> None:
+        self._meter.back(outcome, abreast)
         if isinstance(outcome, Finished):
             self._scheduler.finished(actor, batch)
+            if self._stragglers is not None:
+                self._stragglers.took(outcome.seconds)
             result = self._held(batch, outcome.result)
             if batch.cached is not None:
                 batch.cached.put(result)
@@ -230,11 +254,6 @@ class Pool:
                 self._restore(batch.arguments[0], partial(self._restored, batch))
         else:
             self._lost(actor, batch, outcome)
-        self._leave_if_idle(actor)
-        if not self._scheduler.in_flight:
-            self._autoscaler.idle()
-        if not self._scheduler.is_up(actor) and self._actors.is_idle(actor):
-            self._ask(actor, losses=0)
 
     def _restored(self, batch: Batch) -> None:
         if batch.owner in self._streams:
@@ -259,11 +278,14 @@ class Pool:
             batch.owner.done[batch.number] = None
 
     def _lost(self, actor: Any, batch: Batch, outcome: Lost) -> None:
+        given_up = self._scheduler.lost(actor, batch, self._actors.blame(actor, batch, outcome))
+        self._without_result(batch, given_up, f"lost its actor {batch.crashes} times")
+        self._away_at_work(actor, outcome)
+
+    def _away_at_work(self, actor: Any, outcome: Lost) -> None:
         if self._scheduler.is_up(actor):
             self._scheduler.remove_actor(actor)
             self._meter.lost(cause_of(outcome, hung=self._actors.is_hung(actor)))
-        given_up = self._scheduler.lost(actor, batch, self._actors.blame(actor, batch, outcome))
-        self._without_result(batch, given_up, f"lost its actor {batch.crashes} times")
         if outcome.gone is not None:
             self._drop(actor, outcome.gone)
 
@@ -322,7 +344,22 @@ class Pool:
         for actor, batch in self._actors.newly_hung(self._events.now(), self._limits.batch_timeout_s):
             self._warn(f"batch {batch.number} hangs; its engine is started anew", batch)
             self._events.kill(actor, for_good=False)
+        self._repeat()
         self._autoscaler.end_period(self._scheduler.actors * self._limits.slots, self._useful)
+
+    def _repeat(self) -> None:
+        """Ask for straggling batches a second time, if the rest of the stage is done."""
+        if self._stragglers is None or self._scheduler.waiting or not self._streams.are_done:
+            return
+        now = self._events.now()
+        at_work = ((batch, now - since) for batch, since in self._actors.at_work() if batch.owner in self._streams)
+        for batch in self._stragglers.among(at_work):
+            again = Batch(batch.arguments, batch.owner, batch.number, batch.cached, is_twofold=True, is_second=True)
+            actor = self._scheduler.assign_idle(again)
+            if actor is None:
+                return
+            batch.is_twofold = True
+            self._send(actor, again)
 
     def _useful(self) -> int | None:
         """How many actors the work that is left would keep busy; None where its amount is unknown."""

@@ -39,6 +39,9 @@ class Batch:
     crashes: int = 0
     input_losses: int = 0
     slots: int = 0
+    is_twofold: bool = False
+    """It was asked for a second time (see `stragglers`), or is that second time."""
+    is_second: bool = False
 
 
 class Scheduler(Generic[Actor]):
@@ -119,8 +122,13 @@ class Scheduler(Generic[Actor]):
         self._change(actor, slots)
         return actor, batch
 
+    def assign_idle(self, batch: Batch) -> Actor | None:
+        """Take an actor without batches for this one, which is not among those that wait; None if there is none."""
+        idle = next(iter(self._with_load[0]), None)
+        return None if idle is None else self._assign(idle, batch, 1)[0]
+
     def finished(self, actor: Actor, batch: Batch) -> None:
-        """The batch's result is there."""
+        """The batch's result is there, or it is not wanted any more."""
         self._returned(actor, batch)
 
     def failed(self, actor: Actor, batch: Batch) -> bool:

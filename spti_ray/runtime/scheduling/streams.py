@@ -58,6 +58,11 @@ class Streams:
         return stream in self._pullers
 
     @property
+    def are_done(self) -> bool:
+        """Whether none can give another batch before one that is at work is back."""
+        return all(stream.exhausted or not self._may_run_ahead(stream) for stream in self._pullers)
+
+    @property
     def have_fetched(self) -> bool:
         """Whether any of them has taken what is not a batch yet."""
         return any(stream.fetched for stream in self._pullers)
@@ -100,7 +105,10 @@ class Streams:
             puller.resume()
 
     def _has_room(self, stream: OrderedStream) -> bool:
-        if not self._wants_more() or stream.ahead >= _AHEAD_PER_SLOT * self._num_slots():
+        return self._wants_more() and self._may_run_ahead(stream)
+
+    def _may_run_ahead(self, stream: OrderedStream) -> bool:
+        if stream.ahead >= _AHEAD_PER_SLOT * self._num_slots():
             return False
         # One is always let through, or a stream that feeds another could fill all room and wait for it forever.
         return not stream.ahead or self._may_wait(stream.ahead - len(stream.done))
