@@ -19,6 +19,7 @@ from spti_ray.runtime.ray import images as module
 from spti_ray.runtime.ray.events import RayEvents
 from spti_ray.runtime.ray.images import ImageInStore, ImagesInStore
 from spti_ray.runtime.ray.launch import actor_class
+from spti_ray.runtime.scheduling.call_length import CallLength
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.image_budget import ImageBudget
 from spti_ray.runtime.scheduling.lost_images import render_again
@@ -52,11 +53,11 @@ class Owner:
 class Stages:
     """Pools of the two stages as a run has them."""
 
-    def __init__(self, actors, cache=None) -> None:
+    def __init__(self, actors, cache=None, **more) -> None:
         self.events, self.budget = RayEvents(), ImageBudget(lambda: 50_000_000)
-        self.renderer = Pool("renderer", [actors["renderer"]], self.events, images=self.budget, cache=cache)
+        self.renderer = Pool("renderer", [actors["renderer"]], self.events, images=self.budget, cache=cache, **more)
         restore = lambda images, then: render_again(self.events, self.renderer, images, then)  # noqa: E731
-        embedder = Pool("image_embedder", [actors["image_embedder"]], self.events, restore=restore)
+        embedder = Pool("image_embedder", [actors["image_embedder"]], self.events, restore=restore, **more)
         self.streams = PooledEngines({"renderer": self.renderer, "image_embedder": embedder}, engines_of(SETTINGS))
 
 
@@ -117,3 +118,15 @@ def test_images_that_are_lost_before_they_are_embedded_are_rendered_again(actors
         time.sleep(0.05)
     rows = list(stages.streams.embed_images(images))
     np.testing.assert_array_equal(np.stack(rows), expected_rows())
+
+
+class Several(CallLength):
+    def batches(self, num_actors: int) -> int:
+        return 3
+
+
+def test_several_batches_in_a_call_make_what_each_makes(actors):
+    stages = Stages(actors, call_length=Several(""))
+    rows = list(stages.streams.embed_images(stages.streams.render(JOBS)))
+    np.testing.assert_array_equal(np.stack(rows), expected_rows())
+    assert stages.budget.held == 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
@@ -45,6 +45,23 @@ class RayEvents(Events):
         else:
             reference = actor.run.remote(*arguments)
         self._when_done(reference, lambda future: done(_outcome(future)))
+
+    def call_several(self, actor: Any, batches: Sequence[tuple[tuple[Any, ...], Callable[[Outcome], None]]]) -> None:
+        given = [arguments[0] for arguments, _ in batches]
+        images: Sequence[Any] = ()
+        if isinstance(given[0], RenderBatch):
+            *images, told = actor.run_several_apart.options(num_returns=len(given) + 1).remote(given)
+        elif isinstance(given[0], ImageBatch):
+            places, parts = to_send([image for batch in given for image in batch])
+            told = actor.run_several_images.remote([len(batch) for batch in given], places, *parts)
+        else:
+            told = actor.run_several.remote(given)
+
+        def back(future: Future[Any]) -> None:
+            for number, outcome in enumerate(_outcomes(_outcome(future), len(batches))):
+                batches[number][1](_rendered(images[number], outcome) if images else outcome)
+
+        self._when_done(told, back)
 
     def ready(self, actor: Any, done: Callable[[Up | Lost], None]) -> None:
         def answer(future: Future[Any]) -> None:
@@ -92,6 +109,13 @@ class RayEvents(Events):
                 act = self._came.get_nowait()
             except queue.Empty:
                 return True
+
+
+def _outcomes(outcome: Outcome, count: int) -> list[Outcome]:
+    """Of each batch of a call: its own, if the call came back."""
+    if not isinstance(outcome, Finished):
+        return [outcome] * count
+    return [Finished(*what) if went_well else Raised(what) for went_well, what in outcome.result]
 
 
 def _rendered(images: Any, told: Outcome) -> Outcome:

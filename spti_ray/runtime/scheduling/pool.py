@@ -14,6 +14,7 @@ from typing import Any
 from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.runtime.scheduling.actors import Actors
 from spti_ray.runtime.scheduling.autoscaler import Autoscaler
+from spti_ray.runtime.scheduling.call_length import CallLength
 from spti_ray.runtime.scheduling.engine_info import EngineFailed, EngineInfo
 from spti_ray.runtime.scheduling.events import Act, Events, Finished, InputLost, Lost, Outcome, Raised, Up
 from spti_ray.runtime.scheduling.image_budget import ImageBudget
@@ -45,6 +46,7 @@ class Pool:
         meter: is told of all that happens.
         shares_gpu: take from streams while the actors sleep, so that there are batches when they wake.
         images: counts what batches result in, where that is images, and says whether more may wait.
+        call_length: says how many batches go in a call.
         repeats: whether a batch that straggles is asked for a second time; not where somebody pays for each call.
         restore: makes the lost images of a batch's arguments again, and calls what it is given.
     """
@@ -65,6 +67,7 @@ class Pool:
         images: ImageBudget | None = None,
         restore: Callable[[Any, Act], None] | None = None,
         repeats: bool = False,
+        call_length: CallLength | None = None,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -77,18 +80,19 @@ class Pool:
         self._meter = meter
         self._images = images
         self._restore = restore
+        self._call_length = call_length or CallLength(role)
         self._stragglers = Stragglers(limits.slots) if repeats else None
         self._scheduler: Scheduler[Any] = Scheduler(limits)
         self._streams = Streams(
             events,
             wants_more=lambda: self._scheduler.wants_more,
-            num_slots=lambda: limits.slots * max(1, self.num_actors),
+            num_slots=lambda: limits.slots * self._scheduler.together * max(1, self.num_actors),
             may_wait=lambda under_way: images is None or images.has_room(under_way),
             asleep=lambda: shares_gpu and not self._scheduler.actors,
             empty=lambda: not self.num_actors,
             put=self._put,
             forget=self._scheduler.forget,
-            check=self.must_have_actors,
+            check=self._before_wait,
         )
         self._actors = Actors()
         self._looking = False
@@ -190,8 +194,14 @@ class Pool:
 
     def _fill(self) -> None:
         """Fill the slots that came free, first with batches that wait, then with new ones."""
+        self._scheduler.together = self._call_length.batches(self.num_up)
         self._dispatch()
         self._streams.fill()
+        self._dispatch()
+
+    def _before_wait(self) -> None:
+        self._dispatch()
+        self.must_have_actors()
 
     def _put(self, batch: Batch) -> None:
         batch.cached = None if self._cache is None else self._cache(batch.arguments)
@@ -201,16 +211,23 @@ class Pool:
             self._done(batch, self._held(batch, result), 0.0)
         else:
             self._scheduler.put(batch)
-            self._dispatch()
+            if self._scheduler.waiting >= self._scheduler.together:
+                self._dispatch()
 
     def _dispatch(self) -> None:
         while assigned := self._scheduler.assign():
-            self._send(*assigned)
+            actor, batch = assigned
+            self._send(actor, [batch, *self._scheduler.with_it(batch)])
 
-    def _send(self, actor: Any, batch: Batch) -> None:
-        self._autoscaler.dispatched()
-        self._actors.begin(actor, batch, self._events.now())
-        self._events.call(actor, batch.arguments, partial(self._back, actor, batch))
+    def _send(self, actor: Any, batches: list[Batch]) -> None:
+        for batch in batches:
+            self._autoscaler.dispatched()
+            self._actors.begin(actor, batch, self._events.now())
+        calls = [(batch.arguments, partial(self._back, actor, batch)) for batch in batches]
+        if len(calls) == 1:
+            self._events.call(actor, *calls[0])
+        else:
+            self._events.call_several(actor, calls)
         if not self._looking:
             self._looking = True
             self._autoscaler.begin_period()
@@ -238,6 +255,7 @@ class Pool:
         self._meter.back(outcome, abreast)
         if isinstance(outcome, Finished):
             self._scheduler.finished(actor, batch)
+            self._call_length.took(outcome.seconds)
             if self._stragglers is not None:
                 self._stragglers.took(outcome.seconds)
             result = self._held(batch, outcome.result)
@@ -359,7 +377,7 @@ class Pool:
             if actor is None:
                 return
             batch.is_twofold = True
-            self._send(actor, again)
+            self._send(actor, [again])
 
     def _useful(self) -> int | None:
         """How many actors the work that is left would keep busy; None where its amount is unknown."""

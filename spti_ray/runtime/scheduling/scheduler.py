@@ -56,6 +56,8 @@ class Scheduler(Generic[Actor]):
         # Actors by load, in the order in which they got there; full ones are in none.
         self._with_load: list[dict[Actor, None]] = [{} for _ in range(limits.slots)]
         self._in_flight = 0
+        self.together = 1
+        """How many batches go in a call; so many wait to be sent together."""
 
     @property
     def actors(self) -> int:
@@ -73,8 +75,8 @@ class Scheduler(Generic[Actor]):
 
     @property
     def wants_more(self) -> bool:
-        """Whether a new batch would be assigned at once."""
-        return not self._fresh and self._for_fresh() is not None
+        """Whether a new batch would be assigned at once, or with others that wait for it."""
+        return len(self._fresh) < self.together and self._for_fresh() is not None
 
     def is_up(self, actor: Actor) -> bool:
         """Whether an actor may be given batches."""
@@ -121,6 +123,15 @@ class Scheduler(Generic[Actor]):
         batch.slots = slots
         self._change(actor, slots)
         return actor, batch
+
+    def with_it(self, batch: Batch) -> list[Batch]:
+        """Take the batches that go in the same call as one that was just assigned; a suspect runs alone."""
+        taken: list[Batch] = []
+        while self._fresh and not batch.crashes and len(taken) + 1 < self.together:
+            taken.append(self._fresh.popleft())
+            taken[-1].slots = 0  # The call takes one slot, which is the first batch's.
+        self._in_flight += len(taken)
+        return taken
 
     def assign_idle(self, batch: Batch) -> Actor | None:
         """Take an actor without batches for this one, which is not among those that wait; None if there is none."""

@@ -10,9 +10,9 @@ from ray.exceptions import ObjectFreedError, RayTaskError
 from spti_ray.models.factory import FAKE
 from spti_ray.models.pixels import to_png
 from spti_ray.runtime.ray.engine_actor import PrivateEngineActor, RendererActor
-from spti_ray.runtime.ray.events import RayEvents, _outcome
+from spti_ray.runtime.ray.events import RayEvents, _outcome, _outcomes
 from spti_ray.runtime.ray.images import ImageInStore, ImagesInStore, to_send
-from spti_ray.runtime.scheduling.events import Finished, InputLost
+from spti_ray.runtime.scheduling.events import Finished, InputLost, Lost, Raised
 from spti_ray.runtime.scheduling.image_budget import ImageBudget
 from spti_ray.types import ImageBatch, RenderBatch
 
@@ -95,6 +95,53 @@ def test_a_renderer_gives_its_images_apart_from_what_is_told_of_them():
     joined, (lengths, seconds) = asyncio.run(host.run_apart(given))
     pngs, _ = asyncio.run(host.run(given))
     assert joined.tobytes() == b"".join(pngs) and lengths == tuple(map(len, pngs)) and seconds > 0
+
+
+class Several:
+    """A method whose calls return as many objects as were asked for."""
+
+    def __init__(self, method) -> None:
+        self.method = method
+
+    def options(self, num_returns):
+        self.num_returns = num_returns
+        return self
+
+    def remote(self, *arguments):
+        *images, told = asyncio.run(self.method(*arguments))
+        assert len(images) + 1 == self.num_returns
+        return *images, Done(told)
+
+
+def test_several_rendered_batches_come_back_each_with_its_images_and_one_that_raises_takes_no_other_with_it():
+    host = plain(RendererActor)("renderer", FAKE.renderer)
+    good, other = RenderBatch(("a cat", "a dog"), (1, 2)), RenderBatch(("a fox",), (3,))
+    bad = RenderBatch(("x",), (1,), (b"no png",), 0.5)
+
+    class Actor:
+        run_several_apart = Several(host.run_several_apart)
+
+    outcomes = []
+    events = RayEvents()
+    events.call_several(Actor, [((batch,), outcomes.append) for batch in (good, bad, other)])
+    events.wait()
+    for outcome, batch in ((outcomes[0], good), (outcomes[2], other)):
+        pngs, _ = asyncio.run(host.run(batch))
+        found = [image.reference.tobytes()[slice(*image.range)] for image in outcome.result]
+        assert found == pngs and outcome.seconds > 0
+    assert isinstance(outcomes[1], Raised) and outcomes[1].error
+
+
+def test_several_batches_are_embedded_and_of_one_that_raises_the_type_alone_is_told():
+    engine = plain(PrivateEngineActor)("image_embedder", FAKE.image_embedder)
+    pngs = [to_png(np.full((8, 8, 3), value, np.uint8)) for value in (10, 200, 90)]
+    places, parts = to_send([*pngs, b"no png"])
+    one, two, bad = engine.run_several_images([2, 1, 1], places, *parts)
+    np.testing.assert_array_equal(np.concatenate([one[1][0], two[1][0]]), engine.run(pngs)[0])
+    assert bad == (False, "UnidentifiedImageError")
+    told = _outcomes(Finished([one, bad], 0.0), 2)
+    assert isinstance(told[0], Finished) and told[1] == Raised("UnidentifiedImageError")
+    assert _outcomes(Lost(), 3) == [Lost()] * 3
 
 
 def test_a_lost_object_among_the_arguments_is_nobodys_fault():
