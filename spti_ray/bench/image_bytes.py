@@ -112,7 +112,7 @@ def thread_ms(num_bytes: int, kept: bool, events: Events, actors: dict[str, list
         folder = Path(name)
         cache = ResultCache(folder / "units", "bench")
         store = RenderStore(folder)
-        more = {"cache": partial(cache.entry, "renderer")} if kept else {}
+        more: dict[str, Any] = {"cache": partial(cache.entry, "renderer")} if kept else {}
         pools = {
             "renderer": pool_of("renderer", actors["renderer"], events, **more),
             "image_embedder": pool_of("image_embedder", actors["image_embedder"], events),
@@ -122,7 +122,7 @@ def thread_ms(num_bytes: int, kept: bool, events: Events, actors: dict[str, list
         def images(first: int, count: int) -> Iterator[Any]:
             jobs = (RenderJob(f"a picture of number {number}", number) for number in range(first, first + count))
             for number, image in enumerate(streams.render(jobs), first):
-                if kept:
+                if kept and image is not None:
                     store[str(number)] = RenderedImage(str(number), 0, number, image)
                 yield image
 

@@ -74,9 +74,8 @@ def driver_cost(batches: int = 4000, runtime: RuntimeConfig | None = None) -> di
             list(pool.map(([number],) for number in range(batches // 10)))
             thread, process = time.thread_time(), time.process_time()
             list(pool.map(([number],) for number in range(batches)))
-            return tuple(
-                round(took / batches * 1e6, 1) for took in (time.thread_time() - thread, time.process_time() - process)
-            )
+            thread, process = time.thread_time() - thread, time.process_time() - process
+            return round(thread / batches * 1e6, 1), round(process / batches * 1e6, 1)
 
         thread_us, process_us = measured(1)
         in_eight_us, _ = measured(8)

@@ -65,6 +65,15 @@ def expected_rows():
     return FakeImageEmbedder(FAKE.image_embedder).embed_images([image_of(job.seed) for job in JOBS])
 
 
+def _are_gone(stages: Stages) -> None:
+    """A thread of Ray's lets go of the last call a moment after its result is there."""
+    for _ in range(3000):
+        if not stages.budget.held:
+            return
+        time.sleep(0.01)
+    raise AssertionError(f"{stages.budget.held} bytes of images are held by somebody")
+
+
 def test_images_are_embedded_kept_and_written_and_the_drivers_thread_fetches_none(actors, tmp_path, monkeypatch):
     threads, get = set(), ray.get
 
@@ -100,7 +109,7 @@ def test_what_nobody_has_any_more_is_gone_from_the_store_and_from_the_count(acto
     stages = Stages(actors)
     assert len(list(stages.streams.embed_images(stages.streams.render(JOBS)))) == 10
     assert stages.budget.peak > 400_000
-    assert stages.budget.held == 0
+    _are_gone(stages)
 
 
 def test_images_that_are_lost_before_they_are_embedded_are_rendered_again(actors):
@@ -129,4 +138,4 @@ def test_several_batches_in_a_call_make_what_each_makes(actors):
     stages = Stages(actors, call_length=Several(""))
     rows = list(stages.streams.embed_images(stages.streams.render(JOBS)))
     np.testing.assert_array_equal(np.stack(rows), expected_rows())
-    assert stages.budget.held == 0
+    _are_gone(stages)

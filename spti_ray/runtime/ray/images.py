@@ -43,7 +43,7 @@ class ImageInStore:
 
     def read(self) -> memoryview:
         try:
-            batch = ray.get(self.reference, timeout=_FETCH_S)
+            batch: Any = ray.get(self.reference, timeout=_FETCH_S)
         except RayError:
             raise ImageLost from None
         return memoryview(batch)[slice(*self.range)]
@@ -83,7 +83,11 @@ class ImagesInStore(Sequence["ImageInStore | None"]):
 def taken_apart(places: bytes, parts: Sequence[bytes | ByteArray]) -> list[bytes]:
     """The images of a call that was sent as `to_send` says, once Ray has fetched its parts."""
     rows = np.frombuffer(places, np.int64).reshape(-1, 3)
-    return [bytes(memoryview(parts[part])[begin:end]) for part, begin, end in rows.tolist()]
+    return [_bytes_of(parts[part][begin:end]) for part, begin, end in rows.tolist()]
+
+
+def _bytes_of(part: bytes | ByteArray) -> bytes:
+    return part if isinstance(part, bytes) else part.tobytes()
 
 
 def to_send(images: Sequence[Image]) -> tuple[bytes, list[Any]]:
