@@ -16,7 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Literal, NoReturn
+from typing import Literal, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -252,6 +252,33 @@ class RenderBatch:
         return len(self.texts)
 
 
+class StoredImage(Protocol):
+    """A public image, as PNG, that need not be in the memory of this process: it may be in Ray's object store."""
+
+    @property
+    def num_bytes(self) -> int: ...
+
+    def read(self) -> bytes | memoryview:
+        """The PNG. It may have to come from another machine, so the driver's thread does not ask for it.
+
+        Raises:
+            ImageLost: it was lost with the machine that it was on.
+        """
+        ...
+
+
+class ImageLost(Exception):
+    """An image was lost with the machine that it was on."""
+
+
+Image = bytes | StoredImage
+"""A public image as PNG: here, or somewhere else. `io.images` reads both."""
+
+
+class ImageBatch(list[Image]):
+    """The images that an embedder gets in one call."""
+
+
 @dataclass(frozen=True)
 class RenderedImage:
     """One public image: the render of a candidate as PNG. A candidate has several renders, `variant` numbers them."""
@@ -259,7 +286,7 @@ class RenderedImage:
     candidate_id: str
     variant: int
     seed: int
-    png: bytes = field(repr=False)
+    png: Image = field(repr=False)
 
 
 @dataclass(frozen=True)

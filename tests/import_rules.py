@@ -42,7 +42,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # Engines at work.
     "runtime.scheduling": ("public",),
     "runtime.hosting": ("finetuning", "models", "private", "runs"),
-    "runtime": ("observability", "private", "runs", "runtime.scheduling"),
+    "runtime": ("models", "observability", "private", "runs", "runtime.scheduling"),
     "runtime.ray": (
         "finetuning", "models", "private", "runs", "runtime", "runtime.hosting", "runtime.placement",
         "runtime.scheduling",

@@ -8,6 +8,7 @@ from typing import Any
 from spti_ray.bench.latency import latency_engine
 from spti_ray.bench.pools import engines_on_ray, pool_of
 from spti_ray.config import RuntimeConfig
+from spti_ray.runtime.scheduling.call_length import CallLength
 
 SECONDS = (1.0, 0.1)
 """Lengths of a batch."""
@@ -63,14 +64,36 @@ def driver_cost(batches: int = 4000, runtime: RuntimeConfig | None = None) -> di
         runtime: Where Ray is.
 
     Returns:
-        `thread_us`: of the driver's own thread; `process_us`: of all threads of its process, Ray's included.
+        `thread_us`: of the driver's own thread; `process_us`: of all threads of its process, Ray's included. Of
+        `thread_us`, `call_us` is what a call costs however many batches it has, and `batch_us` what each costs in it.
     """
     with engines_on_ray({"text_embedder": latency_engine(0.0).model_copy(update={"replicas": 4})}, runtime) as actors:
-        pool = pool_of("text_embedder", actors["text_embedder"])
-        list(pool.map(([number],) for number in range(batches // 10)))
-        thread, process = time.thread_time(), time.process_time()
-        list(pool.map(([number],) for number in range(batches)))
-        return {
-            "thread_us": round((time.thread_time() - thread) / batches * 1e6, 1),
-            "process_us": round((time.process_time() - process) / batches * 1e6, 1),
-        }
+
+        def measured(together: int) -> tuple[float, float]:
+            pool = pool_of("text_embedder", actors["text_embedder"], call_length=_FixedLength(together))
+            list(pool.map(([number],) for number in range(batches // 10)))
+            thread, process = time.thread_time(), time.process_time()
+            list(pool.map(([number],) for number in range(batches)))
+            thread, process = time.thread_time() - thread, time.process_time() - process
+            return round(thread / batches * 1e6, 1), round(process / batches * 1e6, 1)
+
+        thread_us, process_us = measured(1)
+        in_eight_us, _ = measured(8)
+    call_us = max(0.0, round((thread_us - in_eight_us) * 8 / 7, 1))
+    return {
+        "thread_us": thread_us,
+        "process_us": process_us,
+        "call_us": call_us,
+        "batch_us": round(thread_us - call_us, 1),
+    }
+
+
+class _FixedLength(CallLength):
+    """So many batches in each call."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__("bench")
+        self._count = count
+
+    def batches(self, num_actors: int) -> int:
+        return self._count

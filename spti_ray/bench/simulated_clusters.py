@@ -5,29 +5,48 @@ The driver's cost of a batch is the measured one, and it hands out one batch at 
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from typing import Any
 
 from spti_ray.bench.pools import LIMITS
+from spti_ray.runtime.scheduling.call_length import CallLength
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
 
 BATCHES_PER_ACTOR = 6
+"""At least."""
+
+WORK_S = 24.0
+"""Of each engine, at least."""
 
 
-def many_actors(driver_s: float, num_actors: int = 10_000, seconds: tuple[float, ...] = (1, 3, 10, 30)) -> list[Any]:
+def many_actors(
+    driver_s: float, num_actors: int = 10_000, seconds: tuple[float, ...] = (1, 3, 10, 30), batch_s: float = 0.0
+) -> list[Any]:
     """The share of their time for which engines work, each from its first batch to its last, by length of a batch.
 
     Args:
-        driver_s: Seconds that the driver takes for a batch.
+        driver_s: Seconds that the driver takes for a call.
         num_actors: How many engines there are.
         seconds: Mean lengths of a batch; single lengths are uniform within a third of the mean.
+        batch_s: Seconds that the driver takes for each batch of a call, beside those for the call.
+
+    Returns:
+        A row for each length, with how many batches there are in a call and how long it is: see `CallLength`.
     """
-    return [
-        {"unit_s": mean, "actors": num_actors, "efficiency": round(_run(driver_s, num_actors, mean)[0], 4)}
-        for mean in seconds
-    ]
+    rows: list[Any] = []
+    for mean in seconds:
+        length = CallLength("renderer")
+        per_actor = max(BATCHES_PER_ACTOR, math.ceil(WORK_S / mean))
+        efficiency, _ = _run(driver_s, num_actors, mean, per_actor, batch_s, length)
+        together = length.batches(num_actors)
+        rows.append(
+            {"unit_s": mean, "actors": num_actors, "efficiency": round(efficiency, 4)}
+            | {"batches_a_call": together, "call_s": round(together * mean, 2)}
+        )
+    return rows
 
 
 def cost_by_size(sizes: tuple[int, ...] = (10, 100, 1000, 10_000)) -> list[dict[str, float]]:
@@ -41,15 +60,22 @@ def cost_by_size(sizes: tuple[int, ...] = (10, 100, 1000, 10_000)) -> list[dict[
     ]
 
 
-def _run(driver_s: float, num_actors: int, mean_s: float, per_actor: int = BATCHES_PER_ACTOR) -> tuple[float, float]:
+def _run(
+    driver_s: float,
+    num_actors: int,
+    mean_s: float,
+    per_actor: int = BATCHES_PER_ACTOR,
+    batch_s: float = 0.0,
+    length: CallLength | None = None,
+) -> tuple[float, float]:
     """Simulate one stream. Returns the efficiency, and this machine's seconds per batch."""
     draw = random.Random(0)
-    events = SimulatedEvents(driver_s)
-    actors = [SimulatedActor(lambda batch_s: batch_s) for _ in range(num_actors)]
+    events = SimulatedEvents(driver_s, batch_s)
+    actors = [SimulatedActor(lambda seconds: seconds) for _ in range(num_actors)]
     batches = [mean_s * draw.uniform(2 / 3, 4 / 3) for _ in range(num_actors * per_actor)]
-    pool = Pool("renderer", actors, events, LIMITS)
+    pool = Pool("renderer", actors, events, LIMITS, call_length=length)
     began = time.perf_counter()
-    done = sum(1 for _ in pool.map((batch_s,) for batch_s in batches))
+    done = sum(1 for _ in pool.map((seconds,) for seconds in batches))
     took = time.perf_counter() - began
     if done != len(batches):
         raise RuntimeError("batches were lost")

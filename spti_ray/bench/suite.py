@@ -14,6 +14,8 @@ import psutil
 
 from spti_ray import __version__
 from spti_ray.bench import simulated_clusters
+from spti_ray.bench.driver_memory import memory
+from spti_ray.bench.image_bytes import compared_with, image_bytes
 from spti_ray.bench.kills import kills
 from spti_ray.bench.overhead import in_pool_over_bare
 from spti_ray.bench.scaling import driver_cost, scaling
@@ -29,8 +31,8 @@ from spti_ray.observability.timeline import write_timeline
 BATCHES: dict[Role, int] = {"writer": 6, "renderer": 12, "image_embedder": 60, "text_embedder": 60}
 """Batches in one round of an engine: some seconds of work on two cores."""
 
-ASSUMED_DRIVER_S = 300e-6
-"""The driver's cost of a batch in the simulation, if it was not measured in the same run: the target's bound."""
+ASSUMED_CALL_S, ASSUMED_BATCH_S = 200e-6, 60e-6
+"""The driver's cost of a call and of each batch in it, in the simulation, if they were not measured in the same run."""
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,14 @@ class Settings:
     """What to measure with.
 
     `engines`: those of the part `engines`. `runtime`: where Ray is. `actors`: sizes for `scaling`.
-    `price_per_gpu_hour`: in US dollars.
+    `price_per_gpu_hour`: in US dollars. `against`: another checkout, with which `images` are compared.
     """
 
     engines: EnginesConfig = EMBEDDED
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     actors: tuple[int, ...] = (1, 4, 16, 64)
     price_per_gpu_hour: float | None = None
+    against: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -85,6 +88,15 @@ TARGETS = (
     Target("strong scaling, units of 1 s", _at("scaling", "strong_1s", -1), 0.97),
     Target("strong scaling, units of 100 ms", _at("scaling", "strong_0.1s", -1), 0.90),
     Target("driver's thread, microseconds a unit", _at("driver", "thread_us"), 300, at_most=True),
+    Target(
+        "images, thread over the other checkout's",
+        _at("images", "against", "ratios", "ray_400KB_kept_ms"),
+        1 / 40,
+        True,
+    ),
+    Target("images kept, 1,000 engines, units of 3 s", _at("images", "many_actors", 0, "efficiency"), 0.95),
+    Target("driver's memory, 10,000 engines over 100", _at("memory", "over_bound"), 1.0, at_most=True),
+    Target("10,000 engines, units of 1 s as submitted", _at("model", "many_actors", 0, "efficiency"), 0.9),
     Target("streaming over barriers, balanced stages", _at("streaming", "ratio"), 0.75, at_most=True),
     Target("votes over the bare product", _at("votes", "ratio"), 0.8),
 )
@@ -105,16 +117,21 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
         return figures
 
     def simulated(document: dict[str, Any]) -> Any:
-        measured = document.get("driver", {}).get("thread_us")
-        driver_s = measured * 1e-6 if measured else ASSUMED_DRIVER_S
+        measured = document.get("driver", {}).get("call_us")
+        call_s = measured * 1e-6 if measured else ASSUMED_CALL_S
+        batch_s = document["driver"]["batch_us"] * 1e-6 if measured else ASSUMED_BATCH_S
         return {
             "engines": "SIMULATED, in simulated time",
-            "driver_us_per_unit": round(driver_s * 1e6, 1),
+            "driver_us_per_unit": round((call_s + batch_s) * 1e6, 1),
             "driver_measured": measured is not None,
-            "many_actors": simulated_clusters.many_actors(driver_s),
+            "many_actors": simulated_clusters.many_actors(call_s, batch_s=batch_s),
             "growth": simulated_clusters.cost_by_size(),
             "spot": simulated_clusters.spot_nodes(),
         }
+
+    def images(document: dict[str, Any]) -> Any:
+        here = image_bytes(runtime=runtime)
+        return here | ({"against": compared_with(settings.against, here)} if settings.against else {})
 
     def engine(role: Role) -> Any:
         return in_pool_over_bare(
@@ -130,6 +147,8 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
         "scaling": lambda document: scaling(settings.actors, runtime=runtime),
         "driver": lambda document: driver_cost(runtime=runtime),
         "streaming": stages,
+        "images": images,
+        "memory": lambda document: memory(),
         "model": simulated,
         "kills": lambda document: kills(runtime=runtime),
         "votes": lambda document: votes(),

@@ -15,6 +15,7 @@ from spti_ray.cli.common import Overrides, examples, one_line_errors
 @examples(
     "spti bench --out runs/bench",
     "spti bench --out runs/bench --only votes --json",
+    "spti bench --out runs/bench --only images --only memory --against ../other-checkout",
     "spti bench --out b --config my.yaml --only engines --price-per-gpu-hour 2.5",
 )
 def bench(
@@ -28,15 +29,22 @@ def bench(
     overrides: Overrides = None,
     only: Annotated[
         list[str] | None,
-        typer.Option(help="engines, scaling, driver, streaming, model, kills or votes. Repeatable.", metavar="PART"),
+        typer.Option(
+            help="engines, scaling, driver, streaming, images, memory, model, kills or votes. Repeatable.",
+            metavar="PART",
+        ),
     ] = None,
     actors: Annotated[str, typer.Option(help="Sizes for scaling.", metavar="N,N,...")] = "1,4,16,64",
     price: Annotated[
         float | None, typer.Option("--price-per-gpu-hour", min=0.0, help="In dollars: adds figures per dollar.")
     ] = None,
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Another checkout: what images cost its driver is measured too.", metavar="DIR"),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole JSON at the end.")] = False,
 ) -> None:
-    """Measure engines in their pools against bare ones, scaling, streaming, the driver's cost, kills and votes.
+    """Measure engines in their pools against bare ones, scaling, streaming, what the driver takes, kills and votes.
 
     Writes `throughput.json` with all ratios, `throughput.png`, and `timeline.json` for ui.perfetto.dev. Touches no
     private data. Nothing else should run on the machine meanwhile.
@@ -53,7 +61,7 @@ def bench(
         if 0 in sizes:
             raise ConfigError(f"--actors {actors!r}: give numbers from 1, such as 1,4,16")
         loaded = None if config is None else load_config(config, overrides or ())
-        settings = Settings(actors=sizes, price_per_gpu_hour=price)
+        settings = Settings(actors=sizes, price_per_gpu_hour=price, against=against)
         if loaded is not None:
             settings = replace(settings, engines=engines_config(loaded.runtime.engines), runtime=loaded.runtime)
         document = {}

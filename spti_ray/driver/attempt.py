@@ -120,9 +120,12 @@ class Attempt:
             refusal = Refusal(run.internal, config, lambda: fingerprint(self._source) if self._source else "")
             if self._unattended:
                 refusal.check()
-            self._cache = ResultCache(run.internal / "units.sqlite", f"{__version__} {run.config_sha256}")
-            with refusal.kept(), MemorySampler(self._trace.memory), self._progress:
-                self._on_executor()
+            self._cache = ResultCache(run.internal / "units", f"{__version__} {run.config_sha256}")
+            try:
+                with refusal.kept(), MemorySampler(self._trace.memory), self._progress:
+                    self._on_executor()
+            finally:
+                self._cache.close()
             extra = {"attempt": self._attempt, "texts": self._written.document()}
             self._trace.in_all(*self._cache.total_cost())
             write_timings(self._trace, run.internal / "timings.json", extra)
@@ -151,6 +154,7 @@ class Attempt:
                 engines = self._trained(session, engines)
             self._with_engines(session, engines)
         finally:
+            self._cache.settle()  # What waits to be kept may still lie with the engines.
             with self._trace.timed(f"stop {name}"):
                 opened.__exit__(*sys.exc_info())
             self._trace.end_stage()

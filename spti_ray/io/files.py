@@ -65,8 +65,13 @@ def write_table_atomic(path: Path, table: pa.Table, mode: int = 0o644) -> None:
 
 
 @contextmanager
-def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
+def atomic_file(path: Path, mode: int = 0o644, sync_folder: bool = True) -> Iterator[BinaryIO]:
     """A file to write to, which becomes `path` when the block ends, or vanishes if the block fails.
+
+    Args:
+        path: of the file; its folder must exist.
+        mode: of the file.
+        sync_folder: whether the file's name is durable too. Who writes several files calls `fsync_folder` after them.
 
     Raises:
         DiskFull: no space left; nothing changed.
@@ -82,7 +87,8 @@ def atomic_file(path: Path, mode: int = 0o644) -> Iterator[BinaryIO]:
             os.fsync(descriptor)
         os.replace(temp, path)
         temp = None
-        fsync_folder(path.parent)
+        if sync_folder:
+            fsync_folder(path.parent)
     except OSError as error:
         if error.errno in _FULL:
             message = f"{path}: no space left on the disk, the file was not written; free some space and run again"

@@ -186,6 +186,11 @@ def endpoint_of(config: EngineConfig) -> str | None:
     return normal_endpoint(str(config.options.get("base_url", "")))
 
 
+def may_cost_money(config: EngineConfig) -> bool:
+    """Whether somebody may pay for each call of an engine: of endpoints, and of engines of the user's own."""
+    return config.kind not in KINDS or config.kind in _REMOTE
+
+
 def _check_tensor_parallel(where: str, config: EngineConfig) -> None:
     """Check that a replica has one GPU for each of its workers, which are processes of one node."""
     workers = options.VllmOptions.model_validate(config.options).num_workers

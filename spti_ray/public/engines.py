@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from spti_ray.types import Completions, FloatArray, WriteRequest
+from spti_ray.types import Completions, FloatArray, Image, WriteRequest
 
 
 @dataclass(frozen=True)
@@ -28,17 +28,20 @@ class RenderJob:
 
 
 class Engines(Protocol):
-    """Streams through engines, in the order of their input. An item that failed for good is None. Images are PNG."""
+    """Streams through engines, in the order of their input. An item that failed for good is None. Images are PNG.
+
+    They need not be in this process: who wants their bytes reads them (`io.images`), and who hands them on does not.
+    """
 
     def write(self, requests: Iterable[WriteRequest]) -> Iterator[Completions | None]:
         """Complete prompts: one `Completions` for each request."""
         ...
 
-    def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
+    def render(self, jobs: Iterable[RenderJob]) -> Iterator[Image | None]:
         """Render images: one PNG for each job."""
         ...
 
-    def embed_images(self, images: Iterable[bytes]) -> Iterator[FloatArray | None]:
+    def embed_images(self, images: Iterable[Image]) -> Iterator[FloatArray | None]:
         """Embed PNG images: one L2-normalised row [E] for each."""
         ...
 

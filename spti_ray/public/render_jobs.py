@@ -11,6 +11,7 @@ from itertools import groupby, islice
 
 from spti_ray.config import Config
 from spti_ray.errors import NothingMade
+from spti_ray.io.images import read_png
 from spti_ray.public.engines import Engines, RenderJob
 from spti_ray.types import Candidate, RenderBatch, RenderedImage, derive_seed
 
@@ -28,7 +29,7 @@ def check_varies(engines: Engines, strength: float) -> None:
     """
     plain = RenderJob("an image", 0)
     for png in list(engines.render([plain])):
-        varied = [] if png is None else engines.render([RenderJob("an image", 0, png, strength)])
+        varied = [] if png is None else engines.render([RenderJob("an image", 0, bytes(read_png(png)), strength)])
         if not any(image is not None for image in list(varied)):
             raise NothingMade("the renderer can't vary an image, which method: pe-image needs; see internal/driver.log")
 
@@ -90,4 +91,4 @@ class Recipes:
         numbers = self._config.candidate_generations
         born = numbers.stop if variant else candidate.generation
         strength = self._config.evolution.image_strength(max(1, born - numbers.start), len(numbers))
-        return RenderJob(job.text, job.seed, voted.png, strength)
+        return RenderJob(job.text, job.seed, bytes(read_png(voted.png)), strength)

@@ -17,7 +17,7 @@ from spti_ray.errors import NothingMade
 from spti_ray.public.counted import made_of
 from spti_ray.public.engines import Engines, RenderJob
 from spti_ray.public.render_jobs import Recipes
-from spti_ray.types import Candidate, Candidates, FloatArray, RenderedImage, ScoredCandidates, Space
+from spti_ray.types import Candidate, Candidates, FloatArray, Image, RenderedImage, ScoredCandidates, Space
 
 Show = Callable[[ScoredCandidates], None]
 """Takes a block of embedded candidates while others are still being made."""
@@ -177,7 +177,7 @@ class Scoring:
                     embedded(owner)
         return points
 
-    def _rendered(self, points: Iterator[Candidate]) -> Iterator[tuple[Candidate, bytes | None]]:
+    def _rendered(self, points: Iterator[Candidate]) -> Iterator[tuple[Candidate, Image | None]]:
         """Render each candidate and keep what was made of it."""
         submitted: list[Candidate] = []
 
@@ -188,7 +188,7 @@ class Scoring:
 
         pngs = self._engines.render(made_of(points, jobs()))
 
-        def kept() -> Iterator[tuple[Candidate, bytes | None]]:
+        def kept() -> Iterator[tuple[Candidate, Image | None]]:
             for i, png in enumerate(pngs):
                 candidate = submitted[i]
                 if png is not None:
@@ -208,7 +208,7 @@ class Scoring:
         pngs = self._rendered(points)
         rendered: list[bool] = []
 
-        def images() -> Iterator[bytes]:
+        def images() -> Iterator[Image]:
             for _, png in pngs:
                 rendered.append(png is not None)
                 if png is not None:

@@ -6,8 +6,10 @@ Nothing in the run's `internal/` is opened, and nothing is written.
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +27,6 @@ from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import attempts_of
 from spti_ray.dp.ledger import Ledger
 from spti_ray.errors import RunDamaged
-from spti_ray.io.files import sha256_of
 from spti_ray.public.release import MODELS_KEY, Models
 from spti_ray.public.released_files import ManifestDamaged, label_counts_in, read_certificate, read_manifest
 from spti_ray.public.scoring import ScoreCache
@@ -33,7 +34,7 @@ from spti_ray.public.themes import Theme, by_candidate
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.generation_store import GenerationStore
 from spti_ray.runs.run_file import read_run
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, Selected
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, Selected, StoredImage
 
 _NOT_OF_CANDIDATES = (
     *("origin.", "privacy.", "dataset.", "data.", "ledger.", "release.", "title."),
@@ -50,6 +51,24 @@ _IMAGE_COLUMNS = ["file", "sha256", "text", "label", "generation", "candidate_id
 def output_settings(engine: EngineConfig) -> dict[str, Any]:
     """The settings of an engine that decide what it makes; the others decide where and how fast it runs."""
     return engine.model_dump(include={"kind", "model", "revision", "dtype", "options"})
+
+
+@dataclass(frozen=True)
+class _Released:
+    """An image that a run has released."""
+
+    file: Path
+    sha256: str
+
+    @property
+    def num_bytes(self) -> int:
+        return self.file.stat().st_size
+
+    def read(self) -> bytes:
+        png = self.file.read_bytes() if self.file.is_file() else b""
+        if hashlib.sha256(png).hexdigest() != self.sha256:
+            raise RunDamaged(f"{self.file}: is missing or not what the manifest says; restore the run's release")
+        return png
 
 
 class Origin:
@@ -206,23 +225,18 @@ class Origin:
         }
         return tuple(Selected(text, 0, times[text.id] if sampled else 1) for text in texts.values())
 
-    def images(self) -> Callable[[ReleaseItem], bytes | None]:
+    def images(self) -> Callable[[ReleaseItem], StoredImage | None]:
         """A function that finds an image among those that the run released.
 
         Returns:
-            A function from an item of a release to the PNG of the same text, variant and seed, or None. It raises
-            RunDamaged where the file is not what the manifest says.
+            A function from an item of a release to the PNG of the same text, variant and seed, or None. Reading it
+            raises RunDamaged where the file is not what the manifest says.
         """
         known = {(row["candidate_id"], row["variant"], row["seed"]): row for row in self._image_rows()}
 
-        def find(item: ReleaseItem) -> bytes | None:
+        def find(item: ReleaseItem) -> StoredImage | None:
             row = known.get((item.candidate_id, item.variant, item.seed))
-            if row is None:
-                return None
-            file = self._run.release / row["file"]
-            if not file.is_file() or sha256_of(file) != row["sha256"]:
-                raise RunDamaged(f"{file}: is missing or not what the manifest says; restore the run's release")
-            return file.read_bytes()
+            return None if row is None else _Released(self._run.release / row["file"], row["sha256"])
 
         return find
 

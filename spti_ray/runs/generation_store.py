@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import atomic_file, write_table_atomic
+from spti_ray.io.images import read_png
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.themes import Question, Theme
 from spti_ray.runs.folder import RunDir
@@ -111,7 +112,11 @@ class GenerationStore:
         ):
             for first in range(0, len(fresh), _RENDERS_AT_A_TIME):
                 few = [self._cache.renders[name] for name in fresh[first : first + _RENDERS_AT_A_TIME]]
-                rows = [{name: getattr(render, name) for name in _RENDER_SCHEMA.names} for render in few]
+                rows = [
+                    {name: getattr(render, name) for name in _RENDER_SCHEMA.names}
+                    | {"png": bytes(read_png(render.png))}
+                    for render in few
+                ]
                 writer.write_table(pa.Table.from_pylist(rows, schema=_RENDER_SCHEMA))
         self._on_disk.update(fresh)
         table = pa.Table.from_pylist(

@@ -108,6 +108,10 @@ class Session(ABC):
         """Start one more engine of a role, the `number`-th from 0; None where there can be no more."""
 
     @abstractmethod
+    def image_bytes(self) -> int:
+        """How many bytes of images may wait between renderers, embedders and whoever writes them. May change."""
+
+    @abstractmethod
     def give_back(self, role: str) -> None:
         """Free what the actors of a role (or `shard`) held; none of them is needed any more."""
 

@@ -9,10 +9,14 @@ from functools import partial
 from typing import Any
 
 from spti_ray.config import Config, EnginesConfig, Role
+from spti_ray.models.factory import may_cost_money
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.trace import Trace
 from spti_ray.runtime.executor import RunMetrics, Session
+from spti_ray.runtime.scheduling.events import Act
 from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
+from spti_ray.runtime.scheduling.image_budget import ImageBudget
+from spti_ray.runtime.scheduling.lost_images import render_again
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import CACHED_ROLES, ResultCache
 from spti_ray.runtime.scheduling.retries import Limits
@@ -69,6 +73,8 @@ class Pools:
         self._config, self._engines, self._session = config, engines, session
         self._cache, self._observers = cache, observers
         self._sharing = GpuTimeSharing(session.events, config.runtime.unit_timeout_s)
+        self._images = ImageBudget(session.image_bytes)
+        self._made: dict[Role, Pool] = {}
 
     def make(self, role: Role, actors: list[Any], others: Callable[[], int]) -> Pool:
         """A pool of these actors; `others`: see `Autoscaler`."""
@@ -88,10 +94,17 @@ class Pools:
             others=others,
             shares_gpu=shares_gpu,
             rounds_to_come=self._rounds_to_come,
+            images=self._images if role == "renderer" else None,
+            repeats=role in ("renderer", "image_embedder", "text_embedder") and not may_cost_money(engine),
+            restore=self._render_again if role == "image_embedder" else None,
         )
+        self._made[role] = pool
         if shares_gpu:
             self._sharing.join(pool)
         return pool
+
+    def _render_again(self, images: Any, then: Act) -> None:
+        render_again(self._session.events, self._made["renderer"], images, then)
 
     @property
     def _limits(self) -> Limits:

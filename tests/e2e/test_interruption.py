@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import re
 import signal
-import sqlite3
 import time
-from contextlib import suppress
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 
 from spti_ray.dp.storage import open_chain
+from spti_ray.runtime.scheduling.result_log import ResultLog
 
 
 def _entries(ledger: Path | str):
@@ -93,15 +92,10 @@ def test_a_run_killed_within_a_generation_does_not_render_again_what_was_rendere
     # Long enough that `spti status`, a process of its own, is done before the last render is.
     few = ("evolution.generations=1", "evolution.candidates=48")
     arguments = cli.run_arguments("run", f"runtime.engines={{{engines}}}", *few)
-    kept = cli.folder / "run" / "internal" / "units.sqlite"
+    kept = cli.folder / "run" / "internal" / "units"
 
     def rendered() -> bool:
-        with suppress(sqlite3.Error):
-            return (
-                sqlite3.connect(f"file:{kept}?mode=ro", uri=True).execute("SELECT count(*) FROM units").fetchone()[0]
-                > 5
-            )
-        return False
+        return len(ResultLog(kept)) > 5
 
     seen = []
     cli.kill_when(arguments, lambda: rendered() and bool(seen.append(cli("status", "run").stdout) or True))

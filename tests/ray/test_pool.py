@@ -13,6 +13,7 @@ from spti_ray.errors import one_line
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.engines import RenderJob
 from spti_ray.runtime.ray.events import RayEvents
+from spti_ray.runtime.ray.images import put_together, taken_apart
 from spti_ray.runtime.scheduling.engine_info import EngineFailed
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.events import Events
@@ -330,6 +331,15 @@ class Engine:
             raise ValueError("bad")
         self._lengths.append(len(items))
         return [self._one(*item) for item in items], 0.0
+
+    @ray.method(num_returns=2)
+    def run_apart(self, batch):
+        pngs, seconds = self.run(batch)
+        together, lengths = put_together(pngs)
+        return together, (lengths, seconds)
+
+    def run_images(self, places, *parts):
+        return self.run(taken_apart(places, parts))
 
     def _one(self, item, seed=None):
         if isinstance(item, WriteRequest):

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
 
+from spti_ray.io.images import read_png
 from spti_ray.runtime.local.engine import Engine, outcome_of
 from spti_ray.runtime.scheduling.events import Events, Lost, Outcome, Raised, Up
+from spti_ray.types import ImageBatch
 
 _LOOK_UP_S = 1.0
 """A waiting driver looks up this often, so that signals are handled soon."""
@@ -39,6 +41,9 @@ class LocalEvents(Events):
             if calls.pop(mark, None) is not None:  # else it was given up
                 done(outcome_of(future))
 
+        if isinstance(arguments[0], ImageBatch):
+            # Its process gets the images themselves.
+            arguments = ([bytes(read_png(image)) for image in arguments[0]],)
         self.when_done(actor.run(arguments), back)
 
     def ready(self, actor: Engine, done: Callable[[Up | Lost], None]) -> None:

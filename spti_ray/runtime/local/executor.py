@@ -25,6 +25,9 @@ from spti_ray.runtime.voter import Problems
 
 _LOOK_EVERY_S = 10.0
 
+_IMAGE_BYTES = 1 << 29
+"""Images wait in the driver's own memory."""
+
 
 class LocalExecutor(Executor):
     """One engine of each role that the run needs, whatever `replicas` says, and nothing is reserved."""
@@ -114,6 +117,9 @@ class LocalSession(Session):
 
     def another_engine(self, role: Role, number: int) -> None:
         """There is one of each."""
+
+    def image_bytes(self) -> int:
+        return _IMAGE_BYTES
 
     def give_back(self, role: str) -> None:
         if role == "shard" and has_shards(self._config):

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from typing import Any
 
 import ray
-from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
+from ray.exceptions import ActorDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
 
 from spti_ray.runtime.hosting.engine import PublicCallFailed
-from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, Raised, Up
+from spti_ray.runtime.ray.images import ImagesInStore, to_send
+from spti_ray.runtime.scheduling.events import Events, Finished, InputLost, Lost, Outcome, Raised, Up
+from spti_ray.types import ImageBatch, RenderBatch
 
 _LOOK_UP_S = 1.0
 """A waiting driver looks up this often, so that signals are handled soon."""
@@ -31,7 +33,35 @@ class RayEvents(Events):
         return time.monotonic()
 
     def call(self, actor: Any, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
-        self._when_done(actor.run.remote(*arguments), lambda future: done(_outcome(future)))
+        batch = arguments[0] if len(arguments) == 1 else None
+        if isinstance(batch, RenderBatch):
+            # The images stay where they are: what comes here is a reference to them and their lengths.
+            images, told = actor.run_apart.remote(batch)
+            self._when_done(told, lambda future: done(_rendered(images, _outcome(future))))
+            return
+        if isinstance(batch, ImageBatch):
+            places, parts = to_send(batch)
+            reference = actor.run_images.remote(places, *parts)
+        else:
+            reference = actor.run.remote(*arguments)
+        self._when_done(reference, lambda future: done(_outcome(future)))
+
+    def call_several(self, actor: Any, batches: Sequence[tuple[tuple[Any, ...], Callable[[Outcome], None]]]) -> None:
+        given = [arguments[0] for arguments, _ in batches]
+        images: Sequence[Any] = ()
+        if isinstance(given[0], RenderBatch):
+            *images, told = actor.run_several_apart.options(num_returns=len(given) + 1).remote(given)
+        elif isinstance(given[0], ImageBatch):
+            places, parts = to_send([image for batch in given for image in batch])
+            told = actor.run_several_images.remote([len(batch) for batch in given], places, *parts)
+        else:
+            told = actor.run_several.remote(given)
+
+        def back(future: Future[Any]) -> None:
+            for number, outcome in enumerate(_outcomes(_outcome(future), len(batches))):
+                batches[number][1](_rendered(images[number], outcome) if images else outcome)
+
+        self._when_done(told, back)
 
     def ready(self, actor: Any, done: Callable[[Up | Lost], None]) -> None:
         def answer(future: Future[Any]) -> None:
@@ -81,6 +111,17 @@ class RayEvents(Events):
                 return True
 
 
+def _outcomes(outcome: Outcome, count: int) -> list[Outcome]:
+    """Of each batch of a call: its own, if the call came back."""
+    if not isinstance(outcome, Finished):
+        return [outcome] * count
+    return [Finished(*what) if went_well else Raised(what) for went_well, what in outcome.result]
+
+
+def _rendered(images: Any, told: Outcome) -> Outcome:
+    return Finished(ImagesInStore(images, told.result), told.seconds) if isinstance(told, Finished) else told
+
+
 def _node(actor: Any) -> str:
     """Where this actor is; runs in its process."""
     del actor
@@ -102,6 +143,8 @@ def _outcome(future: Future[Any]) -> Outcome:
         result = future.result()
         return Finished(*result) if isinstance(result, tuple) else Finished(result, 0.0)
     if isinstance(error, RayTaskError):
+        if isinstance(error.cause, ObjectLostError):
+            return InputLost()
         if isinstance(getattr(error, "cause", None), PublicCallFailed):
             return Raised(str(error.cause))
         return Raised(type(error.cause).__name__ if getattr(error, "cause", None) else "error")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,6 +23,12 @@ from spti_ray.runtime.ray.metrics import Metrics
 from spti_ray.runtime.ray.shard_actor import RayVoter
 from spti_ray.runtime.ray.trainer_actor import fine_tune
 from spti_ray.runtime.voter import Problems
+
+_IMAGE_SHARE = 1 / 3
+"""Of the cluster's object stores, that images which wait may take: there are copies too, where they are embedded."""
+
+_LOOK_S = 30.0
+"""So often it is looked up how large the stores are: a cluster grows."""
 
 
 class RayExecutor(Executor):
@@ -72,6 +79,7 @@ class RaySession(Session):
         self.serving = serving_roles(config)
         self._config, self._bundles, self._reserved, self._name = config, bundles, reserved, name
         self._roles = roles
+        self._image_bytes, self._look_at = 0, 0.0
         self._metrics_of = run_id if config.runtime.engine_metrics else ""
         self._shards: list[Any] = []
         self._started: list[Any] = []
@@ -111,6 +119,12 @@ class RaySession(Session):
         actor = another_engine(role, number, self._name, self._config, self._engines, self._metrics_of)
         self._started.append(actor)
         return actor
+
+    def image_bytes(self) -> int:
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_S
+            self._image_bytes = int(ray.cluster_resources().get("object_store_memory", 0.0) * _IMAGE_SHARE)
+        return self._image_bytes
 
     def give_back(self, role: str) -> None:
         if role == "shard":

@@ -51,6 +51,11 @@ class Actors:
         del self._at_work[actor][batch]
         return 1 + len(self._at_work[actor])
 
+    def at_work(self) -> Iterator[tuple[Batch, float]]:
+        """Each batch at work, and since when."""
+        for batches in tuple(self._at_work.values()):
+            yield from tuple(batches.items())
+
     def surplus(self, keep: int) -> list[Any]:
         """All that stay but `keep` of them, the busiest."""
         staying = [actor for actor in self._at_work if actor not in self._leaving]

@@ -68,5 +68,5 @@ class EngineInfo:
             self._identity = outcome.result
         elif isinstance(outcome, Raised):
             self._error = outcome.error
-        else:
+        elif isinstance(outcome, Lost):
             self._on_lost(actor, outcome)

@@ -11,7 +11,7 @@ from spti_ray.public.counted import Counted, counted, made_of, one_for_each, to_
 from spti_ray.public.engines import RenderJob
 from spti_ray.public.render_jobs import batches_of, render_batch
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.types import Completions, FloatArray, WriteRequest
+from spti_ray.types import Completions, FloatArray, Image, ImageBatch, WriteRequest
 
 
 def _cut(items: Iterator[Any], size: int) -> Iterator[list[Any]]:
@@ -35,11 +35,11 @@ class PooledEngines:
         # The writer sees public prompts alone: why a batch was given up may be shown.
         return made_of(answers, (self._why() if answer is None else answer for answer in answers))
 
-    def render(self, jobs: Iterable[RenderJob]) -> Iterator[bytes | None]:
+    def render(self, jobs: Iterable[RenderJob]) -> Iterator[Image | None]:
         return self._stream("renderer", jobs, batches_of, render_batch)
 
-    def embed_images(self, images: Iterable[bytes]) -> Iterator[FloatArray | None]:
-        return self._stream("image_embedder", images)
+    def embed_images(self, images: Iterable[Image]) -> Iterator[FloatArray | None]:
+        return self._stream("image_embedder", images, packed=ImageBatch)
 
     def embed_texts(self, texts: Iterable[str]) -> Iterator[FloatArray | None]:
         return self._stream("text_embedder", texts)

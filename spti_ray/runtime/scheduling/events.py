@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -47,13 +47,18 @@ class Lost:
 
 
 @dataclass(frozen=True)
+class InputLost:
+    """Images that the call was given were lost with their machine: neither the actor nor the batch is to blame."""
+
+
+@dataclass(frozen=True)
 class Up:
     """The actor is up. `lost_its_node`: it was last lost because its node ended, so no batch is to blame."""
 
     lost_its_node: bool = False
 
 
-Outcome = Finished | Raised | Lost
+Outcome = Finished | Raised | Lost | InputLost
 
 
 class Events(ABC):
@@ -74,6 +79,11 @@ class Events(ABC):
     @abstractmethod
     def call(self, actor: Any, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
         """Have the actor run one batch."""
+
+    def call_several(self, actor: Any, batches: Sequence[tuple[tuple[Any, ...], Callable[[Outcome], None]]]) -> None:
+        """Have the actor run several batches, each with its `done`, in one call where that is cheaper."""
+        for arguments, done in batches:
+            self.call(actor, arguments, done)
 
     @abstractmethod
     def ready(self, actor: Any, done: Callable[[Up | Lost], None]) -> None:

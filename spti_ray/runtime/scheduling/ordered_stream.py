@@ -51,6 +51,10 @@ class OrderedStream:
         """Whether the next result is there."""
         return self.emitted in self.done
 
+    def has(self, number: int) -> bool:
+        """Whether the result of this batch is there, or was read."""
+        return number < self.emitted or number in self.done
+
     def results(self) -> Iterator[Any]:
         """Those that are there, in order."""
         while self.ready:

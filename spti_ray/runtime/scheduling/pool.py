@@ -14,12 +14,15 @@ from typing import Any
 from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.runtime.scheduling.actors import Actors
 from spti_ray.runtime.scheduling.autoscaler import Autoscaler
+from spti_ray.runtime.scheduling.call_length import CallLength
 from spti_ray.runtime.scheduling.engine_info import EngineFailed, EngineInfo
-from spti_ray.runtime.scheduling.events import Events, Finished, Lost, Outcome, Raised, Up
+from spti_ray.runtime.scheduling.events import Act, Events, Finished, InputLost, Lost, Outcome, Raised, Up
+from spti_ray.runtime.scheduling.image_budget import ImageBudget
 from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter, cause_of
 from spti_ray.runtime.scheduling.result_cache import CachedResult
 from spti_ray.runtime.scheduling.retries import DEFAULTS, POOL_ACTOR, Limits
 from spti_ray.runtime.scheduling.scheduler import Batch, Scheduler
+from spti_ray.runtime.scheduling.stragglers import Stragglers
 from spti_ray.runtime.scheduling.streams import Streams
 
 log = logging.getLogger(__name__)
@@ -43,6 +46,10 @@ class Pool:
         meter: is told of all that happens.
         shares_gpu: take from streams while the actors sleep, so that there are batches when they wake.
         rounds_to_come: how often work like that of now will come again, as with each generation.
+        images: counts what batches result in, where that is images, and says whether more may wait.
+        call_length: says how many batches go in a call.
+        repeats: whether a batch that straggles is asked for a second time; not where somebody pays for each call.
+        restore: makes the lost images of a batch's arguments again, and calls what it is given.
     """
 
     def __init__(
@@ -59,6 +66,10 @@ class Pool:
         others: Callable[[], int] = lambda: 0,
         shares_gpu: bool = False,
         rounds_to_come: Callable[[], int] = lambda: 0,
+        images: ImageBudget | None = None,
+        restore: Callable[[Any, Act], None] | None = None,
+        repeats: bool = False,
+        call_length: CallLength | None = None,
     ) -> None:
         self.role = role
         self.given_up = 0
@@ -70,16 +81,21 @@ class Pool:
         self._on_batch = on_batch
         self._cache = cache
         self._meter = meter
+        self._images = images
+        self._restore = restore
+        self._call_length = call_length or CallLength(role)
+        self._stragglers = Stragglers(limits.slots) if repeats else None
         self._scheduler: Scheduler[Any] = Scheduler(limits)
         self._streams = Streams(
             events,
             wants_more=lambda: self._scheduler.wants_more,
-            num_slots=lambda: limits.slots * max(1, self.num_actors),
+            num_slots=lambda: limits.slots * self._scheduler.together * max(1, self.num_actors),
+            may_wait=lambda under_way: images is None or images.has_room(under_way),
             asleep=lambda: shares_gpu and not self._scheduler.actors,
             empty=lambda: not self.num_actors,
             put=self._put,
             forget=self._scheduler.forget,
-            check=self.must_have_actors,
+            check=self._before_wait,
         )
         self._actors = Actors()
         self._looking = False
@@ -181,49 +197,92 @@ class Pool:
 
     def _fill(self) -> None:
         """Fill the slots that came free, first with batches that wait, then with new ones."""
+        self._scheduler.together = self._call_length.batches(self.num_up)
         self._dispatch()
         self._streams.fill()
+        self._dispatch()
+
+    def _before_wait(self) -> None:
+        self._dispatch()
+        self.must_have_actors()
 
     def _put(self, batch: Batch) -> None:
         batch.cached = None if self._cache is None else self._cache(batch.arguments)
         result = None if batch.cached is None else batch.cached.get()
         if result is not None:
             self._meter.cached()
-            self._done(batch, result, 0.0)
+            self._done(batch, self._held(batch, result), 0.0)
         else:
             self._scheduler.put(batch)
-            self._dispatch()
+            if self._scheduler.waiting >= self._scheduler.together:
+                self._dispatch()
 
     def _dispatch(self) -> None:
         while assigned := self._scheduler.assign():
             actor, batch = assigned
+            self._send(actor, [batch, *self._scheduler.with_it(batch)])
+
+    def _send(self, actor: Any, batches: list[Batch]) -> None:
+        for batch in batches:
             self._autoscaler.dispatched(batch)
             self._actors.begin(actor, batch, self._events.now())
-            self._events.call(actor, batch.arguments, partial(self._back, actor, batch))
-            if not self._looking:
-                self._looking = True
-                self._autoscaler.begin_period()
-                self._events.after(_LOOK_S, self._look)
+        calls = [(batch.arguments, partial(self._back, actor, batch)) for batch in batches]
+        if len(calls) == 1:
+            self._events.call(actor, *calls[0])
+        else:
+            self._events.call_several(actor, calls)
+        if not self._looking:
+            self._looking = True
+            self._autoscaler.begin_period()
+            self._events.after(_LOOK_S, self._look)
 
     def _back(self, actor: Any, batch: Batch, outcome: Outcome) -> None:
         """A call has returned: handle what became of its batch."""
         self._autoscaler.returned(batch, isinstance(outcome, Finished))
-        self._meter.back(outcome, abreast=self._actors.end(actor, batch))
-        if isinstance(outcome, Finished):
-            self._scheduler.finished(actor, batch)
-            if batch.cached is not None:
-                batch.cached.put(outcome.result)
-            self._done(batch, outcome.result, outcome.seconds)
-        elif isinstance(outcome, Raised):
-            given_up = self._scheduler.failed(actor, batch)
-            self._without_result(batch, given_up, f"failed {batch.failures} times ({outcome.error})")
+        abreast = self._actors.end(actor, batch)
+        came_first = not (batch.is_twofold and batch.owner.has(batch.number))
+        if came_first and (isinstance(outcome, Finished) or not batch.is_second):
+            self._book(actor, batch, outcome, abreast)
         else:
-            self._lost(actor, batch, outcome)
+            # The other time was faster, or is still under way.
+            self._scheduler.finished(actor, batch)
+            if isinstance(outcome, Lost):
+                self._away_at_work(actor, outcome)
         self._leave_if_idle(actor)
         if not self._scheduler.in_flight:
             self._autoscaler.idle()
         if not self._scheduler.is_up(actor) and self._actors.is_idle(actor):
             self._ask(actor, losses=0)
+
+    def _book(self, actor: Any, batch: Batch, outcome: Outcome, abreast: int) -> None:
+        self._meter.back(outcome, abreast)
+        if isinstance(outcome, Finished):
+            self._scheduler.finished(actor, batch)
+            self._call_length.took(outcome.seconds)
+            if self._stragglers is not None:
+                self._stragglers.took(outcome.seconds)
+            result = self._held(batch, outcome.result)
+            if batch.cached is not None:
+                batch.cached.put(result)
+            self._done(batch, result, outcome.seconds)
+        elif isinstance(outcome, Raised):
+            given_up = self._scheduler.failed(actor, batch)
+            self._without_result(batch, given_up, f"failed {batch.failures} times ({outcome.error})")
+        elif isinstance(outcome, InputLost):
+            given_up = self._scheduler.input_lost(actor, batch)
+            self._without_result(batch, given_up, f"lost its images {batch.input_losses} times")
+            if not given_up and self._restore is not None:
+                self._restore(batch.arguments[0], partial(self._restored, batch))
+        else:
+            self._lost(actor, batch, outcome)
+
+    def _restored(self, batch: Batch) -> None:
+        if batch.owner in self._streams:
+            self._scheduler.again(batch)
+            self._dispatch()
+
+    def _held(self, batch: Batch, result: Any) -> Any:
+        return result if self._images is None else self._images.hold(batch.arguments[0], result)
 
     def _done(self, batch: Batch, result: Any, seconds: float) -> None:
         if batch.owner in self._streams:
@@ -240,11 +299,14 @@ class Pool:
             batch.owner.done[batch.number] = None
 
     def _lost(self, actor: Any, batch: Batch, outcome: Lost) -> None:
+        given_up = self._scheduler.lost(actor, batch, self._actors.blame(actor, batch, outcome))
+        self._without_result(batch, given_up, f"lost its actor {batch.crashes} times")
+        self._away_at_work(actor, outcome)
+
+    def _away_at_work(self, actor: Any, outcome: Lost) -> None:
         if self._scheduler.is_up(actor):
             self._scheduler.remove_actor(actor)
             self._meter.lost(cause_of(outcome, hung=self._actors.is_hung(actor)))
-        given_up = self._scheduler.lost(actor, batch, self._actors.blame(actor, batch, outcome))
-        self._without_result(batch, given_up, f"lost its actor {batch.crashes} times")
         if outcome.gone is not None:
             self._drop(actor, outcome.gone)
 
@@ -310,6 +372,21 @@ class Pool:
         for actor, batch in self._actors.newly_hung(self._events.now(), self._limits.batch_timeout_s):
             self._warn(f"batch {batch.number} hangs; its engine is started anew", batch)
             self._events.kill(actor, for_good=False)
+        self._repeat()
+
+    def _repeat(self) -> None:
+        """Ask for straggling batches a second time, if the rest of the stage is done."""
+        if self._stragglers is None or self._scheduler.waiting or not self._streams.are_done:
+            return
+        now = self._events.now()
+        at_work = ((batch, now - since) for batch, since in self._actors.at_work() if batch.owner in self._streams)
+        for batch in self._stragglers.among(at_work):
+            again = Batch(batch.arguments, batch.owner, batch.number, batch.cached, is_twofold=True, is_second=True)
+            actor = self._scheduler.assign_idle(again)
+            if actor is None:
+                return
+            batch.is_twofold = True
+            self._send(actor, [again])
 
     def _left(self) -> int | None:
         """Batches that are still to be done; None where nobody knows how many."""

@@ -1,24 +1,32 @@
 """Results of public batches that outlive the driver: a resumed run does not write or render again what is there.
 
-One SQLite file in the run's internal folder, with the batches of the generation in hand. A driver that is killed loses
-those in flight. A power cut may lose more, or the whole file; it is then made anew and the batches are run again, so
-nothing waits for the disk. Batches of embedders are not stored: they are cheap, and their arguments are images.
+They are in the run's internal folder: those of the generation in hand (see `result_log`), and what the writer cost. A
+thread writes them, so that the driver's never waits for a disk. A driver that is killed loses the batches in flight;
+one counts as in flight until that thread has written it. A power cut may lose more, which is run again, so nothing
+waits for the disk either. Batches of embedders are not stored: they are cheap, and their arguments are images.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import sqlite3
-from collections.abc import Sequence
-from contextlib import closing, suppress
+import logging
+import secrets
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-import pyarrow as pa
+from spti_ray.io.files import private_folder
+from spti_ray.io.write_threads import WriteThreads
+from spti_ray.runtime.scheduling.earlier_results import adopt_earlier
+from spti_ray.runtime.scheduling.packed_images import packed, unpacked
+from spti_ray.runtime.scheduling.result_log import ResultLog
+from spti_ray.types import Completions, ImageLost, RenderBatch, WriteRequest
 
-from spti_ray.types import Completions, RenderBatch, WriteRequest
+log = logging.getLogger(__name__)
 
 CachedRole = Literal["writer", "renderer"]
 CACHED_ROLES: tuple[CachedRole, ...] = ("writer", "renderer")
@@ -33,60 +41,54 @@ class CachedResult(Protocol):
 
 
 class ResultCache:
-    """The file.
+    """The folder.
 
     Args:
-        path: where it is, or is made.
+        folder: where it is, or is made. What an earlier build has left in `FOLDER.sqlite` is taken over.
         context: what results depend on beside a batch's arguments: with another context nothing is found.
     """
 
-    def __init__(self, path: Path, context: str) -> None:
-        self._path = path
+    def __init__(self, folder: Path, context: str) -> None:
+        self._folder = private_folder(folder)
         self._context = context
         self._generation = 0
+        self._writes = WriteThreads("kept results")
         self.found = 0
         """Batches that did not have to be run again."""
-        try:
-            self._open()
-        except sqlite3.DatabaseError:
-            self._path.unlink()
-            self._open()
-
-    def _open(self) -> None:
-        self._path.touch(mode=0o600)
-        self._database = sqlite3.connect(self._path, isolation_level=None)
-        self._database.execute("PRAGMA synchronous = OFF")
-        self._database.execute(
-            "CREATE TABLE IF NOT EXISTS units (key TEXT PRIMARY KEY, generation INTEGER NOT NULL, result BLOB NOT NULL)"
-        )
-        self._database.execute("SELECT count(*) FROM units").fetchone()
-        self._database.execute("CREATE TABLE IF NOT EXISTS paid (tokens INTEGER NOT NULL, dollars REAL NOT NULL)")
+        self._log = ResultLog(folder)
+        adopt_earlier(folder.with_suffix(".sqlite"), self._log, folder / "paid-earlier.jsonl")
+        self._paid = list(_paid(folder))
+        self._paid_file = folder / f"paid-{secrets.token_hex(8)}.jsonl"
 
     def begin(self, generation: int) -> None:
         """Drop the batches of earlier generations: they are not asked for any more."""
         self._generation = generation
-        self._database.execute("DELETE FROM units WHERE generation < ?", (generation,))
+        self._write(lambda: self._log.keep_from(generation))
 
     def add_cost(self, tokens: int, dollars: float) -> None:
         """Note what a batch of the writer cost, whether its result is stored or not."""
-        with suppress(sqlite3.DatabaseError):
-            self._database.execute("INSERT INTO paid VALUES (?, ?)", (tokens, dollars))
+        self._paid.append((tokens, dollars))
+        self._write(lambda: _append(self._paid_file, json.dumps([tokens, dollars])))
 
     def total_cost(self) -> tuple[int, float]:
         """Output tokens and US dollars of all batches of the writer, over all attempts at the run."""
-        with suppress(sqlite3.DatabaseError):
-            rows = self._database.execute("SELECT coalesce(sum(tokens), 0), coalesce(sum(dollars), 0.0) FROM paid")
-            tokens, dollars = rows.fetchone()
-            return int(tokens), float(dollars)
-        return 0, 0.0
+        return sum(tokens for tokens, _ in self._paid), sum(dollars for _, dollars in self._paid)
+
+    def settle(self) -> None:
+        """Wait until all that was put is written."""
+        self._writes.drain()
 
     def close(self) -> None:
-        self._database.close()
+        """Write what waits, and end."""
+        self._writes.close()
+        self._log.close()
 
     def remove(self) -> None:
-        """Delete the file: the run is made."""
+        """Delete the folder: the run is made."""
         self.close()
-        self._path.unlink(missing_ok=True)
+        for file in self._folder.iterdir():
+            file.unlink()
+        self._folder.rmdir()
 
     def entry(self, role: CachedRole, arguments: tuple[Any, ...]) -> CacheEntry:
         """The place of the result of a role's batch."""
@@ -94,17 +96,39 @@ class ResultCache:
         return CacheEntry(self, role, hashlib.sha256(text.encode()).hexdigest())
 
     def read(self, key: str) -> bytes | None:
-        try:
-            with closing(self._database.execute("SELECT result FROM units WHERE key = ?", (key,))) as rows:
-                found = rows.fetchone()
-        except sqlite3.DatabaseError:
-            return None
-        return None if found is None else found[0]
+        return self._log.get(key)
 
-    def write(self, key: str, result: bytes) -> None:
-        # A damaged file costs only time; a full disk stops whatever is written next.
-        with suppress(sqlite3.DatabaseError):
-            self._database.execute("INSERT OR REPLACE INTO units VALUES (?, ?, ?)", (key, self._generation, result))
+    def write(self, key: str, result: Callable[[], Sequence[bytes | memoryview]]) -> None:
+        """Keep a result, which is asked for on the thread that writes it."""
+        generation = self._generation
+        self._write(lambda: self._log.put(generation, key, result()))
+
+    def _write(self, act: Callable[[], None]) -> None:
+        self._writes.submit(partial(_unless_it_fails, act))
+
+
+def _unless_it_fails(act: Callable[[], None]) -> None:
+    """What is not kept costs only time. A full disk stops whatever is written next."""
+    try:
+        act()
+    except ImageLost:
+        pass
+    except OSError as error:
+        log.warning("results are not kept for a later attempt: %s", type(error).__name__)
+
+
+def _append(file: Path, line: str) -> None:
+    with file.open("a") as lines:
+        lines.write(line + "\n")
+
+
+def _paid(folder: Path) -> Any:
+    """(tokens, dollars) of each batch that earlier attempts paid for; one that is cut off is left out."""
+    for file in folder.glob("paid-*.jsonl"):
+        for line in file.read_text(errors="replace").splitlines():
+            with suppress(ValueError, TypeError):
+                tokens, dollars = json.loads(line)
+                yield int(tokens), float(dollars)
 
 
 def _completions(
@@ -129,7 +153,7 @@ def _fingerprint(png: bytes) -> str:
 
 
 class CacheEntry:
-    """The place of one batch's result in the file."""
+    """The place of one batch's result in the folder."""
 
     def __init__(self, cache: ResultCache, role: CachedRole, key: str) -> None:
         self._cache = cache
@@ -144,21 +168,17 @@ class CacheEntry:
         self._cache.found += 1
         if self._role == "writer":
             return [_completions(*fields) for fields in json.loads(stored)]
-        return pa.ipc.open_stream(stored).read_all().column(0).to_pylist()
+        return unpacked(stored)
 
     def put(self, result: Any) -> None:
-        """Store it and what it cost. One most of which is missing is left out: a later attempt asks for it again."""
+        """Store it soon, and what it cost. Where most is missing it is not stored: a later attempt asks again."""
         if self._role == "writer":
             self._cache.add_cost(sum(answer.num_tokens for answer in result), sum(answer.dollars for answer in result))
         missing = sum(item is None or (self._role == "writer" and bool(item.problem)) for item in result)
         if 2 * missing > len(result):
             return
-        if self._role == "writer":
-            stored = json.dumps([[one.texts, one.num_tokens, one.dollars, one.truncated] for one in result]).encode()
-        else:
-            images = pa.record_batch([pa.array(result, pa.binary())], ["png"])
-            buffer = pa.BufferOutputStream()
-            with pa.ipc.new_stream(buffer, images.schema) as writer:
-                writer.write_batch(images)
-            stored = buffer.getvalue().to_pybytes()
-        self._cache.write(self._key, stored)
+        self._cache.write(self._key, partial(_texts if self._role == "writer" else packed, result))
+
+
+def _texts(result: Sequence[Completions]) -> list[bytes]:
+    return [json.dumps([[one.texts, one.num_tokens, one.dollars, one.truncated] for one in result]).encode()]

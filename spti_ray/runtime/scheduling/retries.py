@@ -68,4 +68,5 @@ MAX_WAKE_FAILURES = 2
 """So often an actor may fail to wake up, or to fall asleep, before it is given up: see `gpu_time_sharing`."""
 
 MAX_LOSSES = 20
-"""So many losses in a row of a shard, or of the engines that it calls, end the run."""
+"""So many losses in a row of a shard, or of the engines that it calls, end the run. A batch whose images were lost so
+often is given up."""

@@ -6,6 +6,7 @@ A batch is the arguments of one call. Rules, pinned by tests/unit/runtime/schedu
 - A batch that raises goes back to the front and is given up after `attempts` failures.
 - A batch whose actor crashed under it is a suspect: from then on it runs alone on its actor, so that a batch that kills
   actors takes no other with it twice, and is given up after `crashes` of them.
+- A batch whose arguments were lost comes back once they are there again, at no cost.
 - A batch whose actor was taken away (preempted, or killed for another's sake) goes back to the front, at no cost.
 
 Each step costs the same however many actors and batches there are.
@@ -18,7 +19,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-from spti_ray.runtime.scheduling.retries import Limits
+from spti_ray.runtime.scheduling.retries import MAX_LOSSES, Limits
 
 Actor = TypeVar("Actor", bound=Hashable)
 
@@ -36,7 +37,11 @@ class Batch:
     cached: Any = None
     failures: int = 0
     crashes: int = 0
+    input_losses: int = 0
     slots: int = 0
+    is_twofold: bool = False
+    """It was asked for a second time (see `stragglers`), or is that second time."""
+    is_second: bool = False
 
 
 class Scheduler(Generic[Actor]):
@@ -51,6 +56,8 @@ class Scheduler(Generic[Actor]):
         # Actors by load, in the order in which they got there; full ones are in none.
         self._with_load: list[dict[Actor, None]] = [{} for _ in range(limits.slots)]
         self._in_flight = 0
+        self.together = 1
+        """How many batches go in a call; so many wait to be sent together."""
 
     @property
     def actors(self) -> int:
@@ -68,8 +75,8 @@ class Scheduler(Generic[Actor]):
 
     @property
     def wants_more(self) -> bool:
-        """Whether a new batch would be assigned at once."""
-        return not self._fresh and self._for_fresh() is not None
+        """Whether a new batch would be assigned at once, or with others that wait for it."""
+        return len(self._fresh) < self.together and self._for_fresh() is not None
 
     def is_up(self, actor: Actor) -> bool:
         """Whether an actor may be given batches."""
@@ -117,8 +124,22 @@ class Scheduler(Generic[Actor]):
         self._change(actor, slots)
         return actor, batch
 
+    def with_it(self, batch: Batch) -> list[Batch]:
+        """Take the batches that go in the same call as one that was just assigned; a suspect runs alone."""
+        taken: list[Batch] = []
+        while self._fresh and not batch.crashes and len(taken) + 1 < self.together:
+            taken.append(self._fresh.popleft())
+            taken[-1].slots = 0  # The call takes one slot, which is the first batch's.
+        self._in_flight += len(taken)
+        return taken
+
+    def assign_idle(self, batch: Batch) -> Actor | None:
+        """Take an actor without batches for this one, which is not among those that wait; None if there is none."""
+        idle = next(iter(self._with_load[0]), None)
+        return None if idle is None else self._assign(idle, batch, 1)[0]
+
     def finished(self, actor: Actor, batch: Batch) -> None:
-        """The batch's result is there."""
+        """The batch's result is there, or it is not wanted any more."""
         self._returned(actor, batch)
 
     def failed(self, actor: Actor, batch: Batch) -> bool:
@@ -133,6 +154,16 @@ class Scheduler(Generic[Actor]):
         batch.crashes += blamed
         return self._give_up_or_again(batch)
 
+    def input_lost(self, actor: Actor, batch: Batch) -> bool:
+        """Some of the batch's arguments are gone. Returns whether it is given up; else `again` follows."""
+        self._returned(actor, batch)
+        batch.input_losses += 1
+        return batch.input_losses >= MAX_LOSSES
+
+    def again(self, batch: Batch) -> None:
+        """The batch's arguments are there again: it is the first that waits."""
+        (self._suspects if batch.crashes else self._fresh).appendleft(batch)
+
     def forgive(self, batch: Batch) -> None:
         """A crash that the batch was blamed for turned out to be its node's."""
         batch.crashes -= 1
@@ -140,7 +171,7 @@ class Scheduler(Generic[Actor]):
     def _give_up_or_again(self, batch: Batch) -> bool:
         if self._limits.gives_up(batch.failures, batch.crashes):
             return True
-        (self._suspects if batch.crashes else self._fresh).appendleft(batch)
+        self.again(batch)
         return False
 
     def _returned(self, actor: Actor, batch: Batch) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from spti_ray.runtime.scheduling.events import Act, Events, Finished, Lost, Outcome, Raised, Up
@@ -57,12 +58,14 @@ class SimulatedEvents(Events):
     """Events of simulated actors.
 
     Args:
-        driver_s: what sending a batch costs the driver, during which it sends no other.
+        driver_s: what a call costs the driver, during which it makes no other.
+        batch_s: what each batch of a call costs it beside that.
     """
 
-    def __init__(self, driver_s: float = 0.0) -> None:
+    def __init__(self, driver_s: float = 0.0, batch_s: float = 0.0) -> None:
         super().__init__()
         self._driver_s = driver_s
+        self._batch_s = batch_s
         self._now = 0.0
         self._coming: list[tuple[float, int, Act]] = []
         self._number = itertools.count()
@@ -71,7 +74,25 @@ class SimulatedEvents(Events):
         return self._now
 
     def call(self, actor: SimulatedActor, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
-        self._now += self._driver_s
+        self._now += self._driver_s + self._batch_s
+        self._run(actor, arguments, done)
+
+    def call_several(
+        self, actor: SimulatedActor, batches: Sequence[tuple[tuple[Any, ...], Callable[[Outcome], None]]]
+    ) -> None:
+        self._now += self._driver_s + self._batch_s * len(batches)
+        outcomes: list[tuple[Callable[[Outcome], None], Outcome]] = []
+
+        def came(done: Callable[[Outcome], None], outcome: Outcome) -> None:
+            outcomes.append((done, outcome))
+            if len(outcomes) == len(batches):  # All come together, with the last.
+                for tell, its in outcomes:
+                    tell(its)
+
+        for arguments, done in batches:
+            self._run(actor, arguments, partial(came, done))
+
+    def _run(self, actor: SimulatedActor, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
         if self._now < actor.up_at or actor.gone is not None:
             self._at(self._now, lambda: done(Lost(gone=actor.gone)))
             return

@@ -25,6 +25,7 @@ class Streams:
         events: on which a stream waits.
         wants_more: whether a new batch would be run at once.
         num_slots: how many batches may be in flight at a time.
+        may_wait: whether the result of one more batch, beside those of so many under way, may wait to be read.
         asleep: whether no actor is up because another role holds the GPU.
         empty: whether there is no actor, as in a pool that starts its first one when there is a batch.
         put: runs a batch, some time.
@@ -38,6 +39,7 @@ class Streams:
         *,
         wants_more: Callable[[], bool],
         num_slots: Callable[[], int],
+        may_wait: Callable[[int], bool],
         asleep: Callable[[], bool],
         empty: Callable[[], bool],
         put: Callable[[Batch], None],
@@ -46,6 +48,7 @@ class Streams:
     ) -> None:
         self._events = events
         self._wants_more, self._num_slots = wants_more, num_slots
+        self._may_wait = may_wait
         self._asleep, self._empty = asleep, empty
         self._put, self._forget = put, forget
         self._check = check
@@ -53,6 +56,11 @@ class Streams:
 
     def __contains__(self, stream: object) -> bool:
         return stream in self._pullers
+
+    @property
+    def are_done(self) -> bool:
+        """Whether none can give another batch before one that is at work is back."""
+        return all(stream.exhausted or not self._may_run_ahead(stream) for stream in self._pullers)
 
     @property
     def have_fetched(self) -> bool:
@@ -102,7 +110,13 @@ class Streams:
             puller.resume()
 
     def _has_room(self, stream: OrderedStream) -> bool:
-        return self._wants_more() and stream.ahead < _AHEAD_PER_SLOT * self._num_slots()
+        return self._wants_more() and self._may_run_ahead(stream)
+
+    def _may_run_ahead(self, stream: OrderedStream) -> bool:
+        if stream.ahead >= _AHEAD_PER_SLOT * self._num_slots():
+            return False
+        # One is always let through, or a stream that feeds another could fill all room and wait for it forever.
+        return not stream.ahead or self._may_wait(stream.ahead - len(stream.done))
 
     def _may_fetch(self, stream: OrderedStream) -> bool:
         return len(stream.fetched) < (_FETCHED if self._asleep() else 1 if self._empty() else 0)

@@ -7,13 +7,19 @@ from spti_ray.bench.simulated_clusters import cost_by_size, many_actors, spot_no
 
 def test_a_driver_that_costs_nothing_keeps_every_engine_at_work():
     (row,) = many_actors(0.0, num_actors=50, seconds=(2.0,))
-    assert row == {"unit_s": 2.0, "actors": 50, "efficiency": 1.0}
+    assert row == {"unit_s": 2.0, "actors": 50, "efficiency": 1.0, "batches_a_call": 1, "call_s": 2.0}
 
 
 def test_a_driver_that_can_serve_half_of_the_engines_keeps_half_of_them_at_work():
     """100 engines with units of 1 s take 100 a second; the driver hands out 50."""
     (row,) = many_actors(0.02, num_actors=100, seconds=(1.0,))
     assert row["efficiency"] == pytest.approx(0.5, abs=0.12)
+
+
+def test_how_many_batches_go_in_a_call_is_told():
+    """1,500 engines with batches of 1 s: more than the driver shall send one by one."""
+    (row,) = many_actors(0.0, num_actors=1500, seconds=(1.0,))
+    assert row["batches_a_call"] == 2 and row["call_s"] == 2.0
 
 
 def test_nodes_that_are_taken_cost_the_unit_at_work_and_no_unit_is_given_up():

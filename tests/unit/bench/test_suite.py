@@ -21,6 +21,8 @@ DOCUMENT = {
     },
     "scaling": {"actors": [1, 4]} | {f"{n}_{s}": [1.0, 0.95] for n in ("strong", "weak") for s in ("1s", "0.1s")},
     "driver": {"thread_us": 200.0},
+    "images": {"against": {"ratios": {"ray_400KB_kept_ms": 0.02}}, "many_actors": [{"efficiency": 0.97}]},
+    "memory": {"over_bound": 0.9},
     "streaming": {"ratio": 0.4},
     "model": {"many_actors": [{"unit_s": 1, "actors": 10, "efficiency": 0.9}], "driver_us_per_unit": 200.0},
     "votes": {"ratio": 0.7},
@@ -49,7 +51,9 @@ def test_parts_are_written_as_they_are_measured_and_kept(tmp_path, monkeypatch):
     )
     for name, document in run(tmp_path, Settings(), ("votes",)):
         assert name == "votes" and document["votes"] == {"ratio": 0.7} and "driver" not in document
-    *_, (_, last) = run(tmp_path, Settings(), ("streaming", "scaling", "engines", "model", "driver"))
+    *_, (_, last) = run(
+        tmp_path, Settings(), ("streaming", "scaling", "engines", "model", "driver", "images", "memory")
+    )
     assert json.loads((tmp_path / "throughput.json").read_text()) == json.loads(json.dumps(last))
     assert set(DOCUMENT) < set(last) and set(last["ratios"]) == {target.name for target in TARGETS}
     assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")

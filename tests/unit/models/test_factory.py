@@ -20,6 +20,7 @@ from spti_ray.models.factory import (
     check_varies,
     engine_environment,
     engines_config,
+    may_cost_money,
     threads_of,
 )
 
@@ -183,3 +184,17 @@ def test_configuration_code_imports_no_heavy_library():
         "print([m for m in ('torch', 'vllm', 'transformers', 'diffusers', 'ray') if m in sys.modules])"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
+
+
+@pytest.mark.parametrize(
+    ("kind", "may"),
+    [
+        ("openai-images", True),
+        ("spti_ray.models.openai_renderer:OpenAIRenderer", True),
+        ("my.module:Renderer", True),
+        ("diffusers", False),
+        ("clip-vision", False),
+    ],
+)
+def test_endpoints_and_engines_of_which_nothing_is_known_may_cost_money(kind, may):
+    assert may_cost_money(EngineConfig(kind=kind, model="m")) == may

@@ -1,6 +1,7 @@
 """Renders on disk behave like a dict of them, and what nobody wants takes no room for long."""
 
 import os
+import threading
 
 import pytest
 from hypothesis import given
@@ -8,7 +9,7 @@ from hypothesis import strategies as st
 
 from spti_ray.public import render_store as module
 from spti_ray.public.render_store import RenderStore
-from spti_ray.types import RenderedImage
+from spti_ray.types import ImageLost, RenderedImage
 
 
 def render(candidate_id: str, png: bytes, seed: int = 7) -> RenderedImage:
@@ -43,7 +44,7 @@ def test_the_file_shrinks_when_most_of_it_is_unwanted(folder, monkeypatch):
         store[str(i)] = render(str(i), bytes([i]) * 1000)
     for i in range(9):
         del store[str(i)]
-    store._file.flush()
+    store._settle()
     assert os.fstat(store._file.fileno()).st_size <= 2000
     assert store["9"].png == bytes([9]) * 1000
 
@@ -54,3 +55,26 @@ def test_a_render_under_a_wrong_name_and_one_that_is_not_there_are_refused(folde
         store["b"] = render("a", b"")
     with pytest.raises(KeyError):
         del store["b"]
+
+
+def test_a_render_is_read_and_written_on_the_stores_own_thread_and_one_that_was_lost_is_not_there(folder):
+    threads = set()
+
+    class Elsewhere:
+        num_bytes = 3
+
+        def __init__(self, lost: bool) -> None:
+            self.lost = lost
+
+        def read(self):
+            threads.add(threading.current_thread().name)
+            if self.lost:
+                raise ImageLost
+            return memoryview(b"png")
+
+    store = RenderStore(folder)
+    for name, lost in (("a", False), ("b", True), ("c", False)):
+        store[name] = render(name, Elsewhere(lost))
+    assert list(store) == ["a", "c"] and store.get("b") is None
+    assert [store[name].png for name in store] == [b"png", b"png"]
+    assert threads == {"renders"}

@@ -1,13 +1,19 @@
+import errno
+import os
+import threading
+
 import numpy as np
 import pytest
 from PIL import Image
 
 from spti_ray.errors import NothingMade
+from spti_ray.io.files import DiskFull
 from spti_ray.models.pixels import from_png, to_png
+from spti_ray.public import image_writer
 from spti_ray.public.counted import to_come
 from spti_ray.public.render_jobs import Recipes, render_seed
 from spti_ray.public.rendering import render_release
-from spti_ray.types import Candidate, RenderedImage
+from spti_ray.types import Candidate, ImageLost, RenderedImage
 from tests.unit.conftest import config_with
 
 CAT = Candidate("g01-000003", "a red cat", "pets", 1, "g00-000001", "fill")
@@ -138,3 +144,49 @@ def test_jobs_of_the_release_are_made_one_by_one_and_their_number_is_known(tmp_p
 
     recipes = Noting(config_with(runtime__seed=5), {}.get)
     assert len(render_release(tmp_path, ALLOTTED, {}, Watched(batch_size=2), recipes)) == 5
+
+
+def test_the_drivers_thread_makes_no_image_durable(tmp_path, local_engines, monkeypatch):
+    """Neither one that was rendered nor one that was voted on; and their names are made durable in batches."""
+    threads, folders = set(), []
+    fsync, of_folder = os.fsync, image_writer.fsync_folder
+
+    def noted(descriptor: int) -> None:
+        threads.add(threading.current_thread().name)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", noted)
+    monkeypatch.setattr(image_writer, "fsync_folder", lambda folder: folders.append(folder) or of_folder(folder))
+    render_release(tmp_path, [(CAT, 20), (CAR, 20)], voted(CAT), local_engines(), RECIPES)
+    assert threads == {"release images"}
+    assert folders == [tmp_path / "images"] * 3
+
+
+def test_an_image_that_was_lost_before_it_was_written_is_rendered_again(tmp_path, local_engines):
+    class Lost:
+        num_bytes = 9
+
+        def read(self):
+            raise ImageLost
+
+    class Losing(local_engines):
+        def render(self, jobs):
+            first = not self.render_jobs
+            return (Lost() if first and i in (1, 3) else image for i, image in enumerate(super().render(jobs)))
+
+    engines = Losing()
+    items = render_release(tmp_path / "a", ALLOTTED, {}, engines, RECIPES)
+    assert [job.seed for job in engines.render_jobs[5:]] == [items[1].seed, items[3].seed]
+    assert items == render_release(tmp_path / "b", ALLOTTED, {}, local_engines(), RECIPES)
+    for item in items:
+        assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
+
+
+def test_a_full_disk_ends_the_rendering_in_its_line(tmp_path, local_engines, monkeypatch):
+    def full(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "full")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFull, match="no space left on the disk"):
+        render_release(tmp_path, ALLOTTED, {}, local_engines(), RECIPES)
+    assert list((tmp_path / "images").iterdir()) == []

@@ -61,7 +61,11 @@ def test_how_long_a_node_takes_to_start_is_a_setting(node_start_s, grown):
     events = SimulatedEvents()
     config = config_with(runtime__node_start_s=node_start_s)
     engines = FAKE.model_copy(update={"image_embedder": FAKE.image_embedder.model_copy(update={"max_replicas": 4})})
-    session = SimpleNamespace(events=events, another_engine=lambda role, number: SimulatedActor(lambda batch: 5.0))
+    session = SimpleNamespace(
+        events=events,
+        another_engine=lambda role, number: SimulatedActor(lambda batch: 5.0),
+        image_bytes=lambda: 2**29,
+    )
     observers = Observers(SimpleNamespace(batch=lambda *of: None), SimpleNamespace(), NoRunMetrics())
     pools = Pools(config, engines, session, SimpleNamespace(), observers)
     pool = pools.make("image_embedder", [SimulatedActor(lambda batch: 5.0)], lambda: 0)
