@@ -116,7 +116,8 @@ def run_from(site: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProc
 def test_the_package_of_a_wheel_has_the_demo_the_models_and_its_templates(unpacked, tmp_path):
     planned = run_from(unpacked, "plan", "bundled:stickers", cwd=tmp_path)
     assert planned.returncode == 0 and "sigma 3.9916" in planned.stdout, planned.stderr
-    written = run_from(unpacked, "init", "street signs", "--template", "--out", "signs.yaml", cwd=tmp_path)
+    given = ("--dataset", "signs", "--template", "--out", "signs.yaml")
+    written = run_from(unpacked, "init", "street signs", *given, cwd=tmp_path)
     assert written.returncode == 0, written.stderr
     where = "from spti_ray.models.bundled import resolve_model; from spti_ray.private.source import resolve_path"
     names = "[resolve_model('bundled:' + name) for name in ('sticker-sd', 'sticker-clip', 'sticker-blip')]"

@@ -7,6 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import ray
+from ray.exceptions import RayActorError
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig
 from spti_ray.errors import one_line
@@ -65,9 +66,15 @@ def all_workers(ray_cluster):
 
 @pytest.fixture
 def workers(all_workers):
-    """Three actors that are up, shared by the tests."""
-    ray.get([worker.process.remote() for worker in all_workers])
-    return all_workers
+    """Three actors that are up, shared by the tests. What a test before has killed may only be on its way back."""
+    deadline = time.monotonic() + 60
+    while True:
+        try:
+            ray.get([worker.process.remote() for worker in all_workers])
+            return all_workers
+        except RayActorError:
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
 
 
 def attempts_of(marks, number: int) -> int:
