@@ -8,6 +8,8 @@ from __future__ import annotations
 
 USAGE, BUDGET, RESOURCES, FAILED = 2, 3, 4, 1
 
+INTERRUPTED = "interrupted; run the same command again to go on"
+
 _CODES = {
     "ConfigError": USAGE,
     "DataError": USAGE,

@@ -55,3 +55,8 @@ def _of_all(certificate: Mapping[str, Any], together: str, own: str) -> Any:
     origin = certificate.get("origin")
     found = origin.get(together) if isinstance(origin, Mapping) else None
     return certificate[own] if found is None else found
+
+
+def clock(seconds: int) -> str:
+    """A duration as minutes and seconds: `61` is "01:01"."""
+    return f"{seconds // 60:02d}:{seconds % 60:02d}"

@@ -115,7 +115,7 @@ def _survey(config: Config, run: RunDir, source: Source, console: Console, surve
     """Start the engines that see private images, and the shards; wait until each has read its records."""
     engines, executor = engines_config(config.runtime.engines), executor_of(config)
     roles: tuple[Role, ...] = tuple(role for role in roles_needed(config) if role not in _NO_SHARD_ASKS)
-    with Progress(console, 0) as progress:
+    with Progress(console) as progress:
         progress.stage(f"starting {executor.name}")
         with executor.open(config, engines, run.run_id, 0, 0.0, roles) as session:
             progress.stage("loading models")

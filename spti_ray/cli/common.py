@@ -55,7 +55,9 @@ def one_line_errors() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        fail("interrupted; run the same command again to go on", FAILED)
+        from spti_ray.errors import INTERRUPTED
+
+        fail(INTERRUPTED, FAILED)
     except (typer.Exit, SystemExit):
         raise
     except BaseException as error:

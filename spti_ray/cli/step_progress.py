@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from spti_ray.figures import clock
 from spti_ray.types import Told
 
 _PLAIN_EVERY_S = 10.0
@@ -50,5 +51,4 @@ class PlainSteps:
         if what == self._what and self._now() - self._printed < _PLAIN_EVERY_S:
             return ""
         self._what, self._printed = what, self._now()
-        seconds = round(self._printed - self._began)
-        return f"{seconds // 60:02d}:{seconds % 60:02d} {what}" + (f", {done} of {total}" if total else "")
+        return f"{clock(round(self._printed - self._began))} {what}" + (f", {done} of {total}" if total else "")

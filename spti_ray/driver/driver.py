@@ -70,7 +70,7 @@ def run_config(
     if origin and not (out / "run.yaml").exists():
         origin.entries()  # a ledger that is not here leaves no folder behind
     check_ledger(config, out)
-    progress = journal or Progress(console, generations=0)
+    progress = journal or Progress(console)
     run = RunDir.open(out, config)
     try:
         keep_ledger(config, run)

@@ -21,7 +21,7 @@ from spti_ray.config.identity import config_sha256
 from spti_ray.config.job_paths import check_may_move
 from spti_ray.config.loading import ConfigError
 from spti_ray.driver.process import Terminated, is_to_stop, stopped_by_sigterm
-from spti_ray.errors import FAILED, EndedElsewhere, exit_code, is_known, one_line
+from spti_ray.errors import FAILED, INTERRUPTED, EndedElsewhere, exit_code, is_known, one_line
 from spti_ray.observability.journal import Journal, Relay
 from spti_ray.observability.progress import Reading
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
 _LOOK_S = 0.5
 _STOPS_WITHIN_S = 60.0
 """After which a driver that was told to stop is killed: what it has not finished is made again, as after any crash."""
-
-_STOPPED = "interrupted; run the same command again to go on"
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class HostedRun:
             release = run_config(self._config, self._out, unattended=self._unattended, journal=self._journal)
             self._end = End(0, str(release))
         except KeyboardInterrupt:
-            self._end = End(FAILED, _STOPPED)
+            self._end = End(FAILED, INTERRUPTED)
         except BaseException as error:  # noqa: BLE001 Ray would keep what it says, and its traceback
             line = one_line(error)
             if not is_known(error):
@@ -172,4 +170,4 @@ def _stopped(driver: HostedDriver) -> End:
             return look.end
         time.sleep(_LOOK_S)
     driver.kill()
-    return End(FAILED, _STOPPED)
+    return End(FAILED, INTERRUPTED)

@@ -11,7 +11,7 @@ class Journal(Progress):
     """Shows nothing, and keeps the lines that stay for those who ask."""
 
     def __init__(self) -> None:
-        super().__init__(Console(quiet=True), generations=0)
+        super().__init__(Console(quiet=True))
         self.notes: list[str] = []
 
     def note(self, text: str) -> None:
@@ -25,7 +25,7 @@ class Relay(Progress):
     """Shows the readings of another process."""
 
     def __init__(self, console: Console) -> None:
-        super().__init__(console, generations=0)
+        super().__init__(console)
 
     def reading(self) -> Reading:
         return self._reading

@@ -16,7 +16,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spti_ray.figures import at_least, decimals_at_least
+from spti_ray.figures import at_least, clock, decimals_at_least
 
 _PLAIN_EVERY_S = 10.0
 _WIDE = 128
@@ -50,11 +50,11 @@ class Reading:
     def left(self) -> str:
         if not self.rate or not self.total:
             return "--:--"
-        return _clock(max(0, round((self.total - self.done) / max(self.rate, 1e-6))))
+        return clock(max(0, round((self.total - self.done) / max(self.rate, 1e-6))))
 
     @property
     def elapsed(self) -> str:
-        return _clock(round(self.elapsed_s))
+        return clock(round(self.elapsed_s))
 
     @property
     def figures(self) -> str:
@@ -69,19 +69,15 @@ class Reading:
         return f"{self.done}/{max(self.done, self.total)} {self.rate:.1f}/s ETA {self.left}{spent}"
 
 
-def _clock(seconds: int) -> str:
-    return f"{seconds // 60:02d}:{seconds % 60:02d}"
-
-
 class Progress:
     """Shows how far a run is, within its context. A step is a text written or an image rendered.
 
     Args:
         console: where to.
-        generations: how many the run has.
+        generations: how many the run has, as far as that is known already.
     """
 
-    def __init__(self, console: Console, generations: int) -> None:
+    def __init__(self, console: Console, generations: int = 0) -> None:
         self._console = console
         self._reading = Reading(generations=generations)
         self._started = time.monotonic()

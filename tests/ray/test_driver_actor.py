@@ -11,6 +11,7 @@ from collections import Counter
 import pytest
 
 from spti_ray.dp.ledger import Ledger
+from tests.ray.waiting import until
 
 SEEDS = [int(seed) for seed in os.environ.get("SPTI_CHAOS_SEEDS", "").split()]
 GENERATIONS = 3
@@ -41,13 +42,6 @@ class Watched:
     def events(self):
         """How many entries of each kind the ledger has."""
         return Counter(type(entry.event).__name__ for entry in Ledger(self.ledger, "stickers").entries())
-
-
-def until(condition, seconds=180):
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def finished(run, log):

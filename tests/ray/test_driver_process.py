@@ -6,6 +6,7 @@ import sys
 import time
 import warnings
 from collections import Counter
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,9 @@ from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.cluster import Reserved
 from spti_ray.runtime.ray.driver_actor import HostedDriver, NameTaken
+from tests.ray import waiting
+
+until = partial(waiting.until, seconds=60)
 
 CANARY = "patient-Smith-7341"
 
@@ -56,14 +60,6 @@ class Polling:
 
     def look(self, seen: int):
         return SimpleNamespace(notes=self._notes[seen:], end=None)
-
-
-def until(condition):
-    deadline = time.monotonic() + 60
-    while not (found := condition()):
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-    return found
 
 
 def notes_of(driver, wanted):

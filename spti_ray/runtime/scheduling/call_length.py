@@ -10,6 +10,8 @@ from __future__ import annotations
 import logging
 import math
 
+from spti_ray.runtime.scheduling.moving_mean import MovingMean
+
 log = logging.getLogger(__name__)
 
 LONGEST_S = 8.0
@@ -27,20 +29,21 @@ class CallLength:
 
     def __init__(self, role: str) -> None:
         self._role = role
-        self._mean_s: float | None = None
+        self._mean_s = MovingMean(_WEIGHT)
         self._told = 1
 
     def took(self, seconds: float) -> None:
         """A batch kept its engine busy for so long."""
-        self._mean_s = seconds if self._mean_s is None else self._mean_s + (seconds - self._mean_s) * _WEIGHT
+        self._mean_s.add(seconds)
 
     def batches(self, num_actors: int) -> int:
         """How many batches go in a call to one of so many actors, each of which works on one batch at a time."""
-        if not self._mean_s:
+        mean_s = self._mean_s.value
+        if not mean_s:
             return 1
-        needed = num_actors / self._mean_s / CALLS_PER_S
-        count = max(1, min(math.ceil(needed), int(LONGEST_S / self._mean_s)))
+        needed = num_actors / mean_s / CALLS_PER_S
+        count = max(1, min(math.ceil(needed), int(LONGEST_S / mean_s)))
         if count != self._told:
             self._told = count
-            log.info("%s: %d batches in a call, of %.2g s", self._role, count, count * self._mean_s)
+            log.info("%s: %d batches in a call, of %.2g s", self._role, count, count * mean_s)
         return count

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+from spti_ray.runtime.scheduling.moving_mean import MovingMean
 from spti_ray.runtime.scheduling.scheduler import Batch
 
 _TIMES_LONGER = 4.0
@@ -27,11 +28,11 @@ class Stragglers:
 
     def __init__(self, slots: int) -> None:
         self._slots = slots
-        self._mean_s: float | None = None
+        self._mean_s = MovingMean(_WEIGHT)
 
     def took(self, seconds: float) -> None:
         """A batch kept its engine busy for so long."""
-        self._mean_s = seconds if self._mean_s is None else self._mean_s + (seconds - self._mean_s) * _WEIGHT
+        self._mean_s.add(seconds)
 
     def among(self, at_work: Iterable[tuple[Batch, float]]) -> Iterator[Batch]:
         """Those of the batches at work that straggle, and were not asked for twice.
@@ -39,9 +40,9 @@ class Stragglers:
         Args:
             at_work: each batch with the seconds since it was sent.
         """
-        if self._mean_s is None:
+        if self._mean_s.value is None:
             return
-        longest = max(_LEAST_S, _TIMES_LONGER * self._slots * self._mean_s)
+        longest = max(_LEAST_S, _TIMES_LONGER * self._slots * self._mean_s.value)
         for batch, seconds in at_work:
             if seconds > longest and not batch.is_twofold:
                 yield batch
