@@ -46,6 +46,11 @@ VotesWire = tuple[str, int, str, int, bytes, int]
 Told = Callable[[str, int, int], None]
 """Is told what is being done, how much of it is, and of how much; 0 of 0 where that is not known."""
 
+
+def untold(what: str, done: int, total: int) -> None:
+    """A `Told` that shows nothing."""
+
+
 SINGLE_LABEL = "all"
 """The label that every candidate and record has when the configuration names no labels."""
 

@@ -29,7 +29,7 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.private.views import Views, quantise
 from spti_ray.private.voting import cast_votes
-from spti_ray.types import Candidate, Candidates, CountArray, FloatArray, Query, ScoredCandidates, Votes
+from spti_ray.types import Candidate, Candidates, CountArray, FloatArray, Query, ScoredCandidates, Told, Votes, untold
 
 Deliver = Callable[[list[Votes]], Iterable[Votes]]
 """From the shards' results to what reaches the gate; tests use it to lose results or send them twice."""
@@ -115,7 +115,10 @@ class CanaryResult:
 
 
 def run_canary_audit(
-    design: Design = MANY_RUNS, noise: NoiseSource | None = None, deliver: Deliver | None = None
+    design: Design = MANY_RUNS,
+    noise: NoiseSource | None = None,
+    deliver: Deliver | None = None,
+    told: Told = untold,
 ) -> CanaryResult:
     """Attack the installed gate. Works in a temporary folder.
 
@@ -124,6 +127,7 @@ def run_canary_audit(
     Args:
         noise: the noise source to attack; None: `OpenDPNoise`. Tests plant faults in it.
         deliver: what becomes of the shards' results on their way to the gate; None: they arrive as they are.
+        told: is told how far it is.
 
     Raises:
         ValueError: the design is inconsistent.
@@ -136,7 +140,10 @@ def run_canary_audit(
     claimed = gaussian_dp_mu(plan.sigma)
     accuracy = best_accuracy(claimed, design.canaries, design.guesses)
     with tempfile.TemporaryDirectory(prefix="spti-audit-", dir=_SCRATCH) as folder:
-        correct = [_play(design, plan, noise, deliver or list, Path(folder), run) for run in range(design.runs)]
+        correct: list[int] = []
+        for run in range(design.runs):
+            told(f"canary audit over {design.runs} run(s)", run, design.runs)
+            correct.append(_play(design, plan, noise, deliver or list, Path(folder), run))
 
     if design.runs == 1:
         bound = mu_from_one_run(design.canaries, design.guesses, correct[0], design.confidence)

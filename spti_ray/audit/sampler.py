@@ -22,7 +22,7 @@ from scipy import stats
 
 from spti_ray.audit.discrete_gaussian import probabilities
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
-from spti_ray.types import CountArray
+from spti_ray.types import CountArray, Told, untold
 
 ALPHA = 1e-6
 
@@ -63,13 +63,17 @@ class SamplerResult:
 
 
 def run_sampler_audit(
-    noise: NoiseSource | None = None, sigmas: tuple[float, ...] = SIGMAS, draws: int = DRAWS
+    noise: NoiseSource | None = None,
+    sigmas: tuple[float, ...] = SIGMAS,
+    draws: int = DRAWS,
+    told: Told = untold,
 ) -> SamplerResult:
     """Test a noise source at each sigma.
 
     Args:
         noise: None: `OpenDPNoise`.
         draws: draws at each sigma.
+        told: is told how far it is.
 
     Raises:
         ValueError: there are too few draws, or a sigma is so small that hardly any values differ.
@@ -79,7 +83,8 @@ def run_sampler_audit(
     began = time.monotonic()
     noise = noise or OpenDPNoise()
     found: dict[str, float] = {}
-    for sigma in sigmas:
+    for number, sigma in enumerate(sigmas):
+        told("sampler audit", number, len(sigmas))
         sample = _draw(noise, sigma, draws)
         found[f"fit at sigma {sigma}"] = fit_p_value(sample, sigma)
         found[f"scale at sigma {sigma}"] = scale_p_value(sample, sigma)

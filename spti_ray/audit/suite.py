@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from spti_ray.audit.canary import MANY_RUNS, ONE_RUN, CanaryResult, run_canary_audit
 from spti_ray.audit.sampler import SamplerResult, run_sampler_audit
 from spti_ray.dp.build import build
+from spti_ray.types import Told, untold
 
 MEANING = "An audit can find a fault. That it finds none does not prove the claim."
 
@@ -48,19 +48,16 @@ class AuditReport:
         return {"canary_one_run": self.one_run, "canary_many_runs": self.many_runs}
 
 
-def run_audits(progress: Callable[[str], None] = lambda step: None) -> AuditReport:
+def run_audits(told: Told = untold) -> AuditReport:
     """Run every audit. Takes about half a minute, in memory and a temporary folder.
 
     Noise and coins come from the operating system, so figures differ from run to run. A correct build fails at most
     twice in a million times; a failure should be investigated, and not just tried again.
 
     Args:
-        progress: called with the name of each step.
+        told: is told how far it is.
     """
-    progress("sampler audit")
-    sampler = run_sampler_audit()
-    progress("one-run canary audit")
-    one_run = run_canary_audit(ONE_RUN)
-    progress(f"canary audit over {MANY_RUNS.runs} runs")
-    many_runs = run_canary_audit(MANY_RUNS)
+    sampler = run_sampler_audit(told=told)
+    one_run = run_canary_audit(ONE_RUN, told=told)
+    many_runs = run_canary_audit(MANY_RUNS, told=told)
     return AuditReport(build(), sampler, one_run, many_runs)

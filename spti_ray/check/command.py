@@ -120,7 +120,7 @@ def _survey(config: Config, run: RunDir, source: Source, console: Console, surve
         with executor.open(config, engines, run.run_id, 0, 0.0, roles) as session:
             progress.stage("loading models")
             session.start_engines(engines)
-            models = session.identities()
+            models = session.identities(lambda role: progress.stage(f"loading the {role}"))
             progress.stage("reading the private images")
             shards = voting_shards(config, run.internal, source, models, str(survey.resolve()))
             session.start_shards(shards, run.report_problems).ready()

@@ -28,10 +28,12 @@ def audit(
     """
     with one_line_errors():
         from spti_ray.audit.suite import run_audits
+        from spti_ray.cli.step_progress import step_progress
         from spti_ray.release.certify import FinishedRun
 
         run = FinishedRun(directory) if directory else None
-        report = run_audits(lambda line: typer.echo(line, err=True))
+        with step_progress() as told:
+            report = run_audits(told)
         for line in report.lines():
             typer.echo(line)
         if run:

@@ -43,7 +43,15 @@ def export(
     written last. Credentials for buckets come from the environment. Exit code 2 if there is something at PLACE.
     """
     with one_line_errors():
+        from spti_ray.cli.step_progress import step_progress
         from spti_ray.release.export.command import export_release
 
-        for line in export_release(directory, format.value, out, bucket):
-            typer.echo(line)
+        done: list[str] = []
+        try:
+            with step_progress(quick=True) as told:
+                for line in export_release(directory, format.value, out, bucket, told):
+                    done.append(line)
+        finally:
+            # Of several places some may be done when one fails.
+            for line in done:
+                typer.echo(line)

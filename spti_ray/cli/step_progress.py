@@ -17,8 +17,13 @@ _PLAIN_EVERY_S = 10.0
 
 
 @contextmanager
-def step_progress(now: Callable[[], float] = time.monotonic) -> Iterator[Told]:
-    """What is told goes to the stderr of now, also while that is closed to libraries."""
+def step_progress(now: Callable[[], float] = time.monotonic, quick: bool = False) -> Iterator[Told]:
+    """What is told goes to the stderr of now, also while that is closed to libraries.
+
+    Args:
+        now: the time in seconds.
+        quick: the command mostly takes less than a few seconds: no plain line comes before the 10th.
+    """
     with os.fdopen(os.dup(2), "w", encoding="utf-8") as stderr:
         console = Console(file=stderr)
         if console.is_terminal:
@@ -27,7 +32,7 @@ def step_progress(now: Callable[[], float] = time.monotonic) -> Iterator[Told]:
                 task = bar.add_task("")
                 yield lambda what, done, total: bar.update(task, description=what, completed=done, total=total or None)
             return
-        lines = PlainSteps(now)
+        lines = PlainSteps(now, quick)
         yield (
             lambda what, done, total: (
                 console.print(line, markup=False, highlight=False, soft_wrap=True)
@@ -40,15 +45,15 @@ def step_progress(now: Callable[[], float] = time.monotonic) -> Iterator[Told]:
 class PlainSteps:
     """Says when a line is due, and which."""
 
-    def __init__(self, now: Callable[[], float]) -> None:
-        """`now`: the time in seconds, as `time.monotonic`."""
-        self._now = now
+    def __init__(self, now: Callable[[], float], quick: bool = False) -> None:
+        """`now`: the time in seconds, as `time.monotonic`. `quick`: see `step_progress`."""
+        self._now, self._quick = now, quick
         self._began = now()
         self._what, self._printed = "", self._began
 
     def line(self, what: str, done: int, total: int) -> str:
         """The line about this step; empty if none is due."""
-        if what == self._what and self._now() - self._printed < _PLAIN_EVERY_S:
+        if (self._quick or what == self._what) and self._now() - self._printed < _PLAIN_EVERY_S:
             return ""
         self._what, self._printed = what, self._now()
         return f"{clock(round(self._printed - self._began))} {what}" + (f", {done} of {total}" if total else "")

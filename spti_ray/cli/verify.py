@@ -33,11 +33,16 @@ def verify(
     Exit code 1 if anything does not hold.
     """
     with one_line_errors():
+        from spti_ray.cli.step_progress import step_progress
         from spti_ray.release.verify import release_and_chain, run_of, verify_release
         from spti_ray.release.verify_alone import verify_alone
 
         knows_ledger = ledger is not None or run_of(directory) is not None
-        checks = verify_release(*release_and_chain(directory, ledger)) if knows_ledger else verify_alone(directory)
+        with step_progress(quick=True) as told:
+            if knows_ledger:
+                checks = list(verify_release(*release_and_chain(directory, ledger), told))
+            else:
+                checks = list(verify_alone(directory, told))
         failed = count = unproved = 0
         for check in checks:
             count, failed, unproved = count + (not check.open), failed + (not check.holds), unproved + check.open

@@ -40,7 +40,7 @@ from spti_ray.observability.progress import Progress
 from spti_ray.observability.timeline import write_timeline
 from spti_ray.observability.timings import write_timings
 from spti_ray.observability.trace import Trace
-from spti_ray.planning.workload import total_steps
+from spti_ray.planning.steps_ahead import StepsAhead
 from spti_ray.private.source import Source, fingerprint
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.release import Models, write_release
@@ -87,6 +87,7 @@ class Attempt:
         progress.generations(config.generation_numbers.stop)
         self._executor = executor_of(config)
         self._generations_to_come = 0
+        self._steps_ahead = StepsAhead(config)
 
     def go(self) -> Path:
         config, run = self._config, self._run
@@ -178,7 +179,7 @@ class Attempt:
         self._progress.stage("loading models")
         with self._trace.timed("load models"):
             actors = session.start_engines(engines)
-            models = session.identities()
+            models = session.identities(lambda role: self._progress.stage(f"loading the {role}"))
         voter = session.start_shards(self._shards(models), run.report_problems)
         observers = Observers(self._trace, self._progress, self._metrics)
         made = Pools(config, engines, session, self._cache, observers, lambda: self._generations_to_come)
@@ -248,12 +249,15 @@ class Attempt:
         """Watcher of the evolution loop."""
         if stage == "candidates":
             self._cache.begin(number)
-            # Anew each time: texts that are asked for again are not foreseen.
-            self._progress.expect(self._progress.done + total_steps(self._config, number))
+            self._progress.expect(self._steps_ahead.begin(number, self._progress.done))
         self._generations_to_come = self._config.generation_numbers.stop - 1 - number
         self._progress.stage(stage, number)
         self._metrics.generation(number)
         self._trace.stage(stage, number)
+
+    def asked_again(self, count: int) -> None:
+        """Watcher of the evolution loop."""
+        self._progress.expect(self._steps_ahead.again(count))
 
     def charged(self, reading: OdometerReading | None) -> None:
         """Watcher of the evolution loop: the odometer, where there is one."""

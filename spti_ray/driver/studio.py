@@ -79,7 +79,8 @@ class RunStudio:
     def _population(self) -> Population | ImagePopulation:
         """What makes candidates of the declared kind."""
         if not self._are_images:
-            return Population(self._config, self._stage.streams, self._stage.written)
+            stage = self._stage
+            return Population(self._config, stage.streams, stage.written, stage.watch.asked_again)
         return ImagePopulation(self._config)
 
     def evolve(self) -> Sequence[Selected]:

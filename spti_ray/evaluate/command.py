@@ -24,7 +24,7 @@ from spti_ray.private.kinds import Unit
 from spti_ray.private.source import describe
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.run_file import read_run
-from spti_ray.types import SINGLE_LABEL, Told
+from spti_ray.types import SINGLE_LABEL, Told, untold
 
 _OF_A_RELEASE = ("privacy.json", "manifest.parquet", "datasheet.md")
 
@@ -64,7 +64,7 @@ class _Subject:
 
 
 def run_evaluation(
-    request: EvaluationRequest, say: Callable[[str], None], told: Told = lambda what, done, total: None
+    request: EvaluationRequest, say: Callable[[str], None], told: Told = untold
 ) -> tuple[Path, list[EvaluationResult]]:
     """Evaluate and write `OUT/<name>.json`, and `OUT/<name>.html` with pictures, which only their owner can read.
 

@@ -25,7 +25,7 @@ from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.record import Record
 from spti_ray.private.source import content_fingerprint, describe
-from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, Told, derive_seed
+from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, Told, derive_seed, untold
 
 FORMAT = 3
 LIMIT = 10_000
@@ -96,7 +96,7 @@ def load(
     limit: int = LIMIT,
     seed: int = 0,
     cache: Path | None = None,
-    told: Told = lambda what, done, total: None,
+    told: Told = untold,
 ) -> Reference:
     """Embed the private images with `judge`, or read their features from the cache.
 

@@ -78,6 +78,10 @@ class Watcher(Protocol):
 
     def generation(self, number: int, stage: str) -> None: ...
 
+    def asked_again(self, count: int) -> None:
+        """So many texts could not be used, and others are asked for in their place."""
+        ...
+
     def charged(self, reading: OdometerReading | None) -> None:
         """The odometer after each charge, which comes before the votes it pays for; None where nothing is charged."""
         ...

@@ -1,24 +1,29 @@
-"""One progress display for a whole run: a live line in a terminal, plain lines elsewhere.
+"""One progress display for a whole run: live lines in a terminal, plain ones elsewhere.
 
-Shows public things only: stage, generation, texts and images that are done, their rate, the time left and the privacy
-spent. Never a number of private records.
+Shows public things only: stage, generation, texts and images that are done, their rate, the time left, the privacy
+spent, and the engines of roles that work for no shard. Never a number of private records.
 """
 
 from __future__ import annotations
 
+import threading
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Self
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from spti_ray.figures import at_least, clock, decimals_at_least
+from spti_ray.observability.pool_reading import PoolReading
 
 _PLAIN_EVERY_S = 10.0
+_PLAIN_IDLE_S = 60.0
+"""A plain line comes so late where nothing was made since the last one."""
 _WIDE = 128
 """Columns from which on the live line says all of it in words."""
 
@@ -39,12 +44,18 @@ class Reading:
     elapsed_s: float = 0.0
     epsilon: tuple[float, float] | None = None
     """Spent, and planned."""
+    pools: tuple[PoolReading, ...] = ()
 
     @property
     def where(self) -> str:
         if self.generation is None:
             return self.stage
         return f"generation {self.generation + 1}/{self.generations}: {self.stage}"
+
+    @property
+    def amiss(self) -> str:
+        """The pools that keep a run waiting: those whose first engine loads, and those that have lost some."""
+        return "; ".join(pool.words for pool in self.pools if pool.is_loading or pool.lost)
 
     @property
     def left(self) -> str:
@@ -83,19 +94,33 @@ class Progress:
         self._started = time.monotonic()
         self._first: float | None = None
         self._first_done = 0
-        self._printed = 0.0
+        self._printed, self._printed_done = 0.0, 0
         self._live: Live | None = None
+        self._pools: dict[str, Callable[[], PoolReading]] = {}
+        self._ended = threading.Event()
 
     def __enter__(self) -> Self:
         if self._console.is_terminal:
-            self._live = Live(get_renderable=self._line, console=self._console, refresh_per_second=4, transient=True)
+            self._live = Live(get_renderable=self._lines, console=self._console, refresh_per_second=4, transient=True)
             self._live.__enter__()
+        elif not self._console.quiet:
+            # What takes long tells nothing of itself: models that load, nodes that come, shards that embed.
+            threading.Thread(target=self._tell, name="progress", daemon=True).start()
         return self
 
     def __exit__(self, *exception: object) -> None:
+        self._ended.set()
         if self._live is not None:
             self._live.__exit__(None, None, None)
             self._live = None
+
+    def _tell(self) -> None:
+        while not self._ended.wait(_PLAIN_EVERY_S):
+            self._show()
+
+    def watch_pool(self, role: str, reading: Callable[[], PoolReading]) -> None:
+        """Show the engines of a role from now on; `reading` may be called at any time, from another thread."""
+        self._pools = self._pools | {role: reading}
 
     def generations(self, count: int) -> None:
         """The run has so many."""
@@ -140,11 +165,19 @@ class Progress:
 
     def reading(self) -> Reading:
         """How far the run is now."""
-        return replace(self._reading, rate=self.rate, elapsed_s=time.monotonic() - self._started)
+        pools = tuple(pool() for pool in self._pools.values())
+        return replace(self._reading, rate=self.rate, elapsed_s=time.monotonic() - self._started, pools=pools)
 
-    def _line(self) -> Table:
+    def _lines(self) -> RenderableType:
+        """How far it is, and under that the engines."""
+        now = self.reading()
+        pools = " · ".join(words for pool in now.pools if (words := pool.words))
+        line = self._line(now)
+        return Group(line, Text(f" {pools}", style="dim", no_wrap=True, overflow="ellipsis")) if pools else line
+
+    def _line(self, now: Reading) -> Table:
         """One line also in a terminal of 80 columns, where words and bar give way to the figures."""
-        wide, now = self._console.width >= _WIDE, self.reading()
+        wide = self._console.width >= _WIDE
         grid = Table.grid(padding=(0, 1))
         bar = ProgressBar(total=max(1, now.total), completed=min(now.done, now.total), width=24 if wide else 6)
         grid.add_row(
@@ -158,8 +191,10 @@ class Progress:
     def _show(self, force: bool = False) -> None:
         if self._live is not None:
             return  # it draws itself four times a second
-        at = time.monotonic()
-        if force or at - self._printed >= _PLAIN_EVERY_S:
-            self._printed, now = at, self.reading()
+        waited = time.monotonic() - self._printed
+        if force or waited >= (_PLAIN_EVERY_S if self.done > self._printed_done else _PLAIN_IDLE_S):
+            self._printed, self._printed_done = time.monotonic(), self.done
+            now = self.reading()
             figures = f" | {now.figures}" if now.done else ""
-            self._console.print(f"{now.elapsed} {now.where}{figures}", highlight=False, soft_wrap=True)
+            amiss = f" | {now.amiss}" if now.amiss else ""
+            self._console.print(f"{now.elapsed} {now.where}{figures}{amiss}", highlight=False, soft_wrap=True)

@@ -1,6 +1,6 @@
 """What a run makes, counted from its settings alone: texts, images and embeddings, by phase and by stream.
 
-The run's progress display (`total_steps`), `spti plan` and its costs all count with these functions. Two things are
+The run's progress display (`StepsAhead`), `spti plan` and its costs all count with these functions. Two things are
 not foreseen: texts that are asked for again, and `selection: sample`, where a candidate that is drawn twice leaves room
 for one more child.
 """
@@ -55,12 +55,6 @@ def work_of(config: Config) -> tuple[int, int]:
     """(texts to write, candidates to render) of all generations, without those of the release."""
     made = _generations(config)
     return sum(phase.items("writer") for phase in made), sum(phase.items("renderer") for phase in made)
-
-
-def total_steps(config: Config, from_generation: int = 0) -> int:
-    """Texts and images still to be made from the start of `from_generation` on, for the progress display."""
-    done = max(0, from_generation - config.generation_numbers.start)
-    return sum(phase.steps for phase in (*_generations(config)[done:], _release(config)))
 
 
 def varied_texts(config: Config) -> int:

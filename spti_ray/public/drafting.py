@@ -33,7 +33,7 @@ from spti_ray.public.drafting_lists import draft_label_lists, draft_lists
 from spti_ray.public.drafting_requests import MAX_WORDS, MIN_WORDS, Asked, Write, request
 from spti_ray.public.prompts import mask
 from spti_ray.public.words import normal_form, scripts_of
-from spti_ray.types import Told, derive_seed
+from spti_ray.types import Told, derive_seed, untold
 
 NUM_EXAMPLES = 8
 _MASKED_SHARE = 0.4
@@ -64,7 +64,7 @@ def draft_prompts(
     write: Write | None,
     similarity: Similarity | None = None,
     seed: int = 0,
-    told: Told = lambda what, done, total: None,
+    told: Told = untold,
 ) -> Draft:
     """Draft prompts for a domain.
 

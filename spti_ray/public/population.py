@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain
 
 from spti_ray.config import Config
@@ -52,16 +52,24 @@ log = logging.getLogger(__name__)
 class Population:
     """Makes candidates from public prompts and from selected candidates. It sees no private value."""
 
-    def __init__(self, config: Config, engines: Engines, fallbacks: FallbackCounts | None = None) -> None:
+    def __init__(
+        self,
+        config: Config,
+        engines: Engines,
+        fallbacks: FallbackCounts | None = None,
+        asked_again: Callable[[int], None] = lambda count: None,
+    ) -> None:
         """Prepare prompts.
 
         Args:
             config: The run's configuration.
             engines: Has the writer.
             fallbacks: Gets the counts of fallbacks by generation.
+            asked_again: Is told how many texts are asked for once more, before each further attempt.
         """
         self._config = config
         self._engines = engines
+        self._asked_again = asked_again
         self._fallbacks = FallbackCounts() if fallbacks is None else fallbacks
         self._problems = WriterProblems()
         self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
@@ -187,9 +195,11 @@ class Population:
                 self.outcomes["accepted" if attempt == 0 else "accepted when asked again"] += 1
                 yield self._candidate(slot, text, generation)
             # In the order in which they were asked for, however far the check is behind the writer.
-            slots = [slot for slot in asked if slot.id not in done]
-            if not slots:
+            slots = left = [slot for slot in asked if slot.id not in done]
+            if not left:
                 break
+            if attempt + 1 < limits.attempts:
+                self._asked_again(len(left))
         fallbacks = list(slots)
         for problem, times in self._problems.counts():
             log.warning("writer, generation %d: %d time(s): %s", generation, times, problem)

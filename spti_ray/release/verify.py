@@ -24,6 +24,7 @@ from spti_ray.release.checks import Check, NotVerified, field_of
 from spti_ray.release.verify_certificate import check_audits, compare_fields, remake_certificate
 from spti_ray.release.verify_files import check_files, check_histograms
 from spti_ray.runs.folder import read_run
+from spti_ray.types import Told, untold
 
 _DATASET_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """The pattern of `dataset.id`, which becomes the name of a file."""
@@ -32,13 +33,14 @@ _MAX_DEPTH = 50
 """Nested levels that are read; a certificate has five."""
 
 
-def verify_release(release: Path, chain: Chain) -> Iterator[Check]:
+def verify_release(release: Path, chain: Chain, told: Told = untold) -> Iterator[Check]:
     """Check a release against its ledger, in the certificate's order.
 
     Args:
         release: The folder of the release. If it lies in a run's folder, the run's committed histograms are checked
             too.
         chain: The ledger of its dataset.
+        told: Is told how far it is.
 
     Yields:
         One `Check` for each field and file.
@@ -59,7 +61,7 @@ def verify_release(release: Path, chain: Chain) -> Iterator[Check]:
         return
     yield from compare_fields(document, expected)
     yield from check_audits(document)
-    yield from check_files(release, document)
+    yield from check_files(release, document, told)
     yield from check_histograms(release.parent / "generations", entries, run)
 
 

@@ -19,6 +19,7 @@ from spti_ray.release.checks import Check, find_field, shown
 from spti_ray.release.verify import folder_of, read_certificate
 from spti_ray.release.verify_certificate import check_audits
 from spti_ray.release.verify_files import check_files
+from spti_ray.types import Told, untold
 
 _TOLERANCE = 1e-6
 """Relative tolerance, as for figures that are compared with the ledger's."""
@@ -37,11 +38,12 @@ _OPEN = (
 )
 
 
-def verify_alone(directory: Path) -> Iterator[Check]:
+def verify_alone(directory: Path, told: Told = untold) -> Iterator[Check]:
     """Check a release, or an export of one, without a ledger.
 
     Args:
         directory: The folder of the release or of the export.
+        told: Is told how far it is.
 
     Yields:
         One `Check` for each figure and file, and an open one for what only the ledger proves.
@@ -53,7 +55,7 @@ def verify_alone(directory: Path) -> Iterator[Check]:
     document = read_certificate(release)
     yield from _check_figures(document)
     yield from check_audits(document)
-    yield from check_files(release, document)
+    yield from check_files(release, document, told)
     yield Check("ledger", True, _OPEN, open=True)
 
 

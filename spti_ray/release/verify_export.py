@@ -15,6 +15,7 @@ from spti_ray.public.release import CERTIFICATE, MANIFEST
 from spti_ray.release.checks import Check
 from spti_ray.release.export.contents import ExportDamaged, format_of, held_in
 from spti_ray.release.export.formats import class_names
+from spti_ray.types import Told, untold
 
 _READ_BY_LOADERS = IMAGE_SUFFIXES | {
     *(".parquet", ".arrow", ".tar", ".zip", ".gz", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml"),
@@ -26,12 +27,13 @@ _OF_DATA = {"configs", "dataset_info"}
 """Keys at the head of a card by which `load_dataset` reads other files, columns or names of classes."""
 
 
-def check_export(release: Path, table: pa.Table) -> Iterator[Check]:
+def check_export(release: Path, table: pa.Table, told: Told = untold) -> Iterator[Check]:
     """Check the data of an export, and that no other data are beside them.
 
     Args:
         release: The export's folder, with the manifest and a folder `data`.
         table: The manifest.
+        told: Is told how far it is.
     """
     data = release / "data"
     try:
@@ -40,7 +42,8 @@ def check_export(release: Path, table: pa.Table) -> Iterator[Check]:
         name = format_of(data)
         known = {_name_in(name, row): row for row in table.to_pylist()}
         wrong: list[str] = []
-        for held in held_in(data, class_names(table)):
+        for number, held in enumerate(held_in(data, class_names(table))):
+            told("checking images", number, table.num_rows)
             row = known.pop(held.name, None)
             if row is None or not _is_image_of(held.image, row) or not _says(held.said, row, name):
                 wrong.append(held.name[:80])

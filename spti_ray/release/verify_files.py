@@ -15,9 +15,10 @@ from spti_ray.public.release import release_section
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.release.checks import Check, field_of, shown
 from spti_ray.release.verify_export import check_export
+from spti_ray.types import Told, untold
 
 
-def check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
+def check_files(release: Path, document: Mapping[str, Any], told: Told = untold) -> Iterator[Check]:
     """Check the manifest against the certificate, and against the manifest the images and what is said of them.
 
     A release, like an export as imagefolder, has `images/` and `metadata.jsonl`; other exports have a folder `data`.
@@ -42,13 +43,17 @@ def check_files(release: Path, document: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("run.id of a re-rendering", of == run, f"the manifest says the texts are those of run {of}")
     is_export = (release / "data").is_dir()
     if not is_export or (release / "images").is_dir():
-        yield from _check_images(release, table.select(["file", "sha256", "text", "label"]).to_pylist())
+        yield from _check_images(release, table.select(["file", "sha256", "text", "label"]).to_pylist(), told)
     if is_export:
-        yield from check_export(release, table)
+        yield from check_export(release, table, told)
 
 
-def _check_images(release: Path, rows: Sequence[Mapping[str, Any]]) -> Iterator[Check]:
-    wrong = [row["file"] for row in rows if _hash_of(release / row["file"]) != row["sha256"]]
+def _check_images(release: Path, rows: Sequence[Mapping[str, Any]], told: Told) -> Iterator[Check]:
+    wrong: list[str] = []
+    for number, row in enumerate(rows):
+        told("checking images", number, len(rows))
+        if _hash_of(release / row["file"]) != row["sha256"]:
+            wrong.append(row["file"])
     images = release / "images"
     there = {f"images/{path.name}" for path in images.iterdir()} if images.is_dir() else set[str]()
     # Loaders of image folders take images from any sub-folder.

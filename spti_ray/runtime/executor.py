@@ -94,8 +94,11 @@ class Session(ABC):
         """Start the engines of the session's roles; they load their models at the same time."""
 
     @abstractmethod
-    def identities(self) -> dict[str, dict[str, str]]:
-        """What the roles run that serve shards; waits for their models. Raises EngineFailed in one line."""
+    def identities(self, loading: Callable[[Role], None]) -> dict[str, dict[str, str]]:
+        """What the roles run that serve shards; waits for their models. Raises EngineFailed in one line.
+
+        `loading` is told of each role before it is waited for.
+        """
 
     @abstractmethod
     def start_shards(

@@ -13,10 +13,12 @@ from spti_ray.models.factory import may_cost_money
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.trace import Trace
 from spti_ray.runtime.executor import RunMetrics, Session
+from spti_ray.runtime.pool_watch import PoolWatch
 from spti_ray.runtime.scheduling.events import Act
 from spti_ray.runtime.scheduling.gpu_time_sharing import GpuTimeSharing
 from spti_ray.runtime.scheduling.image_budget import ImageBudget
 from spti_ray.runtime.scheduling.lost_images import render_again
+from spti_ray.runtime.scheduling.meter import Meter
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import CACHED_ROLES, ResultCache
 from spti_ray.runtime.scheduling.retries import Limits
@@ -90,7 +92,7 @@ class Pools:
             grow=None if shares_gpu else lambda: self._session.another_engine(role, next(numbers)),
             most=engine.max_replicas or engine.replicas,
             cache=partial(self._cache.entry, role) if role in CACHED_ROLES else None,
-            meter=self._observers.metrics.of(role, engine.num_gpus),
+            meter=self._meter(role, engine.num_gpus, shares_gpu),
             others=others,
             shares_gpu=shares_gpu,
             rounds_to_come=self._rounds_to_come,
@@ -102,6 +104,11 @@ class Pools:
         if shares_gpu:
             self._sharing.join(pool)
         return pool
+
+    def _meter(self, role: Role, num_gpus: float, shares_gpu: bool) -> Meter:
+        meter = self._observers.metrics.of(role, num_gpus)
+        # How busy an engine is that shards call depends on private records.
+        return meter if role in self._session.serving else PoolWatch(role, meter, self._observers.progress, shares_gpu)
 
     def _render_again(self, images: Any, then: Act) -> None:
         render_again(self._session.events, self._made["renderer"], images, then)

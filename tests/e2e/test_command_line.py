@@ -108,7 +108,7 @@ def test_an_audit_puts_its_result_and_later_looks_into_the_certificate(finished,
     run = json.loads((cli.folder / "run" / "release" / "privacy.json").read_text())["run"]["id"]
     looked = cli("ledger", "evaluated", "ledger", run, "--metric", "FID against the private set")
     assert looked.returncode == 0, looked.stderr
-    monkeypatch.setattr(suite, "run_audits", lambda progress: report)
+    monkeypatch.setattr(suite, "run_audits", lambda told: report)
     done = CliRunner().invoke(app, ["audit", str(cli.folder / "run")])
     assert done.exit_code == 0, done.output
     assert "canary audit" in done.stdout and "claimed" in done.stdout

@@ -15,6 +15,7 @@ from spti_ray.io.urls import problem_of_data
 from spti_ray.public.release import CERTIFICATE
 from spti_ray.release.export.formats import WRITERS, add_documents
 from spti_ray.release.export.released import NotExported, Released, read_release
+from spti_ray.types import Told, untold
 
 _UPLOADS = 8
 _BUFFER = 8 * 2**20
@@ -24,7 +25,9 @@ class NotPushed(RuntimeError):
     """An upload failed before it was complete; one line says what to do. The bucket has no certificate."""
 
 
-def export_release(directory: Path, format: str, out: str, bucket: str | None = None) -> Iterator[str]:
+def export_release(
+    directory: Path, format: str, out: str, bucket: str | None = None, told: Told = untold
+) -> Iterator[str]:
     """Write a release in another format. An export to a URL is made in a temporary folder first.
 
     Args:
@@ -32,6 +35,7 @@ def export_release(directory: Path, format: str, out: str, bucket: str | None = 
         format: A name in `WRITERS`.
         out: A new folder, or a URL of one.
         bucket: A URL that the export is copied to as well.
+        told: Is told how far it is.
 
     Yields:
         One line for people for each place that is done.
@@ -50,13 +54,13 @@ def export_release(directory: Path, format: str, out: str, bucket: str | None = 
         raise NotExported(f"--bucket {bucket}: give a URL like s3://bucket/folder; a folder is --out")
     targets = [_empty(url) for url in urls]
     with _local(out, released) as folder:
-        WRITERS[format](released, folder)
+        WRITERS[format](released, folder, told)
         add_documents(released, folder)
         if is_url(out):
-            yield from _push(folder, released, targets, urls)
+            yield from _push(folder, released, targets, urls, told)
     if not is_url(out):
         yield _summary(released, out)
-        yield from _push(Path(out), released, targets, urls)
+        yield from _push(Path(out), released, targets, urls, told)
 
 
 @contextmanager
@@ -95,15 +99,16 @@ def _empty(url: str) -> StoragePath:
     return target
 
 
-def _push(folder: Path, released: Released, targets: list[StoragePath], urls: list[str]) -> Iterator[str]:
+def _push(folder: Path, released: Released, targets: list[StoragePath], urls: list[str], told: Told) -> Iterator[str]:
     """Copy the export to each place; the last document, which is the certificate if there is one, after all others."""
     last = folder / released.documents[-1]
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != last)
     for target, url in zip(targets, urls, strict=True):
         try:
             with ThreadPoolExecutor(_UPLOADS) as threads:
-                for _ in threads.map(lambda file, target=target: _upload(file, folder, target), files):
-                    pass
+                uploads = threads.map(lambda file, target=target: _upload(file, folder, target), files)
+                for number, _ in enumerate(uploads, 1):
+                    told(f"uploading to {url}", number, len(files) + 1)
             _upload(last, folder, target)
         except Exception as error:  # noqa: BLE001 as above
             raise NotPushed(

@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from spti_ray.release.export.released import NotExported, Released, Row
+from spti_ray.types import Told
 
 _FILE_BYTES = 500 * 2**20
 """Bytes of images in one Parquet or tar file, about: an image is never split."""
@@ -34,20 +35,22 @@ LABEL_NAME = "label_name"
 _LONGEST_NAME = 255
 """Bytes of a folder's name on most file systems."""
 
+_WRITING = "writing images"
+
 _IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
-def imagefolder(released: Released, folder: Path) -> None:
+def imagefolder(released: Released, folder: Path, told: Told) -> None:
     """The release as it is: `images/`, and `metadata.jsonl` with the texts and labels, as Hugging Face reads it."""
     (folder / "images").mkdir()
     with (folder / "metadata.jsonl").open("w", encoding="utf-8") as lines:
-        for row, image in released.images():
+        for row, image in _images(released, told):
             (folder / row["file"]).write_bytes(image)
             line = {"file_name": row["file"], "text": row["text"], "label": row["label"]}
             lines.write(json.dumps(line, ensure_ascii=False) + "\n")
 
 
-def classfolders(released: Released, folder: Path) -> None:
+def classfolders(released: Released, folder: Path, told: Told) -> None:
     """Images alone, each in the folder of its label, as torchvision's `ImageFolder` and many trainers read them."""
     for label in class_names(released.table):
         # The manifest may be anybody's, and no name of a folder may lead out of the export or hide there.
@@ -57,44 +60,50 @@ def classfolders(released: Released, folder: Path) -> None:
                 f"--format classfolders: label {label[:80]!r} can't be a folder's name; take another format"
             )
         (folder / "data" / label).mkdir(parents=True)
-    for row, image in released.images():
+    for row, image in _images(released, told):
         (folder / "data" / row["label"] / PurePosixPath(row["file"]).name).write_bytes(image)
 
 
-def parquet(released: Released, folder: Path) -> None:
+def parquet(released: Released, folder: Path, told: Told) -> None:
     """Columns `image` (a struct of bytes and path, which `datasets` opens as an image) and all of the manifest.
 
     `label` is the class, which `datasets` knows by name; its name as text is in LABEL_NAME.
     """
-    schema, classes = _schema(released), _numbers(released)
+    schema, classes, done = _schema(released), _numbers(released), 0
     for name, rows in _parts(released, folder, "parquet"):
         with pq.ParquetWriter(name, schema, compression="zstd") as writer:
             for start in range(0, len(rows), _ROW_GROUP):
+                told(_WRITING, done + start, released.table.num_rows)
                 group = [_columns(row, released.image(row), classes) for row in rows[start : start + _ROW_GROUP]]
                 writer.write_table(pa.Table.from_pylist(group, schema))
+        done += len(rows)
 
 
-def webdataset(released: Released, folder: Path) -> None:
+def webdataset(released: Released, folder: Path, told: Told) -> None:
     """Samples of an image, its text as `txt`, its class as `cls`, all of the manifest (label, seed, ...) as `json`."""
-    classes = _numbers(released)
+    classes, done = _numbers(released), 0
     for name, rows in _parts(released, folder, "tar"):
         with tarfile.open(name, "w", format=tarfile.PAX_FORMAT) as tar:
-            for row in rows:
+            for number, row in enumerate(rows, done):
+                told(_WRITING, number, released.table.num_rows)
                 path = PurePosixPath(row["file"])
                 key = path.stem.replace(".", "-")  # A key ends at the first dot.
                 _add(tar, f"{key}{path.suffix.lower()}", released.image(row))
                 _add(tar, f"{key}.txt", row["text"].encode())
                 _add(tar, f"{key}.cls", str(classes[row["label"]]).encode())
                 _add(tar, f"{key}.json", json.dumps(row, ensure_ascii=False).encode())
+        done += len(rows)
 
 
-def saved_datasets(released: Released, folder: Path) -> None:
+def saved_datasets(released: Released, folder: Path, told: Told) -> None:
     """What `save_to_disk` of Hugging Face `datasets` writes, with the columns of `parquet`."""
     try:
         import datasets
         from datasets.exceptions import DatasetGenerationError
     except ImportError:
         raise NotExported("--format datasets needs another library: pip install 'spti-ray[datasets]'") from None
+    # It pickles what it makes the data from, so nothing that shows progress can go in there.
+    told(_WRITING, 0, 0)
     schema = _schema(released)
     features = datasets.Features.from_arrow_schema(schema)
     shown = datasets.is_progress_bar_enabled()
@@ -114,7 +123,7 @@ def saved_datasets(released: Released, folder: Path) -> None:
             datasets.enable_progress_bars()
 
 
-WRITERS: Mapping[str, Callable[[Released, Path], None]] = {
+WRITERS: Mapping[str, Callable[[Released, Path, Told], None]] = {
     "imagefolder": imagefolder,
     "classfolders": classfolders,
     "parquet": parquet,
@@ -122,6 +131,12 @@ WRITERS: Mapping[str, Callable[[Released, Path], None]] = {
     "datasets": saved_datasets,
 }
 """The writers by their names in `spti export --format`."""
+
+
+def _images(released: Released, told: Told) -> Iterator[tuple[Row, bytes]]:
+    for number, (row, image) in enumerate(released.images()):
+        told(_WRITING, number, released.table.num_rows)
+        yield row, image
 
 
 def add_documents(released: Released, folder: Path) -> None:

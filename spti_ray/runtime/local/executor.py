@@ -94,10 +94,11 @@ class LocalSession(Session):
                 self._by_role[role] = self._started.here(role, config)
         return {role: [engine] for role, engine in self._by_role.items()}
 
-    def identities(self) -> dict[str, dict[str, str]]:
+    def identities(self, loading: Callable[[Role], None]) -> dict[str, dict[str, str]]:
         found: dict[str, dict[str, str]] = {}
         for role, engine in self._by_role.items():
             if role in self.serving:
+                loading(role)
                 if error := engine.ready().exception():
                     raise EngineFailed(f"the {role} could not be started: {error}") from None
                 found[role] = engine.ready().result()

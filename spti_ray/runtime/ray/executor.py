@@ -18,7 +18,7 @@ from spti_ray.runtime.placement.bundles import Bundle, plan
 from spti_ray.runtime.ray.caption_actors import start_caption_shards
 from spti_ray.runtime.ray.cluster import Reserved, check_start, cluster
 from spti_ray.runtime.ray.events import RayEvents
-from spti_ray.runtime.ray.launch import another_engine, identities, start_engines, start_shards
+from spti_ray.runtime.ray.launch import another_engine, identity, start_engines, start_shards
 from spti_ray.runtime.ray.metrics import Metrics
 from spti_ray.runtime.ray.shard_actor import RayVoter
 from spti_ray.runtime.ray.trainer_actor import fine_tune
@@ -95,8 +95,13 @@ class RaySession(Session):
         # Those of a role that starts from none come when they are needed.
         return {role: self._actors.get(role, []) for role in self._roles}
 
-    def identities(self) -> dict[str, dict[str, str]]:
-        return identities(self._actors, tuple(role for role in self._roles if role in self.serving))
+    def identities(self, loading: Callable[[Role], None]) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = {}
+        for role in self._roles:
+            if role in self.serving:
+                loading(role)
+                found[role] = identity(role, self._actors[role])
+        return found
 
     def start_shards(
         self, shards: VotingShards | CaptionShards | None, report_problems: Callable[[Problems], None]

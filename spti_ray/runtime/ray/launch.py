@@ -154,11 +154,6 @@ def until_ready(actors: dict[Role, list[Any]]) -> None:
         _answer(ready)
 
 
-def identities(actors: dict[Role, list[Any]], roles: tuple[Role, ...]) -> dict[str, dict[str, str]]:
-    """What each role runs; waits for the models to be loaded. Raises EngineFailed in one line."""
-    return {role: _identity(role, actors[role]) for role in roles}
-
-
 def _answer(reference: Any) -> Any:
     """`ray.get`, which comes back to Python often: a driver that waits can be stopped."""
     while not ray.wait([reference], timeout=_LOOK_UP_S)[0]:
@@ -166,8 +161,11 @@ def _answer(reference: Any) -> Any:
     return ray.get(reference)
 
 
-def _identity(role: Role, actors: list[Any]) -> dict[str, str]:
-    """By the first actor that answers: another may be gone with its node, or on its way back."""
+def identity(role: Role, actors: list[Any]) -> dict[str, str]:
+    """What a role runs; waits for its model to be loaded. Raises EngineFailed in one line.
+
+    By the first actor that answers: another may be gone with its node, or on its way back.
+    """
     reason = "it has no actors"
     for actor in actors:
         try:

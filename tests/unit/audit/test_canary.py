@@ -33,8 +33,10 @@ def test_without_noise_every_guess_is_right_so_each_canary_votes_for_its_own_can
 
 def test_the_gate_is_asked_for_the_claimed_noise():
     noise = Noise(1)
-    result = run_canary_audit(replace(SMALL, runs=3), noise)
+    told = []
+    result = run_canary_audit(replace(SMALL, runs=3), noise, told=lambda what, done, total: told.append((done, total)))
     assert len(noise.sigmas) == 3
+    assert told == [(0, 3), (1, 3), (2, 3)]
     assert set(np.round(noise.sigmas, 3)) == {3.742}
     assert result.mu_claimed == pytest.approx(0.268, abs=1e-4)
     assert (result.epsilon_claimed, result.delta_claimed) == (1.0, 1e-5)

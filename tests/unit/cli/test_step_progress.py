@@ -16,6 +16,15 @@ def test_a_step_has_a_line_as_it_begins_and_then_one_every_ten_seconds():
     assert steps.line("embedding", 30, 40) == "01:12 embedding, 30 of 40"
 
 
+def test_a_command_that_is_mostly_quick_has_no_line_before_ten_seconds():
+    time = [100.0]
+    steps = PlainSteps(lambda: time[0], quick=True)
+    assert steps.line("checking images", 0, 400) == ""
+    time[0] += 10
+    assert steps.line("checking images", 100, 400) == "00:10 checking images, 100 of 400"
+    assert steps.line("uploading", 0, 400) == ""
+
+
 def test_lines_go_to_the_stderr_that_was_there(capfd):
     with step_progress() as told:
         told("loading [models]", 0, 0)

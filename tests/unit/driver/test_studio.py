@@ -77,17 +77,24 @@ def test_generation_0_alone_has_no_shards():
     assert [bundle.role for bundle in bundles] == ["captioner", "renderer", "shard", "shard"]
 
 
+class Watch:
+    asked = 0
+
+    def generation(self, number, stage):
+        pass
+
+    def asked_again(self, count):
+        self.asked += count
+
+
 def test_without_votes_too_texts_that_nobody_wrote_are_counted(local_engines, tmp_path):
     config, written = config_with(method="random"), FallbackCounts()
     said = iter(f"a fine {word} kite" for word in ("red", "blue", "pink"))
     engines = local_engines(answer=lambda request: next(said, None))
 
-    class Watch:
-        def generation(self, number, stage):
-            pass
-
     stage = Stage(config, RunDir(tmp_path, "r", config), engines, None, None, Watch(), keep_all, dict, None, written)
     make(stage)
+    assert stage.watch.asked == 9 * (config.prompts.attempts - 1)
     assert (written.counts["0"].asked, written.counts["0"].fallbacks) == (12, 9)
 
 
@@ -99,7 +106,7 @@ def _voted(tmp_path, local_engines, origin=None, **changes):
         origin={"run": "r", "path": "x", "generation": 2} if origin else None,
         **changes,
     )
-    return Stage(config, RunDir(tmp_path, "r", config), local_engines, object(), None, None, keep_all, dict, origin)
+    return Stage(config, RunDir(tmp_path, "r", config), local_engines, object(), None, Watch(), keep_all, dict, origin)
 
 
 class _Origin:

@@ -17,7 +17,8 @@ from spti_ray.evolution.label_shares import ask_label_counts
 from spti_ray.evolution.private_evolution import evolve
 from spti_ray.planning.plan import noise_plan, plan_summary
 from spti_ray.planning.plan_text import plan_lines
-from spti_ray.planning.workload import phases, total_steps
+from spti_ray.planning.steps_ahead import StepsAhead
+from spti_ray.planning.workload import phases
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.label_shares import label_scoring
 from spti_ray.public.population import Population
@@ -26,6 +27,11 @@ from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
 from spti_ray.types import NoisyHistogram
+
+
+def total_steps(config, generation: int = 0) -> int:
+    return StepsAhead(config).begin(generation, done=0)
+
 
 STICKERS = Path(__file__).parents[3] / "jobs" / "stickers.yaml"
 
@@ -269,6 +275,8 @@ class Fakes:
 
     def odometer_reading(self) -> None: ...
 
+    def asked_again(self, count) -> None: ...
+
     def charged(self, reading) -> None: ...
 
     def measure(self, reservation, votes, num_shards):
@@ -403,7 +411,7 @@ def test_after_themes_a_run_makes_at_least_the_planned_steps(make_config, local_
 def test_a_run_that_was_measured_to_the_end_has_only_its_release_left(make_config):
     config = make_config()
     texts_released = 5  # of 6 images, one of which is a second one: 12 candidates, 0.4 of which survive
-    assert total_steps(config, from_generation=2) == config.release.images - texts_released
+    assert total_steps(config, 2) == config.release.images - texts_released
 
 
 def test_a_fine_tuning_is_planned_with_its_noise_its_steps_and_its_epsilon(make_config):

@@ -121,6 +121,13 @@ def test_the_number_of_attempts_is_configured(make_config, local_engines):
     assert len(engines.requests) == 2
 
 
+def test_it_says_before_each_further_attempt_how_many_texts_are_asked_for_again(make_config, local_engines):
+    engines, again = local_engines(answer=lambda request: ONCE), []
+    config = make_config(evolution__candidates=4, prompts__attempts=3)
+    list(Population(config, engines, asked_again=again.append).random_api())
+    assert again == [3, 3] and len(engines.requests) == 4 + sum(again)
+
+
 def test_no_two_accepted_texts_are_duplicates(make_config, local_engines):
     config = make_config(evolution__candidates=3)
     answers = ["a red cat", "A red, cat", "a blue car", "a red cat.", "a pink kite"]

@@ -45,6 +45,14 @@ def copied(made: Path, tmp_path: Path) -> Callable[[str], Path]:
     return copy
 
 
+@pytest.mark.parametrize("format", WRITERS)
+def test_verifying_an_export_says_how_far_it_is(format, made):
+    told = []
+    chain = open_chain(made / "ledger", "stickers")
+    assert all(check.holds for check in verify_release(made / format, chain, lambda *step: told.append(step)))
+    assert told == [("checking images", done, len(LABELS)) for done in range(len(LABELS))]
+
+
 def failures(export: Path) -> list[str]:
     found = [c for c in verify_release(export, open_chain(export.parent / "ledger", "stickers")) if not c.holds]
     assert all("\n" not in check.detail for check in found)

@@ -3,8 +3,10 @@
 from types import SimpleNamespace
 
 import pytest
+from rich.console import Console
 
 from spti_ray.models.factory import FAKE
+from spti_ray.observability.progress import Progress
 from spti_ray.runtime import pools as module
 from spti_ray.runtime.executor import NoRunMetrics
 from spti_ray.runtime.pools import Observers, Pools, give_back_once_prepared
@@ -65,9 +67,21 @@ def test_how_long_a_node_takes_to_start_is_a_setting(node_start_s, grown):
         events=events,
         another_engine=lambda role, number: SimulatedActor(lambda batch: 5.0),
         image_bytes=lambda: 2**29,
+        serving=("image_embedder",),
     )
     observers = Observers(SimpleNamespace(batch=lambda *of: None), SimpleNamespace(), NoRunMetrics())
     pools = Pools(config, engines, session, SimpleNamespace(), observers)
     pool = pools.make("image_embedder", [SimulatedActor(lambda batch: 5.0)], lambda: 0)
     list(pool.map([("image",)] * 60))
     assert pool.num_actors == grown
+
+
+def test_the_display_shows_no_pool_whose_engines_shards_call():
+    """How busy they are, and whether they are lost, depends on private records."""
+    events, progress = SimulatedEvents(), Progress(Console(quiet=True))
+    session = SimpleNamespace(events=events, image_bytes=lambda: 2**29, serving=("image_embedder",))
+    observers = Observers(SimpleNamespace(batch=lambda *of: None), progress, NoRunMetrics())
+    pools = Pools(config_with(), FAKE, session, SimpleNamespace(entry=lambda *of: None), observers)
+    for role in ("writer", "renderer", "image_embedder"):
+        pools.make(role, [SimulatedActor(lambda batch: 5.0)], lambda: 0)
+    assert [pool.role for pool in progress.reading().pools] == ["writer", "renderer"]

@@ -59,7 +59,7 @@ def test_a_release_without_certificate_is_told_to_have_none(run, tmp_path):
 
 
 def test_a_failure_leaves_nothing(run, tmp_path, monkeypatch):
-    def fails(released, folder):
+    def fails(released, folder, told):
         (folder / "half").write_text("half")
         raise OSError(28, "No space left on device")
 

@@ -35,6 +35,16 @@ def exported(run, tmp_path):
     return export
 
 
+@pytest.mark.parametrize("format", formats.WRITERS)
+def test_an_export_says_how_far_it_is(format, run, tmp_path):
+    told = []
+    list(export_release(run, format, str(tmp_path / "out"), told=lambda *step: told.append(step)))
+    assert told[0][0] == "writing images" and told[0][1] == 0
+    count = pq.read_metadata(tmp_path / "out" / "manifest.parquet").num_rows
+    in_one = format in ("datasets", "parquet")  # which write a whole library's data set, or groups of a hundred
+    assert len(told) == (1 if in_one else count)
+
+
 def read(rows) -> list[tuple[bytes, str, str]]:
     return [(row["image"]["bytes"], row["text"], row["label_name"]) for row in rows]
 
