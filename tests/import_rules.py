@@ -60,6 +60,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "public", "release.report",
         "runs", "runtime", "runtime.local", "runtime.ray", "runtime.scheduling",
     ),
+    # A run, while it goes and after, in the owner's browser: what a report may show.
+    "show": ("dp", "internal_pages", "observability", "public", "release.report", "runs"),
     # What is in the private images, by the shards of the run to come; a page for their owner, who tells the ledger.
     "check": ("dp", "driver", "internal_pages", "models", "observability", "planning", "private", "runs", "runtime"),
     # Measures images against the private ones, and tells the ledger so; no run and no release can reach it.
@@ -72,8 +74,9 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     # What people and programs call.
     "api": ("driver", "runs"),
     "cli": (
-        "audit", "bench", "check", "dp", "driver", "evaluate", "kubernetes", "models", "planning", "planning.costs",
-        "public", "release", "release.export", "release.report", "runs", "runtime.placement", "runtime.ray",
+        "audit", "bench", "check", "dp", "driver", "evaluate", "kubernetes", "models", "observability", "planning",
+        "planning.costs", "public", "release", "release.export", "release.report", "runs", "runtime.placement",
+        "runtime.ray", "show",
     ),
     "__init__": ("api",),
 }  # fmt: skip

@@ -24,6 +24,7 @@ from spti_ray.cli.plan import plan
 from spti_ray.cli.refine import refine
 from spti_ray.cli.report import report
 from spti_ray.cli.run import run
+from spti_ray.cli.show import show
 from spti_ray.cli.status import status
 from spti_ray.cli.submit import submit
 from spti_ray.cli.verify import verify
@@ -41,7 +42,7 @@ _AROUND = "Around runs"
 # In the order in which one uses them, which is that of `spti --help`.
 for _panel, _commands in {
     "Before a run": (doctor, init, check, plan),
-    "Run": (run, submit, status, refine),
+    "Run": (run, submit, status, show, refine),
     "Judge": (report, evaluate, compare),
     "Prove and pass on": (verify, audit, export),
     _AROUND: (bench,),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ import typer
 from spti_ray.cli.common import examples, one_line_errors
 
 if TYPE_CHECKING:
+    from spti_ray.observability.reading import Reading
     from spti_ray.runs.status import Status
 
 _LOOK_S = 5.0
@@ -26,28 +28,39 @@ _LOOK_S = 5.0
 )
 def status(
     directory: Annotated[Path, typer.Argument(help="A run's folder.", metavar="DIR")],
-    watch: Annotated[bool, typer.Option("--watch", help="Say it again at each change, until the run ends.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Say at each change how far it is, until it ends.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object; with --watch one a line.")] = False,
 ) -> None:
-    """Say where a run is: finished, running or interrupted, its generations, and what has been spent."""
+    """Say where a run is: finished, running or interrupted, its generations, and what has been spent.
+
+    Of one that runs also how far it is, and what the engines do of the roles that work for no shard.
+    """
     with one_line_errors():
+        from spti_ray.observability.reading import PROGRESS_FILE, read_reading
         from spti_ray.runs.status import status_of
 
-        looks = changes(lambda: status_of(directory), time.sleep) if watch else iter([status_of(directory)])
-        for number, found in enumerate(looks):
+        def look() -> tuple[Status, Reading | None]:
+            found = status_of(directory)
+            at_work = found.state == "running"
+            return found, read_reading(directory / "internal" / PROGRESS_FILE) if at_work else None
+
+        for number, (found, reading) in enumerate(changes(look, time.sleep) if watch else iter([look()])):
             if as_json:
-                typer.echo(json.dumps(found.to_json(), indent=None if watch else 2))
+                progress = {"progress": asdict(reading)} if reading else {}
+                typer.echo(json.dumps(found.to_json() | progress, indent=None if watch else 2))
+            elif number and reading:
+                typer.echo("; ".join(reading.lines))  # the rest was said at first, and is said at the end
             else:
-                # Which run it is was said at first.
-                lines = found.lines(directory)[1 if number else 0 :]
-                typer.echo("\n".join(lines if not number else [time.strftime("%H:%M:%S"), *lines]))
+                typer.echo("\n".join([*found.lines(directory), *(reading.lines if reading else [])]))
 
 
-def changes(look: Callable[[], Status], sleep: Callable[[float], None]) -> Iterator[Status]:
+def changes(
+    look: Callable[[], tuple[Status, Reading | None]], sleep: Callable[[float], None]
+) -> Iterator[tuple[Status, Reading | None]]:
     """Where a run is, now and whenever that has changed, until nothing works on it any more."""
     last = look()
     yield last
-    while last.state == "running":
+    while last[0].state == "running":
         sleep(_LOOK_S)
         if (now := look()) != last:
             last = now

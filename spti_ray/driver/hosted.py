@@ -23,7 +23,7 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.driver.process import Terminated, is_to_stop, stopped_by_sigterm
 from spti_ray.errors import FAILED, INTERRUPTED, EndedElsewhere, exit_code, is_known, one_line
 from spti_ray.observability.journal import Journal, Relay
-from spti_ray.observability.progress import Reading
+from spti_ray.observability.reading import Reading
 
 if TYPE_CHECKING:
     from spti_ray.runtime.ray.driver_actor import HostedDriver

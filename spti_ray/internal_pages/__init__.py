@@ -19,11 +19,21 @@ def write_page(path: Path, template: str, **values: Any) -> None:
 
     Args:
         path: of the file; its folder is closed to others.
-        template: name of a template of this folder.
-        values: what it shows. Everything is escaped.
+        template, values: see `internal_page`.
 
     Raises:
         DiskFull: no space left; nothing changed.
+    """
+    private_folder(path.parent)
+    write_atomic(path, internal_page(template, **values), mode=0o600)
+
+
+def internal_page(template: str, **values: Any) -> str:
+    """A page as HTML.
+
+    Args:
+        template: name of a template of this folder.
+        values: what it shows. Everything is escaped.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -33,8 +43,7 @@ def write_page(path: Path, template: str, **values: Any) -> None:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}" if isinstance(value, int) else value
-    private_folder(path.parent)
-    write_atomic(path, environment.get_template(template).render(**values), mode=0o600)
+    return environment.get_template(template).render(**values)
 
 
 def data_uri(image: bytes, kind: str = "jpeg") -> str:

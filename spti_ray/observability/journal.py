@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from rich.console import Console
 
-from spti_ray.observability.progress import Progress, Reading
+from spti_ray.observability.progress import Progress
+from spti_ray.observability.reading import Reading
 
 
 class Journal(Progress):

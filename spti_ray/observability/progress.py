@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Self
 
 from rich.console import Console, Group, RenderableType
@@ -18,66 +18,14 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from spti_ray.figures import at_least, clock, decimals_at_least
 from spti_ray.observability.pool_reading import PoolReading
+from spti_ray.observability.reading import Reading
 
 _PLAIN_EVERY_S = 10.0
 _PLAIN_IDLE_S = 60.0
 """A plain line comes so late where nothing was made since the last one."""
 _WIDE = 128
 """Columns from which on the live line says all of it in words."""
-
-
-@dataclass(frozen=True)
-class Reading:
-    """How far a run is. Public values only."""
-
-    stage: str = "starting"
-    generation: int | None = None
-    """Counted from 0."""
-    generations: int = 0
-    done: int = 0
-    """Texts written and images rendered."""
-    total: int = 0
-    rate: float = 0.0
-    """Steps per second since the first ones."""
-    elapsed_s: float = 0.0
-    epsilon: tuple[float, float] | None = None
-    """Spent, and planned."""
-    pools: tuple[PoolReading, ...] = ()
-
-    @property
-    def where(self) -> str:
-        if self.generation is None:
-            return self.stage
-        return f"generation {self.generation + 1}/{self.generations}: {self.stage}"
-
-    @property
-    def amiss(self) -> str:
-        """The pools that keep a run waiting: those whose first engine loads, and those that have lost some."""
-        return "; ".join(pool.words for pool in self.pools if pool.is_loading or pool.lost)
-
-    @property
-    def left(self) -> str:
-        if not self.rate or not self.total:
-            return "--:--"
-        return clock(max(0, round((self.total - self.done) / max(self.rate, 1e-6))))
-
-    @property
-    def elapsed(self) -> str:
-        return clock(round(self.elapsed_s))
-
-    @property
-    def figures(self) -> str:
-        spent = ""
-        if self.epsilon:
-            spent = f", epsilon {decimals_at_least(self.epsilon[0], 3)} of {at_least(self.epsilon[1], 6)} spent"
-        return f"{self.done}/{max(self.done, self.total)} texts and images, {self.rate:.1f}/s, ETA {self.left}{spent}"
-
-    @property
-    def short_figures(self) -> str:
-        spent = f" ε {decimals_at_least(self.epsilon[0], 2)}/{at_least(self.epsilon[1], 6)}" if self.epsilon else ""
-        return f"{self.done}/{max(self.done, self.total)} {self.rate:.1f}/s ETA {self.left}{spent}"
 
 
 class Progress:

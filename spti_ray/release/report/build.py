@@ -1,23 +1,20 @@
 """Builds release/report.html: one file that needs no network, from public and differentially private data only.
 
 `data.py` reads, `statistics.py` summarises, `plots.py` draws, and this module chooses what is shown. The page is
-`report.html.j2`.
+`report.html.j2`, also that of a run which goes on (`spti show`).
 """
 
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import yaml
 
-from spti_ray.figures import release_epsilon, rounded_up
 from spti_ray.io.files import sha256_of, write_atomic
 from spti_ray.methods import METHODS, Candidates, PrivateData
 from spti_ray.public.datasheet import simulated_in
@@ -41,6 +38,7 @@ from spti_ray.release.report.statistics import (
     vote_curve,
     word_shifts,
 )
+from spti_ray.release.report.template import attacker_sentence, environment
 
 MAX_PICTURE_BYTES = 9_000_000  # 12 MB as base64; the rest of the page stays far below 3 MB
 _MAX_GALLERY = 400
@@ -100,9 +98,31 @@ def build_report(run_dir: Path) -> Path:
         RunDamaged: one of the run's files can't be read.
         DiskFull: no space left.
     """
+    run = read_run(run_dir)
+    path = run.folder / "release" / "report.html"
+    write_atomic(path, page_of(contents_of(run)))
+    return path
+
+
+def page_of(contents: Mapping[str, Any], at_work: Mapping[str, Any] | None = None) -> str:
+    """The page.
+
+    Args:
+        contents: `contents_of` a run.
+        at_work: of a run that is not finished: `state`, `lines` (where it is, for people), `refresh_s` (seconds until
+            a browser asks again; 0: never).
+    """
+    return environment().get_template("report.html.j2").render(contents, at_work=at_work)
+
+
+def contents_of(run: RunData) -> dict[str, Any]:
+    """What the page shows of a run. Takes seconds: plots are drawn and pictures made smaller.
+
+    Raises:
+        RunDamaged: one of the run's files can't be read.
+    """
     from spti_ray.release.report import plots  # matplotlib takes a second to import, and only reports need it
 
-    run = read_run(run_dir)
     chains = _lineages(run)
     evolution = _read_generations(run, {candidate.id for chain in chains for candidate in chain})
     curves, shares, words = evolution.curves, evolution.shares, evolution.words
@@ -111,43 +131,37 @@ def build_report(run_dir: Path) -> Path:
     gallery = _gallery(run, pictures)
     labels = sorted({image.label for image in run.images})
     births = sorted({image.generation for image in run.images})
-    page = (
-        _environment()
-        .get_template("report.html.j2")
-        .render(
-            run=run,
-            rerendering_of=_rerendering_of(run.config),
-            fallbacks=list(run.fallbacks.lines()),
-            **_of_method(str(run.config.get("method", ""))),
-            title=run.config.get("title") or "DP synthetic images",
-            simulated=simulated_in(run.models),
-            num_texts=len({image.candidate_id for image in run.images}),
-            attacker=attacker_sentence(run.certificate) if run.certificate else None,
-            gallery=gallery,
-            num_shown=sum(len(group) for group in gallery),
-            label_shares=shares_of(run.label_counts),
-            labels=labels if 2 <= len(labels) <= _MAX_FILTERS else [],
-            births=births if 2 <= len(births) <= _MAX_FILTERS else [],
-            views=_with_plots(evolution.views),
-            top_cards=_TOP_CARDS,
-            thumbs=thumbs,
-            lineages=[_steps(chain) for chain in chains],
-            votes=evolution.votes,
-            curve_svg=plots.curve_plot(run.candidate_generations, curves, "curves") if len(curves) > 1 else "",
-            audited=evolution.audited,
-            spread_in_words=in_words(together(evolution.spreads)) if evolution.spreads else "",
-            is_noise=bool(evolution.spreads) and not together(evolution.spreads).is_more_than_noise,
-            manifest_sha256=sha256_of(run.folder / "release" / "manifest.parquet"),
-            operator_svg=plots.operator_plot(list(shares.values()), list(shares), "operators", rows=len(words))
-            if shares
-            else "",
-            word_svg=plots.word_plot(words, "words") if words else "",
-            settings=yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True, width=100),
-        )
-    )
-    path = run.folder / "release" / "report.html"
-    write_atomic(path, page)
-    return path
+    manifest = run.folder / "release" / "manifest.parquet"
+    return {
+        "run": run,
+        "rerendering_of": _rerendering_of(run.config),
+        "fallbacks": list(run.fallbacks.lines()),
+        **_of_method(str(run.config.get("method", ""))),
+        "title": run.config.get("title") or "DP synthetic images",
+        "simulated": simulated_in(run.models),
+        "num_texts": len({image.candidate_id for image in run.images}),
+        "attacker": attacker_sentence(run.certificate) if run.certificate else None,
+        "gallery": gallery,
+        "num_shown": sum(len(group) for group in gallery),
+        "label_shares": shares_of(run.label_counts),
+        "labels": labels if 2 <= len(labels) <= _MAX_FILTERS else [],
+        "births": births if 2 <= len(births) <= _MAX_FILTERS else [],
+        "views": _with_plots(evolution.views),
+        "top_cards": _TOP_CARDS,
+        "thumbs": thumbs,
+        "lineages": [_steps(chain) for chain in chains],
+        "votes": evolution.votes,
+        "curve_svg": plots.curve_plot(run.candidate_generations, curves, "curves") if len(curves) > 1 else "",
+        "audited": evolution.audited,
+        "spread_in_words": in_words(together(evolution.spreads)) if evolution.spreads else "",
+        "is_noise": bool(evolution.spreads) and not together(evolution.spreads).is_more_than_noise,
+        "manifest_sha256": sha256_of(manifest) if manifest.is_file() else "",
+        "operator_svg": plots.operator_plot(list(shares.values()), list(shares), "operators", rows=len(words))
+        if shares
+        else "",
+        "word_svg": plots.word_plot(words, "words") if words else "",
+        "settings": yaml.safe_dump(dict(run.config), sort_keys=False, allow_unicode=True, width=100),
+    }
 
 
 def _read_generations(run: RunData, followed: set[str]) -> _Evolution:
@@ -199,23 +213,6 @@ def _gallery(run: RunData, pictures: Pictures) -> list[list[tuple[ReleasedImage,
             break
         groups.setdefault(image.candidate_id, []).append((image, uri))
     return list(groups.values())
-
-
-def attacker_sentence(certificate: Mapping[str, Any]) -> str:
-    """One sentence that bounds what anyone can learn about one record (or group), from a certificate of any format."""
-    attacker = certificate.get("attacker") or {}
-    if attacker.get("in_words"):
-        return str(attacker["in_words"])
-    advantage = attacker.get("advantage")
-    if advantage is None:
-        # What (epsilon, delta) implies for telling two neighbouring data sets apart (Kairouz et al., 2015).
-        epsilon = release_epsilon(certificate) if "epsilon" in certificate else math.inf
-        delta = float(certificate.get("delta", 0.0))
-        advantage = 1.0 if epsilon > 50 else (math.exp(epsilon) - 1 + 2 * delta) / (math.exp(epsilon) + 1)
-    return (
-        f"Whoever tries to tell from this release whether one {certificate.get('unit', 'record')} was among the "
-        f"private ones has an advantage of at most {100 * float(advantage):.1f} % over guessing."
-    )
 
 
 def _view(data: GenerationData) -> GenerationView:
@@ -283,30 +280,3 @@ def _rerendering_of(config: Mapping[str, Any]) -> str:
     """For a re-rendering, the run whose texts were rendered; else ""."""
     origin = config.get("origin") or {}
     return str(origin["run"]) if origin.get("rerender") else ""
-
-
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.ChainableUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters["number"] = readable_number
-    environment.filters["up"] = rounded_up
-    environment.filters["heading"] = lambda key: str(key).replace("_", " ").strip().capitalize()
-    return environment
-
-
-def readable_number(value: object) -> str:
-    """A number for people: 1,232; 8.34213; 1e-5. Other values as they are."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, int):
-        return f"{value:,}"
-    if isinstance(value, float):
-        if value.is_integer() and abs(value) < 1e15:
-            return f"{int(value):,}"
-        return re.sub(r"e([+-])0+", r"e\1", f"{value:.6g}").replace("e+", "e")
-    return "-" if value is None else str(value)

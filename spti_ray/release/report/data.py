@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -103,17 +104,13 @@ def read_run(folder: Path) -> RunData:
     for path, what in ((folder / "run.yaml", "no run"), (manifest, "the release is not written yet")):
         if not path.exists():
             raise FileNotFoundError(f"{path}: {what}, so there is nothing to report")
-    try:
-        run = parse_yaml(read_text(folder / "run.yaml"))
-    except ValueError:
-        raise RunDamaged(f"{folder}: run.yaml can't be read; restore it") from None
-    config = publishable(run.pop("config", {}))
+    run, config = _settings(folder)
     columns = ["file", "text", "label", "generation", "candidate_id"]
     # Pictures are taken from what it names: never from outside of the release.
     table = read_manifest(folder / "release", columns)
     return RunData(
         folder=folder,
-        run={key: run[key] for key in _RUN_KEYS if key in run},
+        run=run,
         config=config,
         generations=tuple(_voted_generations(folder)),
         asks_label_shares=_asks_label_shares(config),
@@ -125,22 +122,57 @@ def read_run(folder: Path) -> RunData:
     )
 
 
+def read_run_at_work(folder: Path, committed: Sequence[int]) -> RunData:
+    """As `read_run`, of a run that has no release yet.
+
+    Args:
+        folder: the run's folder.
+        committed: the generations whose histograms are committed in the ledger; nothing of any other is read. None of
+            a run that no ledger covers.
+
+    Raises:
+        RunDamaged: run.yaml can't be read.
+    """
+    run, config = _settings(folder)
+    return RunData(
+        folder=folder,
+        run=run,
+        config=config,
+        generations=tuple(committed),
+        asks_label_shares=_asks_label_shares(config),
+        label_counts={},
+        images=(),
+        models={},
+        certificate=None,
+        fallbacks=FallbackCounts(),
+    )
+
+
+def _settings(folder: Path) -> tuple[dict[str, Any], Mapping[str, Any]]:
+    """What run.yaml says that readers of a release need, and the configuration for them."""
+    try:
+        run = parse_yaml(read_text(folder / "run.yaml"))
+    except ValueError:
+        raise RunDamaged(f"{folder}: run.yaml can't be read; restore it") from None
+    return {key: run[key] for key in _RUN_KEYS if key in run}, publishable(run.pop("config", {}))
+
+
 def read_generation(folder: Path, number: int) -> GenerationData:
     """Read one generation: candidates joined with their noised votes, most votes first (ties to the lowest id)."""
     where = _generation_folder(folder, number)
     label, histogram = _committed(where)
     votes = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))
-    rows = pq.read_table(where / "candidates.parquet", columns=_CANDIDATE_COLUMNS).to_pylist()
+    rows = _table(where / "candidates.parquet", columns=_CANDIDATE_COLUMNS).to_pylist()
     members: dict[str, int] = {}
     if (where / "themes.parquet").exists():
-        themes = pq.read_table(where / "themes.parquet", columns=["id", "members"]).to_pylist()
+        themes = _table(where / "themes.parquet", columns=["id", "members"]).to_pylist()
         members = {theme["members"][0]: len(theme["members"]) for theme in themes}
         votes = {theme["members"][0]: votes[theme["id"]] for theme in themes}
     candidates = [Candidate(**row) for row in rows if row["id"] in votes]
     candidates.sort(key=lambda candidate: (-votes[candidate.id], candidate.id))
     selected: frozenset[str] = frozenset()
     if (where / "selected.parquet").exists():
-        selected = frozenset(pq.read_table(where / "selected.parquet", columns=["id"])["id"].to_pylist())
+        selected = frozenset(_table(where / "selected.parquet", columns=["id"])["id"].to_pylist())
     return GenerationData(
         number=number,
         candidates=tuple(candidates),
@@ -185,7 +217,7 @@ def lineages(folder: Path, candidate_ids: Iterable[str], generation: int, first:
         if not wanted or not path.exists():
             break
         looked_for = sorted(set(wanted.values()))
-        rows = pq.read_table(path, columns=_CANDIDATE_COLUMNS, filters=[("id", "in", looked_for)]).to_pylist()
+        rows = _table(path, columns=_CANDIDATE_COLUMNS, filters=[("id", "in", looked_for)]).to_pylist()
         found = {row["id"]: Candidate(**row) for row in rows}
         for chain, candidate_id in list(wanted.items()):
             candidate = found.get(candidate_id)
@@ -214,7 +246,7 @@ class Pictures:
             ids = [candidate_id for candidate_id, born in wanted.items() if born == number]
             if path.exists():
                 columns = ["candidate_id", "variant", "png"]
-                table = pq.read_table(path, columns=columns, filters=[("candidate_id", "in", ids)])
+                table = _table(path, columns=columns, filters=[("candidate_id", "in", ids)])
                 for row in table.to_pylist():
                     known = pngs.get(row["candidate_id"])
                     if known is None or row["variant"] < known[0]:
@@ -268,6 +300,14 @@ def _voted_generations(folder: Path) -> list[int]:
     """Generations with a noised histogram, in order."""
     found = (path.parent for path in (folder / "generations").glob(f"*/{_HISTOGRAMS}"))
     return sorted({int(path.name) for path in found if path.name.isdigit()})
+
+
+def _table(path: Path, columns: Sequence[str], **more: Any) -> pa.Table:
+    """Columns of a file of a run. Raises RunDamaged in one line."""
+    try:
+        return pq.read_table(path, columns=list(columns), **more)
+    except (OSError, ValueError, pa.ArrowException):
+        raise RunDamaged(f"{path}: can't be read as Parquet; restore the run's folder") from None
 
 
 def _generation_folder(folder: Path, number: int) -> Path:

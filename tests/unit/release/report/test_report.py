@@ -13,11 +13,13 @@ from PIL import Image
 from spti_ray.config import Config
 from spti_ray.config.identity import resolved
 from spti_ray.dp import artifact
+from spti_ray.errors import RunDamaged
 from spti_ray.io.files import sha256_of
 from spti_ray.public.release import write_release
 from spti_ray.release.report import build, data, plots
-from spti_ray.release.report.build import attacker_sentence, build_report, readable_number
+from spti_ray.release.report.build import build_report
 from spti_ray.release.report.statistics import evenly_spaced, mark_new_words, vote_curve, word_shifts
+from spti_ray.release.report.template import attacker_sentence, readable_number
 from spti_ray.types import Candidate, ReleaseItem
 
 EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)> & $x_1$ "quoted"'
@@ -391,3 +393,11 @@ def test_the_figure_of_a_continued_run_is_the_releases_rounded_upwards(tmp_path,
     page = build_report(tmp_path).read_text()
     assert "ε = 6.45813 at δ" in page and "<dt>epsilon (ε)</dt><dd>6.45813</dd>" in page
     assert "the queries of this run alone have ε = 4." in page
+
+
+@pytest.mark.parametrize("name", ["candidates.parquet", "renders.parquet", "selected.parquet"])
+def test_a_file_of_a_generation_that_cant_be_read_is_named_in_one_line(name, tmp_path):
+    run = make_run(tmp_path / "run")
+    (run / "generations" / "01" / name).write_bytes(b"damaged")
+    with pytest.raises(RunDamaged, match=rf"01/{name}: can't be read as Parquet; restore the run's folder$"):
+        build_report(run)

@@ -1,0 +1,1 @@
+"""What does a run look like in a browser, while it goes and after?"""
