@@ -17,6 +17,7 @@ from spti_ray.config.validation_errors import nearest
 from spti_ray.models.endpoint_options import EndpointOptions
 from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sharing
 from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config, is_vllm
+from spti_ray.models.render_sizes import check_render_size
 from spti_ray.models.vllm_build import check_vllm_build
 from spti_ray.public.words import script_without_spaces, writer_texts
 
@@ -126,6 +127,11 @@ def check_new(config: Config) -> None:
             "not; set privacy.unit: group, or leave data.group_column out"
         )
     engines = engines_config(config.runtime.engines)
+    if "renderer" in roles_needed(config) and engines.renderer.kind == "diffusers":
+        try:
+            check_render_size(engines.renderer)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
     for role in ROLES:
         engine = engines.of(role)
         options = OPTIONS.get(engine.kind)
