@@ -27,8 +27,11 @@ $(READY): pyproject.toml constraints/$(BACKEND).txt
 	$(UV) pip install --quiet --python $(BIN)/python --compile-bytecode $(TORCH_$(BACKEND)) -c constraints/$(BACKEND).txt -e '.[$(BACKEND),s3,dev]'
 	@rm -f $(VENV)/.ready* && touch $@
 
+# vLLM's build for GPUs can't do without one.
+DEMO_gpu := --set runtime.engines.writer.num_gpus=0.5
+
 demo: setup
-	$(BIN)/spti run jobs/stickers.yaml --out runs/stickers
+	$(BIN)/spti run jobs/stickers.yaml --out runs/stickers $(DEMO_$(BACKEND))
 
 # In so many processes at a time, more than there are cores, since whole runs mostly wait; with WORKERS=0 in this one, as
 # pytest's --pdb needs it (PYTEST_ADDOPTS=--pdb).

@@ -13,8 +13,7 @@ from spti_ray.cli.common import Overrides, examples, one_line_errors
 @examples(
     "spti refine runs/a --out runs/b --generations 4 --set privacy.epsilon=0.5",
     "spti refine runs/a --out runs/a-1000 --images 1000",
-    "spti refine runs/a --out runs/a-sdxl --set runtime.engines.renderer.model=stabilityai/sdxl-turbo "
-    "--set runtime.engines.renderer.num_gpus=1",
+    "spti refine runs/a --out runs/a-sdxl --set runtime.engines.renderer=preset:sdxl-turbo",
 )
 def refine(
     directory: Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="DIR")],

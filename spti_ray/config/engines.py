@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from pydantic import Field, field_validator, model_validator
 
+from spti_ray.config.engine_presets import without_presets
 from spti_ray.config.section import Section
 from spti_ray.types import Role
 
@@ -106,7 +107,9 @@ class RuntimeConfig(Section):
     """Which engines a run uses, where it works and how it deals with failures."""
 
     engines: Literal["embedded", "fake"] | dict[Role, dict[str, Any]] = Field(
-        default="embedded", description="embedded, fake, or settings per role on top of the embedded ones."
+        default="embedded",
+        description="embedded, fake, or settings per role on top of the embedded ones. A renderer can be named: "
+        "`preset:sdxl-turbo`, or `{preset: sdxl-turbo, batch_size: 8}`.",
     )
     seed: int = Field(default=0, ge=0, description="Public seed of texts and images; the DP noise has none.")
     shards: int = Field(default=2, ge=1, le=100_000, description="Actors that hold private records; public.")
@@ -155,6 +158,11 @@ class RuntimeConfig(Section):
         description="local: no Ray, on this machine alone: public engines in the driver's process, and all that sees "
         "private images in one other. For tests and debugging.",
     )
+
+    @field_validator("engines", mode="before")
+    @classmethod
+    def _named(cls, engines: Any) -> Any:
+        return without_presets(engines)
 
     @field_validator("take_turns")
     @classmethod

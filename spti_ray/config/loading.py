@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from spti_ray.config import Config
+from spti_ray.config.engine_presets import as_settings
 from spti_ray.config.ledger_location import anchored
 from spti_ray.config.parsing import DEEPEST, Unreadable, check_size, parse_yaml, read_text
 from spti_ray.config.validation_errors import one_line
@@ -151,7 +152,9 @@ def with_overrides(raw: dict[str, Any], overrides: Iterable[str]) -> dict[str, A
             raise ConfigError(f"--set {key}: {error}") from None
         node = raw
         for parent in parents:
-            child = node.get(parent)
+            child = as_settings(node.get(parent))
+            if isinstance(child, dict):
+                node[parent] = child
             if child is None:
                 child = node[parent] = {}
             if not isinstance(child, dict):

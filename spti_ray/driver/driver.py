@@ -16,12 +16,12 @@ from spti_ray.config.method_traits import (
 )
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.driver.attempt import Attempt
-from spti_ray.driver.hosted import cluster_of, watched
+from spti_ray.driver.hosted import cluster_of, is_all_here, watched
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.finetuning.public_interface import require_trainer
 from spti_ray.observability.journal import Journal
 from spti_ray.observability.progress import Progress
-from spti_ray.planning.checks import check_engines, check_new, check_prompts
+from spti_ray.planning.checks import check_build, check_engines, check_new, check_prompts
 from spti_ray.planning.plan import noise_plan, sgd_plan
 from spti_ray.private.source import describe
 from spti_ray.runs.continuation import Origin
@@ -58,6 +58,8 @@ def run_config(
         check_prompts(config)
     config = continued(out, config)
     check_engines(config)
+    if is_all_here(config):
+        check_build(config)
     if is_charged(config):
         noise_plan(config)
     if trains(config):

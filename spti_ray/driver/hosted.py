@@ -93,6 +93,15 @@ def cluster_of(config: Config) -> str | None:
     return None if is_joined() or not address or address.startswith("ray://") else address
 
 
+def is_all_here(config: Config) -> bool:
+    """Whether the engines of the run are on this machine for sure: it joins no cluster, and none was joined."""
+    if config.runtime.executor != "ray":
+        return True
+    from spti_ray.runtime.ray.cluster import address_of, is_joined
+
+    return address_of(config.runtime) is None and not is_joined()
+
+
 def watched(config: Config, out: Path, address: str, console: Console, unattended: bool) -> Path:
     """Have the run's driver started on the cluster, or join it where it is at work; the release's folder at its end.
 

@@ -151,4 +151,11 @@ def _run_pipeline(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[s
         **arguments | negative,
     )
     pixels_BHWC = np.rint(np.clip(np.asarray(result.images, dtype=np.float32), 0.0, 1.0) * 255).astype(np.uint8)
+    _, height, width, _ = pixels_BHWC.shape
+    if (arguments.get("height", height), arguments.get("width", width)) != (height, width):
+        # Of pipelines that `render_sizes` does not know: some round a size down, with a warning at most.
+        raise ValueError(
+            f"runtime.engines.renderer.options: asked for {arguments.get('height')} x {arguments.get('width')} pixels, "
+            f"but {type(pipeline).__name__} made {height} x {width}: ask for that, or for a multiple that it renders"
+        )
     return list(pixels_BHWC)

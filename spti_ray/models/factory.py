@@ -17,6 +17,7 @@ from spti_ray.config.endpoints import normal_endpoint
 from spti_ray.config.validation_errors import one_line
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import is_local
+from spti_ray.models.vllm_build import check_vllm_build
 from spti_ray.models.writable_home import set_home_and_user
 from spti_ray.types import SIMULATED
 
@@ -186,6 +187,11 @@ def endpoint_of(config: EngineConfig) -> str | None:
     return normal_endpoint(str(config.options.get("base_url", "")))
 
 
+def is_vllm(config: EngineConfig) -> bool:
+    """Whether an engine is one of vLLM's, by its short kind or as `module:Class`."""
+    return any(config.kind in (kind, KINDS[kind]) for kind in _VLLM)
+
+
 def may_cost_money(config: EngineConfig) -> bool:
     """Whether somebody may pay for each call of an engine: of endpoints, and of engines of the user's own."""
     return config.kind not in KINDS or config.kind in _REMOTE
@@ -229,11 +235,14 @@ def build_engine(role: Role, config: EngineConfig, takes_turns: bool = False) ->
         takes_turns: Whether it shares a GPU by turns (`runtime.take_turns`), so that it must be able to sleep.
 
     Raises:
-        ValueError: the kind can't be imported, is no engine of this role, or can't sleep although it must.
+        ValueError: the kind can't be imported, is no engine of this role, can't sleep although it must, or has no GPU
+            although the installed build needs one.
         ModelMissing: the model is not there.
     """
     set_home_and_user()
     where = f"runtime.engines.{role}.kind"
+    if is_vllm(config):
+        check_vllm_build(role, config)
     module_name, _, class_name = KINDS.get(config.kind, config.kind).partition(":")
     try:
         engine_class = getattr(importlib.import_module(module_name), class_name)

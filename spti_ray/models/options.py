@@ -25,7 +25,9 @@ class VllmOptions(Section):
     max_model_len: int | None = Field(2048, ge=16, description="Tokens of prompt and output together.")
     max_num_seqs: int = Field(64, ge=1, description="Sequences that decode together.")
     enforce_eager: bool | None = Field(None, description="By default on CPU only: compiling takes minutes there.")
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, le=1, description="Of the whole GPU; by default 0.9 of the engine's share of it, its `num_gpus`."
+    )
     tensor_parallel_size: int = Field(1, ge=1)
     sleep_mode: bool = Field(
         False, description="Weights that can move to the machine's memory and back (CUDA); on with runtime.take_turns."
@@ -90,7 +92,9 @@ class VllmVisionOptions(Section):
         32, ge=1, description="Images at work together; with 1, none can touch another's rounding."
     )
     enforce_eager: bool | None = Field(None, description="By default on CPU only: compiling takes minutes there.")
-    gpu_memory_utilization: float = Field(0.9, gt=0, le=1)
+    gpu_memory_utilization: float | None = Field(
+        None, gt=0, le=1, description="Of the whole GPU; by default 0.9 of the engine's share of it, its `num_gpus`."
+    )
     extra: dict[str, Any] = Field(default={}, description="Other arguments of vLLM's EngineArgs.")
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from spti_ray.config import EngineConfig
 from spti_ray.models import half_precision
 from spti_ray.models.bundled import resolve_model
+from spti_ray.models.gpu_share import ROOM, share_of
 from spti_ray.models.options import VllmOptions, VllmVisionOptions
 
 BLOCK_TOKENS = 32
@@ -70,5 +71,7 @@ def _common(config: EngineConfig, options: VllmOptions | VllmVisionOptions, on_c
         # few-shot block to every request; 32 is the least that the CPU attention kernel takes.
         arguments["block_size"] = BLOCK_TOKENS
     else:
-        arguments["gpu_memory_utilization"] = options.gpu_memory_utilization
+        # vLLM's is a share of the whole GPU, whoever else is on it. Who takes turns has it alone while awake.
+        takes_turns = isinstance(options, VllmOptions) and options.sleep_mode
+        arguments["gpu_memory_utilization"] = options.gpu_memory_utilization or ROOM * share_of(config, takes_turns)
     return arguments

@@ -16,7 +16,9 @@ from spti_ray.config.method_traits import (
 from spti_ray.config.validation_errors import nearest
 from spti_ray.models.endpoint_options import EndpointOptions
 from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sharing
-from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config
+from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config, is_vllm
+from spti_ray.models.render_sizes import check_render_size
+from spti_ray.models.vllm_build import check_vllm_build
 from spti_ray.public.words import script_without_spaces, writer_texts
 
 
@@ -70,6 +72,21 @@ def check_engines(config: Config) -> None:
         raise ConfigError(str(error)) from None
 
 
+def check_build(config: Config) -> None:
+    """Refuse engines for which this machine's vLLM is not built. Of other machines their actors say it.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
+    engines = engines_config(config.runtime.engines)
+    for role in roles_needed(config):
+        if is_vllm(engines.of(role)):
+            try:
+                check_vllm_build(role, engines.of(role))
+            except ValueError as error:
+                raise ConfigError(str(error)) from None
+
+
 def _check_who_must_be_there(config: Config, engines: EnginesConfig) -> None:
     """Refuse `replicas: 0` of a role that is asked by others than the run's own streams of work. Raises ValueError."""
     asked: dict[Role, str] = {role: "shards ask it at any time" for role in roles_shown_private(config)}
@@ -110,6 +127,11 @@ def check_new(config: Config) -> None:
             "not; set privacy.unit: group, or leave data.group_column out"
         )
     engines = engines_config(config.runtime.engines)
+    if "renderer" in roles_needed(config) and engines.renderer.kind == "diffusers":
+        try:
+            check_render_size(engines.renderer)
+        except ValueError as error:
+            raise ConfigError(str(error)) from None
     for role in ROLES:
         engine = engines.of(role)
         options = OPTIONS.get(engine.kind)

@@ -164,7 +164,8 @@ def session(address: str | None, timeout_s: float, **local: Any) -> Iterator[Non
     """Ray for this process until the end: the cluster at `address`, or one of its own with the `local` settings."""
     # Set before Ray starts its processes: workers would otherwise print their own banners and send usage reports.
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Zero-GPU actors keep CUDA_VISIBLE_DEVICES as it is; Ray warns about the coming change at each start.
+    # Actors without GPUs are given an empty CUDA_VISIBLE_DEVICES (`visible_gpus`), whatever Ray does about them; unset,
+    # Ray warns about a coming change at each start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray starts workers at niceness 15: whatever else runs on the machine then takes an engine's cores from it.
     os.environ.setdefault("RAY_worker_niceness", "0")

@@ -22,6 +22,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from spti_ray.config import RuntimeConfig
 from spti_ray.errors import ResourcesNeverArrived
 from spti_ray.private.output_suppression import suppress_crash_output, suppress_streams_permanently
+from spti_ray.runtime.ray.visible_gpus import environment
 
 MAX_RESTARTS = 20
 """So often Ray starts a driver again that died by itself. A lost spot node does not count."""
@@ -204,7 +205,7 @@ def _where(runtime: RuntimeConfig) -> dict[str, Any]:
     options: dict[str, Any] = {
         "num_cpus": asked.num_cpus,
         "num_gpus": 0,
-        "runtime_env": {"env_vars": {"OMP_NUM_THREADS": threads}},
+        **environment({"OMP_NUM_THREADS": threads}, num_gpus=0),
     }
     if asked.may_move:
         return options | {"resources": dict(asked.resources), "label_selector": dict(asked.labels)}

@@ -10,6 +10,7 @@ from typing import Any
 import ray
 
 from spti_ray.config import EngineConfig, Role
+from spti_ray.models.gpu_share import hold_torch_to_share
 from spti_ray.runtime.hosting.engine import (
     PRIVATE_ROLES,
     AsyncEngineHost,
@@ -39,6 +40,10 @@ async def _tried(run: Awaitable[tuple[Any, float]]) -> Tried:
 class RendererActor(RendererHost):
     """Hosts a renderer. Public input only."""
 
+    def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
+        hold_torch_to_share(config, takes_turns)
+        super().__init__(role, config, takes_turns)
+
     @ray.method(num_returns=2)
     async def run_apart(self, batch: RenderBatch) -> tuple[ByteArray, tuple[tuple[int, ...], float]]:
         """As `run`, in two objects: the PNGs one after the other, and what the driver is told of them.
@@ -64,6 +69,10 @@ class RendererActor(RendererHost):
 @ray.remote
 class PrivateEngineActor(PrivateEngineHost):
     """Hosts an engine that serves the public side by `run` and shards by `run_private`."""
+
+    def __init__(self, role: Role, config: EngineConfig, serving: tuple[Role, ...] = PRIVATE_ROLES) -> None:
+        hold_torch_to_share(config)
+        super().__init__(role, config, serving)
 
     def run_images(self, places: bytes, *parts: bytes | ByteArray) -> tuple[Any, float]:
         """As `run`, on public images in the form of `images.to_send`; Ray has fetched the parts."""

@@ -15,6 +15,7 @@ from spti_ray.runtime.ray.cluster import Reserved, address_of
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.ray.shard_actor import ShardActor
+from spti_ray.runtime.ray.visible_gpus import environment
 from spti_ray.runtime.scheduling.engine_info import EngineFailed
 
 _LOOK_UP_S = 1.0
@@ -98,8 +99,8 @@ def _engine(
         settings = public_engine_config(settings, takes_turns=bool(bundle.group), reports_stats=bool(metrics_of))
     if role == "writer":
         more["metrics_of"] = metrics_of
-    environment = {"runtime_env": {"env_vars": engine_environment(role, settings, joined)}}
-    actor = actor_class(role, serving).options(**_options(bundle), **environment, **options)
+    variables = environment(engine_environment(role, settings, joined), bundle.num_gpus)
+    actor = actor_class(role, serving).options(**_options(bundle), **variables, **options)
     return actor.remote(role, settings, **more)
 
 
@@ -128,11 +129,11 @@ def start_shards(
 
 def shard_options(reserved: Reserved, bundles: tuple[Bundle, ...]) -> list[tuple[int, dict[str, Any]]]:
     """(index, options) of the actor of each shard."""
-    environment = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
+    variables = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     return [
         (
             bundle.index,
-            _options(bundle) | {"scheduling_strategy": reserved.of(bundle), "runtime_env": {"env_vars": environment}},
+            _options(bundle) | {"scheduling_strategy": reserved.of(bundle)} | environment(variables, bundle.num_gpus),
         )
         for bundle in bundles
         if bundle.role == "shard"
@@ -144,8 +145,8 @@ def options_in_place_of(
 ) -> dict[str, Any]:
     """Options of an actor that has the resources of a role's first engine before that starts, and its environment."""
     bundle = next(bundle for bundle in bundles if bundle.role == role)
-    environment = {"runtime_env": {"env_vars": engine_environment(role, engines.of(role), reserved.joined)}}
-    return _options(bundle) | environment | {"scheduling_strategy": reserved.of(bundle)}
+    variables = environment(engine_environment(role, engines.of(role), reserved.joined), bundle.num_gpus)
+    return _options(bundle) | variables | {"scheduling_strategy": reserved.of(bundle)}
 
 
 def until_ready(actors: dict[Role, list[Any]]) -> None:

@@ -9,8 +9,9 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
-from spti_ray.config import Config, EnginesConfig
+from spti_ray.config import Config, EngineConfig, EnginesConfig
 from spti_ray.finetuning.public_interface import FinetuneFailed
+from spti_ray.models.gpu_share import hold_torch_to_share
 from spti_ray.models.writable_home import set_home_and_user
 from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.private.safe_errors import safe_errors
@@ -30,9 +31,11 @@ class TrainerActor(TrainerHost):
     """The trainer in an actor."""
 
     @safe_errors("starting")
-    def __init__(self) -> None:
+    def __init__(self, renderer: EngineConfig) -> None:
+        """`renderer`: the engine in whose place it works."""
         set_home_and_user()
         suppress_output_permanently()
+        hold_torch_to_share(renderer)
 
 
 def fine_tune(
@@ -52,7 +55,8 @@ def fine_tune(
     """
 
     def train() -> None:
-        trainer: Any = TrainerActor.options(**options_in_place_of("renderer", reserved, bundles, engines)).remote()
+        options = options_in_place_of("renderer", reserved, bundles, engines)
+        trainer: Any = TrainerActor.options(**options).remote(engines.renderer)
         try:
             _finished(trainer, config, run, on_look)
         finally:

@@ -4,10 +4,13 @@ import asyncio
 from types import SimpleNamespace
 
 import pytest
+import torch
 
 from spti_ray.config import ROLES, EngineConfig, EnginesConfig
 from spti_ray.models.factory import FAKE, build_engine
+from spti_ray.runtime.hosting import engine as engine_hosting
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES
+from spti_ray.runtime.ray import driver_actor, trainer_actor
 from spti_ray.runtime.ray import launch as module
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.launch import actor_class, another_engine
@@ -86,6 +89,66 @@ def test_the_number_of_threads_is_the_drivers_only_on_its_own_machine(address, k
         ]["env_vars"]
     )
     assert ["OMP_NUM_THREADS" in variables for variables in given] == [known] * 3
+
+
+@pytest.mark.parametrize("num_gpus", [0.0, 0.25, 2.0])
+def test_an_actor_that_was_given_no_gpu_is_started_with_none_to_see(num_gpus, monkeypatch):
+    """All that start actors; what one with GPUs may see is for Ray to say."""
+    given = []
+
+    class Starts(Started):
+        def options(self, **options):
+            given.append(options["runtime_env"]["env_vars"])
+            return self
+
+    monkeypatch.setattr(module, "actor_class", lambda role, serving: Starts())
+    engines = EnginesConfig(**{role: EngineConfig(kind="vision", model="m", num_gpus=num_gpus) for role in ROLES})
+    bundle = module.Bundle("renderer", 0, 1.0, num_gpus)
+    reserved = SimpleNamespace(joined=False, of=lambda bundle: None)
+    module.start_engines(reserved, (bundle,), engines, "s")
+    another_engine("image_embedder", 1, "s", config_with(), engines)
+    given.append(module.options_in_place_of("renderer", reserved, (bundle,), engines)["runtime_env"]["env_vars"])
+    assert [variables.get("CUDA_VISIBLE_DEVICES") for variables in given] == [None if num_gpus else ""] * 3
+
+
+def test_neither_shards_nor_the_driver_see_a_gpu(monkeypatch):
+    reserved = SimpleNamespace(joined=True, of=lambda bundle: None)
+    ((_, shard),) = module.shard_options(reserved, (module.Bundle("shard", 0, 1.0, 0.0),))
+    driver = driver_actor._where(config_with(runtime__driver={"resources": {"head": 1}}).runtime)
+    for options in (shard, driver):
+        assert options["num_gpus"] == 0 and options["runtime_env"]["env_vars"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(
+    ("hosting", "role", "more"),
+    [
+        (RendererActor, "renderer", {}),
+        (PrivateEngineActor, "image_embedder", {}),
+        (PrivateEngineActor, "renderer", {"serving": UNPROTECTED_ROLES}),
+        (trainer_actor.TrainerActor, None, {}),
+    ],
+)
+def test_an_engine_with_a_share_of_a_gpu_has_that_share_of_its_memory(hosting, role, more, monkeypatch):
+    shares = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    for process_wide in ("set_home_and_user", "suppress_output_permanently"):
+        monkeypatch.setattr(trainer_actor, process_wide, lambda: None)
+    monkeypatch.setattr(engine_hosting, "suppress_crash_output", lambda: None)
+    monkeypatch.setattr(engine_hosting, "build_engine", lambda *given: given)
+    for num_gpus in (0.25, 1.0, 0.0):
+        config = EngineConfig(kind="vision", model="m", num_gpus=num_gpus)
+        hosting.__ray_metadata__.modified_class(*([role] if role else []), config, **more)
+    assert shares == [0.25]
+
+
+def test_who_takes_turns_has_all_of_the_gpus_memory_in_its_turn(monkeypatch):
+    shares = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", shares.append)
+    config = EngineConfig(kind="diffusers", model="m", num_gpus=0.5)
+    RendererActor.__ray_metadata__.modified_class("renderer", config, takes_turns=True)
+    assert shares == []
 
 
 @pytest.mark.parametrize("role", PRIVATE_ROLES)

@@ -1,17 +1,16 @@
-"""jobs/engines/renderers.yaml: every pipeline takes what its entry gives it. No weights are here."""
-
-from pathlib import Path
+"""package_data/engines/renderers.yaml: every pipeline takes what its entry gives it. No weights are here."""
 
 import diffusers
 import pytest
-import yaml
 from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 
+from spti_ray.config.engine_presets import renderer_presets
 from spti_ray.models.diffusers_pipeline import call_arguments
 from spti_ray.models.factory import engines_config
 from spti_ray.models.options import DiffusersOptions
+from tests.unit.conftest import config_with
 
-ENTRIES = yaml.safe_load((Path(__file__).parents[3] / "jobs" / "engines" / "renderers.yaml").read_text())
+ENTRIES = renderer_presets()
 
 PIPELINES = {
     "stabilityai/stable-diffusion-xl-base-1.0": diffusers.StableDiffusionXLPipeline,
@@ -28,7 +27,7 @@ PIPELINES = {
 
 @pytest.mark.parametrize("name", ENTRIES)
 def test_an_entry_is_a_renderer_whose_pipeline_takes_its_options(name):
-    config = engines_config({"renderer": ENTRIES[name]}).renderer
+    config = engines_config(config_with(runtime__engines={"renderer": f"preset:{name}"}).runtime.engines).renderer
     assert config.num_gpus == 1 and config.options.get("text_encoder") is None
     pipeline = PIPELINES[config.model]
     assert pipeline in AUTO_TEXT2IMAGE_PIPELINES_MAPPING.values()

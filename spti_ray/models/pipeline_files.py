@@ -1,0 +1,90 @@
+"""What the files of a diffusers checkpoint say of its pipeline, without loading it: its class and its parts' settings.
+
+Only files that are here are read: a folder, a bundled model, or what the Hugging Face cache holds. Of a model that was
+never downloaded the class is told by its name, where that is one of a known family. Imports no heavy library.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from spti_ray.config import EngineConfig
+from spti_ray.models.bundled import ModelMissing, is_local, resolve_model
+
+_FAMILIES = {
+    "stable-diffusion-xl": "StableDiffusionXLPipeline",
+    "sdxl": "StableDiffusionXLPipeline",
+    "stable-diffusion-3": "StableDiffusion3Pipeline",
+    "stable-diffusion": "StableDiffusionPipeline",
+    "flux.2": "Flux2Pipeline",
+    "flux": "FluxPipeline",
+    "qwen-image": "QwenImagePipeline",
+    "z-image": "ZImagePipeline",
+    "pixart-sigma": "PixArtSigmaPipeline",
+    "sana": "SanaPipeline",
+}
+"""Pipeline class by a part of the model's name, the first that fits."""
+
+
+@dataclass(frozen=True)
+class PipelineFiles:
+    """The files of one renderer's checkpoint.
+
+    Attributes:
+        class_name: of the pipeline, such as `FluxPipeline`; empty if nobody can tell.
+        are_here: whether the class is what the checkpoint says; else it was told by the model's name.
+    """
+
+    model: str
+    revision: str | None
+    class_name: str
+    are_here: bool
+
+    @classmethod
+    def of(cls, config: EngineConfig) -> PipelineFiles:
+        """Those of a renderer's model."""
+        index = _json(config.model, config.revision, "model_index.json")
+        if index:
+            return cls(config.model, config.revision, str(index.get("_class_name", "")), True)
+        name = config.model.lower()
+        family = "" if is_local(config.model) else next((f for f in _FAMILIES if f in name), "")
+        return cls(config.model, config.revision, _FAMILIES.get(family, ""), False)
+
+    def settings(self, component: str) -> dict[str, Any]:
+        """`component`/config.json; empty if it is not here."""
+        return _json(self.model, self.revision, f"{component}/config.json")
+
+    def path(self, name: str) -> Path | None:
+        """A file of the checkpoint, if it is here."""
+        return _path(self.model, self.revision, name)
+
+
+def _json(model: str, revision: str | None, name: str) -> dict[str, Any]:
+    path = _path(model, revision, name)
+    if path is None:
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _path(model: str, revision: str | None, name: str) -> Path | None:
+    if is_local(model):
+        try:
+            path = Path(resolve_model(model)) / name
+        except ModelMissing:
+            return None
+        return path if path.is_file() else None
+    from huggingface_hub import try_to_load_from_cache
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        found = try_to_load_from_cache(model, name, revision=revision)
+    except HFValidationError:
+        return None
+    return Path(found) if isinstance(found, str) else None
