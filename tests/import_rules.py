@@ -95,6 +95,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "dp_accounting": ("dp",),
     "obstore": ("dp",),
     "lmdb": ("private",),
+    "pydicom": ("private",),
+    "imagecodecs": ("private",),
     "datasets": ("release.export",),
     "sklearn": ("evaluate",),
     "jsonschema": ("kubernetes",),

@@ -18,15 +18,15 @@ class DataConfig(Section):
     Labels of a folder of images, of zip files and of LMDB databases are the first folders in them, but for a folder
     whose `metadata.jsonl` or `metadata.csv` has columns, beside the `file_name` of each image. The columns of
     WebDataset are extensions of a sample's members, or keys of its `json`. A path in a column is looked for beside the
-    file that has the column.
+    file that has the column. Columns of DICOM files are attributes of their headers, such as PatientID.
     """
 
     path: str = Field(
-        description="A folder of images; Parquet, WebDataset tar or zip files, LMDB databases: one, or a folder of "
-        "them; what `save_to_disk` of `datasets` wrote. Local or s3://, gs://, abfs:// (LMDB: local). "
+        description="A folder of images or DICOM files; Parquet, WebDataset tar or zip files, LMDB databases: one, or "
+        "a folder of them; what `save_to_disk` of `datasets` wrote. Local or s3://, gs://, abfs:// (LMDB: local). "
         "`bundled:stickers` is the sample set."
     )
-    format: Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"] | None = Field(
+    format: Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb", "dicom"] | None = Field(
         default=None, description="Which files of a folder with several sorts are the records; else its only sort."
     )
     follow_links: bool = Field(
@@ -43,6 +43,11 @@ class DataConfig(Section):
         default=None,
         description="Grey samples of more than 8 bits: those that become black and white, such as [-160, 240] for soft "
         "tissue in Hounsfield units or [0, 4095]. A public setting. By default each image's own tags or extremes.",
+    )
+    frame: int | None = Field(
+        default=None,
+        ge=1,
+        description="Which frame, from 1, of DICOM files with several is the image; without it they cast no vote.",
     )
 
     @field_validator("window")

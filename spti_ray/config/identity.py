@@ -19,6 +19,7 @@ from spti_ray.config import Config
 BEFORE: dict[str, Any] = {
     "data.follow_links": True,
     "data.format": None,
+    "data.frame": None,
     "data.window": None,
     "evolution.label_shares": "public",
     "evolution.themes": [],

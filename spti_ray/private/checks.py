@@ -7,15 +7,17 @@ folder or a value.
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 
 from spti_ray.config import DataConfig
 from spti_ray.io.files import IMAGE_SUFFIXES
 from spti_ray.io.object_storage import StoragePath
-from spti_ray.private import metadata, zips
+from spti_ray.private import dicom_header, metadata, zips
 from spti_ray.private.damage import Damaged
+from spti_ray.private.dicom import missing_extra
 from spti_ray.private.ids import canonical, first_equal_pair
 from spti_ray.private.kinds import DataError, Kind, Unit
 from spti_ray.private.lmdbs import num_values
@@ -53,16 +55,21 @@ def check(
     needs_labels = label_names != (SINGLE_LABEL,)
     if twice := first_equal_pair(label_names):
         raise DataError(f"evolution.labels: {twice[0]!r} and {twice[1]!r} are one label to the data; leave one of them")
-    table = _metadata(data, root) if kind == "folder" else None
+    table = _metadata(data, root) if kind in ("folder", "dicom") else None
     if kind in _NO_COLUMNS and unit == "group" and table is None:
         raise DataError(
             "privacy.unit: group needs data.group_column of Parquet, tar or Arrow files, or of a folder's "
             f"metadata.jsonl or metadata.csv, but data.path is {_NO_COLUMNS[kind]}"
         )
+    if kind == "dicom":
+        _check_dicom(data, table, root, files, unit, label_names)
+        return
     if kind not in _NO_COLUMNS:
         _check_columns_are_set(data, unit, needs_labels)
     if table is not None:
-        _check_metadata(data, table, root, files, unit, needs_labels)
+        if unit == "group":
+            _check_columns_are_set(data, unit, needs_labels=False)
+        _check_metadata(data, table, root, files, _needed(data, unit, needs_labels))
     if kind == "parquet":
         check_parquet(data, root, files, unit, label_names)
     elif kind == "datasets":
@@ -98,6 +105,13 @@ def _check_columns_are_set(data: DataConfig, unit: Unit, needs_labels: bool) -> 
         raise DataError("data.group_column: must be set, since privacy.unit is group")
 
 
+def _needed(data: DataConfig, unit: Unit, needs_labels: bool) -> dict[str, str]:
+    """The columns that are read, by their settings."""
+    columns = {"label_column": data.label_column if needs_labels else None}
+    columns["group_column"] = data.group_column if unit == "group" else None
+    return {field: column for field, column in columns.items() if column is not None}
+
+
 def _metadata(data: DataConfig, root: StoragePath) -> StoragePath | None:
     """A folder's file of columns, if it has one."""
     try:
@@ -114,25 +128,23 @@ def _check_metadata(
     table: StoragePath,
     root: StoragePath,
     files: Sequence[StoragePath],
-    unit: Unit,
-    needs_labels: bool,
+    needed: Mapping[str, str],
 ) -> None:
     """Check a folder's file of columns. Without a label column, labels are the first folders.
 
     Errors name no column of the file: in metadata.jsonl columns belong to a record.
+
+    Args:
+        needed: the columns that it must have, by their settings.
     """
-    if unit == "group" and data.group_column is None:
-        raise DataError("data.group_column: must be set, since privacy.unit is group")
-    needed = {"label_column": data.label_column if needs_labels else None}
-    needed["group_column"] = data.group_column if unit == "group" else None
-    wanted = {column for column in needed.values() if column is not None}
+    wanted = set(needed.values())
     there = None
     with suppress(Exception):  # whose texts may quote the file
         there = metadata.has_columns(table, {metadata.FILE_NAME, *wanted})
     if there is None or metadata.FILE_NAME not in there:
         raise DataError(f"data.path: {table.name} in {data.path!r} has no column {metadata.FILE_NAME!r}; make it again")
     for field, column in needed.items():
-        if column is not None and column not in there:
+        if column not in there:
             raise DataError(
                 f"data.{field}: {column!r} does not fit {table.name}; give the name of a column that it has"
             )
@@ -190,3 +202,48 @@ def _check_lmdbs(
     if not there:
         raise DataError(f"data.path: the LMDB database {data.path!r} has no records")
     _check_names(data, (first_folder(file.relative_to(root)) for file in files), label_names)
+
+
+def _check_dicom(
+    data: DataConfig,
+    table: StoragePath | None,
+    root: StoragePath,
+    files: Sequence[StoragePath],
+    unit: Unit,
+    label_names: tuple[str, ...],
+) -> None:
+    """Check the columns of DICOM files: a name in DICOM's dictionary is one of their headers, others are of `table`."""
+    if missing := missing_extra():
+        raise DataError(f"data.path: {data.path!r} holds DICOM files{missing}")
+    if unit == "group" and data.group_column is None:
+        raise DataError(
+            "data.group_column: must be set, since privacy.unit is group; of DICOM files PatientID, or a column of "
+            "metadata.csv"
+        )
+    known = dicom_header.keywords()
+    needed = _needed(data, unit, label_names != (SINGLE_LABEL,))
+    for field, column in needed.items():
+        if column not in known and table is None:
+            lowered = {name.lower(): name for name in known}
+            near = difflib.get_close_matches(column.replace("_", "").lower(), lowered, n=1, cutoff=0.5)
+            raise DataError(
+                f"data.{field}: {column!r} is no attribute of DICOM files, and no metadata.jsonl or .csv is there"
+                + (f"; did you mean {lowered[near[0]]!r}?" if near else "; PatientID is one")
+            )
+        if not known.get(column, True):
+            raise DataError(f"data.{field}: {column!r} of DICOM files is no text or number; name another attribute")
+    if table is not None and needed:
+        # Which of both counts must not depend on the rows of a table.
+        there = set[str]()
+        with suppress(Exception):  # whose texts may quote the file
+            there = metadata.has_columns(table, set(needed.values()) & known.keys())
+        if field := next((field for field, column in needed.items() if column in there), None):
+            raise DataError(
+                f"data.{field}: {needed[field]!r} is both an attribute of DICOM files and a column of {table.name}; "
+                "rename that column"
+            )
+        in_table = {field: column for field, column in needed.items() if column not in known}
+        if in_table:
+            _check_metadata(data, table, root, files, in_table)
+    if "label_column" not in needed:
+        _check_names(data, (first_folder(file.relative_to(root)) for file in files), label_names)

@@ -4,7 +4,7 @@
 A record's id (`Record.index`) is
 
 - Parquet: its row, counted through all files
-- a folder, zip files: the position of its relative path in the sorted listing
+- a folder, also of DICOM files, zip files: the position of its relative path in the sorted listing
 - LMDB databases: the position of its key
 - WebDataset, saved `datasets`: the number of its file times 2^32, plus its position in the file
 
@@ -18,19 +18,20 @@ Error texts name configuration fields, the configured path and column names; nev
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from spti_ray.config import DataConfig
 from spti_ray.io.files import IMAGE_SUFFIXES
 from spti_ray.io.object_storage import StoragePath
-from spti_ray.private import lmdbs, metadata, tables, zips
+from spti_ray.private import dicom_header, lmdbs, metadata, tables, zips
 from spti_ray.private.damage import Damaged
+from spti_ray.private.dicom import decode_dicom
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, max_file_bytes
 from spti_ray.private.ids import label_by_id
 from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.listing import CHANGED, list_files
 from spti_ray.private.names import file_key, first_folder, partitions
-from spti_ray.private.record import Record, make_record
+from spti_ray.private.record import Decoder, Record, decode_image, make_record
 from spti_ray.private.source import locate, resolve_path
 from spti_ray.private.tars import Sample, field, samples
 from spti_ray.types import SINGLE_LABEL
@@ -82,6 +83,9 @@ def load_shard(
     try:
         if found.kind == "folder":
             yield from _load_folder(root, files, data, unit, shard_id, num_shards, label_names)
+        elif found.kind == "dicom":
+            known = dicom_header.keywords()
+            yield from _load_folder(root, files, data, unit, shard_id, num_shards, label_names, known, decode_dicom)
         elif found.kind == "zip":
             yield from _load_zips(root, files, data, shard_id, num_shards, label_names)
         elif found.kind == "lmdb":
@@ -112,21 +116,29 @@ def _load_folder(
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
+    in_header: Collection[str] = (),
+    decoder: Decoder = decode_image,
 ) -> Iterator[Record]:
+    """`in_header`: names of columns that are in the head of each image, and not in a file of columns."""
     # A group's records may be anywhere, so each shard checks the group of every image.
     wanted = shard_rows(len(files), shard_id, num_shards) if unit == "record" else range(len(files))
     _, label_column, group_column = _columns(data, unit, label_names)
-    table = metadata.find(root) if label_column or group_column else None
+    columns = (label_column, group_column)
+    heads = [column for column in columns if column in in_header and column is not None]
+    in_table = [None if column in heads else column for column in columns]
+    table = metadata.find(root) if any(in_table) else None
     keys = {file_key(files[index].relative_to(root)) for index in wanted} if table else set[str]()
-    cells = metadata.cells(table, keys, label_column, group_column) if table else {}
+    cells = metadata.cells(table, keys, *in_table) if table else {}
     for index in wanted:
         relative = files[index].relative_to(root)
-        label, group = cells.get(file_key(relative), (None, None)) if table else (None, None)
+        label, group = cells.get(file_key(relative), (None, None))
+        head = dicom_header.attributes(files[index], heads, max_file_bytes(data.max_pixels)) if heads else {}
+        label, group = head.get(label_column or "", label), head.get(group_column or "", group)
         if unit == "group" and shard_of_group(group or "", num_shards) != shard_id:
             continue
-        if table is None or label_column is None:
+        if label_column is None or (table is None and label_column not in heads):
             label = first_folder(relative)
-        yield make_record(index, label, group, unit, label_names, files[index], data, relative)
+        yield make_record(index, label, group, unit, label_names, files[index], data, relative, decoder)
 
 
 def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, range]]:

@@ -23,7 +23,17 @@ from PIL import Image, ImageFile
 from spti_ray.private.depth import Window, deep_samples, has_deep_samples, to_8_bits
 from spti_ray.types import ImageArray
 
-Reason = Literal["empty file", "not an image", "too many pixels", "truncated or corrupt", "unsupported pixel format"]
+Reason = Literal[
+    "empty file",
+    "not an image",
+    "too many pixels",
+    "truncated or corrupt",
+    "unsupported pixel format",
+    "unknown compression",
+    "several frames",
+    "no such frame",
+]
+"""The last three are of DICOM files alone."""
 
 # The formats of IMAGE_SUFFIXES and no more: Pillow's other plugins (one starts Ghostscript) are never tried.
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")
@@ -104,7 +114,7 @@ def pixel_format(data: bytes) -> tuple[str, bool]:
 
     From its header alone; ("", False) for what is no image.
     """
-    with suppress(Exception), _strict_pillow(_NO_LIMIT), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
+    with suppress(Exception), strict_pillow(_NO_LIMIT), Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         deep = has_deep_samples(image)
         words = _FORMATS_IN_WORDS.get(image.mode, "grey of more than 8 bits" if deep else image.mode)
         return f"{image.format}, {words}", deep
@@ -114,7 +124,7 @@ def pixel_format(data: bytes) -> tuple[str, bool]:
 def _decode(data: bytes, max_pixels: int, window: Window | None) -> ImageArray:
     if _webp_pixels(data) > max_pixels:
         raise Undecodable("too many pixels")
-    with _strict_pillow(max_pixels):
+    with strict_pillow(max_pixels):
         try:
             image = Image.open(io.BytesIO(data), formats=_FORMATS)
         except (Image.DecompressionBombWarning, Image.DecompressionBombError):
@@ -133,7 +143,7 @@ def _decode(data: bytes, max_pixels: int, window: Window | None) -> ImageArray:
 
 
 @contextmanager
-def _strict_pillow(max_pixels: int) -> Generator[None]:
+def strict_pillow(max_pixels: int) -> Generator[None]:
     """Set Pillow's process-wide switches as this module needs them, whatever other libraries set them to."""
     with _pillow_lock, warnings.catch_warnings():
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES

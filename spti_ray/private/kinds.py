@@ -9,7 +9,7 @@ from spti_ray.io.files import IMAGE_SUFFIXES as IMAGE_SUFFIXES  # also for impor
 
 Unit = Literal["record", "group"]
 """The privacy unit: what the guarantee protects, one record or all records of a group."""
-Kind = Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb"]
+Kind = Literal["folder", "parquet", "datasets", "webdataset", "zip", "lmdb", "dicom"]
 
 
 class DataError(ValueError):

@@ -20,6 +20,7 @@ from spti_ray.config import DataConfig
 from spti_ray.io.files import IMAGE_SUFFIXES
 from spti_ray.io.object_storage import LEAVES, LinkError, StoragePath, absolute, is_within, storage_path
 from spti_ray.private import metadata
+from spti_ray.private.dicom import DICOM_SUFFIXES, may_be_dicom, missing_extra
 from spti_ray.private.kinds import DataError, Kind
 from spti_ray.private.lmdbs import LMDB_SUFFIXES, LOCK
 from spti_ray.private.schemas import holds_paths
@@ -34,6 +35,7 @@ _IN_WORDS: dict[Kind, str] = {
     "webdataset": "tar files",
     "zip": "zip files",
     "lmdb": "LMDB databases",
+    "dicom": "DICOM files",
 }
 _ENDINGS: tuple[tuple[tuple[str, ...], Kind], ...] = (
     ((".parquet",), "parquet"),
@@ -41,8 +43,12 @@ _ENDINGS: tuple[tuple[tuple[str, ...], Kind], ...] = (
     (TAR_SUFFIXES, "webdataset"),
     ((ZIP_SUFFIX,), "zip"),
     (LMDB_SUFFIXES, "lmdb"),
+    (DICOM_SUFFIXES, "dicom"),
     (tuple(IMAGE_SUFFIXES), "folder"),
 )
+_IMAGES: tuple[Kind, ...] = ("folder", "dicom")
+"""Kinds of which each file is an image."""
+
 _PACKAGE = absolute(str(resources.files("spti_ray") / "package_data"))
 _SUFFIXES = tuple(suffix for suffixes, _ in _ENDINGS for suffix in suffixes)
 
@@ -77,7 +83,7 @@ def list_files(data: DataConfig, location: str) -> Listing:
         root = storage_path(location).with_info()
         if root.kind == "missing":
             raise DataError(f"data.path: {data.path!r} does not exist; give images or files of images")
-        every = root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links)
+        every = root.files(_endings(data), data.follow_links)
         found = _by_kind(data, root, every)
         kind = _kind_of_all(data, root, found)
         files = found.get(kind, [])
@@ -102,7 +108,7 @@ def list_files(data: DataConfig, location: str) -> Listing:
 def sha256(data: DataConfig, location: str) -> str:
     """The hash of `list_files`, without its checks. Raises OSError and ValueError."""
     root = storage_path(location).with_info()
-    return _sha256(data, root, root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links))
+    return _sha256(data, root, root.files(_endings(data), data.follow_links))
 
 
 def content_sha256(data: DataConfig, location: str) -> str:
@@ -114,12 +120,12 @@ def content_sha256(data: DataConfig, location: str) -> str:
     Raises OSError and ValueError.
     """
     root = storage_path(location).with_info()
-    every = root.files((*_SUFFIXES, STATE, *metadata.FILES), data.follow_links)
+    every = root.files(_endings(data), data.follow_links)
     if root.remote:
         return _sha256(data, root, every)
     digest = hashlib.sha256()
     for file in (*every, *_beside(data, root)):
-        if kind_of(file) is not None or file.name in (STATE, *metadata.FILES):
+        if kind_of(file, data) is not None or file.name in (STATE, *metadata.FILES):
             # A file beside a single table is named from the table's folder.
             folder = replace(root, path=root.path.rpartition("/")[0]) if root.kind == "file" else root
             with open(file.path, "rb") as opened:
@@ -133,7 +139,10 @@ def _sha256(data: DataConfig, root: StoragePath, every: Iterable[StoragePath]) -
     every = (*every, *_beside(data, root))
     digest = hashlib.sha256(os.fsencode(root.path))
     for file in every:
-        if kind_of(file) is not None or file.name in (STATE, *metadata.FILES):  # not the lock file, which readers touch
+        if kind_of(file, data) is not None or file.name in (
+            STATE,
+            *metadata.FILES,
+        ):  # not the lock file, which readers touch
             # Bundled data are public, and every machine installed the package at another time.
             version = str(file.size) if is_within(file.path, _PACKAGE) else file.version()
             digest.update(b"\0" + os.fsencode(file.path) + f"\0{version}".encode())
@@ -145,7 +154,7 @@ def _beside(data: DataConfig, table: StoragePath) -> list[StoragePath]:
 
     They matter for caches only, since records are the table's rows; so a folder that can't be listed is no error.
     """
-    if table.kind == "file" and kind_of(table) == "parquet":
+    if table.kind == "file" and kind_of(table, data) == "parquet":
         with suppress(Exception):
             if holds_paths(table, data.image_column):
                 folder = replace(table, path=table.path.rpartition("/")[0], listed=None)
@@ -162,15 +171,15 @@ def _by_kind(data: DataConfig, root: StoragePath, every: Sequence[StoragePath]) 
     if root.kind != "folder":
         if not root.remote and not os.access(root.path, os.R_OK):
             raise PermissionError
-        kind = kind_of(root) or data.format or "parquet"
-        if kind == "folder":
+        kind = kind_of(root, data) or data.format or "parquet"
+        if kind in _IMAGES:
             raise ValueError("is a single image; give the folder that it is in")
         return {kind: [root]}
     found: dict[Kind, list[StoragePath]] = {}
     states: list[StoragePath] = []
     for file in every:
-        kind = kind_of(file)
-        if kind != "folder" and any(part.startswith("_") for part in file.relative_to(root).split("/")):
+        kind = kind_of(file, data)
+        if kind not in _IMAGES and any(part.startswith("_") for part in file.relative_to(root).split("/")):
             continue
         if kind is not None:
             found.setdefault(kind, []).append(file)
@@ -191,12 +200,14 @@ def _kind_of_all(data: DataConfig, root: StoragePath, found: dict[Kind, list[Sto
         both = " and ".join(_IN_WORDS[kind] for kind in sorted(found))
         raise DataError(
             f"data.path: the folder {data.path!r} holds {both}; separate them, name one file, or set data.format"
+            + (f" (dicom reads the DICOM files alone{missing_extra()})" if "dicom" in found else "")
         )
     if not found:
         known = " ".join(sorted(suffix[1:] for suffix in IMAGE_SUFFIXES))
         raise DataError(
             f"data.path: the folder {data.path!r} holds no image file ({known}) and no Parquet, tar or "
-            "zip file, no LMDB database and no data set that datasets' save_to_disk wrote"
+            "zip file, no LMDB database, no data set that datasets' save_to_disk wrote and no DICOM file (.dcm; those "
+            "without an ending need data.format: dicom)"
         )
     return next(iter(found))
 
@@ -218,10 +229,17 @@ def _refuse_aliases(data: DataConfig, files: Sequence[StoragePath]) -> None:
         raise LinkError("holds one file under two names, which would be one record with two votes; remove one of them")
 
 
-def kind_of(file: StoragePath) -> Kind | None:
+def _endings(data: DataConfig) -> tuple[str, ...]:
+    """Endings of the files to list: of DICOM files every one, since most archives give them none."""
+    return ("",) if data.format == "dicom" else (*_SUFFIXES, STATE, *metadata.FILES)
+
+
+def kind_of(file: StoragePath, data: DataConfig) -> Kind | None:
     """The kind of data by a file's name; None for other files."""
     if file.name.lower() == LOCK:
         return None
+    if data.format == "dicom" and may_be_dicom(file.name):
+        return "dicom"
     return next((kind for suffixes, kind in _ENDINGS if file.path.lower().endswith(suffixes)), None)
 
 

@@ -7,6 +7,7 @@ canonical form (`ids`), whatever the format.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -21,6 +22,14 @@ from spti_ray.types import SINGLE_LABEL, ImageArray
 UNLISTED_LABEL = "no listed label"
 MISSING_GROUP = "no group"
 """Problems of a record beside those of its image: a fixed vocabulary without content."""
+
+Decoder = Callable[[bytes, DataConfig], ImageArray]
+"""From an encoded image and public settings to RGB pixels, uint8 [H, W, 3]. Raises `Undecodable` alone."""
+
+
+def decode_image(encoded: bytes, data: DataConfig) -> ImageArray:
+    """Decode a PNG, JPEG, WebP, GIF, BMP or TIFF image. Raises `Undecodable`."""
+    return decode(encoded, data.max_pixels, data.window)
 
 
 @dataclass(frozen=True, repr=False)
@@ -60,6 +69,7 @@ def make_record(
     encoded: Encoded,
     data: DataConfig,
     name: str = "",
+    decoder: Decoder = decode_image,
 ) -> Record:
     """Check a record's label and group, then read and decode its image.
 
@@ -68,6 +78,7 @@ def make_record(
         label_names: the configured labels; ("all",) gives every record the label "all", () keeps labels as found.
         encoded: the image's bytes, the file that holds them, or the problem with it.
         name: where the record is, for its owner.
+        decoder: of the format's images.
     """
     found = label
     if label_names == (SINGLE_LABEL,):
@@ -83,6 +94,6 @@ def make_record(
     if isinstance(encoded, str):
         return Record(index, label, group, None, encoded, name)
     try:
-        return Record(index, label, group, decode(encoded, data.max_pixels, data.window), None, name, encoded)
+        return Record(index, label, group, decoder(encoded, data), None, name, encoded)
     except Undecodable as error:
         return Record(index, label, group, None, error.reason, name, encoded)

@@ -37,9 +37,12 @@ BUNDLED_DATA = {"stickers": "stickers.parquet"}
 _WARNINGS: dict[Kind, str] = {
     "lmdb": "data.path: each value of an LMDB database is a record. One that holds each image in several sizes, as "
     "those of StyleGAN2 and face restoration do, gives an image several votes, which is not protected as one: use one "
-    "of a single size"
+    "of a single size",
+    "dicom": "data.path: a DICOM file is a record, and a patient may have many: privacy.unit: group with "
+    "data.group_column: PatientID protects patients. Nothing is removed from the images, such as names burnt into the "
+    "pixels: de-identification is up to the data's owner",
 }
-"""By kind of data, a danger that planning can't detect, since it reads no keys, and always mentions."""
+"""By kind of data, a danger that planning can't detect, since it reads no record, and always mentions."""
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from PIL import Image
 
 from spti_ray.io.files import atomic_file, private_folder
 from spti_ray.private.decode import pixel_format
+from spti_ray.private.dicom import dicom_format, is_dicom
 from spti_ray.private.record import Record
 from spti_ray.types import ImageArray
 
@@ -86,7 +87,7 @@ class Survey:
         if record.image is not None:
             height, width = record.image.shape[:2]
             pixels = hashlib.sha256(f"{width}x{height}".encode() + record.image.tobytes()).hexdigest()[:32]
-            words, is_deep = pixel_format(record.encoded)
+            words, is_deep = (dicom_format if is_dicom(record.encoded) else pixel_format)(record.encoded)
         row = Surveyed(
             index=record.index,
             name=_text(record.name) or "",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import gzip
+import importlib.util
 import io
 import json
 import struct
@@ -14,11 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
 from spti_ray.config import DataConfig
+from tests.dicom_files import dicom
 from tests.statistical.damage import Piece, Pieces
 
 COLUMNS = {"label_column": "label", "group_column": "user"}
@@ -97,6 +100,20 @@ def _write_table(name: str, header: Sequence[bytes]) -> Callable[[Path, Pieces],
         return _write_folder(root, pieces).model_copy(update=COLUMNS)
 
     return write
+
+
+# DICOM files, whose labels and groups are in their headers.
+
+
+def _dicom(sample: Sample) -> Pieces:
+    pixels = np.tile(np.array([sample.value, sample.value // 2, 255 - sample.value], np.uint8), (2, 2, 1))
+    content = dicom(pixels, StudyDescription=sample.label, PatientID=sample.group)
+    return [Piece(sample.number, "file", f"scans/{sample.key}.dcm", content)]
+
+
+def _write_dicom(root: Path, pieces: Pieces) -> DataConfig:
+    data = _write_folder(root, pieces)
+    return data.model_copy(update={"label_column": "StudyDescription", "group_column": "PatientID"})
 
 
 # Archives.
@@ -285,3 +302,5 @@ LAYOUTS: dict[str, Layout] = {
     "saved data set": Layout(_cells, _write_saved),
     "lmdb": Layout(_entry, _write_lmdb, has_groups=False),
 }
+if importlib.util.find_spec("pydicom") is not None:  # else the tests of DICOM say what is missing
+    LAYOUTS["dicom"] = Layout(_dicom, _write_dicom)

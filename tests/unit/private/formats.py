@@ -1,5 +1,6 @@
 """One small set of images, written in each format by that format's own writer."""
 
+import importlib.util
 import io
 import json
 import shutil
@@ -7,9 +8,12 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tests.dicom_files import dicom
 
 ROWS = [
     ("a", 10, "u1"),
@@ -46,6 +50,24 @@ def folder_with_columns(root: Path, rows) -> str:
     lines = []
     for i, (label, image, group) in enumerate(rows):
         name = f"{i % 3}/{i:05d}.png"
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(image)
+        lines.append(json.dumps({"file_name": name, "label": label, "user": group}))
+    (root / "metadata.jsonl").write_text("\n".join(lines))
+    return str(root)
+
+
+def dicom_with_columns(root: Path, rows) -> str:
+    """As `folder_with_columns`, of DICOM files; what is no image stays so."""
+    endings = (".dcm", ".DCM", ".dicom", ".ima")
+    lines = []
+    for i, (label, image, group) in enumerate(rows):
+        try:
+            with Image.open(io.BytesIO(image)) as opened:
+                image = dicom(np.asarray(ImageOps.exif_transpose(opened)))
+        except UnidentifiedImageError:
+            pass
+        name = f"{i % 3}/{i:05d}{endings[i % 4]}"
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(image)
         lines.append(json.dumps({"file_name": name, "label": label, "user": group}))
@@ -137,3 +159,6 @@ WRITERS = {
     "datasets": saved,
 }
 WITH_COLUMNS = ["folder with columns", "parquet", "parquet of paths", "webdataset", "datasets"]
+if importlib.util.find_spec("pydicom") is not None:  # else the tests of DICOM say what is missing
+    WRITERS["dicom"] = dicom_with_columns
+    WITH_COLUMNS.append("dicom")
