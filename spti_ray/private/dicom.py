@@ -8,6 +8,7 @@ that is burnt into the pixels is in the image.
 
 from __future__ import annotations
 
+import copy
 import importlib.util
 import io
 import logging
@@ -142,15 +143,33 @@ def _decode(data: bytes, settings: DataConfig) -> ImageArray:
         raise Undecodable("unsupported pixel format")  # samples that do not begin at the lowest bit: retired
     index = _frame_index(dataset, settings.frame)
     plugin = plugin_of(str(dataset.file_meta.TransferSyntaxUID))
-    if plugin:
-        frame: bytes = pydicom.encaps.get_frame(
-            dataset.PixelData, index, number_of_frames=int(dataset.get("NumberOfFrames") or 1)
-        )
-        # A decoder would believe the frame's own size, and allocate that.
-        if coded_shape(frame, plugin, rows, columns, samples, int(dataset.BitsAllocated)) != (rows, columns, samples):
-            raise Undecodable("truncated or corrupt")
-    pixels = pydicom.pixels.pixel_array(dataset, index=index, decoding_plugin=plugin or "")
+    if not plugin:
+        pixels = pydicom.pixels.pixel_array(dataset, index=index)
+    else:
+        alone = _alone(dataset, index, plugin, (rows, columns, samples))
+        pixels = pydicom.pixels.pixel_array(alone, index=0, decoding_plugin=plugin)
     return _to_rgb(dataset, index, pixels, settings)
+
+
+def _alone(dataset: Any, index: int, plugin: str, shape: tuple[int, int, int]) -> Any:
+    """The data set with one compressed frame, which says itself that it has this shape.
+
+    A decoder would believe the frame, and allocate what that says. So what is looked at here is all that is decoded.
+    """
+    encaps: Any = library().encaps
+    offsets = None
+    if "ExtendedOffsetTable" in dataset:
+        offsets = dataset.ExtendedOffsetTable, dataset.ExtendedOffsetTableLengths
+    count = int(dataset.get("NumberOfFrames") or 1)
+    frame: bytes = encaps.get_frame(dataset.PixelData, index, number_of_frames=count, extended_offsets=offsets)
+    if coded_shape(frame, plugin, shape, int(dataset.BitsAllocated)) != shape:
+        raise Undecodable("truncated or corrupt")
+    alone = copy.copy(dataset)
+    alone.PixelData, alone.NumberOfFrames = encaps.encapsulate([frame]), 1
+    for name in ("ExtendedOffsetTable", "ExtendedOffsetTableLengths"):
+        if name in alone:
+            delattr(alone, name)
+    return alone
 
 
 def _frame_index(dataset: Any, wanted: int | None) -> int:
@@ -200,6 +219,9 @@ def _coloured(dataset: Any, pixels: npt.NDArray[Any]) -> ImageArray:
         or (wide and not dataset.file_meta.TransferSyntaxUID.is_little_endian)
     ):
         raise Undecodable("unsupported pixel format")
+    for colour in ("Red", "Green", "Blue"):  # without the byte that makes its length even
+        element = dataset[f"{colour}PaletteColorLookupTableData"]
+        element.value = element.value[: entries * (2 if wide else 1)]
     inside = np.clip(pixels.astype(np.int64), first, first + entries - 1)
     rgb = library().pixels.apply_color_lut(inside, dataset)[..., :3]
     return _of_8_bits(rgb, bits if wide else 8)

@@ -70,20 +70,19 @@ def decode_jpeg(frame: bytes, runner: Any) -> bytes:
     return pixels.tobytes()
 
 
-def coded_shape(
-    frame: bytes, plugin: str, rows: int, columns: int, samples: int, bits: int
-) -> tuple[int, int, int] | None:
+def coded_shape(frame: bytes, plugin: str, expected: tuple[int, int, int], bits: int) -> tuple[int, int, int] | None:
     """The (rows, columns, samples) that a compressed frame has by itself; None if it can't be told.
 
-    A frame of RLE has none; it is one of the expected shape if it is not longer than that can be.
+    A frame of RLE has none. It is one of the expected shape if it is not longer than that can be.
 
     Args:
         plugin: the decoder, from `plugin_of`.
-        rows, columns, samples, bits: of the expected image; `bits` are allocated ones.
+        expected: the same of the header, which also says how many `bits` are allocated to a sample.
     """
     if plugin == "pydicom":
-        expected = rows * columns * samples * (bits // 8)
-        return (rows, columns, samples) if len(frame) <= expected * 129 // 128 + rows + 1024 else None
+        rows, columns, samples = expected
+        segments = samples * (bits // 8)
+        return expected if len(frame) <= rows * segments * (columns * 129 // 128 + 2) + 1024 else None
     if plugin == "pylibjpeg":
         return _of_jpeg_2000(frame)
     return _of_jpeg(frame)

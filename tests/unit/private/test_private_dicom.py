@@ -209,8 +209,8 @@ def palette(bits, syntax="1.2.840.10008.1.2.1", entries=4, first=0, indices=(0, 
     for number, name in enumerate(("Red", "Green", "Blue")):
         setattr(found, f"{name}PaletteColorLookupTableDescriptor", [entries, first, bits])
         values = (np.arange(entries) * (number + 1) * 10).astype(np.uint16)
-        data = (values * 257).astype("<u2") if bits == 16 else values.astype(np.uint8)
-        setattr(found, f"{name}PaletteColorLookupTableData", data.tobytes())
+        data = ((values * 257).astype("<u2") if bits == 16 else values.astype(np.uint8)).tobytes()
+        setattr(found, f"{name}PaletteColorLookupTableData", data + bytes(len(data) % 2))
     return written(found)
 
 
@@ -218,6 +218,7 @@ def palette(bits, syntax="1.2.840.10008.1.2.1", entries=4, first=0, indices=(0, 
 def test_indices_become_the_colours_of_the_palette_and_those_beyond_it_its_ends(bits):
     expected = [[0, 0, 0], [10, 20, 30], [20, 40, 60], [30, 60, 90]]
     assert decode_dicom(palette(bits), SETTINGS)[0].tolist() == expected
+    assert decode_dicom(palette(bits, entries=5), SETTINGS)[0].tolist() == expected, "of odd length"
     shifted = decode_dicom(palette(bits, first=2, indices=(0, 2, 3, 200)), SETTINGS)[0].tolist()
     assert shifted == [expected[0], expected[0], expected[1], expected[3]]
 

@@ -123,9 +123,14 @@ def test_jpeg_of_12_bits():
 
 def test_one_frame_of_several_is_decoded_alone():
     frames = np.stack([GREY, GREY // 2, GREY // 3])
-    data = by_pydicom(frames, JPEG_2000, "pylibjpeg")
-    found = decode_dicom(data, SETTINGS.model_copy(update={"frame": 2}))
-    np.testing.assert_array_equal(found, decode_dicom(dicom(GREY // 2), SETTINGS))
+    whole = dataset(frames)
+    whole.compress(JPEG_2000, encoding_plugin="pylibjpeg", generate_instance_uid=False)
+    extended = dataset(frames)
+    extended.compress(JPEG_2000, encoding_plugin="pylibjpeg", generate_instance_uid=False, encapsulate_ext=True)
+    assert "ExtendedOffsetTable" in extended
+    for found in (whole, extended):
+        decoded = decode_dicom(written(found), SETTINGS.model_copy(update={"frame": 2}))
+        np.testing.assert_array_equal(decoded, decode_dicom(dicom(GREY // 2), SETTINGS))
 
 
 @pytest.mark.parametrize("name", [name for name in WRITERS if name != "RLE"])
