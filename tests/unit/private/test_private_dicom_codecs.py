@@ -88,6 +88,10 @@ def test_signed_samples_of_lossless_jpeg_are_signed_again():
     np.testing.assert_array_equal(decode_dicom(lossless_jpeg(SIGNED), SETTINGS), decode_dicom(dicom(SIGNED), SETTINGS))
 
 
+def test_colours_of_lossless_jpeg_lie_by_pixel_whatever_the_header_says():
+    np.testing.assert_array_equal(decode_dicom(lossless_jpeg(RGB, PlanarConfiguration=1), SETTINGS), RGB)
+
+
 def test_jpeg_2000_of_high_throughput():
     np.testing.assert_array_equal(decode_dicom(high_throughput(GREY), SETTINGS), decode_dicom(dicom(GREY), SETTINGS))
 
