@@ -2,7 +2,7 @@
 """Which decoder reads which compression of DICOM, always the same one, and what a compressed frame says of its size.
 
 Decoders that a damaged frame can't end are chosen: python-gdcm and pylibjpeg-rle abort the whole process, and with it
-the run (findings/dicom-decoders-abort.sh). pydicom has no other decoder of lossless JPEG; it gets one here,
+the run (python-gdcm 3.2.6, pylibjpeg-rle 2.2.0). pydicom has no other decoder of lossless JPEG; it gets one here,
 libjpeg-turbo by imagecodecs.
 """
 
