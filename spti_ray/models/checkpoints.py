@@ -17,13 +17,25 @@ _LACKS_TORCHVISION = ("torchvision", "failed to be inspected")
 """Words in errors about a missing torchvision: of transformers, and of vLLM, which tells the reason only in its log."""
 
 
-def load_complete(model_class: Any, source: str, dtype: torch.dtype, revision: str | None = None) -> Any:
+def load_complete(
+    model_class: Any, source: str, dtype: torch.dtype, revision: str | None = None, config: Any = None
+) -> Any:
     """Load a model with all of its weights: transformers would initialise missing ones at random, and only warn.
+
+    Args:
+        model_class: transformers' class.
+        source: The checkpoint.
+        dtype: Of the weights.
+        revision: Of the checkpoint.
+        config: The model's configuration, if not that of the checkpoint.
 
     Raises:
         ModelMissing: the files lack weights of that class.
     """
-    model, loading = model_class.from_pretrained(source, dtype=dtype, revision=revision, output_loading_info=True)
+    given = {} if config is None else {"config": config}
+    model, loading = model_class.from_pretrained(
+        source, dtype=dtype, revision=revision, output_loading_info=True, **given
+    )
     if missing := sorted(loading["missing_keys"]):
         raise ModelMissing(f"{source}: its files lack weights ({missing[0]}, ...); name another model")
     return model

@@ -56,9 +56,15 @@ class VisionTower:
 
 def _tower(source: str, dtype: torch.dtype, revision: str | None) -> tuple[Any, str]:
     """The model, and the name of its output that is [B, E]."""
-    kind = AutoConfig.from_pretrained(source, revision=revision).model_type
+    config = AutoConfig.from_pretrained(source, revision=revision)
+    kind = config.model_type
     if kind in {"clip", "clip_vision_model"}:
-        return load_complete(CLIPVisionModelWithProjection, source, dtype, revision), "image_embeds"
+        of_tower = config
+        if kind == "clip":
+            # LAION's checkpoints say the size of the projection here alone, and the tower has a default of its own.
+            of_tower = config.vision_config
+            of_tower.projection_dim = config.projection_dim
+        return load_complete(CLIPVisionModelWithProjection, source, dtype, revision, of_tower), "image_embeds"
     if kind == "blip":
         return load_complete(AutoModelForImageTextToText, source, dtype, revision).vision_model, "pooler_output"
     model = load_complete(AutoModel, source, dtype, revision)

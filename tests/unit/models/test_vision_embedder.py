@@ -1,11 +1,15 @@
 """Vision towers that vote: tiny ones of the families that users name, random weights (the bundled one: tests/e2e)."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
 from transformers import (
     BitImageProcessorPil,
+    CLIPConfig,
     CLIPImageProcessorPil,
+    CLIPModel,
     CLIPVisionConfig,
     CLIPVisionModelWithProjection,
     Dinov2Config,
@@ -41,6 +45,17 @@ def save_clip(folder):
     CLIPImageProcessorPil(size=SIZE, crop_size=SIZE).save_pretrained(folder)
 
 
+def save_clip_of_laion(folder):
+    """Both towers, with the size of the projection at the top of the configuration and nowhere else."""
+    CLIPModel(CLIPConfig(vision_config=VISION, text_config=TEXT, projection_dim=8)).save_pretrained(folder)
+    CLIPImageProcessorPil(size=SIZE, crop_size=SIZE).save_pretrained(folder)
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for tower in ("vision_config", "text_config"):
+        config[tower].pop("projection_dim", None)
+    path.write_text(json.dumps(config))
+
+
 def save_siglip(folder):
     SiglipModel(SiglipConfig(vision_config=VISION, text_config=TEXT)).save_pretrained(folder)
     SiglipImageProcessorPil(size=SIZE).save_pretrained(folder)
@@ -63,7 +78,8 @@ def embedder(folder, **settings):
 
 
 @pytest.mark.parametrize(
-    ("save", "dimension"), [(save_clip, 8), (save_siglip, 16), (save_siglip2, 16), (save_dinov2, 16)]
+    ("save", "dimension"),
+    [(save_clip, 8), (save_clip_of_laion, 8), (save_siglip, 16), (save_siglip2, 16), (save_dinov2, 16)],
 )
 def test_rows_are_of_length_1_and_do_not_depend_on_the_batch(tmp_path, monkeypatch, save, dimension):
     torch.manual_seed(0)
