@@ -88,12 +88,14 @@ class Batches:
 
 
 def form(raw: bytes, content_type: str) -> dict[str, Any]:
-    """The fields of a multipart form as text."""
+    """The fields of a multipart form as text, and its images as bytes."""
     message = email.message_from_bytes(b"Content-Type: " + content_type.encode() + b"\r\n\r\n" + raw)
-    return {
-        str(part.get_param("name", header="content-disposition")): part.get_payload(decode=True).decode()
-        for part in message.get_payload()
-    }
+    fields: dict[str, Any] = {}
+    for part in message.get_payload():
+        content = part.get_payload(decode=True)
+        is_image = part.get_content_maintype() == "image"
+        fields[str(part.get_param("name", header="content-disposition"))] = content if is_image else content.decode()
+    return fields
 
 
 def _file(name: str, purpose: str) -> dict[str, Any]:

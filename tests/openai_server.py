@@ -10,7 +10,7 @@ import io
 import json
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -37,7 +37,9 @@ class OpenAIServer:
         """What every caption begins with."""
         self.sizes: str | None = None
         """Of all images, whatever was asked for."""
-        self.batches = Batches(lambda path, body: _USUAL[path](body, self.says))
+        self.usual: dict[str, Callable[[dict[str, Any], str], Any]] = dict(_USUAL)
+        """What answers at each path: with a body, or with a whole `Answer`."""
+        self.batches = Batches(lambda path, body: self.usual[path](body, self.says))
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
@@ -66,7 +68,12 @@ class OpenAIServer:
             self._at_once -= 1
             if fault is None and path.startswith(("/v1/files", "/v1/batches")):
                 return 200, {}, self.batches.answer(method, path, body)
-        return fault or (200, {}, _USUAL[path](body if self.sizes is None else body | {"size": self.sizes}, self.says))
+        if fault is not None:
+            return fault
+        if path not in self.usual:
+            return 404, {}, {"detail": "Not Found"}
+        said = self.usual[path](body if self.sizes is None else body | {"size": self.sizes}, self.says)
+        return said if isinstance(said, tuple) else (200, {}, said)
 
 
 class _Handler(BaseHTTPRequestHandler):

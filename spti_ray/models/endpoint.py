@@ -113,7 +113,8 @@ class Endpoint:
     def error_from(self, event: str, body: Any) -> RuntimeError:
         """The error that an answer's body describes: one line that begins with `event`, without the key."""
         fields: Mapping[str, Any] = body if isinstance(body, Mapping) else {}
-        line = self.error_line(f"{event}: {fields.get('message') or ''}")
+        # Servers made with FastAPI have a `detail` in place of OpenAI's `error`.
+        line = self.error_line(f"{event}: {fields.get('message') or fields.get('detail') or ''}")
         codes = {str(fields.get(name) or "").lower() for name in ("code", "type")}
         if codes & _TOO_MANY_ENQUEUED:
             return QueueFull(line)

@@ -102,3 +102,8 @@ class OpenAIRendererOptions(EndpointOptions):
     width: int = Field(1024, ge=8)
     height: int = Field(1024, ge=8)
     timeout_s: float = Field(300.0, gt=0, description="Longest wait for one image.")
+    edits: bool = Field(
+        False,
+        description="/images/edits of the endpoint takes a `strength`, as vLLM-Omni's does: method: pe-image can vary "
+        "images by it.",
+    )

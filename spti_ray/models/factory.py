@@ -65,7 +65,7 @@ _REMOTE = {"openai", "openai-images", "openai-vision"}
 
 _VLLM = {"vllm", "vllm-vision"}
 
-_VARYING = {"diffusers", "fake-renderer"}
+_VARYING = {"diffusers", "openai-images", "fake-renderer"}
 """Kinds of renderers that can vary an image."""
 
 ENGINE_METHODS: dict[Role, str] = {
@@ -212,6 +212,11 @@ def check_varies(config: EngineConfig) -> None:
     Raises:
         ValueError: it can't; one line.
     """
+    if config.kind == "openai-images" and not config.options.get("edits"):
+        raise ValueError(
+            "runtime.engines.renderer.options.edits: is not set, and method: pe-image varies images; set it if "
+            "/images/edits of the endpoint takes a strength, as vLLM-Omni's does"
+        )
     can = config.kind in _VARYING
     if config.kind not in KINDS:
         module_name, _, class_name = config.kind.partition(":")

@@ -1,4 +1,4 @@
-"""A renderer behind an OpenAI-compatible images endpoint (`/images/generations`)."""
+"""A renderer behind an OpenAI-compatible images endpoint: `/images/generations`, and `/images/edits` to vary images."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import asyncio
 import base64
 import binascii
 import io
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -14,13 +15,15 @@ from PIL import Image
 from spti_ray.config import EngineConfig
 from spti_ray.models.endpoint import SEED_LIMIT, ContentRefused, Endpoint, gather_or_cancel
 from spti_ray.models.endpoint_options import OpenAIRendererOptions
+from spti_ray.models.pixels import to_png
 from spti_ray.types import ImageArray
 
 
 class OpenAIRenderer:
     """Sends one request for each image, with its seed, which OpenAI's own endpoint does not take (`leave_out: [seed]`).
 
-    The endpoint decides whether a repeated request gives the same image. This renderer can't vary images.
+    The endpoint decides whether a repeated request gives the same image. It varies images where `/images/edits` takes a
+    `strength` (`edits`), which is vLLM-Omni's extension of OpenAI's protocol.
     """
 
     def __init__(self, config: EngineConfig):
@@ -28,6 +31,7 @@ class OpenAIRenderer:
         self._options = OpenAIRendererOptions.model_validate(config.options)
         self._endpoint = Endpoint(self._options)
         self._runner = asyncio.Runner()
+        self._heeds_strength = False
 
     def identity(self) -> dict[str, str]:
         return {"kind": self.config.kind, "model": self.config.model, "revision": self.config.revision or "as served"}
@@ -38,31 +42,69 @@ class OpenAIRenderer:
         Raises:
             RuntimeError: the endpoint failed all of them, and not because of what they say.
         """
-        images = self._runner.run(
-            gather_or_cancel(self._tried(text, seed) for text, seed in zip(texts, seeds, strict=True))
-        )
+        return self._all(self._generated(text, seed) for text, seed in zip(texts, seeds, strict=True))
+
+    def vary(
+        self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
+    ) -> list[ImageArray | None]:
+        """Have one variation made of each image; None for one that the endpoint does not give.
+
+        Args:
+            images: HWC uint8 RGB, of the size of the options.
+            texts: One text for each image.
+            seeds: One seed for each image.
+            strength: In (0, 1]: how far a variation may be from its image.
+
+        Raises:
+            ValueError: the endpoint does not heed the strength, in one line.
+            RuntimeError: it failed all of them, and not because of what they say.
+        """
+        if images and not self._heeds_strength:
+            self._must_heed_strength(images[0], texts[0])
+        jobs = zip(images, texts, seeds, strict=True)
+        return self._all(self._edited(image, text, seed, strength) for image, text, seed in jobs)
+
+    def _must_heed_strength(self, image: ImageArray, text: str) -> None:
+        """Two strengths must give two images: servers leave out fields that they do not know, without a word."""
+        little, much = self._all(self._edited(image, text, 0, strength) for strength in (0.3, 1.0))
+        if little is None or much is None:
+            return  # Refused for what the text says: the next call tries again.
+        if np.array_equal(little, much):
+            raise ValueError(
+                f"{self._options.base_url} gives the same image at every strength: /images/edits, or the model that "
+                "it serves, does not heed the field, which method: pe-image varies images by"
+            )
+        self._heeds_strength = True
+
+    def _all(self, requests: Iterable[Coroutine[Any, Any, ImageArray]]) -> list[ImageArray | None]:
+        """The image of each request. RuntimeError if all failed, and not because of what they say."""
+        images = self._runner.run(gather_or_cancel(_tried(request) for request in requests))
         other = [image for image in images if isinstance(image, RuntimeError) and not isinstance(image, ContentRefused)]
         if other and all(isinstance(image, RuntimeError) for image in images):
             raise other[0]
         return [None if isinstance(image, RuntimeError) else image for image in images]
 
-    async def _tried(self, text: str, seed: int) -> ImageArray | RuntimeError:
-        try:
-            return await self._one(text, seed)
-        except RuntimeError as failure:
-            return failure
+    async def _generated(self, text: str, seed: int) -> ImageArray:
+        known = self._body(text, seed, {})
+        return self._image_in(await self._endpoint.send(lambda client: client.images.generate(**known)))
 
-    async def _one(self, text: str, seed: int) -> ImageArray:
+    async def _edited(self, image: ImageArray, text: str, seed: int, strength: float) -> ImageArray:
+        known = self._body(text, seed, {"strength": strength}) | {"image": ("image.png", to_png(image), "image/png")}
+        return self._image_in(await self._endpoint.send(lambda client: client.images.edit(**known)))
+
+    def _body(self, text: str, seed: int, more: dict[str, Any]) -> dict[str, Any]:
         options = self._options
-        known = self._endpoint.request_body(
+        return self._endpoint.request_body(
             model=self.config.model,
             prompt=text,
             n=1,
             size=f"{options.width}x{options.height}",
             response_format="b64_json",
-            extra_body={} if "seed" in options.leave_out else {"seed": seed % SEED_LIMIT},
+            extra_body=more | ({} if "seed" in options.leave_out else {"seed": seed % SEED_LIMIT}),
         )
-        answer = await self._endpoint.send(lambda client: client.images.generate(**known))
+
+    def _image_in(self, answer: Any) -> ImageArray:
+        options = self._options
         encoded = answer.data[0].b64_json if answer.data else None
         if not encoded:
             raise RuntimeError(f"{options.base_url} gave no image (b64_json), as a link to one is not followed")
@@ -73,6 +115,13 @@ class OpenAIRenderer:
                 f"{options.height} were asked for: correct options.width and height"
             )
         return image
+
+
+async def _tried(request: Coroutine[Any, Any, ImageArray]) -> ImageArray | RuntimeError:
+    try:
+        return await request
+    except RuntimeError as failure:
+        return failure
 
 
 def _decoded(encoded: str, where: str) -> ImageArray:

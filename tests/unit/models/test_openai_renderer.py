@@ -91,6 +91,7 @@ def test_an_endpoint_that_fails_all_images_is_told(server):
         renderer_at(server).render(["a", "b"], [1, 2])
 
 
-def test_it_can_not_vary_images():
-    with pytest.raises(ValueError, match=r"has no method vary\(\)"):
+def test_it_varies_images_only_where_the_endpoint_is_said_to():
+    with pytest.raises(ValueError, match=r"^runtime\.engines\.renderer\.options\.edits: is not set, and method: pe-i"):
         check_varies(EngineConfig(kind="openai-images", model="painter"))
+    check_varies(EngineConfig(kind="openai-images", model="painter", options={"edits": True}))
