@@ -17,6 +17,8 @@ from transformers import (
     Idefics3ForConditionalGeneration,
     Idefics3ImageProcessorPil,
     Idefics3Processor,
+    LlamaConfig,
+    LlamaForCausalLM,
     PreTrainedTokenizerFast,
 )
 
@@ -123,3 +125,23 @@ def save_florence2(folder: Path) -> None:
     size = {"height": 32, "width": 32}
     images = CLIPImageProcessorPil(size=size, crop_size=size, image_seq_length=17)
     Florence2Processor(images, tokenizer).save_pretrained(folder)
+
+
+def save_llama(folder: Path) -> None:
+    """A language model of two layers, with a context of 512 tokens."""
+    torch.manual_seed(0)
+    tokenizer = word_tokenizer()
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=64,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        max_position_embeddings=512,
+        bos_token_id=0,
+        pad_token_id=1,
+        eos_token_id=2,
+    )
+    LlamaForCausalLM(config).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

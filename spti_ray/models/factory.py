@@ -6,7 +6,6 @@ Imports no heavy library: `build_engine` imports an engine's module in the proce
 from __future__ import annotations
 
 import importlib
-import math
 import os
 from typing import Any, get_args
 
@@ -16,8 +15,10 @@ from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, Section
 from spti_ray.config.endpoints import normal_endpoint
 from spti_ray.config.validation_errors import one_line
 from spti_ray.models import endpoint_options, options
-from spti_ray.models.bundled import is_local
+from spti_ray.models.bundled import ModelMissing, is_local
+from spti_ray.models.engine_errors import EngineNotBuilt, is_one_line, line_of
 from spti_ray.models.vllm_build import check_vllm_build
+from spti_ray.models.vllm_extra import check_workers
 from spti_ray.models.writable_home import set_home_and_user
 from spti_ray.types import SIMULATED
 
@@ -167,11 +168,8 @@ def _overlay(role: Role, settings: dict[str, Any]) -> EngineConfig:
             OPTIONS[config.kind].model_validate(config.options)
         except ValidationError as error:
             raise ValueError(one_line(error, OPTIONS[config.kind], f"{where}.options", values=False)) from None
-    if config.kind == "vllm":
-        _check_tensor_parallel(where, config)
-    if config.kind == "vllm-vision" and config.num_gpus > 1:
-        # With several GPUs, workers would be processes of their own, whose output is not suppressed.
-        raise ValueError(f"{where}.num_gpus: is {config.num_gpus:g}, but a captioner in vLLM has one: use replicas")
+    if config.kind in _VLLM:
+        check_workers(where, config)
     if not config.model:
         raise ValueError(f"{where}.model: is not set; give a Hugging Face id, a folder or bundled:NAME")
     return config
@@ -195,15 +193,6 @@ def is_vllm(config: EngineConfig) -> bool:
 def may_cost_money(config: EngineConfig) -> bool:
     """Whether somebody may pay for each call of an engine: of endpoints, and of engines of the user's own."""
     return config.kind not in KINDS or config.kind in _REMOTE
-
-
-def _check_tensor_parallel(where: str, config: EngineConfig) -> None:
-    """Check that a replica has one GPU for each of its workers, which are processes of one node."""
-    workers = options.VllmOptions.model_validate(config.options).num_workers
-    if math.ceil(config.num_gpus) != workers and (config.num_gpus > 1 or workers > 1):
-        raise ValueError(
-            f"{where}.num_gpus: is {config.num_gpus:g}, but tensor_parallel_size asks for {workers} GPU(s) of one node"
-        )
 
 
 def check_varies(config: EngineConfig) -> None:
@@ -243,6 +232,7 @@ def build_engine(role: Role, config: EngineConfig, takes_turns: bool = False) ->
         ValueError: the kind can't be imported, is no engine of this role, can't sleep although it must, or has no GPU
             although the installed build needs one.
         ModelMissing: the model is not there.
+        EngineNotBuilt: a library could not build it, and said so in more than one line.
     """
     set_home_and_user()
     where = f"runtime.engines.{role}.kind"
@@ -261,7 +251,14 @@ def build_engine(role: Role, config: EngineConfig, takes_turns: bool = False) ->
         raise ValueError(f"{where}: {config.kind!r} has no method {ENGINE_METHODS[role]}()")
     if takes_turns and not (hasattr(engine_class, "sleep") and hasattr(engine_class, "wake")):
         raise ValueError(f"{where}: {config.kind!r} has no methods sleep() and wake(), as runtime.take_turns needs")
-    return engine_class(config)
+    try:
+        return engine_class(config)
+    except ModelMissing:
+        raise
+    except Exception as error:
+        if is_one_line(error):
+            raise
+        raise EngineNotBuilt(f"runtime.engines.{role}: {line_of(error)}") from error
 
 
 def public_engine_config(config: EngineConfig, takes_turns: bool, reports_stats: bool) -> EngineConfig:
@@ -294,7 +291,7 @@ def engine_environment(role: Role, config: EngineConfig, elsewhere: bool = False
     }
     if config.threads or not elsewhere:
         environment["OMP_NUM_THREADS"] = str(config.threads or os.cpu_count() or 1)
-    models = [config.model, *(str(config.options[key]) for key in ("text_encoder",) if config.options.get(key))]
+    models = [config.model, *(str(config.options[key]) for key in ("text_encoder", "base") if config.options.get(key))]
     if all(is_local(model) or config.kind.startswith("fake-") for model in models):
         environment["HF_HUB_OFFLINE"] = "1"
     if config.kind in _VLLM:

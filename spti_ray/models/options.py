@@ -35,11 +35,6 @@ class VllmOptions(Section):
     stats: bool = Field(False, description="Keep vLLM's own figures; on with runtime.engine_metrics.")
     extra: dict[str, Any] = Field(default={}, description="Other arguments of vLLM's AsyncEngineArgs.")
 
-    @property
-    def num_workers(self) -> int:
-        """Processes of one engine, each with a GPU of its own."""
-        return self.tensor_parallel_size * int(self.extra.get("pipeline_parallel_size", 1))
-
 
 class QuantizationOptions(Section):
     """Weights in fewer bits while they rest: diffusers' PipelineQuantizationConfig."""

@@ -9,6 +9,7 @@ from spti_ray.models import half_precision
 from spti_ray.models.bundled import resolve_model
 from spti_ray.models.gpu_share import ROOM, share_of
 from spti_ray.models.options import VllmOptions, VllmVisionOptions
+from spti_ray.models.vllm_extra import num_workers
 
 BLOCK_TOKENS = 32
 """Tokens of a block of the prefix cache on CPU; a multiple of the 16 tokens on GPUs."""
@@ -27,7 +28,7 @@ def writer_arguments(config: EngineConfig, on_cpu: bool) -> dict[str, Any]:
     arguments["tensor_parallel_size"] = options.tensor_parallel_size
     # Never "ray", which would look for further GPUs on any node. "mp" starts (in Ray: spawns) a process for each GPU of
     # CUDA_VISIBLE_DEVICES, which Ray sets to the actor's GPUs.
-    arguments["distributed_executor_backend"] = "uni" if options.num_workers == 1 else "mp"
+    arguments["distributed_executor_backend"] = "uni" if num_workers("", config.options) == 1 else "mp"
     if not on_cpu:
         # On CPU vLLM refuses it, since nothing would be freed.
         arguments["enable_sleep_mode"] = options.sleep_mode

@@ -24,7 +24,9 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.answers import answer_text, prompt_opens_reasoning, reasoning_template_error, template_arguments
 from spti_ray.models.bundled import model_identity
 from spti_ray.models.chat import few_shot_messages
+from spti_ray.models.engine_errors import LONGEST, EngineNotBuilt
 from spti_ray.models.options import VllmOptions
+from spti_ray.models.output_tail import OutputTail
 from spti_ray.models.protocols import EngineDead
 from spti_ray.models.vllm_arguments import BLOCK_TOKENS, TOP_P_ARGUMENT, writer_arguments
 from spti_ray.models.vllm_stats import EngineStats
@@ -52,10 +54,7 @@ class VllmWriter:
         self._warm_prefixes: dict[tuple[int, ...], asyncio.Event] = {}
         self._on_cpu = current_platform.is_cpu()
         self._stats = EngineStats()
-        self._engine = AsyncLLM.from_engine_args(
-            AsyncEngineArgs(**writer_arguments(config, self._on_cpu)),
-            stat_loggers=[lambda config, index: self._stats] if self._options.stats else None,
-        )
+        self._engine = self._started(AsyncEngineArgs(**writer_arguments(config, self._on_cpu)))
         self._tokenizer = self._engine.get_tokenizer()
         self._template_arguments = template_arguments(
             getattr(self._tokenizer, "chat_template", None), self._options.chat_template_kwargs
@@ -104,6 +103,22 @@ class VllmWriter:
         self._engine.shutdown()
         # vLLM's finaliser shuts down once more, which fails with a long message while the interpreter exits.
         self._engine.shutdown = lambda timeout=None: None
+
+    def _started(self, arguments: AsyncEngineArgs) -> AsyncLLM:
+        """vLLM's engine, which runs in processes of its own.
+
+        Raises:
+            EngineNotBuilt: one of them could not start; one line with what that process printed.
+        """
+        loggers: Any = [lambda config, index: self._stats] if self._options.stats else None
+        tail = OutputTail()
+        try:
+            with tail:
+                return AsyncLLM.from_engine_args(arguments, stat_loggers=loggers)
+        except RuntimeError as error:
+            if reason := tail.reason():
+                raise EngineNotBuilt(f"vLLM could not start its engine: {reason[:LONGEST]}") from error
+            raise
 
     def _encode(self, prompt: str) -> list[int]:
         if self._options.prompt_format == "completion":

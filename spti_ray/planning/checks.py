@@ -19,6 +19,7 @@ from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sh
 from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config, is_vllm
 from spti_ray.models.render_sizes import check_render_size
 from spti_ray.models.vllm_build import check_vllm_build
+from spti_ray.models.vllm_extra import check_extra
 from spti_ray.public.words import script_without_spaces, writer_texts
 
 
@@ -59,6 +60,9 @@ def check_engines(config: Config) -> None:
             raise ValueError(
                 f"runtime.take_turns: with method: {config.method} shards ask the renderer at any time; leave it out"
             )
+        for role in roles_needed(config):
+            if engines.of(role).kind in ("vllm", "vllm-vision"):
+                check_extra(f"runtime.engines.{role}", engines.of(role))
         if candidates_are_images(config):
             check_varies(engines.renderer)
         if trains(config) and engines.renderer.kind != "diffusers":

@@ -201,6 +201,14 @@ def test_a_renderer_that_can_not_vary_images_is_refused_at_planning_for_images(m
         plan_summary(make_config(runtime__engines=engines, method="pe-image"))
 
 
+def test_what_the_installed_vllm_does_not_take_is_refused_at_planning(make_config):
+    engines = {"writer": {"kind": "vllm", "model": "a/b", "options": {"extra": {"max_num_batched_token": 1}}}}
+    with pytest.raises(
+        ConfigError, match=r"^runtime\.engines\.writer\.options\.extra: the installed vLLM takes no 'max"
+    ):
+        plan_summary(make_config(runtime__engines=engines))
+
+
 def test_the_plan_reads_a_local_ledger_and_tells_what_would_fit(make_config, tmp_path):
     config = make_config(ledger__path=str(tmp_path / "ledger"), privacy__epsilon=2.0)
     assert "lifetime_epsilon_spent" not in plan_summary(config)
