@@ -22,7 +22,14 @@ from tests.snippets import DOCUMENTS, ROOT
 MADE_UP = {"my_module.py", "MyRenderer"}
 """A reader's own, in examples."""
 
-OF_OTHERS = {"BitsPerSample", "BlipForConditionalGeneration", "BodyPartExamined", "StudyInstanceUID"}
+OF_OTHERS = {
+    "BitsPerSample",
+    "BlipForConditionalGeneration",
+    "BodyPartExamined",
+    "BriaPipeline",
+    "SanaSprintPipeline",
+    "StudyInstanceUID",
+}
 """Names of other software's."""
 
 OF_THE_PROJECT = [path for path in DOCUMENTS if ROOT / "jobs" not in path.parents]

@@ -87,10 +87,15 @@ def resolve_model(model: str) -> str:
 
 @functools.cache
 def revision_of(folder: str) -> str:
-    """The first 12 hex digits of a SHA-256 over the paths and contents of a folder's `*.safetensors` files."""
+    """The first 12 hex digits of a SHA-256 over the paths and contents of a folder's `*.safetensors` files.
+
+    Of a model that is a single file, over its name and content.
+    """
     digest = hashlib.sha256()
-    for path in sorted(Path(folder).rglob("*.safetensors")):
-        digest.update(path.relative_to(folder).as_posix().encode() + b"\0")
+    given = Path(folder)
+    root, files = (given, sorted(given.rglob("*.safetensors"))) if given.is_dir() else (given.parent, [given])
+    for path in files:
+        digest.update(path.relative_to(root).as_posix().encode() + b"\0")
         with path.open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return digest.hexdigest()[:12]

@@ -7,9 +7,13 @@ import inspect
 import logging
 from typing import Any
 
+import diffusers
 import torch
 import transformers
-from diffusers.pipelines.auto_pipeline import AutoPipelineForText2Image
+from diffusers.pipelines.auto_pipeline import (
+    AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
+    AutoPipelineForImage2Image,
+)
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.quantizers import quantization_config
 from diffusers.quantizers.pipe_quant_config import PipelineQuantizationConfig
@@ -19,32 +23,85 @@ from transformers import AutoModel
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing, resolve_model
 from spti_ray.models.options import DiffusersOptions, QuantizationOptions
+from spti_ray.models.pipeline_classes import (
+    refuse_unknown,
+    refuse_without_strength,
+    text_to_image_class,
+    why_no_text_to_image,
+)
+from spti_ray.models.single_file import file_of, holds_whole_pipeline, load_denoiser, load_whole_pipeline
+from spti_ray.models.weight_files import file_names, is_single_file, variant_of
 
 log = logging.getLogger(__name__)
+
+_VARIANT_OF = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+"""Which of several variants is loaded, where there are no plain weights."""
 
 
 def load_pipeline(config: EngineConfig, options: DiffusersOptions, dtype: torch.dtype) -> Any:
     """Load the pipeline of `config.model` on the CPU, with another text encoder if the options give one.
 
-    Quantised weights are where their library puts them.
+    The class is AutoPipeline's where that knows the model, else the one that the checkpoint names. Weights that are
+    stored in one variant alone, such as fp16, are loaded from it. Quantised weights are where their library puts them.
 
     Raises:
-        ModelMissing: the library that quantises is not installed.
+        ModelMissing: the model is no text-to-image pipeline of the installed diffusers, or a library is not installed;
+            one line.
     """
-    source = resolve_model(config.model)
-    given: dict[str, Any] = {"revision": config.revision, "dtype": dtype}
+    given: dict[str, Any] = {}
+    source, revision = config.model, config.revision
+    if is_single_file(source):
+        file, source, revision = file_of(source, revision), resolve_model(str(options.base)), None
+        if holds_whole_pipeline(file):
+            return load_whole_pipeline(file, source, _loader(source, revision).__name__, dtype)
+        given = load_denoiser(file, source, dtype)
+    source = resolve_model(source)
+    loader = _loader(source, revision)
+    given |= {"revision": revision, "dtype": dtype}
+    if variant := options.variant or variant_of(file_names(source, revision), _VARIANT_OF.get(dtype)):
+        given["variant"] = variant
     if options.quantization is not None:
-        given["quantization_config"] = _quantization(options.quantization, source, config.revision)
-    if options.text_encoder is None:
-        return AutoPipelineForText2Image.from_pretrained(source, **given)
-    text_encoder = AutoModel.from_pretrained(resolve_model(options.text_encoder), dtype=dtype)
-    # diffusers warns that the text encoder is not CLIP's, which is intended. Only this call is silenced.
+        given["quantization_config"] = _quantization(options.quantization, source, revision)
+    if options.text_encoder is not None:
+        given["text_encoder"] = AutoModel.from_pretrained(resolve_model(options.text_encoder), dtype=dtype)
+    # diffusers warns of a text encoder that is not CLIP's, which is intended, and of components that lack the variant.
     verbosity = diffusers_logging.get_verbosity()
     diffusers_logging.set_verbosity_error()
     try:
-        return DiffusionPipeline.from_pretrained(source, text_encoder=text_encoder, **given)
+        return loader.from_pretrained(source, **given)
     finally:
         diffusers_logging.set_verbosity(verbosity)
+
+
+def _loader(source: str, revision: str | None) -> Any:
+    """The class of diffusers that loads a checkpoint and renders texts.
+
+    Raises:
+        ModelMissing: there is none; one line.
+    """
+    index: Any = DiffusionPipeline.load_config(source, revision=revision)
+    name = index.get("_class_name")
+    if not isinstance(name, str):
+        raise ModelMissing(f"{source}: its pipeline is code of its own ({name}), which is not run; name another model")
+    name = text_to_image_class(name) or name
+    loader = getattr(diffusers, name, None)
+    if loader is None:
+        raise ModelMissing(f"{source}: is a {name}, which diffusers {diffusers.__version__} does not have; upgrade it")
+    if reason := why_no_text_to_image(frozenset(inspect.signature(loader.__call__).parameters)):
+        raise ModelMissing(f"{source}: is a {name}, which {reason}; name a text-to-image model")
+    return loader
+
+
+def image_to_image(pipeline: Any) -> Any:
+    """The pipeline that varies images with the same components.
+
+    Raises:
+        ValueError: diffusers has none for this model, or none with a strength; one line.
+    """
+    name = refuse_without_strength(type(pipeline).__name__)
+    if name in {listed.__name__ for listed in AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.values()}:
+        return AutoPipelineForImage2Image.from_pipe(pipeline)
+    return getattr(diffusers, name)(**pipeline.components)
 
 
 def place(pipeline: Any, options: DiffusersOptions, device: torch.device) -> None:
@@ -83,23 +140,14 @@ def tune(pipeline: Any, options: DiffusersOptions) -> None:
 
 
 def call_arguments(pipeline_class: type, options: DiffusersOptions) -> dict[str, Any]:
-    """The arguments of every call of the pipeline. Options that are not set are left to its defaults.
+    """The arguments of every call of the pipeline.
 
     Raises:
         ValueError: the pipeline takes no argument of that name.
     """
-    named = {
-        "num_inference_steps": options.steps,
-        "guidance_scale": options.guidance_scale,
-        "guidance_rescale": options.guidance_rescale,
-        "height": options.height,
-        "width": options.width,
-    }
-    arguments = {name: value for name, value in named.items() if value is not None} | options.extra
-    unknown = sorted(set(arguments) - set(inspect.signature(pipeline_class.__call__).parameters))
-    if unknown:
-        raise ValueError(f"runtime.engines.renderer.options: {pipeline_class.__name__} takes no {', '.join(unknown)}")
-    return arguments
+    taken = inspect.signature(pipeline_class.__call__).parameters
+    refuse_unknown(pipeline_class.__name__, frozenset(taken), options)
+    return options.call_arguments()
 
 
 def _quantization(options: QuantizationOptions, source: str, revision: str | None) -> PipelineQuantizationConfig:

@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers.pipelines.auto_pipeline import AutoPipelineForImage2Image
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import model_identity
-from spti_ray.models.diffusers_pipeline import call_arguments, load_pipeline, place, tune
+from spti_ray.models.diffusers_pipeline import call_arguments, image_to_image, load_pipeline, place, tune
 from spti_ray.models.options import DiffusersOptions
 from spti_ray.models.out_of_memory import largest_fitting_batch
+from spti_ray.models.pipeline_classes import FIRST_GENERATOR_ALONE
 from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
 
@@ -39,6 +39,9 @@ class DiffusersRenderer:
             self._pipeline = load_pipeline(config, options, dtype)
             place(self._pipeline, options, self._device)
         self._pipeline.set_progress_bar_config(disable=True)
+        if type(self._pipeline).__name__ in FIRST_GENERATOR_ALONE:
+            # Else an image would depend on its batch: on the seed of the first image there.
+            self.config = config.model_copy(update={"batch_size": 1})
         tune(self._pipeline, options)
         self._arguments = call_arguments(type(self._pipeline), options)
         self._varying: tuple[Any, dict[str, Any]] | None = None
@@ -50,6 +53,9 @@ class DiffusersRenderer:
         if self._options.text_encoder:
             text_encoder = model_identity(self.config.kind, self._options.text_encoder, None)
             identity["text_encoder"] = f"{text_encoder['model']}@{text_encoder['revision']}"
+        if self._options.base:
+            base = model_identity(self.config.kind, self._options.base, None)
+            identity["base"] = f"{base['model']}@{base['revision']}"
         if self._options.quantization:
             identity["quantization"] = self._options.quantization.backend
         return identity
@@ -94,7 +100,7 @@ class DiffusersRenderer:
             One HWC uint8 RGB image for each image.
 
         Raises:
-            ValueError: diffusers has no image-to-image pipeline for this model.
+            ValueError: diffusers has no image-to-image pipeline for this model, or none with a strength.
         """
         pipeline, arguments = self._image_to_image()
         steps = arguments.get("num_inference_steps")
@@ -123,7 +129,7 @@ class DiffusersRenderer:
     def _image_to_image(self) -> tuple[Any, dict[str, Any]]:
         """The image-to-image pipeline with the same components, and the arguments of its calls."""
         if self._varying is None:
-            pipeline = AutoPipelineForImage2Image.from_pipe(self._pipeline)
+            pipeline = image_to_image(self._pipeline)
             if self._options.offload is not None:  # Its hooks belong to one pipeline at a time.
                 place(pipeline, self._options, self._device)
             pipeline.set_progress_bar_config(disable=True)

@@ -33,9 +33,10 @@ def class_file(package: str, folder: str, name: str) -> str | None:
 @functools.cache
 def _classes(package: str, folder: str) -> dict[str, str]:
     """Class to the file that defines it, of those at the left margin."""
-    root = _root(package)
-    found: dict[str, str] = {}
-    for path in sorted((root / folder).rglob("*.py")) if root else ():
+    root, found = _root(package), dict[str, str]()
+    if root is None:
+        return found
+    for path in sorted((root / folder).rglob("*.py")):
         for name in _CLASS.findall(path.read_text(encoding="utf-8")):
             found.setdefault(name, path.relative_to(root).as_posix())
     return found

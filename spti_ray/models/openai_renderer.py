@@ -89,8 +89,8 @@ class OpenAIRenderer:
         return self._image_in(await self._endpoint.send(lambda client: client.images.generate(**known)))
 
     async def _edited(self, image: ImageArray, text: str, seed: int, strength: float) -> ImageArray:
-        known = self._body(text, seed, {"strength": strength}) | {"image": ("image.png", to_png(image), "image/png")}
-        return self._image_in(await self._endpoint.send(lambda client: client.images.edit(**known)))
+        known, png = self._body(text, seed, {"strength": strength}), ("image.png", to_png(image), "image/png")
+        return self._image_in(await self._endpoint.send(lambda client: client.images.edit(image=png, **known)))
 
     def _body(self, text: str, seed: int, more: dict[str, Any]) -> dict[str, Any]:
         options = self._options

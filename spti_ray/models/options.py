@@ -59,6 +59,14 @@ class DiffusersOptions(Section):
     text_encoder: str | None = Field(
         None, description="Model that replaces a text encoder which the pipeline's folder does not store."
     )
+    base: str | None = Field(
+        None,
+        description="For a model that is a single file: the model whose configuration, tokenizers and, for a file with "
+        "a denoiser alone, other weights it goes with.",
+    )
+    variant: str | None = Field(
+        None, description="Of the weights' files, such as fp16; the plain ones, or the one variant that there is."
+    )
     quantization: QuantizationOptions | None = Field(None, description="Weights in fewer bits: less memory.")
     offload: Literal["model", "sequential"] | None = Field(
         None,
@@ -75,6 +83,17 @@ class DiffusersOptions(Section):
     compile: bool = Field(False, description="compile_repeated_blocks(), where the model has it.")
     attention_backend: str | None = Field(None, description="diffusers' name, such as `flash`; falls back to its own.")
     extra: dict[str, Any] = Field(default={}, description="Other arguments of the pipeline's call.")
+
+    def call_arguments(self) -> dict[str, Any]:
+        """The arguments of every call of the pipeline. Options that are not set are left to its defaults."""
+        named = {
+            "num_inference_steps": self.steps,
+            "guidance_scale": self.guidance_scale,
+            "guidance_rescale": self.guidance_rescale,
+            "height": self.height,
+            "width": self.width,
+        }
+        return {name: value for name, value in named.items() if value is not None} | self.extra
 
 
 class VllmVisionOptions(Section):

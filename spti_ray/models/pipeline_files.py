@@ -13,6 +13,7 @@ from typing import Any
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing, is_local, resolve_model
+from spti_ray.models.weight_files import is_single_file
 
 _FAMILIES = {
     "stable-diffusion-xl": "StableDiffusionXLPipeline",
@@ -45,13 +46,16 @@ class PipelineFiles:
 
     @classmethod
     def of(cls, config: EngineConfig) -> PipelineFiles:
-        """Those of a renderer's model."""
-        index = _json(config.model, config.revision, "model_index.json")
+        """Those of a renderer's model; of one that is a single file, those of its base."""
+        model, revision = config.model, config.revision
+        if is_single_file(model) and config.options.get("base"):
+            model, revision = str(config.options["base"]), None
+        index = _json(model, revision, "model_index.json")
         if index:
-            return cls(config.model, config.revision, str(index.get("_class_name", "")), True)
-        name = config.model.lower()
-        family = "" if is_local(config.model) else next((f for f in _FAMILIES if f in name), "")
-        return cls(config.model, config.revision, _FAMILIES.get(family, ""), False)
+            return cls(model, revision, str(index.get("_class_name", "")), True)
+        name = model.lower()
+        family = "" if is_local(model) else next((f for f in _FAMILIES if f in name), "")
+        return cls(model, revision, _FAMILIES.get(family, ""), False)
 
     def settings(self, component: str) -> dict[str, Any]:
         """`component`/config.json; empty if it is not here."""

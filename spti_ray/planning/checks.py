@@ -17,6 +17,7 @@ from spti_ray.config.validation_errors import nearest
 from spti_ray.models.endpoint_options import EndpointOptions
 from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sharing
 from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config, is_vllm
+from spti_ray.models.pipeline_classes import check_pipeline
 from spti_ray.models.render_sizes import check_render_size
 from spti_ray.models.vllm_build import check_vllm_build
 from spti_ray.models.vllm_extra import check_extra
@@ -65,6 +66,8 @@ def check_engines(config: Config) -> None:
                 check_extra(f"runtime.engines.{role}", engines.of(role))
         if candidates_are_images(config):
             check_varies(engines.renderer)
+        if engines.renderer.kind == "diffusers" and "renderer" in roles_needed(config):
+            check_pipeline(engines.renderer, varies=candidates_are_images(config))
         if trains(config) and engines.renderer.kind != "diffusers":
             raise ValueError(
                 f"runtime.engines.renderer.kind: method: {config.method} trains a model of kind 'diffusers', and this "

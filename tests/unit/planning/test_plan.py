@@ -201,6 +201,17 @@ def test_a_renderer_that_can_not_vary_images_is_refused_at_planning_for_images(m
         plan_summary(make_config(runtime__engines=engines, method="pe-image"))
 
 
+def test_a_pipeline_is_held_to_its_options_and_to_the_method_before_anything_is_loaded(make_config, tmp_path):
+    (tmp_path / "model_index.json").write_text('{"_class_name": "Flux2KleinPipeline"}')
+    engines: dict[str, Any] = {"renderer": {"model": str(tmp_path), "options": {"steps": 4}}}
+    assert plan_summary(make_config(runtime__engines=engines))
+    with pytest.raises(ConfigError, match=r"^runtime\.engines\.renderer\.model: .*Flux2KleinPipeline.*pe-image"):
+        plan_summary(make_config(runtime__engines=engines, method="pe-image"))
+    engines["renderer"]["options"]["guidance_rescale"] = 0.7
+    with pytest.raises(ConfigError, match=r"^runtime\.engines\.renderer\.options: .* takes no guidance_rescale"):
+        plan_summary(make_config(runtime__engines=engines))
+
+
 def test_what_the_installed_vllm_does_not_take_is_refused_at_planning(make_config):
     engines = {"writer": {"kind": "vllm", "model": "a/b", "options": {"extra": {"max_num_batched_token": 1}}}}
     with pytest.raises(
