@@ -29,7 +29,7 @@ def settings(make_config, tmp_path, **more):
 def test_the_text_that_votes_is_the_text_that_is_rendered(make_config, tmp_path):
     config = settings(make_config, tmp_path)
     limit, written = TextLimit.of(config), FallbackCounts()
-    population = Population(config, Says(), written, limit)
+    population = Population(config, Says(), written, limit=limit)
     candidates = sorted(population.random_api(), key=lambda candidate: candidate.id)
     assert limit.tokens == CLIP_TOKENS and all(limit.count(candidate.text) <= limit.tokens for candidate in candidates)
     assert [candidate.is_cut for candidate in candidates] == [False, True, True, True]
@@ -44,7 +44,7 @@ def test_the_text_that_votes_is_the_text_that_is_rendered(make_config, tmp_path)
 def test_without_a_limit_texts_stay_whole_and_what_the_encoder_cuts_is_counted(make_config, tmp_path):
     config = settings(make_config, tmp_path, prompts__max_tokens_rendered="none")
     written = FallbackCounts()
-    population = Population(config, Says(), written, TextLimit.of(config))
+    population = Population(config, Says(), written, limit=TextLimit.of(config))
     candidates = list(population.random_api())
     assert sum(candidate.text.endswith("the house") for candidate in candidates) == 3
     population.count(0, candidates, ())
