@@ -61,6 +61,7 @@ class Candidate:
 
     `id` orders candidates and breaks ties; it is unique within a run (`g02-00017` was born in generation 2).
     `parent_id` names the candidate that this one is a variation of; None for RANDOM_API.
+    `is_cut` says that its text had more tokens than the renderer reads.
     """
 
     id: str
@@ -69,6 +70,7 @@ class Candidate:
     generation: int
     parent_id: str | None = None
     operator: Operator = "random"
+    is_cut: bool = False
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from pydantic import Field, model_validator
 
 from spti_ray.config.section import Section
@@ -53,6 +55,12 @@ class PromptsConfig(Section):
     sentences: int = Field(default=1, ge=1, le=20, description="Sentences of an answer that are kept.")
     max_tokens: int | None = Field(
         default=None, ge=4, description="Most tokens of an answer; by default what its target length needs."
+    )
+    max_tokens_rendered: Annotated[int, Field(ge=8)] | Literal["window", "none"] = Field(
+        default="window",
+        description="Most tokens of a text, as the renderer's text encoder counts them: longer texts are cut before "
+        "they are voted on. window: as many as the renderer reads, the larger number where it has two encoders; none: "
+        "texts are not cut, and the encoder drops what is too much for it.",
     )
     exclude_words: tuple[str, ...] = Field(default=(), description="A text with one of these words is dropped.")
     hold_subject: bool = Field(

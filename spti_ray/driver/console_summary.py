@@ -88,6 +88,7 @@ def closing_lines(
     for name, seconds in trace.phases_s.items():
         yield f"{name:<16}{seconds:>9.1f}"
     yield from written.lines()
+    yield from written.cut_lines()
     writer = trace.totals.get("writer", RoleTotal())
     if trace.tokens_in_all > writer.tokens or trace.dollars_in_all > writer.dollars + 1e-6:
         dollars = f", ${trace.dollars_in_all:.4g}" if trace.dollars_in_all else ""

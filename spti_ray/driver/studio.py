@@ -28,6 +28,7 @@ from spti_ray.public.render_store import RenderStore
 from spti_ray.public.rendering import render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
+from spti_ray.public.text_limit import TextLimit
 from spti_ray.runs.continuation import Origin
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.generation_store import GenerationStore
@@ -79,8 +80,8 @@ class RunStudio:
     def _population(self) -> Population | ImagePopulation:
         """What makes candidates of the declared kind."""
         if not self._are_images:
-            stage = self._stage
-            return Population(self._config, stage.streams, stage.written, stage.watch.asked_again)
+            stage, limit = self._stage, TextLimit.of(self._config)
+            return Population(self._config, stage.streams, stage.written, stage.watch.asked_again, limit=limit)
         return ImagePopulation(self._config)
 
     def evolve(self) -> Sequence[Selected]:

@@ -15,6 +15,7 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import model_identity
 from spti_ray.models.diffusers_pipeline import call_arguments, image_to_image, load_pipeline, place, tune
+from spti_ray.models.flagged import unflagged
 from spti_ray.models.options import DiffusersOptions
 from spti_ray.models.out_of_memory import largest_fitting_batch
 from spti_ray.models.pipeline_classes import FIRST_GENERATOR_ALONE
@@ -42,6 +43,8 @@ class DiffusersRenderer:
         if type(self._pipeline).__name__ in FIRST_GENERATOR_ALONE:
             # Else an image would depend on its batch: on the seed of the first image there.
             self.config = config.model_copy(update={"batch_size": 1})
+        if not options.safety_checker and getattr(self._pipeline, "safety_checker", None) is not None:
+            self._pipeline.register_modules(safety_checker=None)
         tune(self._pipeline, options)
         self._arguments = call_arguments(type(self._pipeline), options)
         self._varying: tuple[Any, dict[str, Any]] | None = None
@@ -60,14 +63,18 @@ class DiffusersRenderer:
             identity["quantization"] = self._options.quantization.backend
         return identity
 
-    def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray]:
-        """Render one HWC uint8 RGB image for each text, from its own seed."""
+    def render(self, texts: Sequence[str], seeds: Sequence[int]) -> list[ImageArray | None]:
+        """Render one HWC uint8 RGB image for each text, from its own seed; None for what is `flagged`."""
         if len(texts) != len(seeds):
             raise ValueError(f"{len(texts)} texts but {len(seeds)} seeds")
-        images: list[ImageArray] = []
-        for batch, num_real in padded_batches(list(zip(texts, seeds, strict=True)), self.config.batch_size):
-            images += _run_pipeline(self._pipeline, batch, self._arguments)[:num_real]
-        return images
+
+        def rendered(jobs: Sequence[tuple[str, int]]) -> list[ImageArray | None]:
+            images: list[ImageArray | None] = []
+            for batch, num_real in padded_batches(jobs, self.config.batch_size):
+                images += _run_pipeline(self._pipeline, batch, self._arguments)[:num_real]
+            return images
+
+        return unflagged(rendered, list(texts), seeds)
 
     def sleep(self) -> None:
         """Move the weights to the machine's memory, and give the GPU's back."""
@@ -84,7 +91,7 @@ class DiffusersRenderer:
 
     def vary(
         self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
-    ) -> list[ImageArray]:
+    ) -> list[ImageArray | None]:
         """Make one variation of each image by image-to-image (SDEdit, Meng et al., arXiv 2108.01073).
 
         Noise is added to the image up to the share `strength` of the denoising steps, at least one, and these steps
@@ -97,7 +104,7 @@ class DiffusersRenderer:
             strength: In (0, 1].
 
         Returns:
-            One HWC uint8 RGB image for each image.
+            One HWC uint8 RGB image for each image; None as `render`.
 
         Raises:
             ValueError: diffusers has no image-to-image pipeline for this model, or none with a strength.
@@ -107,12 +114,16 @@ class DiffusersRenderer:
         # diffusers rounds the number of steps down, and refuses to take none.
         least = (1 + 1e-6) / steps if steps else 0.0
         arguments = arguments | {"strength": min(1.0, max(strength, least))}
-        varied: list[ImageArray] = []
-        for batch, num_real in padded_batches(list(zip(images, texts, seeds, strict=True)), self.config.batch_size):
-            origins_BHWC = np.stack([image for image, _, _ in batch]).astype(np.float32) / 255
-            jobs = [(text, seed) for _, text, seed in batch]
-            varied += _run_pipeline(pipeline, jobs, arguments | {"image": origins_BHWC})[:num_real]
-        return varied
+
+        def varied(jobs: Sequence[tuple[tuple[ImageArray, str], int]]) -> list[ImageArray | None]:
+            made: list[ImageArray | None] = []
+            for batch, num_real in padded_batches(jobs, self.config.batch_size):
+                origins_BHWC = np.stack([image for (image, _), _ in batch]).astype(np.float32) / 255
+                prompts = [(text, seed) for (_, text), seed in batch]
+                made += _run_pipeline(pipeline, prompts, arguments | {"image": origins_BHWC})[:num_real]
+            return made
+
+        return unflagged(varied, list(zip(images, texts, strict=True)), seeds)
 
     def _fit_batch(self) -> None:
         """Find the largest micro-batch that fits into the GPU's memory, and start with it."""
@@ -143,7 +154,8 @@ class DiffusersRenderer:
         return self._varying
 
 
-def _run_pipeline(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[str, Any]) -> list[ImageArray]:
+def _run_pipeline(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[str, Any]) -> list[ImageArray | None]:
+    """The images of a batch; None for one that the pipeline's safety checker flagged, and has made black."""
     # Not every pipeline spreads one negative prompt over a batch.
     negative = {
         name: [value] * len(batch)
@@ -164,4 +176,5 @@ def _run_pipeline(pipeline: Any, batch: list[tuple[str, int]], arguments: dict[s
             f"runtime.engines.renderer.options: asked for {arguments.get('height')} x {arguments.get('width')} pixels, "
             f"but {type(pipeline).__name__} made {height} x {width}: ask for that, or for a multiple that it renders"
         )
-    return list(pixels_BHWC)
+    flags = getattr(result, "nsfw_content_detected", None) or [False] * len(batch)
+    return [None if is_flagged else image for image, is_flagged in zip(pixels_BHWC, flags, strict=True)]

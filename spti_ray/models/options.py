@@ -73,6 +73,11 @@ class DiffusersOptions(Section):
         description="Weights wait in the machine's memory. model: the models of a pipeline come to the GPU in turns; "
         "sequential: layer by layer, much slower.",
     )
+    safety_checker: bool = Field(
+        True,
+        description="Whether the pipeline's safety checker, if it has one, is asked. An image that it flags is "
+        "rendered again from other seeds, and not made if it flags those too.",
+    )
     fit_batch: bool = Field(
         False,
         description="At the start, find the largest of 1, 2, 4, ... up to batch_size that the GPU has room for, and "

@@ -38,8 +38,9 @@ class ImageVarier(Protocol):
 
     def vary(
         self, images: Sequence[ImageArray], texts: Sequence[str], seeds: Sequence[int], strength: float
-    ) -> list[ImageArray]:
-        """Return one HWC uint8 RGB variation per image, of the same size, each from its own text and seed.
+    ) -> Sequence[ImageArray | None]:
+        """Return one HWC uint8 RGB variation per image, of the same size, each from its own text and seed; None where
+        there is none.
 
         `strength` in (0, 1]: near 0 the variation is the image itself, at 1 nothing of the image is left.
         """

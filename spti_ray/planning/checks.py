@@ -19,6 +19,7 @@ from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sh
 from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config, is_vllm
 from spti_ray.models.pipeline_classes import check_pipeline
 from spti_ray.models.render_sizes import check_render_size
+from spti_ray.models.text_window import TextWindow
 from spti_ray.models.vllm_build import check_vllm_build
 from spti_ray.models.vllm_extra import check_extra
 from spti_ray.public.words import script_without_spaces, writer_texts
@@ -134,6 +135,11 @@ def check_new(config: Config) -> None:
             "not; set privacy.unit: group, or leave data.group_column out"
         )
     engines = engines_config(config.runtime.engines)
+    if isinstance(config.prompts.max_tokens_rendered, int) and TextWindow.of(engines.renderer) is None:
+        raise ConfigError(
+            f"prompts.max_tokens_rendered: is {config.prompts.max_tokens_rendered}, but nobody here can count tokens "
+            "as this renderer's encoder does; leave it out, and set prompts.max_words"
+        )
     if "renderer" in roles_needed(config) and engines.renderer.kind == "diffusers":
         try:
             check_render_size(engines.renderer)

@@ -8,10 +8,13 @@ from collections.abc import Iterator
 from spti_ray.config import ROLES, Config, EngineConfig
 from spti_ray.config.method_traits import holds_subjects, trains, uses_private_data, why_not_private
 from spti_ray.models.factory import KINDS, endpoint_of, engines_config
+from spti_ray.planning.rendered_texts import rendered_texts
 
 _SLOW_ON_CPU = 2.5
 """Billions of parameters above which a model without a GPU is most likely a mistake: gigabytes, minutes a batch."""
 _BYTES_PER_PARAMETER = 2
+_MANY_CUT = 0.05
+"""The share of planned lengths, too long for the renderer, from which on it is pointed out."""
 _SIZE = re.compile(r"(?<![A-Za-z0-9.])(?:(\d+)x)?(\d+(?:\.\d+)?)[bB](?![A-Za-z0-9])")
 _KNOWN_SIZES = {"sdxl": 3.5, "stable-diffusion-xl": 3.5, "stable-diffusion-3": 8.0, "flux": 12.0, "qwen-image": 20.0}
 """Billions of parameters of families that do not say so in their names; a size in the name counts first."""
@@ -35,6 +38,12 @@ def hints(config: Config, private_records: int | None = None) -> Iterator[str]:
         yield (
             "prompts.hold_subject does nothing here: it compares texts with the names of evolution.labels, of which "
             "there must be two, and with evolution.themes that were voted on"
+        )
+    read = rendered_texts(config)
+    if read and (read["examples_over"] or read["lengths_over"] >= _MANY_CUT):
+        yield (
+            f"prompts.max_words: texts may have {config.prompts.max_words} words, and the renderer reads about "
+            f"{read['words']} ({read['tokens']} tokens): set it to that, or longer texts are cut"
         )
     given = config.runtime.engines
     engines = engines_config(given)

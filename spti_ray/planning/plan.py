@@ -26,6 +26,7 @@ from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
 from spti_ray.io.files import is_url
 from spti_ray.planning.checks import check_engines, check_new, check_prompts, engines_outside
 from spti_ray.planning.hints import hints
+from spti_ray.planning.rendered_texts import rendered_texts
 from spti_ray.planning.workload import varied_texts, work_of
 from spti_ray.runs.ledger_check import check_ledger, place_of
 
@@ -114,6 +115,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "ledger": place_of(config) if uses_private_data(config) else None,
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
         "engines_outside": engines_outside(config),
+        "rendered_texts": rendered_texts(config),
         "hints": list(hints(config, private_records)),
     }
     if trains(config):

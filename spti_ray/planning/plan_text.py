@@ -8,6 +8,7 @@ from spti_ray.config import Config
 from spti_ray.figures import at_least, decimals_at_least, percent_at_least
 from spti_ray.methods import METHODS, Candidates, PrivateData
 from spti_ray.planning.plan import WORKABLE_SIGNAL
+from spti_ray.planning.rendered_texts import rendered_texts_line
 from spti_ray.public.slots import preview
 
 
@@ -36,6 +37,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         _candidates_line(summary),
         f"work        {summary['texts_to_write']} texts, {summary['candidate_renders']} candidate renders, "
         f"{summary['release_images']} images in the release",
+        *_rendered_lines(summary),
     ]
     if "votes_per_candidate" in summary:
         by_generation = ", ".join(f"{signal:.2f}" for signal in summary["signal"].values())
@@ -100,8 +102,13 @@ def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
             f"candidates  {summary['candidates']} {method.candidates.value}, generation 0, in the order in which they "
             "were asked for"
         )
-    lines.append(f"work        {work}")
+    lines += [f"work        {work}", *_rendered_lines(summary)]
     return [*lines, *_dataset_lines(summary), *_outside_lines(summary)] if why else lines
+
+
+def _rendered_lines(summary: dict[str, Any]) -> list[str]:
+    found = summary.get("rendered_texts")
+    return [f"window      {rendered_texts_line(found)}"] if found else []
 
 
 def _outside_lines(summary: dict[str, Any]) -> list[str]:

@@ -62,8 +62,8 @@ def clean(
     if not line or _MARKUP.search(line) or "_" in line or not without_joiners(line).isprintable():
         return None
     words = _without_repeats(line.split(" "))
-    while words and not ended and _dangles(words[-1]):
-        words.pop()
+    if not ended:
+        words = _whole(words)
     if not min_words <= len(words) <= max_words:
         return None
     if count_letters(" ".join(words), scripts) < 0.7 * sum(len(word) for word in words) or _stutters(words):
@@ -79,6 +79,19 @@ def _first_sentences(line: str, count: int) -> tuple[str, bool]:
     if not ends:
         return line, False
     return line[: ends[min(count, len(ends)) - 1]], count > 1
+
+
+def without_dangling(words: Sequence[str]) -> str:
+    """The words of a text that was cut as a text that does not end on one such as "of" or on a comma."""
+    return " ".join(_whole(words)).rstrip(",;: ")
+
+
+def _whole(words: Sequence[str]) -> list[str]:
+    """Without the last words of which a text that ends on them was cut off."""
+    kept = list(words)
+    while kept and _dangles(kept[-1]):
+        kept.pop()
+    return kept
 
 
 def _dangles(word: str) -> bool:

@@ -21,6 +21,7 @@ from spti_ray.figures import rounded_up
 from spti_ray.methods import PrivateData
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.label_shares import LabelCounts, shares_of
+from spti_ray.public.replacements import not_made_line
 from spti_ray.types import SIMULATED, ReleaseItem
 
 _TEMPLATE = "datasheet.md.j2"
@@ -94,7 +95,9 @@ def datasheet(
         models=models,
         simulated=simulated_in(models),
         certificate=certificate,
+        not_made=not_made_line([item.file for item in items], config.release.images),
         fallbacks=list(fallbacks.lines()) if fallbacks else [],
+        cut_texts=list(fallbacks.cut_lines()) if fallbacks else [],
     )
 
 

@@ -22,10 +22,11 @@ RELEASE = "release"
 
 @dataclass(frozen=True)
 class FallbackCount:
-    """How many texts were asked for, and how many of them are fallbacks."""
+    """How many texts were asked for, how many of them are fallbacks, and how many were too long for the renderer."""
 
     asked: int = 0
     fallbacks: int = 0
+    cut: int = 0
 
     @property
     def share(self) -> float:
@@ -44,20 +45,27 @@ class FallbackCounts:
 
     counts: dict[str, FallbackCount] = field(default_factory=dict)
 
-    def add(self, name: str, asked: int, fallbacks: int) -> None:
+    def add(self, name: str, asked: int, fallbacks: int, cut: int = 0) -> None:
         """Set a generation's count. If a generation is counted again, the last count holds."""
         if asked:
-            self.counts[name] = FallbackCount(asked, fallbacks)
+            self.counts[name] = FallbackCount(asked, fallbacks, cut)
 
     @property
     def total(self) -> FallbackCount:
         """The count of the whole run."""
         counts = self.counts.values()
-        return FallbackCount(sum(count.asked for count in counts), sum(count.fallbacks for count in counts))
+        return FallbackCount(
+            sum(count.asked for count in counts),
+            sum(count.fallbacks for count in counts),
+            sum(count.cut for count in counts),
+        )
 
     def document(self) -> dict[str, Any]:
         """The counts as JSON values; empty if no text was asked for."""
-        return {name: {"asked": count.asked, "fallbacks": count.fallbacks} for name, count in self.counts.items()}
+        return {
+            name: {"asked": count.asked, "fallbacks": count.fallbacks} | ({"cut": count.cut} if count.cut else {})
+            for name, count in self.counts.items()
+        }
 
     @classmethod
     def from_document(cls, document: dict[str, Any]) -> FallbackCounts:
@@ -80,6 +88,13 @@ class FallbackCounts:
             f"subject; most in {where}: "
             f"{self.counts[worst].fallbacks} of {self.counts[worst].asked}"
         )
+
+    def cut_lines(self) -> Iterator[str]:
+        """One line for people where texts were longer than what the renderer reads of one."""
+        total = self.total
+        if total.cut:
+            share = 100 * total.cut / total.asked
+            yield f"texts: {total.cut} of {total.asked} ({share:.1f} %) were cut: the renderer reads no more of a text"
 
 
 SAME = "its answers were the same as earlier ones"

@@ -34,6 +34,7 @@ from spti_ray.public.offspring import survivors_and_children
 from spti_ray.public.prompts import max_tokens
 from spti_ray.public.slots import STEP_PER_ATTEMPT, Slot, Slots
 from spti_ray.public.subjects import Subjects
+from spti_ray.public.text_limit import TextLimit
 from spti_ray.public.themes import Theme
 from spti_ray.public.words import is_out_of_style, normal_form, scripts_of, tokens_per_word, writer_texts
 from spti_ray.types import (
@@ -58,6 +59,7 @@ class Population:
         engines: Engines,
         fallbacks: FallbackCounts | None = None,
         asked_again: Callable[[int], None] = lambda count: None,
+        limit: TextLimit | None = None,
     ) -> None:
         """Prepare prompts.
 
@@ -66,12 +68,16 @@ class Population:
             engines: Has the writer.
             fallbacks: Gets the counts of fallbacks by generation.
             asked_again: Is told how many texts are asked for once more, before each further attempt.
+            limit: Cuts texts to what the renderer reads; None leaves them as they are.
         """
         self._config = config
         self._engines = engines
         self._asked_again = asked_again
         self._fallbacks = FallbackCounts() if fallbacks is None else fallbacks
         self._problems = WriterProblems()
+        self._limit = limit
+        self._cut: set[str] = set()
+        """The texts that were too long."""
         self._excluded = tuple(f" {normal_form(word)} " for word in config.prompts.exclude_words if normal_form(word))
         shown = [text for _, text in writer_texts(config)]
         self._scripts, self._shown = scripts_of(shown), " ".join(shown)
@@ -125,7 +131,7 @@ class Population:
         `parents`: the selected candidates that the generation was made of.
         """
         count = self._count(generation, candidates, parents)
-        self._fallbacks.add(str(generation), count.asked, count.fallbacks)
+        self._fallbacks.add(str(generation), count.asked, count.fallbacks, count.cut)
 
     def _count(self, generation: int, candidates: Iterable[Candidate], parents: Sequence[Selected]) -> FallbackCount:
         """Recognise fallbacks by their text: the parent's, or the bare attribute values, which writers hardly write."""
@@ -140,7 +146,7 @@ class Population:
             )
             for candidate in own
         )
-        return FallbackCount(len(own), fallbacks)
+        return FallbackCount(len(own), fallbacks, sum(candidate.is_cut for candidate in own))
 
     def varied(self, parents: Sequence[Candidate]) -> list[Candidate]:
         """One new variation of each of the voted texts, in their order, to be released instead of them."""
@@ -148,7 +154,7 @@ class Population:
         slots = [self._slots.variation(f"g{generation:02d}-{i:06d}", parent) for i, parent in enumerate(parents)]
         varied = sorted(self._write(slots, generation, parents, self._subjects), key=lambda candidate: candidate.id)
         same = sum(child.text == parent.text for child, parent in zip(varied, parents, strict=True))
-        self._fallbacks.add(RELEASE, len(varied), same)
+        self._fallbacks.add(RELEASE, len(varied), same, sum(child.is_cut for child in varied))
         return varied
 
     def variations(self, candidates: Iterable[Candidate], count: int) -> Iterator[Candidate]:
@@ -236,7 +242,7 @@ class Population:
         for raw, cut in zip(texts, cuts, strict=False):
             # A truncated text is not used; one that was complete before the limit is.
             completion = answer_text(raw, truncated=cut)
-            text = clean(completion, limits.min_words, limits.max_words, limits.sentences, self._scripts)
+            text = self._fitted(clean(completion, limits.min_words, limits.max_words, limits.sentences, self._scripts))
             if text is None or is_out_of_style(text, self._shown):
                 # If the answer has a problem, that already explains its empty texts.
                 if raw.strip() or not (answer and answer.problem):
@@ -246,6 +252,15 @@ class Population:
             else:
                 return text
         return None
+
+    def _fitted(self, text: str | None) -> str | None:
+        """The text as far as the renderer reads it; None if that is too little."""
+        if text is None or self._limit is None:
+            return text
+        fitted, was_too_long = self._limit.applied(text)
+        if was_too_long:
+            self._cut.add(fitted)
+        return fitted if len(fitted.split(" ")) >= self._config.prompts.min_words else None
 
     def _unwanted(self, form: str, slot: Slot, seen: set[str]) -> str:
         """Why a text, given in its normal form, is not wanted; "" if it is."""
@@ -273,10 +288,9 @@ class Population:
                 top_p=variation.top_p,
             )
 
-    @staticmethod
-    def _candidate(slot: Slot, text: str, generation: int) -> Candidate:
+    def _candidate(self, slot: Slot, text: str, generation: int) -> Candidate:
         parent_id = slot.parent.id if slot.parent else None
-        return Candidate(slot.id, text, slot.label, generation, parent_id, slot.operator)
+        return Candidate(slot.id, text, slot.label, generation, parent_id, slot.operator, text in self._cut)
 
 
 def _unchecked(texts: Iterable[tuple[Slot, str]]) -> Iterator[tuple[Slot, str, bool]]:

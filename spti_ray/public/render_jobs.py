@@ -69,6 +69,11 @@ class Recipes:
         self._voted = voted
         self._are_images = are_images
 
+    @property
+    def images(self) -> int:
+        """The number of images that the release is to have."""
+        return self._config.release.images
+
     def seed(self, candidate_id: str, variant: int) -> int:
         """The seed of a candidate's image number `variant`."""
         return render_seed(self._config.runtime.seed, candidate_id, variant)

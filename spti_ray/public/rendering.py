@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from spti_ray.public.counted import counted
 from spti_ray.public.engines import Engines
 from spti_ray.public.image_writer import ImageWriter
 from spti_ray.public.render_jobs import Recipes
+from spti_ray.public.replacements import Places, Wanted, not_made_line
 from spti_ray.types import Candidate, Image, ReleaseItem, RenderedImage
 
 log = logging.getLogger(__name__)
@@ -29,7 +30,8 @@ def render_release(
     """Write `staging/images/NNNNN.png` for each image of the release.
 
     The first image of a text is the render that was voted on, where there is one. Images that an interrupted run left
-    are kept. An image that can't be rendered is left out; one that was lost before it was written is rendered again.
+    are kept. An image that can't be made is replaced by one of its label's next text (`replacements`), and left out
+    where that fails again and again; one that was lost before it was written is rendered again.
 
     Args:
         staging: The folder that becomes the release.
@@ -49,36 +51,42 @@ def render_release(
     images = staging / "images"
     images.mkdir(parents=True, exist_ok=True)
     there = {f"images/{path.name}" for path in images.iterdir()}
-    wanted = list(_items(allotted, recipes))
-    items = [item for item, _ in wanted]
-    left = [(item, candidate) for item, candidate in wanted if item.file not in there]
+    places = Places(allotted, recipes.seed, recipes.images)
     known = set(voted)
-    missing: list[tuple[ReleaseItem, Candidate]] = []
-    failed: set[str] = set()
+    filled: dict[int, ReleaseItem] = {}
+    missing: list[Wanted] = []
     with ImageWriter(staging) as writer:
-        for item, candidate in left:
-            reusable = item.variant == 0 and item.candidate_id in known
-            image = _VotedRender(voted, item.candidate_id) if reusable else made(item)
-            if image is not None:
+        for place in range(len(places)):
+            wanted = places.found(place, there) or places.at(place)
+            item = wanted.item
+            if item.file not in there:
+                reusable = item.variant == 0 and item.candidate_id in known
+                image = _VotedRender(voted, item.candidate_id) if reusable else made(item)
+                if image is None:
+                    missing.append(wanted)
+                    continue
                 writer.put(item.file, image)
-            else:
-                missing.append((item, candidate))
+            filled[place] = item
         while missing:
             # One by one, since each may hold an image.
-            jobs = counted((recipes.job(candidate, item.variant) for item, candidate in missing), len(missing))
-            for (item, _), image in zip(missing, engines.render(jobs), strict=True):
+            jobs = counted((recipes.job(one.candidate, one.item.variant) for one in missing), len(missing))
+            failed: list[Wanted] = []
+            for one, image in zip(missing, engines.render(jobs), strict=True):
                 if image is None:
-                    failed.add(item.file)
+                    failed.append(one)
                 else:
-                    writer.put(item.file, image)
+                    filled[one.place] = one.item
+                    writer.put(one.item.file, image)
+            if not filled:
+                raise NothingMade("no image of the release could be rendered; see internal/driver.log")
             lost = writer.finish()
-            missing = [pair for pair in missing if pair[0].file in lost]
+            again = [one for one in missing if one.item.file in lost]
+            missing = [*again, *(other for one in failed if (other := places.after(one)) is not None)]
         writer.finish()
-    if failed:
-        log.warning("%d of %d images could not be rendered and are left out", len(failed), len(items))
-    if len(failed) == len(items):
-        raise NothingMade("no image of the release could be rendered; see internal/driver.log")
-    return [item for item in items if item.file not in failed]
+    items = [filled[place] for place in sorted(filled)]
+    if line := not_made_line([item.file for item in items], recipes.images):
+        log.warning("%s", line)
+    return items
 
 
 @dataclass(frozen=True)
@@ -91,21 +99,3 @@ class _VotedRender:
 
     def read(self) -> bytes | memoryview:
         return read_png(self.voted[self.candidate_id].png)
-
-
-def _items(allotted: Sequence[tuple[Candidate, int]], recipes: Recipes) -> Iterator[tuple[ReleaseItem, Candidate]]:
-    number = 0
-    for candidate, count in allotted:
-        for variant in range(count):
-            item = ReleaseItem(
-                file=f"images/{number:05d}.png",
-                text=candidate.text,
-                label=candidate.label,
-                seed=recipes.seed(candidate.id, variant),
-                generation=candidate.generation,
-                candidate_id=candidate.id,
-                parent_id=candidate.parent_id,
-                variant=variant,
-            )
-            yield item, candidate
-            number += 1

@@ -41,6 +41,7 @@ _NOT_OF_CANDIDATES = (
     *("evolution.generations.", "evolution.candidates.", "evolution.survivors.", "evolution.selection."),
     *("evolution.label_shares.", "evolution.themes.", "evolution.vocabulary.", "evolution.shrinkage."),
     *("evolution.keep_survivors.", "evolution.image_variation.", "prompts.hold_subject."),
+    "prompts.max_tokens_rendered.",
 )
 """Settings that have no part in how a candidate is rendered and embedded."""
 

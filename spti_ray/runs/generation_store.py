@@ -26,6 +26,9 @@ _CANDIDATE_SCHEMA = pa.schema(
         ("operator", pa.string()),
     ]
 )
+_IS_CUT = "is_cut"
+"""A column of generations with texts that were too long for the renderer."""
+
 _RENDER_SCHEMA = pa.schema(
     [("candidate_id", pa.string()), ("variant", pa.int32()), ("seed", pa.int64()), ("png", pa.binary())]
 )
@@ -57,7 +60,9 @@ class GenerationStore:
         if not file.exists():
             return None
         table = pq.read_table(file)
-        rows = table.select(_CANDIDATE_SCHEMA.names).to_pylist()
+        # Generations of earlier builds do not say which texts were cut.
+        known = [*_CANDIDATE_SCHEMA.names, *(name for name in (_IS_CUT,) if name in table.column_names)]
+        rows = table.select(known).to_pylist()
         candidates = Candidates(tuple(Candidate(**row) for row in rows))
         spaces: tuple[Space, ...] = ("image", "text")
         for space in spaces:
@@ -123,6 +128,8 @@ class GenerationStore:
             [{name: getattr(candidate, name) for name in _CANDIDATE_SCHEMA.names} for candidate in scored.candidates],
             schema=_CANDIDATE_SCHEMA,
         )
+        if any(candidate.is_cut for candidate in scored.candidates):
+            table = table.append_column(_IS_CUT, pa.array([candidate.is_cut for candidate in scored.candidates]))
         for space, matrix_KE in scored.embeddings_KE.items():
             column = pa.array(list(matrix_KE), type=pa.list_(pa.float32()))
             table = table.append_column(f"embedding_{space}", column)

@@ -19,6 +19,7 @@ from spti_ray.io.files import sha256_of, write_atomic
 from spti_ray.methods import METHODS, Candidates, PrivateData
 from spti_ray.public.datasheet import simulated_in
 from spti_ray.public.label_shares import shares_of
+from spti_ray.public.replacements import not_made_line
 from spti_ray.public.vote_spread import Spread, in_words, spread_of, together
 from spti_ray.release.report.data import (
     GenerationData,
@@ -135,7 +136,7 @@ def contents_of(run: RunData) -> dict[str, Any]:
     return {
         "run": run,
         "rerendering_of": _rerendering_of(run.config),
-        "fallbacks": list(run.fallbacks.lines()),
+        "fallbacks": [*run.fallbacks.lines(), *run.fallbacks.cut_lines(), *_not_made(run)],
         **_of_method(str(run.config.get("method", ""))),
         "title": run.config.get("title") or "DP synthetic images",
         "simulated": simulated_in(run.models),
@@ -238,6 +239,15 @@ def _with_plots(views: Sequence[GenerationView]) -> list[GenerationView]:
         )
         for view in views
     ]
+
+
+def _not_made(run: RunData) -> list[str]:
+    """The line of a release about images that could not be made; none of a run that has no release yet."""
+    if not run.images:
+        return []
+    asked_for = run.config.get("release", {}).get("images", len(run.images))
+    line = not_made_line([image.file for image in run.images], asked_for)
+    return [line] if line else []
 
 
 def _lineages(run: RunData) -> list[list[Any]]:

@@ -95,16 +95,55 @@ def test_a_finished_rendering_makes_nothing_again(tmp_path, local_engines):
     assert engines.render_jobs == []
 
 
-def test_an_image_that_can_not_be_rendered_is_left_out_and_the_others_keep_their_files(tmp_path, local_engines, caplog):
+DOG = Candidate("g01-000007", "a small dog", "pets", 1)
+TEN = Recipes(config_with(runtime__seed=5, release__images=10), {}.get)
+
+
+def test_an_image_that_can_not_be_made_is_replaced_by_one_of_its_labels_next_text(tmp_path, local_engines, caplog):
     bad = {render_seed(5, CAT.id, 1), render_seed(5, CAR.id, 1)}
+    allotted = [(CAT, 2), (DOG, 1), (CAR, 2)]
     engines = local_engines(2, unrenderable=lambda job: job.seed in bad)
-    items = render_release(tmp_path, ALLOTTED, {}, engines, RECIPES)
-    assert [item.file for item in items] == ["images/00000.png", "images/00002.png", "images/00003.png"]
-    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == ["00000.png", "00002.png", "00003.png"]
+    items = render_release(tmp_path, allotted, {}, engines, TEN)
+    # The numbers of the others stay, and labels keep their shares: of the second label there is one text alone.
+    assert [item.file for item in items] == [f"images/{n:05d}.png" for n in (0, 11, 2, 3, 14)]
+    assert [item.candidate_id for item in items] == [CAT.id, DOG.id, DOG.id, CAR.id, CAR.id]
+    assert [item.variant for item in items] == [0, 11, 0, 0, 14]
+    assert sorted(path.name for path in (tmp_path / "images").iterdir()) == sorted(item.file[7:] for item in items)
     for item in items:
         expected = local_engines()._renderer.render([item.text], [item.seed])[0]
         np.testing.assert_array_equal(pixels(tmp_path / item.file), expected)
-    assert "2 of 5 images could not be rendered" in caplog.text
+    assert "7 of 10 could not be made" in caplog.text and "2 replaced" in caplog.text and "5 missing" in caplog.text
+
+
+def test_a_rendering_that_goes_on_replaces_the_same_images_by_the_same_ones(tmp_path, local_engines):
+    bad = {render_seed(5, CAT.id, 0), render_seed(5, DOG.id, 10), render_seed(5, CAR.id, 1)}
+    allotted = [(CAT, 2), (DOG, 1), (CAR, 2)]
+
+    class Interrupted(local_engines):
+        def render(self, jobs):
+            for i, image in enumerate(super().render(jobs)):
+                if len(self.render_jobs) > 5 and i == 1:
+                    raise KeyboardInterrupt
+                yield image
+
+    def refusing(engines):
+        return engines(1, unrenderable=lambda job: job.seed in bad)
+
+    whole = render_release(tmp_path / "a", allotted, {}, refusing(local_engines), TEN)
+    assert whole[0].file == "images/00020.png", "the first that took its place could not be made either"
+    with pytest.raises(KeyboardInterrupt):
+        render_release(tmp_path / "b", allotted, {}, refusing(Interrupted), TEN)
+    assert render_release(tmp_path / "b", allotted, {}, refusing(local_engines), TEN) == whole
+    # A renderer that was only ill does not change what was decided, when it is well.
+    assert render_release(tmp_path / "a", allotted, {}, local_engines(), TEN) == whole
+    names = {item.file[7:] for item in whole}
+    assert {path.name for path in (tmp_path / "a/images").iterdir()} == names
+    assert {path.name for path in (tmp_path / "b/images").iterdir()} == names
+
+
+def test_a_place_stays_empty_where_nothing_can_be_made_for_it(tmp_path, local_engines):
+    items = render_release(tmp_path, ALLOTTED, {}, local_engines(unrenderable=lambda job: "car" in job.text), RECIPES)
+    assert [item.file for item in items] == [f"images/{n:05d}.png" for n in range(3)]
 
 
 def test_a_release_without_a_single_image_is_refused(tmp_path, local_engines):

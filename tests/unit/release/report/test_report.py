@@ -401,3 +401,11 @@ def test_a_file_of_a_generation_that_cant_be_read_is_named_in_one_line(name, tmp
     (run / "generations" / "01" / name).write_bytes(b"damaged")
     with pytest.raises(RunDamaged, match=rf"01/{name}: can't be read as Parquet; restore the run's folder$"):
         build_report(run)
+
+
+def test_images_that_could_not_be_made_are_told(tmp_path):
+    make_run(tmp_path, images=4)
+    assert "could not be made" not in build_report(tmp_path).read_text()
+    settings = (tmp_path / "run.yaml").read_text()
+    (tmp_path / "run.yaml").write_text(settings.replace("images: 4", "images: 6"))
+    assert "2 of 6 could not be made" in build_report(tmp_path).read_text()
