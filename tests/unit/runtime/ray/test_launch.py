@@ -107,7 +107,7 @@ def test_an_actor_that_was_given_no_gpu_is_started_with_none_to_see(num_gpus, mo
     bundle = module.Bundle("renderer", 0, 1.0, num_gpus)
     reserved = SimpleNamespace(joined=False, of=lambda bundle: None)
     module.start_engines(reserved, (bundle,), engines, "s")
-    another_engine("image_embedder", 1, "s", config_with(), engines)
+    another_engine("image_embedder", 1, "s", config_with(), engines, Wishes())
     given.append(module.options_in_place_of("renderer", reserved, (bundle,), engines)["runtime_env"]["env_vars"])
     assert [variables.get("CUDA_VISIBLE_DEVICES") for variables in given] == [None if num_gpus else ""] * 3
 
