@@ -6,6 +6,7 @@ from collections import Counter
 
 import pytest
 
+from spti_ray.dp.ledger import Ledger
 from tests.ray.autoscaled import CONFIG, ENGINES, LABELS, Autoscaled
 from tests.ray.waiting import until
 
@@ -52,11 +53,24 @@ class Run:
         code = self._command.poll()
         return None if code is None else (code,)
 
+    def charged(self):
+        """What of the budget was reserved or spent, however it ended."""
+        events = [type(entry.event).__name__ for entry in Ledger(self.ledger, "stickers").entries()]
+        return [event for event in events if event in ("Reserved", "Committed", "Burned")]
+
     def must_have_released(self):
         assert self.wait() == 0, self.said()
         assert f"release: {self.out}/release" in self.said()
         verified = self.cluster.spti("verify", str(self.out), "--ledger", str(self.ledger))
         assert verified.returncode == 0, verified.stdout
+
+    def must_have_been_refused(self, code, *said):
+        """With this exit code, in one line that says that, and free of charge."""
+        assert self.wait() == code, self.said()
+        lines = [line for line in self.said().splitlines() if line.startswith("spti: ")]
+        assert len(lines) == 1 and "Traceback" not in self.said(), self.said()
+        assert all(part in lines[0] for part in said), lines[0]
+        assert not (self.out / "release").exists() and not self.charged()
 
 
 def test_a_run_on_no_nodes_gets_those_of_its_first_wish_and_gives_all_back(cluster):
@@ -77,3 +91,32 @@ def test_where_no_node_of_a_kind_comes_the_next_kind_does(cluster, replicas):
     run = Run(cluster, f"kind{replicas}", never_come=["renderer-l40s-spot", "renderer-l40s"], replicas=replicas)
     run.must_have_released()
     assert {name for name in run.seen if name.startswith("renderer")} == {"renderer-h100-spot"}
+
+
+def test_a_run_whose_nodes_are_killed_at_work_finishes(cluster):
+    run = Run(
+        cluster, "killed", "evolution.generations=2", "evolution.candidates=80", batch_size=1, options={"delay_s": 0.5}
+    )
+    until(lambda: "candidates |" in run.said())
+    assert cluster.kill_node("renderer")
+    until(lambda: "votes" in run.said())
+    assert cluster.kill_node("vote")
+    run.must_have_released()
+    assert run.charged() == ["Reserved", "Committed"] * 2
+
+
+def test_a_kind_that_is_not_there_ends_the_run_in_a_line_and_is_free(cluster):
+    run = Run(cluster, "unknown", "runtime.placement_timeout_s=30", accelerators=["B200"])
+    run.must_have_been_refused(4, "renderer", "B200")
+
+
+def test_nodes_that_never_come_end_the_run_in_a_line_and_are_free(cluster):
+    kinds = [f"renderer-{kind}{market}" for kind in ("l40s", "h100") for market in ("", "-spot")]
+    run = Run(cluster, "never", "runtime.placement_timeout_s=30", never_come=kinds)
+    run.must_have_been_refused(4, "renderer")
+
+
+def test_a_head_without_room_for_the_driver_ends_the_run_in_a_line_and_is_free(cluster):
+    run = Run(cluster, "head", "runtime.placement_timeout_s=10", "runtime.driver.num_cpus=1")
+    run.must_have_been_refused(4, "no node took the run's driver", "runtime.driver")
+    assert not run.seen
