@@ -21,7 +21,7 @@ from spti_ray.runtime.scheduling.events import Finished, Outcome
 from spti_ray.runtime.scheduling.image_budget import ImageBudget
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
-from spti_ray.types import RenderBatch
+from spti_ray.types import RenderBatch, Told
 
 IMAGES, IMAGE_BYTES = 16, 400_000
 BATCHES_PER_ENGINE = 8
@@ -81,13 +81,16 @@ def peak(num_engines: int) -> dict[str, float]:
     return {"engines": num_engines, "driver_mb": round(kilobytes / 1024, 1), "waiting_gb": round(budget.peak / 1e9, 2)}
 
 
-def memory(sizes: tuple[int, int] = (100, 10_000)) -> dict[str, Any]:
-    """Peaks at both sizes, each in a process of its own.
+def memory(sizes: tuple[int, int] = (100, 10_000), told: Told = lambda what, done, total: None) -> dict[str, Any]:
+    """Peaks at both sizes, each in a process of its own; `told` is told of each.
 
     Returns:
         The peaks, and `over_bound`: the larger over what the target allows; at most 1 if it is reached.
     """
-    rows = [_in_a_process(size) for size in sizes]
+    rows: list[dict[str, float]] = []
+    for size in sizes:
+        told(f"{size:,} engines", len(rows), len(sizes))
+        rows.append(_in_a_process(size))
     small, large = (row["driver_mb"] for row in rows)
     allowed = MOST_GROWTH * small + MOST_BYTES_PER_ENGINE * sizes[1] / 2**20
     return {"engines": "SIMULATED", "images": IMAGES, "image_bytes": IMAGE_BYTES, "peaks": rows} | {

@@ -148,18 +148,26 @@ def engine(num_bytes: int) -> EngineConfig:
     )
 
 
-def image_bytes(on_ray: bool = True, runtime: RuntimeConfig | None = None, units: int = UNITS) -> dict[str, Any]:
+def image_bytes(
+    on_ray: bool = True,
+    runtime: RuntimeConfig | None = None,
+    units: int = UNITS,
+    told: Callable[[str, int, int], None] = lambda what, done, total: None,
+) -> dict[str, Any]:
     """The driver's thread for a batch of each size, and what it would leave of many SIMULATED engines.
 
     Args:
         on_ray: Measure with Ray actors too, where the calls themselves and the references cost something.
         runtime: Where Ray is.
         units: Batches that are measured.
+        told: Is told of each measurement.
     """
     found: dict[str, Any] = {"engines": "SIMULATED", "images": IMAGES}
+    num = 2 * len(SIZES)
     for name, num_bytes in SIZES.items():
         for kept in (True, False):
             key = f"{name}_{'kept' if kept else 'not_kept'}"
+            told(key.replace("_", ", ", 1).replace("_", " "), sum("at_once" in done for done in found), num)
             at_once: dict[str, list[Any]] = {"renderer": list(range(4)), "image_embedder": list(range(4, 8))}
             found[f"at_once_{key}_ms"] = thread_ms(num_bytes, kept, AtOnce(num_bytes), at_once, units)
             if on_ray:

@@ -9,6 +9,7 @@ from spti_ray.bench.latency import latency_engine
 from spti_ray.bench.pools import engines_on_ray, pool_of
 from spti_ray.config import RuntimeConfig
 from spti_ray.runtime.scheduling.call_length import CallLength
+from spti_ray.types import Told
 
 SECONDS = (1.0, 0.1)
 """Lengths of a batch."""
@@ -17,7 +18,12 @@ LONGEST_S = 64.0
 """Seconds that one measurement of strong scaling may take."""
 
 
-def scaling(sizes: tuple[int, ...], each_s: float = 8.0, runtime: RuntimeConfig | None = None) -> dict[str, Any]:
+def scaling(
+    sizes: tuple[int, ...],
+    each_s: float = 8.0,
+    runtime: RuntimeConfig | None = None,
+    told: Told = lambda what, done, total: None,
+) -> dict[str, Any]:
     """Measure efficiencies: the time that the work takes on engines that never wait, over the time that it took.
 
     The measured time includes beginning and end. Weak scaling: `each_s` seconds of work for each engine. Strong
@@ -28,21 +34,28 @@ def scaling(sizes: tuple[int, ...], each_s: float = 8.0, runtime: RuntimeConfig 
         sizes: Numbers of engines.
         each_s: Seconds of work for one engine.
         runtime: Where Ray is.
+        told: Is told of each measurement.
     """
     found: dict[str, Any] = {"engines": "SIMULATED: calls that sleep, in Ray actors", "actors": list(sizes)}
     work_s = max(sizes) * each_s / 2
+    strong = [size for size in sizes if work_s / size <= LONGEST_S]
+    num_done, num = 0, len(SECONDS) * (len(strong) + len(sizes))
     for seconds in SECONDS:
         settings = latency_engine(seconds).model_copy(update={"replicas": max(sizes)})
+        told(f"{max(sizes)} engines start", num_done, num)
         with engines_on_ray({"text_embedder": settings}, runtime) as actors:
 
             def measured(size: int, engine_s: float, seconds: float = seconds, actors: Any = actors) -> float:
-                batches = max(size, round(engine_s / seconds))
+                nonlocal num_done
+                told(f"{size} engines, {engine_s:g} s of work for each", num_done, num)
+                num_done += 1
+                batches = max(size, round(engine_s * size / seconds))
                 return round(_efficiency(actors["text_embedder"][:size], batches, seconds), 4)
 
             found[f"strong_{seconds:g}s"] = [
-                measured(size, work_s) if work_s / size <= LONGEST_S else None for size in sizes
+                measured(size, work_s / size) if size in strong else None for size in sizes
             ]
-            found[f"weak_{seconds:g}s"] = [measured(size, each_s * size) for size in sizes]
+            found[f"weak_{seconds:g}s"] = [measured(size, each_s) for size in sizes]
     return found
 
 
@@ -56,12 +69,15 @@ def _efficiency(actors: list[Any], batches: int, seconds: float) -> float:
     return batches * seconds / len(actors) / took
 
 
-def driver_cost(batches: int = 4000, runtime: RuntimeConfig | None = None) -> dict[str, float]:
+def driver_cost(
+    batches: int = 4000, runtime: RuntimeConfig | None = None, told: Told = lambda what, done, total: None
+) -> dict[str, float]:
     """Measure the driver's CPU time for a batch, in microseconds, with four engines that take no time.
 
     Args:
         batches: How many batches are run.
         runtime: Where Ray is.
+        told: Is told of each measurement.
 
     Returns:
         `thread_us`: of the driver's own thread; `process_us`: of all threads of its process, Ray's included. Of
@@ -77,7 +93,9 @@ def driver_cost(batches: int = 4000, runtime: RuntimeConfig | None = None) -> di
             thread, process = time.thread_time() - thread, time.process_time() - process
             return round(thread / batches * 1e6, 1), round(process / batches * 1e6, 1)
 
+        told("a batch in each call", 0, 2)
         thread_us, process_us = measured(1)
+        told("eight batches in each call", 1, 2)
         in_eight_us, _ = measured(8)
     call_us = max(0.0, round((thread_us - in_eight_us) * 8 / 7, 1))
     return {

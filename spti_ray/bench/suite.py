@@ -8,6 +8,7 @@ import platform
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import psutil
@@ -24,9 +25,11 @@ from spti_ray.bench.votes import votes
 from spti_ray.bench.workload import ROLES
 from spti_ray.config import EnginesConfig, Role, RuntimeConfig
 from spti_ray.config.loading import ConfigError
+from spti_ray.figures import clock
 from spti_ray.io.files import write_atomic
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.observability.timeline import write_timeline
+from spti_ray.types import Told
 
 BATCHES: dict[Role, int] = {"writer": 6, "renderer": 12, "image_embedder": 60, "text_embedder": 60}
 """Batches in one round of an engine: some seconds of work on two cores."""
@@ -102,8 +105,12 @@ TARGETS = (
 )
 
 
-def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]], Any]]:
-    """The parts of the bench by name: functions from the document so far to the part's results.
+Measure = Callable[[dict[str, Any], Told], Any]
+"""From the document so far to a part's results; is to tell which of its measurements is under way."""
+
+
+def parts(settings: Settings, out: Path) -> dict[str, Measure]:
+    """The parts of the bench by name.
 
     Args:
         settings: What to measure with.
@@ -111,12 +118,12 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
     """
     runtime = settings.runtime
 
-    def stages(document: dict[str, Any]) -> Any:
+    def stages(document: dict[str, Any], told: Told) -> Any:
         figures, trace = streaming(runtime=runtime)
         write_timeline(trace, out / "timeline.json")
         return figures
 
-    def simulated(document: dict[str, Any]) -> Any:
+    def simulated(document: dict[str, Any], told: Told) -> Any:
         measured = document.get("driver", {}).get("call_us")
         call_s = measured * 1e-6 if measured else ASSUMED_CALL_S
         batch_s = document["driver"]["batch_us"] * 1e-6 if measured else ASSUMED_BATCH_S
@@ -129,11 +136,14 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
             "spot": simulated_clusters.spot_nodes(),
         }
 
-    def images(document: dict[str, Any]) -> Any:
-        here = image_bytes(runtime=runtime)
+    def images(document: dict[str, Any], told: Told) -> Any:
+        here = image_bytes(runtime=runtime, told=told)
+        if settings.against:
+            told("the other checkout", 0, 0)
         return here | ({"against": compared_with(settings.against, here)} if settings.against else {})
 
-    def engine(role: Role) -> Any:
+    def engine(role: Role, told: Told) -> Any:
+        told(role, ROLES.index(role), len(ROLES))
         return in_pool_over_bare(
             role,
             settings.engines.of(role),
@@ -143,22 +153,27 @@ def parts(settings: Settings, out: Path) -> dict[str, Callable[[dict[str, Any]],
         )
 
     return {
-        "engines": lambda document: {role: engine(role) for role in ROLES},
-        "scaling": lambda document: scaling(settings.actors, runtime=runtime),
-        "driver": lambda document: driver_cost(runtime=runtime),
+        "engines": lambda document, told: {role: engine(role, told) for role in ROLES},
+        "scaling": lambda document, told: scaling(settings.actors, runtime=runtime, told=told),
+        "driver": lambda document, told: driver_cost(runtime=runtime, told=told),
         "streaming": stages,
         "images": images,
-        "memory": lambda document: memory(),
+        "memory": lambda document, told: memory(told=told),
         "model": simulated,
-        "kills": lambda document: kills(runtime=runtime),
-        "votes": lambda document: votes(),
+        "kills": lambda document, told: kills(runtime=runtime),
+        "votes": lambda document, told: votes(),
     }
 
 
 PARTS = tuple(parts(Settings(), Path()))
 
 
-def run(out: Path, settings: Settings, only: tuple[str, ...] = PARTS) -> Iterator[tuple[str, dict[str, Any]]]:
+def run(
+    out: Path,
+    settings: Settings,
+    only: tuple[str, ...] = PARTS,
+    told: Told = lambda what, done, total: None,
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """Measure part by part, and write the results after each.
 
     Args:
@@ -166,6 +181,7 @@ def run(out: Path, settings: Settings, only: tuple[str, ...] = PARTS) -> Iterato
             Parts that are there already, and are not measured now, are kept.
         settings: What to measure with.
         only: Names of the parts to measure.
+        told: Is told what is being measured.
 
     Yields:
         The name of each part, and the document so far.
@@ -182,12 +198,22 @@ def run(out: Path, settings: Settings, only: tuple[str, ...] = PARTS) -> Iterato
     out.mkdir(parents=True, exist_ok=True)
     path = out / "throughput.json"
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    for name in only:
-        document[name] = measures[name](document)
+    took_s: dict[str, int] = document.setdefault("took_s", {})
+    for number, name in enumerate(only, 1):
+        before = f", which took {clock(took_s[name])} the last time" if name in took_s else ""
+        about = f"{name} (part {number} of {len(only)}{before})"
+        began = monotonic()
+        told(about, 0, 0)
+        document[name] = measures[name](document, _within(told, about))
+        took_s[name] = round(monotonic() - began)
         document |= {"spti_ray": __version__, "machine": _machine(), "ratios": ratios(document)}
         write_atomic(path, json.dumps(document, indent=2) + "\n")
         write_atomic(out / "throughput.png", plot(document, out / "timeline.json"))
         yield name, document
+
+
+def _within(told: Told, part: str) -> Told:
+    return lambda what, done, total: told(f"{part}: {what}", done, total)
 
 
 def ratios(document: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -47,10 +47,12 @@ def bench(
     """Measure engines in their pools against bare ones, scaling, streaming, what the driver takes, kills and votes.
 
     Writes `throughput.json` with all ratios, `throughput.png`, and `timeline.json` for ui.perfetto.dev. Touches no
-    private data. Nothing else should run on the machine meanwhile.
+    private data. Nothing else should run on the machine meanwhile: a quarter of an hour on two cores. Says on stderr
+    what is being measured, and how long that part took the last time.
     """
     with one_line_errors():
         from spti_ray.bench.suite import PARTS, Settings, run
+        from spti_ray.cli.step_progress import said_again, step_progress
         from spti_ray.config.loading import ConfigError, load_config
         from spti_ray.io.text_table import Column, text_table
         from spti_ray.models.factory import engines_config
@@ -65,9 +67,10 @@ def bench(
         if loaded is not None:
             settings = replace(settings, engines=engines_config(loaded.runtime.engines), runtime=loaded.runtime)
         document = {}
-        for name, document in run(out, settings, tuple(only or PARTS)):  # noqa: B007 the last one is printed
-            if not as_json:
-                typer.echo(f"{name}: done")
+        with step_progress() as steps, said_again(steps) as told:
+            for name, document in run(out, settings, tuple(only or PARTS), told):  # noqa: B007 the last is printed
+                if not as_json:
+                    typer.echo(f"{name}: done")
         if as_json:
             typer.echo(json.dumps(document))
             return

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +41,30 @@ def step_progress(now: Callable[[], float] = time.monotonic, quick: bool = False
                 else None
             )
         )
+
+
+@contextmanager
+def said_again(told: Told, every_s: float = _PLAIN_EVERY_S) -> Iterator[Told]:
+    """`told`, to which the last step is told again as long as it takes: for those that say nothing themselves."""
+    last: list[tuple[str, int, int]] = []
+    ended = threading.Event()
+
+    def tell(what: str, done: int, total: int) -> None:
+        last[:] = [(what, done, total)]
+        told(what, done, total)
+
+    def go_on() -> None:
+        while not ended.wait(every_s):
+            for step in tuple(last):
+                told(*step)
+
+    thread = threading.Thread(target=go_on, daemon=True)
+    thread.start()
+    try:
+        yield tell
+    finally:
+        ended.set()
+        thread.join()
 
 
 class PlainSteps:

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -31,28 +32,35 @@ def free_port():
 
 
 class Cluster:
+    options, started_with = ("--num-cpus=4", "--include-dashboard=true"), {}
+    """Of `ray start`, and what it has in its environment beside ours."""
+
     def __init__(self, folder):
         self.folder, self.token = folder, secrets.token_hex(16)
         # Short: sockets lie in it, and their paths may have 107 characters.
         self._temporary = tempfile.mkdtemp(prefix="spti-")
         self.address = f"http://127.0.0.1:{free_port()}"
         self.ray_address = f"127.0.0.1:{free_port()}"
+        self.prepare()
         ports = {
             "port": self.ray_address.rpartition(":")[2],
             "dashboard-agent-listen-port": free_port(),
             "ray-client-server-port": free_port(),
         }
-        command = ["ray", "start", "--head", "--block", "--num-cpus=4", "--include-dashboard=true"]
+        command = ["ray", "start", "--head", "--block", *self.options]
         command += [f"--dashboard-port={self.address.rpartition(':')[2]}", "--min-worker-port=0", "--max-worker-port=0"]
         command += [f"--{name}={port}" for name, port in ports.items()]
         with (folder / "head.log").open("wb") as log:
             self._head = subprocess.Popen(
                 [*command, f"--temp-dir={self._temporary}"],
-                env=self.environment(),
+                env=self.environment() | self.started_with,
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def prepare(self):
+        """What is done before `ray start`."""
 
     def environment(self, token=None):
         kept = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
@@ -82,14 +90,19 @@ class Cluster:
 
     def processes(self, name):
         """Those of this head whose title begins so."""
-        return [
-            child for child in psutil.Process(self._head.pid).children(recursive=True) if _title(child).startswith(name)
-        ]
+        return [child for child in self._children() if _title(child).startswith(name)]
+
+    def _children(self):
+        return psutil.Process(self._head.pid).children(recursive=True)
 
     def stop(self):
+        started = self._children()
         # At once: a head that is asked to stop takes 20 seconds.
         os.killpg(self._head.pid, signal.SIGKILL)
         self._head.wait()
+        for process in started:
+            with suppress(psutil.Error):
+                process.kill()
         shutil.rmtree(self._temporary, ignore_errors=True)
 
 

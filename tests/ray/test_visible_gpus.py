@@ -7,6 +7,7 @@ import ray
 
 from spti_ray.config import ROLES
 from spti_ray.models.factory import engines_config
+from spti_ray.runtime.ray.gpu_wishes import Wishes
 from spti_ray.runtime.ray.launch import another_engine
 from tests.unit.conftest import config_with
 
@@ -31,7 +32,7 @@ def test_an_actor_sees_the_gpus_that_it_was_given_and_no_other(num_gpus, seen):
     settings = {role: {"kind": f"fake-{role.replace('_', '-')}", "model": "SIMULATED"} for role in ROLES}
     settings["renderer"] = {"kind": f"{__name__}:Sees", "model": "m", "num_gpus": num_gpus, "num_cpus": 0.1}
     config = config_with(runtime__engines=settings)
-    actor = another_engine("renderer", 0, f"sees{num_gpus}", config, engines_config(settings))
+    actor = another_engine("renderer", 0, f"sees{num_gpus}", config, engines_config(settings), Wishes())
     try:
         assert ray.get(actor.ready.remote(), timeout=60) == {"gpus": seen}
     finally:

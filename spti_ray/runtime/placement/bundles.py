@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.method_traits import has_shards, roles_needed
@@ -44,15 +44,6 @@ class Bundle:
         """The label selector of a node that will do, with any of the wanted kinds of GPU."""
         kinds = {ACCELERATOR: f"in({','.join(self.accelerators)})"} if self.accelerators else {}
         return dict(self.node_labels) | kinds
-
-    def by_preference(self) -> dict[str, Any]:
-        """Ray's options for an actor outside a placement group: the best kind of GPU there is, in order of wish."""
-        labels = dict(self.node_labels)
-        selectors = [labels | {ACCELERATOR: kind} for kind in self.accelerators] or [labels]
-        fallback = [{"label_selector": selector} for selector in selectors[1:]]
-        return ({"label_selector": selectors[0]} if selectors[0] else {}) | (
-            {"fallback_strategy": fallback} if fallback else {}
-        )
 
 
 ACCELERATOR = "ray.io/accelerator-type"

@@ -38,7 +38,7 @@ _LOOK_UP_S = 1.0
 _OBJECT_STORE_BYTES = 512 * 1024 * 1024
 """Enough for the batches in flight of a local run; on a cluster the nodes decide."""
 
-_WISH_S = 5.0
+WISH_S = 5.0
 """For so long the best kinds of GPU that are free are asked for; after that, others have taken them."""
 
 
@@ -67,7 +67,7 @@ class Reserved:
         """The groups that ask for less than will do, and what would do."""
         asked = reservations(bundles)
         has_wishes = any(len(bundle.accelerators) > 1 for bundle in asked)
-        wished = best_free_kinds(asked, _free_nodes()) if has_wishes else asked
+        wished = best_free_kinds(asked, free_nodes()) if has_wishes else asked
         for name in dict.fromkeys(str(bundle.role) for bundle in asked):
             would_do = [bundle for bundle in asked if bundle.role == name]
             best = [bundle for bundle in wished if bundle.role == name]
@@ -84,7 +84,7 @@ class Reserved:
     def wait(self, seconds: float) -> bool:
         """Whether all of it has arrived in time."""
         deadline = time.monotonic() + seconds
-        if self._any_kind and not self._arrived(time.monotonic() + min(seconds, _WISH_S)):
+        if self._any_kind and not self._arrived(time.monotonic() + min(seconds, WISH_S)):
             for name, bundles in self._any_kind.items():
                 if not self._groups[name].wait(0):
                     remove_placement_group(self._groups[name])
@@ -131,7 +131,7 @@ def _free_groups_of(owner: str) -> None:
                 remove_placement_group(get_placement_group(group["name"]))
 
 
-def _free_nodes() -> list[dict[str, Any]]:
+def free_nodes() -> list[dict[str, Any]]:
     """The nodes as `ray.nodes()` tells them, with what of each is free in place of what it has."""
     free = available_resources_per_node()
     return [node | {"Resources": free.get(node["NodeID"], {})} for node in ray.nodes()]

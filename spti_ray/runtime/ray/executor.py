@@ -18,6 +18,7 @@ from spti_ray.runtime.placement.bundles import Bundle, plan
 from spti_ray.runtime.ray.caption_actors import start_caption_shards
 from spti_ray.runtime.ray.cluster import Reserved, check_start, cluster
 from spti_ray.runtime.ray.events import RayEvents
+from spti_ray.runtime.ray.gpu_wishes import Wishes
 from spti_ray.runtime.ray.launch import another_engine, identity, start_engines, start_shards
 from spti_ray.runtime.ray.metrics import Metrics
 from spti_ray.runtime.ray.shard_actor import RayVoter
@@ -79,6 +80,7 @@ class RaySession(Session):
         self.serving = serving_roles(config)
         self._config, self._bundles, self._reserved, self._name = config, bundles, reserved, name
         self._roles = roles
+        self._wishes = Wishes()
         self._image_bytes, self._look_at = 0, 0.0
         self._metrics_of = run_id if config.runtime.engine_metrics else ""
         self._shards: list[Any] = []
@@ -121,7 +123,7 @@ class RaySession(Session):
         return RayVoter(self._shards, report_problems, self.events.poll)
 
     def another_engine(self, role: Role, number: int) -> Any:
-        actor = another_engine(role, number, self._name, self._config, self._engines, self._metrics_of)
+        actor = another_engine(role, number, self._name, self._config, self._engines, self._wishes, self._metrics_of)
         self._started.append(actor)
         return actor
 

@@ -14,6 +14,7 @@ from spti_ray.runtime.placement.bundles import Bundle, bundle_of
 from spti_ray.runtime.ray.cluster import Reserved, address_of
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import creation_failure
+from spti_ray.runtime.ray.gpu_wishes import Wishes
 from spti_ray.runtime.ray.shard_actor import ShardActor
 from spti_ray.runtime.ray.visible_gpus import environment
 from spti_ray.runtime.scheduling.engine_info import EngineFailed
@@ -68,14 +69,20 @@ def start_engines(
 
 
 def another_engine(
-    role: Role, index: int, session: str, config: Config, engines: EnginesConfig, metrics_of: str = ""
+    role: Role,
+    index: int,
+    session: str,
+    config: Config,
+    engines: EnginesConfig,
+    wishes: Wishes,
+    metrics_of: str = "",
 ) -> Any:
     """Create one more actor of a role, wherever there is or will be room: this is what makes a cluster grow.
 
     Named as those of `start_engines` are, it serves shards too; `index` must be new in the session.
     """
     bundle = bundle_of(role, index, config, engines)
-    options = {"name": actor_name(session, bundle)} | bundle.by_preference()
+    options = {"name": actor_name(session, bundle)} | wishes.options(bundle)
     joined = address_of(config.runtime) is not None
     return _engine(role, bundle, engines, options, metrics_of, serving_roles(config), joined)
 

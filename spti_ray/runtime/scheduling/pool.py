@@ -1,7 +1,8 @@
-"""The actors of one role, and streams of batches through them, with results in order.
+"""The streams of one role's batches through its actors, with results in order, and what becomes of each batch.
 
 A stream's source is asked for batches as actors have room, and for at most so many ahead of the oldest result that is
-missing. Several streams may be open at a time, one feeding another. The first result of a batch counts.
+missing. Several streams may be open at a time, one feeding another. The first result of a batch counts. What becomes of
+actors: `actor_lifecycle`.
 """
 
 from __future__ import annotations
@@ -11,16 +12,13 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any
 
-from spti_ray.errors import ResourcesNeverArrived
-from spti_ray.runtime.scheduling.actors import Actors
-from spti_ray.runtime.scheduling.autoscaler import Autoscaler
+from spti_ray.runtime.scheduling.actor_lifecycle import ActorLifecycle
 from spti_ray.runtime.scheduling.call_length import CallLength
-from spti_ray.runtime.scheduling.engine_info import EngineFailed, EngineInfo
-from spti_ray.runtime.scheduling.events import Act, Events, Finished, InputLost, Lost, Outcome, Raised, Up
+from spti_ray.runtime.scheduling.events import Act, Events, Finished, InputLost, Lost, Outcome, Raised
 from spti_ray.runtime.scheduling.image_budget import ImageBudget
-from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter, cause_of
+from spti_ray.runtime.scheduling.meter import NO_METRICS, Load, Meter
 from spti_ray.runtime.scheduling.result_cache import CachedResult
-from spti_ray.runtime.scheduling.retries import DEFAULTS, POOL_ACTOR, Limits
+from spti_ray.runtime.scheduling.retries import DEFAULTS, Limits
 from spti_ray.runtime.scheduling.scheduler import Batch, Scheduler
 from spti_ray.runtime.scheduling.stragglers import Stragglers
 from spti_ray.runtime.scheduling.streams import Streams
@@ -32,7 +30,7 @@ _LOOK_S = 2.0
 
 
 class Pool:
-    """The actors of one role.
+    """The batches of one role, and the actors that they go to.
 
     Args:
         role: by which logs and errors name it.
@@ -76,7 +74,6 @@ class Pool:
         self.problem = ""
         """Why the last batch was given up, in words for the user; what it shows of an error: see `events.Raised`."""
         self._events = events
-        self._limits = limits
         self._rounds_to_come = rounds_to_come
         self._on_batch = on_batch
         self._cache = cache
@@ -97,23 +94,17 @@ class Pool:
             forget=self._scheduler.forget,
             check=self._before_wait,
         )
-        self._actors = Actors()
         self._looking = False
-        self._reason = "it has no actors"
-        self._awaited: Any = None
-        """The first actor of a pool that begins with none, until it is up."""
-        self._is_late = False
-        self._info = EngineInfo(role, events, self._away)
         events.afterwards(self._fill)
-        self._autoscaler = Autoscaler(self, events, limits, len(actors), most, grow, others)
-        for actor in actors:
-            self.add(actor)
+        self._actors = ActorLifecycle(
+            role, actors, events, limits, self._scheduler, lambda: self.has_work, grow, most, others, meter
+        )
         meter.watch(lambda: Load.of(self._scheduler, self.num_actors))
 
     @property
     def num_actors(self) -> int:
         """Actors, whether they are up or not, without those that leave."""
-        return len(self._actors)
+        return self._actors.num_actors
 
     @property
     def num_up(self) -> int:
@@ -125,33 +116,13 @@ class Pool:
         """Whether batches wait or are at work."""
         return bool(self._scheduler.in_flight or self._scheduler.waiting or self._streams.have_fetched)
 
-    def must_have_actors(self, wanted: bool = False) -> None:
-        """Start the first actor of a pool that begins with none, if it is `wanted` or has work.
-
-        Raises:
-            EngineFailed: no actor is left, and none can be started.
-            ResourcesNeverArrived: the first one did not come up in time.
-        """
-        if self._is_late:
-            raise ResourcesNeverArrived(
-                f"no {self.role} came up within {self._limits.start_timeout_s:g} s (runtime.placement_timeout_s); add "
-                f"nodes for it, or lower what runtime.engines.{self.role} needs"
-            )
-        if (wanted or self.has_work) and self._autoscaler.need_one():
-            (self._awaited,) = self._actors.surplus(0)
-            self._events.after(self._limits.start_timeout_s, partial(self._check_start, self._awaited))
-        if not self.num_actors and not self._autoscaler.may_begin:
-            raise EngineFailed(f"the {self.role} could not be started: {self._reason}")
-
     def identity(self) -> dict[str, str]:
         """What the engines run, as one of them said; waits until one is up.
 
         Raises:
             EngineFailed: none can be started, or none can say it; one line.
         """
-        return self._info.wait(
-            lambda: filter(self._scheduler.is_up, self._actors), lambda: self.must_have_actors(wanted=True)
-        )
+        return self._actors.identity()
 
     def map(self, batches: Iterable[tuple[Any, ...]]) -> Iterator[Any]:
         """Run a stream of batches.
@@ -169,31 +140,16 @@ class Pool:
         """
         return self._streams.read(iter(batches))
 
-    def add(self, actor: Any) -> None:
-        """Take one more actor, which gets batches once it is up."""
-        self._actors.add(actor)
-        self._events.ready(actor, partial(self._answered, actor, 0))
-
-    def _check_start(self, first: Any) -> None:
-        self._is_late = first is self._awaited and self._actors.stays(first)
-
     def shrink(self, keep: int = 0) -> None:
         """Give back all actors but the `keep` busiest; one that is at work finishes its batches first."""
-        for actor in self._actors.surplus(keep):
-            self._leaves(actor)
-            self._scheduler.remove_actor(actor)
-            self._leave_if_idle(actor)
+        self._actors.shrink(keep)
 
     def release_gpu(self) -> None:
         """Send no more batches to actors; ask of each whether it is up, once its batches are done.
 
         Shared events let an actor sleep then, and answer when it has been woken: see `gpu_time_sharing`.
         """
-        for actor in self._actors:
-            if self._scheduler.is_up(actor):
-                self._scheduler.remove_actor(actor)
-                if self._actors.is_idle(actor):
-                    self._events.ready(actor, partial(self._answered, actor, 0))
+        self._actors.release_gpu()
 
     def _fill(self) -> None:
         """Fill the slots that came free, first with batches that wait, then with new ones."""
@@ -204,7 +160,7 @@ class Pool:
 
     def _before_wait(self) -> None:
         self._dispatch()
-        self.must_have_actors()
+        self._actors.must_have_one()
 
     def _put(self, batch: Batch) -> None:
         batch.cached = None if self._cache is None else self._cache(batch.arguments)
@@ -224,8 +180,7 @@ class Pool:
 
     def _send(self, actor: Any, batches: list[Batch]) -> None:
         for batch in batches:
-            self._autoscaler.dispatched(batch)
-            self._actors.begin(actor, batch, self._events.now())
+            self._actors.begin(actor, batch)
         calls = [(batch.arguments, partial(self._back, actor, batch)) for batch in batches]
         if len(calls) == 1:
             self._events.call(actor, *calls[0])
@@ -233,13 +188,12 @@ class Pool:
             self._events.call_several(actor, calls)
         if not self._looking:
             self._looking = True
-            self._autoscaler.begin_period()
+            self._actors.begin_period()
             self._events.after(_LOOK_S, self._look)
 
     def _back(self, actor: Any, batch: Batch, outcome: Outcome) -> None:
         """A call has returned: handle what became of its batch."""
-        self._autoscaler.returned(batch, isinstance(outcome, Finished))
-        abreast = self._actors.end(actor, batch)
+        abreast = self._actors.end(actor, batch, isinstance(outcome, Finished))
         came_first = not (batch.is_twofold and batch.owner.has(batch.number))
         if came_first and (isinstance(outcome, Finished) or not batch.is_second):
             self._book(actor, batch, outcome, abreast)
@@ -247,12 +201,8 @@ class Pool:
             # The other time was faster, or is still under way.
             self._scheduler.finished(actor, batch)
             if isinstance(outcome, Lost):
-                self._away_at_work(actor, outcome)
-        self._leave_if_idle(actor)
-        if not self._scheduler.in_flight:
-            self._autoscaler.idle()
-        if not self._scheduler.is_up(actor) and self._actors.is_idle(actor):
-            self._ask(actor, losses=0)
+                self._actors.lost_at_work(actor, outcome)
+        self._actors.ended(actor)
 
     def _book(self, actor: Any, batch: Batch, outcome: Outcome, abreast: int) -> None:
         self._meter.back(outcome, abreast)
@@ -295,83 +245,23 @@ class Pool:
         if given_up:
             self.given_up += 1
             self.problem = f"a batch {why}"
-            self._warn(f"batch {batch.number} {why} and is skipped", batch)
+            about = {"role": self.role, "unit": batch.number}
+            log.warning("%s: batch %d %s and is skipped", self.role, batch.number, why, extra=about)
             batch.owner.done[batch.number] = None
 
     def _lost(self, actor: Any, batch: Batch, outcome: Lost) -> None:
         given_up = self._scheduler.lost(actor, batch, self._actors.blame(actor, batch, outcome))
         self._without_result(batch, given_up, f"lost its actor {batch.crashes} times")
-        self._away_at_work(actor, outcome)
-
-    def _away_at_work(self, actor: Any, outcome: Lost) -> None:
-        if self._scheduler.is_up(actor):
-            self._scheduler.remove_actor(actor)
-            self._meter.lost(cause_of(outcome, hung=self._actors.is_hung(actor)))
-        if outcome.gone is not None:
-            self._drop(actor, outcome.gone)
-
-    def _ask(self, actor: Any, losses: int) -> None:
-        """Ask in a while whether a lost actor is up again, which it was not at the last `losses` times."""
-        answered = partial(self._answered, actor, losses + 1)
-        self._events.after(POOL_ACTOR.wait_s(losses), lambda: self._events.ready(actor, answered))
-
-    def _answered(self, actor: Any, losses: int, answer: Up | Lost) -> None:
-        if not self._actors.stays(actor):
-            return
-        if isinstance(answer, Up):
-            self._awaited = None
-            self._autoscaler.actor_up(actor)
-            for batch in self._actors.is_up(actor, answer.lost_its_node):
-                self._scheduler.forgive(batch)
-            self._scheduler.add_actor(actor)
-            self._info.ask(actor)
-        elif answer.gone is not None:
-            self._meter.lost("not_started")
-            self._drop(actor, answer.gone)
-        else:
-            self._ask(actor, losses)
-
-    def _away(self, actor: Any, outcome: Lost) -> None:
-        """An idle actor turned out to be lost when it was asked what it runs. If it is not idle, its batches say so."""
-        if not self._scheduler.is_up(actor) or not self._actors.is_idle(actor):
-            return
-        self._scheduler.remove_actor(actor)
-        self._meter.lost(cause_of(outcome, hung=False))
-        if outcome.gone is None:
-            self._ask(actor, losses=0)
-        else:
-            self._drop(actor, outcome.gone)
-
-    def _drop(self, actor: Any, reason: str) -> None:
-        """An actor that will not come back."""
-        if not self._actors.stays(actor):
-            return
-        self._reason = reason
-        self._leaves(actor)
-        self._leave_if_idle(actor)
-        self._warn(f"an actor could not be started, or not again: {reason}")
-        self._autoscaler.replace()
-
-    def _leaves(self, actor: Any) -> None:
-        self._actors.leave(actor)
-        self._autoscaler.actor_leaves(actor)
-
-    def _leave_if_idle(self, actor: Any) -> None:
-        if self._actors.left(actor):
-            self._events.kill(actor, for_good=True)
+        self._actors.lost_at_work(actor, outcome)
 
     def _look(self) -> None:
         """While batches are at work: grow if the run waits for this pool, and end engines that hang."""
-        self._autoscaler.end_period(
-            self._scheduler.actors, self._left, lambda: self._rounds_to_come() * self._streams.size
-        )
+        self._actors.end_period(self._left, lambda: self._rounds_to_come() * self._streams.size)
         self._looking = bool(self._scheduler.in_flight)
         if not self._looking:
             return
         self._events.after(_LOOK_S, self._look)
-        for actor, batch in self._actors.newly_hung(self._events.now(), self._limits.batch_timeout_s):
-            self._warn(f"batch {batch.number} hangs; its engine is started anew", batch)
-            self._events.kill(actor, for_good=False)
+        self._actors.restart_hung()
         self._repeat()
 
     def _repeat(self) -> None:
@@ -392,6 +282,3 @@ class Pool:
         """Batches that are still to be done; None where nobody knows how many."""
         to_come = self._streams.left
         return None if to_come is None else self._scheduler.in_flight + self._scheduler.waiting + to_come
-
-    def _warn(self, message: str, batch: Batch | None = None) -> None:
-        log.warning("%s: %s", self.role, message, extra={"role": self.role} | ({"unit": batch.number} if batch else {}))

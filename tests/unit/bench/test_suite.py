@@ -1,6 +1,8 @@
 """The file of ratios: what is in it, what is kept, and what counts as reached."""
 
 import json
+from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from typer.testing import CliRunner
@@ -47,7 +49,9 @@ def test_what_was_not_measured_is_not_judged():
 def test_parts_are_written_as_they_are_measured_and_kept(tmp_path, monkeypatch):
     write_timeline(Trace(), tmp_path / "timeline.json")
     monkeypatch.setattr(
-        suite, "parts", lambda settings, out: {name: lambda document, name=name: DOCUMENT[name] for name in DOCUMENT}
+        suite,
+        "parts",
+        lambda settings, out: {name: lambda document, told, name=name: DOCUMENT[name] for name in DOCUMENT},
     )
     for name, document in run(tmp_path, Settings(), ("votes",)):
         assert name == "votes" and document["votes"] == {"ratio": 0.7} and "driver" not in document
@@ -57,6 +61,43 @@ def test_parts_are_written_as_they_are_measured_and_kept(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "throughput.json").read_text()) == json.loads(json.dumps(last))
     assert set(DOCUMENT) < set(last) and set(last["ratios"]) == {target.name for target in TARGETS}
     assert (tmp_path / "throughput.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_is_measured_is_told_and_how_long_it_took_the_last_time(tmp_path, monkeypatch):
+    def measure(document, told):
+        told("ten engines", 1, 4)
+        time[0] += 90
+        return {"ratio": 0.7}
+
+    time = [10.0]
+    write_timeline(Trace(), tmp_path / "timeline.json")
+    monkeypatch.setattr(suite, "parts", lambda settings, out: {"votes": measure})
+    monkeypatch.setattr(suite, "monotonic", lambda: time[0])
+    steps = []
+    for _ in range(2):
+        list(run(tmp_path, Settings(), ("votes",), lambda *step: steps.append(step)))
+    first, again = "votes (part 1 of 1)", "votes (part 1 of 1, which took 01:30 the last time)"
+    assert steps == [(first, 0, 0), (f"{first}: ten engines", 1, 4), (again, 0, 0), (f"{again}: ten engines", 1, 4)]
+
+
+def measured_at_once(name):
+    """In place of what takes long."""
+    if name.endswith("engines_on_ray"):
+        return lambda settings, runtime=None: nullcontext({role: [] for role in settings})
+    if name.endswith("pool_of"):
+        return lambda *arguments, **more: SimpleNamespace(map=list)
+    return lambda *arguments: {"driver_mb": 1.0} if name.startswith("driver_memory") else 1.0
+
+
+@pytest.mark.parametrize("part", ["images", "driver", "memory"])
+def test_each_measurement_of_a_long_part_is_told(tmp_path, monkeypatch, part):
+    long = ("image_bytes.thread_ms", "image_bytes.engines_on_ray", "scaling.engines_on_ray", "scaling.pool_of")
+    for name in (*long, "driver_memory._in_a_process"):
+        monkeypatch.setattr(f"spti_ray.bench.{name}", measured_at_once(name))
+    steps = []
+    suite.parts(Settings(), tmp_path)[part]({}, lambda *step: steps.append(step))
+    assert [done for _, done, _ in steps] == list(range(len(steps))) and {total for *_, total in steps} == {len(steps)}
+    assert len({what for what, _, _ in steps}) == len(steps) > 1
 
 
 @pytest.mark.parametrize(

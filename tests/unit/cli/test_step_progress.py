@@ -1,6 +1,8 @@
 """Lines of a command that works in steps, where nobody watches a terminal."""
 
-from spti_ray.cli.step_progress import PlainSteps, step_progress
+from threading import Event
+
+from spti_ray.cli.step_progress import PlainSteps, said_again, step_progress
 
 
 def test_a_step_has_a_line_as_it_begins_and_then_one_every_ten_seconds():
@@ -29,3 +31,18 @@ def test_lines_go_to_the_stderr_that_was_there(capfd):
     with step_progress() as told:
         told("loading [models]", 0, 0)
     assert capfd.readouterr().err == "00:00 loading [models]\n"
+
+
+def test_a_step_that_says_nothing_while_it_takes_long_is_said_again_until_the_next():
+    said, twice = [], Event()
+
+    def told(*step):
+        said.append(step)
+        if said.count(("measuring", 1, 2)) > 2:
+            twice.set()
+
+    with said_again(told, every_s=0.01) as tell:
+        tell("starting", 0, 2)
+        tell("measuring", 1, 2)
+        assert twice.wait(30)
+    assert said[0] == ("starting", 0, 2) and set(said[said.index(("measuring", 1, 2)) :]) == {("measuring", 1, 2)}

@@ -80,20 +80,11 @@ def test_a_bundle_that_asks_for_nothing_is_still_one_that_ray_accepts():
     assert Bundle("writer", 0, 0, 0).resources() == {"CPU": 0.01}
 
 
-def test_the_kinds_of_gpu_that_will_do_are_asked_for_in_order_of_wish():
+def test_any_of_the_kinds_of_gpu_will_do():
     engines = engines_config({"renderer": {"num_gpus": 1, "accelerators": ["H100", "L40S", "A10G"]}})
     bundle = bundle_of("renderer", 3, config("image"), engines)
     assert bundle.any_node() == {"ray.io/accelerator-type": "in(H100,L40S,A10G)"}
-    assert bundle.by_preference() == {
-        "label_selector": {"ray.io/accelerator-type": "H100"},
-        "fallback_strategy": [
-            {"label_selector": {"ray.io/accelerator-type": "L40S"}},
-            {"label_selector": {"ray.io/accelerator-type": "A10G"}},
-        ],
-    }
-    assert Bundle("renderer", 0, 1, 1).any_node() == Bundle("renderer", 0, 1, 1).by_preference() == {}
-    only = Bundle("renderer", 0, 1, 1, ("H100",))
-    assert only.by_preference() == {"label_selector": {"ray.io/accelerator-type": "H100"}}
+    assert Bundle("renderer", 0, 1, 1).any_node() == {}
 
 
 def test_a_role_asks_for_the_labels_of_its_nodes_beside_the_kind_of_gpu():
@@ -103,12 +94,8 @@ def test_a_role_asks_for_the_labels_of_its_nodes_beside_the_kind_of_gpu():
     assert bundles["renderer"].any_node() == {
         "team": "a", "zone": "b", "ray.io/accelerator-type": "in(H100,L40S)",
     }  # fmt: skip
-    assert bundles["renderer"].by_preference() == {
-        "label_selector": {"team": "a", "zone": "b", "ray.io/accelerator-type": "H100"},
-        "fallback_strategy": [{"label_selector": {"team": "a", "zone": "b", "ray.io/accelerator-type": "L40S"}}],
-    }
     assert bundles["shard"].any_node() == {"disk": "none"}
-    assert bundles["writer"].any_node() == bundles["writer"].by_preference() == {}
+    assert bundles["writer"].any_node() == {}
 
 
 def test_the_embedded_engines_and_two_shards_fit_on_two_cores():

@@ -13,6 +13,7 @@ from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES
 from spti_ray.runtime.ray import driver_actor, trainer_actor
 from spti_ray.runtime.ray import launch as module
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
+from spti_ray.runtime.ray.gpu_wishes import Wishes
 from spti_ray.runtime.ray.launch import actor_class, another_engine
 from spti_ray.types import RenderBatch
 from tests.unit.conftest import config_with
@@ -58,14 +59,14 @@ def test_no_engine_that_serves_shards_publishes_its_figures_or_takes_turns(monke
     monkeypatch.setattr(module, "actor_class", lambda role, serving: started)
     engines = EnginesConfig(**{role: EngineConfig(kind="vllm", model="m", num_gpus=0.5) for role in ROLES})
     for role in ROLES:
-        another_engine(role, 1, "s", config_with(), engines, metrics_of="r1")
+        another_engine(role, 1, "s", config_with(), engines, Wishes(), metrics_of="r1")
     given = {role: (options, more) for role, options, more in started.given}
     assert {role for role, (options, _) in given.items() if options.get("stats")} == {"writer", "renderer"}
     assert {role for role, (_, more) in given.items() if more.get("metrics_of")} == {"writer"}
     assert all(given[role] == ({}, {"serving": PRIVATE_ROLES}) for role in PRIVATE_ROLES)
     started.given.clear()
     open_to_the_owner = config_with(method="captions", privacy__allow_not_private=True)
-    another_engine("renderer", 1, "session", open_to_the_owner, engines, metrics_of="r1")
+    another_engine("renderer", 1, "session", open_to_the_owner, engines, Wishes(), metrics_of="r1")
     assert started.given == [("renderer", {}, {"serving": UNPROTECTED_ROLES})]
 
 
@@ -80,7 +81,7 @@ def test_the_number_of_threads_is_the_drivers_only_on_its_own_machine(address, k
 
     monkeypatch.delenv("RAY_ADDRESS", raising=False)
     monkeypatch.setattr(module, "actor_class", lambda role, serving: Starts())
-    another_engine("renderer", 1, "s", config_with(runtime__address=address), FAKE)
+    another_engine("renderer", 1, "s", config_with(runtime__address=address), FAKE, Wishes())
     reserved = SimpleNamespace(joined=bool(address), of=lambda bundle: None)
     module.start_engines(reserved, (module.Bundle("renderer", 0, 1.0, 0.0),), FAKE, "s")
     given.append(
@@ -106,7 +107,7 @@ def test_an_actor_that_was_given_no_gpu_is_started_with_none_to_see(num_gpus, mo
     bundle = module.Bundle("renderer", 0, 1.0, num_gpus)
     reserved = SimpleNamespace(joined=False, of=lambda bundle: None)
     module.start_engines(reserved, (bundle,), engines, "s")
-    another_engine("image_embedder", 1, "s", config_with(), engines)
+    another_engine("image_embedder", 1, "s", config_with(), engines, Wishes())
     given.append(module.options_in_place_of("renderer", reserved, (bundle,), engines)["runtime_env"]["env_vars"])
     assert [variables.get("CUDA_VISIBLE_DEVICES") for variables in given] == [None if num_gpus else ""] * 3
 

@@ -127,7 +127,7 @@ def test_every_stage_of_a_generation_knows_how_much_is_to_come(make_config, flee
     told = {role: [] for role in ROLES}
     running = fleet(texts())
     for role, pool in running.pools.items():
-        monkeypatch.setattr(pool._autoscaler, "end_period", lambda up, left, _, role=role: told[role].append(left()))
+        monkeypatch.setattr(pool._actors, "end_period", lambda left, _, role=role: told[role].append(left()))
     method = "pe-image" if are_images else "spti"
     evolution = {"generations": 2, "candidates": 60, **evolution}
     config = make_config(evolution=evolution, method=method, prompts__hold_subject=True)
