@@ -19,6 +19,7 @@ from spti_ray.config.method_traits import (
     roles_shown_private,
     shards_vote,
 )
+from spti_ray.io.urls import redacted_in
 from spti_ray.methods import Candidates
 from spti_ray.models.endpoint_options import Prices
 from spti_ray.models.factory import endpoint_of
@@ -62,7 +63,7 @@ def page_values(config: Config, costs: Costs, summary: Mapping[str, Any], comman
     roles: dict[Role, EngineConfig] = {role: found.engines.of(role) for role in _roles(config)}
     kinds = _kinds(found, tuple(roles), costs.prices)
     return {
-        "command": list(command),
+        "command": [redacted_in(word) for word in command],
         "method": config.method,
         "unit": privacy.unit,
         "dataset": config.dataset.id,

