@@ -64,6 +64,7 @@ def test_the_page_is_whole_without_a_network(tab):
     "choice",
     [
         {},
+        {"epsilon": 0.9},  # where sigma to the nearest digit would be below the planner's
         {"epsilon": 0.7, "delta": "1e-7", "generations": 6, "votes": 2},
         {"candidates": 1500, "themes": 120, "levels": 2, "images": 400, "records": 20_000},
         {"kind-renderer": "A100", "replicas-renderer": 6, "replicas-writer": 2, "price-1": 3, "records": ""},
