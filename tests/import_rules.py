@@ -2,6 +2,7 @@
 
 SUBPACKAGES = (
     "planning.costs",
+    "planning.page",
     "release.export",
     "release.report",
     "runtime.hosting",
@@ -33,6 +34,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "runtime.placement": ("models",),
     "planning": ("dp", "models", "public", "runs"),
     "planning.costs": ("models", "planning", "public", "runs"),
+    # A plan as a page: its script has the formulas once more, and the planner's tables.
+    "planning.page": ("models", "planning", "planning.costs"),
     "kubernetes": ("models", "runtime.placement"),
     # How it goes, for people and machines: public values only.
     "plotting": (),
@@ -75,8 +78,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "api": ("driver", "runs"),
     "cli": (
         "audit", "bench", "check", "dp", "driver", "evaluate", "kubernetes", "models", "observability", "planning",
-        "planning.costs", "public", "release", "release.export", "release.report", "runs", "runtime.placement",
-        "runtime.ray", "show",
+        "planning.costs", "planning.page", "public", "release", "release.export", "release.report", "runs",
+        "runtime.placement", "runtime.ray", "show",
     ),
     "__init__": ("api",),
 }  # fmt: skip

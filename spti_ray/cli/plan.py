@@ -19,6 +19,7 @@ from spti_ray.cli.common import BUDGET, RESOURCES, USAGE, ConfigFile, Overrides,
     "spti plan my.yaml --nodes nodes.yaml",
     "spti plan my.yaml --costs --private-records 5000 --price gpu=2.5",
     "spti plan my.yaml --costs --rates runs/bench --rates runs/mine",
+    "spti plan my.yaml --private-records 5000 --html plan.html",
 )
 def plan(
     config: ConfigFile,
@@ -64,10 +65,15 @@ def plan(
         Path | None,
         typer.Option(help="YAML of a cluster's nodes: say where each actor would run, too.", metavar="FILE"),
     ] = None,
+    html: Annotated[
+        Path | None,
+        typer.Option(help="Also write a page on which settings are moved and the plan follows.", metavar="FILE"),
+    ] = None,
 ) -> None:
     """Say what a configuration would do and cost: noise, epsilon, sizes, hours. Touches no data.
 
     Costs are estimates from the settings and from rates, each with its source: published ones, or yours by --rates.
+    The page of --html is one file for a browser, without a network: what is chosen there comes out as --set.
 
     Exit code 3 if the dataset's budget, in its ledger or to be registered by this run, does not cover the run; 4 if it
     does not fit on --nodes. A ledger in a bucket is not asked.
@@ -97,6 +103,14 @@ def plan(
             found = recommend(settings, private_records, estimated.found.per_second if rates else None)
             summary["recommendation"] = found.to_json()
             lines += ["", *recommendation_lines(found)]
+        if html:
+            from spti_ray.planning.page.build import write_plan_page
+
+            again = ["spti", "plan", str(config)]
+            again += [word for override in overrides or () for word in ("--set", override)]
+            again += [word for path in rates or () for word in ("--rates", str(path))]
+            write_plan_page(html, settings, estimated, summary, again)
+            lines.append(f"page        {html}, for a browser")
         typer.echo(json.dumps(summary, indent=2) if as_json else "\n".join(lines))
         if summary.get("affordable"):
             raise typer.Exit(BUDGET)

@@ -157,7 +157,8 @@ class _Clock:
             # Roles work at the same time, except where they share cores or take turns on a GPU.
             groups: dict[str, dict[Role, float]] = {}
             for role, replicas in size.items():
-                groups.setdefault(self._hardware_of(role), {})[role] = self._wall(role, index, replicas)
+                hardware = hardware_of(self._config, self.engines.of(role), role)
+                groups.setdefault(hardware, {})[role] = self._wall(role, index, replicas)
             slowest = max(groups.values(), key=lambda group: sum(group.values()))
             phase_s = sum(slowest.values())
             wall_s += phase_s
@@ -209,10 +210,10 @@ class _Clock:
         first: Role = "image_embedder" if "image" in self._config.evolution.spaces else "captioner"
         return in_whole_batches(items, self._config.runtime.shards, self.engines.of(first).batch_size)
 
-    def _hardware_of(self, role: Role) -> str:
-        """A name for the hardware that a role works on: roles with the same name work one after the other."""
-        engine, runtime = self.engines.of(role), self._config.runtime
-        if role in runtime.take_turns:
-            return "turns"
-        shares_cores = runtime.address is None and not engine.num_gpus and endpoint_of(engine) is None
-        return "cores" if shares_cores else role
+
+def hardware_of(config: Config, engine: EngineConfig, role: Role) -> str:
+    """A name for the hardware that a role's engine works on: roles with the same name work one after the other."""
+    if role in config.runtime.take_turns:
+        return "turns"
+    shares_cores = config.runtime.address is None and not engine.num_gpus and endpoint_of(engine) is None
+    return "cores" if shares_cores else role

@@ -32,31 +32,51 @@ class Tokens:
     def __add__(self, other: Tokens) -> Tokens:
         return Tokens(self.prompt + other.prompt, self.output + other.output, self.most_output + other.most_output)
 
+    def times(self, requests: int) -> Tokens:
+        """Of so many requests."""
+        return Tokens(requests * self.prompt, requests * self.output, requests * self.most_output)
+
 
 def tokens_by_phase(config: Config) -> tuple[Tokens, ...]:
-    """Tokens of each of `workload.phases`, every text asked for once; zeros where no text is written.
+    """Tokens of each of `workload.phases`, every text asked for once; zeros where no text is written."""
+    requests = [phase.streams.get("writer", ()) for phase in phases(config)]
+    per_text = tokens_per_text(config, [len(streams) for streams in requests])
+    return tuple(
+        sum((each.times(count) for each, count in zip(of_phase, streams, strict=True)), Tokens())
+        for of_phase, streams in zip(per_text, requests, strict=True)
+    )
+
+
+def tokens_per_text(config: Config, streams: Sequence[int]) -> tuple[tuple[Tokens, ...], ...]:
+    """Mean tokens of one text of each of the writer's streams, by phase.
 
     Prompts are built by the run's own functions on the configuration's examples. Lengths are drawn as a run draws them:
     a first text's at random, a child's from its parent's. The writer is taken to keep to the length asked for.
+
+    Args:
+        config: the configuration.
+        streams: how many streams of texts there are in each phase. How many phases follow changes nothing.
     """
     rng = random.Random(0)
     per_word = tokens_per_word((config.prompts.domain, *config.prompts.examples))
     lengths = [build.target_length(config.prompts, None, rng) for _ in range(_DRAWS)]
     per_new, per_varied = _prompt_tokens(config, varies=False), _prompt_tokens(config, varies=True)
-    found: list[Tokens] = []
-    for number, phase in enumerate(phases(config)):
-        of_phase = Tokens()
-        for index, requests in enumerate(phase.streams.get("writer", ())):
+    found: list[tuple[Tokens, ...]] = []
+    for number, count in enumerate(streams):
+        of_phase: list[Tokens] = []
+        for index in range(count):
             # The second stream of a generation is its variations for lookahead.
             varies = number > 0 or index > 0 or config.origin is not None
             asked = [build.target_length(config.prompts, words, rng) for words in lengths] if varies else lengths
             lengths = lengths if index else asked
-            of_phase += Tokens(
-                requests * (per_varied if varies else per_new),
-                requests * fmean(words / WORDS_PER_TOKEN + 1 for words in asked),
-                requests * fmean(build.max_tokens(words, config.prompts.max_tokens, per_word) for words in asked),
+            of_phase.append(
+                Tokens(
+                    per_varied if varies else per_new,
+                    fmean(words / WORDS_PER_TOKEN + 1 for words in asked),
+                    fmean(build.max_tokens(words, config.prompts.max_tokens, per_word) for words in asked),
+                )
             )
-        found.append(of_phase)
+        found.append(tuple(of_phase))
     return tuple(found)
 
 
