@@ -33,11 +33,12 @@ def entry(study: Study, cell: Cell, figures: Figures) -> Entry:
 def figures_of(recorded: Entry, study: Study, cell: Cell) -> Figures | None:
     """What is recorded, if it was measured with what the study asks for now.
 
-    Of figures that earlier versions recorded it is not known which settings the configuration had; they are not used.
+    The hash of all settings decides, however a study writes them. Of figures that earlier versions recorded it is not
+    known which settings the configuration had; they are not used.
     """
     figures = Figures(recorded["release"], recorded["generations"], recorded["run_seconds"])
     # Seconds that are not a number are equal to themselves here: it is the same object.
-    return figures if entry(study, cell, figures) == recorded else None
+    return figures if entry(study, cell, figures) == recorded | {"settings": list(cell.settings)} else None
 
 
 def read_recorded(file: Path) -> dict[str, Entry]:

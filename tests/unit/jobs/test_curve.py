@@ -12,7 +12,7 @@ import pytest
 
 from jobs import curve
 from jobs.sweep import run
-from jobs.sweep.recorded import entry, figures_of
+from jobs.sweep.recorded import entry, figures_of, read_recorded
 from jobs.sweep.study import Cell, cells, read_study
 from jobs.sweep.tables import CLOSED_BY, SHOWN, by_group, gap_closed, ratio_of, report, summarise
 from spti_ray.config.loading import ConfigError
@@ -298,6 +298,30 @@ def test_figures_of_other_settings_are_not_shown_whether_they_lie_here_or_were_r
     assert all(first[name]["settings"] == again[name]["settings"] for name in first)
     assert all(first[name]["settings_hash"] != again[name]["settings_hash"] for name in first)
     assert [again[f"random-seed{seed}"]["release"][0]["metrics"][0]["value"] for seed in (0, 1)] == [6.0, 7.0]
+
+
+def test_figures_are_shown_where_a_study_says_the_same_in_other_words(study_file, commands, monkeypatch, tmp_path):
+    _, values = commands
+    values |= {"random": 8.0}
+    arguments = ("--study", study_file, "--work", tmp_path / "work", "--groups", "random")
+    assert call(monkeypatch, *arguments) == 0
+    # The configuration says so already.
+    study_file.write_text(study_file.read_text().replace("set: [", "set: [prompts.min_words=2, ", 1))
+    assert call(monkeypatch, *arguments, "--only", "report") == 0
+    assert "random" not in (tmp_path / "work" / "report.md").read_text().split("NOT THERE YET: ")[1].splitlines()[0]
+
+
+@pytest.mark.parametrize("name", ["shifted"])
+def test_what_was_measured_is_found_by_the_settings_of_its_study_as_they_are_now(name):
+    """A new default would leave a study without its figures, unless the study says what it was measured with."""
+    study = read_study(ROOT / "jobs" / f"{name}.yaml")
+    recorded = read_recorded(ROOT / "jobs" / "results" / name / "figures.json")
+    found = {
+        cell.folder
+        for cell in cells(study)
+        if cell.folder in recorded and figures_of(recorded[cell.folder], study, cell)
+    }
+    assert recorded and found == set(recorded)
 
 
 def test_figures_of_a_version_that_noted_no_settings_of_the_configuration_are_kept_and_not_used(
