@@ -12,6 +12,7 @@ import hmac
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from signal import SIGINT, SIGTERM
 
 from aiohttp import web
 
@@ -112,7 +113,7 @@ def _file(release: Path | None, name: str) -> web.FileResponse:
 
 
 def serve(folder: Path, port: int, internal: bool, started: Callable[[str], None]) -> None:
-    """Serve until Ctrl-C.
+    """Serve until Ctrl-C or SIGTERM.
 
     Args:
         folder: the run's folder.
@@ -135,7 +136,11 @@ def serve(folder: Path, port: int, internal: bool, started: Callable[[str], None
             await site.start()
             taken: int = runner.addresses[0][1]
             started(f"http://{ADDRESS}:{taken}/{token}/")
-            await asyncio.Event().wait()
+            ended = asyncio.Event()
+            for signal in (SIGINT, SIGTERM):
+                # Also where SIGINT is ignored, as of what a shell starts in the background.
+                asyncio.get_running_loop().add_signal_handler(signal, ended.set)
+            await ended.wait()
         finally:
             await runner.cleanup()
 

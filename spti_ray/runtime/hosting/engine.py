@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import time
 import traceback
 from concurrent.futures import ThreadPoolExecutor
@@ -47,7 +48,12 @@ def serving_roles(config: Config) -> tuple[Role, ...]:
 
 def start_failure(error: BaseException) -> str:
     """One line about an engine that could not be had. It has seen nothing private by then."""
-    return " ".join(traceback.format_exception_only(error)[-1].split())[:500]
+    return in_own_words(" ".join(traceback.format_exception_only(error)[-1].split()))[:500]
+
+
+def in_own_words(line: str) -> str:
+    """The last line of a traceback; of an error of ours without its class: its text is written for users."""
+    return re.sub(r"^spti_ray(\.\w+)+: ", "", line)
 
 
 class PrivateCallFailed(RuntimeError):

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
 
-from spti_ray.runtime.hosting.engine import PublicCallFailed
+from spti_ray.runtime.hosting.engine import PublicCallFailed, in_own_words
 from spti_ray.runtime.ray.images import ImagesInStore, to_send
 from spti_ray.runtime.scheduling.events import Events, Finished, InputLost, Lost, Outcome, Raised, Up
 from spti_ray.types import ImageBatch, RenderBatch
@@ -177,4 +177,4 @@ def creation_failure(error: BaseException) -> str:
     if "creation task" not in text and "__init__" not in text:
         return ""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else "unknown reason"
+    return in_own_words(lines[-1]) if lines else "unknown reason"

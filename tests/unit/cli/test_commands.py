@@ -14,7 +14,7 @@ from spti_ray.cli import app
 README = Path(__file__).parents[3] / "README.md"
 PANELS = {
     "Before a run": ["doctor", "init", "check", "plan"],
-    "Run": ["run", "submit", "status", "refine"],
+    "Run": ["run", "submit", "status", "show", "refine"],
     "Judge": ["report", "evaluate", "compare"],
     "Prove and pass on": ["verify", "audit", "export"],
     "Around runs": ["bench", "ledger", "manifest"],

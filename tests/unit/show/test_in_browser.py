@@ -19,16 +19,20 @@ QUIET = (
 
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
-def test_a_browser_shows_the_report_at_the_printed_address_until_ctrl_c(local, kept, tmp_path):
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGTERM])
+def test_a_browser_shows_the_report_at_the_printed_address_until_it_is_ended(ending, local, kept, tmp_path):
     run(local(privacy__allow_not_private=True), tmp_path / "run")
     command = [sys.executable, "-m", "spti_ray.cli", "show", str(tmp_path / "run")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=tmp_path) as server:
+    # Who starts the tests may ignore SIGINT, and what they start inherits that.
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "cwd": tmp_path}
+    with subprocess.Popen(command, **pipes, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN)) as server:
         try:
             address = server.stdout.readline().split()[0]
             browser = [CHROMIUM, *QUIET, f"--user-data-dir={tmp_path / 'profile'}", address]
             page = subprocess.run(browser, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=120)
             assert 'id="gallery"' in page.stdout and page.stdout.count('class="tile') == 5
-        finally:
-            server.send_signal(signal.SIGINT)
+            server.send_signal(ending)
             said = server.communicate(timeout=30)
+        finally:
+            server.kill()
     assert server.returncode == 0 and said == ("", "")

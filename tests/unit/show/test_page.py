@@ -7,9 +7,11 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
+from spti_ray.observability import reading
 from spti_ray.release.report.build import build_report
 from spti_ray.show.page import RunPage
 from tests.local_runs import at_stage, run
+from tests.ray.waiting import until
 
 pytestmark = pytest.mark.usefixtures("kept")
 
@@ -21,13 +23,15 @@ def _texts(out, generation):
     return {row["text"] for row in table.to_pylist() if row["generation"] == generation}
 
 
-def test_of_a_run_at_work_only_generations_whose_votes_are_committed_are_shown(local, tmp_path):
+def test_of_a_run_at_work_only_generations_whose_votes_are_committed_are_shown(local, tmp_path, monkeypatch):
     seen, out = [], tmp_path / "run"
 
     def look():
         page = RunPage(out)
+        until(lambda: "generation 2/2: votes" in page.html())
         seen.append((page.committed(), page.html(), _texts(out, 0), _texts(out, 1)))
 
+    monkeypatch.setattr(reading, "_WRITTEN_EVERY_S", 0.05)
     with at_stage("votes 1", look):
         run(local(**OPEN), out)
     ((committed, html, first, second),) = seen

@@ -91,7 +91,7 @@ def test_of_an_engine_that_serves_shards_only_the_type_of_an_error_is_told(proce
 def test_an_engine_that_can_not_be_had_is_told_in_one_line_and_the_process_goes_on(process):
     error = process.ask("load", "no", "text_embedder", engine("Broken"), PRIVATE_ROLES).exception(240)
     assert isinstance(error, CallFailed) and str(error).splitlines() == [str(error)]
-    assert str(error) == "OSError: the weights are not there"
+    assert str(error) == "runtime.engines.text_embedder: OSError: the weights are not there"
     assert process.ask("identity", loaded(process)).result(240)
 
 
