@@ -87,6 +87,8 @@ def plan(
 
         settings = load_config(config, overrides or ())
         if prompts:
+            if html or nodes or as_json or recommends or costs:
+                fail("--prompts shows the prompts and nothing else; leave out the other options", USAGE)
             typer.echo("\n\n".join(prompt_previews(settings)))
             return
         summary = plan_summary(settings, private_records)

@@ -47,11 +47,14 @@ def _written_out(role: str, engine: Any) -> Any:
         return engine
     presets = renderer_presets() if role == "renderer" else {}
     entry = presets.get(str(engine[KEY]))
+    if not engine[KEY]:
+        raise ValueError(f"{role}: the preset has no name; write preset:NAME, such as {next(iter(presets), 'NAME')}")
     if entry is None:
         there = f"; there are: {', '.join(presets)}" if presets else ": only renderers have presets"
         raise ValueError(f"{role}: no preset {engine[KEY]!r}{there}")
     given = {name: value for name, value in engine.items() if name != KEY}
     options = given.get("options")
-    if isinstance(options, Mapping):
-        given["options"] = entry["options"] | options
+    # A bare `options:` adds nothing; without the preset's own its model would be asked for diffusers' defaults.
+    if options is None or isinstance(options, Mapping):
+        given["options"] = entry["options"] | (options or {})
     return entry | given

@@ -72,6 +72,7 @@ def in_words(spread: Spread) -> str:
         chance = f"{spread.p_value:.2g}" if spread.p_value >= 1e-6 else "less than 0.000001"
         return f"The votes spread more than noise and voting at random would make them (p = {chance})."
     return (
-        f"The votes can't be told from noise (p = {spread.p_value:.2g}): what is released is what the models make by "
-        "themselves. Themes (evolution.themes), fewer candidates, more private images or a larger epsilon would help."
+        f"The votes can't be told from noise (p = {spread.p_value:.2g}; below {LEVEL:g} they could): what is released "
+        "is what the models make by themselves. Themes (evolution.themes), fewer candidates, more private images or a "
+        "larger epsilon would help."
     )

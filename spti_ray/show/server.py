@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import hmac
+import logging
 import secrets
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -52,8 +53,8 @@ def application(folder: Path, token: str, internal: bool = False) -> web.Applica
 
     @web.middleware
     async def guarded(request: web.Request, handler: _Handler) -> web.StreamResponse:
-        # The port may be another one, where it is forwarded through SSH.
-        host, given = request.host.split(":")[0], request.path.split("/")[1]
+        # The port may be another one, where it is forwarded through SSH. A path need not begin with a slash.
+        host, given = request.host.split(":")[0].lower(), request.path.removeprefix("/").split("/")[0]
         if host not in _HOSTS or not hmac.compare_digest(given.encode(), token.encode()):
             response: web.StreamResponse = web.Response(status=404, text="nothing here\n")
         else:
@@ -61,6 +62,8 @@ def application(folder: Path, token: str, internal: bool = False) -> web.Applica
                 response = await handler(request)
             except web.HTTPException as error:
                 response = web.Response(status=error.status, text=f"{error.reason}\n")
+                if where := error.headers.get("Location"):
+                    response.headers["Location"] = where
         response.headers.update(_HEADERS)
         return response
 
@@ -86,6 +89,9 @@ def application(folder: Path, token: str, internal: bool = False) -> web.Applica
             raise web.HTTPNotFound
         return web.Response(text=html, content_type="text/html")
 
+    async def slash(request: web.Request) -> web.Response:
+        raise web.HTTPFound(f"/{token}/")
+
     app = web.Application(middlewares=[guarded])
     app.router.add_get(f"/{token}/", show)
     app.router.add_get(f"/{token}/images/{{name}}", image)
@@ -93,6 +99,7 @@ def application(folder: Path, token: str, internal: bool = False) -> web.Applica
         app.router.add_get(f"/{token}/internal/", owners)
         app.router.add_get(f"/{token}/internal/{{name}}", owners)
     app.router.add_get(f"/{token}/{{name}}", document)
+    app.router.add_get(f"/{token}", slash)
     return app
 
 
@@ -129,7 +136,9 @@ def serve(folder: Path, port: int, internal: bool, started: Callable[[str], None
     app = application(folder, token, internal)
 
     async def run() -> None:
-        runner = web.AppRunner(app, access_log=None)
+        # What is malformed is answered before `guarded` sees it, and aiohttp would log it, token and all.
+        logging.getLogger("aiohttp").setLevel(logging.CRITICAL + 1)
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         try:
             site = web.TCPSite(runner, ADDRESS, port)

@@ -33,7 +33,7 @@ def write_plan_page(
     """Write the page.
 
     Args:
-        path: of the file; it is replaced.
+        path: of the file; an earlier page is replaced, and no other file.
         config: a configuration that can be planned.
         costs: its estimate, whose rates and prices are the page's.
         summary: its `plan_summary`.
@@ -47,6 +47,8 @@ def write_plan_page(
     if path.is_dir() or not path.parent.is_dir():
         why = "is a folder" if path.is_dir() else f"there is no folder {path.parent}"
         raise ConfigError(f"--html {path}: {why}; name a file, such as plan.html")
+    if path.exists() and not _is_page(path):
+        raise ConfigError(f"--html {path}: is there, and is no page of spti plan; name another file, or remove it")
     scripts = [script(name) for name in _SCRIPTS]
     spent = values["spent"]
     page = _template().render(
@@ -62,6 +64,15 @@ def write_plan_page(
         script_sources=" ".join(f"'sha256-{_digest(text)}'" for text in scripts),
     )
     write_atomic(path, page)
+
+
+def _is_page(path: Path) -> bool:
+    """Whether a file is a page that this command may write again."""
+    try:
+        with path.open("rb") as file:
+            return b"<title>Plan: " in file.read(100_000)
+    except OSError:
+        return False
 
 
 def script(name: str) -> str:

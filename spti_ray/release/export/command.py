@@ -15,6 +15,7 @@ from spti_ray.io.urls import problem_of_data
 from spti_ray.public.release import CERTIFICATE
 from spti_ray.release.export.formats import WRITERS, add_documents
 from spti_ray.release.export.released import NotExported, Released, read_release
+from spti_ray.runs.run_file import read_run
 from spti_ray.types import Told, untold
 
 _UPLOADS = 8
@@ -75,12 +76,23 @@ def _local(out: str, released: Released) -> Iterator[Path]:
     path = Path(out).expanduser().resolve()
     if path.is_relative_to(released.folder):
         raise NotExported(f"--out {out}: in the release itself, which an export would alter; give another folder")
+    if (private := _private_folder(released)) and path.is_relative_to(private):
+        raise NotExported(f"--out {out}: in the folder of the private images, which would then hold it; give another")
     if path.is_dir() and any(path.iterdir()):
         raise NotExported(f"--out {out}: the folder is not empty; give a new one, or remove what is there")
     if path.exists() and not path.is_dir():
         raise NotExported(f"--out {out}: there is a file; give a new folder")
     with atomic_folder(path) as folder:
         yield folder
+
+
+def _private_folder(released: Released) -> Path | None:
+    """The folder of the private images, where the release is in its run's folder and they are in a local one."""
+    run = released.folder.parent
+    if not (run / "run.yaml").is_file():
+        return None
+    data = str(read_run(run)["config"]["data"]["path"])
+    return Path(data).expanduser().resolve() if not is_url(data) and Path(data).is_dir() else None
 
 
 def _empty(url: str) -> StoragePath:

@@ -31,6 +31,11 @@ def test_a_named_renderer_has_the_steps_guidance_and_size_of_its_model(file):
     assert engine.dtype == "float16"
 
 
+def test_bare_options_beside_a_name_leave_its_own(file):
+    written = config_with(runtime__engines={"renderer": {"preset": "sdxl-turbo", "options": None}})
+    assert written.runtime.engines["renderer"]["options"] == TURBO
+
+
 def test_settings_beside_a_name_win_and_options_one_by_one(file):
     named = "runtime.engines.renderer=preset:sdxl-turbo"
     engine = renderer(file, named, "runtime.engines.renderer.batch_size=3", "runtime.engines.renderer.options.steps=2")

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import shutil
+import signal
+import socket
+import threading
 from types import SimpleNamespace
 
 import pytest
@@ -56,7 +60,7 @@ def test_the_report_of_a_finished_run_its_documents_and_images_are_served(get):
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/a-token", "/wrong/", "/wrong/datasheet.md", "/a-tokem/", "/internal/", "/favicon.ico"],
+    ["/", "/wrong/", "/wrong/datasheet.md", "/a-tokem/", "/internal/", "/favicon.ico"],
 )
 def test_without_the_token_nothing_is_there(path, get):
     answer = get(path)
@@ -143,3 +147,40 @@ def test_the_address_is_loopback_with_a_token_of_its_own_and_no_log_has_it(finis
 def test_a_folder_without_a_run_is_refused(tmp_path):
     with pytest.raises(ConfigError):
         application(tmp_path, TOKEN)
+
+
+@pytest.mark.parametrize("path", ["/a-token", "/a-token/internal"])
+def test_an_address_without_its_last_slash_is_found_or_not_there_but_never_an_error(path, get):
+    answer = get(path)
+    assert (answer.status, answer.headers.get("Location")) in ((302, "/a-token/"), (404, None))
+
+
+def test_a_malformed_request_is_answered_and_nothing_of_it_is_said(finished, capfd, caplog):
+    """Its path may hold the token, or be none at all."""
+    answers = []
+
+    class Asked(Exception):
+        pass
+
+    def started(address):
+        host, port = address.split("/")[2].split(":")
+        token = address.split("/")[3]
+
+        def ask():
+            lines = (
+                f"OPTIONS * HTTP/1.1\r\nHost: {host}",
+                f"GET {token} HTTP/1.1\r\nHost: {host}",
+                "GET / HTTP/1.1\r\nHost:",
+            )
+            for line in lines:
+                with socket.create_connection((host, int(port)), timeout=20) as connection:
+                    connection.sendall(f"{line}\r\nConnection: close\r\n\r\n".encode())
+                    answers.append(connection.recv(65536).split()[1])
+            os.kill(os.getpid(), signal.SIGTERM)
+
+        threading.Thread(target=ask).start()
+
+    module.serve(finished, 0, False, started)
+    assert len(answers) == 3 and all(answer in (b"400", b"404") for answer in answers)
+    said = capfd.readouterr()
+    assert (said.out, said.err) == ("", "") and "Traceback" not in caplog.text

@@ -31,6 +31,21 @@ def test_the_command_writes_a_page_and_says_where(tmp_path):
     assert json.loads(run(*words, "--json", "--html", str(page)).output)["epsilon"] == 1
 
 
+def test_a_file_that_is_no_page_is_never_written_over(tmp_path):
+    mine = tmp_path / "mine.yaml"
+    mine.write_text("title: mine")
+    done = run("bundled:stickers", "--html", str(mine))
+    assert done.exit_code == 2 and "is there, and is no page of spti plan" in done.output
+    assert mine.read_text() == "title: mine"
+    assert run("bundled:stickers", "--html", str(tmp_path / "page.html")).exit_code == 0
+    assert run("bundled:stickers", "--html", str(tmp_path / "page.html")).exit_code == 0, "an earlier page is"
+
+
+def test_prompts_are_shown_alone(tmp_path):
+    done = run("bundled:stickers", "--prompts", "--html", str(tmp_path / "page.html"))
+    assert done.exit_code == 2 and "leave out the other options" in done.output
+
+
 def test_the_number_of_records_is_only_what_was_given(tmp_path):
     page = tmp_path / "plan.html"
     assert run("bundled:stickers", "--html", str(page)).exit_code == 0

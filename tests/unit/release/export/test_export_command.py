@@ -53,6 +53,17 @@ def test_a_release_is_not_exported_into_itself(run):
     assert code == 2 and "in the release itself" in said
 
 
+def test_a_release_is_not_written_among_the_private_images(run, tmp_path):
+    """They would hold it from then on, as records of the next run."""
+    private = tmp_path / "scans"
+    private.mkdir()
+    known = (run / "run.yaml").read_text()
+    assert "/hospital/patients" in known
+    (run / "run.yaml").write_text(known.replace("/hospital/patients", str(private)))
+    code, said = export(run, "--format", "imagefolder", "--out", private / "label" / "x")
+    assert code == 2 and "in the folder of the private images" in said and not list(private.iterdir())
+
+
 def test_a_release_without_certificate_is_told_to_have_none(run, tmp_path):
     (run / "release" / "privacy.json").unlink()
     assert "WITHOUT certificate, see datasheet.md" in export(run, "--format", "parquet", "--out", tmp_path / "out")[1]
