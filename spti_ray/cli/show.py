@@ -43,5 +43,3 @@ def show(
             if port:
                 fail(f"--port {port}: {error.strerror}; take another, or 0 for any", USAGE)
             raise
-        except KeyboardInterrupt:
-            pass

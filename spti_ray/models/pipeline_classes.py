@@ -1,8 +1,8 @@
 """Which pipeline of diffusers a model is and what that takes, before anything is loaded. Imports no heavy library.
 
-A pipeline's class is in its `model_index.json`: in the model's folder, in the Hub's local cache, or for the models that
-the documents name in `KNOWN`. Nothing is downloaded; of another model nothing is known here, and a run of `pe-image`
-tries one variation before anything is charged.
+A pipeline's class is in its `model_index.json`: in the model's folder, in the Hub's local cache, or for the models of
+presets in `pipeline_files.KNOWN`. Nothing is downloaded; of another model nothing is known here, and a run of `pe-
+image` tries one variation before anything is charged.
 """
 
 from __future__ import annotations
@@ -15,18 +15,6 @@ from spti_ray.models.installed_source import class_file, class_in, module_source
 from spti_ray.models.options import DiffusersOptions
 from spti_ray.models.pipeline_files import PipelineFiles
 from spti_ray.models.weight_files import SINGLE_FILES, is_single_file
-
-KNOWN = {
-    "stabilityai/stable-diffusion-xl-base-1.0": "StableDiffusionXLPipeline",
-    "stabilityai/sdxl-turbo": "StableDiffusionXLPipeline",
-    "stabilityai/stable-diffusion-3.5-large": "StableDiffusion3Pipeline",
-    "stabilityai/stable-diffusion-3.5-large-turbo": "StableDiffusion3Pipeline",
-    "black-forest-labs/FLUX.1-schnell": "FluxPipeline",
-    "black-forest-labs/FLUX.2-klein-4B": "Flux2KleinPipeline",
-    "Tongyi-MAI/Z-Image-Turbo": "ZImagePipeline",
-    "Qwen/Qwen-Image": "QwenImagePipeline",
-}
-"""Model: what its `model_index.json` names, of the models of the presets (package_data/engines/renderers.yaml)."""
 
 FIRST_GENERATOR_ALONE = frozenset({"GlmImagePipeline", "Ideogram4Pipeline"})
 """Pipelines that draw something of every image of a batch by its first generator: their images are made one at a time.
@@ -45,8 +33,7 @@ def pipeline_class(config: EngineConfig) -> str | None:
     A class that a model's name only suggests is not enough to refuse it. None too for code of a repository's own.
     """
     files = PipelineFiles.of(config)
-    name = files.class_name if files.are_here else KNOWN.get(files.model)
-    return name if name and name.isidentifier() else None
+    return files.class_name if files.is_certain and files.class_name.isidentifier() else None
 
 
 def text_to_image_class(name: str) -> str | None:

@@ -15,6 +15,18 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing, is_local, resolve_model
 from spti_ray.models.weight_files import is_single_file
 
+KNOWN = {
+    "stabilityai/stable-diffusion-xl-base-1.0": "StableDiffusionXLPipeline",
+    "stabilityai/sdxl-turbo": "StableDiffusionXLPipeline",
+    "stabilityai/stable-diffusion-3.5-large": "StableDiffusion3Pipeline",
+    "stabilityai/stable-diffusion-3.5-large-turbo": "StableDiffusion3Pipeline",
+    "black-forest-labs/FLUX.1-schnell": "FluxPipeline",
+    "black-forest-labs/FLUX.2-klein-4B": "Flux2KleinPipeline",
+    "Tongyi-MAI/Z-Image-Turbo": "ZImagePipeline",
+    "Qwen/Qwen-Image": "QwenImagePipeline",
+}
+"""Model: what its `model_index.json` names, of the models of the presets (package_data/engines/renderers.yaml)."""
+
 _FAMILIES = {
     "stable-diffusion-xl": "StableDiffusionXLPipeline",
     "sdxl": "StableDiffusionXLPipeline",
@@ -27,7 +39,7 @@ _FAMILIES = {
     "pixart-sigma": "PixArtSigmaPipeline",
     "sana": "SanaPipeline",
 }
-"""Pipeline class by a part of the model's name, the first that fits."""
+"""Pipeline class by a part of another model's name, the first that fits: what it most likely is."""
 
 
 @dataclass(frozen=True)
@@ -36,13 +48,13 @@ class PipelineFiles:
 
     Attributes:
         class_name: of the pipeline, such as `FluxPipeline`; empty if nobody can tell.
-        are_here: whether the class is what the checkpoint says; else it was told by the model's name.
+        is_certain: whether the checkpoint says so, or it is known of this very model; else its name only suggests it.
     """
 
     model: str
     revision: str | None
     class_name: str
-    are_here: bool
+    is_certain: bool
 
     @classmethod
     def of(cls, config: EngineConfig) -> PipelineFiles:
@@ -53,6 +65,8 @@ class PipelineFiles:
         index = _json(model, revision, "model_index.json")
         if index:
             return cls(model, revision, str(index.get("_class_name", "")), True)
+        if model in KNOWN:
+            return cls(model, revision, KNOWN[model], True)
         name = model.lower()
         family = "" if is_local(model) else next((f for f in _FAMILIES if f in name), "")
         return cls(model, revision, _FAMILIES.get(family, ""), False)

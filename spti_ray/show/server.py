@@ -138,7 +138,7 @@ def serve(folder: Path, port: int, internal: bool, started: Callable[[str], None
     async def run() -> None:
         # What is malformed is answered before `guarded` sees it, and aiohttp would log it, token and all.
         logging.getLogger("aiohttp").setLevel(logging.CRITICAL + 1)
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         try:
             site = web.TCPSite(runner, ADDRESS, port)

@@ -8,7 +8,7 @@ from spti_ray.config.engine_presets import renderer_presets
 from spti_ray.models.diffusers_pipeline import call_arguments
 from spti_ray.models.factory import engines_config
 from spti_ray.models.options import DiffusersOptions
-from spti_ray.models.pipeline_classes import KNOWN
+from spti_ray.models.pipeline_files import KNOWN
 from tests.unit.conftest import config_with
 
 ENTRIES = renderer_presets()
