@@ -5,10 +5,12 @@ from __future__ import annotations
 import stat
 
 import pyarrow.parquet as pq
+import pytest
 
 from tests.e2e.conftest import FEW, few_stickers
 
 
+@pytest.mark.slow
 def test_shards_on_ray_write_down_what_their_records_are(cli):
     settings = ("runtime.shards=2", "dataset.lifetime_epsilon=8", f"data.path={few_stickers()}")
     arguments = cli.run_arguments("run", *settings, on_ray=True)

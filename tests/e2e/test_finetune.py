@@ -6,6 +6,7 @@ import json
 import stat
 
 import pyarrow.parquet as pq
+import pytest
 from PIL import Image
 
 from spti_ray.dp.file_chain import verify
@@ -28,6 +29,7 @@ SETTINGS = (
 )
 
 
+@pytest.mark.slow
 def test_a_killed_training_goes_on_and_its_images_stay_inside_and_are_told_in_the_ledger(cli):
     for label in ("animals", "food"):
         (cli.folder / "images" / label).mkdir(parents=True)

@@ -187,6 +187,7 @@ FATAL: list[tuple[str, str, str]] = [
 ]
 
 
+@pytest.mark.slow
 def test_each_fault_of_a_shard_ends_in_one_line_and_the_run_goes_on_in_the_end(run):
     """Groups of a Parquet file are named by canaries. The last fault comes after the charge and costs a spare slot."""
     run.configure(

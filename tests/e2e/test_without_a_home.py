@@ -46,6 +46,7 @@ def seen_in(processes: set[str], mark: bytes) -> tuple[set[bytes], set[bytes]]:
     return {token.removeprefix(b"RAY_AUTH_TOKEN=") for token in tokens}, arguments
 
 
+@pytest.mark.slow
 def test_a_run_needs_no_home_and_its_token_is_in_its_environment_alone(cli, strict, monkeypatch):
     monkeypatch.setenv("HOME", "/proc/nonexistent")
     monkeypatch.setenv("SPTI_TEST_MARK", str(cli.folder))

@@ -160,7 +160,9 @@ def test_a_private_call_tells_only_the_type_of_an_engines_error(engines, home, r
     assert CORE in (home / f"private-{role}.txt").read_text()
 
 
-@pytest.mark.parametrize("role", PRIVATE_ROLES)
+@pytest.mark.parametrize(
+    "role", [PRIVATE_ROLES[0], *(pytest.param(role, marks=pytest.mark.slow) for role in PRIVATE_ROLES[1:])]
+)
 def test_a_dead_engine_takes_its_actor_along_and_a_new_one_comes(engines, home, role):
     plant_in(home, {role: ("EngineDead", 1)})
     with pytest.raises(RayActorError) as caught:

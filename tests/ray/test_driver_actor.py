@@ -62,6 +62,7 @@ def kill_driver(head):
     return False
 
 
+@pytest.mark.slow
 def test_a_run_whose_driver_and_first_watcher_are_killed_goes_on_and_two_who_watch_see_the_same_end(head):
     run = Watched(head, "killed")
     first, first_log = run.watch()
@@ -83,6 +84,7 @@ def nothing_at_work(head):
     return not any(head.processes(f"ray::{kind}") for kind in ("Driver", "Renderer", "Shard", "Async"))
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_join_a_job_and_one_that_is_stopped_leaves_nothing_at_work(head):
     run = Watched(head, "stopped")
     told = head.submit(run.out, *SETTINGS, f"ledger.path={run.ledger}", follow=False)

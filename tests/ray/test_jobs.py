@@ -2,6 +2,8 @@
 
 import subprocess
 
+import pytest
+
 from tests.ray.head import ROOT, SMALL
 
 
@@ -46,6 +48,7 @@ def test_a_job_with_its_ledger_or_private_images_in_its_package_is_refused(head,
     assert not (head.folder / "job").exists() and not (head.folder / "job-ledger").exists()
 
 
+@pytest.mark.slow
 def test_two_jobs_with_one_ledger_share_one_budget_and_the_refused_ones_exit_code_is_the_commands(head, tmp_path):
     (tmp_path / "my.yaml").write_text((ROOT / "jobs" / "stickers.yaml").read_text())
     shared = ("privacy.epsilon=4", "dataset.lifetime_epsilon=5", f"ledger.path={head.folder}/shared-ledger")

@@ -194,6 +194,7 @@ def test_the_batches_of_an_actor_that_was_killed_are_done_by_whoever_is_there(wo
     assert pool.given_up == 0
 
 
+@pytest.mark.slow
 def test_an_actor_that_is_slow_to_come_back_costs_no_batch(tmp_path):
     """A model takes a minute to load: batches sent to it meanwhile wait, and are not lost again and again."""
 
