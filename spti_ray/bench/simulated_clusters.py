@@ -74,6 +74,8 @@ def _run(
     actors = [SimulatedActor(lambda seconds: seconds) for _ in range(num_actors)]
     batches = [mean_s * draw.uniform(2 / 3, 4 / 3) for _ in range(num_actors * per_actor)]
     pool = Pool("renderer", actors, events, LIMITS, call_length=length)
+    while pool.num_up < num_actors:
+        events.wait()
     began = time.perf_counter()
     done = sum(1 for _ in pool.map((seconds,) for seconds in batches))
     took = time.perf_counter() - began

@@ -28,6 +28,10 @@ log = logging.getLogger(__name__)
 _LOOK_S = 2.0
 """How often a working pool looks for hung engines, and whether it should grow."""
 
+_TURN = 256
+"""Calls that a pool sends before what has come back is looked at. Ten thousand engines take seconds to be filled: by
+then the first results say how many batches should go in a call, and engines wait that are done."""
+
 
 class Pool:
     """The batches of one role, and the actors that they go to.
@@ -85,7 +89,7 @@ class Pool:
         self._scheduler: Scheduler[Any] = Scheduler(limits)
         self._streams = Streams(
             events,
-            wants_more=lambda: self._scheduler.wants_more,
+            wants_more=lambda: self._sent < _TURN and self._scheduler.wants_more,
             num_slots=lambda: limits.slots * self._scheduler.together * max(1, self.num_actors),
             may_wait=lambda under_way: images is None or images.has_room(under_way),
             asleep=lambda: shares_gpu and not self._scheduler.actors,
@@ -95,6 +99,8 @@ class Pool:
             check=self._before_wait,
         )
         self._looking = False
+        self._sent = 0
+        """Calls since this pool's last turn began."""
         events.afterwards(self._fill)
         self._actors = ActorLifecycle(
             role, actors, events, limits, self._scheduler, lambda: self.has_work, grow, most, others, meter
@@ -153,6 +159,7 @@ class Pool:
 
     def _fill(self) -> None:
         """Fill the slots that came free, first with batches that wait, then with new ones."""
+        self._sent = 0
         self._scheduler.together = self._call_length.batches(self.num_up)
         self._dispatch()
         self._streams.fill()
@@ -186,6 +193,9 @@ class Pool:
             self._events.call(actor, *calls[0])
         else:
             self._events.call_several(actor, calls)
+        self._sent += 1
+        if self._sent == _TURN:
+            self._events.after(0.0, lambda: None)  # The next wait ends at once, and a new turn begins.
         if not self._looking:
             self._looking = True
             self._actors.begin_period()

@@ -248,6 +248,18 @@ def test_the_slowest_stage_of_a_chain_is_never_idle(first_s, second_s):
     assert events.now() == pytest.approx(50 * max(first_s, second_s) + min(first_s, second_s))
 
 
+def test_what_comes_back_is_looked_at_while_many_actors_are_still_filled():
+    """The driver takes 6 s to send each of 600 actors its two batches; the first is done after half a second."""
+    events = SimulatedEvents(driver_s=0.005)
+    came: list[float] = []
+    actors = [SimulatedActor(takes(0.5)) for _ in range(600)]
+    pool = Pool("renderer", actors, events, on_batch=lambda result, seconds: came.append(events.now()))
+    while pool.num_up < 600:
+        events.wait()
+    assert list(pool.map(numbers(1800))) == [(number,) for number in range(1800)]
+    assert came[0] < 3.0
+
+
 def test_a_stage_that_waits_for_its_source_does_not_stop_the_source():
     """The renderer pulls while the embedder is full, and later the embedder pulls what the renderer has."""
     events = SimulatedEvents()
