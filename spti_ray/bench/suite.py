@@ -19,6 +19,7 @@ from spti_ray.bench.driver_memory import memory
 from spti_ray.bench.image_bytes import compared_with, image_bytes
 from spti_ray.bench.kills import kills
 from spti_ray.bench.overhead import in_pool_over_bare
+from spti_ray.bench.peers import peers
 from spti_ray.bench.scaling import driver_cost, scaling
 from spti_ray.bench.streaming import streaming
 from spti_ray.bench.votes import votes
@@ -160,6 +161,7 @@ def parts(settings: Settings, out: Path) -> dict[str, Measure]:
         "images": images,
         "memory": lambda document, told: memory(told=told),
         "model": simulated,
+        "peers": lambda document, told: peers(runtime=runtime, told=told),
         "kills": lambda document, told: kills(runtime=runtime),
         "votes": lambda document, told: votes(),
     }

@@ -30,7 +30,7 @@ def bench(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="engines, scaling, driver, streaming, images, memory, model, kills or votes. Repeatable.",
+            help="engines, scaling, driver, streaming, images, memory, model, peers, kills or votes. Repeatable.",
             metavar="PART",
         ),
     ] = None,

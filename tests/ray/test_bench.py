@@ -5,6 +5,7 @@ import pytest
 from spti_ray.bench import scaling as bench_scaling
 from spti_ray.bench.kills import kills
 from spti_ray.bench.overhead import in_pool_over_bare
+from spti_ray.bench.peers import peers
 from spti_ray.bench.scaling import driver_cost, scaling
 from spti_ray.bench.streaming import streaming
 from spti_ray.models.factory import FAKE
@@ -53,3 +54,9 @@ def test_scaling_and_the_drivers_cost_are_measured(monkeypatch):
     assert scaling((1, 2), each_s=0.4)["strong_0.1s"][0] is None
     cost = driver_cost(batches=100)
     assert cost["thread_us"] > 0 and cost["process_us"] > 0
+
+
+def test_the_same_stages_run_through_our_pools_and_through_ray_data():
+    figures = peers(num_actors=2, work_s=2.0)
+    assert [(row["stages"], row["unit_s"]) for row in figures["rows"]] == [(1, 1.0), (1, 0.1), (3, 0.1)]
+    assert all(0 < row[who] <= 1.01 for row in figures["rows"] for who in ("ours", "ray_data"))
