@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import Any
 
@@ -43,7 +44,9 @@ def data_pipeline_s(stages: int, num_actors: int, units: int, seconds: float, un
     context.execution_options.preserve_order = True
     context.enable_progress_bars = False
     context.wait_for_min_actors_s = _START_S
-    stream = ray.data.range(units, override_num_blocks=max(1, units // units_per_block))
+    context.issue_detectors_config.detectors = []  # Each warns several times a minute that the engines are idle.
+    logging.getLogger("ray.data").setLevel(logging.ERROR)
+    stream = ray.data.range(units, override_num_blocks=max(1, units // units_per_block)).materialize()
     for _ in range(stages):
         stream = stream.map_batches(
             _Stage,
