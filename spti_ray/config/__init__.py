@@ -6,6 +6,7 @@ start, as are the ledger and the engines' models. Only where a run works and on 
 starts (`identity.pinned`).
 """
 
+from spti_ray.config.card import CardConfig
 from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, PrivacyConfig
 from spti_ray.config.engines import EngineConfig, EnginesConfig, RuntimeConfig
 from spti_ray.config.evolution import EvolutionConfig, ImageVariationConfig, LabelConfig, VariationConfig
@@ -17,6 +18,7 @@ from spti_ray.types import ROLES, Role
 
 __all__ = [
     "ROLES",
+    "CardConfig",
     "Config",
     "DataConfig",
     "DatasetConfig",

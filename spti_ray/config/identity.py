@@ -38,6 +38,7 @@ _FREE_TO_CHANGE = (
     "dataset.registration",
     "ledger.relative_to",
     "origin.path",
+    "release.card",
     "runtime.executor",
     "runtime.address",
     "runtime.driver",
@@ -56,7 +57,8 @@ _FREE_TO_CHANGE = (
     "finetune.records_at_once",
     "finetune.save_every_s",
 )
-"""Settings that may change between two starts of a run: where and how it runs, not what it computes or costs."""
+"""Settings that may change between two starts of a run: where and how it runs and what is said of it, not what it
+computes or costs."""
 
 _FREE_ENGINE_SETTINGS = (".replicas", ".max_replicas", ".num_cpus", ".num_gpus", ".accelerators", ".threads")
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field, WithJsonSchema, model_validator
 from pydantic_core import PydanticCustomError
 
+from spti_ray.config.card import CardConfig
 from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, PrivacyConfig
 from spti_ray.config.engines import RuntimeConfig
 from spti_ray.config.evolution import EvolutionConfig
@@ -39,13 +40,14 @@ MethodName = Annotated[str, BeforeValidator(_registered), WithJsonSchema({"enum"
 
 
 class ReleaseConfig(Section):
-    """How many images are released, and of which texts."""
+    """How many images are released, of which texts, and what their data card says."""
 
     images: int = Field(ge=1, le=100_000_000, description="Images in the release; more cost no privacy.")
     images_per_text: int = Field(default=1, ge=1, le=1000)
     texts: Literal["voted", "varied"] = Field(
         default="voted", description="varied: fresh variations of the voted texts (pe-image: images) are released."
     )
+    card: CardConfig = CardConfig()
 
 
 class OriginConfig(Section):

@@ -1,5 +1,8 @@
 """Makes the datasheet of a release (after "Datasheets for Datasets", arXiv 1803.09010) from public facts only.
 
+Its head is what the Hugging Face Hub reads of a data card: exports have the datasheet as their `README.md`. Parts of it
+are in `croissant.json` too, as plain sentences.
+
 Its sources are the configuration, the released items, the models' names and the certificate. Nothing in it comes from
 the private images, except through the certified mechanism: no size, no counts, no examples.
 """
@@ -8,9 +11,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import jinja2
 from PIL import Image
@@ -19,6 +22,7 @@ from spti_ray.config import Config
 from spti_ray.config.method_traits import candidates_are_images, declaration_of, holds_subjects
 from spti_ray.figures import rounded_up
 from spti_ray.methods import PrivateData
+from spti_ray.public.card_head import card_head
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.label_shares import LabelCounts, shares_of
 from spti_ray.public.replacements import not_made_line
@@ -35,16 +39,12 @@ _VOTING_IN_WORDS = {
 }
 
 
-def datasheet(
-    folder: Path,
-    config: Config,
-    items: Sequence[ReleaseItem],
-    models: Mapping[str, Mapping[str, str]],
-    certificate: Mapping[str, Any] | None,
-    fallbacks: FallbackCounts | None = None,
-    label_counts: LabelCounts | None = None,
-) -> str:
-    """Make the datasheet.
+Part = Literal["warnings", "summary", "contents", "how", "privacy", "uses", "limits"]
+"""A block of the template."""
+
+
+class Datasheet:
+    """The datasheet of a release, as Markdown and in parts as sentences.
 
     Args:
         folder: The release's folder; the size of images is read from the first one.
@@ -54,12 +54,46 @@ def datasheet(
         certificate: The certificate, or None if the release is not private.
         fallbacks: How many texts are fallbacks.
         label_counts: The noised number of records of each label, where the shares of labels were voted for.
-
-    Returns:
-        The datasheet as Markdown.
     """
-    counts = Counter(item.label for item in items)
-    labels = {label.name: counts[label.name] for label in config.evolution.labels}
+
+    def __init__(
+        self,
+        folder: Path,
+        config: Config,
+        items: Sequence[ReleaseItem],
+        models: Mapping[str, Mapping[str, str]],
+        certificate: Mapping[str, Any] | None,
+        fallbacks: FallbackCounts | None = None,
+        label_counts: LabelCounts | None = None,
+    ) -> None:
+        self._values = _values(folder, config, items, models, certificate, fallbacks, label_counts)
+
+    def markdown(self) -> str:
+        """All of it."""
+        return _template(inline).render(self._values)
+
+    def sentences(self, part: Part) -> list[str]:
+        """The paragraphs and list items of a part, each as one line of plain text. Empty if it says nothing."""
+        template = _template(_squeezed)
+        text = "".join(template.blocks[part](template.new_context(self._values)))
+        return _plain(text)
+
+
+def datasheet(
+    folder: Path,
+    config: Config,
+    items: Sequence[ReleaseItem],
+    models: Mapping[str, Mapping[str, str]],
+    certificate: Mapping[str, Any] | None,
+    fallbacks: FallbackCounts | None = None,
+    label_counts: LabelCounts | None = None,
+) -> str:
+    """The datasheet as Markdown; the arguments are those of `Datasheet`."""
+    return Datasheet(folder, config, items, models, certificate, fallbacks, label_counts).markdown()
+
+
+def _template(as_text: Callable[[object], str]) -> jinja2.Template:
+    """The template, into which `as_text` writes values that may be anything."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=False,  # Markdown: values go through `inline`
@@ -68,14 +102,31 @@ def datasheet(
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters["inline"] = inline
+    environment.filters["inline"] = as_text
     environment.filters["number"] = number
     environment.filters["up"] = rounded_up
+    return environment.get_template(_TEMPLATE)
+
+
+def _values(
+    folder: Path,
+    config: Config,
+    items: Sequence[ReleaseItem],
+    models: Mapping[str, Mapping[str, str]],
+    certificate: Mapping[str, Any] | None,
+    fallbacks: FallbackCounts | None,
+    label_counts: LabelCounts | None,
+) -> dict[str, Any]:
+    """What the template is filled with, by name."""
+    counts = Counter(item.label for item in items)
+    labels = {label.name: counts[label.name] for label in config.evolution.labels}
     method = declaration_of(config)
     evolution = config.evolution
     themes = [evolution.num_themes(number) for number in config.candidate_generations]
     all_themed = all(themes)
-    return environment.get_template(_TEMPLATE).render(
+    return dict(
+        head=card_head(config, len(items), labels, certificate is not None),
+        card=config.release.card,
         config=config,
         method=method,
         voted_on=method.private_data is not PrivateData.NOT_READ,
@@ -115,6 +166,25 @@ def inline(value: object) -> str:
     """`value` as one line of Markdown text in which nothing is markup."""
     text = re.sub(r"\s+", " ", str(value)).strip()
     return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", text)
+
+
+def _squeezed(value: object) -> str:
+    """`value` as one line of text."""
+    return re.sub(r"\s+", " ", str(value)).strip()
+
+
+def _plain(markdown: str) -> list[str]:
+    """The paragraphs and list items of a part of the template without its markup, each with the heading it is under."""
+    found, heading = [""], ""
+    for line in (line.removeprefix("> ").strip() for line in markdown.splitlines()):
+        if line.startswith("#"):
+            heading = f"{line.lstrip('# ')}: "
+        is_item = re.match(r"(-|\d+\.) ", line)
+        if is_item or not line or line.startswith(("#", ">")):
+            found.append("")
+        if line and not line.startswith(("#", ">")):
+            found[-1] = f"{found[-1] or heading} {line.removeprefix('- ') if is_item else line}"
+    return [_squeezed(text.replace("**", "").replace("`", "")) for text in found if text]
 
 
 def number(value: object) -> str:

@@ -1,4 +1,5 @@
-"""Writes the release folder: the manifest, the Hugging Face metadata, the certificate and the datasheet.
+"""Writes the release folder: the manifest, the Hugging Face metadata, the certificate, the datasheet and
+`croissant.json`.
 
 The images are in `folder/images` already. All that is written here is public or differentially private: the
 configuration, the released texts, the models' names and the certificate. Each file is replaced atomically. So a release
@@ -20,7 +21,8 @@ import pyarrow.parquet as pq
 from spti_ray.config import ROLES, Config
 from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
-from spti_ray.public.datasheet import datasheet
+from spti_ray.public.croissant import CROISSANT, croissant
+from spti_ray.public.datasheet import Datasheet
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.label_shares import LabelCounts
 from spti_ray.types import ReleaseItem
@@ -57,7 +59,8 @@ def write_release(
     fallbacks: FallbackCounts | None = None,
     label_counts: LabelCounts | None = None,
 ) -> None:
-    """Write manifest.parquet, metadata.jsonl, datasheet.md and, with a certificate, privacy.json into `folder`.
+    """Write manifest.parquet, metadata.jsonl, croissant.json, datasheet.md and, with a certificate, privacy.json into
+    `folder`.
 
     Without a certificate (the noise was simulated) an earlier privacy.json is removed, and the datasheet says that the
     release is not private.
@@ -90,11 +93,14 @@ def write_release(
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
             row = {"file_name": item.file, "text": item.text, "label": item.label}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    _write_certificate_and_datasheet(folder, config, items, models, certificate, fallbacks, label_counts or {})
+    _write_documents(folder, config, items, models, certificate, fallbacks, label_counts or {})
 
 
 def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
-    """Replace the certificate and the datasheet of a written release. Images, manifest and texts stay as they are."""
+    """Replace the certificate, the datasheet and `croissant.json` of a written release.
+
+    Images, manifest and texts stay as they are.
+    """
     table = pq.read_table(folder / MANIFEST)
     names = [field.name for field in fields(ReleaseItem)]
     items = [ReleaseItem(**row) for row in table.select(names).to_pylist()]
@@ -102,7 +108,7 @@ def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any
     models: Models = parse_json(metadata.get(MODELS_KEY, b"{}"))
     fallbacks = fallbacks_in(table)
     counts: LabelCounts = parse_json(metadata.get(LABEL_COUNTS_KEY, b"{}"))
-    _write_certificate_and_datasheet(folder, config, items, models, certificate, fallbacks, counts)
+    _write_documents(folder, config, items, models, certificate, fallbacks, counts)
 
 
 def fallbacks_in(table: pa.Table) -> FallbackCounts:
@@ -124,7 +130,7 @@ def release_section(folder: Path) -> dict[str, Any]:
     return {"images": metadata.num_rows, "manifest_sha256": sha256_of(path)} | said
 
 
-def _write_certificate_and_datasheet(
+def _write_documents(
     folder: Path,
     config: Config,
     items: Sequence[ReleaseItem],
@@ -141,7 +147,11 @@ def _write_certificate_and_datasheet(
         certificate = certificate | {"release": release_section(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / CERTIFICATE, text + "\n")
-    write_atomic(folder / DATASHEET, datasheet(folder, config, items, models, certificate, fallbacks, label_counts))
+    sheet = Datasheet(folder, config, items, models, certificate, fallbacks, label_counts)
+    classes = sorted({item.label for item in items})
+    is_private = certificate is not None
+    write_atomic(folder / CROISSANT, croissant(config, sheet, classes, folder / MANIFEST, is_private))
+    write_atomic(folder / DATASHEET, sheet.markdown())
 
 
 def manifest(

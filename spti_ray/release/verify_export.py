@@ -11,10 +11,13 @@ import pyarrow as pa
 
 from spti_ray.config.parsing import parse_yaml
 from spti_ray.io.files import IMAGE_SUFFIXES, is_inside
+from spti_ray.public.croissant import CROISSANT
 from spti_ray.public.release import CERTIFICATE, MANIFEST
 from spti_ray.release.checks import Check
 from spti_ray.release.export.contents import ExportDamaged, format_of, held_in
 from spti_ray.release.export.formats import class_names
+from spti_ray.release.export.released import CARD
+from spti_ray.release.verify_croissant import check_croissant
 from spti_ray.types import Told, untold
 
 _READ_BY_LOADERS = IMAGE_SUFFIXES | {
@@ -22,7 +25,6 @@ _READ_BY_LOADERS = IMAGE_SUFFIXES | {
 }
 """Endings of files that some loader of a whole folder takes for data, or for what data there are."""
 
-_CARD = "README.md"
 _OF_DATA = {"configs", "dataset_info"}
 """Keys at the head of a card by which `load_dataset` reads other files, columns or names of classes."""
 
@@ -54,14 +56,16 @@ def check_export(release: Path, table: pa.Table, told: Told = untold) -> Iterato
     detail = f"altered, there twice or not in the manifest: {wrong[:3]}, missing: {sorted(known)[:3]}"
     all_of_it = f"{table.num_rows} images and what is said of them, as in the manifest"
     yield Check(f"release.data as {name}", holds, all_of_it if holds else detail)
-    allowed = {release / MANIFEST, release / CERTIFICATE}
+    if holds:
+        yield from check_croissant(release, table, name)
+    allowed = {release / MANIFEST, release / CERTIFICATE, release / CROISSANT}
     beside = sorted(
         path.relative_to(release).as_posix()
         for path in release.rglob("*")
         if path.suffix.lower() in _READ_BY_LOADERS and path not in allowed and data not in path.parents
     )
-    if (release / _CARD).is_file() and _tells_loaders(release / _CARD):
-        beside.append(f"what {_CARD} tells loaders")
+    if (release / CARD).is_file() and _tells_loaders(release / CARD):
+        beside.append(f"what {CARD} tells loaders")
     detail = f"not of the export: {beside[:3]}" if beside else "none"
     yield Check("release.other data beside it", not beside, detail)
 

@@ -11,9 +11,11 @@ from spti_ray.dp import artifact
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import slots_of
 from spti_ray.io.files import IMAGE_SUFFIXES, sha256_of
+from spti_ray.public.croissant_data import IMAGEFOLDER
 from spti_ray.public.release import release_section
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.release.checks import Check, field_of, shown
+from spti_ray.release.verify_croissant import check_croissant
 from spti_ray.release.verify_export import check_export
 from spti_ray.types import Told, untold
 
@@ -44,6 +46,8 @@ def check_files(release: Path, document: Mapping[str, Any], told: Told = untold)
     is_export = (release / "data").is_dir()
     if not is_export or (release / "images").is_dir():
         yield from _check_images(release, table.select(["file", "sha256", "text", "label"]).to_pylist(), told)
+    if not is_export:
+        yield from check_croissant(release, table, IMAGEFOLDER)
     if is_export:
         yield from check_export(release, table, told)
 

@@ -14,7 +14,7 @@ from spti_ray.io.object_storage import StoragePath, storage_path
 from spti_ray.io.urls import problem_of_data
 from spti_ray.public.release import CERTIFICATE
 from spti_ray.release.export.formats import WRITERS, add_documents
-from spti_ray.release.export.released import NotExported, Released, read_release
+from spti_ray.release.export.released import CARD, NotExported, Released, read_release
 from spti_ray.runs.run_file import read_run
 from spti_ray.types import Told, untold
 
@@ -56,7 +56,7 @@ def export_release(
     targets = [_empty(url) for url in urls]
     with _local(out, released) as folder:
         WRITERS[format](released, folder, told)
-        add_documents(released, folder)
+        add_documents(released, folder, format)
         if is_url(out):
             yield from _push(folder, released, targets, urls, told)
     if not is_url(out):
@@ -113,7 +113,7 @@ def _empty(url: str) -> StoragePath:
 
 def _push(folder: Path, released: Released, targets: list[StoragePath], urls: list[str], told: Told) -> Iterator[str]:
     """Copy the export to each place; the last document, which is the certificate if there is one, after all others."""
-    last = folder / released.documents[-1]
+    last = folder / list(released.documents)[-1]
     files = sorted(file for file in folder.rglob("*") if file.is_file() and file != last)
     for target, url in zip(targets, urls, strict=True):
         try:
@@ -136,7 +136,5 @@ def _upload(file: Path, folder: Path, target: StoragePath) -> None:
 
 
 def _summary(released: Released, where: str) -> str:
-    certificate = (
-        "with its certificate" if CERTIFICATE in released.documents else "WITHOUT certificate, see datasheet.md"
-    )
+    certificate = "with its certificate" if CERTIFICATE in released.documents else f"WITHOUT certificate, see {CARD}"
     return f"{where}: {released.table.num_rows} images, {certificate}"

@@ -20,6 +20,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from spti_ray.io.files import sha256_of
+from spti_ray.public.croissant import CROISSANT, written
+from spti_ray.public.croissant_data import described
+from spti_ray.public.release import MANIFEST
 from spti_ray.release.export.released import NotExported, Released, Row
 from spti_ray.types import Told
 
@@ -139,10 +143,27 @@ def _images(released: Released, told: Told) -> Iterator[tuple[Row, bytes]]:
         yield row, image
 
 
-def add_documents(released: Released, folder: Path) -> None:
-    """Put manifest, report, datasheet and certificate beside the data."""
-    for name in released.documents:
-        shutil.copyfile(released.folder / name, folder / name)
+def add_documents(released: Released, folder: Path, format: str) -> None:
+    """Put manifest, report, datasheet and certificate beside the data, and what Croissant says of them."""
+    if released.croissant is not None:
+        of_data = data_described(folder, released.folder / MANIFEST, released.table, format)
+        (folder / CROISSANT).write_text(written({**released.croissant, **of_data}), encoding="utf-8")
+    for name, own in released.documents.items():
+        shutil.copyfile(released.folder / own, folder / name)
+
+
+def data_described(folder: Path, manifest: Path, table: pa.Table, format: str) -> dict[str, Any]:
+    """What Croissant says of the data in an export's folder.
+
+    Args:
+        folder: The export, or the release.
+        manifest: The file of the manifest.
+        table: What it holds.
+        format: A name in `WRITERS`.
+    """
+    tars = sorted((folder / "data").glob("*.tar")) if format == "webdataset" else []
+    hashes = {path.relative_to(folder).as_posix(): sha256_of(path) for path in tars}
+    return described(format, class_names(table), sha256_of(manifest), hashes)
 
 
 def class_names(table: pa.Table) -> list[str]:

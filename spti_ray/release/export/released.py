@@ -15,12 +15,13 @@ import pyarrow as pa
 
 from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import sha256_of
+from spti_ray.public.croissant import CroissantDamaged, read_croissant
 from spti_ray.public.release import CERTIFICATE, DATASHEET, MANIFEST
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.runs.folder import NOT_CERTIFIED, NOT_PRIVATE
 
-_DOCUMENTS = (MANIFEST, "report.html", DATASHEET, CERTIFICATE)
-"""In the order in which they are written: the certificate, which vouches for the rest, is last."""
+CARD = "README.md"
+"""The datasheet's name in an export, where hubs show it and read its head. An export that is exported again has it."""
 
 Row = Mapping[str, Any]
 
@@ -31,11 +32,18 @@ class NotExported(ValueError):
 
 @dataclass(frozen=True)
 class Released:
-    """A release on disk. `table`: its manifest, one row per image."""
+    """A release on disk.
+
+    `table`: its manifest, one row per image. `documents`: what is put beside the data, by its name in an export, and
+    its name in the release; in the order in which they are written: the certificate, which vouches for the rest, is
+    last. `croissant`: its `croissant.json`, of which an export has one of its own; releases of earlier versions have
+    none.
+    """
 
     folder: Path
     table: pa.Table
-    documents: tuple[str, ...]
+    documents: Mapping[str, str]
+    croissant: Mapping[str, Any] | None = None
 
     def rows(self) -> list[Row]:
         """The manifest's rows, in its order."""
@@ -79,12 +87,17 @@ def read_release(directory: Path) -> Released:
         table = read_manifest(folder)
     except ManifestDamaged as error:
         raise NotExported(f"{directory}: its {MANIFEST} is none of a release ({error}); run spti verify") from None
-    documents = tuple(name for name in _DOCUMENTS if (folder / name).is_file())
-    if DATASHEET not in documents:
+    sheet = DATASHEET if (folder / DATASHEET).is_file() else CARD
+    named = {MANIFEST: MANIFEST, "report.html": "report.html", CARD: sheet, CERTIFICATE: CERTIFICATE}
+    documents = {name: own for name, own in named.items() if (folder / own).is_file()}
+    if CARD not in documents:
         raise NotExported(f"{directory}: no {DATASHEET}, the release is not finished; run the same spti run again")
     if CERTIFICATE in documents and not _is_certificate_of(folder):
         raise NotExported(f"{directory}: {CERTIFICATE} is not that of the {MANIFEST} beside it; run spti verify")
-    return Released(folder, table, documents)
+    try:
+        return Released(folder, table, documents, read_croissant(folder))
+    except CroissantDamaged as error:
+        raise NotExported(str(error)) from None
 
 
 def _is_internal(folder: Path) -> bool:

@@ -66,7 +66,7 @@ def test_a_release_is_not_written_among_the_private_images(run, tmp_path):
 
 def test_a_release_without_certificate_is_told_to_have_none(run, tmp_path):
     (run / "release" / "privacy.json").unlink()
-    assert "WITHOUT certificate, see datasheet.md" in export(run, "--format", "parquet", "--out", tmp_path / "out")[1]
+    assert "WITHOUT certificate, see README.md" in export(run, "--format", "parquet", "--out", tmp_path / "out")[1]
 
 
 def test_a_failure_leaves_nothing(run, tmp_path, monkeypatch):
@@ -115,7 +115,7 @@ def test_the_certificate_is_the_last_to_come(run, s3, s3_url):
     s3.seen()
     assert export(run, "--format", "webdataset", "--out", f"{s3_url}/w")[0] == 0
     puts = [line for line in s3.seen() if line.startswith(("PUT", "POST"))]
-    assert len(puts) == 5 and "privacy.json" in puts[-1] and not any("privacy.json" in line for line in puts[:-1])
+    assert len(puts) == 6 and "privacy.json" in puts[-1] and not any("privacy.json" in line for line in puts[:-1])
 
 
 def test_a_bucket_with_anything_there_is_refused_before_a_byte_is_written(run, s3_url, tmp_path):
@@ -129,7 +129,7 @@ def test_an_upload_that_fails_is_told_and_leaves_no_certificate(run, s3_url, tmp
     upload = command._upload
 
     def fails(file, folder, target):
-        if file.name == "datasheet.md":
+        if file.name == "README.md":
             raise OSError("canary of the store's answer")
         upload(file, folder, target)
 
@@ -176,7 +176,7 @@ def test_an_export_goes_to_the_other_clouds_too(store, run, request, monkeypatch
         there.filesystem.create_dir(there.path.partition("/")[0])
     assert export(run, "--format", "parquet", "--out", url)[0] == 0
     names = {file.relative_to(there) for file in there.files(("",))}
-    assert {"data/train-00000-of-00001.parquet", "privacy.json", "datasheet.md"} < names
+    assert {"data/train-00000-of-00001.parquet", "privacy.json", "README.md"} < names
     code, said = export(run, "--format", "parquet", "--out", url)
     assert code == 2 and "something is there" in said
 

@@ -17,7 +17,8 @@ from spti_ray.release.export.command import export_release
 from spti_ray.release.export.released import NotExported
 from tests.unit.release.export.conftest import certify
 
-DOCUMENTS = {"manifest.parquet", "report.html", "datasheet.md", "privacy.json"}
+DOCUMENTS = {name: name for name in ("manifest.parquet", "report.html", "privacy.json")} | {"README.md": "datasheet.md"}
+"""Name in an export, and in the release."""
 
 
 @pytest.fixture(autouse=True)
@@ -62,8 +63,9 @@ def as_bytes(data_set: datasets.Dataset) -> datasets.Dataset:
 @pytest.mark.parametrize("format", formats.WRITERS)
 def test_certificate_and_datasheet_are_beside_the_data_unaltered(format, run, exported):
     out = exported(format)
-    for name in DOCUMENTS:
-        assert (out / name).read_bytes() == (run / "release" / name).read_bytes()
+    for name, own in DOCUMENTS.items():
+        assert (out / name).read_bytes() == (run / "release" / own).read_bytes()
+    assert not (out / "datasheet.md").exists()
 
 
 @pytest.mark.parametrize("format", formats.WRITERS)
@@ -88,7 +90,8 @@ def test_an_imagefolder_is_a_release_that_can_be_exported_again(run, exported, t
     list(export_release(exported("imagefolder"), "imagefolder", str(tmp_path / "again")))
     for file in (run / "release").rglob("*"):
         if file.is_file():
-            assert (tmp_path / "again" / file.relative_to(run / "release")).read_bytes() == file.read_bytes()
+            name = str(file.relative_to(run / "release")).replace("datasheet.md", "README.md")
+            assert (tmp_path / "again" / name).read_bytes() == file.read_bytes()
 
 
 def test_parquet_is_read_by_pyarrow_with_all_of_the_manifest(run, exported, expected):
@@ -142,7 +145,7 @@ LOADS = {"imagefolder": 0, "parquet": 1, "webdataset": 1, "datasets": 2, "classf
 def test_the_datasheets_example_loads_the_export_that_it_lies_in(format, exported, expected, tmp_path, monkeypatch):
     out = exported(format)
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
-    sheet = (out / "datasheet.md").read_text()
+    sheet = (out / "README.md").read_text()
     imports, _, *examples = sheet.split("```python\n")[1].split("\n```")[0].splitlines()
     assert len(examples) == 4
     names: dict = {}
