@@ -16,6 +16,7 @@ from spti_ray.dp.certificate import certificate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.methods import METHODS
 from spti_ray.private.kinds import Kind
+from spti_ray.release.export.formats import WRITERS
 from tests.import_rules import MAY_IMPORT
 from tests.snippets import DOCUMENTS, ROOT
 
@@ -155,7 +156,9 @@ def test_the_drawing_of_the_data_has_packages_on_their_side_of_the_boundary():
 
 def test_every_data_format_has_its_row_and_every_method_its_section():
     formats = (ROOT / "docs" / "reference" / "formats.md").read_text(encoding="utf-8")
-    assert sorted(re.findall(r"^\| `(\w+)` \|", formats, re.MULTILINE)) == sorted(get_args(Kind))
+    read, exported = formats.split("\n## What an export holds\n")
+    for part, names in ((read, get_args(Kind)), (exported, WRITERS)):
+        assert sorted(re.findall(r"^\| `(\w+)` \|", part, re.MULTILINE)) == sorted(names)
     methods = (ROOT / "docs" / "reference" / "methods.md").read_text(encoding="utf-8")
     assert re.findall(r"^## `([\w-]+)`$", methods, re.MULTILINE) == list(METHODS)
 

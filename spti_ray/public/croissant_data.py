@@ -90,7 +90,7 @@ def described(format: str, labels: Sequence[str], manifest_sha256: str, tars: Ma
         tars: Of WebDataset, the hash of each tar file by its path in the export.
     """
     includes, media_type, what = _DESCRIBED[format]
-    files = {
+    files: dict[str, Any] = {
         "@type": "cr:FileSet",
         "@id": _FILES,
         "name": _FILES,
