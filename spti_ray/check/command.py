@@ -25,7 +25,7 @@ from spti_ray.internal_pages import data_uri, write_page
 from spti_ray.io.files import private_folder
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
-from spti_ray.planning.checks import check_engines, check_new, engines_outside
+from spti_ray.planning.checks import check_engines, check_gpus, check_new, engines_outside
 from spti_ray.private.kinds import NoRecordCanVote
 from spti_ray.private.source import Source, describe
 from spti_ray.private.survey import read_survey
@@ -66,6 +66,7 @@ def check_images(config: Config, out: Path, console: Console) -> Path:
         check_new(config)
     config = continued(out, config)
     check_engines(config)
+    check_gpus(config, _roles(config))
     source = describe(config.data, config.privacy.unit, config.evolution.label_names)
     check_ledger(config, out)
     executor_of(config).check(config)
@@ -114,7 +115,7 @@ def _look(config: Config, run: RunDir, source: Source, console: Console) -> Path
 def _survey(config: Config, run: RunDir, source: Source, console: Console, survey: Path) -> None:
     """Start the engines that see private images, and the shards; wait until each has read its records."""
     engines, executor = engines_config(config.runtime.engines), executor_of(config)
-    roles: tuple[Role, ...] = tuple(role for role in roles_needed(config) if role not in _NO_SHARD_ASKS)
+    roles = _roles(config)
     with Progress(console) as progress:
         progress.stage(f"starting {executor.name}")
         with executor.open(config, engines, run.run_id, 0, 0.0, roles) as session:
@@ -124,6 +125,10 @@ def _survey(config: Config, run: RunDir, source: Source, console: Console, surve
             progress.stage("reading the private images")
             shards = voting_shards(config, run.internal, source, models, str(survey.resolve()))
             session.start_shards(shards, run.report_problems).ready()
+
+
+def _roles(config: Config) -> tuple[Role, ...]:
+    return tuple(role for role in roles_needed(config) if role not in _NO_SHARD_ASKS)
 
 
 def _write(page: Path, config: Config, survey: Path, stopped: str) -> None:

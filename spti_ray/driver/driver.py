@@ -11,6 +11,7 @@ from spti_ray.config import Config
 from spti_ray.config.job_paths import check_here
 from spti_ray.config.method_traits import (
     is_charged,
+    roles_needed,
     trains,
     uses_private_data,
 )
@@ -21,7 +22,7 @@ from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.finetuning.public_interface import require_trainer
 from spti_ray.observability.journal import Journal
 from spti_ray.observability.progress import Progress
-from spti_ray.planning.checks import check_build, check_engines, check_new, check_prompts
+from spti_ray.planning.checks import check_build, check_engines, check_gpus, check_new, check_prompts
 from spti_ray.planning.plan import noise_plan, sgd_plan
 from spti_ray.private.source import describe
 from spti_ray.runs.continuation import Origin
@@ -60,6 +61,8 @@ def run_config(
     check_engines(config)
     if is_all_here(config):
         check_build(config)
+    if not (out / "release").is_dir():
+        check_gpus(config, roles_needed(config))
     if is_charged(config):
         noise_plan(config)
     if trains(config):
