@@ -32,6 +32,7 @@ from spti_ray.private.survey import read_survey
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.ledger_check import check_ledger
 from spti_ray.runs.looks import note_look, record_looks
+from spti_ray.runs.output_places import check_folder
 from spti_ray.runs.run_file import RUN_FILE, continued
 from spti_ray.runtime.voter import ShardFailed
 
@@ -61,6 +62,7 @@ def check_images(config: Config, out: Path, console: Console) -> Path:
             f"method {config.method}: no private image votes by it, and spti check makes what votes need; use "
             "--set method=spti"
         )
+    check_folder("--out", out, of_run=True)
     begun = (out / RUN_FILE).exists()
     if not begun:
         check_new(config)
