@@ -12,10 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.config.parsing import Unreadable, parse_yaml, read_text
-from spti_ray.runs.run_file import RUN_FILE
-
-_OF_A_RELEASE = ("manifest.parquet", "datasheet.md")
+from spti_ray.runs.run_file import is_release, is_run
 
 
 def check_folder(option: str, path: Path, of_run: bool = False, internal: bool = False) -> None:
@@ -61,20 +58,6 @@ def check_file(option: str, path: Path) -> None:
         check_writable(option, path.parent, path)
     except (OSError, RuntimeError) as error:
         raise _refusal(option, path, None, error) from None
-
-
-def is_run(folder: Path) -> bool:
-    """Whether a run is in the folder: it has that run's file, and not a configuration of the same name."""
-    try:
-        found = parse_yaml(read_text(folder / RUN_FILE))
-    except (OSError, Unreadable):
-        return (folder / RUN_FILE).is_file() and (folder / "internal").is_dir()
-    return isinstance(found, dict) and "run" in found and "config" in found
-
-
-def is_release(folder: Path) -> bool:
-    """Whether the folder is a release, in a run's folder or elsewhere, or an export of one."""
-    return all((folder / name).is_file() for name in _OF_A_RELEASE)
 
 
 def _check_owner(option: str, path: Path, folders: Sequence[Path], internal: bool = False) -> None:

@@ -17,8 +17,8 @@ from spti_ray.cli import app
 from spti_ray.config.identity import resolved
 from spti_ray.config.loading import ConfigError
 from spti_ray.driver.driver import run_config
-from spti_ray.runs.output_places import check_file, check_folder, check_writable, is_run
-from spti_ray.runs.run_file import write_run_file
+from spti_ray.runs.output_places import check_file, check_folder, check_writable
+from spti_ray.runs.run_file import is_run, write_run_file
 
 
 @pytest.fixture
@@ -40,7 +40,9 @@ def _release(folder: Path) -> None:
 
 @pytest.mark.parametrize("below", [".", "internal", "internal/x", "release", "release/images/x", "x/y"])
 def test_nothing_else_is_written_into_the_folder_of_a_run(run, below):
-    with pytest.raises(ConfigError, match=rf"^--out {run / below}: is in (the folder of a run|a release), {run}.*; name a place"):
+    with pytest.raises(
+        ConfigError, match=rf"^--out {run / below}: is in (the folder of a run|a release), {run}.*; name a place"
+    ):
         check_folder("--out", run / below)
     if (run / below).is_dir():
         with pytest.raises(ConfigError, match=r"page.html: is in (the folder of a run|a release), "):

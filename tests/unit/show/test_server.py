@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import shutil
@@ -13,7 +14,9 @@ from types import SimpleNamespace
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from typer.testing import CliRunner
 
+from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError
 from spti_ray.show import server as module
 from spti_ray.show.server import application
@@ -184,3 +187,17 @@ def test_a_malformed_request_is_answered_and_nothing_of_it_is_said(finished, cap
     assert len(answers) == 3 and all(answer in (b"400", b"404") for answer in answers)
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "") and "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(errno.EADDRINUSE, "another program listens on it"), (errno.EACCES, "is not for every user to listen on")],
+)
+def test_a_port_that_can_not_be_had_is_named_with_what_to_give_instead(monkeypatch, number, why):
+    def refuse(*_):
+        raise OSError(number, "error while attempting to bind on address")
+
+    monkeypatch.setattr("spti_ray.show.server.serve", refuse)
+    done = CliRunner().invoke(app, ["show", "runs/a", "--port", "8642"])
+    assert done.exit_code == 2
+    assert done.stderr == f"spti: --port 8642: {why}; give another, or --port 0 for any that is free\n"
