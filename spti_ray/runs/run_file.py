@@ -59,13 +59,15 @@ def read_run_file(path: Path) -> dict[str, Any]:
         ConfigError: as `read_run`.
     """
     file = path / RUN_FILE
+    if path.is_file():
+        raise ConfigError(_what_it_is(path))
     try:
         run = parse_yaml(read_text(file))
         if not isinstance(run, dict) or not isinstance(run.get("config"), dict) or "run" not in run:
             raise ConfigError(
                 f"{file}: is no run's file, as spti run writes it in the folder of --out; name such a folder"
             )
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         raise ConfigError(_what_it_is(path)) from None
     except (OSError, Unreadable) as error:
         why = error if isinstance(error, Unreadable) else error.strerror

@@ -82,7 +82,7 @@ def _local(out: str, released: Released) -> Iterator[Path]:
         raise NotExported(f"--out {out}: in the release itself, which an export would alter; give another folder")
     if (private := _private_folder(released)) and path.is_relative_to(private):
         raise NotExported(f"--out {out}: in the folder of the private images, which would then hold it; give another")
-    check_folder("--out", path)
+    check_folder("--out", path, of_run=True)  # of itself, what comes next says more
     if path.is_dir() and any(path.iterdir()):
         raise NotExported(f"--out {out}: the folder is not empty; give a new one, or remove what is there")
     with atomic_folder(path) as folder:
