@@ -6,6 +6,8 @@ here. Only errors of our own show their text: their messages are known to be fre
 
 from __future__ import annotations
 
+import errno
+
 USAGE, BUDGET, RESOURCES, FAILED = 2, 3, 4, 1
 
 INTERRUPTED = "interrupted; run the same command again to go on"
@@ -114,5 +116,7 @@ def one_line(error: BaseException) -> str:
         return found[1]
     if isinstance(error, OSError) and error.strerror:
         where = f"{error.filename}: " if isinstance(error.filename, str) else ""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{where}no space left on the disk; free some space and run the same command again"
         return f"{where}{error.strerror}"
     return f"unexpected {type(error).__name__}; set SPTI_DEBUG=1 to see where (may show private paths)"

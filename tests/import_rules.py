@@ -79,7 +79,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "cli": (
         "audit", "bench", "check", "dp", "driver", "evaluate", "kubernetes", "models", "observability", "planning",
         "planning.costs", "planning.page", "public", "release", "release.export", "release.report", "runs",
-        "runtime.placement", "runtime.ray", "show",
+        "runtime.local", "runtime.placement", "runtime.ray", "show",
     ),
     "__init__": ("api",),
 }  # fmt: skip

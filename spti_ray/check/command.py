@@ -25,13 +25,14 @@ from spti_ray.internal_pages import data_uri, write_page
 from spti_ray.io.files import private_folder
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
-from spti_ray.planning.checks import check_engines, check_new, engines_outside
+from spti_ray.planning.checks import check_engines, check_gpus, check_new, engines_outside
 from spti_ray.private.kinds import NoRecordCanVote
 from spti_ray.private.source import Source, describe
 from spti_ray.private.survey import read_survey
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.ledger_check import check_ledger
 from spti_ray.runs.looks import note_look, record_looks
+from spti_ray.runs.output_places import check_folder
 from spti_ray.runs.run_file import RUN_FILE, continued
 from spti_ray.runtime.voter import ShardFailed
 
@@ -61,21 +62,25 @@ def check_images(config: Config, out: Path, console: Console) -> Path:
             f"method {config.method}: no private image votes by it, and spti check makes what votes need; use "
             "--set method=spti"
         )
+    check_folder("--out", out, of_run=True)
     begun = (out / RUN_FILE).exists()
     if not begun:
         check_new(config)
     config = continued(out, config)
     check_engines(config)
-    source = describe(config.data, config.privacy.unit, config.evolution.label_names)
-    check_ledger(config, out)
-    executor_of(config).check(config)
-    run = RunDir.open(out, config) if begun else RunDir.before_run(out, config)
-    try:
-        with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
-            console.print(_record(config, run), highlight=False, soft_wrap=True)
-            return _look(config, run, source, console)
-    finally:
-        run.unlock()
+    check_gpus(config, _roles(config))
+    with Progress(console) as progress:
+        progress.stage("listing the private images")
+        source = describe(config.data, config.privacy.unit, config.evolution.label_names)
+        check_ledger(config, out)
+        executor_of(config).check(config)
+        run = RunDir.open(out, config) if begun else RunDir.before_run(out, config)
+        try:
+            with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
+                progress.note(_record(config, run))
+                return _look(config, run, source, progress)
+        finally:
+            run.unlock()
 
 
 def _record(config: Config, run: RunDir) -> str:
@@ -92,17 +97,18 @@ def _record(config: Config, run: RunDir) -> str:
     return f"recorded as a look at the private images in {ledger.location}"
 
 
-def _look(config: Config, run: RunDir, source: Source, console: Console) -> Path:
+def _look(config: Config, run: RunDir, source: Source, progress: Progress) -> Path:
     survey, page, stopped = run.internal / "survey", run.internal / "check.html", ""
     shutil.rmtree(survey, ignore_errors=True)
     private_folder(survey)
     try:
         try:
-            _survey(config, run, source, console, survey)
+            _survey(config, run, source, progress, survey)
         except NoRecordCanVote:
             pass  # the page says why
         except ShardFailed as error:
             stopped = str(error)
+        progress.stage("writing the page")
         _write(page, config, survey, stopped)
     finally:
         shutil.rmtree(survey, ignore_errors=True)
@@ -111,19 +117,28 @@ def _look(config: Config, run: RunDir, source: Source, console: Console) -> Path
     return page
 
 
-def _survey(config: Config, run: RunDir, source: Source, console: Console, survey: Path) -> None:
+def _survey(config: Config, run: RunDir, source: Source, progress: Progress, survey: Path) -> None:
     """Start the engines that see private images, and the shards; wait until each has read its records."""
     engines, executor = engines_config(config.runtime.engines), executor_of(config)
-    roles: tuple[Role, ...] = tuple(role for role in roles_needed(config) if role not in _NO_SHARD_ASKS)
-    with Progress(console) as progress:
-        progress.stage(f"starting {executor.name}")
-        with executor.open(config, engines, run.run_id, 0, 0.0, roles) as session:
-            progress.stage("loading models")
-            session.start_engines(engines)
-            models = session.identities(lambda role: progress.stage(f"loading the {role}"))
-            progress.stage("reading the private images")
-            shards = voting_shards(config, run.internal, source, models, str(survey.resolve()))
-            session.start_shards(shards, run.report_problems).ready()
+    roles = _roles(config)
+    progress.stage(f"starting {executor.name}")
+    with executor.open(config, engines, run.run_id, 0, 0.0, roles) as session:
+        progress.stage("loading models")
+        session.start_engines(engines)
+        models = session.identities(lambda role: progress.stage(f"loading the {role}"))
+        progress.stage("reading the private images")
+        shards = voting_shards(config, run.internal, source, models, str(survey.resolve()))
+        voter, count = session.start_shards(shards, run.report_problems), config.runtime.shards
+
+        def how_far() -> str:  # in shards, whose number is public: that of records is not
+            return f"{count - voter.num_preparing} of {count} shards are done"
+
+        with progress.telling(how_far):
+            voter.ready()
+
+
+def _roles(config: Config) -> tuple[Role, ...]:
+    return tuple(role for role in roles_needed(config) if role not in _NO_SHARD_ASKS)
 
 
 def _write(page: Path, config: Config, survey: Path, stopped: str) -> None:

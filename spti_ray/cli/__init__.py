@@ -12,7 +12,7 @@ from spti_ray import __version__
 from spti_ray.cli.audit import audit
 from spti_ray.cli.bench import bench
 from spti_ray.cli.check import check
-from spti_ray.cli.common import DONE, epilog_of
+from spti_ray.cli.common import DONE, FAILED, epilog_of
 from spti_ray.cli.compare import compare
 from spti_ray.cli.doctor import doctor
 from spti_ray.cli.evaluate import evaluate
@@ -68,6 +68,17 @@ def _options(
     pass
 
 
-def main() -> None:
-    """Entry point of the `spti` command."""
-    app(prog_name=Path(sys.argv[0]).name or "spti")
+def main(name: str = "") -> None:
+    """Entry point of the `spti` command.
+
+    Args:
+        name: of the command, in its help; by default that of the script.
+    """
+    try:
+        app(prog_name=name or Path(sys.argv[0]).name or "spti")
+    except SystemExit as ended:
+        from spti_ray.runtime.local.leaving import engines_at_work, leave
+
+        if engines_at_work():
+            leave(ended.code if isinstance(ended.code, int) else FAILED if ended.code else DONE)
+        raise

@@ -1,5 +1,5 @@
 """`python -m spti_ray.cli`: the `spti` command where its script is not on the PATH."""
 
-from spti_ray.cli import app
+from spti_ray.cli import main
 
-app(prog_name="spti")
+main("spti")

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import Overrides, examples, one_line_errors
+from spti_ray.cli.common import Overrides, examples, given_path, one_line_errors
 
 
 @examples(
@@ -19,7 +19,7 @@ from spti_ray.cli.common import Overrides, examples, one_line_errors
     "spti bench --out b --config my.yaml --only engines --price-per-gpu-hour 2.5",
 )
 def bench(
-    out: Annotated[Path, typer.Option(help="Folder for the figures.", metavar="DIR")],
+    out: Annotated[Path, typer.Option(parser=given_path, help="Folder for the figures.", metavar="DIR")],
     config: Annotated[
         Path | None,
         typer.Option(
@@ -56,7 +56,9 @@ def bench(
         from spti_ray.config.loading import ConfigError, load_config
         from spti_ray.io.text_table import Column, text_table
         from spti_ray.models.factory import engines_config
+        from spti_ray.runs.output_places import check_folder
 
+        check_folder("--out", out)
         if overrides and config is None:
             raise ConfigError("--set needs --config")
         sizes = tuple(int(size) if size.strip().isdigit() else 0 for size in actors.split(","))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import ConfigFile, Overrides, examples, one_line_errors
+from spti_ray.cli.common import ConfigFile, Overrides, examples, given_path, one_line_errors
 
 
 @examples(
@@ -18,7 +18,12 @@ def check(
     config: ConfigFile,
     out: Annotated[
         Path,
-        typer.Option("--out", help="The folder of the run to come; embeddings made here are its own.", metavar="DIR"),
+        typer.Option(
+            "--out",
+            parser=given_path,
+            help="The folder of the run to come; embeddings made here are its own.",
+            metavar="DIR",
+        ),
     ],
     overrides: Overrides = None,
 ) -> None:

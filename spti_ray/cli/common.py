@@ -17,6 +17,14 @@ Overrides = Annotated[
     list[str] | None, typer.Option("--set", help="Override a setting: a.b=value. Repeatable.", metavar="A.B=VALUE")
 ]
 
+
+def given_path(text: str) -> Path:
+    """What `parser=` of an option takes whose value is a place: an empty one would be the current folder."""
+    if not text.strip():
+        raise typer.BadParameter("is empty; name a place")
+    return Path(text)
+
+
 DONE, FAILED, USAGE, BUDGET, RESOURCES = 0, 1, 2, 3, 4
 
 _EXAMPLES: dict[Callable[..., None], tuple[str, ...]] = {}

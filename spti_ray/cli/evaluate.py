@@ -10,7 +10,7 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import FAILED, USAGE, examples, fail, one_line_errors
+from spti_ray.cli.common import FAILED, USAGE, examples, fail, given_path, one_line_errors
 
 
 @examples(
@@ -63,11 +63,16 @@ def evaluate(
     ] = 10_000,
     out: Annotated[
         Path | None,
-        typer.Option(help="Private folder of results; DIR/internal/evaluation of a run by default.", metavar="FOLDER"),
+        typer.Option(
+            parser=given_path,
+            help="Private folder of results; DIR/internal/evaluation of a run by default.",
+            metavar="FOLDER",
+        ),
     ] = None,
     cache: Annotated[
         Path | None,
         typer.Option(
+            parser=given_path,
             help="Private folder where judges' embeddings of private images are kept, for several runs on the same "
             "ones; cache in --out by default.",
             metavar="FOLDER",

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from spti_ray.cli.common import USAGE, examples, fail, one_line_errors
+from spti_ray.cli.common import USAGE, examples, fail, given_path, one_line_errors
 
 if TYPE_CHECKING:
     from spti_ray.config import EnginesConfig
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 )
 def init(
     domain: Annotated[str, typer.Argument(help="What the images are, in one line: 'X-ray images of hands'.")],
-    out: Annotated[Path, typer.Option("--out", help="The YAML file; must not exist yet.", metavar="FILE")],
+    out: Annotated[
+        Path, typer.Option("--out", parser=given_path, help="The YAML file; must not exist yet.", metavar="FILE")
+    ],
     dataset: Annotated[
         str | None,
         typer.Option(
@@ -73,11 +75,11 @@ def init(
         from spti_ray.models.factory import engines_config
         from spti_ray.planning.starter import Wish, schedule_warning, starter
         from spti_ray.public.drafting import draft_prompts
+        from spti_ray.runs.output_places import check_file
 
+        check_file("--out", out)
         if out.exists():
             fail(f"{out}: is there already, and is not overwritten; give another --out", USAGE)
-        if not out.parent.is_dir():
-            fail(f"{out}: there is no folder {out.parent}", USAGE)
         for override in overrides or ():
             if not override.startswith("runtime."):
                 fail(f"--set {override}: only runtime.* can be set here; edit the file for the rest", USAGE)

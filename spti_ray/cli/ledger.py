@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import USAGE, fail, one_line_errors
+from spti_ray.cli.common import USAGE, fail, given_path, one_line_errors
 
 ledger_app = typer.Typer(no_args_is_help=True, help="Register a dataset, and look into its privacy ledger.")
 
@@ -138,12 +138,18 @@ def verify(
 )
 def anchor(
     path: LedgerPath,
-    out: Annotated[Path | None, typer.Option(help="Write it here instead of printing it.", metavar="FILE")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=given_path, help="Write it here instead of printing it.", metavar="FILE")
+    ] = None,
 ) -> None:
     """Export the chain's head, to be kept where the ledger's keeper can't change it."""
     with one_line_errors():
         from spti_ray.cli.ledger_report import anchor_of, the_chain, write_anchor
 
+        if out:
+            from spti_ray.runs.output_places import check_file
+
+            check_file("--out", out)
         chain = the_chain(_one(path))
         typer.echo(write_anchor(chain, out) if out else json.dumps(anchor_of(chain), indent=2))
 

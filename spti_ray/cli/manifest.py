@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from spti_ray.cli.common import FAILED, ConfigFile, Overrides, one_line_errors
+from spti_ray.cli.common import FAILED, ConfigFile, Overrides, given_path, one_line_errors
 
 manifest_app = typer.Typer(no_args_is_help=True, help="Write KubeRay manifests for a run, and check them.")
 
@@ -19,7 +19,7 @@ manifest_app = typer.Typer(no_args_is_help=True, help="Write KubeRay manifests f
 def render(
     config: ConfigFile,
     cluster: Annotated[Path, typer.Option(help="The cluster's settings, such as cluster/example/cluster.yaml.")],
-    out: Annotated[Path, typer.Option(help="Folder for the manifests.", metavar="DIR")],
+    out: Annotated[Path, typer.Option(parser=given_path, help="Folder for the manifests.", metavar="DIR")],
     overrides: Overrides = None,
     kind: Annotated[
         Literal["job", "cluster"],
@@ -32,8 +32,10 @@ def render(
         from spti_ray.kubernetes.render import render_manifests as documents_of
         from spti_ray.kubernetes.render import write_manifests
         from spti_ray.kubernetes.settings import load_cluster
+        from spti_ray.runs.output_places import check_folder
 
         documents = documents_of(load_config(config, overrides or ()), load_cluster(cluster), kind)
+        check_folder("--out", out)
         write_manifests(out, documents)
         typer.echo(f"wrote {', '.join(documents)} to {out}; next: kubectl apply -k {out}")
 

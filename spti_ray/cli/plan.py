@@ -8,7 +8,17 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import BUDGET, RESOURCES, USAGE, ConfigFile, Overrides, examples, fail, one_line_errors
+from spti_ray.cli.common import (
+    BUDGET,
+    RESOURCES,
+    USAGE,
+    ConfigFile,
+    Overrides,
+    examples,
+    fail,
+    given_path,
+    one_line_errors,
+)
 
 
 @examples(
@@ -67,7 +77,11 @@ def plan(
     ] = None,
     html: Annotated[
         Path | None,
-        typer.Option(help="Also write a page on which settings are moved and the plan follows.", metavar="FILE"),
+        typer.Option(
+            parser=given_path,
+            help="Also write a page on which settings are moved and the plan follows.",
+            metavar="FILE",
+        ),
     ] = None,
 ) -> None:
     """Say what a configuration would do and cost: noise, epsilon, sizes, hours. Touches no data.
@@ -91,6 +105,10 @@ def plan(
                 fail("--prompts shows the prompts and nothing else; leave out the other options", USAGE)
             typer.echo("\n\n".join(prompt_previews(settings)))
             return
+        if html:
+            from spti_ray.runs.output_places import check_file
+
+            check_file("--html", html)
         summary = plan_summary(settings, private_records)
         fits, summary["placement"] = placed(settings, load_topology(nodes) if nodes else None)
         lines = plan_lines(summary) + [f"actors      {line}" for line in summary["placement"]]

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import Overrides, examples, one_line_errors
+from spti_ray.cli.common import Overrides, examples, given_path, one_line_errors
 
 
 @examples(
@@ -17,7 +17,7 @@ from spti_ray.cli.common import Overrides, examples, one_line_errors
 )
 def refine(
     directory: Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="DIR")],
-    out: Annotated[Path, typer.Option("--out", help="The new run's folder.", metavar="NEW")],
+    out: Annotated[Path, typer.Option("--out", parser=given_path, help="The new run's folder.", metavar="NEW")],
     generations: Annotated[
         int | None,
         typer.Option("--generations", min=1, help="More generations, charged to the dataset; without: only render."),

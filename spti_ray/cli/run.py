@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli.common import ConfigFile, Overrides, examples, one_line_errors
+from spti_ray.cli.common import ConfigFile, Overrides, examples, given_path, one_line_errors
 
 
 @examples(
@@ -16,7 +16,10 @@ from spti_ray.cli.common import ConfigFile, Overrides, examples, one_line_errors
 )
 def run(
     config: ConfigFile,
-    out: Annotated[Path, typer.Option("--out", help="The run's folder; made if it is not there.", metavar="DIR")],
+    out: Annotated[
+        Path,
+        typer.Option("--out", parser=given_path, help="The run's folder; made if it is not there.", metavar="DIR"),
+    ],
     overrides: Overrides = None,
     unattended: Annotated[
         bool,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from spti_ray.cli.common import USAGE, examples, fail, one_line_errors
+
+_WHY = {errno.EADDRINUSE: "another program listens on it", errno.EACCES: "is not for every user to listen on"}
 
 
 @examples(
@@ -40,6 +43,6 @@ def show(
         try:
             serve(directory, port, internal, started)
         except OSError as error:
-            if port:
-                fail(f"--port {port}: {error.strerror}; take another, or 0 for any", USAGE)
-            raise
+            if error.errno not in _WHY:
+                raise
+            fail(f"--port {port}: {_WHY[error.errno]}; give another, or --port 0 for any that is free", USAGE)

@@ -36,13 +36,13 @@ def status(
     Of one that runs also how far it is, and what the engines do of the roles that work for no shard.
     """
     with one_line_errors():
-        from spti_ray.observability.reading import PROGRESS_FILE, read_reading
+        from spti_ray.observability.reading import read_reading
         from spti_ray.runs.status import status_of
 
         def look() -> tuple[Status, Reading | None]:
             found = status_of(directory)
             at_work = found.state == "running"
-            return found, read_reading(directory / "internal" / PROGRESS_FILE) if at_work else None
+            return found, read_reading(directory) if at_work else None
 
         for number, (found, reading) in enumerate(changes(look, time.sleep) if watch else iter([look()])):
             if as_json:

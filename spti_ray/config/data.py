@@ -54,7 +54,7 @@ class DataConfig(Section):
     @classmethod
     def _from_low_to_high(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:
         if window is not None and not window[0] < window[1]:
-            raise ValueError("input should be [lowest, highest] sample, the first below the second")
+            raise ValueError("should be [lowest, highest] sample, the first below the second")
         return window
 
 
@@ -105,7 +105,7 @@ class PrivacyConfig(Section):
     @classmethod
     def _within_reach(cls, epsilon: float) -> float:
         if epsilon > 100 and not math.isinf(epsilon):
-            raise ValueError("input should be less than or equal to 100, or inf for no noise at all")
+            raise ValueError("should be less than or equal to 100, or inf for no noise at all")
         return epsilon
 
     @field_serializer("epsilon", when_used="json")

@@ -35,7 +35,7 @@ def without_presets(engines: Any) -> Any:
     Settings beside a name win over the entry's, and `options` over single ones of its options.
 
     Raises:
-        ValueError: there is no such preset; one line.
+        ValueError: there is no such preset, or `kind` beside it is another; one line.
     """
     if not isinstance(engines, Mapping):
         return engines
@@ -53,6 +53,12 @@ def _written_out(role: str, engine: Any) -> Any:
         there = f"; there are: {', '.join(presets)}" if presets else ": only renderers have presets"
         raise ValueError(f"{role}: no preset {engine[KEY]!r}{there}")
     given = {name: value for name, value in engine.items() if name != KEY}
+    kind = given.get("kind", entry["kind"])
+    if kind != entry["kind"] and ":" not in str(kind):  # a class of one's own may be for the same model
+        raise ValueError(
+            f"{role}: a preset brings its own kind, and {engine[KEY]} is of kind {entry['kind']}; leave kind out, or "
+            "leave preset out and give model and options"
+        )
     options = given.get("options")
     # A bare `options:` adds nothing; without the preset's own its model would be asked for diffusers' defaults.
     if options is None or isinstance(options, Mapping):

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import difflib
-import re
-from collections.abc import Mapping, Sequence
-from typing import Any, get_args
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from types import NoneType, UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-_BRANCH = re.compile(r"\[key\]$|(?:literal|dict)\[.*\]$", re.DOTALL)
+_KEY = "[key]"
+"""The end of the path of a mapping's key, as pydantic marks it."""
 _KEYS_SHOWN = 3
 _BARE = "YAML reads a bare yes, no, on or off as true or false: write it in quotes"
 _SAID = {
@@ -27,6 +29,20 @@ _SAID = {
 }
 """Our words for those of pydantic's kinds of error whose own words name Python types."""
 
+_SAID_WITH: dict[str, Callable[[Mapping[str, Any]], str]] = {
+    "greater_than": lambda limit: f"should be more than {limit['gt']:g}",
+    "greater_than_equal": lambda limit: f"should be at least {limit['ge']:g}",
+    "less_than": lambda limit: f"should be less than {limit['lt']:g}",
+    "less_than_equal": lambda limit: f"should be at most {limit['le']:g}",
+    "literal_error": lambda known: f"should be {known['expected']}",
+    "string_too_short": lambda limit: _at_least(limit["min_length"], "characters"),
+    "too_short": lambda limit: _at_least(limit["min_length"], "entries"),
+    "string_too_long": lambda limit: f"should have at most {limit['max_length']} characters",
+    "too_long": lambda limit: f"should have at most {limit['max_length']} entries",
+    "string_pattern_mismatch": lambda known: f"should match the regular expression {known['pattern']}",
+}
+"""The same for kinds with a limit, which pydantic gives with the error."""
+
 
 def one_line(error: ValidationError, section: type[BaseModel], where: str = "", values: bool = True) -> str:
     """The first problem of a section.
@@ -38,21 +54,21 @@ def one_line(error: ValidationError, section: type[BaseModel], where: str = "", 
         values: whether the line repeats the wrong value; not where that may be a secret, or an address with one.
     """
     problem = _most_telling(error)
-    # Users wrote neither the branch of a union nor the mark of a mapping's key, which pydantic adds to the path.
-    location = [part for part in problem["loc"] if not (isinstance(part, str) and _BRANCH.match(part))]
+    location = _as_written(section, problem)
     place = ".".join([*([where] if where else []), *(str(part) for part in location)])
-    kind, got = problem["type"], problem.get("input")
-    if not values or (isinstance(got, str) and "://" in got):
-        got = None
+    kind, got = problem["type"], _shown(problem, values)
     if kind == "extra_forbidden":
         return f"{place}: unknown key{nearest(str(location[-1]), _known_keys(section, location[:-1]))}"
     if kind == "missing":
         return f"{place}: required, but missing"
-    shown = f" (got {got!r})" if isinstance(got, (str, int, float, bool)) and len(repr(got)) < 80 else ""
-    said = _said(kind, got, problem["msg"], section, location)
+    found = f" (got {got!r})" if isinstance(got, (str, int, float, bool)) and len(repr(got)) < 80 else ""
+    # Each branch of a union says what it would take.
+    same = [other for other in error.errors(include_url=False) if _as_written(section, other) == location]
+    lines = dict.fromkeys(_said(other, _shown(other, values), section, location) for other in same)
+    said = " or ".join(lines).replace(" or should be ", " or ")
     if not place:
         return said
-    return f"{place}: {said[0].lower()}{said[1:]}{shown}"
+    return f"{place}: {said[0].lower()}{said[1:]}{found}"
 
 
 def nearest(name: str, known: Sequence[str]) -> str:
@@ -61,8 +77,66 @@ def nearest(name: str, known: Sequence[str]) -> str:
     return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(known)}"
 
 
-def _said(kind: str, got: Any, message: str, section: type[BaseModel], location: Sequence[str | int]) -> str:
-    """What is wrong and how to write it, without the place."""
+def _at_least(count: int, what: str) -> str:
+    return "should not be empty" if count == 1 else f"should have at least {count} {what}"
+
+
+def _as_written(section: type[BaseModel], problem: ErrorDetails) -> list[str | int]:
+    """The place of a problem as users wrote it.
+
+    They wrote neither the branch of a union nor the mark of a mapping's key, which pydantic adds to the path.
+    """
+    written: list[str | int] = []
+    kinds: list[Any] = [section]
+    path = deque(problem["loc"])
+    while path:
+        if len(kinds) > 1:
+            path.popleft()
+            if not path:
+                break
+        part = path.popleft()
+        if path and path[0] == _KEY:
+            return [*written, _key_as_written(problem["input"])]
+        written.append(part)
+        kinds = [inner for kind in kinds for inner in _kinds_inside(kind, part)]
+    return written
+
+
+def _key_as_written(key: Any) -> str:
+    return "null" if key is None else str(key).lower() if isinstance(key, bool) else str(key)
+
+
+def _kinds_of(annotation: Any) -> list[Any]:
+    """The branches of a union, without None, for which pydantic has none; of anything else itself."""
+    if get_origin(annotation) is Annotated:
+        return _kinds_of(get_args(annotation)[0])
+    if get_origin(annotation) in (Union, UnionType):
+        return [kind for branch in get_args(annotation) if branch is not NoneType for kind in _kinds_of(branch)]
+    return [annotation]
+
+
+def _kinds_inside(kind: Any, part: str | int) -> list[Any]:
+    """What may stand at `part` of a section, list or mapping."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        field = kind.model_fields.get(str(part))
+        return _kinds_of(field.annotation) if field else []
+    arguments = [argument for argument in get_args(kind) if argument is not Ellipsis]
+    if get_origin(kind) is dict:
+        return _kinds_of(arguments[1])
+    if get_origin(kind) in (tuple, list, set, frozenset) and isinstance(part, int):
+        return _kinds_of(arguments[min(part, len(arguments) - 1)])
+    return []
+
+
+def _shown(problem: ErrorDetails, values: bool) -> Any:
+    """The wrong value, as far as it may be repeated."""
+    got = problem.get("input")
+    return None if not values or (isinstance(got, str) and "://" in got) else got
+
+
+def _said(problem: ErrorDetails, got: Any, section: type[BaseModel], location: Sequence[str | int]) -> str:
+    """What is wrong and how to write it, without the place; `got`: the wrong value, unless it must not be repeated."""
+    kind, message = problem["type"], problem["msg"]
     if kind == "model_type":
         inner = _section_at(section, location)
         keys = _keys_to_show(inner) if inner else ["key"]
@@ -76,8 +150,10 @@ def _said(kind: str, got: Any, message: str, section: type[BaseModel], location:
             return f"should be text; {_BARE}"
         # For example a date, which YAML does not read as text unless it is in quotes.
         return "should be text" + ("" if isinstance(got, (Mapping, list, tuple)) else ": write it in quotes")
-    if kind == "literal_error" and not isinstance(got, str) and list(location) == ["runtime", "engines"]:
+    if kind in ("literal_error", "dict_type") and list(location) == ["runtime", "engines"]:
         return "should be embedded, fake, or settings per role, such as {writer: {model: ...}}"
+    if with_limit := _SAID_WITH.get(kind):
+        return with_limit(problem.get("ctx") or {})
     return _SAID.get(kind) or message.removeprefix("Value error, ")
 
 

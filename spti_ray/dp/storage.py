@@ -35,6 +35,12 @@ def open_chain(location: str | Path, dataset: str) -> Chain:
     return FileChain(Path(location) / f"{dataset}{_SUFFIX}")
 
 
+def _begins_as_one(path: Path) -> bool:
+    """Whether a file's first byte is that of an entry; what comes then is for the chain to judge."""
+    with path.open("rb") as file:
+        return file.read(1) in (b"{", b"")
+
+
 def chains_at(location: str | Path) -> list[Chain]:
     """The chains in a folder or under a URL, or the one chain that a file's path or a dataset's URL names.
 
@@ -51,6 +57,10 @@ def chains_at(location: str | Path) -> list[Chain]:
         chains = [*chains_under(str(location))]
     else:
         path = Path(location)
+        if path.is_file() and path.suffix != _SUFFIX and not _begins_as_one(path):
+            raise NoSuchLedger(
+                f"{location}: is a file and no ledger; name a folder of ledgers, a {_SUFFIX} file or a URL"
+            )
         files = sorted(path.glob(f"*{_SUFFIX}")) if path.is_dir() else [path] if path.exists() else []
         chains = [FileChain(file) for file in files]
     if not chains:

@@ -37,7 +37,7 @@ from spti_ray.driver.unreleased import write_unreleased
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.memory import MemorySampler
 from spti_ray.observability.progress import Progress
-from spti_ray.observability.reading import PROGRESS_FILE, written_down
+from spti_ray.observability.reading import progress_file, written_down
 from spti_ray.observability.timeline import write_timeline
 from spti_ray.observability.timings import write_timings
 from spti_ray.observability.trace import Trace
@@ -124,7 +124,7 @@ class Attempt:
                 refusal.check()
             self._cache = ResultCache(run.internal / "units", f"{__version__} {run.config_sha256}")
             try:
-                kept = written_down(self._progress.reading, run.internal / PROGRESS_FILE)
+                kept = written_down(self._progress.reading, progress_file(run.path))
                 with refusal.kept(), MemorySampler(self._trace.memory), self._progress, kept:
                     self._on_executor()
             finally:

@@ -11,6 +11,7 @@ from spti_ray.config import Config
 from spti_ray.config.job_paths import check_here
 from spti_ray.config.method_traits import (
     is_charged,
+    roles_needed,
     trains,
     uses_private_data,
 )
@@ -19,14 +20,16 @@ from spti_ray.driver.attempt import Attempt
 from spti_ray.driver.hosted import cluster_of, is_all_here, watched
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.finetuning.public_interface import require_trainer
+from spti_ray.io.files import is_url
 from spti_ray.observability.journal import Journal
 from spti_ray.observability.progress import Progress
-from spti_ray.planning.checks import check_build, check_engines, check_new, check_prompts
+from spti_ray.planning.checks import check_build, check_engines, check_gpus, check_new, check_prompts
 from spti_ray.planning.plan import noise_plan, sgd_plan
 from spti_ray.private.source import describe
 from spti_ray.runs.continuation import Origin
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.ledger_check import check_ledger, keep_ledger
+from spti_ray.runs.output_places import check_folder, check_writable
 from spti_ray.runs.run_file import continued
 
 
@@ -53,6 +56,7 @@ def run_config(
         check_here(config, out)
         if noise is None and not (out / "release").is_dir() and (address := cluster_of(config)):
             return watched(config, out, address, console, unattended)
+    check_folder("--out", out, of_run=True)
     if not (out / "run.yaml").exists():
         check_new(config)
         check_prompts(config)
@@ -60,6 +64,8 @@ def run_config(
     check_engines(config)
     if is_all_here(config):
         check_build(config)
+    if not (out / "release").is_dir():
+        check_gpus(config, roles_needed(config))
     if is_charged(config):
         noise_plan(config)
     if trains(config):
@@ -72,6 +78,8 @@ def run_config(
     if origin and not (out / "run.yaml").exists():
         origin.entries()  # a ledger that is not here leaves no folder behind
     check_ledger(config, out)
+    if uses_private_data(config) and not is_url(config.ledger.location):
+        check_writable("ledger.path", Path(config.ledger.location))
     progress = journal or Progress(console)
     run = RunDir.open(out, config)
     try:

@@ -23,6 +23,7 @@ from spti_ray.models.protocols import Judge
 from spti_ray.private.kinds import Unit
 from spti_ray.private.source import describe
 from spti_ray.runs.folder import RunDir
+from spti_ray.runs.output_places import check_folder
 from spti_ray.runs.run_file import read_run
 from spti_ray.types import SINGLE_LABEL, Told, untold
 
@@ -210,12 +211,13 @@ def _of_run(request: EvaluationRequest, run: RunDir) -> list[ImageSet]:
 
 
 def _check_private(option: str, out: Path, directory: Path) -> None:
-    """Raise ConfigError if `out` is inside a release or among the images, or if others can read it."""
+    """Raise ConfigError if `out` is in a release, among the images, where others can read, or can't be written."""
     for folder in (out.resolve(), *out.resolve().parents):
         if any((folder / name).exists() for name in _OF_A_RELEASE) or folder.name in {"release", "release.partial"}:
             raise ConfigError(f"{option} {out}: is inside a release; what private images give never goes there")
     if out.resolve().is_relative_to(directory.resolve()) and not (directory / "run.yaml").is_file():
         raise ConfigError(f"{option} {out}: is among the images that are evaluated; name a folder elsewhere")
+    check_folder(option, out, internal=True)
     if out.exists() and (not out.is_dir() or (out.stat().st_mode & 0o077 and any(out.iterdir()))):
         raise ConfigError(f"{option} {out}: others can read what is there; name a new folder, or one with mode 0700")
 

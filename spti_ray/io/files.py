@@ -8,6 +8,7 @@ from globs and from dataset loaders.
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import os
 import shutil
@@ -22,6 +23,8 @@ import pyarrow.parquet as pq
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Endings of images, in data as in releases."""
+
+_TEMPORARY = ".tmp-"
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -51,7 +54,7 @@ def write_new(path: Path, text: str) -> None:
         DiskFull: no space left; nothing changed.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_TEMPORARY) as folder:
         draft = Path(folder) / path.name
         write_atomic(draft, text)
         os.link(draft, path)  # Unlike a rename, it replaces nothing.
@@ -79,14 +82,16 @@ def atomic_file(path: Path, mode: int = 0o644, sync_folder: bool = True) -> Iter
     path = Path(path)
     temp: str | None = None
     try:
-        descriptor, temp = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        descriptor, temp = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
         with os.fdopen(descriptor, "wb") as file:
+            with suppress(OSError):  # not every file system has locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX)  # as long as it is written, see `remove_abandoned`
             os.fchmod(descriptor, mode)
             yield file
             file.flush()
             os.fsync(descriptor)
-        os.replace(temp, path)
-        temp = None
+            os.replace(temp, path)
+            temp = None
         if sync_folder:
             fsync_folder(path.parent)
     except OSError as error:
@@ -110,7 +115,7 @@ def atomic_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temp = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tmp-"))
+    temp = Path(tempfile.mkdtemp(dir=path.parent, prefix=_TEMPORARY))
     try:
         temp.chmod(mode)
         yield temp
@@ -126,6 +131,21 @@ def atomic_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
         raise
     finally:
         shutil.rmtree(temp, ignore_errors=True)
+
+
+def remove_abandoned(folder: Path) -> None:
+    """Remove the temporary files, in a folder and all below, that no living process of this machine writes.
+
+    A process that was killed left them. What can't be looked at or removed stays.
+    """
+    for path in folder.rglob(f"{_TEMPORARY}*"):
+        with suppress(OSError):
+            descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                path.unlink()
+            finally:
+                os.close(descriptor)
 
 
 def is_inside(folder: Path, name: object) -> bool:

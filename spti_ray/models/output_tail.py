@@ -8,6 +8,7 @@ import sys
 import threading
 from collections import deque
 from types import TracebackType
+from typing import ClassVar
 
 _LINES = 400
 _ERROR = re.compile(r"(?:^|[\s\]])((?:\w+\.)*\w*(?:Error|Exception))(?:: (.*))?$")
@@ -21,19 +22,34 @@ class OutputTail:
     A process that was started meanwhile goes on printing through it. For engines that see public input alone.
     """
 
+    _entered: ClassVar[list[OutputTail]] = []
+    _lock: ClassVar[threading.Lock] = threading.Lock()
+
     def __init__(self) -> None:
         self._tail: deque[str] = deque(maxlen=_LINES)
         self._reader: threading.Thread | None = None
+        self._is_passed_on = True
+
+    @classmethod
+    def abandon(cls) -> None:
+        """Nobody waits for the start any more: from now on only this process itself prints, and at once."""
+        with cls._lock:
+            for tail in cls._entered:
+                tail._is_passed_on = False
+                tail._give_back()
+            cls._entered.clear()
 
     def __enter__(self) -> OutputTail:
         sys.stdout.flush()
         sys.stderr.flush()
-        self._saved = os.dup(1), os.dup(2)
-        source, sink = os.pipe()
-        os.dup2(sink, 1)
-        os.dup2(sink, 2)
-        os.close(sink)
-        self._reader = threading.Thread(target=self._pass_on, args=(source, os.dup(self._saved[1])), daemon=True)
+        with self._lock:
+            self._saved = os.dup(1), os.dup(2)
+            source, sink = os.pipe()
+            os.dup2(sink, 1)
+            os.dup2(sink, 2)
+            os.close(sink)
+            self._reader = threading.Thread(target=self._pass_on, args=(source, os.dup(self._saved[1])), daemon=True)
+            self._entered.append(self)
         self._reader.start()
         return self
 
@@ -42,6 +58,12 @@ class OutputTail:
     ) -> None:
         sys.stdout.flush()
         sys.stderr.flush()
+        with self._lock:
+            if self in self._entered:
+                self._entered.remove(self)
+                self._give_back()
+
+    def _give_back(self) -> None:
         for saved, descriptor in zip(self._saved, (1, 2), strict=True):
             os.dup2(saved, descriptor)
             os.close(saved)
@@ -60,5 +82,6 @@ class OutputTail:
         with os.fdopen(source, "r", encoding="utf-8", errors="replace") as lines, os.fdopen(sink, "w") as out:
             for line in lines:
                 self._tail.append(line)
-                out.write(line)
-                out.flush()
+                if self._is_passed_on:
+                    out.write(line)
+                    out.flush()

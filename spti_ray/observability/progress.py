@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Self
 
@@ -45,6 +46,7 @@ class Progress:
         self._printed, self._printed_done = 0.0, 0
         self._live: Live | None = None
         self._pools: dict[str, Callable[[], PoolReading]] = {}
+        self._how_far: Callable[[], str] = str
         self._ended = threading.Event()
 
     def __enter__(self) -> Self:
@@ -73,6 +75,15 @@ class Progress:
     def generations(self, count: int) -> None:
         """The run has so many."""
         self._reading = replace(self._reading, generations=count)
+
+    @contextmanager
+    def telling(self, how_far: Callable[[], str]) -> Iterator[None]:
+        """Within, these words stand behind the name of the stage; called at any time, from another thread."""
+        self._how_far = how_far
+        try:
+            yield
+        finally:
+            self._how_far = str
 
     def stage(self, name: str, generation: int | None = None) -> None:
         """The run begins a stage, of a generation counted from 0 or of none."""
@@ -114,7 +125,9 @@ class Progress:
     def reading(self) -> Reading:
         """How far the run is now."""
         pools = tuple(pool() for pool in self._pools.values())
-        return replace(self._reading, rate=self.rate, elapsed_s=time.monotonic() - self._started, pools=pools)
+        stage = ", ".join(words for words in (self._reading.stage, self._how_far()) if words)
+        elapsed_s = time.monotonic() - self._started
+        return replace(self._reading, stage=stage, rate=self.rate, elapsed_s=elapsed_s, pools=pools)
 
     def _lines(self) -> RenderableType:
         """How far it is, and under that the engines."""

@@ -13,7 +13,6 @@ from spti_ray.figures import at_least, clock, decimals_at_least
 from spti_ray.io.files import write_atomic
 from spti_ray.observability.pool_reading import PoolReading
 
-PROGRESS_FILE = "progress.json"
 _WRITTEN_EVERY_S = 5.0
 
 
@@ -97,10 +96,15 @@ def written_down(reading: Callable[[], Reading], path: Path) -> Iterator[None]:
         path.unlink(missing_ok=True)
 
 
-def read_reading(path: Path) -> Reading | None:
-    """What `written_down` wrote last; None if there is none, or it is of another build."""
+def progress_file(run: Path) -> Path:
+    """Where the driver of the run in a folder writes down how far it is."""
+    return run / "internal" / "progress.json"
+
+
+def read_reading(run: Path) -> Reading | None:
+    """What `written_down` wrote last for the run in a folder; None if there is none, or it is of another build."""
     try:
-        fields = json.loads(path.read_text(encoding="utf-8"))
+        fields = json.loads(progress_file(run).read_text(encoding="utf-8"))
         pools = tuple(PoolReading(**pool) for pool in fields.pop("pools"))
         epsilon = fields.pop("epsilon")
         return Reading(**fields, pools=pools, epsilon=epsilon and (float(epsilon[0]), float(epsilon[1])))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from spti_ray.config import ROLES, Config, EnginesConfig, Role
 from spti_ray.config.endpoints import is_sent_in_clear
 from spti_ray.config.loading import ConfigError
@@ -17,6 +19,7 @@ from spti_ray.config.validation_errors import nearest
 from spti_ray.models.endpoint_options import EndpointOptions
 from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sharing
 from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config, is_vllm
+from spti_ray.models.gpus_here import gpus_here
 from spti_ray.models.pipeline_classes import check_pipeline
 from spti_ray.models.render_sizes import check_render_size
 from spti_ray.models.text_window import TextWindow
@@ -93,6 +96,30 @@ def check_build(config: Config) -> None:
                 check_vllm_build(role, engines.of(role))
             except ValueError as error:
                 raise ConfigError(str(error)) from None
+
+
+def check_gpus(config: Config, roles: Iterable[Role]) -> None:
+    """Refuse engines that want a GPU where they all have to be on this machine, and it has none for them.
+
+    Args:
+        config: the configuration.
+        roles: whose engines are started.
+
+    Raises:
+        ConfigError: one line that names the setting.
+    """
+    if config.runtime.executor != "local":
+        return  # Ray counts the GPUs of its nodes
+    engines = engines_config(config.runtime.engines)
+    wanted = {role: engines.of(role).num_gpus for role in roles if engines.of(role).num_gpus}
+    there = gpus_here() if wanted else 0
+    for role, num_gpus in wanted.items():
+        if num_gpus > there:
+            found = f"only {there} here" if there else "none here"
+            raise ConfigError(
+                f"runtime.engines.{role}.num_gpus: is {num_gpus:g}, but torch finds {found}, and runtime.executor: "
+                "local is this machine alone; set it to 0 for a CPU, or see `spti doctor`"
+            )
 
 
 def _check_who_must_be_there(config: Config, engines: EnginesConfig) -> None:

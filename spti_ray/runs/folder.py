@@ -29,7 +29,7 @@ from spti_ray.config import Config
 from spti_ray.config.identity import changed_keys, config_sha256, resolved
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import stays_inside, why_not_private
-from spti_ray.io.files import private_folder, write_atomic
+from spti_ray.io.files import private_folder, remove_abandoned, write_atomic
 from spti_ray.io.urls import redacted
 from spti_ray.runs import looks
 from spti_ray.runs.run_file import RUN_FILE, read_run, read_run_file, write_run_file
@@ -189,7 +189,7 @@ class RunDir:
         return (self.release / self.last_file).is_file()
 
     def lock(self) -> None:
-        """Hold the folder until the process ends or `unlock`.
+        """Hold the folder until the process ends or `unlock`. What a killed process left half-written goes.
 
         Raises:
             ConfigError: another driver holds it.
@@ -205,6 +205,7 @@ class RunDir:
                     raise ConfigError(f"{self.path}: another spti run is working in this folder") from None
                 time.sleep(0.1)
         self._lock = descriptor
+        remove_abandoned(self.path)
 
     def locked(self) -> bool:
         """Whether a driver holds the folder. A lock held on another machine may not be seen."""
@@ -220,6 +221,7 @@ class RunDir:
     def unlock(self) -> None:
         """Give the folder back; nothing happens if this object does not hold it."""
         if self._lock is not None:
+            remove_abandoned(self.path)  # of processes that were ended with this one
             os.close(self._lock)
             self._lock = None
 

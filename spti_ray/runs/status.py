@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from spti_ray.config.loading import parse_config
 from spti_ray.config.method_traits import is_charged, uses_private_data
+from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import attempts_of
 from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
 from spti_ray.dp.ledger import Ledger
@@ -111,8 +113,12 @@ class Status:
         ]
 
 
-def status_of(directory: Path) -> Status:
+def status_of(directory: Path, entries: Sequence[Entry] | None = None) -> Status:
     """Where the run in a folder is.
+
+    Args:
+        directory: the run's folder.
+        entries: those of its ledger, where they were read already.
 
     Raises:
         ConfigError: the folder holds no run.
@@ -121,7 +127,7 @@ def status_of(directory: Path) -> Status:
     config = parse_config(known["config"])
     run = RunDir(directory, str(known["run"]), config)
     ledger = Ledger(config.ledger.location, config.dataset.id)
-    entries = ledger.entries()
+    entries = ledger.entries() if entries is None else entries
     opened = attempts_of(entries, run.run_id)
     spend = read_odometer(entries, run.run_id) if opened else None
     both = joint_guarantee(entries, run.run_id, recorded_plan(opened[0])) if opened else None

@@ -6,14 +6,15 @@ committed in the ledger. A run that nothing protects has its generations in its 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from spti_ray.config.loading import parse_config
+from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import slots_of
 from spti_ray.dp.ledger import Ledger
-from spti_ray.observability.reading import PROGRESS_FILE, read_reading
+from spti_ray.observability.reading import read_reading
 from spti_ray.release.report.build import contents_of, page_of
 from spti_ray.release.report.data import read_run_at_work
 from spti_ray.runs.run_file import read_run
@@ -55,22 +56,26 @@ class RunPage:
         """
         if release := self.release:
             return (release / _REPORT).read_text(encoding="utf-8")
-        committed = self.committed()
+        entries = self._ledger.entries()
+        committed = self.committed(entries)
         if committed != self._made_of:
             self._contents, self._made_of = contents_of(read_run_at_work(self._folder, committed)), committed
-        status = status_of(self._folder)
+        status = status_of(self._folder, entries)
         refresh_s = _REFRESH_S if status.state == "running" else 0
         at_work = {"state": _STATES[status.state], "lines": self._lines(status), "refresh_s": refresh_s}
         return page_of(self._contents, at_work)
 
-    def committed(self) -> tuple[int, ...]:
-        """The generations that may be shown: a histogram that is on disk may still be burned."""
-        slots = slots_of(self._ledger.entries(), self._run)
+    def committed(self, entries: Sequence[Entry] | None = None) -> tuple[int, ...]:
+        """The generations that may be shown: a histogram that is on disk may still be burned.
+
+        `entries`: those of the ledger, where they were read already.
+        """
+        slots = slots_of(self._ledger.entries() if entries is None else entries, self._run)
         return tuple(sorted({slot.reserved.generation for slot in slots if slot.artifact_sha256 is not None}))
 
     def _lines(self, status: Status) -> list[str]:
         _, state, *rest = status.lines(self._folder)
         if status.state != "running":
             return [state, *rest]
-        reading = read_reading(self._folder / "internal" / PROGRESS_FILE)
+        reading = read_reading(self._folder)
         return [*(reading.lines if reading else []), *rest]

@@ -19,6 +19,7 @@ from aiohttp import web
 
 from spti_ray.dp.chain import LedgerError
 from spti_ray.errors import RunDamaged
+from spti_ray.public.release import MANIFEST
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.show.owners_pages import list_of_pages, owners_page
 from spti_ray.show.page import RunPage
@@ -49,7 +50,7 @@ def application(folder: Path, token: str, internal: bool = False) -> web.Applica
     Raises:
         ConfigError: the folder holds no run.
     """
-    page, lock = RunPage(folder), asyncio.Lock()
+    page, lock, released = RunPage(folder), asyncio.Lock(), _Released()
 
     @web.middleware
     async def guarded(request: web.Request, handler: _Handler) -> web.StreamResponse:
@@ -80,7 +81,7 @@ def application(folder: Path, token: str, internal: bool = False) -> web.Applica
 
     async def image(request: web.Request) -> web.StreamResponse:
         name = f"images/{request.match_info['name']}"
-        return _file(page.release, name if name in await asyncio.to_thread(_released, page.release) else "")
+        return _file(page.release, name if name in await asyncio.to_thread(released, page.release) else "")
 
     async def owners(request: web.Request) -> web.Response:
         name = request.match_info.get("name")
@@ -103,14 +104,24 @@ def application(folder: Path, token: str, internal: bool = False) -> web.Applica
     return app
 
 
-def _released(release: Path | None) -> frozenset[str]:
-    """The images of a release by its manifest."""
-    if release is None:
-        return frozenset()
-    try:
-        return frozenset(read_manifest(release, ["file"])["file"].to_pylist())
-    except ManifestDamaged:
-        return frozenset()
+class _Released:
+    """The images of a release by its manifest, which is read again only where it was written again."""
+
+    def __init__(self) -> None:
+        self._read: tuple[object, frozenset[str]] = (None, frozenset())
+
+    def __call__(self, release: Path | None) -> frozenset[str]:
+        """Their names in the folder of the release; none where there is no release."""
+        if release is None:
+            return frozenset()
+        try:
+            about = (release / MANIFEST).stat()
+            version = (str(release), about.st_ino, about.st_mtime_ns)
+            if self._read[0] != version:
+                self._read = version, frozenset(read_manifest(release, ["file"])["file"].to_pylist())
+        except (ManifestDamaged, OSError):
+            return frozenset()
+        return self._read[1]
 
 
 def _file(release: Path | None, name: str) -> web.FileResponse:

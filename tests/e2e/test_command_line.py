@@ -132,7 +132,9 @@ def test_status_tells_where_a_run_is_and_what_it_spent(finished, cli):
     assert found["run"] == certificate["run"]["id"] and found["state"] == "finished" and found["attempts"] == 1
     assert 0 < found["epsilon_spent"] <= found["epsilon"] == 2.0
     missing = cli("status", "nowhere")
-    assert missing.returncode == 2 and missing.stderr == "spti: nowhere: holds no run (no run.yaml)\n"
+    assert missing.returncode == 2 and missing.stderr == (
+        "spti: nowhere: there is no such folder; name a run's, which was the --out of spti run\n"
+    )
 
 
 def test_a_run_that_is_not_there_is_not_audited(cli):

@@ -15,6 +15,7 @@ from spti_ray.io.urls import problem_of_data
 from spti_ray.public.release import CERTIFICATE
 from spti_ray.release.export.formats import WRITERS, add_documents
 from spti_ray.release.export.released import CARD, NotExported, Released, read_release
+from spti_ray.runs.output_places import check_folder
 from spti_ray.runs.run_file import read_run
 from spti_ray.types import Told, untold
 
@@ -43,6 +44,7 @@ def export_release(
 
     Raises:
         NotExported: no release, a place that is not empty or can't be asked, a library that is missing.
+        ConfigError: `out` can't be written, or is in the folder of a run.
         NotPushed: an upload failed; what was written to a local `out` stays there.
         DiskFull: no space left; nothing is there.
     """
@@ -54,6 +56,8 @@ def export_release(
     if bucket is not None and not is_url(bucket):
         raise NotExported(f"--bucket {bucket}: give a URL like s3://bucket/folder; a folder is --out")
     targets = [_empty(url) for url in urls]
+    if not out.strip():
+        raise NotExported("--out: is empty; give a new folder, or the URL of one")
     with _local(out, released) as folder:
         WRITERS[format](released, folder, told)
         add_documents(released, folder, format)
@@ -78,10 +82,9 @@ def _local(out: str, released: Released) -> Iterator[Path]:
         raise NotExported(f"--out {out}: in the release itself, which an export would alter; give another folder")
     if (private := _private_folder(released)) and path.is_relative_to(private):
         raise NotExported(f"--out {out}: in the folder of the private images, which would then hold it; give another")
+    check_folder("--out", path, of_run=True)  # of itself, what comes next says more
     if path.is_dir() and any(path.iterdir()):
         raise NotExported(f"--out {out}: the folder is not empty; give a new one, or remove what is there")
-    if path.exists() and not path.is_dir():
-        raise NotExported(f"--out {out}: there is a file; give a new folder")
     with atomic_folder(path) as folder:
         yield folder
 

@@ -30,6 +30,7 @@ from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
 from spti_ray.models.render_calls import render_call
 from spti_ray.private.output_suppression import suppress_crash_output, suppressed_output
+from spti_ray.runtime.hosting.threads import ENGINE_THREAD
 from spti_ray.types import RenderBatch
 
 PRIVATE_ROLES: tuple[Role, ...] = ("image_embedder", "captioner", "text_embedder")
@@ -108,7 +109,7 @@ class RendererHost(EngineHost):
 
     def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
         # The engine keeps to one thread: each thread that calls OpenMP would have a team of its own.
-        self._rendering = ThreadPoolExecutor(1)
+        self._rendering = ThreadPoolExecutor(1, f"{ENGINE_THREAD}{role}")
         self._encoding = ThreadPoolExecutor(1)
         self._rendering.submit(super().__init__, role, config, takes_turns).result()
 

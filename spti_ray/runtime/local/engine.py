@@ -11,8 +11,10 @@ from typing import Any
 
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import KINDS
+from spti_ray.models.output_tail import OutputTail
 from spti_ray.models.protocols import EngineDead
 from spti_ray.runtime.hosting.engine import AsyncEngineHost, PublicCallFailed, RendererHost, start_failure
+from spti_ray.runtime.hosting.threads import ENGINE_THREAD
 from spti_ray.runtime.local.private_process import CallFailed
 from spti_ray.runtime.local.process import Process, ProcessEnded
 from spti_ray.runtime.scheduling.events import Finished, Lost, Outcome, Raised
@@ -93,7 +95,7 @@ class EngineHere(Engine):
         self._host: AsyncEngineHost | RendererHost | None = None
         self._loop = asyncio.new_event_loop()
         self._started: Future[dict[str, str]] = Future()
-        self._thread = threading.Thread(target=self._serve, name=f"{role} engine", daemon=True)
+        self._thread = threading.Thread(target=self._serve, name=f"{ENGINE_THREAD}{role}", daemon=True)
         self._thread.start()
 
     def ready(self) -> Future[dict[str, str]]:
@@ -112,6 +114,10 @@ class EngineHere(Engine):
     def close(self) -> None:
         with suppress(RuntimeError):  # it never began
             self._loop.call_soon_threadsafe(self._loop.stop)
+        if not self._started.done():
+            # It can't be told to stop, and lets go of its model once that is there (see `leaving`).
+            OutputTail.abandon()
+            return
         self._thread.join(0.0 if self._dead else _ENDS_WITHIN_S)
 
     def _serve(self) -> None:

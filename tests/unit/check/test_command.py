@@ -7,6 +7,7 @@ import io
 import json
 import stat
 import tarfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.dp.history import history
 from spti_ray.dp.ledger import Ledger, NotRegistered
 from spti_ray.runtime.local.engines import kept_engines
-from spti_ray.runtime.voter import ShardFailed
+from spti_ray.runtime.voter import ShardFailed, ShardVoter
 from tests.local_runs import plant_images, run
 from tests.unit.conftest import config_with
 
@@ -66,6 +67,35 @@ def test_the_page_names_files_and_is_for_the_owner_alone_and_nothing_of_it_is_pr
     told = shown.replace(str(tmp_path), "")  # pytest numbers its folders
     assert not any(word in told for word in (".png", "30", "31", "32", "not an image"))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["internal"]
+
+
+def test_it_says_what_it_does_and_how_many_shards_are_done_and_no_number_of_records(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("spti_ray.observability.progress._PLAIN_EVERY_S", 0.01)
+    monkeypatch.setattr("spti_ray.observability.progress._PLAIN_IDLE_S", 0.01)
+    ready = ShardVoter.ready
+
+    def slowly(voter: ShardVoter) -> None:
+        for future in voter._preparing:
+            future.result()
+        time.sleep(0.2)
+        ready(voter)
+
+    monkeypatch.setattr(ShardVoter, "ready", slowly)
+    _, shown = looked(config, tmp_path / "run")
+    said = [line.partition(" ")[2] for line in shown.splitlines()]
+    assert said[0] == "listing the private images" and said[-1] == "writing the page"
+    assert "reading the private images, 2 of 2 shards are done" in said
+
+
+def test_what_a_killed_check_left_half_written_is_removed_by_the_next_one_and_by_a_run(config, tmp_path):
+    out = tmp_path / "run"
+    for look in (lambda: looked(config, out), lambda: run(config, out)):
+        views = out / "internal" / "views"
+        views.mkdir(parents=True, exist_ok=True)
+        for folder in (out, views, views.parent):
+            (folder / ".tmp-left").write_bytes(b"PRIVATE")
+        look()
+        assert not list(out.rglob(".tmp-*"))
 
 
 def test_the_run_in_its_folder_takes_the_views_and_tells_the_ledger_of_the_look(config, tmp_path):

@@ -262,7 +262,7 @@ def test_the_engines_are_embedded_fake_or_settings_per_role():
     assert parse_config(changed("runtime.engines", {"writer": {"replicas": 2}})).runtime.engines == {
         "writer": {"replicas": 2}
     }
-    assert refusal(changed("runtime.engines", "fast")).startswith("runtime.engines: input should be 'embedded' or ")
+    assert refusal(changed("runtime.engines", "fast")).startswith("runtime.engines: should be embedded, fake, or ")
     message = refusal(changed("runtime.engines", {"rendrer": {"num_gpus": 1}}))
     assert message.startswith("runtime.engines.rendrer: ") and "'renderer'" in message
     assert refusal(changed("runtime.engines", {"renderer": 5})).startswith("runtime.engines.renderer: ")
@@ -544,7 +544,7 @@ def test_where_an_origin_lies_may_change_but_not_which_it_is():
 @pytest.mark.parametrize(
     ("themes", "why"),
     [
-        ([1], "evolution.themes.0: input should be greater than or equal to 2 (got 1)"),
+        ([1], "evolution.themes.0: should be at least 2 (got 1)"),
         ([10], "evolution.themes: 10 gives 10 themes, which must be at least privacy.votes_per_record (1) and fewer"),
         ([4, 4, 4], "evolution.themes has 3 levels, more than the run's"),
     ],
@@ -627,7 +627,7 @@ VOTED = {"labels": ["cat", "dog", "car"], "label_shares": "voted"}
             "evolution.label_shares is voted, but privacy.votes_per_record (4) is larger",
         ),
         ({"evolution.themes": [5, 5]}, "evolution.themes has 2 levels, more than the run's 1 generations that have"),
-        ({"evolution.label_shares": "counted"}, "evolution.label_shares: input should be 'public' or 'voted'"),
+        ({"evolution.label_shares": "counted"}, "evolution.label_shares: should be 'public' or 'voted'"),
     ],
 )
 def test_shares_of_labels_that_can_not_be_voted_for_are_refused(changes, why):

@@ -62,3 +62,12 @@ def test_a_name_that_is_not_there_is_told_with_those_that_are(file, override, wo
     with pytest.raises(ConfigError, match=words) as caught:
         load_config(file, [override])
     assert str(caught.value).startswith("runtime.engines")
+
+
+def test_a_preset_brings_its_own_kind(file):
+    named = {"preset": "sdxl-turbo"}
+    with pytest.raises(ConfigError, match=r"^runtime.engines: renderer: a preset brings its own kind, and sdxl-turbo"):
+        load_config(file, ["runtime.engines.renderer=preset:sdxl-turbo", "runtime.engines.renderer.kind=openai-images"])
+    for kind in ("diffusers", "my_engines:Mine"):
+        written = config_with(runtime__engines={"renderer": named | {"kind": kind}})
+        assert written.runtime.engines["renderer"] == renderer_presets()["sdxl-turbo"] | {"kind": kind}

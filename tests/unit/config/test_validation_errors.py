@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import datetime
 import math
-from typing import Any
+from collections.abc import Iterator
+from typing import Any, get_args, get_origin
 
 import pytest
+from pydantic import BaseModel
 
+from spti_ray.config import Config, EngineConfig
 from spti_ray.config.identity import config_sha256, resolved
-from spti_ray.config.loading import ConfigError, parse_config
-from spti_ray.models.factory import engines_config
+from spti_ray.config.loading import ConfigError, parse_config, parse_section
+from spti_ray.config.validation_errors import _kinds_of
+from spti_ray.kubernetes.settings import Cluster
+from spti_ray.models.factory import OPTIONS, engines_config
 from tests.unit.config.test_config import MINIMAL, changed, refusal
 
 BARE = "YAML reads a bare yes, no, on or off as true or false: write it in quotes"
@@ -48,6 +53,15 @@ ENGINES = "should be embedded, fake, or settings per role, such as {writer: {mod
         ("title", datetime.date(2020, 1, 1), "should be text: write it in quotes"),
         ("title", True, f"should be text; {BARE} (got True)"),
         ("title", ["a"], "should be text"),
+        ("dataset.id", "", "should match the regular expression ^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$ (got '')"),
+        ("dataset.registration", "late", "should be 'first_run' or 'required' (got 'late')"),
+        ("evolution.candidates", 0, "should be at least 1 (got 0)"),
+        ("evolution.labels.0.name", [{"name": ""}], "should not be empty (got '')"),
+        ("prompts.max_tokens_rendered", "abc", "should be a whole number or 'window' or 'none' (got 'abc')"),
+        ("prompts.max_tokens_rendered", 2, "should be at least 8 or 'window' or 'none' (got 2)"),
+        ("prompts.attributes.null", {None: ["b"]}, "should be text: write it in quotes"),
+        ("runtime.node_labels.true", {True: {}}, "should be 'writer', 'captioner', 'renderer', 'image_embedder' or "
+            "'text_embedder' or 'shard' (got True)"),
         ("prompts.attributes.1", {1: ["b"]}, "should be text: write it in quotes (got 1)"),
     ],
 )  # fmt: skip
@@ -128,3 +142,59 @@ def test_options_of_an_engine_are_told_with_the_nearest_known_one_and_without_wh
 def test_an_address_is_not_repeated():
     told = refusal(changed("privacy.trusted_endpoints", "https://me:hush-hush@host"))
     assert told == "privacy.trusted_endpoints: should be a list, such as [a, b]"
+
+
+PLAIN = (
+    None, True, False, 3, -1, 0, 10**30, 1.5, math.nan, math.inf, "abc", "", "1e400", "https://host", [], [1],
+    ["a"], [["a"]], {}, {"a": 1}, {1: 2}, {True: 1}, {"a": [{"b": None}]}, datetime.date(2020, 1, 1), b"x", {1, 2},
+)  # fmt: skip
+KEYS = (3, True, None, 1.5, "", datetime.date(2020, 1, 1), "no such")
+PYDANTIC = (
+    "constrained-", "literal[", "function-", "Input should", "input should", "union", "tagged", "errors.pydantic",
+    "[key]", "dict[", "tuple[", "list[", "valid ", "Unable", "unable to parse", "datetime", "None", "Config",
+)  # fmt: skip
+
+
+def wrong_values(annotation: Any) -> Iterator[Any]:
+    """Values of every kind, at every depth of a field."""
+    yield from PLAIN
+    for kind in _kinds_of(annotation):
+        arguments = [argument for argument in get_args(kind) if argument is not Ellipsis]
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            for name, field in kind.model_fields.items():
+                yield from ({name: value} for value in wrong_values(field.annotation))
+        elif get_origin(kind) is tuple:
+            yield from ([value] for argument in arguments for value in wrong_values(argument))
+        elif get_origin(kind) is dict:
+            yield from ({key: value} for value in wrong_values(arguments[1]) for key in ("writer", "cat"))
+            yield from ({key: value} for key in KEYS for value in (1, {}))
+
+
+def fields() -> Iterator[tuple[type[BaseModel], dict[str, Any], str, Any]]:
+    """(section, what else it needs, setting, annotation) of all settings: of a run, of engines and of clusters."""
+    for name, field in Config.model_fields.items():
+        (inner, *_) = _kinds_of(field.annotation)
+        if isinstance(inner, type) and issubclass(inner, BaseModel):
+            for key, of_it in inner.model_fields.items():
+                yield Config, MINIMAL, f"{name}.{key}", of_it.annotation
+        else:
+            yield Config, MINIMAL, name, field.annotation
+    for section in {EngineConfig, Cluster, *OPTIONS.values()}:
+        for name, field in section.model_fields.items():
+            yield section, {}, name, field.annotation
+
+
+def test_no_wrong_value_of_any_setting_is_told_in_pydantics_words():
+    asked = refused = 0
+    for section, around, name, annotation in fields():
+        for value in wrong_values(annotation):
+            parent, _, key = name.rpartition(".")
+            raw = around | ({parent: {**(around.get(parent) or {}), key: value}} if parent else {key: value})
+            asked += 1
+            try:
+                parse_section(section, raw)
+            except ConfigError as error:
+                refused += 1
+                found = [word for word in PYDANTIC if word in str(error)]
+                assert not found, f"{name}: {value!r} is told as {error}"
+    assert refused > asked / 2 > 1000

@@ -46,3 +46,13 @@ def test_a_place_without_ledgers_is_one_line(book: Book):
     with pytest.raises(NoSuchLedger, match="no ledger here; name a folder of ledgers, a .jsonl file or a URL$"):
         chains_at(book.location)
     assert issubclass(NoSuchLedger, LedgerError)
+
+
+def test_a_file_that_is_no_ledger_is_told_and_one_that_is_may_have_any_name(tmp_path: Path):
+    (tmp_path / "my.yaml").write_text("data: {}\n")
+    with pytest.raises(
+        NoSuchLedger, match=r"my.yaml: is a file and no ledger; name a folder of ledgers, a .jsonl file"
+    ):
+        chains_at(tmp_path / "my.yaml")
+    (tmp_path / "copy").write_text('{"seq": 0}\n')
+    assert [chain.location for chain in chains_at(tmp_path / "copy")] == [str(tmp_path / "copy")]

@@ -11,6 +11,7 @@ from spti_ray.io.files import (
     atomic_file,
     is_inside,
     private_folder,
+    remove_abandoned,
     write_atomic,
     write_new,
     write_table_atomic,
@@ -115,3 +116,29 @@ def test_what_a_manifest_names_must_stay_in_its_folder(tmp_path):
     assert is_inside(folder, "images/0.png") and is_inside(folder, "a/../b.png")
     for name in ("../outside.png", "/etc/passwd", "link.png", "circle.png", "a\0b", 3, None):
         assert not is_inside(folder, name), name
+
+
+def test_temporary_files_that_nobody_writes_any_more_are_removed_and_others_stay(tmp_path):
+    (tmp_path / "below").mkdir()
+    for folder in (tmp_path, tmp_path / "below"):
+        (folder / ".tmp-left").write_bytes(b"x")
+        (folder / "kept.tmp-").write_bytes(b"x")
+    (tmp_path / ".tmp-folder").mkdir()
+    (tmp_path / ".tmp-link").symlink_to(tmp_path / "below" / "kept.tmp-")
+    with atomic_file(tmp_path / "below" / "state") as file:
+        file.write(b"new")
+        remove_abandoned(tmp_path)
+    left = sorted(path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*"))
+    assert left == [".tmp-folder", ".tmp-link", "below", "below/kept.tmp-", "below/state", "kept.tmp-"]
+    assert (tmp_path / "below" / "state").read_bytes() == b"new"
+
+
+def test_a_file_system_without_locks_is_written_as_any_other(tmp_path, monkeypatch):
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    (tmp_path / ".tmp-perhaps").write_bytes(b"x")
+    write_atomic(tmp_path / "state", "x")
+    remove_abandoned(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == [".tmp-perhaps", "state"]

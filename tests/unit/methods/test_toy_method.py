@@ -36,7 +36,7 @@ def registered(monkeypatch):
 
 
 def test_a_method_without_its_line_is_unknown(tmp_path):
-    with pytest.raises(ConfigError, match=r"method: input should be 'spti', .* or 'dp-finetune' \(got 'toy'\)"):
+    with pytest.raises(ConfigError, match=r"method: should be 'spti', .* or 'dp-finetune' \(got 'toy'\)"):
         parse_config(settings(tmp_path))
 
 

@@ -134,6 +134,16 @@ def test_a_wait_without_a_terminal_is_told_once_a_minute(monkeypatch):
     assert [line[:5] for line in out.getvalue().splitlines()] == ["00:00", "01:00", "02:00"]
 
 
+def test_how_far_a_stage_is_stands_behind_its_name_as_long_as_it_is_told(monkeypatch):
+    progress, clock, out = _progress(monkeypatch)
+    progress.stage("reading")
+    with progress.telling(lambda: "1 of 2 are done"):
+        clock.now += 60
+        progress._show()
+    progress.stage("writing")
+    assert out.getvalue().splitlines() == ["00:00 reading", "01:00 reading, 1 of 2 are done", "01:00 writing"]
+
+
 def test_the_thread_that_tells_of_waits_ends_with_the_display(monkeypatch):
     monkeypatch.setattr(module, "_PLAIN_EVERY_S", 0.01)
     monkeypatch.setattr(module, "_PLAIN_IDLE_S", 0.02)

@@ -8,7 +8,7 @@ import pytest
 
 from spti_ray.observability import reading as module
 from spti_ray.observability.pool_reading import PoolReading
-from spti_ray.observability.reading import Reading, read_reading, written_down
+from spti_ray.observability.reading import Reading, progress_file, read_reading, written_down
 from tests.ray.waiting import until
 
 READING = Reading(
@@ -26,22 +26,23 @@ READING = Reading(
 
 def test_within_its_context_a_reading_is_in_the_file_and_then_no_more(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "_WRITTEN_EVERY_S", 0.01)
-    path, now = tmp_path / "progress.json", [READING]
+    path, now = progress_file(tmp_path), [READING]
+    path.parent.mkdir()
     with written_down(lambda: now[0], path):
-        until(lambda: read_reading(path) == READING)
+        until(lambda: read_reading(tmp_path) == READING)
         now[0] = replace(READING, done=130)
-        until(lambda: read_reading(path) == now[0])
-    assert list(tmp_path.iterdir()) == []
+        until(lambda: read_reading(tmp_path) == now[0])
+    assert list(path.parent.iterdir()) == []
 
 
 @pytest.mark.parametrize(
     "content", [None, "", "[]", "{}", '{"stage": "votes"}', '{"pools": [], "epsilon": null, "new": 1}']
 )
 def test_a_file_that_is_none_of_this_build_tells_nothing(content, tmp_path):
-    path = tmp_path / "progress.json"
     if content is not None:
-        path.write_text(content)
-    assert read_reading(path) is None
+        progress_file(tmp_path).parent.mkdir()
+        progress_file(tmp_path).write_text(content)
+    assert read_reading(tmp_path) is None
 
 
 def test_its_lines_say_how_far_a_run_is_and_what_each_role_does():

@@ -7,6 +7,7 @@ import re
 import pyarrow.parquet as pq
 import pytest
 
+from spti_ray.dp.ledger import Ledger
 from spti_ray.observability import reading
 from spti_ray.release.report.build import build_report
 from spti_ray.show.page import RunPage
@@ -42,6 +43,20 @@ def test_of_a_run_at_work_only_generations_whose_votes_are_committed_are_shown(l
     assert not re.search(r'id="(gallery|privacy|audit|models)"', html)
 
 
+def test_a_page_is_of_one_reading_of_the_ledger(local, tmp_path, monkeypatch):
+    out, reads, entries = tmp_path / "run", [], Ledger.entries
+    run(local(**OPEN), out)
+    (out / "release" / "report.html").unlink()
+
+    def read(ledger):
+        reads.append(1)
+        return entries(ledger)
+
+    monkeypatch.setattr(Ledger, "entries", read)
+    RunPage(out).html()
+    assert len(reads) == 1
+
+
 def test_before_the_first_votes_a_page_says_so(local, tmp_path):
     seen, out = [], tmp_path / "run"
     with at_stage("candidates 0", lambda: seen.append(RunPage(out).html())):
@@ -55,7 +70,7 @@ def test_a_histogram_that_the_ledger_does_not_call_committed_is_not_shown(local,
     (out / "release" / "report.html").unlink()
     page = RunPage(out)
     assert page.committed() == (0, 1) and "Generation 1" in page.html()
-    monkeypatch.setattr(RunPage, "committed", lambda page: (0,))
+    monkeypatch.setattr(RunPage, "committed", lambda page, entries: (0,))
     html = page.html()
     assert "Generation 0" in html and "Generation 1" not in html
     assert not any(text in html for text in _texts(out, 1) - _texts(out, 0))

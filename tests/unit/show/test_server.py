@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import shutil
@@ -11,10 +12,14 @@ import socket
 import threading
 from types import SimpleNamespace
 
+import pyarrow as pa
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from typer.testing import CliRunner
 
+from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError
+from spti_ray.io.files import write_atomic
 from spti_ray.show import server as module
 from spti_ray.show.server import application
 from tests.local_runs import run
@@ -88,6 +93,22 @@ def test_a_forwarded_port_is_answered(host, get):
 def test_nothing_else_of_the_run_is_served(path, get):
     answer = get(f"/{TOKEN}/{path}")
     assert answer.status == 404 and "canary" not in answer.text
+
+
+def test_the_manifest_is_read_once_for_all_images_and_again_when_it_was_written_again(tmp_path, monkeypatch):
+    reads = []
+
+    def read(release, columns):
+        reads.append(release)
+        return pa.table({"file": [f"images/{len(reads)}.png"]})
+
+    monkeypatch.setattr(module, "read_manifest", read)
+    released = module._Released()
+    assert released(None) == released(tmp_path) == frozenset() and not reads
+    write_atomic(tmp_path / "manifest.parquet", "first")
+    assert released(tmp_path) == released(tmp_path) == {"images/1.png"} and len(reads) == 1
+    write_atomic(tmp_path / "manifest.parquet", "second")
+    assert released(tmp_path) == {"images/2.png"}
 
 
 def test_an_image_that_the_manifest_does_not_name_is_not_served(get):
@@ -184,3 +205,17 @@ def test_a_malformed_request_is_answered_and_nothing_of_it_is_said(finished, cap
     assert len(answers) == 3 and all(answer in (b"400", b"404") for answer in answers)
     said = capfd.readouterr()
     assert (said.out, said.err) == ("", "") and "Traceback" not in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("number", "why"),
+    [(errno.EADDRINUSE, "another program listens on it"), (errno.EACCES, "is not for every user to listen on")],
+)
+def test_a_port_that_can_not_be_had_is_named_with_what_to_give_instead(monkeypatch, number, why):
+    def refuse(*_):
+        raise OSError(number, "error while attempting to bind on address")
+
+    monkeypatch.setattr("spti_ray.show.server.serve", refuse)
+    done = CliRunner().invoke(app, ["show", "runs/a", "--port", "8642"])
+    assert done.exit_code == 2
+    assert done.stderr == f"spti: --port 8642: {why}; give another, or --port 0 for any that is free\n"

@@ -44,7 +44,7 @@ def test_an_empty_folder_is_taken_and_one_with_anything_in_it_is_not(run, tmp_pa
     assert code == 2 and "the folder is not empty; give a new one" in said
     (tmp_path / "file").write_text("mine")
     code, said = export(run, "--format", "parquet", "--out", tmp_path / "file")
-    assert code == 2 and "there is a file" in said and (tmp_path / "file").read_text() == "mine"
+    assert code == 2 and "is a file; give a folder" in said and (tmp_path / "file").read_text() == "mine"
     assert sorted(tmp_path.rglob("*")) == sorted([*before, tmp_path / "file"])
 
 

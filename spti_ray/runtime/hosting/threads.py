@@ -1,0 +1,3 @@
+"""The name that all threads begin with in which an engine loads or works."""
+
+ENGINE_THREAD = "engine: "
