@@ -373,6 +373,12 @@ def test_a_file_that_can_not_be_read_is_refused_in_one_line(tmp_path):
 PLACEMENT = {
     "runtime.executor": "local",
     "dataset.registration": "required",
+    "release.card.license": "CC-BY-4.0",
+    "release.card.creator": "A hospital",
+    "release.card.creator_type": "Person",
+    "release.card.url": "https://example.org/set",
+    "release.card.version": "1.2.0",
+    "release.card.published": "2027-01-31",
     "ledger.relative_to": "/elsewhere",
     "runtime.shards": 5,
     "runtime.address": "ray://head:10001",
