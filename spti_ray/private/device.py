@@ -204,10 +204,7 @@ class _TorchSimilarities:
         return _array(counts_K)
 
     def k_nearest(self, k: int) -> tuple[IndexArray, IndexArray]:
-        if k == 1:
-            columns = self._first_largest()[:, None]
-        else:
-            columns = self._nearest(k).nonzero()[:, 1].reshape(-1, k)
+        columns = self._first_largest()[:, None] if k == 1 else self._nearest(k).nonzero()[:, 1].reshape(-1, k)
         return _array(columns), _array(self._values_UK.gather(1, columns))
 
     def _first_largest(self) -> Tensor:

@@ -1,10 +1,10 @@
 # pyright: strict
-"""Similarities of units to candidates as exact integers, and each unit's nearest: what computes them, and how NumPy does.
+"""Similarities of units to candidates as exact integers, and each unit's nearest: what computes them, and NumPy's way.
 
-Exact, whatever computes them: quantised vectors are whole numbers, and by Cauchy-Schwarz every partial sum of a product,
-in any order, is at most scale * |q|**2 for quantised vectors q (`fits_float64`). float64 holds all whole numbers below
-2**53 and rounds none of them, so that any order of additions, fused or not, gives the same integer. Ties go to the
-lowest column, by definition and not by how a library sorts.
+Exact, whatever computes them: quantised vectors are whole numbers, and by Cauchy-Schwarz every partial sum of a
+product, in any order, is at most scale * |q|**2 for quantised vectors q (`fits_float64`). float64 holds all whole
+numbers below 2**53 and rounds none of them, so that any order of additions, fused or not, gives the same integer. Ties
+go to the lowest column, by definition and not by how a library sorts.
 """
 
 from __future__ import annotations
@@ -120,7 +120,7 @@ NUMPY = NumpyProcessor()
 
 
 class NumpyProduct:
-    """Similarities by NumPy. Each block reuses the memory of the one before: new memory would take a third of the time."""
+    """Similarities by NumPy. Each block reuses the memory of the one before: new memory costs a third more time."""
 
     def __init__(self, views: Views, weights: dict[Space, int], candidates_EK: CandidateMatrix, units: int) -> None:
         self._vectors = [views.vectors_PE[space] for space in weights]

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
 from spti_ray.config.loading import ConfigError
-from spti_ray.config.method_traits import has_shards, shards_vote, uses_private_data
+from spti_ray.config.method_traits import has_shards, shard_gpus, uses_private_data
 from spti_ray.finetuning.public_interface import FinetuneFailed
 from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, NoRunMetrics, Session, VotingShards
@@ -39,7 +39,7 @@ class LocalExecutor(Executor):
         """Raises ConfigError where a cluster is named to be joined, or a GPU asked for that is not there."""
         if os.environ.get("RAY_ADDRESS", "") not in ("", "local"):
             raise ConfigError("runtime.executor: is local, which joins no cluster, but RAY_ADDRESS is set; unset one")
-        asked = config.runtime.shard.num_gpus if shards_vote(config) else 0.0
+        asked = shard_gpus(config)
         if asked:
             from spti_ray.private.device import gpu_is_there  # imports torch
 

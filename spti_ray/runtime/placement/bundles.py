@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.config.method_traits import has_shards, roles_needed, shards_vote
+from spti_ray.config.method_traits import has_shards, roles_needed, shard_gpus
 
 
 @dataclass(frozen=True)
@@ -59,11 +59,6 @@ def plan(config: Config, engines: EnginesConfig, roles: tuple[Role, ...] | None 
     cpus, gpus = config.runtime.shard.num_cpus, shard_gpus(config)
     bundles += [Bundle("shard", index, cpus, gpus, node_labels=labels) for index in range(shards)]
     return tuple(bundles)
-
-
-def shard_gpus(config: Config) -> float:
-    """The share of a GPU that each shard is given: none where shards do not vote."""
-    return config.runtime.shard.num_gpus if shards_vote(config) else 0.0
 
 
 def bundle_of(role: Role, index: int, config: Config, engines: EnginesConfig) -> Bundle:

@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -16,6 +17,8 @@ from spti_ray.cli import app
 from spti_ray.models.factory import FAKE
 from spti_ray.observability.timeline import write_timeline
 from spti_ray.observability.trace import Trace
+from spti_ray.private import device
+from spti_ray.private.device import device_name
 
 DOCUMENT = {
     "engines": {
@@ -133,3 +136,10 @@ def test_work_that_failed_is_no_rate():
 def test_votes_are_cast_for_all_records_against_the_same_product():
     found = votes(records=300, candidates=20, width=16, rounds=1)
     assert found["votes_s"] > 0 and found["product_s"] > 0 and found["ratio"] > 0
+    assert found["on_device"]["votes_s"] > 0 and found["on_device"]["device"] == device_name()
+
+
+def test_a_device_whose_votes_are_others_is_not_measured(monkeypatch):
+    monkeypatch.setattr(device._TorchSimilarities, "count_nearest", lambda self, k: np.ones(20, np.int64))
+    with pytest.raises(RuntimeError, match="are not those of NumPy"):
+        votes(records=300, candidates=20, width=16, rounds=1)
