@@ -56,7 +56,7 @@ def pack(out: Path, models: tuple[str, ...] = MODELS) -> int:
     # One archive for one checkout: nothing of the time, the owner or the machine is in it.
     with (
         out.open("wb") as raw,
-        gzip.GzipFile("", "wb", 6, raw, mtime=0) as packed,
+        gzip.GzipFile("", "wb", 1, raw, mtime=0) as packed,
         tarfile.open(fileobj=packed, mode="w") as archive,
     ):
         for name in files(models):

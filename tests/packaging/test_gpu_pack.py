@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from tests.gpu.pack import LARGEST, ROOT, pack
 
 ABSENT = [
-    "ray", "vllm", "opendp", "dp_accounting", "typer", "openai", "matplotlib", "sklearn", "scipy", "jinja2",
+    "ray", "vllm", "opendp", "dp_accounting", "typer", "openai", "matplotlib", "sklearn", "scipy",
     "greenlet", "aiohttp", "jsonschema", "moto", "torchmetrics", "peft", "opacus", "mistral_common",
 ]  # fmt: skip
 """Neither in tests/gpu/requirements.txt nor needed by what is."""

@@ -63,6 +63,7 @@ def test_what_does_not_fit_is_read_each_time_and_the_first_of_it_is_kept(held):
     found, on_device = scored(random_rows(3, WIDTH, seed=1)), TorchProcessor("cpu", room_for(held + 1))
     for _ in range(2):
         np.testing.assert_array_equal(cast_votes(stored, found, 1, on_device), cast_votes(private, found, 1))
+        assert sorted(on_device._held["image"]._chunks) == list(range(held))
     rest = [[number] for number in range(held, 5)]
     assert file.read == [[number] for number in range(held)] + rest + rest
 
@@ -76,9 +77,11 @@ def test_more_candidates_than_before_take_the_place_of_vectors():
     assert file.read and file.read[-1] == [4] and len(file.read) < 5
 
 
-def test_records_of_groups_that_are_far_apart_read_each_chunk_once():
+def test_records_of_groups_that_are_far_apart_read_each_chunk_once(monkeypatch):
+    """Where none of them is kept, and all groups are one block."""
+    monkeypatch.setattr(module, "_BLOCK_SHARE", 2)
     private, stored, file = from_file(groups=np.arange(20) % 5)
-    found, on_device = scored(random_rows(3, WIDTH, seed=1)), TorchProcessor("cpu", 2**24)
+    found, on_device = scored(random_rows(3, WIDTH, seed=1)), TorchProcessor("cpu", 2**20)
     np.testing.assert_array_equal(cast_votes(stored, found, 1, on_device), cast_votes(private, found, 1))
     assert file.read == [[0], [1], [2], [3], [4]]
 
