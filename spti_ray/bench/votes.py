@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from spti_ray.private.device import device_name, on_any_device
 from spti_ray.private.view_store import ViewRow, read_views, view_writer
 from spti_ray.private.views import NO_GROUP, quantise
 from spti_ray.private.voting import cast_votes
@@ -39,6 +38,8 @@ def votes(records: int = 20_000, candidates: int = 2_000, width: int = 512, roun
     Raises:
         RuntimeError: the device's counts are not NumPy's.
     """
+    from spti_ray.private.device import device_name, on_any_device  # imports torch, which other parts do without
+
     on_device = on_any_device()
     draw = np.random.default_rng(0)
     records_PE = draw.normal(size=(records, width)).astype(np.float32)

@@ -41,6 +41,9 @@ _BLOCK_SHARE = 8
 
 _MOST_BLOCK_BYTES = 2 * 2**30
 
+_BYTES_PER_ROW_ENTRY = 10
+"""Of a row that is added to its unit's: int16, and float64."""
+
 _CHUNK_ROWS = 2048
 """Rows that the file has in a block (`view_store`); chunks are whole numbers of these."""
 
@@ -82,7 +85,9 @@ class TorchProcessor:
         room = self._memory_bytes - 2 * (self._block_bytes + candidates_EK.nbytes)
         for space in weights:
             room = self._held[space].keep_within(room)
-        return _TorchProduct(self._held, views, weights, candidates_EK, units, self._device)
+        # Rows and their sums have room where the similarities' partitioned copies will be.
+        rows_at_once = max(1, self._block_bytes // (2 * _BYTES_PER_ROW_ENTRY * len(candidates_EK)))
+        return _TorchProduct(self._held, views, weights, candidates_EK, units, rows_at_once, self._device)
 
     def let_go(self) -> None:
         self._views, self._held = None, {}
@@ -153,6 +158,7 @@ class _TorchProduct:
         weights: dict[Space, int],
         candidates_EK: CandidateMatrix,
         units: int,
+        rows_at_once: int,
         device: Any,
     ) -> None:
         self._held = [(held[space], views.vectors_PE[space].shape[1]) for space in weights]
@@ -163,8 +169,8 @@ class _TorchProduct:
         width, columns = candidates_EK.shape
         self._operand_UE = torch.empty((units, width), dtype=torch.float64, device=device)
         self._found_UK = torch.empty((units, columns), dtype=torch.float64, device=device)
-        # A group may have any number of records: they are added up a few at a time.
-        self._piece = max(units, _CHUNK_ROWS)
+        # A group may have any number of records: they are added up a part at a time.
+        self._rows_at_once = rows_at_once
 
     def of(self, members_P: IndexArray, starts: IndexArray, most_records: int) -> Similarities:
         """Larger units than float64 has room for, which are rare, take NumPy's integer product."""
@@ -175,9 +181,9 @@ class _TorchProduct:
         if self._grouped:
             operand_UE.zero_()
         unit_of_member = np.repeat(np.arange(units), np.diff(starts))
-        for first in range(0, len(members_P), self._piece):
-            members = members_P[first : first + self._piece]
-            unit_of = torch.from_numpy(unit_of_member[first : first + self._piece]).to(operand_UE.device)
+        for first in range(0, len(members_P), self._rows_at_once):
+            members = members_P[first : first + self._rows_at_once]
+            unit_of = torch.from_numpy(unit_of_member[first : first + self._rows_at_once]).to(operand_UE.device)
             begin = 0
             for rows, width in self._held:
                 part_UE = operand_UE[:, begin : begin + width]
