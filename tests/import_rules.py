@@ -87,7 +87,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "ray": ("runtime.ray",),
-    "torch": ("cli.doctor_checks", "finetuning", "models"),  # doctor asks it which devices there are
+    "torch": ("cli.doctor_checks", "finetuning", "models", "private.device"),  # doctor asks it which devices there are
     "vllm": ("models",),
     "transformers": ("models",),
     "diffusers": ("finetuning", "models"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -128,6 +129,16 @@ def test_every_block_is_in_a_page_and_a_stale_one_is_found():
     assert blocks.remade(stale) != stale
     with pytest.raises(ValueError, match="packages has no end"):
         blocks.remade(ARCHITECTURE.replace(blocks.END.format("packages"), ""))
+
+
+def test_the_documents_say_which_gpu_ran_the_tests_for_one_or_that_none_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(blocks, "GPU_FIGURES", tmp_path / "gpu.json")
+    assert "No GPU has run it yet" in blocks.gpu()
+    found = {"device": "NVIDIA L4", "memory_gib": 22.0, "cuda": "13.0", "spti_ray": "1", "libraries": {"torch": "2"}}
+    (tmp_path / "gpu.json").write_text(json.dumps(found | {"figures": {"images_per_s": 12345.6, "votes_per_s": 7}}))
+    said = blocks.gpu()
+    assert "on one NVIDIA L4 (22 GiB), CUDA 13.0, torch 2, spti-ray 1:" in said and "No GPU" not in said
+    assert said.count("\n| ") == 4 and "12,345.6 |" in said
 
 
 def test_the_drawing_of_packages_has_each_above_all_that_it_imports():

@@ -7,6 +7,7 @@ Such a part stands between two comments in a page, so that the page reads the sa
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections.abc import Callable, Iterator
 from functools import cache
@@ -143,9 +144,40 @@ def free_settings() -> str:
     return code(sorted(flatten(tree).keys() - pinned(tree).keys() - BEFORE.keys()))
 
 
+GPU_FIGURES = ROOT / "jobs" / "results" / "gpu.json"
+GPU_ROWS = {
+    "images_per_s": "images that the bundled renderer draws a second (64 px, 8 steps, batches of 64)",
+    "varied_images_per_s": "images that it varies a second",
+    "captions_per_s": "images that the bundled captioner describes a second",
+    "embeddings_per_s": "images that the bundled embedder embeds a second",
+    "text_embeddings_per_s": "texts that MiniLM embeds a second",
+    "votes_per_s": "records that vote a second (of 100,000, 4,000 candidates, 2,048 dimensions)",
+    "votes_over_numpy": "the same over NumPy on that machine's cores",
+}
+
+
+def gpu() -> str:
+    """What `make test-gpu` left, and on which GPU; or that there is nothing yet."""
+    if not GPU_FIGURES.is_file():
+        return (
+            "`make test-gpu` tries renderer, captioner, embedders, votes, shares of memory and sleeping on a GPU, and "
+            "compares them with the CPU. **No GPU has run it yet**: there are no figures, and that the same tests pass "
+            "on a CPU (`make test-gpu DEVICE=cpu`) says nothing about a GPU."
+        )
+    found = json.loads(GPU_FIGURES.read_text(encoding="utf-8"))
+    libraries = ", ".join(f"{name} {version}" for name, version in found["libraries"].items())
+    said = (
+        f"By `make test-gpu` on one {found['device']} ({found['memory_gib']:g} GiB), CUDA {found['cuda']}, "
+        f"{libraries}, spti-ray {found['spti_ray']}:"
+    )
+    rows = [(words, f"{found['figures'][name]:,}") for name, words in GPU_ROWS.items() if name in found["figures"]]
+    return f"{said}\n\n" + table(("", found["device"]), rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "folders": folders,
     "free-settings": free_settings,
+    "gpu": gpu,
     "imports": imports,
     "libraries": libraries,
     "methods": methods,

@@ -1,6 +1,7 @@
-"""Measures a shard's votes against the bare matrix product that they need, on random vectors.
+"""Measures a shard's votes against the bare matrix product that they need, on random vectors; and on a device.
 
-Votes include reading the views from their file, quantising the candidates, and finding the nearest ones.
+Votes include reading the views from their file, quantising the candidates, and finding the nearest ones. The device is
+the GPU of this process or, where there is none, torch's CPU device; there the vectors are kept after the first round.
 """
 
 from __future__ import annotations
@@ -21,14 +22,25 @@ from spti_ray.types import Candidate, Candidates, ScoredCandidates
 
 
 def votes(records: int = 20_000, candidates: int = 2_000, width: int = 512, rounds: int = 5) -> dict[str, Any]:
-    """Compare the time of votes with that of NumPy's product of float64 matrices: medians of alternate rounds.
+    """Compare the time of votes, by NumPy and on a device, with that of NumPy's product of float64 matrices.
+
+    All are medians of alternate rounds.
 
     Args:
         records: Number of records.
         candidates: Number of candidates.
         width: Dimensions of an embedding.
         rounds: Rounds that are measured, after one to warm up.
+
+    Returns:
+        Seconds, and the product's over those of NumPy's votes; `on_device` names the device, and counts its votes.
+
+    Raises:
+        RuntimeError: the device's counts are not NumPy's.
     """
+    from spti_ray.private.device import device_name, on_any_device  # imports torch, which other parts do without
+
+    on_device = on_any_device()
     draw = np.random.default_rng(0)
     records_PE = draw.normal(size=(records, width)).astype(np.float32)
     candidates_KE = draw.normal(size=(candidates, width)).astype(np.float32)
@@ -45,20 +57,31 @@ def votes(records: int = 20_000, candidates: int = 2_000, width: int = 512, roun
         if found is None:
             raise RuntimeError("the views can't be read back")
         views = found[0]
-        pairs = [
+        if not np.array_equal(cast_votes(views, scored, 1, on_device), cast_votes(views, scored, 1)):
+            raise RuntimeError(f"votes on {device_name()} are not those of NumPy")
+        taken = [
             (
                 _seconds(lambda: np.matmul(wide_PE, wide_KE.T, out=product_PK)),
                 _seconds(lambda: cast_votes(views, scored, 1)),
+                _seconds(lambda: cast_votes(views, scored, 1, on_device)),
             )
             for _ in range(rounds + 1)
         ][1:]
+    product_s, votes_s, device_s = (median(times) for times in zip(*taken, strict=True))
     return {
         "records": records,
         "candidates": candidates,
         "width": width,
-        "product_s": round(median(product for product, _ in pairs), 6),
-        "votes_s": round(median(vote for _, vote in pairs), 6),
-        "ratio": round(median(product / vote for product, vote in pairs), 4),
+        "product_s": round(product_s, 6),
+        "votes_s": round(votes_s, 6),
+        "ratio": round(median(product / vote for product, vote, _ in taken), 4),
+        "on_device": {
+            "device": device_name(),
+            "by": "torch, float64",
+            "votes_s": round(device_s, 6),
+            "records_per_s": round(records / device_s),
+            "over_numpy": round(votes_s / device_s, 4),
+        },
     }
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from rich.console import Console
 
 from spti_ray.check.summary import summarise
-from spti_ray.config import Config, Role
+from spti_ray.config import Config, Role, ShardConfig
 from spti_ray.config.job_paths import check_here
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import roles_needed, shards_vote
@@ -73,7 +73,7 @@ def check_images(config: Config, out: Path, console: Console) -> Path:
         progress.stage("listing the private images")
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
         check_ledger(config, out)
-        executor_of(config).check(config)
+        executor_of(config).check(_without_gpus_of_shards(config))
         run = RunDir.open(out, config) if begun else RunDir.before_run(out, config)
         try:
             with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
@@ -119,6 +119,7 @@ def _look(config: Config, run: RunDir, source: Source, progress: Progress) -> Pa
 
 def _survey(config: Config, run: RunDir, source: Source, progress: Progress, survey: Path) -> None:
     """Start the engines that see private images, and the shards; wait until each has read its records."""
+    config = _without_gpus_of_shards(config)
     engines, executor = engines_config(config.runtime.engines), executor_of(config)
     roles = _roles(config)
     progress.stage(f"starting {executor.name}")
@@ -139,6 +140,11 @@ def _survey(config: Config, run: RunDir, source: Source, progress: Progress, sur
 
 def _roles(config: Config) -> tuple[Role, ...]:
     return tuple(role for role in roles_needed(config) if role not in _NO_SHARD_ASKS)
+
+
+def _without_gpus_of_shards(config: Config) -> Config:
+    """Shards that do not vote have no use for one."""
+    return config.model_copy(update={"runtime": config.runtime.model_copy(update={"shard": ShardConfig()})})
 
 
 def _write(page: Path, config: Config, survey: Path, stopped: str) -> None:

@@ -83,4 +83,8 @@ def bench(
         columns = (Column(min_width=40), Column(is_number=True, min_width=9), Column(min_width=12), Column())
         for line in text_table(columns, rows):
             typer.echo(line)
+        if votes := document.get("votes", {}).get("on_device"):
+            typer.echo(
+                f"votes on {votes['device']} ({votes['by']}): {votes['over_numpy']:.2f} times as fast as NumPy's"
+            )
         typer.echo(f"written: {out / 'throughput.json'}, {out / 'throughput.png'}")

@@ -8,7 +8,7 @@ starts (`identity.pinned`).
 
 from spti_ray.config.card import CardConfig
 from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, PrivacyConfig
-from spti_ray.config.engines import EngineConfig, EnginesConfig, RuntimeConfig
+from spti_ray.config.engines import EngineConfig, EnginesConfig, RuntimeConfig, ShardConfig
 from spti_ray.config.evolution import EvolutionConfig, ImageVariationConfig, LabelConfig, VariationConfig
 from spti_ray.config.finetune import FinetuneConfig
 from spti_ray.config.prompts import FillExample, PromptsConfig, RephraseExample
@@ -38,5 +38,6 @@ __all__ = [
     "Role",
     "RuntimeConfig",
     "Section",
+    "ShardConfig",
     "VariationConfig",
 ]

@@ -80,6 +80,23 @@ class EnginesConfig(Section):
         return getattr(self, role)
 
 
+class ShardConfig(Section):
+    """What each shard is given to vote with, whatever engines there are. Votes are the same on any hardware."""
+
+    num_cpus: float = Field(
+        default=0.1,
+        ge=0,
+        description="CPUs that Ray keeps for one shard; it compares records by as many threads, at least 1.",
+    )
+    num_gpus: float = Field(
+        default=0.0,
+        ge=0,
+        le=1,
+        description="Share of a GPU for one shard: records are compared there, and kept there as far as its share of "
+        "the memory goes. 0: on the CPU.",
+    )
+
+
 class DriverConfig(Section):
     """Where the driver of a run works that joins a cluster: by default on the node where its command is started.
 
@@ -113,6 +130,7 @@ class RuntimeConfig(Section):
     )
     seed: int = Field(default=0, ge=0, description="Public seed of texts and images; the DP noise has none.")
     shards: int = Field(default=2, ge=1, le=100_000, description="Actors that hold private records; public.")
+    shard: ShardConfig = Field(default=ShardConfig(), description="CPUs and share of a GPU of each shard.")
     address: str | None = Field(default=None, description="Ray cluster to join; none starts a local one.")
     driver: DriverConfig = Field(default=DriverConfig(), description="Where the driver is on a cluster.")
     node_labels: dict[Role | Literal["shard"], dict[str, str]] = Field(

@@ -53,6 +53,7 @@ _FREE_TO_CHANGE = (
     "runtime.unit_crashes",
     "runtime.unit_timeout_s",
     "runtime.in_flight_per_actor",
+    "runtime.shard",
     "runtime.shards",
     "finetune.records_at_once",
     "finetune.save_every_s",

@@ -70,6 +70,11 @@ def has_shards(config: Config) -> bool:
     return shards_vote(config) or shards_caption(config)
 
 
+def shard_gpus(config: Config) -> float:
+    """The share of a GPU that each shard is given: none where shards do not vote."""
+    return config.runtime.shard.num_gpus if shards_vote(config) else 0.0
+
+
 def trains(config: Config) -> bool:
     """Whether a trainer holds the private images, and makes another model of the renderer's before engines start."""
     return declaration_of(config).private_data is PrivateData.TRAINING and not config.rerenders

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
-from spti_ray.config.method_traits import roles_needed
+from spti_ray.config.method_traits import roles_needed, shard_gpus
 from spti_ray.kubernetes.pod_settings import Nodes
 from spti_ray.kubernetes.settings import Cluster
 from spti_ray.runtime.placement.bundles import ACCELERATOR
@@ -75,7 +75,10 @@ def worker_groups(config: Config, engines: EnginesConfig, cluster: Cluster) -> t
             groups.extend(_of_roles((role,), engines.of(role), cluster))
         elif role == in_turn[0]:
             groups.extend(_of_roles(in_turn, _together([engines.of(role) for role in in_turn]), cluster))
+    shard, gpus = config.runtime.shard, shard_gpus(config)
     per_pod = min(cluster.shards_per_pod, config.runtime.shards)
+    if gpus:
+        per_pod = min(per_pod, math.floor(1 / gpus + 1e-9))  # a pod has one GPU
     pods = math.ceil(config.runtime.shards / per_pod)
     # Shards are never on spot nodes: a shard that is restarted reads and embeds its private images again.
     shards = WorkerGroup(
@@ -83,14 +86,14 @@ def worker_groups(config: Config, engines: EnginesConfig, cluster: Cluster) -> t
         roles=("shard",),
         market="on-demand",
         accelerator="",
-        cpus=max(1, math.ceil(per_pod / 4)),
-        gpus=0,
+        cpus=max(1, math.ceil(per_pod / 4), math.ceil(per_pod * shard.num_cpus - 1e-9)),
+        gpus=math.ceil(gpus),
         engines=per_pod,
         memory_gib=per_pod * cluster.shard_memory_gib,
         replicas=pods,
         most=pods,
         priority=0,
-        nodes=(),
+        nodes=(cluster.any_gpu,) if gpus else (),
     )
     if cluster.autoscaling:
         return tuple(replace(group, replicas=0) for group in (*groups, shards))

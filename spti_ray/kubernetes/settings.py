@@ -64,7 +64,8 @@ class Cluster(Section):
     )
     gpus: dict[str, Nodes] = Field(default={}, description="Nodes of each kind of GPU, by Ray's name (H100).")
     any_gpu: Nodes = Field(
-        default=Nodes(), description="Nodes of engines with a GPU whose kind does not matter (no `accelerators`)."
+        default=Nodes(),
+        description="Nodes of engines with a GPU whose kind does not matter (no `accelerators`), and of such shards.",
     )
     spot: Nodes | None = Field(
         default=None,

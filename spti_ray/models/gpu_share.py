@@ -30,8 +30,13 @@ def hold_torch_to_share(config: EngineConfig, takes_turns: bool = False) -> None
         config: of the engine.
         takes_turns: whether it has the GPU for itself when it is awake.
     """
-    share = share_of(config, takes_turns)
-    if share == 1.0 or is_vllm(config) or endpoint_of(config) is not None or config.model == SIMULATED:
+    if not (is_vllm(config) or endpoint_of(config) is not None or config.model == SIMULATED):
+        hold_process_to(share_of(config, takes_turns))
+
+
+def hold_process_to(share: float) -> None:
+    """Limit torch's memory on the GPU of this process to a share of it, in (0, 1]."""
+    if share == 1.0:
         return
     import torch
 

@@ -22,6 +22,7 @@ from spti_ray.config import DataConfig
 from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.embedding import BatchEmbedder, Caption, EmbedImages, EmbedTexts, embed_captions
 from spti_ray.private.kinds import Unit
+from spti_ray.private.products import NUMPY, Processor
 from spti_ray.private.record import Record
 from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.survey import Survey
@@ -63,6 +64,7 @@ class Shard:
         fingerprint: a hash of the data and the engines; views with another one are not used.
         batch_size: the fixed number of images in every call of an engine.
         listing: the hash of the files that all shards must read, see `dataset.load_shard`; None: no check.
+        processor: what compares records with candidates; it has no influence on the votes.
     """
 
     def __init__(
@@ -78,6 +80,7 @@ class Shard:
         fingerprint: str,
         batch_size: int = 16,
         listing: str | None = None,
+        processor: Processor = NUMPY,
     ) -> None:
         if not 0 <= shard_id < num_shards:
             raise ValueError("shard_id must be in range(num_shards)")
@@ -91,6 +94,7 @@ class Shard:
         self._spaces: list[Space] = sorted(set(spaces))
         self._batch_size = batch_size
         self._listing = listing
+        self._processor = processor
         self._file = Path(cache) / f"views-{shard_id:05d}-of-{num_shards:05d}.arrow"
         self._key = _key_of(data, unit, self._label_names, self._spaces, shard_id, num_shards, fingerprint)
         self._views: Views | None = None
@@ -212,16 +216,27 @@ class Shard:
         """
         views = self._prepared()
         if self._top_k is None or self._top_k[0] != (generation, k):
-            self._top_k = (generation, k), IncrementalTopK(self._file.parent, k)
+            self._top_k = (generation, k), IncrementalTopK(self._file.parent, k, self._processor)
         self._top_k[1].add(views, block)
 
     def _counts(self, views: Views, generation: int, scored: ScoredCandidates, k: int) -> CountArray:
+        try:
+            return self._compared(views, generation, scored, k)
+        except RuntimeError:
+            if self._processor is NUMPY:
+                raise
+        # A GPU that fails, or that others have filled, must not cost the reservation: NumPy counts the same votes.
+        self._processor.let_go()
+        self._processor, self._top_k = NUMPY, None
+        return self._compared(views, generation, scored, k)
+
+    def _compared(self, views: Views, generation: int, scored: ScoredCandidates, k: int) -> CountArray:
         incremental, self._top_k = self._top_k, None
         if incremental is not None and incremental[0] == (generation, k):
             # A full disk must not cost the reservation: everything is compared again then, without files.
             with suppress(OSError):
                 return incremental[1].count(views, scored)
-        return cast_votes(views, scored, k)
+        return cast_votes(views, scored, k, self._processor)
 
     @safe_errors("listing problems")
     def problems(self) -> list[tuple[int, str]]:

@@ -19,8 +19,9 @@ from typing import IO, Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from spti_ray.private.products import BLOCK_BYTES, NUMPY, Processor, k_nearest
 from spti_ray.private.views import IndexArray, Views
-from spti_ray.private.voting import BLOCK_BYTES, Comparison, comparisons, k_nearest
+from spti_ray.private.voting import Comparison, comparisons
 from spti_ray.types import CountArray, ScoredCandidates
 
 _BYTES_PER_PLACE = 60
@@ -59,7 +60,7 @@ class _ComparedBlock:
         raise TypeError("what a shard has seen is private and is never pickled")
 
     def add(self, found: Comparison, ids: tuple[str, ...], k: int) -> None:
-        columns, similarities = k_nearest(found.similarities, min(k, len(ids)))
+        columns, similarities = found.similarities.k_nearest(min(k, len(ids)))
         known = self.of_label.get(found.label)
         if known is None:
             nearest = columns.shape[1]
@@ -84,11 +85,13 @@ class IncrementalTopK:
     Args:
         folder: where the unnamed files are made; only their owner may read it.
         k: votes per unit.
+        processor: what computes similarities; it has no influence on the counts.
     """
 
-    def __init__(self, folder: Path, k: int) -> None:
+    def __init__(self, folder: Path, k: int, processor: Processor = NUMPY) -> None:
         self._folder = folder
         self._k = k
+        self._processor = processor
         self._seen: list[_ComparedBlock] = []
 
     def __repr__(self) -> str:
@@ -128,7 +131,7 @@ class IncrementalTopK:
     ) -> _ComparedBlock:
         seen = _ComparedBlock(fingerprints, file)
         names = [candidate.id for candidate in block.candidates]
-        for found in comparisons(views, block):
+        for found in comparisons(views, block, self._processor):
             ids = tuple(names[int(column)] for column in found.columns_K)
             seen.add(found, ids, self._k)
         return seen

@@ -6,7 +6,8 @@ Formal guarantees, pinned by tests/statistical/test_sensitivity.py:
 - A unit (record or group) gives +1 to at most k *distinct* candidates, and a valid one to exactly min(k, valid
   candidates of its label). So adding or removing one unit changes the counts by at most sqrt(k) in L2 norm.
 - Which candidates these are depends on that unit and the candidates only: not on other units, their order, the block
-  size, the shard or the BLAS library, since all similarities are exact integers. Ties go to the lowest candidate id.
+  size, the shard, the BLAS library or the device, since all similarities are exact integers (`products`). Ties go to
+  the lowest candidate id.
 - A unit with a NaN, infinite or zero embedding in any voting space, or without a listed label, casts no vote.
 """
 
@@ -15,15 +16,13 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from spti_ray.private.products import NUMPY, Processor, Similarities
 from spti_ray.private.views import (
     NO_GROUP,
     NO_LABEL,
-    SCALE,
     IndexArray,
     MaskArray,
     Views,
@@ -33,16 +32,7 @@ from spti_ray.private.views import (
 )
 from spti_ray.types import CountArray, ScoredCandidates, Space
 
-ScoreArray = npt.NDArray[np.float64] | npt.NDArray[np.int64]
-
 _WEIGHT_STEPS = 1000
-_EXACT_FLOAT = 2**53
-# Bytes per similarity in a block: the float64 matrix, its partitioned copy, and those of tied rows.
-_BYTES_PER_SCORE = 40
-# Bytes per entry of a unit's vector in a block: int16 rows, int64 sums, float64 operand.
-_BYTES_PER_ENTRY = 18
-BLOCK_BYTES = 64 * 2**20
-"""Memory for the similarities of one block of units; it has no influence on the counts."""
 
 
 def integer_weights(weights: Mapping[Space, float]) -> dict[Space, int]:
@@ -68,21 +58,20 @@ class Comparison:
     """PRIVATE: the similarities of some units of one label to all usable candidates of that label.
 
     `label` is an index into the views' label names. `columns_K` are ascending positions among the generation's
-    candidates. `similarities` is [units, len(columns_K)], exact. The next comparison overwrites it: new memory for each
-    block would take another third of the product's time.
+    candidates. `similarities` are [units, len(columns_K)], exact; the next comparison overwrites them.
     """
 
     label: int
     columns_K: IndexArray
-    similarities: ScoreArray
+    similarities: Similarities
 
 
-def cast_votes(views: Views, scored: ScoredCandidates, k: int, block_bytes: int = BLOCK_BYTES) -> CountArray:
+def cast_votes(views: Views, scored: ScoredCandidates, k: int, processor: Processor = NUMPY) -> CountArray:
     """Let each unit vote for the k nearest distinct candidates of its label.
 
     Args:
         k: votes per unit, at least 1.
-        block_bytes: memory for one block of units; it has no influence on the counts.
+        processor: what computes similarities; it has no influence on the counts.
 
     Returns:
         Clean counts, int64 [K]. PRIVATE.
@@ -93,20 +82,20 @@ def cast_votes(views: Views, scored: ScoredCandidates, k: int, block_bytes: int 
     if k < 1:
         raise VotingError("k must be at least 1")
     counts_K = np.zeros(len(scored.candidates), dtype=np.int64)
-    for found in comparisons(views, scored, block_bytes):
-        counts_K[found.columns_K] += count_nearest(found.similarities, min(k, len(found.columns_K)))
+    for found in comparisons(views, scored, processor):
+        counts_K[found.columns_K] += found.similarities.count_nearest(min(k, len(found.columns_K)))
     return counts_K
 
 
 def comparisons(
-    views: Views, scored: ScoredCandidates, block_bytes: int = BLOCK_BYTES
+    views: Views, scored: ScoredCandidates, processor: Processor = NUMPY
 ) -> Generator[Comparison, None, None]:
     """Compare every unit that can vote with the candidates of its label.
 
     The similarity is the weighted sum over the voting spaces; for groups see `_units`.
 
     Args:
-        block_bytes: memory for one block of units.
+        processor: what computes similarities.
 
     Yields:
         Blocks of units, label by label; the units of a label are always in the same order.
@@ -134,20 +123,14 @@ def comparisons(
         candidates_EK = np.concatenate(
             [quantised_KE[space][columns_K].astype(np.float64) * weight for space, weight in weights.items()], axis=1
         ).T
-        row_bytes = _BYTES_PER_SCORE * len(columns_K) + _BYTES_PER_ENTRY * len(candidates_EK)
-        block = max(1, block_bytes // row_bytes)
         ordered_P, starts = _units(views, rows_P)
-        product = _Product(candidates_EK, min(block, len(starts) - 1))
+        block = min(processor.block_units(len(columns_K), len(candidates_EK)), len(starts) - 1)
+        product = processor.product(views, weights, candidates_EK, block)
         for first in range(0, len(starts) - 1, block):
             bounds = starts[first : first + block + 1]
             members_P = ordered_P[bounds[0] : bounds[-1]]
-            parts = [views.vectors_PE[space][members_P] for space in weights]
-            joined_PE = np.concatenate(parts, axis=1) if len(parts) > 1 else parts[0]
-            summed: npt.NDArray[np.integer[Any]] = joined_PE
-            if views.groups_P is not None:
-                summed = np.add.reduceat(joined_PE, bounds[:-1] - bounds[0], axis=0, dtype=np.int64)
-            scale = int(np.diff(bounds).max()) * sum(weights.values())
-            yield Comparison(code, columns_K, product.exact(summed, scale))
+            most_records = int(np.diff(bounds).max())
+            yield Comparison(code, columns_K, product.of(members_P, bounds - bounds[0], most_records))
 
 
 def _rows_of_label(views: Views, usable_P: MaskArray, code: int) -> IndexArray:
@@ -178,60 +161,3 @@ def _units(views: Views, rows_P: IndexArray) -> tuple[IndexArray, IndexArray]:
     ordered_P = rows_P[np.argsort(views.groups_P[rows_P], kind="stable")]
     inner = np.flatnonzero(np.diff(views.groups_P[ordered_P])) + 1
     return ordered_P, np.concatenate([[0], inner, [len(ordered_P)]])
-
-
-class _Product:
-    """Similarities of blocks of units to candidates [E, K]. Each block reuses the memory of the one before."""
-
-    def __init__(self, candidates_EK: npt.NDArray[np.float64], most_units: int) -> None:
-        self._candidates_EK = candidates_EK
-        self._operand_UE = np.empty((most_units, len(candidates_EK)))
-        self._found_UK = np.empty((most_units, candidates_EK.shape[1]))
-
-    def exact(self, vectors_UE: npt.NDArray[np.integer[Any]], scale: int) -> ScoreArray:
-        """Integer similarities [units, K] without any rounding.
-
-        By Cauchy-Schwarz every partial sum, in any order, is at most scale * |q|**2 for quantised vectors q. While that
-        is below 2**53, float64 BLAS is exact. Larger units, which are rare, take NumPy's slow integer product.
-
-        Args:
-            vectors_UE: for each unit the sum of its records' vectors.
-            scale: the number of records of the largest unit times the sum of the weights.
-        """
-        norm = SCALE + math.sqrt(len(self._candidates_EK)) + 1
-        if scale * norm * norm >= _EXACT_FLOAT:
-            return vectors_UE.astype(np.int64) @ self._candidates_EK.astype(np.int64)
-        operand_UE = self._operand_UE[: len(vectors_UE)]
-        operand_UE[:] = vectors_UE
-        return np.matmul(operand_UE, self._candidates_EK, out=self._found_UK[: len(vectors_UE)])
-
-
-def count_nearest(similarities: ScoreArray, k: int) -> CountArray:
-    """How many rows have each column among their k largest, int64 [K]; for ties see `_nearest`."""
-    if k == 1:
-        # The usual case; argmax is four times as fast, and takes the lowest of equal columns too.
-        return np.bincount(similarities.argmax(axis=1), minlength=similarities.shape[1]).astype(np.int64)
-    return _nearest(similarities, k).sum(axis=0)
-
-
-def k_nearest(similarities: ScoreArray, k: int) -> tuple[IndexArray, IndexArray]:
-    """The k largest of each row: (their columns [units, k], ascending; their values). For ties see `_nearest`."""
-    if k == 1:
-        columns = similarities.argmax(axis=1)[:, None]
-    else:
-        columns = np.nonzero(_nearest(similarities, k))[1].reshape(-1, k)
-    return columns, np.take_along_axis(similarities, columns, axis=1).astype(np.int64)
-
-
-def _nearest(similarities: ScoreArray, k: int) -> MaskArray:
-    """Mask of the k largest of each row; among values equal to the k-th largest the lowest columns are taken."""
-    width = similarities.shape[1]
-    kth = np.partition(similarities, width - k, axis=1)[:, width - k, None]
-    chosen = similarities >= kth
-    # Only the few rows with more than k of them need their ties broken.
-    crowded = np.flatnonzero(chosen.sum(axis=1) > k)
-    above = similarities[crowded] > kth[crowded]
-    tied = similarities[crowded] == kth[crowded]
-    missing = k - above.sum(axis=1, keepdims=True)
-    chosen[crowded] = above | (tied & (np.cumsum(tied, axis=1) <= missing))
-    return chosen

@@ -5,29 +5,26 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs torch")
+pytest.importorskip("diffusers", reason="needs diffusers")
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+from tests.gpu.engines import SEEDS, TEXTS, built, near  # noqa: E402
 
-TEXTS, SEEDS = ["a red apple", "a blue car", "a yellow star"], [1, 2, 3]
+pytestmark = [pytest.mark.gpu, pytest.mark.models]
 
 
-def renderer(batch_size=2, **options):
-    from spti_ray.models.factory import EMBEDDED, build_engine
+@pytest.fixture
+def renderer(cuda, text_encoder):
+    """Makes one with these options."""
 
-    settings = {"num_gpus": 1, "batch_size": batch_size, "options": EMBEDDED.renderer.options | {"steps": 4} | options}
-    return build_engine("renderer", EMBEDDED.renderer.model_copy(update=settings))
+    def make(batch_size=2, **options):
+        return built("renderer", cuda, text_encoder, batch_size=batch_size, options={"steps": 4} | options)
 
-
-def near(images, others, most=6.0):
-    return np.abs(np.stack(images).astype(int) - np.stack(others)).mean() < most
+    return make
 
 
 @pytest.mark.parametrize("offload", ["model", "sequential"])
-def test_offloaded_weights_are_on_the_gpu_only_while_they_are_used(offload):
+def test_offloaded_weights_are_on_the_gpu_only_while_they_are_used(offload, renderer):
     plain = renderer().render(TEXTS, SEEDS)
     torch.cuda.empty_cache()
     before = torch.cuda.memory_allocated()
@@ -42,7 +39,7 @@ def test_offloaded_weights_are_on_the_gpu_only_while_they_are_used(offload):
     assert len(varied) == 3 and np.array_equal(engine.render(TEXTS, SEEDS), images)
 
 
-def test_the_batch_that_fits_is_found_before_there_is_work():
+def test_the_batch_that_fits_is_found_before_there_is_work(renderer):
     assert renderer(batch_size=4, fit_batch=True).config.batch_size == 4
     total = torch.cuda.get_device_properties(0).total_memory
     torch.cuda.empty_cache()
@@ -58,7 +55,7 @@ def test_the_batch_that_fits_is_found_before_there_is_work():
 
 
 @pytest.mark.parametrize("backend", ["bitsandbytes_4bit", "bitsandbytes_8bit", "torchao"])
-def test_quantised_weights_take_less_room_and_draw_nearly_the_same(backend):
+def test_quantised_weights_take_less_room_and_draw_nearly_the_same(backend, renderer):
     if find_spec(backend.partition("_")[0]) is None:
         pytest.skip(f"needs {backend.partition('_')[0]}")
     whole = renderer()
@@ -70,12 +67,12 @@ def test_quantised_weights_take_less_room_and_draw_nearly_the_same(backend):
     assert "Parameter" not in kinds
 
 
-def test_compiled_blocks_and_an_attention_backend_draw_the_same():
+def test_compiled_blocks_and_an_attention_backend_draw_the_same(renderer):
     plain = renderer().render(TEXTS, SEEDS)
     assert near(renderer(compile=True).render(TEXTS, SEEDS), plain)
     assert near(renderer(attention_backend="no-such-backend").render(TEXTS, SEEDS), plain, most=1e-6)
 
 
-def test_an_image_of_2048_pixels_fits_by_tiles():
+def test_an_image_of_2048_pixels_fits_by_tiles(renderer):
     engine = renderer(batch_size=1, height=2048, width=2048, steps=1, vae_tiling=True)
     assert engine.render(TEXTS[:1], SEEDS[:1])[0].shape == (2048, 2048, 3)

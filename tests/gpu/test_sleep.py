@@ -1,18 +1,18 @@
-"""Engines that give their GPU to one another, on a real one. Skipped where there is no CUDA."""
+"""Engines that give their GPU to one another, on a real one; a renderer also on a CPU, to try the test."""
 
 import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
-torch = pytest.importorskip("torch")
+torch = pytest.importorskip("torch", reason="needs torch")
 
-pytestmark = [
-    pytest.mark.gpu,
-    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device"),
-]
+from tests.gpu.engines import built  # noqa: E402
+
+pytestmark = [pytest.mark.gpu, pytest.mark.models]
 
 WRITER = """
 import asyncio, json, torch
@@ -45,7 +45,9 @@ if __name__ == "__main__":
 """
 
 
-def test_a_writer_that_sleeps_frees_the_gpu_and_writes_the_same_when_it_is_awake_again(tmp_path):
+def test_a_writer_that_sleeps_frees_the_gpu_and_writes_the_same_when_it_is_awake_again(tmp_path, cuda):
+    if find_spec("vllm") is None:
+        pytest.skip("needs vLLM's build for GPUs")
     from spti_ray.models.factory import EMBEDDED, engine_environment
 
     program = tmp_path / "write.py"
@@ -62,13 +64,11 @@ def test_a_writer_that_sleeps_frees_the_gpu_and_writes_the_same_when_it_is_awake
     assert said["after"] == said["before"]
 
 
-def test_a_renderer_that_sleeps_frees_the_gpu_and_draws_the_same_when_it_is_awake_again():
-    from spti_ray.models.factory import EMBEDDED, build_engine
-
-    renderer = build_engine("renderer", EMBEDDED.renderer.model_copy(update={"num_gpus": 0.5}), takes_turns=True)
+def test_a_renderer_that_sleeps_frees_the_gpu_and_draws_the_same_when_it_is_awake_again(device, text_encoder):
+    renderer = built("renderer", device, text_encoder, takes_turns=True, batch_size=2)
     before = renderer.render(["a red apple"], [3])[0]
-    held = torch.cuda.memory_reserved()
+    held = torch.cuda.memory_reserved() if device == "cuda" else None
     renderer.sleep()
-    assert torch.cuda.memory_reserved() < held / 4
+    assert held is None or torch.cuda.memory_reserved() < held / 4
     renderer.wake()
     assert (renderer.render(["a red apple"], [3])[0] == before).all()

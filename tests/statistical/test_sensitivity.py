@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spti_ray.config import EvolutionConfig
+from spti_ray.private.products import NumpyProcessor
 from spti_ray.private.views import NO_GROUP, NO_LABEL, quantise, usable_rows
 from spti_ray.private.voting import cast_votes
 from spti_ray.public.label_shares import all_votable, label_candidates
@@ -195,7 +196,7 @@ def test_order_sharding_and_blocks_do_not_change_the_sum(query, random, num_shar
     shards = [[] for _ in range(num_shards)]
     for part in parts:
         shards[random.randrange(num_shards)].extend(part)
-    total = sum(cast_votes(take(views, rows), scored, k, block_bytes) for rows in shards)
+    total = sum(cast_votes(take(views, rows), scored, k, NumpyProcessor(block_bytes)) for rows in shards)
     np.testing.assert_array_equal(total, counts)
 
 

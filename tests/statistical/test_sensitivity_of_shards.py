@@ -18,6 +18,7 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.dp.aggregation import GateError, aggregate_votes
+from spti_ray.private.products import NumpyProcessor
 from spti_ray.private.shard import Shard
 from spti_ray.private.voting import cast_votes
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates, Votes
@@ -38,7 +39,7 @@ def results_of_shards(views, scored, k, random) -> list[Votes]:
 
 
 def result_of_shard(shard, views, scored, k, random) -> Votes:
-    counts_K = cast_votes(views, scored, k, random.choice([1, 200, 2**20]))
+    counts_K = cast_votes(views, scored, k, NumpyProcessor(random.choice([1, 200, 2**20])))
     return Votes(QUERY, shard, counts_K, max_total=k * views.num_units)
 
 

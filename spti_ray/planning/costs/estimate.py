@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
-from spti_ray.config.method_traits import roles_needed, shards_vote
+from spti_ray.config.method_traits import has_shards, roles_needed, shard_gpus, shards_vote
 from spti_ray.models.factory import endpoint_of, engines_config
 from spti_ray.planning.costs.rates import EngineRate, Rates
 from spti_ray.planning.costs.tokens import Tokens, tokens_by_phase
@@ -47,14 +48,15 @@ class Pools:
     """A run on pools of given sizes: the least time that it takes, and what its actors hold during that time.
 
     `engines`: how many of each role. `wall_h`: hours; a role without a rate counts as if it took no time. `waits_for`:
-    the roles that the run waits for most of the time. `held_gpu_h`, `held_cpu_h`: GPU-hours and core-hours.
+    the roles that the run waits for most of the time. `held_gpu_h`, `held_cpu_h`: GPU-hours and core-hours, those of
+    the shards too.
     """
 
     name: str
     engines: Mapping[Role, int]
     wall_h: float
     waits_for: tuple[Role, ...]
-    held_gpu_h: Mapping[Role, float]
+    held_gpu_h: Mapping[Role | Literal["shard"], float]
     held_cpu_h: float
 
 
@@ -152,7 +154,8 @@ class _Clock:
     def pools(self, name: str, size: dict[Role, int]) -> Pools:
         wall_s = cpu_s = 0.0
         waited = dict.fromkeys(size, 0.0)
-        gpu_s = dict.fromkeys(size, 0.0)
+        gpu_s: dict[Role | Literal["shard"], float] = dict.fromkeys(size, 0.0)
+        shards = self._config.runtime.shards if has_shards(self._config) else 0
         for index, phase in enumerate(self.phases):
             # Roles work at the same time, except where they share cores or take turns on a GPU.
             groups: dict[str, dict[Role, float]] = {}
@@ -170,6 +173,9 @@ class _Clock:
                 if role == "renderer" or not is_last:
                     gpu_s[role] += phase_s * self.engines.of(role).num_gpus * size[role]
                     cpu_s += phase_s * self.engines.of(role).num_cpus * size[role]
+            if not is_last:
+                gpu_s["shard"] = gpu_s.get("shard", 0.0) + phase_s * shard_gpus(self._config) * shards
+                cpu_s += phase_s * self._config.runtime.shard.num_cpus * shards
         most = max(waited.values())
         return Pools(
             name,

@@ -51,7 +51,7 @@ def dollars_of(found: Estimate, pools: Pools, prices: Priced) -> tuple[dict[str,
     dollars: dict[str, float] = {}
     unpriced: list[str] = []
     for role, hours in pools.held_gpu_h.items():
-        each = gpu_price(prices, found.engines.of(role))
+        each = prices.get("gpu") if role == "shard" else gpu_price(prices, found.engines.of(role))
         if each is None:
             unpriced.append(f"GPUs of the {role}")
         else:

@@ -84,6 +84,7 @@ def page_values(config: Config, costs: Costs, summary: Mapping[str, Any], comman
         "imagesPerText": config.release.images_per_text,
         "releaseTexts": config.release.texts,
         "shards": config.runtime.shards,
+        "shard": {"cpus": config.runtime.shard.num_cpus, "gpus": config.runtime.shard.num_gpus},
         "turns": list(config.runtime.take_turns),
         "fixedEngines": config.runtime.engines == "fake",
         "shown": list(roles_shown_private(config)),

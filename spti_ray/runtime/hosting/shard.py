@@ -12,6 +12,7 @@ from typing import Any
 
 from spti_ray.config import Config
 from spti_ray.private.captions import PrivateText
+from spti_ray.private.products import NUMPY, Processor
 from spti_ray.private.safe_errors import safe_errors
 from spti_ray.private.shard import Prepared, Shard
 from spti_ray.types import FloatArray, ImageArray, ScoredCandidates, VotesWire
@@ -40,6 +41,9 @@ class ShardHost:
         """`engines`: of each role that serves shards; `cache`, `key` and `listing`: see `Shard`.
 
         `survey`: an internal folder into which it also writes what its records are (`Shard.survey`); empty: none.
+
+        Raises:
+            ShardError: it is given a share of a GPU, and there is none.
         """
         self.shard_id = shard_id
         self._survey = survey
@@ -54,6 +58,7 @@ class ShardHost:
             fingerprint=key,
             batch_size=batch_size,
             listing=listing,
+            processor=_processor(config.runtime.shard.num_gpus),
         )
         self._engines = engines
 
@@ -86,3 +91,12 @@ class ShardHost:
     def _embed_texts(self) -> Callable[[list[PrivateText]], FloatArray] | None:
         ask = self._engines.get("text_embedder")
         return ask and (lambda captions: ask([caption.reveal() for caption in captions]))
+
+
+def _processor(num_gpus: float) -> Processor:
+    """What compares its records with candidates: NumPy, or the GPU of which it has a share."""
+    if not num_gpus:
+        return NUMPY
+    from spti_ray.private.device import on_gpu  # imports torch, which other shards do without
+
+    return on_gpu(num_gpus)

@@ -8,10 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.config.method_traits import has_shards, roles_needed
-
-_SHARD_CPUS = 0.1
-"""A shard only counts votes between long waits for the embedder; it must never hold back an engine's core."""
+from spti_ray.config.method_traits import has_shards, roles_needed, shard_gpus
 
 
 @dataclass(frozen=True)
@@ -59,7 +56,8 @@ def plan(config: Config, engines: EnginesConfig, roles: tuple[Role, ...] | None 
     ]
     labels = _node_labels(config, "shard")
     shards = config.runtime.shards if has_shards(config) else 0
-    bundles += [Bundle("shard", index, _SHARD_CPUS, 0.0, node_labels=labels) for index in range(shards)]
+    cpus, gpus = config.runtime.shard.num_cpus, shard_gpus(config)
+    bundles += [Bundle("shard", index, cpus, gpus, node_labels=labels) for index in range(shards)]
     return tuple(bundles)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import ray
@@ -136,15 +137,27 @@ def start_shards(
 
 def shard_options(reserved: Reserved, bundles: tuple[Bundle, ...]) -> list[tuple[int, dict[str, Any]]]:
     """(index, options) of the actor of each shard."""
-    variables = {"OMP_NUM_THREADS": "2", "OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0"}
     return [
         (
             bundle.index,
-            _options(bundle) | {"scheduling_strategy": reserved.of(bundle)} | environment(variables, bundle.num_gpus),
+            _options(bundle)
+            | {"scheduling_strategy": reserved.of(bundle)}
+            | environment(shard_environment(bundle.num_cpus), bundle.num_gpus),
         )
         for bundle in bundles
         if bundle.role == "shard"
     ]
+
+
+def shard_environment(num_cpus: float) -> dict[str, str]:
+    """Environment variables of a shard's process: as many threads as it has CPUs, at least one."""
+    return {
+        "OMP_NUM_THREADS": str(max(1, math.ceil(num_cpus))),
+        "OMP_WAIT_POLICY": "passive",
+        "GOMP_SPINCOUNT": "0",
+        # Similarities are exact in float64 of 53 bits. Some GPUs can be told to make it of shorter numbers.
+        "CUBLAS_EMULATE_DOUBLE_PRECISION": "0",
+    }
 
 
 def options_in_place_of(

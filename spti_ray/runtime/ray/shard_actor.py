@@ -15,6 +15,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayError, RayTaskError
 
 from spti_ray.config import Config
+from spti_ray.models.gpu_share import hold_process_to
 from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.runtime.hosting.shard import ShardHost
@@ -98,6 +99,7 @@ class ShardActor(ShardHost):
         """`engines` names the actors of each role that serves shards; all else: see `ShardHost`."""
         self.shard_id = shard_id
         suppress_output_permanently()
+        hold_process_to(config.runtime.shard.num_gpus or 1.0)
         asked = {role: Serving(names, shard_id) for role, names in engines.items() if names}
         super().__init__(config, shard_id, asked, batch_size, cache, key, listing, survey)
 

@@ -4,6 +4,7 @@ import json
 from contextlib import nullcontext
 from types import SimpleNamespace
 
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
@@ -130,6 +131,19 @@ def test_work_that_failed_is_no_rate():
     assert call_arguments("text_embedder", ["a"]) == (["a"],)
 
 
+@pytest.mark.models
 def test_votes_are_cast_for_all_records_against_the_same_product():
+    from spti_ray.private.device import device_name
+
     found = votes(records=300, candidates=20, width=16, rounds=1)
     assert found["votes_s"] > 0 and found["product_s"] > 0 and found["ratio"] > 0
+    assert found["on_device"]["votes_s"] > 0 and found["on_device"]["device"] == device_name()
+
+
+@pytest.mark.models
+def test_a_device_whose_votes_are_others_is_not_measured(monkeypatch):
+    from spti_ray.private import device
+
+    monkeypatch.setattr(device._TorchSimilarities, "count_nearest", lambda self, k: np.ones(20, np.int64))
+    with pytest.raises(RuntimeError, match="are not those of NumPy"):
+        votes(records=300, candidates=20, width=16, rounds=1)

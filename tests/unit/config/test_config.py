@@ -119,7 +119,7 @@ def test_a_configuration_can_not_be_changed_after_it_was_read():
         ("privacy.epsilonn", "epsilon"),
         ("evolution.generation", "generations"),
         ("evolution.variation.temprature", "temperature"),
-        ("runtime.shard", "shards"),
+        ("runtime.shars", "shards"),
         ("prompts.atributes", "attributes"),
     ],
 )
@@ -380,6 +380,8 @@ PLACEMENT = {
     "release.card.version": "1.2.0",
     "release.card.published": "2027-01-31",
     "ledger.relative_to": "/elsewhere",
+    "runtime.shard.num_cpus": 4.0,
+    "runtime.shard.num_gpus": 0.25,
     "runtime.shards": 5,
     "runtime.address": "ray://head:10001",
     "runtime.driver.num_cpus": 1.0,

@@ -35,6 +35,15 @@ def test_a_run_without_gpus_has_a_group_for_each_role_and_one_for_the_shards():
     assert all(group.most == 1 for group in groups.values())
 
 
+def test_shards_with_a_share_of_a_gpu_are_in_pods_with_one():
+    settings = {"any_gpu": {"node_selector": {"gpu": "any"}}}
+    vote = groups_of("embedded", settings, runtime__shards=10, runtime__shard={"num_cpus": 2, "num_gpus": 0.25})["vote"]
+    assert (vote.gpus, vote.cpus, vote.engines, vote.most) == (1, 8, 4, 3)
+    assert [nodes.node_selector for nodes in vote.nodes] == [{"gpu": "any"}]
+    captions = {"method": "captions", "privacy__allow_not_private": True}
+    assert groups_of("embedded", settings, **captions, runtime__shard={"num_gpus": 1})["vote"].gpus == 0
+
+
 def test_every_group_starts_from_zero_whatever_the_run_starts_with():
     groups = groups_of({"renderer": {"num_gpus": 1, "replicas": 3, "max_replicas": 32}})
     assert {group.replicas for group in groups.values()} == {0}

@@ -22,6 +22,7 @@ from spti_ray.private import shard as shard_module
 from spti_ray.private import top_k
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.kinds import DataError
+from spti_ray.private.products import NUMPY
 from spti_ray.private.safe_errors import ShardError
 from spti_ray.private.shard import VIEW_FAILED, Shard
 from spti_ray.private.source import describe, fingerprint
@@ -91,6 +92,7 @@ def shard(
     cache=None,
     fingerprint="one",
     listing=None,
+    processor=NUMPY,
 ):
     return Shard(
         data,
@@ -103,6 +105,7 @@ def shard(
         fingerprint=fingerprint,
         batch_size=batch_size,
         listing=listing,
+        processor=processor,
     )
 
 
@@ -123,6 +126,48 @@ def test_batches_have_one_shape_and_pads_are_blank(data):
     assert shard(data).prepare(engines.embed_images) == "ready"
     assert engines.sizes == [BATCH] * 3
     assert engines.values == [[0, 20, 40, 80], [100, 120, 140, 160], [180, 255, 255, 255]]
+
+
+class Failing:
+    """A device that fails from its second product on, with private content in what it raises."""
+
+    def __init__(self, good=1):
+        self.good, self.is_let_go = good, False
+
+    def block_units(self, num_candidates, width):
+        return NUMPY.block_units(num_candidates, width)
+
+    def product(self, *given):
+        self.good -= 1
+        if self.good < 0:
+            raise RuntimeError(f"CUDA out of memory: {CANARY}")
+        return NUMPY.product(*given)
+
+    def let_go(self):
+        self.is_let_go = True
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_device_that_fails_costs_no_vote(data, ahead):
+    """The reservation is made by then: the same votes are counted without it, and from then on."""
+    device = Failing(good=1)
+    private, other = shard(data, processor=device), shard(data)
+    for each in (private, other):
+        each.prepare(Engines().embed_images)
+    asked = scored(ONE)
+    if ahead:
+        private.compare(2, asked.only([True, False, False, True]), 1)
+    for generation in (2, 3):
+        votes = private.vote("run-1", generation, asked, 1)
+        assert votes.counts_K.tolist() == other.vote("run-1", generation, asked, 1).counts_K.tolist()
+    assert device.good == -1 and device.is_let_go is True
+
+
+def test_a_device_that_fails_ahead_of_the_votes_says_nothing_private(data):
+    private = shard(data, processor=Failing(good=0))
+    private.prepare(Engines().embed_images)
+    with pytest.raises(ShardError, match=r"comparing failed \(RuntimeError\)$"):
+        private.compare(2, scored(ONE), 1)
 
 
 def test_votes_carry_their_query_and_the_bound(data):

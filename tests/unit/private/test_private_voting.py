@@ -5,6 +5,7 @@ import pickle
 import numpy as np
 import pytest
 
+from spti_ray.private.products import NumpyProcessor
 from spti_ray.private.views import NO_GROUP, NO_LABEL, SCALE, Views, VotingError, quantise, usable_rows
 from spti_ray.private.voting import cast_votes, integer_weights
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
@@ -83,7 +84,7 @@ def test_the_block_size_does_not_matter():
     groups = np.random.default_rng(0).integers(0, 20, 101)
     for units in (None, groups):
         results = [
-            cast_votes(views(records, groups=units), scored(candidates), 3, size).tolist()
+            cast_votes(views(records, groups=units), scored(candidates), 3, NumpyProcessor(size)).tolist()
             for size in (1, 1000, 4321, 2**26)
         ]
         assert all(result == results[0] for result in results)
@@ -160,12 +161,12 @@ def test_a_group_takes_the_label_of_its_first_usable_record():
 
 
 def test_a_huge_group_is_still_summed_exactly(monkeypatch):
-    from spti_ray.private import voting
+    from spti_ray.private import products
 
     records, candidates = random_rows(300), random_rows(40, seed=1)
     groups = np.arange(300) % 3
     expected = cast_votes(views(records, groups=groups), scored(candidates), 2)
-    monkeypatch.setattr(voting, "_EXACT_FLOAT", 1)  # forces the integer product
+    monkeypatch.setattr(products, "EXACT_FLOAT", 1)  # forces the integer product
     np.testing.assert_array_equal(cast_votes(views(records, groups=groups), scored(candidates), 2), expected)
 
 

@@ -79,6 +79,9 @@ const Costs = (() => {
         gpu[role] += length(slowest) * d.engines[role].gpus * sizes[role];
         cpu += length(slowest) * d.engines[role].cpus * sizes[role];
       }
+      if (phase.name === "release") return;  // nor shards
+      gpu.shard = (gpu.shard || 0) + length(slowest) * d.shard.gpus * d.shards;
+      cpu += length(slowest) * d.shard.cpus * d.shards;
     });
     const most = Math.max(...Object.values(waited));
     const held = Object.fromEntries(Object.entries(gpu).filter(([, s]) => s).map(([role, s]) => [role, s / 3600]));
@@ -90,7 +93,7 @@ const Costs = (() => {
   }
 
   function gpuPrice(d, c, role) {
-    const kind = [...kindsOf(d, c, role), "gpu"].find(kind => c.prices[kind] !== undefined);
+    const kind = [...(role === "shard" ? [] : kindsOf(d, c, role)), "gpu"].find(kind => c.prices[kind] !== undefined);
     return kind === undefined ? null : c.prices[kind];
   }
 

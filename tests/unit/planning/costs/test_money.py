@@ -43,6 +43,19 @@ def test_a_gpu_is_paid_while_it_is_held_at_the_price_of_its_kind(make_config):
     assert dollars_of(found, pools, {"L4": 1.0})[1] == ("GPUs of the writer", "GPUs of the image_embedder")
 
 
+def test_shards_hold_their_cpus_and_gpus_until_the_last_vote(make_config):
+    without, found = (
+        estimate(make_config(**engines(gpus=1), runtime__shards=4, runtime__shard=shard), rates(gpus=1), 10).pools[0]
+        for shard in ({"num_cpus": 0}, {"num_cpus": 3, "num_gpus": 0.25})
+    )
+    assert "shard" not in without.held_gpu_h
+    assert found.held_gpu_h["shard"] == pytest.approx(4 * 0.25 * without.held_gpu_h["writer"])
+    assert found.held_cpu_h - without.held_cpu_h == pytest.approx(4 * 3 * without.held_gpu_h["writer"])
+    asked = estimate(make_config(**engines(gpus=1), runtime__shard={"num_gpus": 1}), rates(gpus=1), 10)
+    assert "GPUs of the shard" in dollars_of(asked, asked.pools[0], {})[1]
+    assert "GPUs of the shard" not in dollars_of(asked, asked.pools[0], {"gpu": 1.0})[1]
+
+
 def test_an_endpoint_s_tokens_and_images_have_the_prices_that_are_given(make_config):
     options = {"base_url": "https://host.example/v1", "prices": {"input": 1.0, "output": 10.0}}
     painter = {"kind": "openai-images", "options": {"base_url": "https://host.example/v1"}}

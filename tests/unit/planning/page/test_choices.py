@@ -37,6 +37,7 @@ CONFIGURATIONS = {
         },
         "runtime__address": "auto",
         "runtime__shards": 3,
+        "runtime__shard": {"num_cpus": 2, "num_gpus": 0.25},
         "evolution__candidates": 600,
         "release__images": 300,
         "release__images_per_text": 4,

@@ -60,6 +60,15 @@ def test_every_replica_and_every_shard_has_a_bundle():
     )
 
 
+def test_a_shard_has_its_share_of_a_gpu_where_it_votes():
+    asked = {"num_cpus": 2, "num_gpus": 0.25}
+    bundles = plan(config("image", shards=3, shard=asked), CLUSTER)
+    assert [bundle for bundle in bundles if bundle.role == "shard"] == [Bundle("shard", i, 2, 0.25) for i in range(3)]
+    assert describe(bundles[-3:]) == "3 shard: 6 CPUs and 0.75 GPUs"
+    captions = config("image", shards=1, shard=asked).model_copy(update={"method": "captions"})
+    assert plan(captions, CLUSTER)[-1] == Bundle("shard", 0, 2, 0.0)
+
+
 def test_caption_voting_has_the_captioner_and_no_image_embedder():
     roles = [bundle.role for bundle in plan(config("caption", shards=1), CLUSTER)]
     assert roles == ["writer", "writer", "renderer", "renderer", "renderer", "captioner", "text_embedder", "shard"]

@@ -112,12 +112,28 @@ def test_an_actor_that_was_given_no_gpu_is_started_with_none_to_see(num_gpus, mo
     assert [variables.get("CUDA_VISIBLE_DEVICES") for variables in given] == [None if num_gpus else ""] * 3
 
 
-def test_neither_shards_nor_the_driver_see_a_gpu(monkeypatch):
+def test_neither_shards_without_a_share_nor_the_driver_see_a_gpu(monkeypatch):
     reserved = SimpleNamespace(joined=True, of=lambda bundle: None)
     ((_, shard),) = module.shard_options(reserved, (module.Bundle("shard", 0, 1.0, 0.0),))
     driver = driver_actor._where(config_with(runtime__driver={"resources": {"head": 1}}).runtime)
     for options in (shard, driver):
         assert options["num_gpus"] == 0 and options["runtime_env"]["env_vars"]["CUDA_VISIBLE_DEVICES"] == ""
+
+
+@pytest.mark.parametrize(("num_cpus", "threads"), [(0.1, "1"), (1.0, "1"), (1.5, "2"), (16.0, "16")])
+def test_a_shard_has_a_thread_for_each_of_its_cpus(num_cpus, threads):
+    reserved = SimpleNamespace(joined=True, of=lambda bundle: None)
+    ((_, options),) = module.shard_options(reserved, (module.Bundle("shard", 0, num_cpus, 0.0),))
+    variables = options["runtime_env"]["env_vars"]
+    assert variables["OMP_NUM_THREADS"] == threads and options["num_cpus"] == num_cpus
+
+
+def test_a_shard_with_a_share_of_a_gpu_sees_it_and_adds_up_in_whole_float64_numbers():
+    reserved = SimpleNamespace(joined=True, of=lambda bundle: None)
+    ((_, options),) = module.shard_options(reserved, (module.Bundle("shard", 0, 1.0, 0.25),))
+    variables = options["runtime_env"]["env_vars"]
+    assert options["num_gpus"] == 0.25 and "CUDA_VISIBLE_DEVICES" not in variables
+    assert variables["CUBLAS_EMULATE_DOUBLE_PRECISION"] == "0"
 
 
 @pytest.mark.parametrize(
