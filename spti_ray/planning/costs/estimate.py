@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
-from spti_ray.config.method_traits import roles_needed, shards_vote
+from spti_ray.config.method_traits import filter_roles, roles_needed, shards_vote
 from spti_ray.models.factory import endpoint_of, engines_config
 from spti_ray.planning.costs.rates import EngineRate, Rates
 from spti_ray.planning.costs.tokens import Tokens, tokens_by_phase
@@ -153,6 +153,7 @@ class _Clock:
         wall_s = cpu_s = 0.0
         waited = dict.fromkeys(size, 0.0)
         gpu_s = dict.fromkeys(size, 0.0)
+        filtering = filter_roles(self._config)
         for index, phase in enumerate(self.phases):
             # Roles work at the same time, except where they share cores or take turns on a GPU.
             groups: dict[str, dict[Role, float]] = {}
@@ -164,10 +165,10 @@ class _Clock:
             wall_s += phase_s
             for role, seconds in slowest.items():
                 waited[role] += seconds
-            # After the last generation only the renderers are kept, for the release.
+            # After the last generation only the renderers are kept, and who filters, for the release.
             is_last = phase.name == "release" and shards_vote(self._config)
             for role in size:
-                if role == "renderer" or not is_last:
+                if role == "renderer" or role in filtering or not is_last:
                     gpu_s[role] += phase_s * self.engines.of(role).num_gpus * size[role]
                     cpu_s += phase_s * self.engines.of(role).num_cpus * size[role]
         most = max(waited.values())
