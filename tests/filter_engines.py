@@ -85,3 +85,10 @@ class JointTexts(_Simulated):
 def _rows(levels_B3: FloatArray) -> FloatArray:
     rows = np.concatenate([levels_B3 - 127.5, np.full((len(levels_B3), 1), 20.0, np.float32)], axis=1)
     return (rows / np.linalg.norm(rows, axis=1, keepdims=True)).astype(np.float32)
+
+
+class NarrowImages(JointImages):
+    """Has another space than the texts."""
+
+    def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
+        return super().embed_images(images)[:, :3]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,7 @@ from spti_ray.public.filtered import Filtered
 from spti_ray.public.rejections import Rejections
 from spti_ray.public.render_jobs import Recipes
 from spti_ray.public.rendering import HOPELESS, Filtering, render_release
+from spti_ray.public.replacements import Places
 from spti_ray.types import Candidate, ImageLost, ReleaseItem, RenderedImage
 from tests.filter_engines import JointImages, JointTexts, PlantingRenderer, picture
 from tests.unit.conftest import LocalEngines, config_with
@@ -125,10 +127,8 @@ def test_a_run_that_is_stopped_and_goes_on_makes_the_same_release(tmp_path_facto
     whole = release(one, allotted, Engines(bad), ALL)
     other = tmp_path_factory.mktemp("other")
     for stop in stops:
-        try:
+        with suppress(KeyboardInterrupt):
             release(other, allotted, Engines(bad, batch, stop), ALL)
-        except KeyboardInterrupt:
-            pass
     # Neither the batches nor a machine that is lost decides anything.
     again = release(other, allotted, Engines(bad, batch, lose=lose), ALL)
     assert again == whole and images_in(other) == images_in(one)
@@ -136,7 +136,7 @@ def test_a_run_that_is_stopped_and_goes_on_makes_the_same_release(tmp_path_facto
     # And what is finished is not made again.
     assert release(other, allotted, (third := Engines(bad)), ALL) == whole
     assert images_in(other) == images_in(one)
-    assert {job.text for job in third.render_jobs} == set() or len(whole) < 12
+    assert len(whole) < 12 or third.render_jobs == []
 
 
 def test_a_stop_at_any_image_gives_the_same_release(tmp_path):
@@ -155,8 +155,6 @@ def test_a_stop_at_any_image_gives_the_same_release(tmp_path):
 
 def seeds_of(allotted: list[tuple[Candidate, int]], place: int, filters: dict[str, Any]) -> list[int]:
     """The seeds that are tried at a place, the first one first."""
-    from spti_ray.public.replacements import Places
-
     count = sum(images for _, images in allotted)
     recipes = Recipes(config_with(runtime__seed=5), {}.get)
     places = Places(allotted, recipes.seed, count, FiltersConfig.model_validate(filters))
