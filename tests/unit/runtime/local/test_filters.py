@@ -107,8 +107,8 @@ def test_a_run_that_stops_at_any_image_makes_the_release_that_it_would_have_made
         {"method": "pe-image", "evolution__voting": "image"},
         {"evolution__voting": "caption"},
         {"release__texts": "varied", "evolution__themes": [4, 4]},
-        pytest.param({"method": "random"}, marks=pytest.mark.slow),
-        pytest.param({"privacy__epsilon": float("inf"), "privacy__allow_not_private": True}, marks=pytest.mark.slow),
+        {"method": "random"},
+        {"privacy__epsilon": float("inf"), "privacy__allow_not_private": True},
     ],
     ids=str,
 )
