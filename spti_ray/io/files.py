@@ -23,6 +23,9 @@ import pyarrow.parquet as pq
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Endings of images, in data as in releases."""
 
+TEMPORARY = ".tmp-"
+"""What names of files begin with that are not whole yet."""
+
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
 
@@ -51,7 +54,7 @@ def write_new(path: Path, text: str) -> None:
         DiskFull: no space left; nothing changed.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=".tmp-") as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as folder:
         draft = Path(folder) / path.name
         write_atomic(draft, text)
         os.link(draft, path)  # Unlike a rename, it replaces nothing.
@@ -79,7 +82,7 @@ def atomic_file(path: Path, mode: int = 0o644, sync_folder: bool = True) -> Iter
     path = Path(path)
     temp: str | None = None
     try:
-        descriptor, temp = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+        descriptor, temp = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(descriptor, mode)
             yield file
@@ -110,7 +113,7 @@ def atomic_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temp = Path(tempfile.mkdtemp(dir=path.parent, prefix=".tmp-"))
+    temp = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY))
     try:
         temp.chmod(mode)
         yield temp

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from spti_ray.config import FiltersConfig
 from spti_ray.errors import NothingMade
+from spti_ray.io.files import TEMPORARY
 from spti_ray.io.images import read_png
 from spti_ray.public.acceptance import Acceptance, Seen
 from spti_ray.public.counted import counted
@@ -71,6 +72,8 @@ def render_release(
         DiskFull: no space left.
     """
     (staging / "images").mkdir(parents=True, exist_ok=True)
+    for left in staging.rglob(f"{TEMPORARY}*"):
+        left.unlink()  # a driver that was killed while it wrote; `verify` would take it for an image
     with ImageWriter(staging) as writer:
         rendering = _Rendering(staging, allotted, voted, engines, recipes, made, writer, filtering)
         if filtering is None:

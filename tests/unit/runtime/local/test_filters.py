@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -9,12 +10,14 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
+from rich.console import Console
 
 from spti_ray.config import Config, FiltersConfig
 from spti_ray.config.filters import BlankFilter
 from spti_ray.config.identity import config_sha256
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.ledger import Ledger
+from spti_ray.driver.driver import run_config
 from spti_ray.errors import NothingMade
 from spti_ray.public import rendering
 from spti_ray.public.filtered import FILTERS_KEY, Filtered, filtered_in
@@ -74,8 +77,7 @@ def test_what_is_filtered_is_counted_wherever_a_release_is_described(local, tmp_
     assert f"{sum(found.rejected.values())} render(s) were not accepted" in page
     checks = {check.field: check for check in verify_release(*release_and_chain(tmp_path / "run", None))}
     assert all(check.holds for check in checks.values())
-    assert not checks["release.filters"].open and checks["release.filters by embeddings"].open
-    assert "10 images are accepted" in checks["release.filters"].detail
+    assert "10 images are accepted; what the embedders saw is not checked" in checks["release.filters"].detail
 
 
 def test_a_run_that_stops_at_any_image_makes_the_release_that_it_would_have_made(local, tmp_path, monkeypatch):
@@ -147,6 +149,13 @@ def test_a_release_whose_images_contradict_its_filters_does_not_verify(local, tm
     pq.write_table(table.replace_schema_metadata(said), path)
     checks = {check.field: check for check in verify_release(*release_and_chain(tmp_path / "run", None))}
     assert not checks["release.filters"].holds and "is blank" in checks["release.filters"].detail
+
+
+def test_a_renderer_that_only_makes_blank_images_ends_and_says_so(local, tmp_path):
+    said = Console(file=io.StringIO(), width=200)
+    release = run_config(local(**settings({"blank": True}, blank=1.0)), tmp_path / "run", said)
+    line = "WARNING: 10 of 10 images stay although no render of theirs was accepted (10 blank)"
+    assert line in said.file.getvalue() and line in (release / "datasheet.md").read_text()
 
 
 def test_embedders_that_have_no_common_space_end_a_run_before_anything_is_charged(local, tmp_path):
