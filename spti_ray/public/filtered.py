@@ -19,7 +19,7 @@ FILTERS_KEY = b"spti_ray.filters"
 """Key of the manifest's Parquet metadata that holds the filters and these counts as JSON, where there were filters."""
 
 
-class NotFilteredSo(ValueError):
+class FiltersUnreadable(ValueError):
     """The manifest's account of its filters can't be read; one line."""
 
 
@@ -83,19 +83,18 @@ class Filtered:
 
     def lines(self) -> Iterator[str]:
         """For people."""
-        on = [name for name in self.rejected or () if self.rejected[name]]
-        reasons = ", ".join(f"{self.rejected[name]} {name}" for name in on) or "none"
+        reasons = ", ".join(f"{count} {name}" for name, count in self.rejected.items()) or "none"
         known = ", ".join(name for name in self.settings if isinstance(self.settings[name], Mapping))
         line = f"filters: {known}; {sum(self.rejected.values())} render(s) were not accepted ({reasons})"
         if self.not_made:
             line += f" and {self.not_made} could not be made"
-        became = {
-            "replaced from another seed": self.other_seeds,
-            "by the label's next texts": self.other_texts,
-            "missing": self.missing,
-        }
-        if any(became.values()):
-            line += "; places " + ", ".join(f"{what}: {count}" for what, count in became.items() if count)
+        became = (
+            (self.other_seeds, "from another seed"),
+            (self.other_texts, "of a next text of the label"),
+            (self.missing, "missing"),
+        )
+        if any(count for count, _ in became):
+            line += "; images in their places: " + ", ".join(f"{count} {what}" for count, what in became if count)
         yield line
         if self.kept:
             why = ", ".join(f"{count} {name}" for name, count in sorted(Counter(self.kept.values()).items()))
@@ -117,7 +116,7 @@ def filtered_in(table: pa.Table) -> Filtered | None:
     """The account of its filters that a manifest gives; None if it has none.
 
     Raises:
-        NotFilteredSo: it is not of the form that this build writes.
+        FiltersUnreadable: it is not of the form that this build writes.
     """
     said = (table.schema.metadata or {}).get(FILTERS_KEY)
     if said is None:
@@ -127,11 +126,11 @@ def filtered_in(table: pa.Table) -> Filtered | None:
         found = Filtered(**document)
         FiltersConfig.model_validate(found.settings)
     except (ValueError, TypeError):
-        raise NotFilteredSo("the manifest's account of its filters can't be read; restore the release") from None
+        raise FiltersUnreadable("the manifest's account of its filters can't be read; restore the release") from None
     counts = (found.asked_for, found.not_made, found.other_seeds, found.other_texts, found.missing)
     whole = all(type(count) is int and count >= 0 for count in (*counts, *_values(found.rejected)))
     if not whole or not all(isinstance(reason, str) for reason in _values(found.kept)):
-        raise NotFilteredSo("the manifest's account of its filters has counts that are none; restore the release")
+        raise FiltersUnreadable("the manifest's account of its filters has counts that are none; restore the release")
     return found
 
 

@@ -149,7 +149,7 @@ class _Rendering:
                 missing.append(one)
                 continue
             self._put(one, image)
-        while missing:
+        while wanted:
             for one, image in zip(missing, self._rendered(missing), strict=True):
                 if image is not None:
                     self._put(one, image)
@@ -158,6 +158,8 @@ class _Rendering:
             missing = [one for one in wanted if one.item.file in lost]
             for one in missing:
                 del self._filled[one.place]
+            if not missing:
+                return
 
     def _put(self, one: Wanted, image: Image) -> None:
         self._filled[one.place] = one

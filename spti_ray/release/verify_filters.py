@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from spti_ray.config import FiltersConfig
 from spti_ray.config.filters import DuplicateFilter
-from spti_ray.public.filtered import Filtered, NotFilteredSo, filtered_in
+from spti_ray.public.filtered import Filtered, FiltersUnreadable, filtered_in
 from spti_ray.public.image_measures import ImageMeasures, measure
 from spti_ray.public.near_duplicates import NearDuplicates
 from spti_ray.public.replacements import replaced_times
@@ -35,7 +35,7 @@ def check_filters(release: Path, table: pa.Table, told: Told) -> Iterator[Check]
     """
     try:
         filtered = filtered_in(table)
-    except NotFilteredSo as error:
+    except FiltersUnreadable as error:
         yield Check("release.filters", False, str(error))
         return
     if filtered is None:

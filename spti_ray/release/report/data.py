@@ -22,7 +22,7 @@ from spti_ray.config.parsing import parse_yaml, read_text
 from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
 from spti_ray.public.fallbacks import FallbackCounts
-from spti_ray.public.filtered import Filtered, NotFilteredSo, filtered_in
+from spti_ray.public.filtered import Filtered, FiltersUnreadable, filtered_in
 from spti_ray.public.release import fallbacks_in
 from spti_ray.public.released_files import label_counts_in, models_in, read_certificate, read_manifest
 from spti_ray.types import Candidate, CountArray, NoisyHistogram
@@ -129,7 +129,7 @@ def read_run(folder: Path) -> RunData:
 def _filtered(table: pa.Table) -> Filtered | None:
     try:
         return filtered_in(table)
-    except NotFilteredSo as error:
+    except FiltersUnreadable as error:
         raise RunDamaged(str(error)) from None
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 from spti_ray.config import EngineConfig, FiltersConfig
 from spti_ray.errors import NothingMade
 from spti_ray.models.pixels import to_png
-from spti_ray.public.filtered import Filtered
+from spti_ray.public.filtered import FILTERS_KEY, Filtered, FiltersUnreadable, filtered_in, with_filtered
 from spti_ray.public.rejections import Rejections
 from spti_ray.public.render_jobs import Recipes
 from spti_ray.public.rendering import HOPELESS, Filtering, render_release
@@ -310,3 +311,20 @@ def test_a_line_that_a_crash_cut_short_is_forgotten(tmp_path):
     second.close()
     assert dict(Rejections(path)) == {"images/00001.png": "blank", "images/00003.png": "duplicate"}
     assert path.stat().st_mode & 0o777 == 0o600
+
+
+def test_an_account_of_filters_is_read_as_it_was_written_and_an_odd_one_is_refused():
+    filters = FiltersConfig.model_validate(ALL)
+    found = Filtered(filters.model_dump(mode="json"), 9, {"blank": 2}, 1, 1, 1, {"images/00001.png": "blank"}, 1)
+    table = pa.table({"file": ["images/00001.png"]})
+    assert filtered_in(table) is None and with_filtered(table, None) is table
+    assert filtered_in(with_filtered(table, found)) == found
+    (line, warning) = found.lines()
+    assert "2 render(s) were not accepted (2 blank) and 1 could not be made" in line
+    assert "1 from another seed, 1 of a next text of the label, 1 missing" in line and "1 of 9 images stay" in warning
+    for odd in ({"missing": -1}, {"rejected": {"blank": "two"}}, {"kept": 3}, {"settings": {"blank": 3}}, {"more": 1}):
+        said = {FILTERS_KEY: json.dumps(found.document() | odd).encode()}
+        with pytest.raises(FiltersUnreadable, match="the manifest's account of its filters"):
+            filtered_in(table.replace_schema_metadata(said))
+    with pytest.raises(FiltersUnreadable):
+        filtered_in(table.replace_schema_metadata({FILTERS_KEY: b"not json"}))

@@ -235,4 +235,8 @@ def test_a_full_disk_ends_the_rendering_in_its_line(tmp_path, local_engines, mon
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFull, match="no space left on the disk"):
         render_release(tmp_path, ALLOTTED, {}, local_engines(), RECIPES)
+    # Also where all images are at hand, and none is rendered.
+    both = voted(CAT) | voted(CAR)
+    with pytest.raises(DiskFull, match="no space left on the disk"):
+        render_release(tmp_path, [(CAT, 1), (CAR, 1)], both, local_engines(), RECIPES)
     assert list((tmp_path / "images").iterdir()) == []
