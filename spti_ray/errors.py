@@ -32,6 +32,7 @@ _CODES = {
     "NotPushed": FAILED,
     "NotVerified": FAILED,
     "ManifestDamaged": FAILED,
+    "FiltersUnreadable": FAILED,
     "LedgerError": FAILED,
     "FencedOut": FAILED,
     "GateError": FAILED,

@@ -10,6 +10,7 @@ from spti_ray.config.card import CardConfig
 from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, PrivacyConfig
 from spti_ray.config.engines import EngineConfig, EnginesConfig, RuntimeConfig, ShardConfig
 from spti_ray.config.evolution import EvolutionConfig, ImageVariationConfig, LabelConfig, VariationConfig
+from spti_ray.config.filters import FiltersConfig
 from spti_ray.config.finetune import FinetuneConfig
 from spti_ray.config.prompts import FillExample, PromptsConfig, RephraseExample
 from spti_ray.config.run import Config, OriginConfig, ReleaseConfig
@@ -26,6 +27,7 @@ __all__ = [
     "EnginesConfig",
     "EvolutionConfig",
     "FillExample",
+    "FiltersConfig",
     "FinetuneConfig",
     "ImageVariationConfig",
     "LabelConfig",

@@ -27,6 +27,7 @@ BEFORE: dict[str, Any] = {
     "prompts.hold_subject": False,
     "prompts.label_attributes": {},
     "prompts.max_tokens_rendered": "none",
+    "release.filters": None,
 }
 """Settings that came after build ab5e8e4 and may not change within a run, and what builds without them did.
 

@@ -22,10 +22,19 @@ def declaration_of(config: Config) -> Method:
 
 def roles_needed(config: Config) -> tuple[Role, ...]:
     """The engine roles that a run uses, in the order in which they should start (slowest first)."""
-    if config.rerenders:
-        return ("renderer",)
-    roles = declaration_of(config).roles_in(config.evolution.spaces)
-    return (*roles, "text_embedder") if holds_subjects(config) and "text_embedder" not in roles else roles
+    roles: tuple[Role, ...] = ("renderer",)
+    if not config.rerenders:
+        roles = declaration_of(config).roles_in(config.evolution.spaces)
+    more: tuple[Role, ...] = ("text_embedder",) if holds_subjects(config) else ()
+    return tuple(dict.fromkeys((*roles, *more, *filter_roles(config))))
+
+
+def filter_roles(config: Config) -> tuple[Role, ...]:
+    """The roles whose engines look at the renders of the release, beside what else they do."""
+    filters = config.release.filters
+    if filters is None or not filters.embeds_images or shards_caption(config):
+        return ()
+    return ("image_embedder", "text_embedder") if filters.mismatch else ("image_embedder",)
 
 
 def roles_shown_private(config: Config) -> tuple[Role, ...]:

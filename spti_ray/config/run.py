@@ -13,6 +13,7 @@ from spti_ray.config.card import CardConfig
 from spti_ray.config.data import DataConfig, DatasetConfig, LedgerConfig, PrivacyConfig
 from spti_ray.config.engines import RuntimeConfig
 from spti_ray.config.evolution import EvolutionConfig
+from spti_ray.config.filters import FiltersConfig
 from spti_ray.config.finetune import FinetuneConfig
 from spti_ray.config.method_traits import (
     candidates_are_images,
@@ -46,6 +47,9 @@ class ReleaseConfig(Section):
     images_per_text: int = Field(default=1, ge=1, le=1000)
     texts: Literal["voted", "varied"] = Field(
         default="voted", description="varied: fresh variations of the voted texts (pe-image: images) are released."
+    )
+    filters: FiltersConfig | None = Field(
+        default=None, description="Renders that are not released, and replaced; none by default. No privacy is spent."
     )
     card: CardConfig = CardConfig()
 

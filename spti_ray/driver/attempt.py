@@ -13,6 +13,7 @@ from typing import Any
 from spti_ray import __version__
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.config.method_traits import (
+    filter_roles,
     has_shards,
     is_charged,
     roles_needed,
@@ -44,6 +45,8 @@ from spti_ray.observability.trace import Trace
 from spti_ray.planning.steps_ahead import StepsAhead
 from spti_ray.private.source import Source, fingerprint
 from spti_ray.public.fallbacks import FallbackCounts
+from spti_ray.public.filtered import Filtered
+from spti_ray.public.rejections import REJECTIONS, Rejections
 from spti_ray.public.release import Models, write_release
 from spti_ray.release.report.build import build_report
 from spti_ray.runs.continuation import Origin
@@ -206,7 +209,7 @@ class Attempt:
             self._progress.stage("rendering the release")
             # Those that serve shards said it when they started, and may be gone.
             models = {role: models.get(role) or pools[role].identity() for role in roles_needed(config)}
-            keep_only("renderer")
+            keep_only("renderer", *filter_roles(config))
             self._cache.begin(config.generation_numbers.stop)
             return models
 
@@ -216,14 +219,17 @@ class Attempt:
             self._progress.expect(config.release.images)
         origin, told = self._origin, (self._written, self._label_counts)
         items = make(Stage(config, run, streams, self._gate, voter, self, keep_only, render_only, origin, *told))
+        filtered = Filtered.of(config, items, Rejections(run.internal / REJECTIONS)) if items else None
         with self._trace.timed("release"):
             if stays_inside(config):
-                write_unreleased(run.staging, config, items, models)
+                write_unreleased(run.staging, config, items, models, filtered)
             else:
                 if self._origin and config.rerenders:
                     # The texts are still those of its writer.
                     models = {**self._origin.models, **models}
-                write_release(run.staging, config, items or [], models, self._certificate(), *told)
+                write_release(run.staging, config, items or [], models, self._certificate(), *told, filtered)
+        for line in filtered.lines() if filtered else ():
+            self._progress.note(line)
         log.info("batches of an earlier attempt: %d", self._cache.found)
         for role, pool in pools.items():
             if pool.given_up:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from spti_ray.config import Config, Role
-from spti_ray.config.method_traits import candidates_are_images, declaration_of, holds_subjects
+from spti_ray.config.method_traits import candidates_are_images, declaration_of, filter_roles, holds_subjects
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.unnoised import UnnoisedGate
 from spti_ray.errors import RunDamaged
@@ -22,16 +22,18 @@ from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.label_shares import label_scoring, with_label_shares
 from spti_ray.public.population import Population
+from spti_ray.public.rejections import REJECTIONS
 from spti_ray.public.release import Models
 from spti_ray.public.render_jobs import Recipes, check_varies
 from spti_ray.public.render_store import RenderStore
-from spti_ray.public.rendering import render_release
+from spti_ray.public.rendering import Filtering, render_release
 from spti_ray.public.scoring import ScoreCache, Scoring
 from spti_ray.public.selection import allot_images
+from spti_ray.public.text_agreement import check_common_space
 from spti_ray.public.text_limit import TextLimit
 from spti_ray.runs.continuation import Origin
 from spti_ray.runs.folder import RunDir
-from spti_ray.runs.generation_store import GenerationStore
+from spti_ray.runs.generation_store import GenerationStore, last_themes
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.voter import ShardVoter
 from spti_ray.types import ReleaseItem, Selected
@@ -87,6 +89,8 @@ class RunStudio:
     def evolve(self) -> Sequence[Selected]:
         stage = self._stage
         assert stage.gate is not None
+        if (filters := self._config.release.filters) and filters.mismatch:
+            check_common_space(stage.streams)
         if self._are_images:
             # Before anything is charged: NothingMade if the renderer can't vary an image.
             check_varies(stage.streams, self._config.evolution.image_variation.last_strength)
@@ -133,14 +137,27 @@ class RunStudio:
         if self._config.release.texts != "varied":
             return allotment
         writing: tuple[Role, ...] = ("writer", "text_embedder") if holds_subjects(self._config) else ("writer",)
-        self._stage.keep_only(*writing, "renderer")
+        self._stage.keep_only(*writing, "renderer", *filter_roles(self._config))
         varied = self._population.varied([candidate for candidate, _ in allotment])
         return [(candidate, count) for candidate, (_, count) in zip(varied, allotment, strict=True)]
 
     def render(self, allotment: Allotment) -> list[ReleaseItem]:
         self._stage.render_only()
-        recipes = Recipes(self._config, self._cache.render_of, self._are_images)
-        return render_release(self._stage.run.staging, allotment, self._cache.renders, self._stage.streams, recipes)
+        stage, recipes = self._stage, Recipes(self._config, self._cache.render_of, self._are_images)
+        return render_release(
+            stage.run.staging,
+            allotment,
+            self._cache.renders,
+            stage.streams,
+            recipes,
+            filtering=_filtering(stage, lambda: last_themes(stage.run)),
+        )
+
+
+def _filtering(stage: Stage, themes: Callable[[], Mapping[str, str]]) -> Filtering | None:
+    """The filters of the release, if it has any. `themes`: by candidate, which replacements keep to."""
+    filters = stage.config.release.filters
+    return Filtering(filters, stage.run.internal / REJECTIONS, themes()) if filters else None
 
 
 def _with_voted_shares(stage: Stage, ask: Callable[[], dict[str, int]]) -> Config:
@@ -175,4 +192,5 @@ def _rerendered(stage: Stage) -> list[ReleaseItem]:
     allotted = allot_images(texts, quota, config.release.images_per_text, are_images)
     recipes = Recipes(config, cache.render_of, are_images)
     voted, made = (cache.renders, origin.images()) if again else ({}, lambda item: None)
-    return render_release(stage.run.staging, allotted, voted, stage.streams, recipes, made)
+    filtering = _filtering(stage, origin.themes)
+    return render_release(stage.run.staging, allotted, voted, stage.streams, recipes, made, filtering)

@@ -15,15 +15,23 @@ import pyarrow as pa
 from spti_ray.config import Config
 from spti_ray.config.method_traits import why_not_certified, why_not_private
 from spti_ray.io.files import restrict_to_owner, sha256_of, write_atomic, write_table_atomic
+from spti_ray.public.filtered import Filtered, with_filtered
 from spti_ray.public.release import Models, manifest
 from spti_ray.runs.folder import NOT_CERTIFIED, NOT_PRIVATE
 from spti_ray.types import ReleaseItem
 
 
-def write_unreleased(folder: Path, config: Config, items: Sequence[ReleaseItem] | None, models: Models) -> None:
+def write_unreleased(
+    folder: Path,
+    config: Config,
+    items: Sequence[ReleaseItem] | None,
+    models: Models,
+    filtered: Filtered | None = None,
+) -> None:
     """Write manifest and mark beside `folder`/images, the mark last, and close all of it to others.
 
-    `items`: what the images are; None for renders of captions, of which only the label is kept.
+    `items`: what the images are; None for renders of captions, of which only the label is kept. `filtered`: what the
+    filters of the images did, if there are any.
     """
     if items is None:
         paths = sorted((folder / "images").glob("*.png"))
@@ -37,7 +45,7 @@ def write_unreleased(folder: Path, config: Config, items: Sequence[ReleaseItem] 
         )
     else:
         table = manifest(items, models, [sha256_of(folder / item.file) for item in items], config.method)
-    write_table_atomic(folder / "manifest.parquet", table)
+    write_table_atomic(folder / "manifest.parquet", with_filtered(table, filtered))
     if unprotected := why_not_private(config):
         write_atomic(folder / NOT_PRIVATE, _NOT_PRIVATE_TEXT.format(what=unprotected))
     else:

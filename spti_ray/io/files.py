@@ -24,7 +24,8 @@ import pyarrow.parquet as pq
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 """Endings of images, in data as in releases."""
 
-_TEMPORARY = ".tmp-"
+TEMPORARY = ".tmp-"
+"""What names of files begin with that are not whole yet."""
 
 _FULL = {errno.ENOSPC, errno.EDQUOT}
 
@@ -54,7 +55,7 @@ def write_new(path: Path, text: str) -> None:
         DiskFull: no space left; nothing changed.
     """
     path = Path(path)
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=_TEMPORARY) as folder:
+    with tempfile.TemporaryDirectory(dir=path.parent, prefix=TEMPORARY) as folder:
         draft = Path(folder) / path.name
         write_atomic(draft, text)
         os.link(draft, path)  # Unlike a rename, it replaces nothing.
@@ -82,7 +83,7 @@ def atomic_file(path: Path, mode: int = 0o644, sync_folder: bool = True) -> Iter
     path = Path(path)
     temp: str | None = None
     try:
-        descriptor, temp = tempfile.mkstemp(dir=path.parent, prefix=_TEMPORARY)
+        descriptor, temp = tempfile.mkstemp(dir=path.parent, prefix=TEMPORARY)
         with os.fdopen(descriptor, "wb") as file:
             with suppress(OSError):  # not every file system has locks
                 fcntl.flock(descriptor, fcntl.LOCK_EX)  # as long as it is written, see `remove_abandoned`
@@ -115,7 +116,7 @@ def atomic_folder(path: Path, mode: int = 0o755) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temp = Path(tempfile.mkdtemp(dir=path.parent, prefix=_TEMPORARY))
+    temp = Path(tempfile.mkdtemp(dir=path.parent, prefix=TEMPORARY))
     try:
         temp.chmod(mode)
         yield temp
@@ -138,7 +139,7 @@ def remove_abandoned(folder: Path) -> None:
 
     A process that was killed left them. What can't be looked at or removed stays.
     """
-    for path in folder.rglob(f"{_TEMPORARY}*"):
+    for path in folder.rglob(f"{TEMPORARY}*"):
         with suppress(OSError):
             descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW)
             try:

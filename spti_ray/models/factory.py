@@ -36,6 +36,7 @@ KINDS: dict[str, str] = {
     "clip-vision": "spti_ray.models.embedders:VisionEmbedder",
     "inception": "spti_ray.models.inception_embedder:InceptionEmbedder",
     "sentence": "spti_ray.models.embedders:SentenceEmbedder",
+    "clip-text": "spti_ray.models.clip_text:ClipTextEmbedder",
     "fake-writer": "spti_ray.models.fakes:FakeWriter",
     "fake-renderer": "spti_ray.models.fakes:FakeRenderer",
     "fake-captioner": "spti_ray.models.fakes:FakeCaptioner",
@@ -58,6 +59,7 @@ OPTIONS: dict[str, type[Section]] = {
     "clip-vision": options.ImageEmbedderOptions,
     "inception": options.InceptionOptions,
     "sentence": options.SentenceOptions,
+    "clip-text": options.ClipTextOptions,
     **{kind: options.FakeOptions for kind in KINDS if kind.startswith("fake-")},
 }
 

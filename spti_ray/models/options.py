@@ -157,5 +157,9 @@ class SentenceOptions(Section):
     max_tokens: int = Field(64, ge=2, description="Every text is padded or cut to this many tokens.")
 
 
+class ClipTextOptions(Section):
+    """The text embedder `clip-text` has no options."""
+
+
 class FakeOptions(Section):
     delay_s: float = Field(0.0, ge=0, description="Sleep of each call, for tests of scheduling.")

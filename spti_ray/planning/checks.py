@@ -25,6 +25,7 @@ from spti_ray.models.render_sizes import check_render_size
 from spti_ray.models.text_window import TextWindow
 from spti_ray.models.vllm_build import check_vllm_build
 from spti_ray.models.vllm_extra import check_extra
+from spti_ray.planning.filter_checks import check_filters
 from spti_ray.public.words import script_without_spaces, writer_texts
 
 
@@ -77,6 +78,7 @@ def check_engines(config: Config) -> None:
                 f"runtime.engines.renderer.kind: method: {config.method} trains a model of kind 'diffusers', and this "
                 f"is {engines.renderer.kind!r}"
             )
+        check_filters(config, engines)
         _check_who_must_be_there(config, engines)
         engines_outside(config)
     except ValueError as error:

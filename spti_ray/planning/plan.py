@@ -12,6 +12,7 @@ from spti_ray.config import Config
 from spti_ray.config.job_paths import check_places
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import (
+    filter_roles,
     is_charged,
     trains,
     uses_private_data,
@@ -27,7 +28,7 @@ from spti_ray.io.files import is_url
 from spti_ray.planning.checks import check_engines, check_new, check_prompts, engines_outside
 from spti_ray.planning.hints import hints
 from spti_ray.planning.rendered_texts import rendered_texts
-from spti_ray.planning.workload import varied_texts, work_of
+from spti_ray.planning.workload import most_replacements, varied_texts, work_of
 from spti_ray.runs.ledger_check import check_ledger, place_of
 
 DROWNED_SIGNAL = 0.3
@@ -111,6 +112,7 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         "texts_to_write": texts + varied_texts(config),
         "candidate_renders": renders,
         "release_images": config.release.images,
+        "filters": _filters(config),
         "dataset": config.dataset.id,
         "ledger": place_of(config) if uses_private_data(config) else None,
         "lifetime_epsilon": config.dataset.lifetime_epsilon,
@@ -125,6 +127,20 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
     summary |= _privacy_summary(config, private_records)
     summary["hints"] += [*_maybe_refused(config), *_drowned(summary, private_records)]
     return summary
+
+
+def _filters(config: Config) -> dict[str, Any] | None:
+    """The filters of the release, and the work that they may add; None without any."""
+    filters = config.release.filters
+    if filters is None:
+        return None
+    return {
+        "on": list(filters.on),
+        "engines": list(filter_roles(config)),
+        "other_seeds": filters.other_seeds,
+        "other_texts": filters.other_texts,
+        "most_renders": most_replacements(config),
+    }
 
 
 def _registers(config: Config) -> bool:

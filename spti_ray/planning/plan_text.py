@@ -37,6 +37,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         _candidates_line(summary),
         f"work        {summary['texts_to_write']} texts, {summary['candidate_renders']} candidate renders, "
         f"{summary['release_images']} images in the release",
+        *_filter_lines(summary),
         *_rendered_lines(summary),
     ]
     if "votes_per_candidate" in summary:
@@ -102,8 +103,20 @@ def _unprotected_lines(summary: dict[str, Any]) -> list[str]:
             f"candidates  {summary['candidates']} {method.candidates.value}, generation 0, in the order in which they "
             "were asked for"
         )
-    lines += [f"work        {work}", *_rendered_lines(summary)]
+    lines += [f"work        {work}", *_filter_lines(summary), *_rendered_lines(summary)]
     return [*lines, *_dataset_lines(summary), *_outside_lines(summary)] if why else lines
+
+
+def _filter_lines(summary: dict[str, Any]) -> list[str]:
+    found = summary["filters"]
+    if found is None:
+        return []
+    by = f", by the {' and the '.join(found['engines']).replace('_', ' ')}" if found["engines"] else ""
+    return [
+        f"filters     {', '.join(found['on'])}{by}; a render that fails is replaced from {found['other_seeds']} other "
+        f"seed(s) and then {found['other_texts']} next text(s): at most {found['most_renders']} further renders, which "
+        "are not in this plan; no privacy"
+    ]
 
 
 def _rendered_lines(summary: dict[str, Any]) -> list[str]:
@@ -133,6 +146,7 @@ def _finetune_lines(summary: dict[str, Any]) -> list[str]:
         f"{summary['spare_steps']} spare ones, sampling rate {summary['sample_rate']:.4f}",
         f"work        {summary['steps']} steps of about {summary['batch_size']} {summary['unit']}s, "
         f"{summary['draws']} draw(s) of each; {summary['release_images']} images in internal/{where}",
+        *_filter_lines(summary),
         *_dataset_lines(summary),
     ]
 

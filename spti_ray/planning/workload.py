@@ -14,6 +14,7 @@ from spti_ray.config import Config, Role
 from spti_ray.config.method_traits import (
     candidates_are_images,
     declaration_of,
+    filter_roles,
     holds_subjects,
     roles_shown_private,
     shards_caption,
@@ -184,7 +185,23 @@ def _release(config: Config) -> Phase:
         elif _release_reuses(config):
             # The release takes the voted render of each of its texts as it is.
             reused = texts
-    return Phase("release", {**streams, "renderer": (config.release.images - reused,)})
+    streams["renderer"] = (config.release.images - reused,)
+    for role, items in _filtered(config).items():
+        streams[role] = (*streams.get(role, ()), items)
+    return Phase("release", streams)
+
+
+def _filtered(config: Config) -> dict[Role, int]:
+    """What the filters of the release embed by role, if they accept every image."""
+    items = {"image_embedder": config.release.images, "text_embedder": released_texts(config)}
+    return {role: items[role] for role in filter_roles(config)}
+
+
+def most_replacements(config: Config) -> int:
+    """How many renders, at most, are made in place of such as the filters of the release do not accept."""
+    filters = config.release.filters
+    # The first of a place stays if none is accepted, and is then rendered once more.
+    return config.release.images * (filters.other_seeds + filters.other_texts + 1) if filters else 0
 
 
 def _release_reuses(config: Config) -> bool:

@@ -24,6 +24,7 @@ from spti_ray.figures import rounded_up
 from spti_ray.methods import PrivateData
 from spti_ray.public.card_head import card_head
 from spti_ray.public.fallbacks import FallbackCounts
+from spti_ray.public.filtered import Filtered
 from spti_ray.public.label_shares import LabelCounts, shares_of
 from spti_ray.public.replacements import not_made_line
 from spti_ray.types import SIMULATED, ReleaseItem
@@ -54,6 +55,7 @@ class Datasheet:
         certificate: The certificate, or None if the release is not private.
         fallbacks: How many texts are fallbacks.
         label_counts: The noised number of records of each label, where the shares of labels were voted for.
+        filtered: What the filters of the release did, if it has any.
     """
 
     def __init__(
@@ -65,8 +67,9 @@ class Datasheet:
         certificate: Mapping[str, Any] | None,
         fallbacks: FallbackCounts | None = None,
         label_counts: LabelCounts | None = None,
+        filtered: Filtered | None = None,
     ) -> None:
-        self._values = _values(folder, config, items, models, certificate, fallbacks, label_counts)
+        self._values = _values(folder, config, items, models, certificate, fallbacks, label_counts, filtered)
 
     def markdown(self) -> str:
         """All of it."""
@@ -87,9 +90,10 @@ def datasheet(
     certificate: Mapping[str, Any] | None,
     fallbacks: FallbackCounts | None = None,
     label_counts: LabelCounts | None = None,
+    filtered: Filtered | None = None,
 ) -> str:
     """The datasheet as Markdown; the arguments are those of `Datasheet`."""
-    return Datasheet(folder, config, items, models, certificate, fallbacks, label_counts).markdown()
+    return Datasheet(folder, config, items, models, certificate, fallbacks, label_counts, filtered).markdown()
 
 
 def _template(as_text: Callable[[object], str]) -> jinja2.Template:
@@ -116,6 +120,7 @@ def _values(
     certificate: Mapping[str, Any] | None,
     fallbacks: FallbackCounts | None,
     label_counts: LabelCounts | None,
+    filtered: Filtered | None,
 ) -> dict[str, Any]:
     """What the template is filled with, by name."""
     counts = Counter(item.label for item in items)
@@ -146,7 +151,9 @@ def _values(
         models=models,
         simulated=simulated_in(models),
         certificate=certificate,
-        not_made=not_made_line([item.file for item in items], config.release.images),
+        not_made="" if filtered else not_made_line([item.file for item in items], config.release.images),
+        filtered=list(filtered.lines()) if filtered else [],
+        filters=filtered.settings if filtered else {},
         fallbacks=list(fallbacks.lines()) if fallbacks else [],
         cut_texts=list(fallbacks.cut_lines()) if fallbacks else [],
     )

@@ -24,6 +24,7 @@ from spti_ray.io.files import atomic_file, fsync_folder, sha256_of, write_atomic
 from spti_ray.public.croissant import CROISSANT, croissant
 from spti_ray.public.datasheet import Datasheet
 from spti_ray.public.fallbacks import FallbackCounts
+from spti_ray.public.filtered import Filtered, filtered_in, with_filtered
 from spti_ray.public.label_shares import LabelCounts
 from spti_ray.types import ReleaseItem
 
@@ -58,6 +59,7 @@ def write_release(
     certificate: dict[str, Any] | None,
     fallbacks: FallbackCounts | None = None,
     label_counts: LabelCounts | None = None,
+    filtered: Filtered | None = None,
 ) -> None:
     """Write manifest.parquet, metadata.jsonl, croissant.json, datasheet.md and, with a certificate, privacy.json into
     `folder`.
@@ -73,6 +75,7 @@ def write_release(
         certificate: The certificate, or None.
         fallbacks: How many texts are fallbacks.
         label_counts: The noised number of records of each label, where the shares of labels were voted for.
+        filtered: What the filters of the release did, if it has any.
 
     Raises:
         ValueError: two items name one file, or a file outside `images/`.
@@ -87,13 +90,14 @@ def write_release(
     told = {key: json.dumps(document, sort_keys=True).encode() for key, document in more.items() if document}
     if told:
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **told})
-    write_table_atomic(folder / MANIFEST, table)
+    write_table_atomic(folder / MANIFEST, with_filtered(table, filtered))
     with atomic_file(folder / "metadata.jsonl") as file:
         for item in items:
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
             row = {"file_name": item.file, "text": item.text, "label": item.label}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    _write_documents(folder, config, items, models, certificate, fallbacks, label_counts or {})
+    counts = label_counts or {}
+    _write_documents(folder, config, items, models, certificate, fallbacks, counts, filtered)
 
 
 def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
@@ -108,7 +112,8 @@ def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any
     models: Models = parse_json(metadata.get(MODELS_KEY, b"{}"))
     fallbacks = fallbacks_in(table)
     counts: LabelCounts = parse_json(metadata.get(LABEL_COUNTS_KEY, b"{}"))
-    _write_documents(folder, config, items, models, certificate, fallbacks, counts)
+    filtered = filtered_in(table)
+    _write_documents(folder, config, items, models, certificate, fallbacks, counts, filtered)
 
 
 def fallbacks_in(table: pa.Table) -> FallbackCounts:
@@ -138,6 +143,7 @@ def _write_documents(
     certificate: dict[str, Any] | None,
     fallbacks: FallbackCounts | None,
     label_counts: LabelCounts,
+    filtered: Filtered | None,
 ) -> None:
     if certificate is None:
         # A certificate that an earlier write left would be a false claim.
@@ -147,7 +153,7 @@ def _write_documents(
         certificate = certificate | {"release": release_section(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / CERTIFICATE, text + "\n")
-    sheet = Datasheet(folder, config, items, models, certificate, fallbacks, label_counts)
+    sheet = Datasheet(folder, config, items, models, certificate, fallbacks, label_counts, filtered)
     classes = sorted({item.label for item in items})
     is_private = certificate is not None
     write_atomic(folder / CROISSANT, croissant(config, sheet, classes, folder / MANIFEST, is_private))

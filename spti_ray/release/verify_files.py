@@ -17,6 +17,7 @@ from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.release.checks import Check, field_of, shown
 from spti_ray.release.verify_croissant import check_croissant
 from spti_ray.release.verify_export import check_export
+from spti_ray.release.verify_filters import check_filters
 from spti_ray.types import Told, untold
 
 
@@ -46,6 +47,7 @@ def check_files(release: Path, document: Mapping[str, Any], told: Told = untold)
     is_export = (release / "data").is_dir()
     if not is_export or (release / "images").is_dir():
         yield from _check_images(release, table.select(["file", "sha256", "text", "label"]).to_pylist(), told)
+        yield from check_filters(release, table, told)
     if not is_export:
         yield from check_croissant(release, table, IMAGEFOLDER)
     if is_export:

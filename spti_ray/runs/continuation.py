@@ -32,7 +32,7 @@ from spti_ray.public.released_files import ManifestDamaged, label_counts_in, rea
 from spti_ray.public.scoring import ScoreCache
 from spti_ray.public.themes import Theme, by_candidate
 from spti_ray.runs.folder import RunDir
-from spti_ray.runs.generation_store import GenerationStore
+from spti_ray.runs.generation_store import GenerationStore, last_themes
 from spti_ray.runs.run_file import read_run
 from spti_ray.types import Candidate, Candidates, NoisyHistogram, ReleaseItem, Selected, StoredImage
 
@@ -192,6 +192,10 @@ class Origin:
         kept = {item.candidate.id for item in selected} if self.embeds_as(config) else set[str]()
         cache.keep_only(kept)
         return selected
+
+    def themes(self) -> dict[str, str]:
+        """As `generation_store.last_themes`."""
+        return last_themes(self._run)
 
     def embeds_as(self, config: Config) -> bool:
         """Whether a run with `config` would render and embed this run's candidates just as this run did."""

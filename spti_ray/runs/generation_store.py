@@ -178,3 +178,19 @@ class GenerationStore:
                 for row in batch.to_pylist():
                     self._cache.renders[row["candidate_id"]] = RenderedImage(**row)
                     self._on_disk.add(row["candidate_id"])
+
+
+def last_themes(run: RunDir) -> dict[str, str]:
+    """The theme, or group of similar ones, of each candidate of a run's last generation, by its id; empty if it has
+    none.
+
+    Raises:
+        RunDamaged: the file is damaged.
+    """
+    found = [path.parent.name for path in run.generations.glob("*/selected.parquet")]
+    last = max((int(name) for name in found if name.isdigit()), default=None)
+    if last is None:
+        return {}
+    store = GenerationStore(run, ScoreCache())
+    groups = store.load_themes(last) or store.load_kin(last)
+    return {member: group.id for group in groups for member in group.members}

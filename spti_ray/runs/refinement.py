@@ -14,11 +14,11 @@ from typing import Any
 from spti_ray.config import ROLES, Config, Role
 from spti_ray.config.identity import changed_keys, resolved
 from spti_ray.config.loading import ConfigError, parse_config, with_ledger_in, with_overrides
-from spti_ray.config.method_traits import candidates_are_images
+from spti_ray.config.method_traits import candidates_are_images, roles_needed
 from spti_ray.models.factory import FAKE, engines_config
 from spti_ray.runs.continuation import Origin, output_settings
 
-_OF_A_RENDERING = ("release.images.", "release.images_per_text.", "runtime.", "title.")
+_OF_A_RENDERING = ("release.images.", "release.images_per_text.", "release.filters.", "runtime.", "title.")
 """Settings that a re-rendering may change. All others were fixed when its texts were voted for."""
 
 
@@ -107,11 +107,14 @@ def _check_goes_on(origin: Origin, config: Config) -> None:
 def _check_rendering_alone(changed: Sequence[str], before: Config, after: Config) -> None:
     """Raise ConfigError if a changed setting had a part in the vote: the new run would then state it wrongly."""
     fixed = [key for key in changed if not f"{key}.".startswith(_OF_A_RENDERING)]
-    fixed += [f"runtime.engines.{role}" for role in _changed_roles(before, after) if role != "renderer"]
+    bare = before.model_copy(update={"release": before.release.model_copy(update={"filters": None})})
+    voting = [role for role in ROLES if role != "renderer" and role in roles_needed(bare)]
+    fixed += [f"runtime.engines.{role}" for role in _changed_roles(before, after) if role in voting]
     if fixed:
         raise ConfigError(
             f"{fixed[0]}: a re-rendering can't change it, since the texts were voted for with it; it can change "
-            "release.images, release.images_per_text, title, runtime.seed, runtime.engines.renderer and where it runs"
+            "release.images, release.images_per_text, release.filters, title, runtime.seed, runtime.engines.renderer, "
+            "engines that filters alone use, and where it runs"
         )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
-from spti_ray.config.method_traits import has_shards, roles_needed, shard_gpus, shards_vote
+from spti_ray.config.method_traits import filter_roles, has_shards, roles_needed, shard_gpus, shards_vote
 from spti_ray.models.factory import endpoint_of, engines_config
 from spti_ray.planning.costs.rates import EngineRate, Rates
 from spti_ray.planning.costs.tokens import Tokens, tokens_by_phase
@@ -156,6 +156,7 @@ class _Clock:
         waited = dict.fromkeys(size, 0.0)
         gpu_s: dict[Role | Literal["shard"], float] = dict.fromkeys(size, 0.0)
         shards = self._config.runtime.shards if has_shards(self._config) else 0
+        filtering = filter_roles(self._config)
         for index, phase in enumerate(self.phases):
             # Roles work at the same time, except where they share cores or take turns on a GPU.
             groups: dict[str, dict[Role, float]] = {}
@@ -167,10 +168,10 @@ class _Clock:
             wall_s += phase_s
             for role, seconds in slowest.items():
                 waited[role] += seconds
-            # After the last generation only the renderers are kept, for the release.
+            # After the last generation only the renderers are kept, and who filters, for the release.
             is_last = phase.name == "release" and shards_vote(self._config)
             for role in size:
-                if role == "renderer" or not is_last:
+                if role == "renderer" or role in filtering or not is_last:
                     gpu_s[role] += phase_s * self.engines.of(role).num_gpus * size[role]
                     cpu_s += phase_s * self.engines.of(role).num_cpus * size[role]
             if not is_last:

@@ -120,6 +120,10 @@ def _check(config: Config) -> None:
         raise ConfigError(
             f"--html: {what} no votes are paid for, so the page would have nothing to choose; leave it out"
         )
+    if config.release.filters:
+        raise ConfigError(
+            "--html: the page does not know release.filters, which are set; plan such a run without --html"
+        )
     if config.origin:
         raise ConfigError("--html: is for new runs; what goes on from another one is planned without it")
     privacy, votes = config.privacy, config.privacy.votes_per_record

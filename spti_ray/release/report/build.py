@@ -242,9 +242,11 @@ def _with_plots(views: Sequence[GenerationView]) -> list[GenerationView]:
 
 
 def _not_made(run: RunData) -> list[str]:
-    """The line of a release about images that could not be made; none of a run that has no release yet."""
+    """The lines of a release about images that were filtered or not made; none of a run that has no release yet."""
     if not run.images:
         return []
+    if run.filtered:
+        return list(run.filtered.lines())
     asked_for = run.config.get("release", {}).get("images", len(run.images))
     line = not_made_line([image.file for image in run.images], asked_for)
     return [line] if line else []

@@ -22,6 +22,7 @@ from spti_ray.config.parsing import parse_yaml, read_text
 from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
 from spti_ray.public.fallbacks import FallbackCounts
+from spti_ray.public.filtered import Filtered, FiltersUnreadable, filtered_in
 from spti_ray.public.release import fallbacks_in
 from spti_ray.public.released_files import label_counts_in, models_in, read_certificate, read_manifest
 from spti_ray.types import Candidate, CountArray, NoisyHistogram
@@ -85,6 +86,8 @@ class RunData:
     models: Mapping[str, Mapping[str, str]]
     certificate: Mapping[str, Any] | None
     fallbacks: FallbackCounts
+    filtered: Filtered | None = None
+    """What the filters of the release did, if it has any."""
 
     @property
     def candidate_generations(self) -> tuple[int, ...]:
@@ -119,7 +122,15 @@ def read_run(folder: Path) -> RunData:
         models=models_in(table),
         certificate=read_certificate(folder / "release"),
         fallbacks=fallbacks_in(table),
+        filtered=_filtered(table),
     )
+
+
+def _filtered(table: pa.Table) -> Filtered | None:
+    try:
+        return filtered_in(table)
+    except FiltersUnreadable as error:
+        raise RunDamaged(str(error)) from None
 
 
 def read_run_at_work(folder: Path, committed: Sequence[int]) -> RunData:

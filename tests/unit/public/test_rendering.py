@@ -88,6 +88,13 @@ def test_an_interrupted_rendering_goes_on_with_what_is_missing(tmp_path, local_e
         assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
 
 
+def test_a_file_that_a_killed_driver_had_begun_is_not_released(tmp_path, local_engines):
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / ".tmp-abc").write_bytes(b"half an image")
+    items = render_release(tmp_path, ALLOTTED, {}, local_engines(), RECIPES)
+    assert {path.name for path in (tmp_path / "images").iterdir()} == {item.file[7:] for item in items}
+
+
 def test_a_finished_rendering_makes_nothing_again(tmp_path, local_engines):
     items = render_release(tmp_path, ALLOTTED, {}, local_engines(), RECIPES)
     engines = local_engines()
@@ -228,4 +235,8 @@ def test_a_full_disk_ends_the_rendering_in_its_line(tmp_path, local_engines, mon
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFull, match="no space left on the disk"):
         render_release(tmp_path, ALLOTTED, {}, local_engines(), RECIPES)
+    # Also where all images are at hand, and none is rendered.
+    both = voted(CAT) | voted(CAR)
+    with pytest.raises(DiskFull, match="no space left on the disk"):
+        render_release(tmp_path, [(CAT, 1), (CAR, 1)], both, local_engines(), RECIPES)
     assert list((tmp_path / "images").iterdir()) == []
