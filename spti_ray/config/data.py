@@ -54,9 +54,9 @@ class DataConfig(Section):
         default=0.0,
         ge=0,
         le=0.5,
-        description="Share of the units (records, or groups) that is held out: they never vote and are never captioned, "
-        "so that `spti audit --contamination` has records to compare with. A hash of each unit alone decides. All runs "
-        "of a dataset have the same; its first fixes it.",
+        description="Share of the units (records, or groups) that is held out: they never vote and are never "
+        "captioned, so that `spti audit --contamination` has records to compare with. A hash of each unit alone "
+        "decides. It is the same for all runs of a dataset.",
     )
 
     @field_validator("window")

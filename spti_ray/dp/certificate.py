@@ -95,68 +95,63 @@ def certificate(
     outside = list(dict.fromkeys(line for attempt in shown for line in attempt.outside.splitlines()))
     measured = [slot.reserved for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
     # Only where there are any: certificates of earlier versions have no such field, and must verify.
-    return (
-        ({"engines_outside": outside} if outside else {})
-        | _held_out(entries)
-        | {
-            "format": FORMAT,
-            "written_by": f"spti-ray {code_version()}",
-            "accountant": accountant,
-            "statement": _statement(plan, unit, both),
-            "unit": unit,
-            "relation": f"add/remove one {unit}",
-            "epsilon": both.epsilon if both else _promise(plan),
-            "delta": plan.delta,
-            "achieved_epsilon": both.epsilon if both else plan.achieved_epsilon,
-            "replace_one_epsilon": both.replace_one_epsilon if both else plan.replace_one_epsilon,
-            **(
-                {"origin": _origin(plan, both), "parts": _parts(entries, (*reversed(both.runs), run), accountant)}
-                if both
-                else {}
-            ),
-            "mechanism": {
-                "name": "discrete Gaussian on int64 vote counts",
-                "exactness": _EXACTNESS,
-                "sigma": plan.sigma,
-                "votes_per_record": plan.votes_per_record,
-                "l2_sensitivity": math.sqrt(plan.votes_per_record),
-                "generations": spend.committed,
-                "planned_generations": plan.generations,
-                "spare_slots": plan.spare_slots,
-                "candidates": max((reserved.num_candidates for reserved in measured), default=0),
-                "queries_charged": spend.queries,
-                "queries_planned": plan.slots,
-                "burned_slots": spend.burned,
-                "composition": (
-                    f"privacy loss distributions (connect the dots), never below the sum of the noises convolved without "
-                    f"a transform, {plan.votes_per_record * plan.slots} adaptive compositions of one discrete Gaussian of "
-                    "sensitivity 1"
-                ),
-                "epsilon_of_charged_queries": charged_joint_epsilon(entries, run, plan.delta, 1, accountant),
-                "replace_one_epsilon_of_charged_queries": charged_joint_epsilon(
-                    entries, run, plan.delta, 2, accountant
-                ),
-            },
-            "dataset": _dataset(spend),
-            "noise": {"source": spend.noise, "builds": list(dict.fromkeys(attempt.build for attempt in attempts))},
-            "attacker": _attacker(both.advantage, both.mu, unit)
+    optional = ({"engines_outside": outside} if outside else {}) | _held_out(entries)
+    return optional | {
+        "format": FORMAT,
+        "written_by": f"spti-ray {code_version()}",
+        "accountant": accountant,
+        "statement": _statement(plan, unit, both),
+        "unit": unit,
+        "relation": f"add/remove one {unit}",
+        "epsilon": both.epsilon if both else _promise(plan),
+        "delta": plan.delta,
+        "achieved_epsilon": both.epsilon if both else plan.achieved_epsilon,
+        "replace_one_epsilon": both.replace_one_epsilon if both else plan.replace_one_epsilon,
+        **(
+            {"origin": _origin(plan, both), "parts": _parts(entries, (*reversed(both.runs), run), accountant)}
             if both
-            else _attacker(plan.attacker_advantage, plan.mu, unit),
-            "assumptions": list(_ASSUMPTIONS),
-            "not_protected": list(_NOT_PROTECTED),
-            "trust": _trust(outside),
-            "tuning": tuning(spend),
-            "foundation_models": _FOUNDATION_MODELS,
-            "audits": dict(audits) if audits else NOT_AUDITED,
-            "run": {"id": run, "config_sha256": first.config_sha256, "attempts": spend.attempts},
-            "ledger": {
-                "head": spend.ledger_head,
-                "entries": len(entries),
-                "verify": "spti verify RELEASE --ledger LEDGER checks every field; spti ledger verify LEDGER --head "
-                f"{spend.ledger_head} checks the chain alone",
-            },
-        }
-    )
+            else {}
+        ),
+        "mechanism": {
+            "name": "discrete Gaussian on int64 vote counts",
+            "exactness": _EXACTNESS,
+            "sigma": plan.sigma,
+            "votes_per_record": plan.votes_per_record,
+            "l2_sensitivity": math.sqrt(plan.votes_per_record),
+            "generations": spend.committed,
+            "planned_generations": plan.generations,
+            "spare_slots": plan.spare_slots,
+            "candidates": max((reserved.num_candidates for reserved in measured), default=0),
+            "queries_charged": spend.queries,
+            "queries_planned": plan.slots,
+            "burned_slots": spend.burned,
+            "composition": (
+                f"privacy loss distributions (connect the dots), never below the sum of the noises convolved without "
+                f"a transform, {plan.votes_per_record * plan.slots} adaptive compositions of one discrete Gaussian of "
+                "sensitivity 1"
+            ),
+            "epsilon_of_charged_queries": charged_joint_epsilon(entries, run, plan.delta, 1, accountant),
+            "replace_one_epsilon_of_charged_queries": charged_joint_epsilon(entries, run, plan.delta, 2, accountant),
+        },
+        "dataset": _dataset(spend),
+        "noise": {"source": spend.noise, "builds": list(dict.fromkeys(attempt.build for attempt in attempts))},
+        "attacker": _attacker(both.advantage, both.mu, unit)
+        if both
+        else _attacker(plan.attacker_advantage, plan.mu, unit),
+        "assumptions": list(_ASSUMPTIONS),
+        "not_protected": list(_NOT_PROTECTED),
+        "trust": _trust(outside),
+        "tuning": tuning(spend),
+        "foundation_models": _FOUNDATION_MODELS,
+        "audits": dict(audits) if audits else NOT_AUDITED,
+        "run": {"id": run, "config_sha256": first.config_sha256, "attempts": spend.attempts},
+        "ledger": {
+            "head": spend.ledger_head,
+            "entries": len(entries),
+            "verify": "spti verify RELEASE --ledger LEDGER checks every field; spti ledger verify LEDGER --head "
+            f"{spend.ledger_head} checks the chain alone",
+        },
+    }
 
 
 def _held_out(entries: Sequence[Entry]) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Are there images nearer to records than real records of others are? A count of copied records, with its error rate.
 
-What is assumed of an image that is no copy: that it is no nearer to the records than a real record that is none of them.
-An image that is like such a record in distribution, or farther, keeps the stated rate, whatever the distribution is. An
-image plainer than any record (a blank, an average) may break it.
+What is assumed of an image that is no copy: that it is no nearer to the records than a real record that is none of
+them. Images that are like such records in distribution, or farther, keep the stated rate, whatever the distribution is.
+An image plainer than any record (a blank, an average) may break it.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import scipy.stats
 
 from spti_ray.evaluate.bootstrap import Floats, Integers
@@ -44,7 +45,7 @@ class CopiedRecords(NamedTuple):
     rules: tuple[Rule, ...]
     at_least: int
     p_value: float
-    near_N: np.ndarray
+    near_N: npt.NDArray[np.bool_]
 
     @property
     def flagged(self) -> bool:

@@ -7,7 +7,7 @@ tells the two parts apart they are exchangeable, so any division of the units is
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import scipy.stats
@@ -45,6 +45,14 @@ class Membership(NamedTuple):
 def held_out_needed(false_positives: float = FALSE_POSITIVES) -> int:
     """The fewest held-out units by which a false-positive rate can be stated."""
     return math.ceil(1 / false_positives - 1e-9) - 1
+
+
+def too_few(unit: Literal["record", "group"]) -> str:
+    """The line that refuses an audit for want of held-out units."""
+    return (
+        f"an audit needs at least {held_out_needed()} usable {unit}s that never voted, or no false-positive rate of "
+        f"{FALSE_POSITIVES:.0%} can be stated; give more by --holdout PATH (data.holdout is fixed for a dataset)"
+    )
 
 
 def nearest_of_unit(distances_P: Floats, groups_P: Integers) -> Floats:
