@@ -22,8 +22,8 @@ _OTHER_DATA = (
     "can't tell which."
 )
 _COPIES_OF_HELD_OUT = (
-    "No run used these records, so a copy of one is what a model knew, or a record that voted looks the same. Here the "
-    "many records that voted are the yardstick, so that few copies are seen."
+    "No run used these records: a copy of one is what a model knew, or a record that voted looks the same. The records "
+    "that voted are the yardstick; they are many, so it takes few copies to be flagged."
 )
 
 SHOWS: dict[Kind, Shows] = {

@@ -7,6 +7,7 @@ An image plainer than any record (a blank, an average) may break it.
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
@@ -97,6 +98,7 @@ def chance(num_images: int, num_real: int, rank: int, records: int) -> float:
     return float(scipy.stats.hypergeom.cdf(rank - 1, num_images + num_real, num_real, nearest))
 
 
+@cache
 def critical_number(num_images: int, num_real: int, rank: int = 1, level: float = FALSE_ALARMS / 2) -> int:
     """The smallest number of records whose chance is at most `level`; `num_images` + 1 if there is none."""
     low, high = 1, num_images + 1
@@ -106,6 +108,7 @@ def critical_number(num_images: int, num_real: int, rank: int = 1, level: float 
     return low
 
 
+@cache
 def real_needed(num_images: int, records: int) -> int:
     """How many real units of the other part it takes for so many copied records to be called so.
 
