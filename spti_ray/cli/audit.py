@@ -58,7 +58,9 @@ def audit(
     ] = False,
     limit: Annotated[
         int,
-        typer.Option(min=1, help=_OF_CONTAMINATION + "compare a random sample of so many records.", metavar="N"),
+        typer.Option(
+            min=1000, help=_OF_CONTAMINATION + "compare a random sample of so many records of each part.", metavar="N"
+        ),
     ] = 50_000,
     seed: Annotated[int, typer.Option(min=0, help=_OF_CONTAMINATION + "public seed.")] = 0,
     gpu: Annotated[bool, typer.Option("--gpu", help=_OF_CONTAMINATION + "load the judges onto the GPU.")] = False,

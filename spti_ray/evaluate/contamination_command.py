@@ -42,6 +42,7 @@ def run_contamination(request: ContaminationRequest, say: Callable[[str], None],
     """
     subject = subject_of(request)
     captions = captions_of(request, subject)
+    sets: dict[Kind, ImageSet] = {"release": image_sets.release_images(subject.run.release)}
     judges = judge_choice.choose_judges(request.judges, judge_choice.voters_of(subject.config))
     by = ", ".join(name for name, _ in judges)
     run_id = subject.config.certified_run(subject.run.run_id)
@@ -53,7 +54,6 @@ def run_contamination(request: ContaminationRequest, say: Callable[[str], None],
     from spti_ray.evaluate.known_features import KnownFeatures
     from spti_ray.models.judges import open_judge
 
-    sets: dict[Kind, ImageSet] = {"release": image_sets.release_images(subject.run.release)}
     lacking: dict[Kind, str] = {}
     try:
         sets["generation 0"] = first_generation(subject.run, render=request.render, seed=request.seed, told=told)
@@ -92,7 +92,7 @@ def run_contamination(request: ContaminationRequest, say: Callable[[str], None],
         "sets": [compared.figures.model_dump(mode="json") for compared in found],
         "not_made": lacking,
         "same_records": pictures.parts.num_same,
-        "sampled": len(pictures.parts.voted.features_PE) == request.limit,
+        "sampled": request.limit in {len(part.features_PE) for part in (pictures.parts.voted, pictures.parts.held_out)},
         "not_shown": list(NOT_SHOWN),
     }
     write_atomic(subject.run.internal / FIGURES, json.dumps(document, indent=2) + "\n", mode=0o600)

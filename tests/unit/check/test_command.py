@@ -186,9 +186,7 @@ def test_a_folder_with_something_else_is_refused(config, tmp_path):
         looked(config, tmp_path / "run")
 
 
-def test_what_is_held_out_is_on_the_page_and_another_share_than_the_ledgers_is_refused_before_the_look(
-    config, tmp_path
-):
+def test_held_out_records_are_on_the_page_and_another_share_than_the_ledgers_is_refused(config, tmp_path):
     held = config.model_copy(update={"data": config.data.model_copy(update={"holdout": 0.3})})
     page, _ = looked(held, tmp_path / "run")
     found = re.search(r"<h3>held out: (\d+)</h3>", page)
