@@ -60,6 +60,11 @@ def test_the_area_is_that_of_the_library_and_ranks_alone_count(seed, ties):
     assert 0 <= found.low <= found.auc <= found.high <= 1
 
 
+def test_equal_distances_tell_nothing_apart():
+    found = membership(np.ones(30), np.ones(99), 0)
+    assert (found.auc, found.p_value, found.tpr) == (0.5, 1.0, 0.0)
+
+
 def test_a_group_is_as_near_as_its_nearest_record():
     distances, groups = np.array([3.0, 1.0, 5.0, 2.0]), np.array([7, 7, 2, 9])
     assert nearest_of_unit(distances, groups).tolist() == [5.0, 1.0, 2.0]
