@@ -17,6 +17,7 @@ from spti_ray.config.job_paths import check_here
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import roles_needed, shards_vote
 from spti_ray.dp.history import CHECKED
+from spti_ray.dp.holdout import fix_holdout
 from spti_ray.dp.ledger import Ledger
 from spti_ray.driver.executors import executor_of
 from spti_ray.driver.private_views import voting_shards
@@ -89,6 +90,8 @@ def _record(config: Config, run: RunDir) -> str:
     registered = bool(ledger.entries())
     if registered or dataset.registration == "required":
         ledger.register(dataset.lifetime_epsilon, config.privacy.delta, must_exist=True)
+        # Nothing is fixed by a look: only what runs have fixed is checked.
+        fix_holdout(ledger.entries(), dataset.id, config.data.holdout, config.unit_in_words)
     look = f"{CHECKED}{datetime.now(UTC):%Y-%m-%dT%H:%M:%S.%fZ}"
     note_look(run.path, run.run_id, "; sent to ".join([look, *engines_outside(config)]))
     if not registered:

@@ -50,6 +50,15 @@ class DataConfig(Section):
         description="Which frame, from 1, of DICOM files with several is the image; without it they cast no vote.",
     )
 
+    holdout: float = Field(
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description="Share of the units (records, or groups) that is held out: they never vote and are never "
+        "captioned, so that `spti audit --contamination` has records to compare with. A hash of each unit alone "
+        "decides. It is the same for all runs of a dataset.",
+    )
+
     @field_validator("window")
     @classmethod
     def _from_low_to_high(cls, window: tuple[float, float] | None) -> tuple[float, float] | None:

@@ -20,6 +20,7 @@ BEFORE: dict[str, Any] = {
     "data.follow_links": True,
     "data.format": None,
     "data.frame": None,
+    "data.holdout": 0.0,
     "data.window": None,
     "evolution.label_shares": "public",
     "evolution.themes": [],

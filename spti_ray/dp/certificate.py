@@ -17,6 +17,7 @@ from spti_ray.dp.calibration import NoisePlan
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import attempts_of, slots_of
+from spti_ray.dp.holdout import find_holdout
 from spti_ray.dp.joint_guarantee import JointGuarantee, charged_joint_epsilon, joint_guarantee, recorded_plan
 from spti_ray.dp.odometer import OdometerReading, read_odometer
 from spti_ray.dp.tuning import tuning
@@ -94,7 +95,8 @@ def certificate(
     outside = list(dict.fromkeys(line for attempt in shown for line in attempt.outside.splitlines()))
     measured = [slot.reserved for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
     # Only where there are any: certificates of earlier versions have no such field, and must verify.
-    return ({"engines_outside": outside} if outside else {}) | {
+    optional = ({"engines_outside": outside} if outside else {}) | _held_out(entries)
+    return optional | {
         "format": FORMAT,
         "written_by": f"spti-ray {code_version()}",
         "accountant": accountant,
@@ -150,6 +152,17 @@ def certificate(
             f"{spend.ledger_head} checks the chain alone",
         },
     }
+
+
+def _held_out(entries: Sequence[Entry]) -> dict[str, Any]:
+    fixed = find_holdout(entries)
+    if fixed is None:
+        return {}
+    words = (
+        "Of the units of the dataset this share, chosen by a hash of each unit alone, took no part in any run. The "
+        "guarantee holds for them as for all others: the relation and the sensitivity are the same."
+    )
+    return {"held_out": {"share": fixed.share, "unit": fixed.unit, "in_words": words}}
 
 
 def _trust(outside: Sequence[str]) -> dict[str, str]:

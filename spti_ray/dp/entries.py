@@ -119,7 +119,18 @@ class Evaluated:
     metric: str
 
 
-Event = Registered | Opened | Reserved | Burned | Committed | Released | Evaluated
+@dataclass(frozen=True)
+class HeldOut:
+    """The share of the dataset's units that no run uses, fixed for good before the first run.
+
+    `unit`: of which units, as `Opened.unit`. Without this entry nothing is held out.
+    """
+
+    share: float
+    unit: str
+
+
+Event = Registered | Opened | Reserved | Burned | Committed | Released | Evaluated | HeldOut
 
 _KINDS: dict[str, type[Event]] = {
     "REGISTERED": Registered,
@@ -129,6 +140,7 @@ _KINDS: dict[str, type[Event]] = {
     "COMMITTED": Committed,
     "RELEASED": Released,
     "EVALUATED": Evaluated,
+    "HELD_OUT": HeldOut,
 }
 _KIND_OF = {event: kind for kind, event in _KINDS.items()}
 

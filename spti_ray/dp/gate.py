@@ -72,6 +72,7 @@ class Gate:
             after_reserved, after_votes, after_draw, in_artifact, after_artifact, after_committed, after_released; and
             while a crash is being settled: adopted, burned.
         outside: the engines outside the cluster that are shown private images, a line each, for the ledger.
+        holdout: the share of the units that the shards do not use; the ledger checks it.
     """
 
     def __init__(
@@ -86,10 +87,11 @@ class Gate:
         origin: str = "",
         fault: Callable[[str], None] | None = None,
         outside: str = "",
+        holdout: float = 0.0,
     ) -> None:
         self.ledger, self.plan, self.run, self.folder = ledger, plan, run, Path(folder)
         self._noise, self._config_sha256, self._unit = noise, config_sha256, unit
-        self._origin, self._outside = origin, outside
+        self._origin, self._outside, self._holdout = origin, outside, holdout
         self._fault: Callable[[str], None] = fault or _no_fault
         self._lease: Lease | None = None
         self._drawn: set[int] = set()  # slots that this process has noised
@@ -114,6 +116,7 @@ class Gate:
             build(),
             origin=self._origin,
             outside=self._outside,
+            holdout=self._holdout,
         )
         self.plan = self._lease.plan  # a resumed run keeps its sigma
         self._fault("opened")

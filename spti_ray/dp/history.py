@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from spti_ray.dp.accounting import ACCOUNTANT, pld_epsilon
 from spti_ray.dp.chain import LedgerError
-from spti_ray.dp.entries import Burned, Entry, Evaluated, Opened, Registered, Released, Reserved
+from spti_ray.dp.entries import Burned, Entry, Evaluated, HeldOut, Opened, Registered, Released, Reserved
 
 UNCERTIFIED = ", uncertified"
 """How what is recorded of a run ends whose epsilon no certificate vouches for (`why_not_certified`)."""
@@ -49,7 +49,7 @@ def slots_of(entries: Sequence[Entry], run: str) -> list[Slot]:
     slots: list[Slot] = []
     for entry in entries:
         event = entry.event
-        if isinstance(event, Registered | Opened | Evaluated) or event.run != run:
+        if isinstance(event, Registered | Opened | Evaluated | HeldOut) or event.run != run:
             continue
         if isinstance(event, Reserved) and event.slot == len(slots):
             slots.append(Slot(event))

@@ -18,6 +18,7 @@ from spti_ray.dp.calibration import NoisePlan, check_registrable
 from spti_ray.dp.chain import Chain, LedgerError
 from spti_ray.dp.entries import Entry, Evaluated, Event, Opened, Registered
 from spti_ray.dp.history import attempts_of, find_registration, unprotected_runs
+from spti_ray.dp.holdout import fix_holdout
 from spti_ray.dp.lease import Lease
 from spti_ray.dp.recorded_noise import resumed_plan
 from spti_ray.dp.storage import open_chain
@@ -92,6 +93,19 @@ class Ledger:
             )
         return registered
 
+    def hold_out(self, share: float, unit: str) -> None:
+        """Fix which share of the dataset's units no run uses, or check that it is what was fixed before.
+
+        Raises:
+            LedgerError: the dataset is not registered, or its earlier runs held out something else.
+        """
+
+        def decide(entries: Sequence[Entry]) -> Event | None:
+            self._registered(entries)
+            return fix_holdout(entries, self.dataset, share, unit)
+
+        self._chain.append(decide)
+
     def entries(self) -> list[Entry]:
         """All intact entries, verified; [] before registration."""
         return self._chain.read().entries
@@ -107,6 +121,7 @@ class Ledger:
         build: str = "",
         origin: str = "",
         outside: str = "",
+        holdout: float = 0.0,
     ) -> Lease:
         """Take the run: number this attempt and fence out the earlier ones.
 
@@ -115,12 +130,14 @@ class Ledger:
             plan: the noise that the configuration asks for; a resumed run keeps its recorded sigma (`recorded_noise`).
             config_sha256, noise, private, unit, build, outside: what the OPENED entry records; see `entries.Opened`.
             origin: the run that this one continues from; empty if none.
+            holdout: the share of the units that the run does not use, which `hold_out` has fixed.
 
         Returns:
             The right to append for the run, with the plan by which it goes on.
 
         Raises:
-            LedgerError: the run was started with another plan, unit or origin, or the ledger does not know `origin`.
+            LedgerError: the run was started with another plan, unit or origin, the ledger does not know `origin`, or
+                it fixed another holdout.
             BudgetRefused: the queries that the run still plans can't all be paid.
         """
         token = secrets.token_hex(8)
@@ -128,6 +145,8 @@ class Ledger:
         def decide(entries: Sequence[Entry]) -> Event:
             self._registered(entries)
             self._check_unit(entries, unit)
+            if fix_holdout(entries, self.dataset, holdout, unit):
+                raise LedgerError(f"dataset {self.dataset!r}: another data.holdout was fixed meanwhile; start again")
             kept, _ = resumed_plan(entries, run, plan)
             _check_origin(entries, run, origin, self.location)
             check_rest_of_run(entries, run, kept)

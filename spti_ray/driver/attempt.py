@@ -106,6 +106,7 @@ class Attempt:
             # The run that this one goes on from has registered it, if anybody has.
             must_exist = dataset.registration == "required" or self._origin is not None
             self._ledger.register(dataset.lifetime_epsilon, config.privacy.delta, must_exist=must_exist)
+            self._ledger.hold_out(config.data.holdout, config.unit_in_words)
             record_looks(run.path, run.run_id, self._ledger)
         if self._gate is not None:
             self._gate.open()

@@ -31,4 +31,5 @@ def gate_of(config: Config, run: RunDir, ledger: Ledger, noise: NoiseSource) -> 
         unit=config.unit_in_words,
         origin=config.origin.run if config.origin else "",
         outside="\n".join(outside),
+        holdout=config.data.holdout,
     )

@@ -20,7 +20,7 @@ from spti_ray.evaluate.result import STATEMENT, EvaluationResult
 from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.bundled import BUNDLED_PAIR
 from spti_ray.models.protocols import Judge
-from spti_ray.private.kinds import Unit
+from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.source import describe
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.output_places import check_folder
@@ -226,6 +226,8 @@ def _reference_settings(request: EvaluationRequest, config: Config | None) -> tu
     """The private data, the privacy unit, and the labels to read: those that the run lists, or () for all there are."""
     changes = {
         "path": request.reference,
+        # Other data than the run's: nothing of them is held out.
+        "holdout": None if request.reference is None else 0.0,
         "image_column": request.image_column,
         "label_column": request.label_column,
     }
@@ -256,10 +258,10 @@ def _held_out_settings(
         return None
     if label_names == (SINGLE_LABEL,):
         raise ConfigError("--held-out: only labels are tested on it, and the reference has none; give --label-column")
-    held_out = data.model_copy(update={"path": request.held_out})
+    held_out = data.model_copy(update={"path": request.held_out, "holdout": 0.0})
     try:
         describe(held_out, unit, label_names)
-    except ConfigError as error:
+    except DataError as error:
         raise ConfigError(f"--held-out: {str(error).removeprefix('data.path: ')}") from None
     return held_out
 

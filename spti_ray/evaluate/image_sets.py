@@ -122,6 +122,15 @@ def generation_images(generations: Path, generation: int, *, candidates: bool = 
     return ImageSet(name, images, tuple(rows[id]["text"] for id in there), _labels([rows[id]["label"] for id in there]))
 
 
+def candidate_texts(generations: Path, generation: int) -> list[str]:
+    """The texts of a generation's candidates, from a run's folder `generations`.
+
+    Raises:
+        ConfigError: they can't be read.
+    """
+    return [row["text"] for row in _rows(generations / f"{generation:02d}" / "candidates.parquet", ["text"])]
+
+
 def folder_images(folder: Path) -> ImageSet:
     """All images of a folder.
 

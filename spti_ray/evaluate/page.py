@@ -15,6 +15,7 @@ from spti_ray.evaluate.reference import Reference
 from spti_ray.evaluate.result import STATEMENT, EvaluationResult
 from spti_ray.internal_pages import data_uri, write_page
 from spti_ray.private.dataset import load_shard
+from spti_ray.private.holdout import Part
 from spti_ray.private.kinds import Unit
 from spti_ray.private.survey import thumbnail
 
@@ -46,7 +47,8 @@ def write_evaluation_page(path: Path, results: Sequence[EvaluationResult], shown
         DataError: the private images can't be read any more.
     """
     near = nearest_records(shown.features_NE, shown.reference.features_PE, _RECORDS)
-    records = _records(shown, {int(shown.reference.indexes_P[row]) for _, row, _ in near})
+    wanted = {int(shown.reference.indexes_P[row]) for _, row, _ in near}
+    records = record_pictures(shown.data, shown.unit, shown.label_names, wanted)
     pairs = nearest_pairs(shown.features_NE, _PAIRS)
     write_page(
         path,
@@ -67,10 +69,16 @@ def _picture(shown: Shown, row: int) -> str:
     return data_uri(thumbnail(shown.images.images[shown.numbers[row]]))
 
 
-def _records(shown: Shown, wanted: set[int]) -> dict[int, str]:
-    """PRIVATE: small pictures of these records. The data are read again: nothing keeps their pixels."""
+def record_pictures(
+    data: DataConfig, unit: Unit, label_names: tuple[str, ...], wanted: set[int], part: Part = "voting"
+) -> dict[int, str]:
+    """PRIVATE: small pictures of these records, by index. The data are read again: nothing keeps their pixels.
+
+    Raises:
+        DataError: they can't be read any more.
+    """
     found: dict[int, str] = {}
-    for record in load_shard(shown.data, shown.unit, 0, 1, shown.label_names):
+    for record in load_shard(data, unit, 0, 1, label_names, part=part):
         if record.index in wanted and record.image is not None:
             found[record.index] = data_uri(thumbnail(record.image))
         if len(found) == len(wanted):

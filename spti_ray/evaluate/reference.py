@@ -22,6 +22,7 @@ from spti_ray.evaluate.bootstrap import Floats, Integers
 from spti_ray.io.files import private_folder, write_table_atomic
 from spti_ray.models.protocols import Judge
 from spti_ray.private.dataset import READER_VERSION, load_shard
+from spti_ray.private.holdout import HELD_OUT, NOT_HELD_OUT, Part
 from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.record import Record
 from spti_ray.private.source import content_fingerprint, describe
@@ -37,6 +38,10 @@ _CHUNK = 256
 
 class EvaluationFailed(RuntimeError):
     """An evaluation can't be made; one line that says why and shows nothing private."""
+
+
+class TooFewRecords(EvaluationFailed):
+    """There are fewer usable records than are asked for."""
 
 
 @dataclass(frozen=True, repr=False, eq=False)
@@ -97,6 +102,8 @@ def load(
     seed: int = 0,
     cache: Path | None = None,
     told: Told = untold,
+    part: Part = "voting",
+    least: int = MIN_RECORDS,
 ) -> Reference:
     """Embed the private images with `judge`, or read their features from the cache.
 
@@ -111,6 +118,8 @@ def load(
         cache: A private folder where features are kept for the next time, also for other runs on the same private
             images; None for no cache. Nothing but its owner may read it, and no release may hold it.
         told: Is told that images are being embedded, and never how many.
+        part: Those that vote, or those that `data.holdout` holds out.
+        least: Fewer usable records than these are refused.
 
     Raises:
         DataError: the data can't be read as configured.
@@ -120,6 +129,7 @@ def load(
     # By what the files hold: a copy of them elsewhere is the same data, and a file that was written again is not.
     held = content_fingerprint(source)
     asked = [READER_VERSION, held, data.model_dump(exclude={"path"}), unit, label_names, limit, seed]
+    asked += [part] if part != "voting" else []
     records = _hash(asked)
     file = None
     if cache is not None:
@@ -127,7 +137,7 @@ def load(
         if file.exists():
             return _read(file, judge, records)
     told(f"embedding the private images, for {judge.identity()['model']}", 0, 0)
-    reference = _embed(load_shard(data, unit, 0, 1, label_names), judge, label_names, limit, seed)
+    reference = _embed(load_shard(data, unit, 0, 1, label_names, part=part), judge, label_names, limit, seed, least)
     reference = replace(reference, data=records)
     # What was written to while it was read has no name.
     if file is not None and content_fingerprint(source) == held:
@@ -139,7 +149,9 @@ def _hash(document: object) -> str:
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()[:16]
 
 
-def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...], limit: int, seed: int) -> Reference:
+def _embed(
+    records: Iterator[Record], judge: Judge, label_names: tuple[str, ...], limit: int, seed: int, least: int
+) -> Reference:
     rng = np.random.default_rng(derive_seed(seed, "reservoir"))
     rows: list[FloatArray] = []
     labels: list[str] = []
@@ -156,7 +168,7 @@ def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...]
 
     for record in records:
         if record.image is None:
-            unusable += 1
+            unusable += record.problem not in (HELD_OUT, NOT_HELD_OUT)
             continue
         usable += 1
         slot = len(rows) if len(rows) < limit else int(rng.integers(usable))
@@ -174,8 +186,8 @@ def _embed(records: Iterator[Record], judge: Judge, label_names: tuple[str, ...]
         if len(waiting) == _CHUNK:
             flush()
     flush()
-    if len(rows) < MIN_RECORDS:
-        raise EvaluationFailed(f"there are fewer than {MIN_RECORDS} usable images: too few to measure against")
+    if len(rows) < least:
+        raise TooFewRecords(f"there are fewer than {least} usable images: too few to measure against")
     numbers = np.unique(groups, return_inverse=True)[1].astype(np.int64)
     known = None if label_names == (SINGLE_LABEL,) else tuple(labels)
     features_PE, indexes_P = np.stack(rows).astype(np.float64), np.array(indexes, np.int64)

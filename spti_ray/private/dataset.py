@@ -27,6 +27,7 @@ from spti_ray.private import dicom_header, lmdbs, metadata, tables, zips
 from spti_ray.private.damage import Damaged
 from spti_ray.private.dicom import decode_dicom
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE, Encoded, max_file_bytes
+from spti_ray.private.holdout import Part
 from spti_ray.private.ids import label_by_id
 from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.listing import CHANGED, list_files
@@ -59,6 +60,7 @@ def load_shard(
     num_shards: int,
     label_names: tuple[str, ...],
     listing: str | None = None,
+    part: Part = "voting",
 ) -> Iterator[Record]:
     """Yield the records of one shard in index order, reading and decoding one small batch at a time.
 
@@ -70,6 +72,7 @@ def load_shard(
             None (for evaluation: a run always lists its labels).
         listing: the hash of the files that all shards must read (`source.fingerprint`). Each shard lists the data by
             itself; if files came or went meanwhile, a record could be in two shards, or in none.
+        part: what a run uses, or what `data.holdout` holds out; records of the other part have that as their problem.
 
     Raises:
         DataError: the data set as a whole can't be read, or its files changed before the first record or by the last.
@@ -82,20 +85,20 @@ def load_shard(
     root, files, reason = found.root, found.files, ""
     try:
         if found.kind == "folder":
-            yield from _load_folder(root, files, data, unit, shard_id, num_shards, label_names)
+            yield from _load_folder(root, files, data, unit, shard_id, num_shards, label_names, part)
         elif found.kind == "dicom":
-            known = dicom_header.keywords()
-            yield from _load_folder(root, files, data, unit, shard_id, num_shards, label_names, known, decode_dicom)
+            dicom = dicom_header.keywords(), decode_dicom
+            yield from _load_folder(root, files, data, unit, shard_id, num_shards, label_names, part, *dicom)
         elif found.kind == "zip":
-            yield from _load_zips(root, files, data, shard_id, num_shards, label_names)
+            yield from _load_zips(root, files, data, shard_id, num_shards, label_names, part)
         elif found.kind == "lmdb":
-            yield from _load_lmdbs(root, files, data, shard_id, num_shards, label_names)
+            yield from _load_lmdbs(root, files, data, shard_id, num_shards, label_names, part)
         elif found.kind == "webdataset":
-            yield from _load_tars(root, files, data, unit, shard_id, num_shards, label_names)
+            yield from _load_tars(root, files, data, unit, shard_id, num_shards, label_names, part)
         elif found.kind == "datasets":
-            yield from _load_arrow(root, files, data, unit, shard_id, num_shards, label_names)
+            yield from _load_arrow(root, files, data, unit, shard_id, num_shards, label_names, part)
         else:
-            yield from _load_parquet(root, files, data, unit, shard_id, num_shards, label_names)
+            yield from _load_parquet(root, files, data, unit, shard_id, num_shards, label_names, part)
     except Damaged as error:
         reason = f": {error}"
     except Exception as error:  # noqa: BLE001 PyArrow's texts may quote the file
@@ -116,6 +119,7 @@ def _load_folder(
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
+    part: Part,
     in_header: Collection[str] = (),
     decoder: Decoder = decode_image,
 ) -> Iterator[Record]:
@@ -138,7 +142,7 @@ def _load_folder(
             continue
         if label_column is None or (table is None and label_column not in heads):
             label = first_folder(relative)
-        yield make_record(index, label, group, unit, label_names, files[index], data, relative, decoder)
+        yield make_record(index, label, group, unit, label_names, files[index], data, relative, decoder, part)
 
 
 def _parts(counts: Sequence[int], wanted: range) -> Iterator[tuple[int, int, range]]:
@@ -161,6 +165,7 @@ def _load_zips(
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
+    part: Part,
 ) -> Iterator[Record]:
     counts = [zips.num_images(file, IMAGE_SUFFIXES) for file in files]
     limit = max_file_bytes(data.max_pixels)
@@ -170,7 +175,7 @@ def _load_zips(
             labels = zips.labels_of(member, outer)
             label = next((label for label in labels if label in known), labels[0])
             name = f"{outer}: {member.filename}"
-            yield make_record(start + position, label, None, "record", label_names, encoded, data, name)
+            yield make_record(start + position, label, None, "record", label_names, encoded, data, name, part=part)
 
 
 def _load_lmdbs(
@@ -180,6 +185,7 @@ def _load_lmdbs(
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
+    part: Part,
 ) -> Iterator[Record]:
     counts = [lmdbs.num_values(file) for file in files]
     limit = max_file_bytes(data.max_pixels)
@@ -188,7 +194,7 @@ def _load_lmdbs(
         label = first_folder(relative)
         for position, encoded in lmdbs.values(files[number], here, limit):
             name = f"{relative}: value {position}"
-            yield make_record(start + position, label, None, "record", label_names, encoded, data, name)
+            yield make_record(start + position, label, None, "record", label_names, encoded, data, name, part=part)
 
 
 def _load_tars(
@@ -199,6 +205,7 @@ def _load_tars(
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
+    part: Part,
 ) -> Iterator[Record]:
     label_column = data.label_column if label_names != (SINGLE_LABEL,) else None
     group_column = data.group_column if unit == "group" else None
@@ -221,7 +228,7 @@ def _load_tars(
             label = field(sample, label_column) if label_column else None
             index = number * _RECORDS_PER_FILE + position
             image = _image_of(sample, data)
-            yield make_record(index, label, group, unit, label_names, image, data, f"{outer}: {key}")
+            yield make_record(index, label, group, unit, label_names, image, data, f"{outer}: {key}", part=part)
 
 
 def _image_of(sample: Sample, data: DataConfig) -> bytes | str:
@@ -243,6 +250,7 @@ def _load_parquet(
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
+    part: Part,
 ) -> Iterator[Record]:
     columns, label_column, group_column = _columns(data, unit, label_names)
     counts = [tables.num_rows(file) for file in files]
@@ -259,7 +267,7 @@ def _load_parquet(
             label = tables.cell(batch, label_column, i) if label_column in there else in_path.get(label_column or "")
             encoded = tables.image(batch, data.image_column, i, files[number], data.follow_links)
             name = _row_name(relative, row, encoded)
-            yield make_record(start + row, label, group, unit, label_names, encoded, data, name)
+            yield make_record(start + row, label, group, unit, label_names, encoded, data, name, part=part)
 
 
 def _load_arrow(
@@ -270,6 +278,7 @@ def _load_arrow(
     shard_id: int,
     num_shards: int,
     label_names: tuple[str, ...],
+    part: Part,
 ) -> Iterator[Record]:
     """Records are numbered by file and row, since a file's number of rows is known only after reading it."""
     columns, label_column, group_column = _columns(data, unit, label_names)
@@ -287,7 +296,7 @@ def _load_arrow(
             encoded = tables.image(batch, data.image_column, i, file, data.follow_links)
             index = number * _RECORDS_PER_FILE + row
             name = _row_name(file.relative_to(root), row, encoded)
-            yield make_record(index, label, group, unit, label_names, encoded, data, name)
+            yield make_record(index, label, group, unit, label_names, encoded, data, name, part=part)
 
 
 def _row_name(table: str, row: int, encoded: Encoded) -> str:

@@ -15,6 +15,7 @@ from spti_ray.config import DataConfig
 from spti_ray.io.object_storage import StoragePath
 from spti_ray.private.decode import Undecodable, decode
 from spti_ray.private.encoded import Encoded, max_file_bytes, read
+from spti_ray.private.holdout import HELD_OUT, NOT_HELD_OUT, Part, is_held_out
 from spti_ray.private.ids import label_by_id
 from spti_ray.private.kinds import Unit
 from spti_ray.types import SINGLE_LABEL, ImageArray
@@ -70,6 +71,7 @@ def make_record(
     data: DataConfig,
     name: str = "",
     decoder: Decoder = decode_image,
+    part: Part = "voting",
 ) -> Record:
     """Check a record's label and group, then read and decode its image.
 
@@ -79,6 +81,7 @@ def make_record(
         encoded: the image's bytes, the file that holds them, or the problem with it.
         name: where the record is, for its owner.
         decoder: of the format's images.
+        part: which part of the data is read; a record of the other one has that as its problem.
     """
     found = label
     if label_names == (SINGLE_LABEL,):
@@ -93,7 +96,22 @@ def make_record(
         encoded = read(encoded, max_file_bytes(data.max_pixels))
     if isinstance(encoded, str):
         return Record(index, label, group, None, encoded, name)
+    if elsewhere := _of_the_other_part(data.holdout, part, group if unit == "group" else None, encoded):
+        return Record(index, label, group, None, elsewhere, name)
     try:
         return Record(index, label, group, decoder(encoded, data), None, name, encoded)
     except Undecodable as error:
         return Record(index, label, group, None, error.reason, name, encoded)
+
+
+def _of_the_other_part(share: float, part: Part, group: str | None, encoded: bytes) -> str | None:
+    """Why a record is not read: it is held out, or what is held out is read and it is not. None if it is read."""
+    if not share and part == "voting":
+        return None
+    if group is not None:
+        held_out = is_held_out(share, "group", group.encode("utf-8", "surrogatepass"))
+    else:
+        held_out = is_held_out(share, "record", encoded)
+    if held_out == (part == "held out"):
+        return None
+    return HELD_OUT if held_out else NOT_HELD_OUT

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import re
 import stat
 import tarfile
 import time
@@ -18,6 +19,7 @@ from rich.console import Console
 from spti_ray.check.command import check_images
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError
+from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.history import history
 from spti_ray.dp.ledger import Ledger, NotRegistered
 from spti_ray.runtime.local.engines import kept_engines
@@ -182,3 +184,16 @@ def test_a_folder_with_something_else_is_refused(config, tmp_path):
     (tmp_path / "run" / "notes.txt").touch()
     with pytest.raises(ConfigError, match="is not empty and holds no run"):
         looked(config, tmp_path / "run")
+
+
+def test_held_out_records_are_on_the_page_and_another_share_than_the_ledgers_is_refused(config, tmp_path):
+    held = config.model_copy(update={"data": config.data.model_copy(update={"holdout": 0.3})})
+    page, _ = looked(held, tmp_path / "run")
+    counts = [re.search(words, page) for words in (r"<h3>held out: (\d+)</h3>", r"<b>(\d+) of 32 records can vote")]
+    held_out, voting = (int(found[1]) if found else 0 for found in counts)
+    assert held_out and voting and held_out + voting + ("<h3>not an image: 1</h3>" in page) == 32
+    run(held, tmp_path / "run")
+    before = Ledger(config.ledger.location, "toys").entries()
+    with pytest.raises(LedgerError, match=r"its runs hold out 0\.3"):
+        looked(config, tmp_path / "another")
+    assert Ledger(config.ledger.location, "toys").entries() == before

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from PIL import Image
 
 from spti_ray.config.loading import ConfigError
@@ -156,7 +157,7 @@ def test_held_out_images_reach_the_classifier(tmp_path, fake_judges, pictures_of
     _, (result,) = run_evaluation(request, lambda line: None)
     assert "80 held-out real images, which did not vote" in result["downstream_accuracy"].about
     assert result["downstream_ratio"].value == pytest.approx(1.0, abs=0.1)
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(ConfigError, match="^--held-out: '/no/such/data' does not exist"):
         run_evaluation(replace(request, held_out="/no/such/data"), lambda line: None)
     with pytest.raises(EvaluationFailed, match="among those that voted"):
         run_evaluation(replace(request, held_out=str(tmp_path / "data")), lambda line: None)
@@ -237,3 +238,15 @@ def test_the_unbiased_figures_lead(run, fake_judges):
     assert lines[2].startswith(f"KID {kid.value:.4g} [{kid.low:.4g} to {kid.high:.4g}], real images ")
     assert "extrapolated Fréchet distance" in lines[2]
     assert [line.split()[0] for line in lines[4:8]] == ["kid", "frechet_infinity", "cmmd", "frechet"]
+
+
+def test_what_is_held_out_is_no_reference_and_not_called_unusable(run, tmp_path, fake_judges):
+    settings = yaml.safe_load((run / "run.yaml").read_text())
+    settings["config"]["data"]["holdout"] = 0.3
+    (run / "run.yaml").write_text(yaml.safe_dump(settings))
+    _, (result,) = run_evaluation(EvaluationRequest(run, resamples=0), lambda line: None)
+    assert 40 <= result.num_reference + result.num_held_out < 60 and result.num_unusable == 0
+    _, (result,) = run_evaluation(
+        EvaluationRequest(run, reference=str(tmp_path / "data"), resamples=0), lambda line: None
+    )
+    assert result.num_reference + result.num_held_out == 60, "of other data nothing is held out"
