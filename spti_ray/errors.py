@@ -48,6 +48,7 @@ _CODES = {
     "RunDamaged": FAILED,
     "NothingMade": FAILED,
     "PartialRelease": FAILED,
+    "SigningFailed": FAILED,
 }
 
 _OF_RAY = {

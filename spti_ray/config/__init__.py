@@ -12,6 +12,7 @@ from spti_ray.config.engines import EngineConfig, EnginesConfig, RuntimeConfig
 from spti_ray.config.evolution import EvolutionConfig, ImageVariationConfig, LabelConfig, VariationConfig
 from spti_ray.config.finetune import FinetuneConfig
 from spti_ray.config.prompts import FillExample, PromptsConfig, RephraseExample
+from spti_ray.config.provenance import ProvenanceConfig
 from spti_ray.config.run import Config, OriginConfig, ReleaseConfig
 from spti_ray.config.section import Section
 from spti_ray.types import ROLES, Role
@@ -33,6 +34,7 @@ __all__ = [
     "OriginConfig",
     "PrivacyConfig",
     "PromptsConfig",
+    "ProvenanceConfig",
     "ReleaseConfig",
     "RephraseExample",
     "Role",

@@ -21,6 +21,7 @@ from spti_ray.config.method_traits import (
     why_not_private,
 )
 from spti_ray.config.prompts import PromptsConfig
+from spti_ray.config.provenance import ProvenanceConfig
 from spti_ray.config.section import Section
 from spti_ray.methods import METHODS, Candidates, Protection
 
@@ -48,6 +49,7 @@ class ReleaseConfig(Section):
         default="voted", description="varied: fresh variations of the voted texts (pe-image: images) are released."
     )
     card: CardConfig = CardConfig()
+    provenance: ProvenanceConfig = ProvenanceConfig()
 
 
 class OriginConfig(Section):

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -39,6 +40,14 @@ _VOTING_IN_WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class Signed:
+    """Who signed the images of a release: the common name of the certificate, and whether it was made for a test."""
+
+    by: str
+    is_test: bool
+
+
 Part = Literal["warnings", "summary", "contents", "how", "privacy", "uses", "limits"]
 """A block of the template."""
 
@@ -54,6 +63,8 @@ class Datasheet:
         certificate: The certificate, or None if the release is not private.
         fallbacks: How many texts are fallbacks.
         label_counts: The noised number of records of each label, where the shares of labels were voted for.
+        has_xmp: Whether each image says in XMP that it is synthetic.
+        signed: Who signed the images.
     """
 
     def __init__(
@@ -65,8 +76,11 @@ class Datasheet:
         certificate: Mapping[str, Any] | None,
         fallbacks: FallbackCounts | None = None,
         label_counts: LabelCounts | None = None,
+        has_xmp: bool = False,
+        signed: Signed | None = None,
     ) -> None:
         self._values = _values(folder, config, items, models, certificate, fallbacks, label_counts)
+        self._values |= {"has_xmp": has_xmp, "signed": signed}
 
     def markdown(self) -> str:
         """All of it."""

@@ -26,6 +26,7 @@ def render_release(
     engines: Engines,
     recipes: Recipes,
     made: Callable[[ReleaseItem], Image | None] = lambda item: None,
+    packet: str | None = None,
 ) -> list[ReleaseItem]:
     """Write `staging/images/NNNNN.png` for each image of the release.
 
@@ -40,6 +41,7 @@ def render_release(
         engines: Has the renderer.
         recipes: Defines the job of each image.
         made: Finds the PNG of an item that was rendered before.
+        packet: The XMP that each image gets, also in place of another; None for images as they come.
 
     Returns:
         The items of the images that are there.
@@ -55,7 +57,7 @@ def render_release(
     known = set(voted)
     filled: dict[int, ReleaseItem] = {}
     missing: list[Wanted] = []
-    with ImageWriter(staging) as writer:
+    with ImageWriter(staging, packet) as writer:
         for place in range(len(places)):
             wanted = places.found(place, there) or places.at(place)
             item = wanted.item
