@@ -168,7 +168,7 @@ def _signs(key: Any, algorithm: str) -> Sign:
     if algorithm == "ED25519":
         return key.sign
     if algorithm == "PS256":
-        pss = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256.digest_size)
+        pss = padding.PSS(padding.MGF1(hashes.SHA256()), hashes.SHA256().digest_size)
         return lambda data: key.sign(data, pss, hashes.SHA256())
     length = next(length for name, length in _CURVES.values() if name == algorithm)
     digest = {"ES256": hashes.SHA256, "ES384": hashes.SHA384, "ES512": hashes.SHA512}[algorithm]()

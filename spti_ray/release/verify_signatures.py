@@ -67,15 +67,16 @@ class SignatureCheck:
             return
         count, signers = self._signers.total(), sorted(self._signers)
         yield Check(_NAME, True, f"{count} images signed by {', '.join(signers)}, not altered since")
-        if self._signed.is_test or TEST_NAME in signers:
-            yield Check(f"{_NAME}: by whom", True, "a TEST certificate: it proves nothing about who signed", open=True)
-        elif self._anchors is not None:
+        by_whom = f"{_NAME}: by whom"
+        if self._anchors is not None:
             trusted = "each leads to a certificate of --trust"
             other = f"not altered, but {self._untrusted} image(s) lead to no certificate of --trust"
-            yield Check(f"{_NAME}: by whom", not self._untrusted, other if self._untrusted else trusted)
+            yield Check(by_whom, not self._untrusted, other if self._untrusted else trusted)
+        elif self._signed.is_test or TEST_NAME in signers:
+            yield Check(by_whom, True, "a TEST certificate: it proves nothing about who signed", open=True)
         else:
             who = "not trusted by a list, since none was given: ask the signer for a certificate, and add --trust FILE"
-            yield Check(f"{_NAME}: by whom", True, who, open=True)
+            yield Check(by_whom, True, who, open=True)
         if self._expired:
             detail = (
                 f"not altered, but the certificate in {self._expired} image(s) has expired since, and nothing proves "

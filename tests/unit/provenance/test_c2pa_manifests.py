@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import io
+import threading
 import time
+from dataclasses import fields
+from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import c2pa
 import numpy as np
@@ -16,7 +19,8 @@ from spti_ray.models.pixels import to_png
 from spti_ray.provenance.c2pa_manifests import ImageSigner, SigningFailed, read_manifest
 from spti_ray.provenance.credentials import Credentials, credentials_of
 from spti_ray.provenance.png_chunks import with_xmp, xmp_of
-from spti_ray.provenance.statement import SOURCE_TYPE
+from spti_ray.provenance.statement import SOURCE_TYPE, Statement
+from spti_ray.provenance.xmp import packet
 from tests.certificates import key_pem, made, pem_of, written
 
 SAID = {"run": "run-1", "ledger_entry": "ab" * 32, "epsilon": "2"}
@@ -54,6 +58,30 @@ def test_an_altered_image_is_noticed_and_one_without_a_manifest_has_none(signer)
     assert read_manifest(bytes(signed)).altered == "assertion.dataHash.mismatch"
     assert read_manifest(PNG) is None
     assert read_manifest(b"no image").altered
+
+
+def test_nothing_is_fetched_for_an_image_that_names_a_manifest_elsewhere():
+    asked: list[str] = []
+
+    class Server(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Server) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        place = f"http://127.0.0.1:{server.server_port}/x.c2pa"
+        named = packet(Statement(*[""] * len(fields(Statement)))).replace(
+            'rdf:about=""', f'rdf:about="" xmlns:dcterms="http://purl.org/dc/terms/" dcterms:provenance="{place}"'
+        )
+        found = read_manifest(with_xmp(PNG, named))
+        server.shutdown()
+        thread.join()
+    assert found.altered and asked == []
 
 
 def test_only_an_intact_manifest_of_the_same_statement_is_kept(signer):

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import tarfile
 import threading
+from base64 import b64decode
 from collections.abc import Callable
 from pathlib import Path
 
 import c2pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from spti_ray.config import Config
@@ -80,6 +83,13 @@ def test_each_image_is_signed_and_says_in_both_ways_the_same(signed):
     for page in ("datasheet.md", "report.html"):
         text = (signed / "release" / page).read_text()
         assert "signed by Example Signer" in text and "TEST" not in text
+
+
+def test_pictures_in_the_report_say_what_their_images_say(signed):
+    page = (signed / "release" / "report.html").read_text().partition('id="gallery"')[2].partition("</section>")[0]
+    found = [b64decode(data) for data in re.findall(r"data:image/webp;base64,([\w+/=]+)", page)]
+    said = {Image.open(io.BytesIO(picture)).info.get("xmp", b"").decode() for picture in found}
+    assert found and said == {xmp_of(images(signed / "release")["00000.png"])}
 
 
 def test_the_key_and_its_place_are_nowhere_in_a_run(signed):
@@ -172,9 +182,10 @@ def _first_image(out: Path, format: str) -> bytes:
         with tarfile.open(next((out / "data").iterdir())) as tar:
             return tar.extractfile("00000.png").read()
     if format == "datasets":
-        from datasets import Image, load_from_disk
+        from datasets import Image as Encoded
+        from datasets import load_from_disk
 
-        return load_from_disk(out / "data").cast_column("image", Image(decode=False))[0]["image"]["bytes"]
+        return load_from_disk(out / "data").cast_column("image", Encoded(decode=False))[0]["image"]["bytes"]
     return next(out.rglob("00000.png")).read_bytes()
 
 
