@@ -12,7 +12,9 @@ import c2pa
 import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
+from typer.testing import CliRunner
 
+from spti_ray.cli import app
 from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError
 from spti_ray.driver.driver import run_config
@@ -95,6 +97,16 @@ def test_signatures_that_lead_to_no_named_certificate_fail_as_that_and_not_as_al
     stranger = Path(written(tmp_path, name="Stranger")["certificate"]).read_text()
     (line,) = failures(signed, stranger)
     assert "not altered, but 6 image(s) lead to no certificate of --trust" in line
+
+
+def test_the_command_takes_certificates_to_trust_and_names_a_file_that_holds_none(signed):
+    trusting = CliRunner().invoke(app, ["verify", str(signed), "--trust", str(signed.parent / "signer.pem")])
+    assert trusting.exit_code == 0 and trusting.output.endswith("checks hold\n"), trusting.output
+    open_ = CliRunner().invoke(app, ["verify", str(signed)])
+    assert open_.exit_code == 0 and open_.output.endswith("checks hold; NOT ALL PROVED, see ?\n")
+    for name, why in (("signer.key", "holds no certificate in PEM"), ("none.pem", "can't be read")):
+        refused = CliRunner().invoke(app, ["verify", str(signed), "--trust", str(signed.parent / name)])
+        assert refused.exit_code == USAGE and why in refused.output and "PRIVATE KEY" not in refused.output
 
 
 def test_a_run_that_stops_while_it_signs_goes_on_and_keeps_what_it_signed(local, tmp_path, monkeypatch):
