@@ -6,7 +6,7 @@ import copy
 import html
 import json
 from base64 import b64encode
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -92,6 +92,7 @@ def run(
     config: str | Path | Mapping[str, Any] | Config,
     out: str | Path | None = None,
     overrides: Sequence[str] = (),
+    sign: Callable[[bytes], bytes] | None = None,
 ) -> Release:
     """Run a configuration, or go on with the run that `out` holds; for a finished run it returns at once.
 
@@ -101,6 +102,10 @@ def run(
         out: the run's folder. By default `runs/` and a name made of dataset and configuration: the same settings
             find the same run, so that a cell that is run twice is not charged twice.
         overrides: settings such as `privacy.epsilon=1`, as `spti run --set` takes them.
+        sign: signs bytes with the key of `release.provenance.certificate`, which may be in a hardware module, in place
+            of `key_file` or `key_env`. Returns the signature as COSE has it (RFC 9053): for ECDSA r and s one after the
+            other, with the hash of the curve; for RSA, PSS with SHA-256. Is called from several threads, once for an
+            image and once before the run starts.
 
     Returns:
         What the run left.
@@ -113,7 +118,9 @@ def run(
     where = Path(out) if out else _default_folder(settings)
     from spti_ray.driver.driver import run_config
 
-    return Release(run_config(settings, where), where, why_not_private(settings) or why_not_certified(settings))
+    return Release(
+        run_config(settings, where, sign=sign), where, why_not_private(settings) or why_not_certified(settings)
+    )
 
 
 def _default_folder(settings: Config) -> Path:

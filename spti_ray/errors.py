@@ -49,6 +49,7 @@ _CODES = {
     "RunDamaged": FAILED,
     "NothingMade": FAILED,
     "PartialRelease": FAILED,
+    "SigningFailed": FAILED,
 }
 
 _OF_RAY = {

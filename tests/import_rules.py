@@ -17,10 +17,12 @@ BASE = ("types", "errors", "figures", "io", "methods", "config")
 """May be imported by all, and import nothing but those before them."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {
+    # What images say of themselves, in words and figures that are public.
+    "provenance": (),
     # The security boundary: the public side and the private side know nothing of each other, the gate of neither.
     "models": (),
     "private": ("models",),
-    "public": ("models",),
+    "public": ("models", "provenance"),
     "dp": (),
     # The paper's loop: what is asked of the private side goes through a protocol, what comes back through the gate.
     "evolution": ("dp", "public"),
@@ -57,11 +59,11 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "release.report": ("dp.artifact", "plotting", "public"),
     "release.export": ("public", "runs"),
     # Who proves a release reads the ledger and makes the certificate again.
-    "release": ("dp", "public", "release.export", "release.report", "runs"),
+    "release": ("dp", "provenance", "public", "release.export", "release.report", "runs"),
     # One run from checks to report: the one place where all of it meets.
     "driver": (
-        "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "public", "release.report",
-        "runs", "runtime", "runtime.local", "runtime.ray", "runtime.scheduling",
+        "dp", "evolution", "finetuning", "models", "observability", "planning", "private", "provenance", "public",
+        "release.report", "runs", "runtime", "runtime.local", "runtime.ray", "runtime.scheduling",
     ),
     # A run, while it goes and after, in the owner's browser: what a report may show.
     "show": ("dp", "internal_pages", "observability", "public", "release.report", "runs"),
@@ -101,6 +103,8 @@ ONLY_IN: dict[str, tuple[str, ...]] = {
     "pydicom": ("private",),
     "imagecodecs": ("private",),
     "datasets": ("release.export",),
+    "c2pa": ("provenance",),
+    "cryptography": ("provenance",),
     "sklearn": ("evaluate",),
     "jsonschema": ("kubernetes",),
     "matplotlib": ("plotting",),

@@ -31,6 +31,7 @@ from spti_ray.dp import artifact
 from spti_ray.dp.mechanism import SeededNoise
 from spti_ray.driver.driver import run_config
 from spti_ray.observability.trace import Trace
+from spti_ray.provenance.png_chunks import with_xmp
 from spti_ray.types import CountArray
 
 NUM_IMAGES = 30
@@ -76,15 +77,15 @@ def at_stage(stage: str, act: Callable[[], None]) -> Iterator[None]:
 
 
 def made_by(out: Path) -> dict[str, Any]:
-    """What a run made, without its times and its name: candidates, noised histograms, release."""
+    """What a run made, without its times and its name, which its images say: candidates, noised histograms, release."""
     made: dict[str, Any] = {}
     for path in sorted((out / "generations").rglob("candidates.parquet")):
         made[f"{path.parent.name} candidates"] = pq.read_table(path).to_pydict()
         (histogram,) = path.parent.glob("histogram-*.arrow")
         made[f"{path.parent.name} histogram"] = artifact.read(histogram)[1].counts_K.tolist()
     for path in sorted((out / "release").rglob("*.png")):
-        made[path.name] = path.read_bytes()
-    made["manifest"] = pq.read_table(out / "release" / "manifest.parquet").to_pydict()
+        made[path.name] = with_xmp(path.read_bytes(), None)
+    made["manifest"] = pq.read_table(out / "release" / "manifest.parquet").drop_columns("sha256").to_pydict()
     return made
 
 

@@ -22,6 +22,10 @@ def verify(
     ledger: Annotated[
         str | None, typer.Option(help="The dataset's ledger; a run's folder knows it.", metavar="LEDGER")
     ] = None,
+    trust: Annotated[
+        Path | None,
+        typer.Option(help="Certificates in PEM that whoever signed the images must lead to.", metavar="FILE"),
+    ] = None,
     quiet: Annotated[
         bool, typer.Option("--quiet", help="Print only what does not hold or is not proved, and the sum.")
     ] = False,
@@ -38,11 +42,12 @@ def verify(
         from spti_ray.release.verify_alone import verify_alone
 
         knows_ledger = ledger is not None or run_of(directory) is not None
+        anchors = _certificates(trust) if trust else None
         with step_progress(quick=True) as told:
             if knows_ledger:
-                checks = list(verify_release(*release_and_chain(directory, ledger), told))
+                checks = list(verify_release(*release_and_chain(directory, ledger), told, anchors))
             else:
-                checks = list(verify_alone(directory, told))
+                checks = list(verify_alone(directory, told, anchors))
         failed = count = unproved = 0
         for check in checks:
             count, failed, unproved = count + (not check.open), failed + (not check.holds), unproved + check.open
@@ -50,7 +55,21 @@ def verify(
                 mark = "?   " if check.open else "ok  " if check.holds else "FAIL"
                 # Of somebody else's files: one line, and nothing that a terminal obeys.
                 typer.echo("".join(sign for sign in f"{mark} {check.field}: {check.detail}" if sign.isprintable()))
-        left = "; NOT PROVED, for want of the ledger" if unproved else ""
+        why = "; NOT ALL PROVED, see ?" if knows_ledger else "; NOT PROVED, for want of the ledger"
+        left = why if unproved else ""
         typer.echo(f"{count - failed} of {count} checks hold{left}")
         if failed:
             raise typer.Exit(FAILED)
+
+
+def _certificates(file: Path) -> str:
+    """The text of a PEM file. Raises ConfigError."""
+    from spti_ray.config.loading import ConfigError
+
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(f"--trust {file}: can't be read as a file of certificates in PEM") from None
+    if "-----BEGIN CERTIFICATE-----" not in text:
+        raise ConfigError(f"--trust {file}: holds no certificate in PEM")
+    return text

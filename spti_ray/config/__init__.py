@@ -13,6 +13,7 @@ from spti_ray.config.evolution import EvolutionConfig, ImageVariationConfig, Lab
 from spti_ray.config.filters import FiltersConfig
 from spti_ray.config.finetune import FinetuneConfig
 from spti_ray.config.prompts import FillExample, PromptsConfig, RephraseExample
+from spti_ray.config.provenance import ProvenanceConfig
 from spti_ray.config.run import Config, OriginConfig, ReleaseConfig
 from spti_ray.config.section import Section
 from spti_ray.types import ROLES, Role
@@ -35,6 +36,7 @@ __all__ = [
     "OriginConfig",
     "PrivacyConfig",
     "PromptsConfig",
+    "ProvenanceConfig",
     "ReleaseConfig",
     "RephraseExample",
     "Role",

@@ -29,6 +29,8 @@ BEFORE: dict[str, Any] = {
     "prompts.label_attributes": {},
     "prompts.max_tokens_rendered": "none",
     "release.filters": None,
+    "release.provenance.certificate": None,
+    "release.provenance.xmp": False,
 }
 """Settings that came after build ab5e8e4 and may not change within a run, and what builds without them did.
 
@@ -41,6 +43,8 @@ _FREE_TO_CHANGE = (
     "ledger.relative_to",
     "origin.path",
     "release.card",
+    "release.provenance.key_env",
+    "release.provenance.key_file",
     "runtime.executor",
     "runtime.address",
     "runtime.driver",

@@ -134,6 +134,12 @@ def check_here(config: Config, out: Path) -> None:
             "control store now; leave them out of it (.gitignore, or excludes of the runtime environment), and start "
             "the cluster anew"
         )
+    key = config.release.provenance.key_file
+    if key is not None and Path(key).resolve().is_relative_to(package):
+        raise ConfigError(
+            "release.provenance.key_file: the key was uploaded with this job's working directory, and is in the "
+            "cluster's control store now; take a new key, and give an absolute path outside of it"
+        )
     if any(_private_folders(package)):
         raise ConfigError(
             "the working directory that was uploaded with this job holds the internal folder of a run, which is "

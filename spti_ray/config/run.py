@@ -22,6 +22,7 @@ from spti_ray.config.method_traits import (
     why_not_private,
 )
 from spti_ray.config.prompts import PromptsConfig
+from spti_ray.config.provenance import ProvenanceConfig
 from spti_ray.config.section import Section
 from spti_ray.methods import METHODS, Candidates, Protection
 
@@ -52,6 +53,7 @@ class ReleaseConfig(Section):
         default=None, description="Renders that are not released, and replaced; none by default. No privacy is spent."
     )
     card: CardConfig = CardConfig()
+    provenance: ProvenanceConfig = ProvenanceConfig()
 
 
 class OriginConfig(Section):

@@ -69,6 +69,12 @@ def attempts_of(entries: Sequence[Entry], run: str) -> list[Opened]:
     return [entry.event for entry in entries if isinstance(entry.event, Opened) and entry.event.run == run]
 
 
+def opened_first(entries: Sequence[Entry], run: str) -> str:
+    """The hash of the run's first OPENED entry, which names the run and its plan for good; empty if it has none."""
+    opened = (entry.hash for entry in entries if isinstance(entry.event, Opened) and entry.event.run == run)
+    return next(opened, "")
+
+
 def ancestry(entries: Sequence[Entry], run: str) -> list[str]:
     """The runs whose releases `run` continues from, the nearest first; [] for a run that started from prompts.
 

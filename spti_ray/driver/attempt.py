@@ -25,6 +25,7 @@ from spti_ray.config.method_traits import (
     why_not_private,
 )
 from spti_ray.dp.certificate import certificate
+from spti_ray.dp.entries import Entry
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource
@@ -32,6 +33,7 @@ from spti_ray.dp.odometer import OdometerReading
 from spti_ray.driver.console_summary import closing_lines, opening_lines
 from spti_ray.driver.executors import executor_of
 from spti_ray.driver.gates import gate_of
+from spti_ray.driver.marks import marks_of
 from spti_ray.driver.private_views import at_workers, voting_shards
 from spti_ray.driver.studio import Stage, make
 from spti_ray.driver.unreleased import write_unreleased
@@ -44,6 +46,8 @@ from spti_ray.observability.timings import write_timings
 from spti_ray.observability.trace import Trace
 from spti_ray.planning.steps_ahead import StepsAhead
 from spti_ray.private.source import Source, fingerprint
+from spti_ray.provenance.credentials import Credentials
+from spti_ray.provenance.marks import Marks
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.filtered import Filtered
 from spti_ray.public.rejections import REJECTIONS, Rejections
@@ -74,8 +78,10 @@ class Attempt:
         progress: Progress,
         noise: NoiseSource,
         unattended: bool = False,
+        credentials: Credentials | None = None,
     ) -> None:
-        """`progress` is told how far it is. `unattended`: see `run_config`."""
+        """`progress` is told how far it is. `unattended`: see `run_config`. `credentials`: who signs the images."""
+        self._credentials = credentials
         self._config = config
         self._unattended = unattended
         self._run = run
@@ -219,16 +225,20 @@ class Attempt:
         if config.rerenders:
             self._progress.expect(config.release.images)
         origin, told = self._origin, (self._written, self._label_counts)
-        items = make(Stage(config, run, streams, self._gate, voter, self, keep_only, render_only, origin, *told))
+        steps = (self, keep_only, render_only, self._marks_of)
+        items = make(Stage(config, run, streams, self._gate, voter, *steps, origin, *told))
         filtered = Filtered.of(config, items, Rejections(run.internal / REJECTIONS)) if items else None
         with self._trace.timed("release"):
             if stays_inside(config):
-                write_unreleased(run.staging, config, items, models, filtered)
+                write_unreleased(run.staging, config, items, models, self._marks_of(models), filtered)
             else:
+                proof, marks = self._certificate(), self._marks_of(models)
+                if marks.signer:
+                    self._progress.stage("signing the images")
                 if self._origin and config.rerenders:
                     # The texts are still those of its writer.
                     models = {**self._origin.models, **models}
-                write_release(run.staging, config, items or [], models, self._certificate(), *told, filtered)
+                write_release(run.staging, config, items or [], models, proof, *told, filtered, marks)
         for line in filtered.lines() if filtered else ():
             self._progress.note(line)
         log.info("batches of an earlier attempt: %d", self._cache.found)
@@ -243,6 +253,15 @@ class Attempt:
         if self._origin and self._config.rerenders:
             return self._origin.certificate()
         return certificate(self._ledger.entries(), self._run.run_id) if is_charged(self._config) else None
+
+    def _marks_of(self, models: Models) -> Marks:
+        """What the images say and who signs them."""
+        config, origin, entries = self._config, self._origin, list[Entry]()
+        if origin and config.rerenders:
+            entries, models = origin.entries() or [], {**origin.models, **models}
+        elif is_charged(config):
+            entries = self._ledger.entries()
+        return marks_of(config, self._run.run_id, entries, self._certificate(), models, self._credentials)
 
     def _shards(self, models: dict[str, Any]) -> VotingShards | CaptionShards | None:
         """The shards of the method: those that vote, those that have captions rendered, or none."""

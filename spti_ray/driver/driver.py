@@ -9,9 +9,11 @@ from rich.console import Console
 
 from spti_ray.config import Config
 from spti_ray.config.job_paths import check_here
+from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import (
     is_charged,
     roles_needed,
+    stays_inside,
     trains,
     uses_private_data,
 )
@@ -26,6 +28,8 @@ from spti_ray.observability.progress import Progress
 from spti_ray.planning.checks import check_build, check_engines, check_gpus, check_new, check_prompts
 from spti_ray.planning.plan import noise_plan, sgd_plan
 from spti_ray.private.source import describe
+from spti_ray.provenance.c2pa_manifests import check_credentials
+from spti_ray.provenance.credentials import Sign, credentials_of
 from spti_ray.runs.continuation import Origin
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.ledger_check import check_ledger, keep_ledger
@@ -40,12 +44,14 @@ def run_config(
     noise: NoiseSource | None = None,
     unattended: bool = False,
     journal: Journal | None = None,
+    sign: Sign | None = None,
 ) -> Path:
     """Run `config` in the folder `out`, or go on with the run it holds; return the release folder.
 
     On a cluster that is joined the driver is an actor there, which is watched (`hosted`). `journal` is that of the
     actor itself: what is shown goes there.
     `noise` replaces OpenDP's sampler in tests; anything but a private source marks the run as not private.
+    `sign` makes the signatures of `release.provenance.certificate` in this process, in place of a key.
     `unattended`: who starts this starts it again after any failure; a refusal of the last hour stands (`Refusal`).
 
     Raises: ConfigError, DataError (exit code 2), BudgetRefused and LedgerElsewhere (3), ResourcesNeverArrived and
@@ -55,6 +61,10 @@ def run_config(
     if journal is None:
         check_here(config, out)
         if noise is None and not (out / "release").is_dir() and (address := cluster_of(config)):
+            if sign is not None:
+                raise ConfigError(
+                    "sign: signs in this process, and the driver would be on the cluster; leave runtime.address out"
+                )
             return watched(config, out, address, console, unattended)
     check_folder("--out", out, of_run=True)
     if not (out / "run.yaml").exists():
@@ -71,6 +81,11 @@ def run_config(
     if trains(config):
         require_trainer()
         sgd_plan(config)
+    credentials = None
+    if not (stays_inside(config) or (out / "release").is_dir()):
+        credentials = credentials_of(config.release.provenance, sign)
+        if credentials is not None:
+            check_credentials(credentials)
     source = None
     if uses_private_data(config):
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
@@ -88,6 +103,6 @@ def run_config(
             progress.note(f"{out} is finished: {run.release}. Nothing to do.")
             return run.release
         with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():
-            return Attempt(config, run, source, origin, progress, noise or OpenDPNoise(), unattended).go()
+            return Attempt(config, run, source, origin, progress, noise or OpenDPNoise(), unattended, credentials).go()
     finally:
         run.unlock()

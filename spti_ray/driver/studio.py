@@ -18,6 +18,7 @@ from spti_ray.evolution.protocols import Watcher
 from spti_ray.finetuning.public_interface import label_prompts
 from spti_ray.methods import Allotment
 from spti_ray.models.factory import engines_config
+from spti_ray.provenance.marks import Marks
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.image_population import ImagePopulation
 from spti_ray.public.label_shares import label_scoring, with_label_shares
@@ -56,6 +57,8 @@ class Stage:
     """Nobody votes any more, and no engines but those of the roles that it is given are needed."""
     render_only: Callable[[], Models]
     """From here on nothing but the renderer is needed. Says what each role runs."""
+    marks_of: Callable[[Models], Marks]
+    """What each image says of itself, by what each role runs."""
     origin: Origin | None = None
     """The finished run that this one starts from, if it does."""
     written: FallbackCounts = field(default_factory=FallbackCounts)
@@ -142,8 +145,9 @@ class RunStudio:
         return [(candidate, count) for candidate, (_, count) in zip(varied, allotment, strict=True)]
 
     def render(self, allotment: Allotment) -> list[ReleaseItem]:
-        self._stage.render_only()
-        stage, recipes = self._stage, Recipes(self._config, self._cache.render_of, self._are_images)
+        stage = self._stage
+        packet = stage.marks_of(stage.render_only()).packet
+        recipes = Recipes(self._config, self._cache.render_of, self._are_images)
         return render_release(
             stage.run.staging,
             allotment,
@@ -151,6 +155,7 @@ class RunStudio:
             stage.streams,
             recipes,
             filtering=_filtering(stage, lambda: last_themes(stage.run)),
+            packet=packet,
         )
 
 
@@ -192,5 +197,5 @@ def _rerendered(stage: Stage) -> list[ReleaseItem]:
     allotted = allot_images(texts, quota, config.release.images_per_text, are_images)
     recipes = Recipes(config, cache.render_of, are_images)
     voted, made = (cache.renders, origin.images()) if again else ({}, lambda item: None)
-    filtering = _filtering(stage, origin.themes)
-    return render_release(stage.run.staging, allotted, voted, stage.streams, recipes, made, filtering)
+    filtering, packet = _filtering(stage, origin.themes), stage.marks_of(models).packet
+    return render_release(stage.run.staging, allotted, voted, stage.streams, recipes, made, filtering, packet)

@@ -8,14 +8,16 @@ There is no release and no certificate. All of it lies in the run's internal fol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 import pyarrow as pa
 
 from spti_ray.config import Config
 from spti_ray.config.method_traits import why_not_certified, why_not_private
-from spti_ray.io.files import restrict_to_owner, sha256_of, write_atomic, write_table_atomic
+from spti_ray.io.files import restrict_to_owner, write_atomic, write_table_atomic
+from spti_ray.provenance.marks import BARE, Marks
 from spti_ray.public.filtered import Filtered, with_filtered
+from spti_ray.public.finished_images import finish_images
 from spti_ray.public.release import Models, manifest
 from spti_ray.runs.folder import NOT_CERTIFIED, NOT_PRIVATE
 from spti_ray.types import ReleaseItem
@@ -26,25 +28,32 @@ def write_unreleased(
     config: Config,
     items: Sequence[ReleaseItem] | None,
     models: Models,
+    marks: Marks = BARE,
     filtered: Filtered | None = None,
 ) -> None:
     """Write manifest and mark beside `folder`/images, the mark last, and close all of it to others.
 
-    `items`: what the images are; None for renders of captions, of which only the label is kept. `filtered`: what the
-    filters of the images did, if there are any.
+    Args:
+        folder: the folder of the images, in the run's internal one.
+        config: the run's configuration.
+        items: what the images are; None for renders of captions, of which only the label is kept.
+        models: the models that the run used.
+        marks: what each image says of itself.
+        filtered: what the filters of the images did, if there are any.
     """
     if items is None:
-        paths = sorted((folder / "images").glob("*.png"))
+        files = [f"images/{path.name}" for path in sorted((folder / "images").glob("*.png"))]
         labels = config.evolution.label_names
         table = pa.table(
             {
-                "file": [f"images/{path.name}" for path in paths],
-                "sha256": [sha256_of(path) for path in paths],
-                "label": [labels[int(path.name.split("-")[0])] for path in paths],
+                "file": files,
+                "sha256": finish_images(folder, files, marks),
+                "label": [labels[int(PurePosixPath(file).name.split("-")[0])] for file in files],
             }
         )
     else:
-        table = manifest(items, models, [sha256_of(folder / item.file) for item in items], config.method)
+        hashes = finish_images(folder, [item.file for item in items], marks)
+        table = manifest(items, models, hashes, config.method)
     write_table_atomic(folder / "manifest.parquet", with_filtered(table, filtered))
     if unprotected := why_not_private(config):
         write_atomic(folder / NOT_PRIVATE, _NOT_PRIVATE_TEXT.format(what=unprotected))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,6 +41,14 @@ _VOTING_IN_WORDS = {
 }
 
 
+@dataclass(frozen=True)
+class Signed:
+    """Who signed the images of a release: the common name of the certificate, and whether it was made for a test."""
+
+    by: str
+    is_test: bool
+
+
 Part = Literal["warnings", "summary", "contents", "how", "privacy", "uses", "limits"]
 """A block of the template."""
 
@@ -56,6 +65,8 @@ class Datasheet:
         fallbacks: How many texts are fallbacks.
         label_counts: The noised number of records of each label, where the shares of labels were voted for.
         filtered: What the filters of the release did, if it has any.
+        has_xmp: Whether each image says in XMP that it is synthetic.
+        signed: Who signed the images.
     """
 
     def __init__(
@@ -68,8 +79,11 @@ class Datasheet:
         fallbacks: FallbackCounts | None = None,
         label_counts: LabelCounts | None = None,
         filtered: Filtered | None = None,
+        has_xmp: bool = False,
+        signed: Signed | None = None,
     ) -> None:
         self._values = _values(folder, config, items, models, certificate, fallbacks, label_counts, filtered)
+        self._values |= {"has_xmp": has_xmp, "signed": signed}
 
     def markdown(self) -> str:
         """All of it."""

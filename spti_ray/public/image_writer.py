@@ -9,6 +9,7 @@ from pathlib import Path
 from spti_ray.io.files import atomic_file, fsync_folder
 from spti_ray.io.images import read_png
 from spti_ray.io.write_threads import WriteThreads
+from spti_ray.provenance.png_chunks import with_xmp
 from spti_ray.types import Image, ImageLost
 
 _THREADS = 8
@@ -23,10 +24,12 @@ class ImageWriter:
 
     Args:
         folder: the files' names are relative to it.
+        packet: the XMP that each image gets; None for images as they come.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, packet: str | None = None) -> None:
         self._folder = folder
+        self._packet = packet
         self._writes = WriteThreads("release images", _THREADS)
         self._batch: list[tuple[str, Image]] = []
         self._lost: deque[str] = deque()
@@ -75,6 +78,8 @@ class ImageWriter:
             except ImageLost:
                 self._lost.append(name)
                 continue
+            if self._packet is not None:
+                png = with_xmp(png, self._packet)
             path = self._folder / name
             with atomic_file(path, sync_folder=False) as file:
                 file.write(png)

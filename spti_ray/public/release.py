@@ -21,10 +21,12 @@ import pyarrow.parquet as pq
 from spti_ray.config import ROLES, Config
 from spti_ray.config.parsing import parse_json
 from spti_ray.io.files import atomic_file, fsync_folder, sha256_of, write_atomic, write_table_atomic
+from spti_ray.provenance.marks import BARE, Marks
 from spti_ray.public.croissant import CROISSANT, croissant
-from spti_ray.public.datasheet import Datasheet
+from spti_ray.public.datasheet import Datasheet, Signed
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.filtered import Filtered, filtered_in, with_filtered
+from spti_ray.public.finished_images import finish_images
 from spti_ray.public.label_shares import LabelCounts
 from spti_ray.types import ReleaseItem
 
@@ -47,6 +49,12 @@ LABEL_COUNTS_KEY = b"spti_ray.label_counts"
 """Key of the manifest's Parquet metadata that holds, with `evolution.label_shares: voted`, the noised number of records
 of each label, as JSON."""
 
+XMP_KEY = b"spti_ray.xmp"
+"""Key of the manifest's Parquet metadata that holds the XMP of each image; not there if they have none."""
+
+SIGNED_KEY = b"spti_ray.signed"
+"""Key of the manifest's Parquet metadata that says, as JSON, who signed the images (`Signed`); not there if nobody."""
+
 Models = Mapping[str, Mapping[str, str]]
 """The models by role: {kind, model, revision}."""
 
@@ -60,6 +68,7 @@ def write_release(
     fallbacks: FallbackCounts | None = None,
     label_counts: LabelCounts | None = None,
     filtered: Filtered | None = None,
+    marks: Marks = BARE,
 ) -> None:
     """Write manifest.parquet, metadata.jsonl, croissant.json, datasheet.md and, with a certificate, privacy.json into
     `folder`.
@@ -76,18 +85,25 @@ def write_release(
         fallbacks: How many texts are fallbacks.
         label_counts: The noised number of records of each label, where the shares of labels were voted for.
         filtered: What the filters of the release did, if it has any.
+        marks: What each image says of itself, and who signs it.
 
     Raises:
         ValueError: two items name one file, or a file outside `images/`.
         FileNotFoundError: an item's image is not there.
+        SigningFailed: an image could not be signed.
         DiskFull: no space left.
     """
     _check_files(folder, items)
-    hashes = [sha256_of(folder / item.file) for item in items]
+    hashes = finish_images(folder, [item.file for item in items], marks)
     of = config.certified_run("")
     table = manifest(items, models, hashes, config.method, of)
     more = {FALLBACKS_KEY: fallbacks.document() if fallbacks else {}, LABEL_COUNTS_KEY: dict(label_counts or {})}
     told = {key: json.dumps(document, sort_keys=True).encode() for key, document in more.items() if document}
+    if marks.packet is not None:
+        told[XMP_KEY] = marks.packet.encode()
+    if marks.signer is not None:
+        who = marks.signer.credentials
+        told[SIGNED_KEY] = json.dumps({"by": who.name, "test": who.is_test}, sort_keys=True).encode()
     if told:
         table = table.replace_schema_metadata({**(table.schema.metadata or {}), **told})
     write_table_atomic(folder / MANIFEST, with_filtered(table, filtered))
@@ -119,6 +135,15 @@ def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any
 def fallbacks_in(table: pa.Table) -> FallbackCounts:
     """How many texts of the run are fallbacks, from the manifest's metadata."""
     return FallbackCounts.from_document(parse_json((table.schema.metadata or {}).get(FALLBACKS_KEY, b"{}")))
+
+
+def signed_in(metadata: Mapping[bytes, bytes]) -> Signed | None:
+    """Who signed the images, from the manifest's metadata; None if nobody did, or it can't be read."""
+    try:
+        found = parse_json(metadata[SIGNED_KEY])
+        return Signed(str(found["by"]), found["test"] is True)
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def release_section(folder: Path) -> dict[str, Any]:
@@ -153,7 +178,9 @@ def _write_documents(
         certificate = certificate | {"release": release_section(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / CERTIFICATE, text + "\n")
-    sheet = Datasheet(folder, config, items, models, certificate, fallbacks, label_counts, filtered)
+    kept = pq.read_metadata(folder / MANIFEST).metadata or {}
+    marked = XMP_KEY in kept, signed_in(kept)
+    sheet = Datasheet(folder, config, items, models, certificate, fallbacks, label_counts, filtered, *marked)
     classes = sorted({item.label for item in items})
     is_private = certificate is not None
     write_atomic(folder / CROISSANT, croissant(config, sheet, classes, folder / MANIFEST, is_private))

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from spti_ray.config import FiltersConfig
 from spti_ray.errors import NothingMade
-from spti_ray.io.files import TEMPORARY
 from spti_ray.io.images import read_png
 from spti_ray.public.acceptance import Acceptance, Seen
 from spti_ray.public.counted import counted
@@ -44,6 +43,7 @@ def render_release(
     recipes: Recipes,
     made: Callable[[ReleaseItem], Image | None] = lambda item: None,
     filtering: Filtering | None = None,
+    packet: str | None = None,
 ) -> list[ReleaseItem]:
     """Write `staging/images/NNNNN.png` for each image of the release.
 
@@ -63,6 +63,7 @@ def render_release(
         recipes: Defines the job of each image.
         made: Finds the PNG of an item that was rendered before.
         filtering: The filters, if there are any.
+        packet: The XMP that each image gets, also in place of another; None for images as they come.
 
     Returns:
         The items of the images that are there.
@@ -72,9 +73,7 @@ def render_release(
         DiskFull: no space left.
     """
     (staging / "images").mkdir(parents=True, exist_ok=True)
-    for left in staging.rglob(f"{TEMPORARY}*"):
-        left.unlink()  # a driver that was killed while it wrote; `verify` would take it for an image
-    with ImageWriter(staging) as writer:
+    with ImageWriter(staging, packet) as writer:
         rendering = _Rendering(staging, allotted, voted, engines, recipes, made, writer, filtering)
         if filtering is None:
             rendering.rounds()

@@ -33,7 +33,7 @@ _MAX_DEPTH = 50
 """Nested levels that are read; a certificate has five."""
 
 
-def verify_release(release: Path, chain: Chain, told: Told = untold) -> Iterator[Check]:
+def verify_release(release: Path, chain: Chain, told: Told = untold, anchors: str | None = None) -> Iterator[Check]:
     """Check a release against its ledger, in the certificate's order.
 
     Args:
@@ -41,6 +41,7 @@ def verify_release(release: Path, chain: Chain, told: Told = untold) -> Iterator
             too.
         chain: The ledger of its dataset.
         told: Is told how far it is.
+        anchors: Certificates in PEM that whoever signed the images must lead to; None for none.
 
     Yields:
         One `Check` for each field and file.
@@ -61,7 +62,7 @@ def verify_release(release: Path, chain: Chain, told: Told = untold) -> Iterator
         return
     yield from compare_fields(document, expected)
     yield from check_audits(document)
-    yield from check_files(release, document, told)
+    yield from check_files(release, document, told, entries, anchors)
     yield from check_histograms(release.parent / "generations", entries, run)
 
 

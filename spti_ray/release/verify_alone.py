@@ -38,12 +38,13 @@ _OPEN = (
 )
 
 
-def verify_alone(directory: Path, told: Told = untold) -> Iterator[Check]:
+def verify_alone(directory: Path, told: Told = untold, anchors: str | None = None) -> Iterator[Check]:
     """Check a release, or an export of one, without a ledger.
 
     Args:
         directory: The folder of the release or of the export.
         told: Is told how far it is.
+        anchors: Certificates in PEM that whoever signed the images must lead to; None for none.
 
     Yields:
         One `Check` for each figure and file, and an open one for what only the ledger proves.
@@ -55,7 +56,7 @@ def verify_alone(directory: Path, told: Told = untold) -> Iterator[Check]:
     document = read_certificate(release)
     yield from _check_figures(document)
     yield from check_audits(document)
-    yield from check_files(release, document, told)
+    yield from check_files(release, document, told, None, anchors)
     yield Check("ledger", True, _OPEN, open=True)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -29,13 +29,22 @@ _OF_DATA = {"configs", "dataset_info"}
 """Keys at the head of a card by which `load_dataset` reads other files, columns or names of classes."""
 
 
-def check_export(release: Path, table: pa.Table, told: Told = untold) -> Iterator[Check]:
+See = Callable[[str, bytes], None]
+"""Is shown each image: its name for people, and its bytes."""
+
+
+def unseen(name: str, image: bytes) -> None:
+    """A `See` that looks at nothing."""
+
+
+def check_export(release: Path, table: pa.Table, told: Told = untold, see: See = unseen) -> Iterator[Check]:
     """Check the data of an export, and that no other data are beside them.
 
     Args:
         release: The export's folder, with the manifest and a folder `data`.
         table: The manifest.
         told: Is told how far it is.
+        see: Is shown each image.
     """
     data = release / "data"
     try:
@@ -46,6 +55,7 @@ def check_export(release: Path, table: pa.Table, told: Told = untold) -> Iterato
         wrong: list[str] = []
         for number, held in enumerate(held_in(data, class_names(table))):
             told("checking images", number, table.num_rows)
+            see(held.name, held.image if isinstance(held.image, bytes) else b"")
             row = known.pop(held.name, None)
             if row is None or not _is_image_of(held.image, row) or not _says(held.said, row, name):
                 wrong.append(held.name[:80])

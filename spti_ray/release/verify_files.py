@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,21 +11,35 @@ from spti_ray.config.parsing import parse_json
 from spti_ray.dp import artifact
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import slots_of
-from spti_ray.io.files import IMAGE_SUFFIXES, sha256_of
+from spti_ray.io.files import IMAGE_SUFFIXES
 from spti_ray.public.croissant_data import IMAGEFOLDER
 from spti_ray.public.release import release_section
 from spti_ray.public.released_files import ManifestDamaged, read_manifest
 from spti_ray.release.checks import Check, field_of, shown
 from spti_ray.release.verify_croissant import check_croissant
-from spti_ray.release.verify_export import check_export
+from spti_ray.release.verify_export import See, check_export
 from spti_ray.release.verify_filters import check_filters
+from spti_ray.release.verify_provenance import ProvenanceCheck
 from spti_ray.types import Told, untold
 
 
-def check_files(release: Path, document: Mapping[str, Any], told: Told = untold) -> Iterator[Check]:
+def check_files(
+    release: Path,
+    document: Mapping[str, Any],
+    told: Told = untold,
+    entries: Sequence[Entry] | None = None,
+    anchors: str | None = None,
+) -> Iterator[Check]:
     """Check the manifest against the certificate, and against the manifest the images and what is said of them.
 
     A release, like an export as imagefolder, has `images/` and `metadata.jsonl`; other exports have a folder `data`.
+
+    Args:
+        release: The folder of the release or the export.
+        document: The certificate.
+        told: Is told how far it is.
+        entries: The ledger up to the certificate's head; None where there is no ledger.
+        anchors: Certificates in PEM that whoever signed the images must lead to; None for none.
     """
     named = document.get("release")
     if not isinstance(named, Mapping):
@@ -45,21 +60,26 @@ def check_files(release: Path, document: Mapping[str, Any], told: Told = untold)
         run = str(field_of(document, "run.id"))
         yield Check("run.id of a re-rendering", of == run, f"the manifest says the texts are those of run {of}")
     is_export = (release / "data").is_dir()
+    said = ProvenanceCheck(table, document, entries, anchors)
     if not is_export or (release / "images").is_dir():
-        yield from _check_images(release, table.select(["file", "sha256", "text", "label"]).to_pylist(), told)
+        rows = table.select(["file", "sha256", "text", "label"]).to_pylist()
+        yield from _check_images(release, rows, told, said.see)
         yield from check_filters(release, table, told)
     if not is_export:
         yield from check_croissant(release, table, IMAGEFOLDER)
     if is_export:
-        yield from check_export(release, table, told)
+        yield from check_export(release, table, told, said.see)
+    yield from said.checks()
 
 
-def _check_images(release: Path, rows: Sequence[Mapping[str, Any]], told: Told) -> Iterator[Check]:
+def _check_images(release: Path, rows: Sequence[Mapping[str, Any]], told: Told, see: See) -> Iterator[Check]:
     wrong: list[str] = []
     for number, row in enumerate(rows):
         told("checking images", number, len(rows))
-        if _hash_of(release / row["file"]) != row["sha256"]:
+        image = _content_of(release / row["file"])
+        if hashlib.sha256(image).hexdigest() != row["sha256"]:
             wrong.append(row["file"])
+        see(row["file"], image)
     images = release / "images"
     there = {f"images/{path.name}" for path in images.iterdir()} if images.is_dir() else set[str]()
     # Loaders of image folders take images from any sub-folder.
@@ -104,12 +124,12 @@ def _row_of(line: str) -> Mapping[str, Any]:
     return row if isinstance(row, Mapping) else {}
 
 
-def _hash_of(file: Path) -> str | None:
-    """The SHA-256 of a file; None if it can't be read."""
+def _content_of(file: Path) -> bytes:
+    """The bytes of a file; none if it can't be read."""
     try:
-        return sha256_of(file) if file.is_file() else None
+        return file.read_bytes() if file.is_file() else b""
     except OSError:
-        return None
+        return b""
 
 
 def check_histograms(folder: Path, entries: Sequence[Entry], run: str) -> Iterator[Check]:

@@ -17,8 +17,16 @@ from spti_ray.config.loading import ConfigError, parse_config, with_ledger_in, w
 from spti_ray.config.method_traits import candidates_are_images, roles_needed
 from spti_ray.models.factory import FAKE, engines_config
 from spti_ray.runs.continuation import Origin, output_settings
+from spti_ray.runs.run_file import read_run_file
 
-_OF_A_RENDERING = ("release.images.", "release.images_per_text.", "release.filters.", "runtime.", "title.")
+_OF_A_RENDERING = (
+    "release.images.",
+    "release.images_per_text.",
+    "release.filters.",
+    "release.provenance.",
+    "runtime.",
+    "title.",
+)
 """Settings that a re-rendering may change. All others were fixed when its texts were voted for."""
 
 
@@ -38,6 +46,9 @@ def refined(
     """
     origin = Origin(directory)
     raw = _with_room_for(overrides, copy.deepcopy(origin.raw))
+    if "provenance" not in read_run_file(directory)["config"].get("release", {}):
+        # Images of an earlier build are bare. What is made of them now says what it is.
+        raw["release"].pop("provenance", None)
     short = [f"release.images={images}"] if images is not None else []
     wanted = {"run": origin.run_id, "path": str(directory)}
     if generations is None:
@@ -113,8 +124,8 @@ def _check_rendering_alone(changed: Sequence[str], before: Config, after: Config
     if fixed:
         raise ConfigError(
             f"{fixed[0]}: a re-rendering can't change it, since the texts were voted for with it; it can change "
-            "release.images, release.images_per_text, release.filters, title, runtime.seed, runtime.engines.renderer, "
-            "engines that filters alone use, and where it runs"
+            "release.images, release.images_per_text, release.filters, release.provenance, title, runtime.seed, "
+            "runtime.engines.renderer, engines that filters alone use, and where it runs"
         )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -23,8 +24,8 @@ def asked(monkeypatch) -> list[tuple[Config, Path]]:
     """What the driver is asked to run."""
     calls: list[tuple[Config, Path]] = []
 
-    def run_config(config: Config, out: Path) -> Path:
-        calls.append((config, out))
+    def run_config(config: Config, out: Path, sign: Callable[[bytes], bytes] | None) -> Path:
+        calls.append((config, out) if sign is None else (config, out, sign))
         return out / "release"
 
     monkeypatch.setattr(driver, "run_config", run_config)
@@ -41,6 +42,11 @@ def test_a_mapping_a_file_a_bundled_name_and_a_config_are_taken(asked, tmp_path)
         assert (release.folder, release.run, release.stays_inside) == (tmp_path / "out/release", tmp_path / "out", "")
     spti_ray.run("bundled:stickers")
     assert asked[-1][0].title == "Stickers"
+
+
+def test_whoever_signs_is_handed_on(asked):
+    spti_ray.run(MINIMAL, sign=bytes.upper)
+    assert asked[-1][2] is bytes.upper
 
 
 def test_the_given_mapping_is_left_as_it_was(asked):

@@ -21,9 +21,10 @@ from PIL import Image
 from spti_ray.config.parsing import parse_yaml, read_text
 from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
+from spti_ray.public.datasheet import Signed
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.public.filtered import Filtered, FiltersUnreadable, filtered_in
-from spti_ray.public.release import fallbacks_in
+from spti_ray.public.release import fallbacks_in, signed_in
 from spti_ray.public.released_files import label_counts_in, models_in, read_certificate, read_manifest
 from spti_ray.types import Candidate, CountArray, NoisyHistogram
 
@@ -31,6 +32,9 @@ _CANDIDATE_COLUMNS = ["id", "text", "label", "generation", "parent_id", "operato
 _RUN_KEYS = ("run", "code_version", "config_sha256", "seed")
 _HISTOGRAMS = "histogram-*.arrow"
 _HIDDEN = "(not shown)"
+_PLACES = {("data", "path"), ("runtime", "address"), ("origin", "path")} | {
+    ("release", "provenance", name) for name in ("certificate", "key_file", "key_env")
+}
 _SECRET_WORDS = ("key", "token", "secret", "password", "credential", "authorization")
 
 
@@ -88,6 +92,8 @@ class RunData:
     fallbacks: FallbackCounts
     filtered: Filtered | None = None
     """What the filters of the release did, if it has any."""
+    signed: Signed | None = None
+    """Who signed the images."""
 
     @property
     def candidate_generations(self) -> tuple[int, ...]:
@@ -123,6 +129,7 @@ def read_run(folder: Path) -> RunData:
         certificate=read_certificate(folder / "release"),
         fallbacks=fallbacks_in(table),
         filtered=_filtered(table),
+        signed=signed_in(table.schema.metadata or {}),
     )
 
 
@@ -279,7 +286,8 @@ class Pictures:
             if max(image.size) > max_side or len(png) > max(8_192, max_side * max_side):
                 image.thumbnail((max_side, max_side), Image.Resampling.LANCZOS)
                 buffer = io.BytesIO()
-                image.convert("RGB").save(buffer, "WEBP", quality=82)
+                # What a released image says of itself stays with its picture.
+                image.convert("RGB").save(buffer, "WEBP", quality=82, xmp=image.info.get("xmp", b""))
                 kind, data = "webp", buffer.getvalue()
         if len(data) > self.bytes_left:
             return None
@@ -294,7 +302,7 @@ def publishable(config: Any, path: Sequence[str] = ()) -> Any:
     if isinstance(config, list):
         return [publishable(value, path) for value in config]
     where = tuple(path)
-    local = where[:1] == ("ledger",) or where in {("data", "path"), ("runtime", "address"), ("origin", "path")}
+    local = where[:1] == ("ledger",) or where in _PLACES
     secret = "options" in where and any(word in where[-1].lower() for word in _SECRET_WORDS) and isinstance(config, str)
     if config is None or not (local or secret) or str(config).startswith("bundled:"):
         return config

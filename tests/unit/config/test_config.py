@@ -454,7 +454,23 @@ def test_what_a_run_computes_or_costs_changes_its_hash_and_is_named(path):
 
 def test_every_setting_is_either_pinned_or_one_of_the_placement_settings():
     flat = flatten(resolved(parse_config(MINIMAL)))
-    assert set(flat) - set(pinned(resolved(parse_config(MINIMAL)))) - set(BEFORE) == set(PLACEMENT)
+    free = {"release.provenance.key_file", "release.provenance.key_env"}
+    free |= {name for name in flat if name.startswith("release.card.")}
+    assert set(flat) - set(pinned(resolved(parse_config(MINIMAL)))) - set(BEFORE) == set(PLACEMENT) | free
+
+
+def test_where_the_key_is_does_not_change_a_run_and_the_certificates_place_does():
+    """None of them is allowed by itself."""
+    signed = [
+        parse_config(changed("release.provenance", {"certificate": certificate, **key}))
+        for certificate, key in (
+            ("a.pem", {"key_file": "a.key"}),
+            ("a.pem", {"key_env": "KEY"}),
+            ("b.pem", {"key_env": "KEY"}),
+        )
+    ]
+    hashes = [config_sha256(config) for config in signed]
+    assert hashes[0] == hashes[1] != hashes[2] and config_sha256(parse_config(MINIMAL)) not in hashes
 
 
 def test_a_default_and_the_same_value_written_out_have_one_hash():

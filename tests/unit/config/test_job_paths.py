@@ -115,6 +115,15 @@ def test_one_file_of_data_that_was_uploaded_is_found_and_other_files_of_its_name
         check_here(config, Path("/dev/null/runs/a"))
 
 
+def test_a_key_that_was_uploaded_is_told(package, tmp_path):
+    common = {"data__path": "/dev/null/scans", "ledger__path": "/dev/null/books"}
+    signed = {"certificate": "/etc/chain.pem", "key_file": "keys/signer.pem"}
+    with pytest.raises(ConfigError, match="the key was uploaded with this job"):
+        check_here(config_with(**common, release__provenance=signed), Path("/dev/null/runs/a"))
+    elsewhere = signed | {"key_file": str(tmp_path / "signer.pem")}
+    check_here(config_with(**common, release__provenance=elsewhere), Path("/dev/null/runs/a"))
+
+
 def test_a_run_folder_with_its_internal_one_that_was_uploaded_is_told(package, refusal):
     (package / "runs" / "old" / "internal").mkdir(parents=True)
     (package / "runs" / "old" / "run.yaml").write_text("run: x")

@@ -154,6 +154,14 @@ def watched(monkeypatch, tmp_path, made):
     return driver.run_config(config_with(runtime__address="head:6379", ledger__path=str(tmp_path)), tmp_path / "run")
 
 
+def test_a_signer_of_this_process_is_refused_where_the_driver_would_be_elsewhere(monkeypatch, tmp_path):
+    monkeypatch.setattr(cluster, "is_joined", lambda: False)
+    config = config_with(runtime__address="head:6379", ledger__path=str(tmp_path))
+    with pytest.raises(ConfigError, match="sign: signs in this process"):
+        driver.run_config(config, tmp_path / "run", sign=bytes.upper)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_with_other_settings_in_the_folder_is_not_joined(monkeypatch, tmp_path):
     def taken(name, claim, make, runtime):
         raise driver_actor.NameTaken(name)

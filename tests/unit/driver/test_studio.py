@@ -11,6 +11,7 @@ from spti_ray.errors import NothingMade, RunDamaged
 from spti_ray.methods import METHODS, Method, PrivateData
 from spti_ray.models.factory import FAKE, engines_config
 from spti_ray.planning.checks import check_engines
+from spti_ray.provenance.marks import BARE
 from spti_ray.public.fallbacks import FallbackCounts
 from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost, serving_roles
@@ -77,6 +78,10 @@ def test_generation_0_alone_has_no_shards():
     assert [bundle.role for bundle in bundles] == ["captioner", "renderer", "shard", "shard"]
 
 
+def bare(models):
+    return BARE
+
+
 class Watch:
     asked = 0
 
@@ -92,7 +97,9 @@ def test_without_votes_too_texts_that_nobody_wrote_are_counted(local_engines, tm
     said = iter(f"a fine {word} kite" for word in ("red", "blue", "pink"))
     engines = local_engines(answer=lambda request: next(said, None))
 
-    stage = Stage(config, RunDir(tmp_path, "r", config), engines, None, None, Watch(), keep_all, dict, None, written)
+    stage = Stage(
+        config, RunDir(tmp_path, "r", config), engines, None, None, Watch(), keep_all, dict, bare, None, written
+    )
     make(stage)
     assert stage.watch.asked == 9 * (config.prompts.attempts - 1)
     assert (written.counts["0"].asked, written.counts["0"].fallbacks) == (12, 9)
@@ -106,7 +113,9 @@ def _voted(tmp_path, local_engines, origin=None, **changes):
         origin={"run": "r", "path": "x", "generation": 2} if origin else None,
         **changes,
     )
-    return Stage(config, RunDir(tmp_path, "r", config), local_engines, object(), None, Watch(), keep_all, dict, origin)
+    return Stage(
+        config, RunDir(tmp_path, "r", config), local_engines, object(), None, Watch(), keep_all, dict, bare, origin
+    )
 
 
 class _Origin:

@@ -88,13 +88,6 @@ def test_an_interrupted_rendering_goes_on_with_what_is_missing(tmp_path, local_e
         assert (tmp_path / "a" / item.file).read_bytes() == (tmp_path / "b" / item.file).read_bytes()
 
 
-def test_a_file_that_a_killed_driver_had_begun_is_not_released(tmp_path, local_engines):
-    (tmp_path / "images").mkdir()
-    (tmp_path / "images" / ".tmp-abc").write_bytes(b"half an image")
-    items = render_release(tmp_path, ALLOTTED, {}, local_engines(), RECIPES)
-    assert {path.name for path in (tmp_path / "images").iterdir()} == {item.file[7:] for item in items}
-
-
 def test_a_finished_rendering_makes_nothing_again(tmp_path, local_engines):
     items = render_release(tmp_path, ALLOTTED, {}, local_engines(), RECIPES)
     engines = local_engines()

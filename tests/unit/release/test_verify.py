@@ -26,7 +26,6 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
 from spti_ray.dp.storage import open_chain
 from spti_ray.evaluate.image_sets import release_images
-from spti_ray.io.files import sha256_of
 from spti_ray.public.release import write_release
 from spti_ray.public.released_files import ManifestDamaged
 from spti_ray.release.checks import NotVerified
@@ -323,11 +322,11 @@ def test_images_outside_of_the_release_are_refused_unread(honest: Path, tmp_path
     files = [name.replace("{root}", str(tmp_path)), *table["file"].to_pylist()[1:]]
     pq.write_table(table.set_column(0, "file", pa.array(files)), release / "manifest.parquet")
 
-    def never(path: Path) -> str:
+    def never(path: Path) -> bytes:
         assert path.resolve() != secret, "read from outside of the release"
-        return sha256_of(path)
+        return path.read_bytes()
 
-    monkeypatch.setattr("spti_ray.release.verify_files.sha256_of", never)
+    monkeypatch.setattr("spti_ray.release.verify_files._content_of", never)
     assert any("is none of the release's images" in line for line in junk_lines(release))
     # The same in all others that read what a manifest names.
     with pytest.raises(NotExported, match="none of a release"):

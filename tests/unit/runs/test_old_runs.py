@@ -93,7 +93,7 @@ def load_config_with(make_config, attempts: int):
 
 def test_from_python_the_settings_find_the_run_that_an_earlier_build_began(tmp_path, make_config, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(driver, "run_config", lambda config, out: out)
+    monkeypatch.setattr(driver, "run_config", lambda config, out, sign: out)
     config = make_config()
     monkeypatch.setattr(config_identity, "BEFORE", {"prompts.attempts": 1})
     now = spti_ray.run(resolved(config)).run

@@ -1,3 +1,4 @@
+import base64
 import io
 import re
 import shutil
@@ -15,6 +16,8 @@ from spti_ray.config.identity import resolved
 from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import sha256_of
+from spti_ray.models.pixels import to_png
+from spti_ray.provenance.png_chunks import with_xmp
 from spti_ray.public.release import write_release
 from spti_ray.release.report import build, data, plots
 from spti_ray.release.report.build import build_report
@@ -409,3 +412,13 @@ def test_images_that_could_not_be_made_are_told(tmp_path):
     settings = (tmp_path / "run.yaml").read_text()
     (tmp_path / "run.yaml").write_text(settings.replace("images: 4", "images: 6"))
     assert "2 of 6 could not be made" in build_report(tmp_path).read_text()
+
+
+def test_a_picture_of_a_released_image_says_what_the_image_says(tmp_path):
+    images = tmp_path / "release" / "images"
+    images.mkdir(parents=True)
+    (images / "0.png").write_bytes(with_xmp(to_png(np.zeros((64, 64, 3), np.uint8)), "<x/>"))
+    picture = data.Pictures(tmp_path, 10**6).of_file("images/0.png", 32)
+    assert picture and picture.startswith("data:image/webp;base64,")
+    with Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))) as small:
+        assert small.size == (32, 32) and small.info["xmp"] == b"<x/>"
