@@ -35,7 +35,7 @@ class CardConfig(Section):
     def _is_known_by_name_or_address(cls, license: str | None) -> str | None:
         if license is None or _IDENTIFIER.fullmatch(license) or re.fullmatch(r"https?://\S+", license):
             return license
-        raise ValueError("input should be an identifier of https://spdx.org/licenses, such as CC-BY-4.0, or a URL")
+        raise ValueError("give an identifier of https://spdx.org/licenses, such as CC-BY-4.0, or a URL")
 
     @property
     def license_url(self) -> str | None:
