@@ -29,6 +29,7 @@ BEFORE: dict[str, Any] = {
     "prompts.label_attributes": {},
     "prompts.max_tokens_rendered": "none",
     "release.filters": None,
+    "release.png_level": 6,
 }
 """Settings that came after build ab5e8e4 and may not change within a run, and what builds without them did.
 

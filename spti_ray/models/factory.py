@@ -80,6 +80,13 @@ ENGINE_METHODS: dict[Role, str] = {
 }
 """What an engine of each role must have. A renderer may have `VARY` beside it."""
 
+PREPARE, EMBED_PREPARED = "prepare_images", "embed_prepared"
+"""Methods that an image embedder may have beside its own: its two halves, of which the first needs no turn; see
+`protocols.PreparingEmbedder`."""
+
+_THREADS_BESIDE = 4
+"""At least, where there are so many cores: a GPU's engine has one CPU by default, and waits for what it is fed."""
+
 VARY = "vary"
 """The method of a renderer that varies images, which `method: pe-image` needs."""
 
@@ -306,6 +313,11 @@ def engine_environment(role: Role, config: EngineConfig, elsewhere: bool = False
             # private images is the actor's, whose output is suppressed.
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return environment
+
+
+def threads_beside(config: EngineConfig) -> int:
+    """Threads beside an engine, which decode and resize what it is given, or encode what it has made."""
+    return min(os.cpu_count() or 1, max(_THREADS_BESIDE, threads_of(config)))
 
 
 def threads_of(config: EngineConfig) -> int:
