@@ -71,8 +71,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "evaluate": ("dp", "internal_pages", "models", "private", "runs"),
     # How much of the machines' time reaches the engines; votes on random vectors.
     "bench": (
-        "models", "observability", "plotting", "private", "public", "runtime.placement", "runtime.ray",
-        "runtime.scheduling",
+        "models", "observability", "plotting", "private", "public", "runtime.hosting", "runtime.placement",
+        "runtime.ray", "runtime.scheduling",
     ),
     # What people and programs call.
     "api": ("driver", "runs"),
