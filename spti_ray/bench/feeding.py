@@ -35,7 +35,7 @@ from spti_ray.types import ImageArray, RenderBatch
 
 RENDER_SIDE, PRIVATE_SIDE = 512, 256
 BATCH = 16
-RENDERS, RECORDS = 192, 640
+RENDERS, RECORDS = 192, 1280
 FORWARD_S = 0.002
 """Of the SIMULATED embedder, for each private image."""
 
@@ -51,7 +51,7 @@ _CLIP = {
 SHARDS = 2
 """The default number of a run's shards."""
 
-_DRAFT: dict[str, int] = {"png_level": types.DRAFT_PNG_LEVEL} if hasattr(types, "DRAFT_PNG_LEVEL") else {}
+_DRAFT: dict[str, Any] = {"png_level": types.DRAFT_PNG_LEVEL} if hasattr(types, "DRAFT_PNG_LEVEL") else {}
 """How images are rendered that are to be voted on, where a build knows a difference."""
 
 _CALLS_AT_A_TIME: int = getattr(hosting, "CALLS_AT_A_TIME", 1)

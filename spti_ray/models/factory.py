@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -229,13 +230,16 @@ def check_varies(config: EngineConfig) -> None:
         )
 
 
-def build_engine(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
+def build_engine(
+    role: Role, config: EngineConfig, takes_turns: bool = False, imported: Callable[[], None] = lambda: None
+) -> Any:
     """Import an engine's class and construct it, which loads the model.
 
     Args:
         role: What the engine is for.
         config: Its settings.
         takes_turns: Whether it shares a GPU by turns (`runtime.take_turns`), so that it must be able to sleep.
+        imported: Called once its class and the libraries below it are imported, before the model is loaded.
 
     Raises:
         ValueError: the kind can't be imported, is no engine of this role, can't sleep although it must, or has no GPU
@@ -260,6 +264,7 @@ def build_engine(role: Role, config: EngineConfig, takes_turns: bool = False) ->
         raise ValueError(f"{where}: {config.kind!r} has no method {ENGINE_METHODS[role]}()")
     if takes_turns and not (hasattr(engine_class, "sleep") and hasattr(engine_class, "wake")):
         raise ValueError(f"{where}: {config.kind!r} has no methods sleep() and wake(), as runtime.take_turns needs")
+    imported()
     try:
         return engine_class(config)
     except ModelMissing:

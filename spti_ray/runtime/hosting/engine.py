@@ -21,6 +21,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import psutil
 
 from spti_ray.config import Config, EngineConfig, Role
 from spti_ray.config.method_traits import shards_caption
@@ -74,6 +75,10 @@ class PublicCallFailed(RuntimeError):
         return cls(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
+StartMarks = tuple[tuple[str, float], ...]
+"""What has happened on the way to an engine, and when, in seconds since the epoch. The first is the process's start."""
+
+
 class EngineHost:
     """What all hosts share: the engine, and leaving the process when it is dead, so that a new one can be started."""
 
@@ -81,8 +86,21 @@ class EngineHost:
         """One that `takes_turns` must be woken first: the GPU may be another's now, after a crash as at the start."""
         self._role: Role = role
         self._config = config
-        self._engine: Any = None if takes_turns else build_engine(role, config)
+        self._marks = [("process", psutil.Process().create_time()), ("its actor", time.time())]
+        self._engine: Any = None if takes_turns else self._built()
         self._awake = not takes_turns
+
+    def _built(self, takes_turns: bool = False) -> Any:
+        engine = build_engine(self._role, self._config, takes_turns, lambda: self._mark("import"))
+        self._mark("load")
+        return engine
+
+    def _mark(self, what: str) -> None:
+        self._marks.append((what, time.time()))
+
+    def start_marks(self) -> StartMarks:
+        """How long it took to have the engine, for the timeline. Nothing private is seen before it is there."""
+        return tuple(self._marks)
 
     def identity(self) -> dict[str, str]:
         """What runs here."""
@@ -134,7 +152,7 @@ class RendererHost(EngineHost):
 
     def _wake(self) -> dict[str, str]:
         if self._engine is None:
-            self._engine = build_engine(self._role, self._config, takes_turns=True)
+            self._engine = self._built(takes_turns=True)
         elif not self._awake:
             self._engine.wake()
         self._awake = True
@@ -285,7 +303,7 @@ class AsyncEngineHost(EngineHost):
     async def wake(self) -> dict[str, str]:
         """As `RendererHost.wake`."""
         if self._engine is None:
-            self._engine = build_engine(self._role, self._config, takes_turns=True)
+            self._engine = self._built(takes_turns=True)
         elif not self._awake:
             await self._engine.wake()
         self._awake = True

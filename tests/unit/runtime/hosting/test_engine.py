@@ -100,3 +100,12 @@ def test_a_renderers_images_are_compressed_as_asked_in_their_order():
         assert asyncio.run(made(level)) == [to_png(image, level) for image in expected]
     np.testing.assert_array_equal(from_png(asyncio.run(made(0))[4]), expected[4])
     host.close()
+
+
+@pytest.mark.parametrize("make", [PrivateEngineHost, RendererHost])
+def test_a_host_tells_how_its_engine_started(make):
+    role = "image_embedder" if make is PrivateEngineHost else "renderer"
+    host = make(role, FAKE.of(role))
+    names, times = zip(*host.start_marks(), strict=True)
+    assert names == ("process", "its actor", "import", "load") and list(times) == sorted(times)
+    host.close()
