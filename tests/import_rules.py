@@ -87,9 +87,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "ray": ("runtime.ray",),
-    "torch": ("cli.doctor_checks", "finetuning", "models", "private.device"),  # doctor asks it which devices there are
+    # Doctor asks torch which devices there are; a peer in the bench calls both as anybody would.
+    "torch": ("bench.plain_script", "cli.doctor_checks", "finetuning", "models", "private.device"),
     "vllm": ("models",),
-    "transformers": ("models",),
+    "transformers": ("bench.plain_script", "models"),
     "diffusers": ("finetuning", "models"),
     "openai": ("models",),
     "opacus": ("finetuning",),

@@ -14,9 +14,10 @@ import json
 import tempfile
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -29,6 +30,7 @@ from spti_ray.config import DataConfig, EngineConfig
 from spti_ray.models.checkpoints import load_image_processor
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.pixels import from_png, to_png
+from spti_ray.private.decode import decode
 from spti_ray.private.shard import Shard
 from spti_ray.runtime.hosting import engine as hosting
 from spti_ray.types import ImageArray, RenderBatch
@@ -53,6 +55,8 @@ SHARDS = 2
 
 _DRAFT: dict[str, Any] = {"png_level": types.DRAFT_PNG_LEVEL} if hasattr(types, "DRAFT_PNG_LEVEL") else {}
 """How images are rendered that are to be voted on, where a build knows a difference."""
+
+_LEVEL: dict[str, Any] = {"level": types.DRAFT_PNG_LEVEL} if _DRAFT else {}
 
 _CALLS_AT_A_TIME: int = getattr(hosting, "CALLS_AT_A_TIME", 1)
 """What an embedder's actor takes at a time."""
@@ -95,13 +99,36 @@ class Forward:
 def png_ms() -> float:
     """Milliseconds of a CPU for the PNG of a render that is voted on."""
     pictures = [picture(RENDER_SIDE, seed) for seed in range(4)]
-    encode = (lambda image: to_png(image, _DRAFT["png_level"])) if _DRAFT else to_png  # type: ignore[call-arg]
     for image in pictures:
-        assert (from_png(encode(image)) == image).all()
+        assert (from_png(to_png(image, **_LEVEL)) == image).all()
+    return round(sum(_cpu_ms(partial(to_png, image, **_LEVEL), 10) for image in pictures) / len(pictures), 3)
+
+
+def stages_cpu_ms() -> dict[str, float]:
+    """Milliseconds of a CPU for an image in each stage beside the engines, as `spti plan --costs` reckons with them."""
+    render, record = picture(RENDER_SIDE, 1), io.BytesIO()
+    Image.fromarray(picture(PRIVATE_SIDE, 1)).save(record, "JPEG", quality=90)
+    draft = to_png(render, **_LEVEL)
+    with tempfile.TemporaryDirectory() as name:
+        (Path(name) / "preprocessor_config.json").write_text(json.dumps(_CLIP))
+        processor = load_image_processor(name)
+    prepare = [partial(processor, [Image.fromarray(picture(side, 1))]) for side in (RENDER_SIDE, PRIVATE_SIDE)]
+    stages: dict[str, Callable[[], Any]] = {
+        "png": partial(to_png, render, **_LEVEL),
+        "png_level_6": partial(to_png, render),
+        "decode_png": partial(from_png, draft),
+        "decode_jpeg": partial(decode, record.getvalue(), 2**30),
+        f"prepare_{RENDER_SIDE}": prepare[0],
+        f"prepare_{PRIVATE_SIDE}": prepare[1],
+    }
+    return {name: round(_cpu_ms(stage), 3) for name, stage in stages.items()}
+
+
+def _cpu_ms(stage: Callable[[], Any], times: int = 20) -> float:
     began = time.thread_time()
-    for number in range(40):
-        encode(pictures[number % len(pictures)])
-    return round((time.thread_time() - began) / 40 * 1000, 3)
+    for _ in range(times):
+        stage()
+    return (time.thread_time() - began) / times * 1000
 
 
 def renders_per_s(renders: int = RENDERS) -> tuple[float, str]:
@@ -182,6 +209,7 @@ def feeding(rounds: int = 3) -> dict[str, Any]:
         "png_cpu_ms": min(png_ms() for _ in range(rounds)),
         "renders_per_s": max(rate for rate, _ in renders),
         "records_per_s": max(rate for rate, _ in records),
+        "stages_cpu_ms": stages_cpu_ms(),
         "rows_of_renders": renders[0][1],
         "rows_of_records": records[0][1],
     }
@@ -189,7 +217,7 @@ def feeding(rounds: int = 3) -> dict[str, Any]:
 
 def is_figure(name: str) -> bool:
     """Whether it is one that is compared with another build's."""
-    return name.endswith(("_ms", "_per_s"))
+    return name.endswith(("_per_s", "png_cpu_ms"))
 
 
 def _write_jpegs(folder: Path, count: int) -> None:

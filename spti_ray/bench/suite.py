@@ -25,6 +25,7 @@ from spti_ray.bench.other_checkout import compared_with
 from spti_ray.bench.overhead import in_pool_over_bare
 from spti_ray.bench.peers import peers
 from spti_ray.bench.scaling import driver_cost, scaling
+from spti_ray.bench.script import script
 from spti_ray.bench.streaming import streaming
 from spti_ray.bench.votes import votes
 from spti_ray.bench.workload import ROLES
@@ -116,6 +117,9 @@ TARGETS = (
     Target(
         "PNG of a voted render, CPU over the other's", _at("feeding", "against", "ratios", "png_cpu_ms"), 1 / 3, True
     ),
+    Target("a small run over a plain script, time", _at("script", "wall"), 0.8, at_most=True),
+    Target("a small run over a plain script, CPU", _at("script", "cpu"), 1.05, at_most=True),
+    Target("a small run over a plain script, memory", _at("script", "memory"), 1.8, at_most=True),
     Target("votes over the bare product", _at("votes", "ratio"), 0.8),
 )
 
@@ -189,6 +193,7 @@ def parts(settings: Settings, out: Path) -> dict[str, Measure]:
         "peers": lambda document, told: peers(runtime=runtime, told=told),
         "kills": lambda document, told: kills(runtime=runtime),
         "feeding": fed,
+        "script": lambda document, told: script(told=told),
         "votes": lambda document, told: votes(),
     }
 

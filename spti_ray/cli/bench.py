@@ -30,7 +30,7 @@ def bench(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="engines, scaling, driver, streaming, images, memory, model, peers, kills, feeding or votes. Repeatable.",
+            help="engines, scaling, driver, streaming, images, memory, model, peers, kills, feeding, script or votes.",
             metavar="PART",
         ),
     ] = None,

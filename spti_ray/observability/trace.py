@@ -127,12 +127,13 @@ class Trace:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Add the wall seconds of the block to a phase of the run, which is on the timeline too."""
+        """Add the wall seconds of the block to a phase of the run; on the timeline it is where no stage is."""
         begin = self.wall_s
         try:
             yield
         finally:
-            self.stages.append(Span("driver", phase, begin, self.wall_s))
+            if self._stage is None:  # else that is on the timeline
+                self.stages.append(Span("driver", phase, begin, self.wall_s))
             self._add_to_phase(phase, self.wall_s - begin)
 
     def memory(self, used_bytes: int) -> None:
