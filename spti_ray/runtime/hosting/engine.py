@@ -208,7 +208,7 @@ class PrivateEngineHost(EngineHost):
         if role != "image_embedder":
             super().__init__(role, config)
             return
-        self._turn = ThreadPoolExecutor(1)
+        self._turn = ThreadPoolExecutor(1, f"{ENGINE_THREAD}{role}")
         self._beside = ThreadPoolExecutor(threads_beside(config))
         self._turn.submit(super().__init__, role, config).result()
 
