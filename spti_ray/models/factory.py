@@ -85,7 +85,7 @@ PREPARE, EMBED_PREPARED = "prepare_images", "embed_prepared"
 """Methods that an image embedder may have beside its own: its two halves, of which the first needs no turn; see
 `protocols.PreparingEmbedder`."""
 
-_THREADS_BESIDE = 4
+THREADS_BESIDE = 4
 """At least, where there are so many cores: a GPU's engine has one CPU by default, and waits for what it is fed."""
 
 VARY = "vary"
@@ -322,7 +322,7 @@ def engine_environment(role: Role, config: EngineConfig, elsewhere: bool = False
 
 def threads_beside(config: EngineConfig) -> int:
     """Threads beside an engine, which decode and resize what it is given, or encode what it has made."""
-    return min(os.cpu_count() or 1, max(_THREADS_BESIDE, threads_of(config)))
+    return min(os.cpu_count() or 1, max(THREADS_BESIDE, threads_of(config)))
 
 
 def threads_of(config: EngineConfig) -> int:
