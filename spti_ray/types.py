@@ -36,6 +36,12 @@ ROLES: tuple[Role, ...] = ("writer", "captioner", "renderer", "image_embedder", 
 SIMULATED = "SIMULATED"
 """What simulated engines, which test what is around engines, have as the name of their model."""
 
+PNG_LEVEL = 6
+"""How hard a PNG is compressed where nothing else is said: what all builds did that had no setting for it."""
+
+DRAFT_PNG_LEVEL = 0
+"""Of images that are made to be voted on: most of them are embedded once and never released."""
+
 FloatArray = npt.NDArray[np.float32]
 CountArray = npt.NDArray[np.int64]
 ImageArray = npt.NDArray[np.uint8]
@@ -244,12 +250,14 @@ class RenderBatch:
     """Images to make in one call of a renderer, each from its text and its seed. Public input only.
 
     With `images`, one PNG per text, each is a variation of its image; `strength` in (0, 1] is how far from it.
+    `png_level`: how hard the PNGs of the results are compressed, see `models.pixels`; the pixels are the same.
     """
 
     texts: tuple[str, ...]
     seeds: tuple[int, ...]
     images: tuple[bytes, ...] = field(default=(), repr=False)
     strength: float = 0.0
+    png_level: int = PNG_LEVEL
 
     def __post_init__(self) -> None:
         if len(self.texts) != len(self.seeds) or (self.images and len(self.images) != len(self.texts)):

@@ -73,8 +73,8 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "evaluate": ("dp", "internal_pages", "models", "private", "runs"),
     # How much of the machines' time reaches the engines; votes on random vectors.
     "bench": (
-        "models", "observability", "plotting", "private", "public", "runtime.placement", "runtime.ray",
-        "runtime.scheduling",
+        "models", "observability", "plotting", "private", "public", "runtime.hosting", "runtime.placement",
+        "runtime.ray", "runtime.scheduling",
     ),
     # What people and programs call.
     "api": ("driver", "runs"),
@@ -89,9 +89,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 
 ONLY_IN: dict[str, tuple[str, ...]] = {
     "ray": ("runtime.ray",),
-    "torch": ("cli.doctor_checks", "finetuning", "models", "private.device"),  # doctor asks it which devices there are
+    # Doctor asks torch which devices there are; a peer in the bench calls both as anybody would.
+    "torch": ("bench.plain_script", "cli.doctor_checks", "finetuning", "models", "private.device"),
     "vllm": ("models",),
-    "transformers": ("models",),
+    "transformers": ("bench.plain_script", "models"),
     "diffusers": ("finetuning", "models"),
     "openai": ("models",),
     "opacus": ("finetuning",),

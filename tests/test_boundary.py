@@ -11,8 +11,13 @@ CONFINED: dict[str, set[str]] = {
     # A caption's text, on its way to the text embedder.
     "reveal": {"runtime.hosting.shard", "runtime.hosting.captions"},
     "PrivateText": {"private", "runtime.hosting.shard", "runtime.hosting.captions"},
-    # Private input for an engine.
-    "run_private": {"runtime.hosting.engine", "runtime.ray.shard_actor", "runtime.local.private_process"},
+    # Private input for an engine; the bench feeds one with pictures that it has drawn.
+    "run_private": {
+        "bench.feeding",
+        "runtime.hosting.engine",
+        "runtime.ray.shard_actor",
+        "runtime.local.private_process",
+    },
     # Clean votes on their way from a shard's process to the driver's voter.
     "to_wire": {"types", "runtime.hosting.shard"},
     "from_wire": {"types", "runtime.voter"},

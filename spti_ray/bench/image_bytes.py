@@ -1,15 +1,12 @@
 """Measures what images of real sizes cost the driver's thread: rendered, kept, stored for the release, and embedded.
 
-This file runs against another checkout too (`compared_with`), so it uses only what earlier builds have: it is copied
+This file runs against another checkout too (`other_checkout`), so it uses only what earlier builds have: it is copied
 beside that checkout and run there as a module of its own, by `python -m image_bytes`.
 """
 
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -181,24 +178,9 @@ def image_bytes(
     return found
 
 
-def compared_with(checkout: Path, here: dict[str, Any], on_ray: bool = True, units: int = UNITS) -> dict[str, Any]:
-    """The same figures of another checkout, measured now, and the ratios of this build to it.
-
-    Args:
-        checkout: Its folder; its dependencies are those of this interpreter.
-        here: What `image_bytes` has measured of this build.
-        on_ray: As there.
-        units: As there.
-    """
-    with tempfile.TemporaryDirectory() as folder:
-        shutil.copy(__file__, folder)
-        environment = os.environ | {"PYTHONPATH": f"{checkout.resolve()}{os.pathsep}{folder}"}
-        module = Path(__file__).stem
-        command = [sys.executable, "-m", module, str(units), *(() if on_ray else ("--without-ray",))]
-        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=True)
-    there = json.loads(done.stdout.splitlines()[-1])
-    ratios = {name: round(here[name] / there[name], 4) for name in here if name.endswith("_ms") and name in there}
-    return {"there": there, "ratios": ratios}
+def is_figure(name: str) -> bool:
+    """Whether it is one that is compared with another build's."""
+    return name.endswith("_ms")
 
 
 if __name__ == "__main__":

@@ -14,13 +14,18 @@ from typing import Any
 import psutil
 
 from spti_ray import __version__
+from spti_ray.bench import feeding as feeding_file
+from spti_ray.bench import image_bytes as image_bytes_file
 from spti_ray.bench import simulated_clusters
 from spti_ray.bench.driver_memory import memory
-from spti_ray.bench.image_bytes import compared_with, image_bytes
+from spti_ray.bench.feeding import feeding
+from spti_ray.bench.image_bytes import UNITS, image_bytes
 from spti_ray.bench.kills import kills
+from spti_ray.bench.other_checkout import compared_with
 from spti_ray.bench.overhead import in_pool_over_bare
 from spti_ray.bench.peers import peers
 from spti_ray.bench.scaling import driver_cost, scaling
+from spti_ray.bench.script import script
 from spti_ray.bench.streaming import streaming
 from spti_ray.bench.votes import votes
 from spti_ray.bench.workload import ROLES
@@ -44,7 +49,8 @@ class Settings:
     """What to measure with.
 
     `engines`: those of the part `engines`. `runtime`: where Ray is. `actors`: sizes for `scaling`.
-    `price_per_gpu_hour`: in US dollars. `against`: another checkout, with which `images` are compared.
+    `price_per_gpu_hour`: in US dollars. `against`: another checkout, with which `images` and
+    `feeding` are compared.
     """
 
     engines: EnginesConfig = EMBEDDED
@@ -102,6 +108,18 @@ TARGETS = (
     Target("driver's memory, 10,000 engines over 100", _at("memory", "over_bound"), 1.0, at_most=True),
     Target("10,000 engines, units of 1 s as submitted", _at("model", "many_actors", 0, "efficiency"), 0.9),
     Target("streaming over barriers, balanced stages", _at("streaming", "ratio"), 0.75, at_most=True),
+    Target(
+        "renders to an embedder, over the other checkout's", _at("feeding", "against", "ratios", "renders_per_s"), 4
+    ),
+    Target(
+        "private images to an embedder, over the other's", _at("feeding", "against", "ratios", "records_per_s"), 1.8
+    ),
+    Target(
+        "PNG of a voted render, CPU over the other's", _at("feeding", "against", "ratios", "png_cpu_ms"), 1 / 3, True
+    ),
+    Target("a small run over a plain script, time", _at("script", "wall"), 0.8, at_most=True),
+    Target("a small run over a plain script, CPU", _at("script", "cpu"), 1.05, at_most=True),
+    Target("a small run over a plain script, memory", _at("script", "memory"), 1.8, at_most=True),
     Target("votes over the bare product", _at("votes", "ratio"), 0.8),
 )
 
@@ -141,7 +159,18 @@ def parts(settings: Settings, out: Path) -> dict[str, Measure]:
         here = image_bytes(runtime=runtime, told=told)
         if settings.against:
             told("the other checkout", 0, 0)
-        return here | ({"against": compared_with(settings.against, here)} if settings.against else {})
+        return here | against(image_bytes_file, here, str(UNITS))
+
+    def fed(document: dict[str, Any], told: Told) -> Any:
+        here = feeding()
+        if settings.against:
+            told("the other checkout", 0, 0)
+        return here | against(feeding_file, here)
+
+    def against(file: Any, here: dict[str, Any], *arguments: str) -> dict[str, Any]:
+        if settings.against is None:
+            return {}
+        return {"against": compared_with(settings.against, file.__file__, arguments, here, file.is_figure)}
 
     def engine(role: Role, told: Told) -> Any:
         told(role, ROLES.index(role), len(ROLES))
@@ -163,6 +192,8 @@ def parts(settings: Settings, out: Path) -> dict[str, Measure]:
         "model": simulated,
         "peers": lambda document, told: peers(runtime=runtime, told=told),
         "kills": lambda document, told: kills(runtime=runtime),
+        "feeding": fed,
+        "script": lambda document, told: script(told=told),
         "votes": lambda document, told: votes(),
     }
 

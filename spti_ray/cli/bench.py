@@ -30,7 +30,7 @@ def bench(
     only: Annotated[
         list[str] | None,
         typer.Option(
-            help="engines, scaling, driver, streaming, images, memory, model, peers, kills or votes. Repeatable.",
+            help="engines, scaling, driver, streaming, images, memory, model, peers, kills, feeding, script or votes.",
             metavar="PART",
         ),
     ] = None,
@@ -40,7 +40,7 @@ def bench(
     ] = None,
     against: Annotated[
         Path | None,
-        typer.Option(help="Another checkout: what images cost its driver is measured too.", metavar="DIR"),
+        typer.Option(help="Another checkout: its part of images and of feeding is measured too.", metavar="DIR"),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole JSON at the end.")] = False,
 ) -> None:

@@ -29,6 +29,7 @@ BEFORE: dict[str, Any] = {
     "prompts.label_attributes": {},
     "prompts.max_tokens_rendered": "none",
     "release.filters": None,
+    "release.png_level": 6,
     "release.provenance.certificate": None,
     "release.provenance.xmp": False,
 }

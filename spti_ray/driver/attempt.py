@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -167,11 +168,20 @@ class Attempt:
                 engines = self._trained(session, engines)
             self._with_engines(session, engines)
         finally:
+            self._note_starts(session)
             self._cache.settle()  # What waits to be kept may still lie with the engines.
             with self._trace.timed(f"stop {name}"):
                 opened.__exit__(*sys.exc_info())
             self._trace.end_stage()
             write_timeline(self._trace, self._run.internal / "timeline.json")
+
+    def _note_starts(self, session: Session) -> None:
+        """Put on the timeline how engines started, once: at the end, or before the first of them are given back."""
+        if self._trace.starts:
+            return
+        with suppress(Exception):  # what ends a run is told, and not that its engines did not answer then
+            for role, marks in session.start_marks():
+                self._trace.start(role, marks)
 
     def _trained(self, session: Session, engines: EnginesConfig) -> EnginesConfig:
         """The engines after the training of the method."""
@@ -205,6 +215,7 @@ class Attempt:
 
         def keep_only(*roles: Role) -> None:
             """A GPU that writes or embeds may render from here on."""
+            self._note_starts(session)
             for role in ("shard", *(role for role in pools if role not in roles)):
                 if role in pools:
                     pools[role].shrink()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,10 @@ from transformers import AutoModel, AutoTokenizer
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import model_identity, resolve_model
+from spti_ray.models.factory import threads_beside
 from spti_ray.models.options import ImageEmbedderOptions, SentenceOptions
 from spti_ray.models.quiet_loading import quiet_loading
-from spti_ray.models.vision import VisionTower
+from spti_ray.models.vision import ModelInputs, VisionTower
 from spti_ray.types import FloatArray, ImageArray
 
 
@@ -24,6 +26,7 @@ class VisionEmbedder:
     def __init__(self, config: EngineConfig):
         self.config = config
         ImageEmbedderOptions.model_validate(config.options)
+        self._beside = ThreadPoolExecutor(threads_beside(config), "preparing images")
         device = device_of(config)
         self._tower = VisionTower(
             resolve_model(config.model), dtype_of(config, auto=torch.float32), device, config.revision
@@ -34,9 +37,17 @@ class VisionEmbedder:
 
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return L2-normalised [B, E] float32 rows, one per HWC uint8 RGB image of any size."""
+        return self.embed_prepared(self.prepare_images(images))
+
+    def prepare_images(self, images: Sequence[ImageArray]) -> list[ModelInputs]:
+        """Resize the images, and whatever else the model's processor does to them, on several threads."""
+        return list(self._beside.map(self._tower.prepare, images))
+
+    def embed_prepared(self, prepared: Sequence[ModelInputs]) -> FloatArray:
+        """The rows of `embed_images`, from what `prepare_images` has made."""
         rows = [
-            _normalised(self._tower(batch))[:num_real]
-            for batch, num_real in padded_batches(images, self.config.batch_size)
+            _normalised(self._tower.of_prepared(batch))[:num_real]
+            for batch, num_real in padded_batches(prepared, self.config.batch_size)
         ]
         return np.concatenate(rows) if rows else np.zeros((0, self._tower.dimension), np.float32)
 

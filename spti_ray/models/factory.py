@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import os
+from collections.abc import Callable
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -79,6 +80,13 @@ ENGINE_METHODS: dict[Role, str] = {
     "text_embedder": "embed_texts",
 }
 """What an engine of each role must have. A renderer may have `VARY` beside it."""
+
+PREPARE, EMBED_PREPARED = "prepare_images", "embed_prepared"
+"""Methods that an image embedder may have beside its own: its two halves, of which the first needs no turn; see
+`protocols.PreparingEmbedder`."""
+
+THREADS_BESIDE = 4
+"""At least, where there are so many cores: a GPU's engine has one CPU by default, and waits for what it is fed."""
 
 VARY = "vary"
 """The method of a renderer that varies images, which `method: pe-image` needs."""
@@ -222,13 +230,16 @@ def check_varies(config: EngineConfig) -> None:
         )
 
 
-def build_engine(role: Role, config: EngineConfig, takes_turns: bool = False) -> Any:
+def build_engine(
+    role: Role, config: EngineConfig, takes_turns: bool = False, imported: Callable[[], None] = lambda: None
+) -> Any:
     """Import an engine's class and construct it, which loads the model.
 
     Args:
         role: What the engine is for.
         config: Its settings.
         takes_turns: Whether it shares a GPU by turns (`runtime.take_turns`), so that it must be able to sleep.
+        imported: Called once its class and the libraries below it are imported, before the model is loaded.
 
     Raises:
         ValueError: the kind can't be imported, is no engine of this role, can't sleep although it must, or has no GPU
@@ -253,6 +264,7 @@ def build_engine(role: Role, config: EngineConfig, takes_turns: bool = False) ->
         raise ValueError(f"{where}: {config.kind!r} has no method {ENGINE_METHODS[role]}()")
     if takes_turns and not (hasattr(engine_class, "sleep") and hasattr(engine_class, "wake")):
         raise ValueError(f"{where}: {config.kind!r} has no methods sleep() and wake(), as runtime.take_turns needs")
+    imported()
     try:
         return engine_class(config)
     except ModelMissing:
@@ -306,6 +318,11 @@ def engine_environment(role: Role, config: EngineConfig, elsewhere: bool = False
             # private images is the actor's, whose output is suppressed.
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return environment
+
+
+def threads_beside(config: EngineConfig) -> int:
+    """Threads beside an engine, which decode and resize what it is given, or encode what it has made."""
+    return min(os.cpu_count() or 1, max(THREADS_BESIDE, threads_of(config)))
 
 
 def threads_of(config: EngineConfig) -> int:

@@ -9,6 +9,7 @@ torchvision or timm are another network. Features are the 2,048 outputs of the l
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from spti_ray.config import EngineConfig
 from spti_ray.io.files import sha256_of
 from spti_ray.models.batching import device_of, padded_batches
 from spti_ray.models.bundled import ModelMissing
+from spti_ray.models.factory import threads_beside
 from spti_ray.models.options import InceptionOptions
 from spti_ray.types import FloatArray, ImageArray
 
@@ -40,6 +42,7 @@ class InceptionEmbedder:
                 f"{path} is not the Inception of the Fréchet distance: its SHA-256 is {self._sha256}, not "
                 f"{self._options.sha256}; download it again, or set image_embedder.options.sha256"
             )
+        self._beside = ThreadPoolExecutor(threads_beside(config), "preparing images")
         self._device = device_of(config)
         network: Any = torch.jit.load(str(path), map_location=self._device)
         self._layers = network.eval().layers
@@ -53,15 +56,26 @@ class InceptionEmbedder:
 
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return L2-normalised [B, 2048] float32 rows, one per HWC uint8 RGB image of any size."""
-        features_BE = torch.from_numpy(self.features(images))
+        return self.embed_prepared(self.prepare_images(images))
+
+    def prepare_images(self, images: Sequence[ImageArray]) -> list[FloatArray]:
+        """Resize the images, on several threads."""
+        return list(self._beside.map(self._resized, images))
+
+    def embed_prepared(self, prepared: Sequence[FloatArray]) -> FloatArray:
+        """The rows of `embed_images`, from what `prepare_images` has made."""
+        features_BE = torch.from_numpy(self._features(prepared))
         return torch.nn.functional.normalize(features_BE, dim=-1).numpy()
 
-    @torch.inference_mode()
     def features(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return [B, 2048] float32 rows that are not normalised, as the Fréchet distance takes them."""
+        return self._features(self.prepare_images(images))
+
+    @torch.inference_mode()
+    def _features(self, resized: Sequence[FloatArray]) -> FloatArray:
         rows: list[FloatArray] = []
-        for batch, num_real in padded_batches(images, self.config.batch_size):
-            pixels_BHWC = np.stack([self._resized(image) for image in batch])
+        for batch, num_real in padded_batches(resized, self.config.batch_size):
+            pixels_BHWC = np.stack(batch)
             pixels_BCHW = torch.from_numpy(pixels_BHWC).permute(0, 3, 1, 2).to(self._device)
             # The network was trained on pixels in this range.
             features_BE = self._layers((pixels_BCHW - 128) / 128).flatten(1)

@@ -8,7 +8,7 @@ seeds), independent of what else is in the batch as far as the hardware allows. 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 from spti_ray.types import Completions, FloatArray, ImageArray, WriteRequest
 
@@ -60,6 +60,19 @@ class ImageEmbedder(Protocol):
 
     def embed_images(self, images: Sequence[ImageArray]) -> FloatArray:
         """Return L2-normalised [B, E] float32 rows, one per HWC uint8 RGB image of any size."""
+        ...
+
+
+class PreparingEmbedder(Protocol):
+    """What an image embedder may have beside `embed_images`: the same in two steps, so that the first of them is made
+    of one batch while the engine has another. Together they give what `embed_images` gives, bit by bit."""
+
+    def prepare_images(self, images: Sequence[ImageArray]) -> list[Any]:
+        """Return what the model takes for each HWC uint8 RGB image, on the CPU. May be called by several threads."""
+        ...
+
+    def embed_prepared(self, prepared: Sequence[Any]) -> FloatArray:
+        """Return rows as `embed_images`, of what `prepare_images` has made."""
         ...
 
 

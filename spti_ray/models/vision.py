@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,9 @@ from spti_ray.models.bundled import ModelMissing
 from spti_ray.models.checkpoints import load_complete, load_image_processor, to_device
 from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
+
+ModelInputs = dict[str, torch.Tensor]
+"""The inputs of one image, each [1, ...]."""
 
 
 class VisionTower:
@@ -41,17 +44,27 @@ class VisionTower:
             raise ModelMissing(f"{source}: its image processor does not bring images to one size") from None
         self.dimension = int(self([wide]).shape[1])
 
-    @torch.inference_mode()
     def __call__(self, images: Sequence[ImageArray]) -> torch.Tensor:
         """[B, E] float32 rows on the CPU, one per HWC uint8 RGB image of any size."""
-        rows_BE = getattr(self._model(**self._inputs(images)), self._output, None)
+        return self._rows(self._inputs(images))
+
+    def prepare(self, image: ImageArray) -> ModelInputs:
+        """What the model takes for one image, on the CPU; several threads may do this at a time."""
+        return dict(self._processor([Image.fromarray(image)], return_tensors="pt"))
+
+    def of_prepared(self, prepared: Sequence[ModelInputs]) -> torch.Tensor:
+        """As a call on the images that these were prepared from: a processor treats each image by itself."""
+        return self._rows({name: torch.cat([one[name] for one in prepared]) for name in prepared[0]})
+
+    @torch.inference_mode()
+    def _rows(self, inputs: Mapping[str, torch.Tensor]) -> torch.Tensor:
+        rows_BE = getattr(self._model(**to_device(inputs, self._device, self._dtype)), self._output, None)
         if rows_BE is None:
             raise ModelMissing(f"{type(self._model).__name__} has no output of one row per image ({self._output})")
         return rows_BE.float().cpu()
 
-    def _inputs(self, images: Sequence[ImageArray]) -> dict[str, torch.Tensor]:
-        inputs = self._processor([Image.fromarray(image) for image in images], return_tensors="pt")
-        return to_device(inputs, self._device, self._dtype)
+    def _inputs(self, images: Sequence[ImageArray]) -> Mapping[str, torch.Tensor]:
+        return self._processor([Image.fromarray(image) for image in images], return_tensors="pt")
 
 
 def _tower(source: str, dtype: torch.dtype, revision: str | None) -> tuple[Any, str]:

@@ -14,8 +14,10 @@ from spti_ray.observability.trace import Span, Trace
 
 
 def rows(trace: Trace) -> dict[str, list[Span]]:
-    """By row: the driver's stages, and for each role as many rows as it had batches at the same time."""
+    """By row: the driver's stages, how each engine started, and of each role as many rows as it had batches at once."""
     found: dict[str, list[Span]] = {"driver": list(trace.stages)} if trace.stages else {}
+    for span in trace.starts:
+        found.setdefault(span.row, []).append(span)
     for span in sorted(trace.batches, key=lambda span: (span.begin, span.end)):
         for number in itertools.count(1):
             row = found.setdefault(f"{span.row} {number}", [])

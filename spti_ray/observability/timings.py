@@ -27,6 +27,7 @@ def write_timings(trace: Trace, path: Path, extra: dict[str, Any]) -> None:
     """Write the sums, and `extra` beside them, for the file's owner only."""
     document = {
         "wall_s": round(trace.wall_s, 2),
+        "first_text_s": None if trace.first_text_s is None else round(trace.first_text_s, 2),
         "peak_memory_bytes": trace.peak_memory_bytes,
         "writer_in_all": {"output_tokens": trace.tokens_in_all, "dollars": round(trace.dollars_in_all, 6)},
         "phases_s": {name: round(value, 2) for name, value in trace.phases_s.items()},

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 MOST_SPANS = 100_000
 """Batches that are remembered one by one, the latest ones: some 10 MB of timeline."""
@@ -52,11 +53,15 @@ class Trace:
         """Wall seconds of each phase of the run."""
         self.stages: deque[Span] = deque(maxlen=most_spans)
         self.batches: deque[Span] = deque(maxlen=most_spans)
+        self.starts: list[Span] = []
+        """What engines did until they were there, a row each."""
         self.peak_memory_bytes = 0
         self.tokens_in_all = 0
         self.dollars_in_all = 0.0
         """What the writer wrote and cost over all attempts at the run, answers that were of no use included."""
-        self._started = time.monotonic()
+        self._started, self._started_at = time.monotonic(), time.time()
+        self.first_text_s: float | None = None
+        """Seconds from the start to the writer's first answers that were not on record already."""
         self._stage: tuple[str, int | None, float] | None = None
 
     @property
@@ -81,7 +86,24 @@ class Trace:
         total.dollars += dollars
         if busy_s > 0:
             now = self.wall_s
+            if role == "writer" and self.first_text_s is None:
+                self.first_text_s = now
             self.batches.append(Span(role, f"{items} item{'s' if items != 1 else ''}", now - busy_s, now))
+
+    def start(self, role: str, marks: Sequence[tuple[str, float]]) -> None:
+        """How an engine of a role came to be.
+
+        Args:
+            role: its role.
+            marks: what was done when, in seconds since the epoch by the clock of its machine; each took from the one
+                before it on.
+        """
+        number = len({span.row for span in self.starts if span.row.startswith(f"{role} ")}) + 1
+        row = f"{role} {number} starts"
+        for (_, begin), (name, end) in pairwise(marks):
+            # A process may have waited for its actor since before the run.
+            begin, end = (max(0.0, when - self._started_at) for when in (begin, end))
+            self.starts.append(Span(row, name, begin, end))
 
     def stage(self, name: str, generation: int | None = None) -> None:
         """The driver begins a stage, and so ends the one before.
@@ -105,12 +127,14 @@ class Trace:
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Add the wall seconds of the block to a phase of the run."""
-        begin = time.monotonic()
+        """Add the wall seconds of the block to a phase of the run; on the timeline it is where no stage is."""
+        begin = self.wall_s
         try:
             yield
         finally:
-            self._add_to_phase(phase, time.monotonic() - begin)
+            if self._stage is None:  # else that is on the timeline
+                self.stages.append(Span("driver", phase, begin, self.wall_s))
+            self._add_to_phase(phase, self.wall_s - begin)
 
     def memory(self, used_bytes: int) -> None:
         """So much is in use now."""

@@ -147,10 +147,10 @@ def strict_pillow(max_pixels: int) -> Generator[None]:
     """Set Pillow's process-wide switches as this module needs them, whatever other libraries set them to."""
     with _pillow_lock, warnings.catch_warnings():
         before = Image.MAX_IMAGE_PIXELS, ImageFile.LOAD_TRUNCATED_IMAGES
-        # With this warning as an error, Pillow enforces our limit wherever it reads a size.
         warnings.simplefilter("ignore")
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        Image.MAX_IMAGE_PIXELS = max_pixels
+        # Pillow raises above twice this number, and so enforces our limit wherever it reads a size. Its warning, above
+        # the number itself, would do only while no other thread changes Python's filters of warnings.
+        Image.MAX_IMAGE_PIXELS = max_pixels / 2  # type: ignore[assignment] compared and multiplied, nothing else
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         try:
             yield

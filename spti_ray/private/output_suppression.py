@@ -56,9 +56,42 @@ def suppress_crash_output() -> None:
 def suppressed_output() -> Generator[None]:
     """Discard everything that is printed, logged or warned of within the block; restore all settings afterwards.
 
-    For a process that does one thing at a time: the output of other threads is discarded as well. Descriptors 1 and 2
-    must be open.
+    The output of other threads is discarded as well. Several threads may be in such blocks at a time: the last one that
+    leaves restores. Descriptors 1 and 2 must be open.
     """
+    _shared.enter()
+    try:
+        yield
+    finally:
+        _shared.leave()
+
+
+class _Shared:
+    """One suppression for all threads that want it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._open = contextlib.ExitStack()
+
+    def enter(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._open.enter_context(_suppressed())
+            self._inside += 1
+
+    def leave(self) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._open.close()
+
+
+_shared = _Shared()
+
+
+@contextlib.contextmanager
+def _suppressed() -> Generator[None]:
     level_before = logging.root.manager.disable
     _flush()
     with contextlib.ExitStack() as stack:

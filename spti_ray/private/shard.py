@@ -3,7 +3,7 @@
 
 Formal guarantees: what its methods return says nothing about the records, except `vote` (clean counts, for the gate),
 `problems` and `prepared` (for the data owner's internal report). Its repr and exceptions carry no content, and no
-private exception is attached to them. Images live for one micro-batch only, and captions for less.
+private exception is attached to them. Images live for the micro-batch before theirs and their own, captions for less.
 
 Vectors are in a file (`view_store`), so memory grows by only a few bytes per record.
 """
@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, NoReturn
@@ -23,6 +23,7 @@ from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.embedding import BatchEmbedder, Caption, EmbedImages, EmbedTexts, embed_captions
 from spti_ray.private.kinds import Unit
 from spti_ray.private.products import NUMPY, Processor
+from spti_ray.private.read_ahead import read_ahead
 from spti_ray.private.record import Record
 from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.survey import Survey
@@ -173,19 +174,22 @@ class Shard:
                     views.add(row if image is None else _seen(row, next(found)))
                 waiting.clear()
 
-            for record in self._records():
-                seen(record)
-                row = ViewRow(
-                    index=record.index,
-                    label=NO_LABEL if record.label is None else self._label_names.index(record.label),
-                    # Codes instead of names: a group's name (a patient, a user) is not needed from here on.
-                    group=NO_GROUP if record.group is None else group_codes.setdefault(record.group, len(group_codes)),
-                    problem=None if record.image is not None else record.problem or "unknown",
-                    vectors={},
-                )
-                waiting.append((row, record.image))
-                if sum(image is not None for _, image in waiting) in (0, self._batch_size):
-                    flush()
+            # The next batch is read and decoded while the engines have this one.
+            with closing(read_ahead(self._records(), self._batch_size)) as records:
+                for record in records:
+                    seen(record)
+                    group = record.group
+                    row = ViewRow(
+                        index=record.index,
+                        label=NO_LABEL if record.label is None else self._label_names.index(record.label),
+                        # Codes instead of names: a group's name (a patient, a user) is not needed from here on.
+                        group=NO_GROUP if group is None else group_codes.setdefault(group, len(group_codes)),
+                        problem=None if record.image is not None else record.problem or "unknown",
+                        vectors={},
+                    )
+                    waiting.append((row, record.image))
+                    if sum(image is not None for _, image in waiting) in (0, self._batch_size):
+                        flush()
             flush()
         if not self._load():
             raise ShardError(f"shard {self.shard_id}: its views can't be read back")

@@ -11,20 +11,22 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from spti_ray.types import Completions, FloatArray, Image, WriteRequest
+from spti_ray.types import PNG_LEVEL, Completions, FloatArray, Image, WriteRequest
 
 
 @dataclass(frozen=True)
 class RenderJob:
     """One image to render, from its text and its own seed. With an `image` (PNG), a variation of that image.
 
-    `strength` in (0, 1]: how far the variation is from the image; at 1 nothing of the image is left.
+    `strength` in (0, 1]: how far the variation is from the image; at 1 nothing of the image is left. `png_level`: how
+    hard the result is compressed.
     """
 
     text: str
     seed: int
     image: bytes | None = field(default=None, repr=False)
     strength: float = 0.0
+    png_level: int = PNG_LEVEL
 
 
 class Engines(Protocol):

@@ -7,13 +7,14 @@ candidates are variations of their parents' images, ever nearer to them (`evolut
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby, islice
 
 from spti_ray.config import Config
 from spti_ray.errors import NothingMade
 from spti_ray.io.images import read_png
 from spti_ray.public.engines import Engines, RenderJob
-from spti_ray.types import Candidate, RenderBatch, RenderedImage, derive_seed
+from spti_ray.types import DRAFT_PNG_LEVEL, Candidate, RenderBatch, RenderedImage, derive_seed
 
 
 def render_seed(run_seed: int, candidate_id: str, variant: int) -> int:
@@ -35,7 +36,7 @@ def check_varies(engines: Engines, strength: float) -> None:
 
 
 def batches_of(jobs: Iterator[RenderJob], size: int) -> Iterator[list[RenderJob]]:
-    """Cut the jobs, in order, into batches of one kind: texts, or variations of one strength.
+    """Cut the jobs, in order, into batches of one kind: texts, or variations of one strength. PNGs of one level.
 
     What is in a batch depends on the stream alone.
 
@@ -43,7 +44,7 @@ def batches_of(jobs: Iterator[RenderJob], size: int) -> Iterator[list[RenderJob]
         jobs: of one stream.
         size: the most jobs of a batch.
     """
-    for _, alike in groupby(jobs, key=lambda job: (job.image is None, job.strength)):
+    for _, alike in groupby(jobs, key=lambda job: (job.image is None, job.strength, job.png_level)):
         while batch := list(islice(alike, size)):
             yield batch
 
@@ -55,6 +56,7 @@ def render_batch(jobs: Sequence[RenderJob]) -> RenderBatch:
         seeds=tuple(job.seed for job in jobs),
         images=tuple(job.image for job in jobs if job.image is not None),
         strength=jobs[0].strength,
+        png_level=jobs[0].png_level,
     )
 
 
@@ -78,14 +80,19 @@ class Recipes:
         """The seed of a candidate's image number `variant`."""
         return render_seed(self._config.runtime.seed, candidate_id, variant)
 
-    def job(self, candidate: Candidate, variant: int = 0) -> RenderJob:
+    @property
+    def png_level(self) -> int:
+        """How hard the PNGs of the release are compressed."""
+        return self._config.release.png_level
+
+    def job(self, candidate: Candidate, variant: int = 0, png_level: int = DRAFT_PNG_LEVEL) -> RenderJob:
         """Image number `variant` of a candidate; number 0 is what is voted on.
 
         Where candidates are images, number 0 is a variation of the parent's image, and further ones are variations of
         number 0, or of the parent's where number 0 was not voted on. One without an image to vary is rendered from its
         text, like generation 0.
         """
-        job = RenderJob(candidate.text, self.seed(candidate.id, variant))
+        job = RenderJob(candidate.text, self.seed(candidate.id, variant), png_level=png_level)
         if not self._are_images:
             return job
         voted = self._voted(candidate.id) if variant else None
@@ -96,4 +103,4 @@ class Recipes:
         numbers = self._config.candidate_generations
         born = numbers.stop if variant else candidate.generation
         strength = self._config.evolution.image_strength(max(1, born - numbers.start), len(numbers))
-        return RenderJob(job.text, job.seed, bytes(read_png(voted.png)), strength)
+        return replace(job, image=bytes(read_png(voted.png)), strength=strength)

@@ -10,6 +10,7 @@ from pathlib import Path
 from spti_ray.config import FiltersConfig
 from spti_ray.errors import NothingMade
 from spti_ray.io.images import read_png
+from spti_ray.models.pixels import from_png, to_png
 from spti_ray.public.acceptance import Acceptance, Seen
 from spti_ray.public.counted import counted
 from spti_ray.public.engines import Engines
@@ -213,7 +214,8 @@ class _Rendering:
 
     def _rendered(self, wanted: Sequence[Wanted]) -> Iterator[Image | None]:
         # One by one, since each job may hold an image.
-        jobs = counted((self._recipes.job(one.candidate, one.item.variant) for one in wanted), len(wanted))
+        level = self._recipes.png_level
+        jobs = counted((self._recipes.job(one.candidate, one.item.variant, level) for one in wanted), len(wanted))
         yield from self._engines.render(jobs) if wanted else ()
 
     def _at_hand(self, one: Wanted) -> Image | None:
@@ -222,7 +224,7 @@ class _Rendering:
         if one.place in self._earlier:
             return _InFile(self._staging / item.file)
         if item.variant == 0 and item.candidate_id in self._known:
-            return _VotedRender(self._voted, item.candidate_id)
+            return _VotedRender(self._voted, item.candidate_id, self._recipes.png_level)
         return self._made(item)
 
     def _is_hopeless(self, number: int, rejections: Rejections) -> bool:
@@ -246,14 +248,18 @@ class _Rendering:
 
 @dataclass(frozen=True)
 class _VotedRender:
-    """The render that was voted on, read when it is written."""
+    """The render that was voted on, read when it is written, and compressed as the release is.
+
+    Always anew, whatever it was compressed by: so the bytes are a function of the pixels and the setting alone.
+    """
 
     voted: Mapping[str, RenderedImage]
     candidate_id: str
+    png_level: int
     num_bytes: int = 0
 
-    def read(self) -> bytes | memoryview:
-        return read_png(self.voted[self.candidate_id].png)
+    def read(self) -> bytes:
+        return to_png(from_png(bytes(read_png(self.voted[self.candidate_id].png))), self.png_level)
 
 
 @dataclass(frozen=True)

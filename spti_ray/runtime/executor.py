@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -109,6 +109,10 @@ class Session(ABC):
     @abstractmethod
     def another_engine(self, role: Role, number: int) -> Any | None:
         """Start one more engine of a role, the `number`-th from 0; None where there can be no more."""
+
+    @abstractmethod
+    def start_marks(self) -> list[tuple[Role, Sequence[tuple[str, float]]]]:
+        """How each engine started that answers at once: its role, and what it did when (`EngineHost.start_marks`)."""
 
     @abstractmethod
     def image_bytes(self) -> int:

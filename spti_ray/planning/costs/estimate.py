@@ -9,6 +9,7 @@ from typing import Literal
 from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
 from spti_ray.config.method_traits import filter_roles, has_shards, roles_needed, shard_gpus, shards_vote
 from spti_ray.models.factory import endpoint_of, engines_config
+from spti_ray.planning.costs.cpu_stages import CpuStage, cpu_stages, least_wall_s
 from spti_ray.planning.costs.rates import EngineRate, Rates
 from spti_ray.planning.costs.tokens import Tokens, tokens_by_phase
 from spti_ray.planning.workload import Phase, in_whole_batches, phases, shown_by_shards
@@ -50,6 +51,7 @@ class Pools:
     `engines`: how many of each role. `wall_h`: hours; a role without a rate counts as if it took no time. `waits_for`:
     the roles that the run waits for most of the time. `held_gpu_h`, `held_cpu_h`: GPU-hours and core-hours, those of
     the shards too.
+    `is_least`: whether all the rates are such that the run takes at least `wall_h`; else it may be faster.
     """
 
     name: str
@@ -58,6 +60,7 @@ class Pools:
     waits_for: tuple[Role, ...]
     held_gpu_h: Mapping[Role | Literal["shard"], float]
     held_cpu_h: float
+    is_least: bool = True
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,8 @@ class Estimate:
     tokens: Tokens
     pools: tuple[Pools, ...]
     rates: Rates = field(repr=False)
+    cpu_stages: tuple[CpuStage, ...] = ()
+    """CPU work beside the engines, over all phases."""
 
     @property
     def unknown(self) -> tuple[RoleWork, ...]:
@@ -122,6 +127,7 @@ def estimate(config: Config, rates: Rates, private_records: int | None = None) -
         sum(clock.tokens, Tokens()),
         tuple(clock.pools(name, size) for name, size in sizes.items()),
         rates,
+        clock.cpu_stages(),
     )
 
 
@@ -135,6 +141,10 @@ class _Clock:
         self._rates = {role: rates.of(role, self.engines.of(role)) for role in roles_needed(config)}
         self._records = private_records
         self._shown = shown_by_shards(config, private_records or 0)
+        self._stages = [
+            cpu_stages(config, self.engines, phase, 0 if index else self._shown.get("image_embedder", 0))
+            for index, phase in enumerate(self.phases)
+        ]
 
     def role(self, role: Role) -> RoleWork:
         engine, rate = self.engines.of(role), self._rates[role]
@@ -151,6 +161,15 @@ class _Clock:
             assumed=rate.seconds(engine)[1] if rate else (),
         )
 
+    def cpu_stages(self) -> tuple[CpuStage, ...]:
+        """Those of all phases, each once."""
+        found: dict[tuple[Role, str], CpuStage] = {}
+        for stage in (stage for stages in self._stages for stage in stages):
+            key = stage.role, stage.what
+            before = found.get(key, CpuStage(*key, 0, 0.0))
+            found[key] = CpuStage(*key, before.images + stage.images, before.cpu_s + stage.cpu_s)
+        return tuple(found.values())
+
     def pools(self, name: str, size: dict[Role, int]) -> Pools:
         wall_s = cpu_s = 0.0
         waited = dict.fromkeys(size, 0.0)
@@ -162,7 +181,11 @@ class _Clock:
             groups: dict[str, dict[Role, float]] = {}
             for role, replicas in size.items():
                 hardware = hardware_of(self._config, self.engines.of(role), role)
-                groups.setdefault(hardware, {})[role] = self._wall(role, index, replicas)
+                seconds = self._wall(role, index, replicas)
+                if hardware != "cores":  # There rates are of engines with all that is done beside them.
+                    beside_s = least_wall_s(self._stages[index], role, self.engines, replicas)
+                    seconds = max(seconds, beside_s) if seconds else 0.0
+                groups.setdefault(hardware, {})[role] = seconds
             slowest = max(groups.values(), key=lambda group: sum(group.values()))
             phase_s = sum(slowest.values())
             wall_s += phase_s
@@ -185,6 +208,7 @@ class _Clock:
             tuple(role for role, seconds in waited.items() if seconds and seconds >= most / 2),
             {role: seconds / 3600 for role, seconds in gpu_s.items() if seconds},
             cpu_s / 3600,
+            all(rate is None or rate.is_least(self.engines.of(role)) for role, rate in self._rates.items()),
         )
 
     def _seconds(self, role: Role, index: int) -> float | None:

@@ -42,6 +42,7 @@ class EngineRate(Measurement):
     step_s: float | None = Field(default=None, gt=0)
     steps: int | None = Field(default=None, ge=1)
     width: int | None = Field(default=None, ge=1, description="Numbers in an embedding.")
+    one_at_a_time: bool = Field(default=False, description="Of one item in a call: an engine with a batch is faster.")
 
     @model_validator(mode="after")
     def _says_how_fast(self) -> EngineRate:
@@ -57,6 +58,10 @@ class EngineRate(Measurement):
             and self.kind in (None, engine.kind)
             and (self.gpus > 0) == (engine.num_gpus > 0)
         )
+
+    def is_least(self, engine: EngineConfig) -> bool:
+        """Whether the engine is hardly faster than this: the rate is of full batches, and of a GPU that it asks for."""
+        return not self.one_at_a_time and (not engine.accelerators or self.hardware in engine.accelerators)
 
     def seconds(self, engine: EngineConfig) -> tuple[float, tuple[str, ...]]:
         """(seconds of one item or output token by the engine as configured, what was assumed beyond the source)."""

@@ -11,6 +11,7 @@ from typing import Any
 from spti_ray.config import Config
 from spti_ray.config.method_traits import shards_vote, trains
 from spti_ray.io.text_table import Column, text_table
+from spti_ray.planning.costs.cpu_stages import SOURCE, CpuStage
 from spti_ray.planning.costs.estimate import Estimate, Pools, RoleWork, estimate
 from spti_ray.planning.costs.measured import load_rates
 from spti_ray.planning.costs.money import Priced, dollars_of, gpu_price, parse_prices
@@ -47,6 +48,7 @@ class Costs:
             "roles": {work.role: _role(work) for work in found.roles},
             "tokens": {name: round(count) for name, count in asdict(found.tokens).items()},
             "pools": [self._pools(pools) for pools in found.pools],
+            "cpu_stages": [asdict(stage) for stage in found.cpu_stages],
             "storage": [asdict(stored) for stored in self.storage],
             "training": _training(self.training) if self.training else None,
         }
@@ -62,7 +64,7 @@ class Costs:
         known = "" if found.is_whole else ", as far as it is known"
         return (
             f"costs       an estimate: {_hours(hours)} of engines, {_hours(self._gpu_h)} of GPUs{known}; "
-            f"at least {_hours(found.pools[0].wall_h)}; --costs says what of, and whose rates these are"
+            f"{_bound(found.pools[0])} {_hours(found.pools[0].wall_h)}; --costs says what of, and whose rates these are"
         )
 
     @property
@@ -85,6 +87,8 @@ class Costs:
         found = self.found
         return [
             *self._totals(),
+            *(_headed("CPU", _cpu(stage)) for stage in found.cpu_stages),
+            *((_headed("CPU", f"rates: {SOURCE}"),) if found.cpu_stages else ()),
             *(_headed("storage", _stored(stored)) for stored in self.storage),
             *(self._training() if self.training else ()),
             *(_headed("rate", _source(work)) for work in found.roles if work.rate),
@@ -105,13 +109,13 @@ class Costs:
             waits = f", waiting for the {' and '.join(pools.waits_for)}" if pools.waits_for else ""
             held = sum(pools.held_gpu_h.values())
             lines.append(
-                f"wall time   at least {_hours(pools.wall_h)} {pools.name} ({size}){waits}"
+                f"wall time   {_bound(pools)} {_hours(pools.wall_h)} {pools.name} ({size}){waits}"
                 + (f"; {_hours(held)} of GPUs held" if held else "")
             )
             dollars, unpriced = dollars_of(found, pools, self.prices)
             if dollars:
                 parts = ", ".join(f"{what} {amount:,.2f}" for what, amount in dollars.items())
-                lines.append(f"dollars     at least {sum(dollars.values()):,.2f} {pools.name}: {parts}")
+                lines.append(f"dollars     {_bound(pools)} {sum(dollars.values()):,.2f} {pools.name}: {parts}")
             if unpriced:
                 lines.append(
                     f"dollars     left out: {', '.join(unpriced)}; give --price (gpu=2.5, H100=3.2, image=0.02)"
@@ -223,6 +227,15 @@ def _source(work: RoleWork) -> str:
 
 def _measurement(rate: Measurement) -> str:
     return f"{rate.measured}; on {rate.hardware}. {rate.source}"
+
+
+def _bound(pools: Pools) -> str:
+    """Whether the run takes at least this; else rates are of other GPUs, or of one item at a time."""
+    return "at least" if pools.is_least else "about"
+
+
+def _cpu(stage: CpuStage) -> str:
+    return f"{_hours(stage.cpu_s / 3600)} of one core beside the {stage.role}: {stage.what}, {_count(stage.images)}"
 
 
 def _stored(stored: Stored) -> str:

@@ -16,15 +16,17 @@ import os
 import re
 import time
 import traceback
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
+import psutil
 
 from spti_ray.config import Config, EngineConfig, Role
 from spti_ray.config.method_traits import shards_caption
 from spti_ray.models.answers import caption_text
-from spti_ray.models.factory import ENGINE_METHODS, build_engine
+from spti_ray.models.factory import EMBED_PREPARED, ENGINE_METHODS, PREPARE, build_engine, threads_beside
 from spti_ray.models.out_of_memory import retry_in_smaller_batches
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
@@ -73,6 +75,10 @@ class PublicCallFailed(RuntimeError):
         return cls(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
+StartMarks = tuple[tuple[str, float], ...]
+"""What has happened on the way to an engine, and when, in seconds since the epoch. The first is the process's start."""
+
+
 class EngineHost:
     """What all hosts share: the engine, and leaving the process when it is dead, so that a new one can be started."""
 
@@ -80,8 +86,21 @@ class EngineHost:
         """One that `takes_turns` must be woken first: the GPU may be another's now, after a crash as at the start."""
         self._role: Role = role
         self._config = config
-        self._engine: Any = None if takes_turns else build_engine(role, config)
+        self._marks = [("process", psutil.Process().create_time()), ("its actor", time.time())]
+        self._engine: Any = None if takes_turns else self._built()
         self._awake = not takes_turns
+
+    def _built(self, takes_turns: bool = False) -> Any:
+        engine = build_engine(self._role, self._config, takes_turns, lambda: self._mark("import"))
+        self._mark("load")
+        return engine
+
+    def _mark(self, what: str) -> None:
+        self._marks.append((what, time.time()))
+
+    def start_marks(self) -> StartMarks:
+        """How long it took to have the engine, for the timeline. Nothing private is seen before it is there."""
+        return tuple(self._marks)
 
     def identity(self) -> dict[str, str]:
         """What runs here."""
@@ -105,12 +124,13 @@ class EngineHost:
 
 
 class RendererHost(EngineHost):
-    """Hosts a renderer: public input only. While a batch's images are made into PNG, the next batch is rendered."""
+    """Hosts a renderer: public input only. While a batch's images are made into PNG, by several threads, the next batch
+    is rendered."""
 
     def __init__(self, role: Role, config: EngineConfig, takes_turns: bool = False) -> None:
         # The engine keeps to one thread: each thread that calls OpenMP would have a team of its own.
         self._rendering = ThreadPoolExecutor(1, f"{ENGINE_THREAD}{role}")
-        self._encoding = ThreadPoolExecutor(1)
+        self._encoding = ThreadPoolExecutor(threads_beside(config))
         self._rendering.submit(super().__init__, role, config, takes_turns).result()
 
     def close(self) -> None:
@@ -132,7 +152,7 @@ class RendererHost(EngineHost):
 
     def _wake(self) -> dict[str, str]:
         if self._engine is None:
-            self._engine = build_engine(self._role, self._config, takes_turns=True)
+            self._engine = self._built(takes_turns=True)
         elif not self._awake:
             self._engine.wake()
         self._awake = True
@@ -147,7 +167,8 @@ class RendererHost(EngineHost):
         """PNG images of one batch, and the seconds that the engine was busy with it."""
         loop = asyncio.get_running_loop()
         images, seconds = await loop.run_in_executor(self._rendering, self._render, batch)
-        return await loop.run_in_executor(self._encoding, lambda: _pngs(images)), seconds
+        pngs = (loop.run_in_executor(self._encoding, _png, image, batch.png_level) for image in images)
+        return list(await asyncio.gather(*pngs)), seconds
 
     def _render(self, batch: RenderBatch) -> tuple[Any, float]:
         start = time.perf_counter()
@@ -162,33 +183,53 @@ class RendererHost(EngineHost):
         return images, time.perf_counter() - start
 
 
-def _pngs(images: list[Any]) -> list[bytes | None]:
-    return [None if image is None else to_png(image) for image in images]
+def _png(image: Any, level: int) -> bytes | None:
+    return None if image is None else to_png(image, level)
+
+
+CALLS_AT_A_TIME = 3
+"""Calls of an image embedder's host that may be under way: one has the engine, and those that come next are decoded and
+prepared meanwhile."""
 
 
 class PrivateEngineHost(EngineHost):
-    """Hosts an engine that serves the public side by `run` and shards by `run_private`."""
+    """Hosts an engine that serves the public side by `run` and shards by `run_private`.
+
+    That of an image embedder takes several calls at a time. Their images are decoded, resized and so on beside each
+    other; the engine itself has one call at a time, and one thread (see `RendererHost`).
+    """
 
     def __init__(self, role: Role, config: EngineConfig, serving: tuple[Role, ...] = PRIVATE_ROLES) -> None:
         """`serving`: PRIVATE_ROLES, or UNPROTECTED_ROLES in a run that says that it is not private."""
         if role not in serving:
             raise ValueError(f"the {role} must not see private input")
         suppress_crash_output()
-        super().__init__(role, config)
+        self._turn = self._beside = None
+        if role != "image_embedder":
+            super().__init__(role, config)
+            return
+        self._turn = ThreadPoolExecutor(1, f"{ENGINE_THREAD}{role}")
+        self._beside = ThreadPoolExecutor(threads_beside(config))
+        self._turn.submit(super().__init__, role, config).result()
+
+    def close(self) -> None:
+        super().close()
+        for threads in (self._turn, self._beside):
+            if threads is not None:
+                threads.shutdown(wait=False)
 
     def ready(self) -> dict[str, str]:
         return self.identity()
 
     def run(self, items: list[Any]) -> tuple[Any, float]:
-        """The engine's method on one public batch; returns its result and the busy seconds."""
-        start = time.perf_counter()
+        """The engine's method on one public batch; returns its result and the seconds that the engine was busy."""
         try:
-            given = [from_png(png) for png in items] if self._role == "image_embedder" else items
-            result = retry_in_smaller_batches(self._engine, ENGINE_METHODS[self._role], given)
+            given = items if self._beside is None else list(self._beside.map(from_png, items))
+            method, arguments = self._prepared(given)
+            return self._in_turn(retry_in_smaller_batches, self._engine, method, *arguments)
         except EngineDead:
             self._leave()
             raise
-        return result, time.perf_counter() - start
 
     def run_private(self, *arguments: Any) -> tuple[Any, float]:
         """As `run`, on private input: nothing is printed or logged, and an error says its type alone.
@@ -198,20 +239,38 @@ class PrivateEngineHost(EngineHost):
         Raises:
             PrivateCallFailed: whatever the engine raised, except that a dead engine ends the process.
         """
-        start = time.perf_counter()
         with suppressed_output():
             try:
+                method, prepared = self._prepared(*arguments)
                 # No `retry_in_smaller_batches`: a record that exhausts memory must not change others' batches.
-                result = self._plain(getattr(self._engine, ENGINE_METHODS[self._role])(*arguments))
+                result, seconds = self._in_turn(getattr(self._engine, method), *prepared)
+                result = self._plain(result)
             except EngineDead:
                 self._leave()
                 failure = EngineDead.__name__
             except BaseException as error:  # noqa: BLE001 SystemExit too: Ray publishes its text as the exit code
                 failure = type(error).__name__
             else:
-                return result, time.perf_counter() - start
+                return result, seconds
         # Raised here, after the handler: inside, the engine's exception would become its __context__.
         raise PrivateCallFailed(f"the {self._role} failed on private input ({failure})")
+
+    def _prepared(self, *arguments: Any) -> tuple[str, tuple[Any, ...]]:
+        """What is left to be called, after all that needs no turn: a method of the engine's, and its arguments."""
+        prepare = getattr(self._engine, PREPARE, None) if self._turn is not None else None
+        if prepare is None:
+            return ENGINE_METHODS[self._role], arguments
+        return EMBED_PREPARED, (prepare(*arguments),)
+
+    def _in_turn(self, call: Callable[..., Any], *arguments: Any) -> tuple[Any, float]:
+        """Call when it is this call's turn; returns the result and the seconds that it took."""
+
+        def timed() -> tuple[Any, float]:
+            start = time.perf_counter()
+            result = call(*arguments)
+            return result, time.perf_counter() - start
+
+        return timed() if self._turn is None else self._turn.submit(timed).result()
 
     def _plain(self, result: Any) -> Any:
         """The result as plain values: Ray's own error about one that it can't send would quote it."""
@@ -244,7 +303,7 @@ class AsyncEngineHost(EngineHost):
     async def wake(self) -> dict[str, str]:
         """As `RendererHost.wake`."""
         if self._engine is None:
-            self._engine = build_engine(self._role, self._config, takes_turns=True)
+            self._engine = self._built(takes_turns=True)
         elif not self._awake:
             await self._engine.wake()
         self._awake = True

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any
@@ -20,6 +21,7 @@ from spti_ray.runtime.local.process import Process, ProcessEnded
 from spti_ray.runtime.scheduling.events import Finished, Lost, Outcome, Raised
 
 _ENDS_WITHIN_S = 10.0
+_MARKS_S = 2.0
 
 _LOADING = threading.Lock()
 """One engine of this process is loaded at a time: two threads that import the same model libraries may wait for each
@@ -50,6 +52,10 @@ class Engine(ABC):
     @abstractmethod
     def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
         """The result of one batch, and the seconds that it took."""
+
+    @abstractmethod
+    def start_marks(self) -> Sequence[tuple[str, float]]:
+        """How it started (`EngineHost.start_marks`); empty where it does not answer at once."""
 
     @abstractmethod
     def give_up(self) -> None:
@@ -107,6 +113,9 @@ class EngineHere(Engine):
 
     def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
         return asyncio.run_coroutine_threadsafe(self._run(arguments), self._loop)
+
+    def start_marks(self) -> Sequence[tuple[str, float]]:
+        return self._host.start_marks() if self._host is not None else ()
 
     def give_up(self) -> None:
         self._dead = True  # a thread can't be ended
@@ -171,6 +180,12 @@ class PrivateEngine(Engine):
 
     def run(self, arguments: tuple[Any, ...]) -> Future[tuple[Any, float]]:
         return self._process.ask("run", self.key, arguments)
+
+    def start_marks(self) -> Sequence[tuple[str, float]]:
+        try:
+            return self._process.ask("start_marks", self.key).result(_MARKS_S)
+        except Exception:  # noqa: BLE001 it is at work, or gone: the timeline does without
+            return ()
 
     def give_up(self) -> None:
         self._process.kill()

@@ -15,7 +15,7 @@ from spti_ray.runtime.local.engine import Engine, EngineHere, PrivateEngine
 from spti_ray.runtime.local.process import Process
 
 _OFFLINE = "HF_HUB_OFFLINE"
-_START_BY = {"VLLM_WORKER_MULTIPROCESSING_METHOD": "spawn"}
+_START_BY = {"VLLM_WORKER_MULTIPROC_METHOD": "spawn"}
 """A copy of the driver, which has threads and the ledger open, would be no process to start a model in."""
 
 

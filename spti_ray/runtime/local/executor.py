@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
 
@@ -70,6 +70,7 @@ class LocalSession(Session):
         self.events = self._events = LocalEvents(started.let_go)
         self.serving = serving_roles(config)
         self._config, self._engines, self._started, self._roles = config, engines, started, roles
+        self._by_role: dict[Role, Engine] = {}
         private: dict[Role, EngineConfig] = {role: engines.of(role) for role in roles if role in self.serving}
         if uses_private_data(config) and not private:
             private = {role: engines.of(role) for role in roles}  # for the trainer, in the renderer's environment
@@ -93,7 +94,7 @@ class LocalSession(Session):
 
     def start_engines(self, engines: EnginesConfig) -> dict[Role, list[Engine]]:
         self._engines = engines
-        self._by_role: dict[Role, Engine] = {}
+        self._by_role = {}
         for role in self._roles:
             config = engines.of(role)
             if role in self.serving:
@@ -126,6 +127,9 @@ class LocalSession(Session):
 
     def another_engine(self, role: Role, number: int) -> None:
         """There is one of each."""
+
+    def start_marks(self) -> list[tuple[Role, Sequence[tuple[str, float]]]]:
+        return [(role, marks) for role, engine in self._by_role.items() if (marks := engine.start_marks())]
 
     def image_bytes(self) -> int:
         return _IMAGE_BYTES

@@ -20,7 +20,13 @@ from spti_ray.models.writable_home import set_home_and_user
 from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.runtime.executor import CaptionShards, VotingShards
 from spti_ray.runtime.hosting.captions import CaptionHost
-from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost, start_failure
+from spti_ray.runtime.hosting.engine import (
+    PRIVATE_ROLES,
+    UNPROTECTED_ROLES,
+    PrivateEngineHost,
+    StartMarks,
+    start_failure,
+)
 from spti_ray.runtime.hosting.shard import Ask, ShardHost
 from spti_ray.runtime.hosting.trainer import TrainerHost, public_failure
 from spti_ray.runtime.voter import failure_of
@@ -56,6 +62,10 @@ class PrivateProcess:
     def identity(self, key: str) -> dict[str, str]:
         """What the engine runs. Raises CallFailed with the type of what it raised."""
         return _only_the_type(self._engines[key].identity)
+
+    def start_marks(self, key: str) -> StartMarks:
+        """How the engine started."""
+        return _only_the_type(self._engines[key].start_marks)
 
     def run(self, key: str, arguments: tuple[Any, ...]) -> tuple[Any, float]:
         """One public batch: the engine's result and its busy seconds. Raises CallFailed as `identity` does."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import ray
+from ray.exceptions import RayError
 
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.runs.folder import RunDir
@@ -27,6 +28,9 @@ from spti_ray.runtime.voter import Problems
 
 _IMAGE_SHARE = 1 / 3
 """Of the cluster's object stores, that images which wait may take: there are copies too, where they are embedded."""
+
+_MARKS_S = 2.0
+"""For so long engines are asked how they started."""
 
 _LOOK_S = 30.0
 """So often it is looked up how large the stores are: a cluster grows."""
@@ -86,6 +90,7 @@ class RaySession(Session):
         self._shards: list[Any] = []
         self._started: list[Any] = []
         """Engines, some of which may be given back by now."""
+        self._engines_of: dict[Role, list[Any]] = {}
 
     def train(self, config: Config, run: RunDir, engines: EnginesConfig, on_look: Callable[[], None]) -> EnginesConfig:
         return fine_tune(config, run, self._reserved, self._bundles, engines, on_look)
@@ -94,6 +99,7 @@ class RaySession(Session):
         self._engines = engines
         self._actors = start_engines(self._reserved, self._bundles, engines, self._name, self._metrics_of, self.serving)
         self._started += [actor for of_role in self._actors.values() for actor in of_role]
+        self._engines_of = {role: list(actors) for role, actors in self._actors.items()}
         # Those of a role that starts from none come when they are needed.
         return {role: self._actors.get(role, []) for role in self._roles}
 
@@ -125,7 +131,19 @@ class RaySession(Session):
     def another_engine(self, role: Role, number: int) -> Any:
         actor = another_engine(role, number, self._name, self._config, self._engines, self._wishes, self._metrics_of)
         self._started.append(actor)
+        self._engines_of.setdefault(role, []).append(actor)
         return actor
+
+    def start_marks(self) -> list[tuple[Role, Sequence[tuple[str, float]]]]:
+        asked: dict[Any, Role] = {
+            actor.start_marks.remote(): role for role, actors in self._engines_of.items() for actor in actors
+        }
+        answered = ray.wait(list(asked), num_returns=len(asked), timeout=_MARKS_S)[0] if asked else []
+        found: list[tuple[Role, Sequence[tuple[str, float]]]] = []
+        for reference in answered:
+            with suppress(RayError):  # it is gone
+                found.append((asked[reference], ray.get(reference)))
+        return found
 
     def image_bytes(self) -> int:
         if time.monotonic() >= self._look_at:

@@ -10,7 +10,7 @@ from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.models.factory import engine_environment, public_engine_config
-from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, serving_roles
+from spti_ray.runtime.hosting.engine import CALLS_AT_A_TIME, PRIVATE_ROLES, serving_roles
 from spti_ray.runtime.placement.bundles import Bundle, bundle_of
 from spti_ray.runtime.ray.cluster import Reserved, address_of
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
@@ -108,6 +108,8 @@ def _engine(
     if role == "writer":
         more["metrics_of"] = metrics_of
     variables = environment(engine_environment(role, settings, joined), bundle.num_gpus)
+    if role == "image_embedder":
+        options = options | {"max_concurrency": CALLS_AT_A_TIME}
     actor = actor_class(role, serving).options(**_options(bundle), **variables, **options)
     return actor.remote(role, settings, **more)
 

@@ -5,7 +5,8 @@ from pathlib import Path
 import spti_ray
 from spti_ray.bench import image_bytes as module
 from spti_ray.bench.driver_memory import peak
-from spti_ray.bench.image_bytes import AtOnce, compared_with, image_bytes, thread_ms
+from spti_ray.bench.image_bytes import AtOnce, image_bytes, is_figure, thread_ms
+from spti_ray.bench.other_checkout import compared_with
 from spti_ray.public.render_store import RenderStore
 from spti_ray.runtime.scheduling.result_log import ResultLog
 
@@ -28,7 +29,8 @@ def test_another_checkout_is_measured_by_its_own_code(monkeypatch):
     """Here the same code, which the other process imports from the folder that it was given."""
     monkeypatch.setattr(module, "SIZES", {"400KB": 400_000})
     here = image_bytes(on_ray=False, units=4)
-    found = compared_with(Path(spti_ray.__file__).parents[1], here, on_ray=False, units=4)
+    checkout = Path(spti_ray.__file__).parents[1]
+    found = compared_with(checkout, module.__file__, ("4", "--without-ray"), here, is_figure)
     assert found["ratios"].keys() == {"at_once_400KB_kept_ms", "at_once_400KB_not_kept_ms"}
     assert set(here) < set(found["there"]) and all(ratio > 0 for ratio in found["ratios"].values())
 

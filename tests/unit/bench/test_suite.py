@@ -28,6 +28,8 @@ DOCUMENT = {
     "memory": {"over_bound": 0.9},
     "streaming": {"ratio": 0.4},
     "model": {"many_actors": [{"unit_s": 1, "actors": 10, "efficiency": 0.9}], "driver_us_per_unit": 200.0},
+    "feeding": {"against": {"ratios": {"renders_per_s": 4.2, "records_per_s": 1.9, "png_cpu_ms": 0.3}}},
+    "script": {"wall": 0.7, "cpu": 1.0, "memory": 1.7},
     "votes": {"ratio": 0.7},
 }
 
@@ -57,7 +59,9 @@ def test_parts_are_written_as_they_are_measured_and_kept(tmp_path, monkeypatch):
     for name, document in run(tmp_path, Settings(), ("votes",)):
         assert name == "votes" and document["votes"] == {"ratio": 0.7} and "driver" not in document
     *_, (_, last) = run(
-        tmp_path, Settings(), ("streaming", "scaling", "engines", "model", "driver", "images", "memory")
+        tmp_path,
+        Settings(),
+        ("streaming", "scaling", "engines", "model", "driver", "images", "memory", "feeding", "script"),
     )
     assert json.loads((tmp_path / "throughput.json").read_text()) == json.loads(json.dumps(last))
     assert set(DOCUMENT) < set(last) and set(last["ratios"]) == {target.name for target in TARGETS}

@@ -97,6 +97,21 @@ def test_rows_are_of_length_1_and_do_not_depend_on_the_batch(tmp_path, monkeypat
     assert half.dtype == np.float32 and 0 < np.abs(half - rows_BE).max() < 0.1
 
 
+@pytest.mark.parametrize("save", [save_clip, save_siglip, save_siglip2, save_dinov2])
+def test_images_prepared_one_by_one_are_to_the_bit_what_the_processor_makes_of_a_batch(tmp_path, save):
+    save(tmp_path)
+    engine, images = embedder(tmp_path), some_images()
+    together = engine._tower._inputs(images)
+    for i, one in enumerate(engine.prepare_images(images)):
+        assert set(one) == set(together)
+        assert all(torch.equal(one[name][0], together[name][i]) for name in one)
+    # In batches of two, the last of which is filled up.
+    batches = [engine._tower([images[0], images[1]]), engine._tower([images[2], images[2]])[:1]]
+    rows_BE = torch.nn.functional.normalize(torch.cat(batches), dim=-1).numpy()
+    np.testing.assert_array_equal(engine.embed_prepared(engine.prepare_images(images)), rows_BE)
+    np.testing.assert_array_equal(engine.embed_images(images), rows_BE)
+
+
 def test_an_image_processor_that_leaves_images_at_their_sizes_is_refused(tmp_path):
     save_dinov2(tmp_path)
     BitImageProcessorPil(size={"shortest_edge": 28}, do_center_crop=False).save_pretrained(tmp_path)

@@ -62,3 +62,31 @@ def test_of_very_many_batches_the_latest_are_kept():
     for number in range(10):
         trace.batch("writer", number, 1e-9)
     assert [span.name for row in rows(trace).values() for span in row] == ["7 items", "8 items", "9 items"]
+
+
+def test_how_engines_started_has_a_row_each_within_the_run(tmp_path, monkeypatch):
+    clock = Clock(monkeypatch)
+    monkeypatch.setattr(module.time, "time", lambda: 1000.0)
+    trace = Trace()
+    trace.start("writer", [("process", 990.0), ("its actor", 1001.0), ("import", 1004.5), ("load", 1010.0)])
+    trace.start("writer", [("process", 1002.0), ("its actor", 1003.0)])
+    clock.now = 2.0
+    with trace.timed("start Ray"):
+        clock.now = 3.0
+    found = rows(trace)
+    assert [(span.name, span.begin, span.end) for span in found["writer 1 starts"]] == [
+        ("its actor", 0.0, 1.0), ("import", 1.0, 4.5), ("load", 4.5, 10.0),
+    ]  # fmt: skip
+    assert [(span.begin, span.end) for span in found["writer 2 starts"]] == [(2.0, 3.0)]
+    assert [(span.name, span.begin, span.end) for span in found["driver"]] == [("start Ray", 2.0, 3.0)]
+
+
+def test_the_first_text_is_the_first_that_was_written_now(monkeypatch):
+    clock = Clock(monkeypatch)
+    trace = Trace()
+    for clock.now, role, busy_s in ((1.0, "writer", 0.0), (2.0, "renderer", 1.0), (5.0, "writer", 2.0)):
+        assert trace.first_text_s is None
+        trace.batch(role, 1, busy_s)
+    clock.now = 9.0
+    trace.batch("writer", 1, 1.0)
+    assert trace.first_text_s == 5.0

@@ -40,7 +40,15 @@ def test_the_file_has_the_keys_that_readers_of_earlier_runs_know(tmp_path):
     trace.batch("writer", 1, 0.5)
     write_timings(trace, tmp_path / "timings.json", {"texts": {}})
     document = json.loads((tmp_path / "timings.json").read_text())
-    assert list(document) == ["wall_s", "peak_memory_bytes", "writer_in_all", "phases_s", "stages", "texts"]
+    assert list(document) == [
+        "wall_s",
+        "first_text_s",
+        "peak_memory_bytes",
+        "writer_in_all",
+        "phases_s",
+        "stages",
+        "texts",
+    ]
     assert list(document["stages"]["writer"]) == [
         "busy_s", "units", "units_per_s", "output_tokens", "output_tokens_per_s", "dollars",
     ]  # fmt: skip

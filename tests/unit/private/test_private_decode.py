@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile, PngImagePlugin
 
-from spti_ray.private.decode import Undecodable, decode
+from spti_ray.private.decode import Undecodable, decode, strict_pillow
 
 LIMIT = 1_000_000
 CANARY = "CANARY-7f3a"
@@ -231,3 +231,11 @@ def test_nothing_of_the_content_is_said(caplog, capfd):
     assert not caught
     assert not caplog.records
     assert capfd.readouterr() == ("", "")
+
+
+def test_the_limit_holds_whatever_another_thread_does_to_the_filters_of_warnings():
+    with strict_pillow(100):
+        warnings.simplefilter("ignore")
+        Image._decompression_bomb_check((10, 10))
+        with pytest.raises(Image.DecompressionBombError):
+            Image._decompression_bomb_check((101, 1))

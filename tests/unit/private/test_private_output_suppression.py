@@ -83,6 +83,23 @@ def test_only_what_is_said_within_is_lost():
         assert said.count("BEFORE") == said.count("AFTER") >= 5
 
 
+def test_the_last_of_several_threads_opens_its_mouth_again():
+    code = """
+inside, outside = threading.Event(), threading.Event()
+def first():
+    with suppressed_output():
+        inside.set(); outside.wait(20); speak('SECRET')
+thread = threading.Thread(target=first)
+thread.start(); inside.wait(20)
+with suppressed_output():
+    speak('SECRET')
+speak('SECRET')
+outside.set(); thread.join(); speak('AFTER')
+"""
+    out, err = _run(code)
+    assert "SECRET" not in out + err and out.count("AFTER") == 5 and err.count("AFTER") >= 11
+
+
 def test_all_is_as_it_was_after_an_error():
     code = "try:\n    with suppressed_output():\n        speak('SECRET'); 1 / 0\n"
     code += "except ZeroDivisionError:\n    speak('AFTER')"

@@ -7,6 +7,7 @@ import os
 import pickle
 import stat
 import tempfile
+import time
 import traceback
 from pathlib import Path
 
@@ -18,8 +19,8 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
+from spti_ray.private import dataset, top_k
 from spti_ray.private import shard as shard_module
-from spti_ray.private import top_k
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.kinds import DataError
 from spti_ray.private.products import NUMPY
@@ -227,6 +228,51 @@ def test_a_record_that_breaks_its_batch_is_the_only_one_to_lose_its_vote(data):
     whole.prepare(Engines().embed_images)
     lost = whole.vote(*ASKED, scored(ONE), 1).counts_K - private.vote(*ASKED, scored(ONE), 1).counts_K
     assert sorted(lost.tolist()) == [0, 0, 0, 1]
+
+
+def test_the_next_batch_is_read_while_an_engine_has_this_one(data, monkeypatch):
+    read, had = [], []
+
+    def noted(*arguments, **more):
+        record = make_record(*arguments, **more)
+        read.append(record.index)
+        return record
+
+    make_record = dataset.make_record
+    monkeypatch.setattr(dataset, "make_record", noted)
+
+    def embed(images):
+        deadline = time.monotonic() + 5
+        while len(read) < NUM and len(had) == 0 and time.monotonic() < deadline:
+            time.sleep(0.001)
+        had.append(len(read))
+        return Engines().embed_images(images)
+
+    ahead, plain = shard(data), shard(data)
+    ahead.prepare(embed)
+    assert had[0] >= 2 * BATCH  # records 0 to 4 are in the engine's first batch; number 3 is damaged
+    plain.prepare(Engines().embed_images)
+    assert ahead.problems() == plain.problems() == [(3, "not an image")]
+    candidates = scored(ONE)
+    assert ahead.vote(*ASKED, candidates, 1).to_wire() == plain.vote(*ASKED, candidates, 1).to_wire()
+
+
+def test_an_engine_that_fails_is_told_before_records_that_can_not_be_read_after_its_batch(data, monkeypatch):
+    def cut_short(*arguments, **more):
+        if arguments[0] >= NUM - 1:
+            raise OSError(CANARY)
+        return make_record(*arguments, **more)
+
+    def broken(images):
+        raise ValueError(CANARY)
+
+    make_record = dataset.make_record
+    monkeypatch.setattr(dataset, "make_record", cut_short)
+    with pytest.raises(ShardError, match="fails on a blank image too"):
+        shard(data).prepare(broken)
+    with pytest.raises(DataError, match="OSError") as raised:
+        shard(data).prepare(Engines().embed_images)
+    assert CANARY not in str(raised.value) and raised.value.__context__ is None
 
 
 def test_a_nan_embedding_costs_one_vote(data):

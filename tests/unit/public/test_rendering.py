@@ -1,6 +1,7 @@
 import errno
 import os
 import threading
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -48,6 +49,20 @@ def test_every_text_is_rendered_as_often_as_allotted_each_image_from_its_own_see
         expected = local_engines()._renderer.render([item.text], [item.seed])[0]
         np.testing.assert_array_equal(pixels(tmp_path / item.file), expected)
     assert len({item.seed for item in items}) == 5
+
+
+@pytest.mark.parametrize("level", [0, 6, 9])
+def test_images_are_compressed_as_the_run_says_also_those_that_were_voted_on(tmp_path, local_engines, level):
+    engines, recipes = local_engines(), Recipes(config_with(runtime__seed=5, release__png_level=level), {}.get)
+    [(name, render)] = voted(CAT).items()
+    quick = replace(render, png=to_png(from_png(render.png), 0))
+    files = []
+    for folder, of_votes in (("old", render), ("new", quick)):
+        render_release(tmp_path / folder, ALLOTTED, {name: of_votes}, engines, recipes)
+        files.append((tmp_path / folder / "images/00000.png").read_bytes())
+    assert files[0] == files[1] == to_png(from_png(render.png), level)
+    assert {job.png_level for job in engines.render_jobs} == {level}
+    assert recipes.job(CAT).png_level == 0  # to be voted on
 
 
 def test_a_voted_render_is_released_as_it_was_and_not_made_again(tmp_path, local_engines):
@@ -169,9 +184,9 @@ def test_jobs_of_the_release_are_made_one_by_one_and_their_number_is_known(tmp_p
     made: list[str] = []
 
     class Noting(Recipes):
-        def job(self, candidate, variant=0):
+        def job(self, candidate, *more):
             made.append(candidate.id)
-            return super().job(candidate, variant)
+            return super().job(candidate, *more)
 
     class Watched(type(local_engines())):
         def render(self, jobs):
