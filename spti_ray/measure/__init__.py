@@ -1,0 +1,1 @@
+"""How well does a release serve, told in public? One noised answer of the private records (`spti measure`)."""
