@@ -38,7 +38,6 @@ from spti_ray.dp.history import attempts_of
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.factory import engines_config
-from spti_ray.runs.continuation import output_settings
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.run_file import read_run
 from spti_ray.types import Probe
@@ -110,9 +109,10 @@ class MeasuredRun:
         return config
 
     def voted_by(self, embedder: EngineConfig) -> bool:
-        """Whether the private images voted in the space of this image embedder."""
+        """Whether the private images voted by the model of this image embedder, whatever its other settings."""
         own = engines_config(self.config.runtime.engines).image_embedder
-        return "image" in self.config.evolution.spaces and output_settings(own) == output_settings(embedder)
+        is_same = (own.model, own.revision) == (embedder.model, embedder.revision)
+        return "image" in self.config.evolution.spaces and is_same
 
 
 class MeasureDir(RunDir):

@@ -197,7 +197,10 @@ FILES = (
 @settings(max_examples=40, deadline=None)
 @given(*FILES)
 def test_the_whole_shard_has_the_sensitivity_of_one_vote(rows, unit, k, removed, before, after):
-    """From the file to the counts, of votes and of answers. One unit less also shifts the other records to other shards and batches."""
+    """From the file to the counts, of votes and of answers to a probe.
+
+    One unit less also shifts the other records to other shards and batches.
+    """
     check_shards(embed, rows, unit, k, removed, before, after)
 
 
