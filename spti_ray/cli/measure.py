@@ -47,11 +47,11 @@ def measure(
 
         from rich.console import Console
 
-        from spti_ray.measure.command import Measurement
+        from spti_ray.driver.measurement import Measurement
 
         wanted = Measurement(directory, task, name)
         if plan:
-            from spti_ray.measure.plan import plan_lines, plan_of
+            from spti_ray.driver.measurement_plan import plan_lines, plan_of
 
             found = plan_of(wanted, private_records)
             typer.echo(json.dumps(found, indent=2) if as_json else "\n".join(plan_lines(found, wanted)))

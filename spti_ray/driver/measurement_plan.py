@@ -6,8 +6,8 @@ from typing import Any
 
 from spti_ray.config.measure import Coverage
 from spti_ray.dp.joint_guarantee import planned_joint_guarantee
+from spti_ray.driver.measurement import Measurement
 from spti_ray.figures import at_least, decimals_at_least
-from spti_ray.measure.command import Measurement
 from spti_ray.public.noised_ratio import half_width, records_for
 
 _HALVES = (0.01, 0.05)

@@ -1,4 +1,4 @@
-"""A finished run on local processes with the fake engines, with certified noise, that the tests here measure."""
+"""A finished run on local processes with the fake engines, with certified noise, that `spti measure` measures."""
 
 from __future__ import annotations
 

@@ -15,10 +15,10 @@ from spti_ray.dp.gate import Gate
 from spti_ray.dp.history import history
 from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
 from spti_ray.dp.mechanism import OpenDPNoise
-from spti_ray.measure import command
-from spti_ray.measure.command import Measurement
+from spti_ray.driver import measurement
+from spti_ray.driver.measurement import Measurement
 from spti_ray.runtime.voter import ShardFailed
-from tests.unit.measure.conftest import CANARY, NUM_EACH, Measured
+from tests.unit.driver.conftest import CANARY, NUM_EACH, Measured
 
 
 def read(folder: Path, name: str) -> dict:
@@ -112,7 +112,7 @@ def test_a_charge_is_answered_once_or_its_slot_is_burned(
         if reason == point:
             raise Killed
 
-    made = command.gate_of
+    made = measurement.gate_of
 
     def gate_that_is_killed(*arguments):
         gate = made(*arguments)
@@ -120,7 +120,7 @@ def test_a_charge_is_answered_once_or_its_slot_is_burned(
         return gate
 
     with monkeypatch.context() as patch:
-        patch.setattr(command, "gate_of", gate_that_is_killed)
+        patch.setattr(measurement, "gate_of", gate_that_is_killed)
         with pytest.raises(Killed):
             Measurement(measured.folder, task).ask(quiet, Noise())
     assert measured.charges() == before + charged and not (folder / "figure.json").exists()

@@ -1,1 +1,0 @@
-"""How well does a release serve, told in public? One noised answer of the private records (`spti measure`)."""
