@@ -14,7 +14,6 @@ from spti_ray.cli.common import BUDGET, USAGE, examples, fail, one_line_errors
 @examples(
     "spti measure runs/mine --task accuracy.yaml --plan --private-records 5000",
     "spti measure runs/mine --task accuracy.yaml",
-    "spti verify runs/mine/measures/accuracy",
 )
 def measure(
     directory: Annotated[Path, typer.Argument(help="The folder of a finished run.", metavar="DIR")],

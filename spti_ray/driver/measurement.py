@@ -19,6 +19,7 @@ from spti_ray.config import Config, Role
 from spti_ray.config.job_paths import check_here
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.measure import Coverage, Task, load_task
+from spti_ray.dp.budget import BudgetRefused
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.history import attempts_of
@@ -62,6 +63,11 @@ _ROLES: tuple[Role, ...] = ("image_embedder",)
 """The engines that a measurement needs."""
 
 
+def in_words_of_a_task(line: str) -> str:
+    """A line about a run's settings, as one about a task, whose epsilon is a setting of its own."""
+    return line.replace("privacy.epsilon", "epsilon")
+
+
 class Measurement:
     """One measurement of a finished run, which `ask` makes, or goes on with."""
 
@@ -81,7 +87,10 @@ class Measurement:
         self.config: Config = self.measured.settings(self.task)
         self.folder = MeasureDir(self.measured, task_file.stem if name is None else name, self.task, self.config)
         check_engines(self.config)
-        self.plan = noise_plan(self.config)
+        try:
+            self.plan = noise_plan(self.config)
+        except ConfigError as error:
+            raise ConfigError(in_words_of_a_task(str(error))) from None
         self.ledger = Ledger(self.config.ledger.location, self.config.dataset.id)
 
     def check_ledger(self) -> None:
@@ -125,7 +134,10 @@ class Measurement:
     def _answered(self, source: Source, console: Console, noise: NoiseSource) -> dict[str, Any]:
         gate = gate_of(self.config, self.folder, self.ledger, noise)
         assert isinstance(gate, Gate)
-        gate.open()
+        try:
+            gate.open()
+        except BudgetRefused as error:
+            raise BudgetRefused(in_words_of_a_task(str(error))) from None
         if gate.note:
             console.print(gate.note, highlight=False, soft_wrap=True)
         histogram = gate.committed(0)

@@ -6,7 +6,7 @@ from typing import Any
 
 from spti_ray.config.measure import Coverage
 from spti_ray.dp.joint_guarantee import planned_joint_guarantee
-from spti_ray.driver.measurement import Measurement
+from spti_ray.driver.measurement import Measurement, in_words_of_a_task
 from spti_ray.figures import at_least, decimals_at_least
 from spti_ray.public.noised_ratio import half_width, records_for
 
@@ -51,7 +51,7 @@ def plan_of(measurement: Measurement, private_records: int | None = None) -> dic
         "lifetime_epsilon_spent": forecast.spent,
         "lifetime_epsilon_after": forecast.after,
         "lifetime_delta": forecast.delta,
-        "affordable": forecast.affordable,
+        "affordable": in_words_of_a_task(forecast.affordable),
     }
     if private_records is not None:
         found["private_records"] = private_records

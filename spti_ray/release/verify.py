@@ -23,7 +23,7 @@ from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.release.checks import Check, NotVerified, field_of
 from spti_ray.release.verify_certificate import check_audits, compare_fields, remake_certificate
 from spti_ray.release.verify_files import check_files, check_histograms
-from spti_ray.release.verify_measure import is_measure
+from spti_ray.release.verify_measure import check_committed, is_measure
 from spti_ray.runs.folder import read_run
 from spti_ray.runs.measures import MEASURE_FILE
 from spti_ray.types import Told, untold
@@ -65,6 +65,8 @@ def verify_release(release: Path, chain: Chain, told: Told = untold, anchors: st
     yield from compare_fields(document, expected)
     yield from check_audits(document)
     yield from check_files(release, document, told, entries, anchors)
+    if is_measure(document):
+        yield from check_committed(release, entries, run)
     folder = release if is_measure(document) else release.parent
     yield from check_histograms(folder / "generations", entries, run)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,11 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.config.measure import parse_task
 from spti_ray.config.parsing import parse_json
 from spti_ray.dp import artifact
+from spti_ray.dp.entries import Entry
+from spti_ray.dp.history import slots_of
 from spti_ray.errors import RunDamaged
 from spti_ray.public.figure import figure
-from spti_ray.release.checks import Check
+from spti_ray.release.checks import Check, find_field
 from spti_ray.runs.measures import FIGURE_FILE, figure_section, load_probe
 
 _GENERATIONS = "generations"
@@ -42,11 +44,24 @@ def check_figure(folder: Path, document: Mapping[str, Any]) -> Iterator[Check]:
     if not isinstance(answer, dict):
         yield Check("figure", False, "is no JSON object")
         return
-    yield from _check_counts(folder, answer)
+    yield from _check_counts(folder, document, answer)
     yield from _check_probe(folder, answer)
 
 
-def _check_counts(folder: Path, answer: Mapping[str, Any]) -> Iterator[Check]:
+def check_committed(folder: Path, entries: Sequence[Entry], run: str) -> Iterator[Check]:
+    """Check that the figure is of the very counts that the ledger says were noised for this measurement."""
+    try:
+        answer = parse_json((folder / FIGURE_FILE).read_text(encoding="utf-8"), twice=False)
+        counts, probe = answer["counts_sha256"], answer["probe_sha256"]
+    except (OSError, ValueError, KeyError, TypeError):
+        yield Check("figure's counts", False, f"{FIGURE_FILE} does not name them")
+        return
+    slots = [slot for slot in slots_of(entries, run) if slot.artifact_sha256 is not None]
+    same = [(slot.artifact_sha256, slot.reserved.candidates_sha256) for slot in slots] == [(counts, probe)]
+    yield Check("figure's counts", same, "those of the ledger, on that probe" if same else "the ledger has others")
+
+
+def _check_counts(folder: Path, document: Mapping[str, Any], answer: Mapping[str, Any]) -> Iterator[Check]:
     sha256 = answer.get("counts_sha256")
     path = artifact.path_of(folder / _GENERATIONS, 0, str(sha256))
     if not (folder / _GENERATIONS).is_dir():
@@ -59,7 +74,9 @@ def _check_counts(folder: Path, answer: Mapping[str, Any]) -> Iterator[Check]:
     except (artifact.ArtifactError, ConfigError, KeyError, TypeError, ValueError) as error:
         yield Check("figure", False, f"can't be made again from its noised counts ({type(error).__name__})")
         return
-    holds = json.loads(json.dumps(expected)) == dict(answer) and label.run == facts.get("run")
+    own = label.run == facts.get("run") == find_field(document, "run.id")
+    holds = own and label.sigma == find_field(document, "mechanism.sigma")
+    holds = holds and json.loads(json.dumps(expected)) == dict(answer)
     detail = f"right {expected['right']}, wrong {expected['wrong']}, as its noised counts say"
     yield Check("figure", holds, detail if holds else "is not what its noised counts give")
 

@@ -36,7 +36,7 @@ from spti_ray.config.parsing import Unreadable, parse_json, parse_yaml, read_tex
 from spti_ray.dp.entries import Entry
 from spti_ray.dp.history import attempts_of
 from spti_ray.errors import RunDamaged
-from spti_ray.io.files import private_folder, write_atomic
+from spti_ray.io.files import private_folder, sha256_of, write_atomic
 from spti_ray.models.factory import engines_config
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.run_file import read_run
@@ -69,9 +69,9 @@ class MeasuredRun:
         if not run.finished:
             raise ConfigError(f"{folder}: the run is not finished; run the same command again first")
         self.release = run.release
-        if not (self.release / "privacy.json").is_file():
+        if not all((self.release / name).is_file() for name in ("privacy.json", "manifest.parquet")):
             raise ConfigError(
-                f"{folder}: its noise was simulated, so it has no certificate that a figure could go on from"
+                f"{folder}: has no certificate to go on from: its noise was simulated, or its release is not whole"
             )
         self.certified_run = self.config.certified_run(run.run_id)
         """By whose votes the release was made, as the ledger knows it."""
@@ -129,7 +129,9 @@ class MeasureDir(RunDir):
         super().__init__(measured.folder / MEASURES / name, "", config)
         self._internal = measured.folder / "internal" / MEASURES / name
         self._of, self.task, self.name = measured.certified_run, task, name
-        identity = [self.config_sha256, task.model_dump(mode="json")]
+        # Not the defaults: with a setting that a later build has it is still the same task.
+        asked = task.model_dump(mode="json", exclude_defaults=True)
+        identity = [measured.certified_run, sha256_of(measured.release / "manifest.parquet"), asked]
         self.config_sha256 = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
     @property

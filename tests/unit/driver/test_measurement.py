@@ -16,7 +16,9 @@ from spti_ray.dp.history import history
 from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
 from spti_ray.dp.mechanism import OpenDPNoise
 from spti_ray.driver import measurement
+from spti_ray.driver.driver import run_config
 from spti_ray.driver.measurement import Measurement
+from spti_ray.runs.refinement import refined
 from spti_ray.runtime.voter import ShardFailed
 from tests.unit.driver.conftest import CANARY, NUM_EACH, Measured
 
@@ -167,7 +169,7 @@ def refused(measured: Measured, spti, *arguments: object) -> tuple[int, str]:
 def test_what_can_not_be_asked_is_one_line_and_charges_nothing(measured: Measured, spti, tmp_path):
     ask = lambda **task: refused(measured, spti, measured.folder, "--task", measured.task("bad", **task))  # noqa: E731
     code, line = ask(task="coverage", epsilon=99.0, radius=0.5)
-    assert code == 3 and "lifetime epsilon 60" in line and "does not cover this run" in line
+    assert code == 3 and "lifetime epsilon 60" in line and "the most that fits: epsilon=" in line
     code, line = ask(task="coverage", epsilon=1.0, radius=0.5, size=3)
     assert code == 2 and line.startswith(f"spti: {measured.tasks / 'bad.yaml'}: size: unknown key; known: epsilon, ")
     checkpoint = {"path": "x.safetensors", "classes": ["red", "green"]}
@@ -225,7 +227,10 @@ def test_a_run_that_has_no_certified_release_is_refused(measured: Measured, spti
     unfinished = altered(measured, "unfinished", lambda copy: (copy / "release" / "report.html").unlink())
     assert "the run is not finished" in refused(measured, spti, unfinished, "--task", task)[1]
     simulated = altered(measured, "simulated", lambda copy: (copy / "release" / "privacy.json").unlink())
-    assert "its noise was simulated" in refused(measured, spti, simulated, "--task", task)[1]
+    assert (
+        "has no certificate to go on from: its noise was simulated"
+        in refused(measured, spti, simulated, "--task", task)[1]
+    )
 
 
 def test_a_run_without_labels_has_no_accuracy_of_labels(measured: Measured, spti):
@@ -237,3 +242,20 @@ def test_a_run_without_labels_has_no_accuracy_of_labels(measured: Measured, spti
     copy = altered(measured, "no-labels", without_labels)
     task = measured.task("d", task="label_accuracy", epsilon=1.0)
     assert "has none; use task: coverage" in refused(measured, spti, copy, "--task", task)[1]
+
+
+def test_a_re_rendering_is_measured_as_what_was_made_of_its_runs_votes(measured: Measured, spti, quiet, tmp_path):
+    run_config(refined(measured.folder, images=8), tmp_path / "again", quiet)
+    task = measured.task("again", task="coverage", epsilon=0.5, radius=0.5)
+    assert spti("measure", tmp_path / "again", "--task", task)[0] == 0
+    certificate = read(tmp_path / "again" / "measures" / "again", "privacy.json")
+    assert certificate["origin"]["runs"] == [read(measured.folder / "release", "privacy.json")["run"]["id"]]
+    assert spti("verify", tmp_path / "again" / "measures" / "again", "--quiet")[0] == 0
+
+
+def test_a_run_whose_images_nobody_voted_for_is_refused(measured: Measured, spti, quiet, tmp_path):
+    baseline = measured.config.model_copy(update={"method": "random"})
+    run_config(baseline, tmp_path / "random", quiet)
+    task = measured.task("f", task="coverage", epsilon=0.5, radius=0.5)
+    code, line = refused(measured, spti, tmp_path / "random", "--task", task)
+    assert code == 2 and "has no release with a certificate from votes" in line

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from spti_ray.config.measure import parse_task
+from spti_ray.dp import artifact
 from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
 from spti_ray.dp.gate import Gate
@@ -76,6 +77,14 @@ def edited(name: str, change: Callable[[dict], None], signed: bool = False) -> C
     return edit
 
 
+def forged_counts(folder: Path) -> None:
+    """Other counts with a figure of their own beside the committed ones."""
+    label, _ = artifact.read(next((folder / "generations" / "00").iterdir()))
+    path = artifact.write(folder / "generations", label, PROBE.cells, np.array([34, 0]))
+    text = json.dumps(figure(parse_task(TASK), artifact.read(path)[1], "record", {"run": "m-1", "of": "run-1"}))
+    edited("figure.json", lambda answer: (answer.clear(), answer.update(json.loads(text))), signed=True)(folder)
+
+
 def other_probe(folder: Path) -> None:
     save_probe(folder, Probe.rounded(np.eye(2), np.ones(2), np.eye(2, dtype=np.bool_), ("a", "b")), {})
 
@@ -101,6 +110,7 @@ def test_a_measurement_holds_with_its_ledger_and_without(made):
         (edited("figure.json", lambda answer: answer.update(task=3), signed=True), "figure"),
         (edited("figure.json", lambda answer: answer.pop("facts"), signed=True), "figure"),
         (edited("figure.json", lambda answer: answer.update(counts_sha256="../../x"), signed=True), "figure"),
+        (forged_counts, "figure's counts"),
         (other_probe, "probe"),
         (lambda folder: (folder / "probe.safetensors").write_bytes(b"no"), "probe"),
         (lambda folder: (folder / "figure.json").unlink(), "release.figure_sha256"),
