@@ -67,26 +67,24 @@ def plan_lines(found: dict[str, Any], measurement: Measurement) -> list[str]:
         if isinstance(task, Coverage)
         else "whether a linear probe gives it its own label"
     )
-    percent = f"{100 * found['confidence']:g} %"
-    needed = ", ".join(f"{100 * float(half):g} from {count}" for half, count in found["records_for_half_width"].items())
+    paid = "one query" if found["queries"] == 1 else f"{found['queries']} queries, of which one is needed,"
+    noise = f"discrete Gaussian, sigma {found['sigma']:.4f}"
+    widths = [f"{100 * float(half):g} from {count}" for half, count in found["records_for_half_width"].items()]
+    known = found.get("private_records")
     lines = [
         f"task        {found['task']} of {measurement.measured.folder}: of each {unit}, {asked}",
-        f"noise       discrete Gaussian, sigma {found['sigma']:.4f} on each of {found['cells']} counts; "
-        f"{found['queries']} query paid for, k = 1"
-        if found["queries"] == 1
-        else f"noise       discrete Gaussian, sigma {found['sigma']:.4f} on each of {found['cells']} counts; "
-        f"{found['queries']} queries paid for, of which one is made, k = 1",
+        f"noise       {noise} on each of {found['cells']} counts; {paid} of k = 1",
         f"privacy     epsilon {at_least(found['epsilon'], 6)} of this figure alone; of release and figure together "
         f"{decimals_at_least(found['epsilon_together'])} at delta {at_least(found['delta_together'], 6)} per {unit} "
         f"(replace-one {decimals_at_least(found['replace_one_epsilon_together'])})",
-        f"interval    from the noise alone, {percent}: a half of at most {needed} private {unit}s on, in points"
-        + ("; compare with a publicly known figure, or pass --private-records" if "half_width" not in found else ""),
+        f"interval    {100 * found['confidence']:g} %, from the noise alone: within "
+        + (
+            f"{100 * found['half_width']:.2g} points to either side with {known} private {unit}s"
+            if known
+            else f"so many points to either side: {', '.join(widths)} private {unit}s on; compare with a publicly "
+            "known figure, or pass --private-records"
+        ),
     ]
-    if "half_width" in found:
-        lines.append(
-            f"            with {found['private_records']} private {unit}s, at most "
-            f"{100 * found['half_width']:.2g} points to either side"
-        )
     budget = found["lifetime_epsilon"]
     lines.append(
         f"dataset     {'lifetime epsilon ' + format(budget, 'g') if budget else 'no lifetime budget'}; "

@@ -215,6 +215,20 @@ def test_a_task_that_was_refused_may_be_changed_and_one_that_was_asked_may_not(m
     assert "already there" not in spti("measure", measured.folder, "--task", task, "--name", "change-2", "--plan")[1]
 
 
+def test_a_plan_is_told_in_lines_and_says_what_the_budget_refuses(measured: Measured, spti):
+    task = measured.task("lines", task="label_accuracy", epsilon=2.0, by_class=True, spare_slots=1)
+    code, lines = spti("measure", measured.folder, "--task", task, "--plan")
+    assert code == 0 and "on each of 4 counts; 2 queries, of which one is needed, of k = 1" in lines
+    assert "points to either side: 1 from " in lines and "or pass --private-records" in lines
+    code, lines = spti("measure", measured.folder, "--task", task, "--plan", "--private-records", 5000)
+    assert "points to either side with 5000 private records" in lines and "lifetime epsilon 60; " in lines
+    task = measured.task("lines", task="coverage", epsilon=99.0, radius=0.1)
+    code, lines = spti("measure", measured.folder, "--task", task, "--plan")
+    assert code == 3 and "REFUSED     the budget does not cover it; the most that fits: epsilon=" in lines
+    code, lines = spti("measure", measured.folder, "--task", task, "--private-records", 5)
+    assert code == 2 and "--private-records is for --plan" in lines
+
+
 def altered(measured: Measured, name: str, change) -> Path:
     """An unfinished or otherwise changed copy of the run."""
     copy = shutil.copytree(measured.folder, measured.tasks / name)
