@@ -6,6 +6,7 @@ once: the protocol of a generation's votes. What can fail on the private side fa
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -113,7 +114,8 @@ class Measurement:
             The answer, which is in the measurement's folder.
 
         Raises:
-            ConfigError, DataError, BudgetRefused, LedgerElsewhere, SlotsExhausted: one line, and nothing was charged.
+            ConfigError, DataError, BudgetRefused, LedgerElsewhere, NothingMade, RunDamaged: nothing was charged.
+            SlotsExhausted: an earlier start was charged and lost its answer; nothing more was charged.
             ShardFailed, ArtifactError, GateError: as of a run. A charge that was made stays.
         """
         config, folder = self.config, self.folder
@@ -176,30 +178,39 @@ class Measurement:
 
         Raises:
             NothingMade: one of them could not be embedded.
+            RunDamaged: one of them is not what the manifest says.
         """
-        engines, files = engines_config(self.config.runtime.engines), self._manifest()["file"].to_pylist()
+        engines, rows = engines_config(self.config.runtime.engines), self._manifest().select(["file", "sha256"])
         cache = ResultCache(self.folder.internal / "units", f"{__version__} {self.folder.config_sha256}")
         try:
             pools = Pools(self.config, engines, session, cache, Observers(Trace(), progress, session.metrics))
             made: dict[Role, Pool] = {
                 role: pools.make(role, actors[role], lambda: voter.num_preparing) for role in _ROLES
             }
-            images = ((self.measured.release / file).read_bytes() for file in files)
-            rows = list(PooledEngines(made, engines).embed_images(images))
+            images = (self._image(**row) for row in rows.to_pylist())
+            embedded = list(PooledEngines(made, engines).embed_images(images))
         finally:
             cache.remove()
-        missing = sum(row is None or not np.isfinite(row).all() for row in rows)
+        missing = sum(row_E is None or not np.isfinite(row_E).all() for row_E in embedded)
         if missing:
             raise NothingMade(
-                f"embedder: {missing} of the {len(rows)} released images could not be embedded, so nothing was "
+                f"embedder: {missing} of the {len(embedded)} released images could not be embedded, so nothing was "
                 f"charged; see {self.folder.internal / 'driver.log'}"
             )
-        return np.stack([row for row in rows if row is not None])
+        return np.stack([row_E for row_E in embedded if row_E is not None])
+
+    def _image(self, file: str, sha256: str) -> bytes:
+        """A released image. Raises RunDamaged if it is not what the manifest says."""
+        path = self.measured.release / file
+        png = path.read_bytes() if path.is_file() else b""
+        if hashlib.sha256(png).hexdigest() != sha256:
+            raise RunDamaged(f"{path}: is missing or not what the manifest says; restore the run's release")
+        return png
 
     def _probe(self, embedded: Callable[[], FloatArray], models: dict[str, Any]) -> Probe:
         """The probe of an earlier attempt, or a new one, which is durable when this returns."""
         found = load_probe(self.folder.path)
-        if found is not None:
+        if found is not None and found[1].get("embedder") == models["image_embedder"]:
             return found[0]
         features_NE, task, labels = embedded(), self.task, self.config.evolution.label_names
         if isinstance(task, Coverage):
@@ -227,7 +238,7 @@ class Measurement:
         if found is None or found[0].sha256() != histogram.candidates_sha256:
             raise RunDamaged(f"{self.folder.path}: its probe is not the one that was answered; restore it")
         facts = found[1] | {"run": self.folder.run_id, "of": self.measured.certified_run}
-        answer = figure(self.task, histogram, self.config.unit_in_words, facts)
+        answer = figure(self.task, histogram, self.config.privacy.unit, facts)
         text = json.dumps(answer, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
         document = certificate(self.ledger.entries(), self.folder.run_id)
         if document is not None:

@@ -29,7 +29,7 @@ def figure(task: Task, histogram: NoisyHistogram, unit: str, facts: Mapping[str,
     Args:
         task: what was asked.
         histogram: the noised counts, whose ids are the probe's cells.
-        unit: the privacy unit in words, such as `record`.
+        unit: the privacy unit, record or group.
         facts: public facts for the record, of which the counts say nothing: the embedder, the probe.
     """
     cells = dict(zip(histogram.candidate_ids, histogram.counts_K.tolist(), strict=True))

@@ -247,6 +247,13 @@ def test_a_run_that_has_no_certified_release_is_refused(measured: Measured, spti
     )
 
 
+def test_an_image_that_is_not_the_manifests_is_told_before_the_charge(measured: Measured, spti):
+    copy = altered(measured, "other-image", lambda copy: next((copy / "release" / "images").iterdir()).write_bytes(b""))
+    before, task = measured.charges(), measured.task("image", task="coverage", epsilon=0.5, radius=0.5)
+    code, printed = spti("measure", copy, "--task", task)
+    assert code == 1 and "is missing or not what the manifest says" in printed and measured.charges() == before
+
+
 def test_a_run_without_labels_has_no_accuracy_of_labels(measured: Measured, spti):
     def without_labels(copy: Path) -> None:
         known = yaml.safe_load((copy / "run.yaml").read_text())
