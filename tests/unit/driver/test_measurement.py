@@ -40,8 +40,10 @@ def test_a_figure_is_charged_once_told_with_an_interval_and_proved(measured: Mea
     assert [row["label"] for row in answer["classes"]] == ["red", "blue"]
     assert measured.charges() == before + 1
 
+    entries = measured.entries()
     code, again = spti("measure", measured.folder, "--task", task)
     assert code == 0 and printed.endswith(again) and measured.charges() == before + 1
+    assert measured.entries() == entries, "a finished one is not even opened again"
     code, proof = spti("verify", folder)
     assert code == 0 and "ok   figure: " in proof and "ok   probe: the one that was answered" in proof
     assert spti("verify", measured.folder, "--quiet")[0] == 0, "the release's own certificate still holds"
