@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import numpy as np
 
+from spti_ray.private.products import BLOCK_BYTES
 from spti_ray.private.views import IndexArray, MaskArray, Views, VotingError
-from spti_ray.private.voting import BLOCK_BYTES, rows_of_label, sorted_by_unit
+from spti_ray.private.voting import rows_of_label, sorted_by_unit
 from spti_ray.types import CountArray, Probe, Space
 
 _SPACE: Space = "image"
