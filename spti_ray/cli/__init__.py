@@ -20,6 +20,7 @@ from spti_ray.cli.export import export
 from spti_ray.cli.init import init
 from spti_ray.cli.ledger import ledger_app
 from spti_ray.cli.manifest import manifest_app
+from spti_ray.cli.measure import measure
 from spti_ray.cli.plan import plan
 from spti_ray.cli.refine import refine
 from spti_ray.cli.report import report
@@ -43,7 +44,7 @@ _AROUND = "Around runs"
 for _panel, _commands in {
     "Before a run": (doctor, init, check, plan),
     "Run": (run, submit, status, show, refine),
-    "Judge": (report, evaluate, compare),
+    "Judge": (report, evaluate, measure, compare),
     "Prove and pass on": (verify, audit, export),
     _AROUND: (bench,),
 }.items():

@@ -25,6 +25,10 @@ _SAID = {
     "float_type": "should be a number",
     "float_parsing": "should be a number",
     "dict_type": "should be settings, such as {key: value}",
+    "date_type": "should be a date, such as 2027-01-31",
+    "date_parsing": "should be a date, such as 2027-01-31",
+    "date_from_datetime_parsing": "should be a date, such as 2027-01-31",
+    "date_from_datetime_inexact": "should be a date, such as 2027-01-31",
     "invalid_key": "is no name of a setting: write it in quotes if it is meant as one",
 }
 """Our words for those of pydantic's kinds of error whose own words name Python types."""

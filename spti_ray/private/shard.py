@@ -1,9 +1,10 @@
 # pyright: strict
 """One shard of the private records: embeds them once, then votes in each generation. A plain object without Ray.
 
-Formal guarantees: what its methods return says nothing about the records, except `vote` (clean counts, for the gate),
-`problems` and `prepared` (for the data owner's internal report). Its repr and exceptions carry no content, and no
-private exception is attached to them. Images live for the micro-batch before theirs and their own, captions for less.
+Formal guarantees: what its methods return says nothing about the records, except `vote` and `answer` (clean counts, for
+the gate), `problems` and `prepared` (for the data owner's internal report). Its repr and exceptions carry no content,
+and no private exception is attached to them. Images live for the micro-batch before theirs and their own, captions for
+less.
 
 Vectors are in a file (`view_store`), so memory grows by only a few bytes per record.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Literal, NoReturn
 
 from spti_ray.config import DataConfig
+from spti_ray.private.answers import cast_answers
 from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.embedding import BatchEmbedder, Caption, EmbedImages, EmbedTexts, embed_captions
 from spti_ray.private.kinds import Unit
@@ -31,7 +33,7 @@ from spti_ray.private.top_k import IncrementalTopK
 from spti_ray.private.view_store import ViewRow, read_views, view_writer
 from spti_ray.private.views import NO_GROUP, NO_LABEL, QuantArray, Views
 from spti_ray.private.voting import cast_votes
-from spti_ray.types import CountArray, ImageArray, Query, ScoredCandidates, Space, Votes
+from spti_ray.types import CountArray, ImageArray, Probe, Query, ScoredCandidates, Space, Votes
 
 VIEW_FAILED: Mapping[Space, str] = {"image": "image embedding failed", "text": "caption or its embedding failed"}
 """Problems of a record beside those of `record`, `encoded` and `decode`."""
@@ -206,6 +208,17 @@ class Shard:
         views = self._prepared()
         query = Query(run, generation, scored.sha256())
         return Votes(query, self.shard_id, self._counts(views, generation, scored, k), max_total=k * views.num_units)
+
+    @safe_errors("answering")
+    def answer(self, run: str, generation: int, probe: Probe) -> Votes:
+        """The shard's clean counts of right and wrong answers to a public probe, PRIVATE: votes with k = 1.
+
+        Raises:
+            VotingError: probe and views do not fit each other.
+        """
+        views = self._prepared()
+        query = Query(run, generation, probe.sha256())
+        return Votes(query, self.shard_id, cast_answers(views, probe), max_total=views.num_units)
 
     @safe_errors("comparing")
     def compare(self, generation: int, block: ScoredCandidates, k: int) -> None:

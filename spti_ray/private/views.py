@@ -11,13 +11,13 @@ from typing import NoReturn, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from spti_ray.types import FloatArray, Space
+from spti_ray.types import EMBEDDING_SCALE, FloatArray, Space
 
 QuantArray = npt.NDArray[np.int16]
 MaskArray = npt.NDArray[np.bool_]
 IndexArray = npt.NDArray[np.int64]
 
-SCALE = 2**14
+SCALE = EMBEDDING_SCALE
 """Quantised embeddings are unit vectors times this, as int16; a cosine is a dot product / SCALE**2."""
 
 NO_LABEL = -1

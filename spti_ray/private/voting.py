@@ -92,7 +92,7 @@ def comparisons(
 ) -> Generator[Comparison, None, None]:
     """Compare every unit that can vote with the candidates of its label.
 
-    The similarity is the weighted sum over the voting spaces; for groups see `_units`.
+    The similarity is the weighted sum over the voting spaces; for groups see `sorted_by_unit`.
 
     Args:
         processor: what computes similarities.
@@ -113,7 +113,7 @@ def comparisons(
 
     for code, label in enumerate(views.label_names):
         columns_K = np.flatnonzero(usable_K & (candidate_labels_K == label))
-        rows_P = _rows_of_label(views, usable_P, code)
+        rows_P = rows_of_label(views, usable_P, code)
         if not len(columns_K) or not len(rows_P):
             continue
         for space in weights:
@@ -123,7 +123,7 @@ def comparisons(
         candidates_EK = np.concatenate(
             [quantised_KE[space][columns_K].astype(np.float64) * weight for space, weight in weights.items()], axis=1
         ).T
-        ordered_P, starts = _units(views, rows_P)
+        ordered_P, starts = sorted_by_unit(views, rows_P)
         block = min(processor.block_units(len(columns_K), len(candidates_EK)), len(starts) - 1)
         product = processor.product(views, weights, candidates_EK, block)
         for first in range(0, len(starts) - 1, block):
@@ -133,7 +133,7 @@ def comparisons(
             yield Comparison(code, columns_K, product.of(members_P, bounds - bounds[0], most_records))
 
 
-def _rows_of_label(views: Views, usable_P: MaskArray, code: int) -> IndexArray:
+def rows_of_label(views: Views, usable_P: MaskArray, code: int) -> IndexArray:
     """The numbers of the records that vote under label `code`.
 
     A group's label is that of its first usable, labelled record, and only its records of that label take part. So a
@@ -148,7 +148,7 @@ def _rows_of_label(views: Views, usable_P: MaskArray, code: int) -> IndexArray:
     return rows[(label_of_group[group_of_row] == code) & (views.labels_P[rows] == code)]
 
 
-def _units(views: Views, rows_P: IndexArray) -> tuple[IndexArray, IndexArray]:
+def sorted_by_unit(views: Views, rows_P: IndexArray) -> tuple[IndexArray, IndexArray]:
     """Sort records by unit.
 
     A group votes like one record whose similarity to a candidate is the sum of its records' similarities.

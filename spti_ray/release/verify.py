@@ -23,7 +23,9 @@ from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.release.checks import Check, NotVerified, field_of
 from spti_ray.release.verify_certificate import check_audits, compare_fields, remake_certificate
 from spti_ray.release.verify_files import check_files, check_histograms
+from spti_ray.release.verify_measure import check_committed, is_measure
 from spti_ray.runs.folder import read_run
+from spti_ray.runs.measures import MEASURE_FILE
 from spti_ray.types import Told, untold
 
 _DATASET_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
@@ -63,7 +65,10 @@ def verify_release(release: Path, chain: Chain, told: Told = untold, anchors: st
     yield from compare_fields(document, expected)
     yield from check_audits(document)
     yield from check_files(release, document, told, entries, anchors)
-    yield from check_histograms(release.parent / "generations", entries, run)
+    if is_measure(document):
+        yield from check_committed(release, entries, run)
+    folder = release if is_measure(document) else release.parent
+    yield from check_histograms(folder / "generations", entries, run)
 
 
 def release_and_chain(directory: Path, ledger: str | None) -> tuple[Path, Chain]:
@@ -112,8 +117,10 @@ def folder_of(directory: Path) -> Path:
 
 
 def run_of(directory: Path) -> Path | None:
-    """The folder of the run, which knows its ledger; None for a release or an export that is elsewhere."""
+    """The folder of the run, which knows its ledger; None for what was made of it and is elsewhere."""
     parents = [directory.parent] if directory.name == "release" else []
+    if (directory / MEASURE_FILE).is_file():
+        parents = list(directory.resolve().parents[1:2])  # DIR/measures/NAME
     return next((folder for folder in (directory, *parents) if (folder / "run.yaml").is_file()), None)
 
 

@@ -19,6 +19,7 @@ from spti_ray.release.checks import Check, field_of, shown
 from spti_ray.release.verify_croissant import check_croissant
 from spti_ray.release.verify_export import See, check_export
 from spti_ray.release.verify_filters import check_filters
+from spti_ray.release.verify_measure import check_figure, is_measure
 from spti_ray.release.verify_provenance import ProvenanceCheck
 from spti_ray.types import Told, untold
 
@@ -41,6 +42,9 @@ def check_files(
         entries: The ledger up to the certificate's head; None where there is no ledger.
         anchors: Certificates in PEM that whoever signed the images must lead to; None for none.
     """
+    if is_measure(document):
+        yield from check_figure(release, document)
+        return
     named = document.get("release")
     if not isinstance(named, Mapping):
         yield Check("release", False, "the certificate names no manifest")

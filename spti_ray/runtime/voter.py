@@ -9,7 +9,7 @@ from typing import Any
 from spti_ray.private.kinds import NoRecordCanVote
 from spti_ray.private.safe_errors import PUBLIC_ERRORS
 from spti_ray.private.shard import Prepared
-from spti_ray.types import Query, ScoredCandidates, Votes
+from spti_ray.types import Probe, Query, ScoredCandidates, Votes
 
 Problems = list[tuple[int, str]]
 """Records that cast no vote, by number, and why: private."""
@@ -43,9 +43,9 @@ class ShardVoter(ABC):
     def _ask(self, method: str, *arguments: Any) -> Iterator[Any]:
         """The answers of all shards to a method of theirs, as they come in. Raises ShardFailed."""
 
-    def _shared(self, scored: ScoredCandidates) -> Any:
-        """The form in which candidates are sent to all shards."""
-        return scored
+    def _shared(self, asked: ScoredCandidates | Probe) -> Any:
+        """The form in which what is asked about is sent to all shards."""
+        return asked
 
     def ready(self) -> None:
         """Wait for the private views of all shards.
@@ -68,6 +68,11 @@ class ShardVoter(ABC):
     def vote(self, query: Query, scored: ScoredCandidates, votes_per_record: int) -> Iterator[Votes]:
         """The shards' votes as they come in. Raises ShardFailed."""
         for wire in self._ask("vote", query.run, query.generation, self._shared(scored), votes_per_record):
+            yield Votes.from_wire(wire)
+
+    def answer(self, query: Query, probe: Probe) -> Iterator[Votes]:
+        """The shards' counts of right and wrong answers to a public probe, as they come in. Raises ShardFailed."""
+        for wire in self._ask("answer", query.run, query.generation, self._shared(probe)):
             yield Votes.from_wire(wire)
 
 

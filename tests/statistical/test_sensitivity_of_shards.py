@@ -21,7 +21,7 @@ from spti_ray.dp.aggregation import GateError, aggregate_votes
 from spti_ray.private.products import NumpyProcessor
 from spti_ray.private.shard import Shard
 from spti_ray.private.voting import cast_votes
-from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates, Votes
+from spti_ray.types import Candidate, Candidates, Probe, Query, ScoredCandidates, Votes
 from tests.statistical.neighbours import LABELS, check_change, is_caught, queries, take, units, without
 
 QUERY = Query("run", 0, "a" * 64)
@@ -129,8 +129,9 @@ def embed_with_statistics_of_the_batch(images) -> np.ndarray:
     return rows - np.nanmean(rows, axis=0) + 1
 
 
-def histogram(rows: list[tuple], unit: str, num_shards: int, k: int, batch_size: int, engine) -> np.ndarray:
-    """The gate's sum for a Parquet file of (image, label, user); the first shard answers twice."""
+def sums(rows: list[tuple], unit: str, num_shards: int, k: int, batch_size: int, engine) -> tuple[np.ndarray, ...]:
+    """The gate's sums for a Parquet file of (image, label, user), of votes and of answers to a probe; the first shard
+    answers twice."""
     angles = np.linspace(0, np.pi / 2, 6)
     matrix = np.stack([np.cos(angles), np.cos(angles) / 2, np.sin(angles)], axis=1).astype(np.float32)
     matrix[3] = matrix[2]
@@ -141,7 +142,7 @@ def histogram(rows: list[tuple], unit: str, num_shards: int, k: int, batch_size:
         image, label, user = zip(*rows, strict=True)
         pq.write_table(pa.table({"image": image, "label": label, "user": user}), path, row_group_size=2)
         data = DataConfig(path=str(path), label_column="label", group_column="user")
-        votes = []
+        votes, answers = [], []
         for shard_id in [*range(num_shards), 0]:
             shard = Shard(
                 data,
@@ -156,18 +157,27 @@ def histogram(rows: list[tuple], unit: str, num_shards: int, k: int, batch_size:
             )
             shard.prepare(engine)
             votes.append(shard.vote("run", 0, scored, k))
-    return aggregate_votes(votes, num_shards, Query("run", 0, scored.sha256()), 6).counts_K
+            answers.append(shard.answer("run", 0, PROBE))
+    return (
+        aggregate_votes(votes, num_shards, Query("run", 0, scored.sha256()), 6).counts_K,
+        aggregate_votes(answers, num_shards, Query("run", 0, PROBE.sha256()), len(PROBE.cells)).counts_K,
+    )
 
 
 def check_shards(engine, rows, unit, k, removed, before, after) -> None:
     """Remove the unit of row `removed`; shards and batch size differ `before` and `after`."""
-    counts_K = histogram(rows, unit, before[0], k, before[1], engine)
+    sums_before = sums(rows, unit, before[0], k, before[1], engine)
     i = removed % len(rows)
     rest = [row for j, row in enumerate(rows) if (j != i if unit == "record" else row[2] != rows[i][2])]
     if rest:
-        check_change(counts_K, histogram(rest, unit, after[0], k, after[1], engine), k)
+        sums_after = sums(rest, unit, after[0], k, after[1], engine)
+        for counts_K, without_K, votes in zip(sums_before, sums_after, (k, 1), strict=True):
+            check_change(counts_K, without_K, votes)
 
 
+PROBE = Probe.rounded(
+    np.array([[1.0, 0.2, 0.1], [0.1, 0.4, 1.0]]), np.array([0.1, 0.0]), np.eye(2, dtype=np.bool_), LABELS, by_class=True
+)
 FILE_ROW = st.tuples(
     st.sampled_from([png(v) for v in (0, 30, 60, 90, 120, 250)] + [b"", b"junk"]),
     st.sampled_from(["x", "y", "unlisted", None]),
@@ -187,7 +197,10 @@ FILES = (
 @settings(max_examples=40, deadline=None)
 @given(*FILES)
 def test_the_whole_shard_has_the_sensitivity_of_one_vote(rows, unit, k, removed, before, after):
-    """From the file to the counts. One unit less also shifts the other records to other shards and batches."""
+    """From the file to the counts, of votes and of answers to a probe.
+
+    One unit less also shifts the other records to other shards and batches.
+    """
     check_shards(embed, rows, unit, k, removed, before, after)
 
 

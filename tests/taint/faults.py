@@ -21,6 +21,7 @@ PLACES = (
     "spti_ray.private.shard.load_shard",
     "spti_ray.private.embedding.quantise",
     "spti_ray.private.shard.cast_votes",
+    "spti_ray.private.shard.cast_answers",
     "spti_ray.private.view_store.private_folder",
     "spti_ray.private.view_store.atomic_file",
     "spti_ray.private.shard._seen",

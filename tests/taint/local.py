@@ -66,12 +66,21 @@ class LocalRun:
             config[section] = config[section] | values if isinstance(values, dict) else values
         (self.folder / "in" / "run.yaml").write_text(json.dumps(config))
 
-    def start(self, faults: dict[str, tuple[str, int]] | None = None, command: str = "run") -> tuple[int, list[str]]:
-        """Start the run, or go on with it, with faults as `plant_in` takes them; its exit code and error lines."""
+    def start(
+        self, faults: dict[str, tuple[str, int]] | None = None, command: str = "run", task: dict[str, Any] | None = None
+    ) -> tuple[int, list[str]]:
+        """Start the run, or go on with it, with faults as `plant_in` takes them; its exit code and error lines.
+
+        With a `task` it is `spti measure` of the finished run.
+        """
         plant_in(self.home, faults or {})
+        arguments = [command, str(self.folder / "in" / "run.yaml"), "--out", "run"]
+        if task is not None:
+            (self.folder / "in" / "task.yaml").write_text(json.dumps(task))
+            arguments = ["measure", "run", "--task", str(self.folder / "in" / "task.yaml")]
         kept = {key: value for key, value in os.environ.items() if not key.startswith("RAY_")}
         done = subprocess.run(
-            [sys.executable, "-m", "spti_ray.cli", command, str(self.folder / "in" / "run.yaml"), "--out", "run"],
+            [sys.executable, "-m", "spti_ray.cli", *arguments],
             cwd=self.folder / "left",
             env=kept | {"TAINT_HOME": str(self.home), "PYTHONPATH": PYTHONPATH, "HF_HUB_OFFLINE": "1"},
             text=True,

@@ -15,7 +15,7 @@ from spti_ray.private.captions import PrivateText
 from spti_ray.private.products import NUMPY, Processor
 from spti_ray.private.safe_errors import safe_errors
 from spti_ray.private.shard import Prepared, Shard
-from spti_ray.types import FloatArray, ImageArray, ScoredCandidates, VotesWire
+from spti_ray.types import FloatArray, ImageArray, Probe, ScoredCandidates, VotesWire
 
 Ask = Callable[..., Any]
 """Has an engine that serves shards run one batch; takes the arguments of the engine's method, as lists."""
@@ -77,6 +77,12 @@ class ShardHost:
         """Clean votes on the candidates, for the gate: PRIVATE. Makes the views first if they are lost."""
         self.prepare()
         return self._shard.vote(run, generation, scored, votes_per_record).to_wire()
+
+    @safe_errors("answering")
+    def answer(self, run: str, generation: int, probe: Probe) -> VotesWire:
+        """Clean counts of right and wrong answers to a public probe, for the gate: PRIVATE. As `vote`."""
+        self.prepare()
+        return self._shard.answer(run, generation, probe).to_wire()
 
     @safe_errors("comparing")
     def compare(self, generation: int, block: ScoredCandidates, votes_per_record: int) -> None:

@@ -22,7 +22,7 @@ from spti_ray.runtime.hosting.shard import ShardHost
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.scheduling.retries import MAX_LOSSES, PRIVATE_CALL
 from spti_ray.runtime.voter import Problems, ShardFailed, ShardVoter, failure_of
-from spti_ray.types import ScoredCandidates
+from spti_ray.types import Probe, ScoredCandidates
 
 _LOOK_FOR_ENGINES_S = 10.0
 """How often a shard looks whether there are more engines."""
@@ -139,8 +139,8 @@ class RayVoter(ShardVoter):
         for shard in self._shards:
             shard.compare.remote(generation, reference, votes_per_record)
 
-    def _shared(self, scored: ScoredCandidates) -> Any:
-        return ray.put(scored)
+    def _shared(self, asked: ScoredCandidates | Probe) -> Any:
+        return ray.put(asked)
 
     def _ask(self, method: str, *arguments: Any) -> Iterator[Any]:
         references = {getattr(shard, method).remote(*arguments): i for i, shard in enumerate(self._shards)}

@@ -15,7 +15,7 @@ README = Path(__file__).parents[3] / "README.md"
 PANELS = {
     "Before a run": ["doctor", "init", "check", "plan"],
     "Run": ["run", "submit", "status", "show", "refine"],
-    "Judge": ["report", "evaluate", "compare"],
+    "Judge": ["report", "evaluate", "measure", "compare"],
     "Prove and pass on": ["verify", "audit", "export"],
     "Around runs": ["bench", "ledger", "manifest"],
 }

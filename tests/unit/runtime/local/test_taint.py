@@ -33,6 +33,18 @@ def test_a_run_with_careless_engines_leaves_nothing_private_anywhere(run):
     assert run.noted("public", "text_embedder") and run.noted("public", "image_embedder")
     assert not run.noted("private", "writer") and not run.noted("private", "renderer")
     assert "was asked for" in (run.folder / "left" / "printed.txt").read_text(), "public engines may be heard"
+    measured_without_a_leak(run)
+
+
+def measured_without_a_leak(run: LocalRun) -> None:
+    """`spti measure` of the finished run. A shard that fails costs a spare slot, as in a vote."""
+    task = {"task": "coverage", "epsilon": 4.0, "radius": 0.5, "spare_slots": 1, "by_class": True}
+    before = len(run.noted("private", "image_embedder"))
+    faults = {"image_embedder": ("SystemExit", 2), "spti_ray.private.shard.cast_answers": ("SystemExit", 9)}
+    assert run.start(faults, task=task) == (1, ["spti: shard 0: answering failed (SystemExit)"])
+    assert len(run.noted("private", "image_embedder")) > before, "the careless engine saw the images"
+    assert run.start(task=task) == (0, [])
+    assert (run.out / "measures" / "task" / "privacy.json").exists() and run.leaks() == []
 
 
 def test_captions_that_are_rendered_reach_the_renderer_and_nothing_else(run):

@@ -1,0 +1,96 @@
+"""What a measurement would cost and how wide its interval would be (`spti measure --plan`). Nothing is charged."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from spti_ray.config.measure import Coverage
+from spti_ray.dp.joint_guarantee import planned_joint_guarantee
+from spti_ray.driver.measurement import Measurement, in_words_of_a_task
+from spti_ray.figures import at_least, decimals_at_least
+from spti_ray.public.noised_ratio import half_width, records_for
+
+_HALVES = (0.01, 0.05)
+
+
+def plan_of(measurement: Measurement, private_records: int | None = None) -> dict[str, Any]:
+    """Noise, epsilon and interval of a measurement that is not made yet.
+
+    Args:
+        measurement: what is planned.
+        private_records: a publicly stated order of magnitude of the units; never counted from data.
+
+    Returns:
+        JSON values; `affordable` is empty if the lifetime budget covers it, else says what it would cover.
+
+    Raises:
+        ConfigError, LedgerError: the ledger is not that of the measured run.
+    """
+    measurement.check_ledger()
+    plan, task, ledger = measurement.plan, measurement.task, measurement.ledger
+    joint = planned_joint_guarantee(ledger.entries(), measurement.measured.certified_run, plan)
+    forecast = ledger.forecast(plan)
+    assert joint is not None and forecast is not None  # `check_ledger` found the run in it
+    counts = len(measurement.config.evolution.label_names) if task.by_class else 1
+    width = (plan.sigma, task.confidence, counts)
+    found: dict[str, Any] = {
+        "task": task.kind,
+        "of": measurement.measured.certified_run,
+        "unit": measurement.config.privacy.unit,
+        "cells": 2 * counts,
+        "queries": plan.slots,
+        "sigma": plan.sigma,
+        "epsilon": plan.epsilon,
+        "delta": plan.delta,
+        "epsilon_together": joint.epsilon,
+        "replace_one_epsilon_together": joint.replace_one_epsilon,
+        "delta_together": joint.delta,
+        "confidence": task.confidence,
+        "records_for_half_width": {f"{half:g}": records_for(half, *width) for half in _HALVES},
+        "lifetime_epsilon": forecast.budget,
+        "lifetime_epsilon_spent": forecast.spent,
+        "lifetime_epsilon_after": forecast.after,
+        "lifetime_delta": forecast.delta,
+        "affordable": in_words_of_a_task(forecast.affordable),
+    }
+    if private_records is not None:
+        found["private_records"] = private_records
+        found["half_width"] = half_width(private_records, *width)
+    return found
+
+
+def plan_lines(found: dict[str, Any], measurement: Measurement) -> list[str]:
+    """`plan_of` for people, a line each."""
+    unit, task = found["unit"], measurement.task
+    asked = (
+        "whether a released image is within the radius"
+        if isinstance(task, Coverage)
+        else "whether a linear probe gives it its own label"
+    )
+    paid = "one query" if found["queries"] == 1 else f"{found['queries']} queries, of which one is needed,"
+    noise = f"discrete Gaussian, sigma {found['sigma']:.4f}"
+    widths = [f"{100 * float(half):g} from {count}" for half, count in found["records_for_half_width"].items()]
+    known = found.get("private_records")
+    lines = [
+        f"task        {found['task']} of {measurement.measured.folder}: of each {unit}, {asked}",
+        f"noise       {noise} on each of {found['cells']} counts; {paid} of k = 1",
+        f"privacy     epsilon {at_least(found['epsilon'], 6)} of this figure alone; of release and figure together "
+        f"{decimals_at_least(found['epsilon_together'])} at delta {at_least(found['delta_together'], 6)} per {unit} "
+        f"(replace-one {decimals_at_least(found['replace_one_epsilon_together'])})",
+        f"interval    {100 * found['confidence']:g} %, from the noise alone: within "
+        + (
+            f"{100 * found['half_width']:.2g} points to either side with {known} private {unit}s"
+            if known
+            else f"so many points to either side: {', '.join(widths)} private {unit}s on; compare with a publicly "
+            "known figure, or pass --private-records"
+        ),
+    ]
+    budget = found["lifetime_epsilon"]
+    lines.append(
+        f"dataset     {'lifetime epsilon ' + format(budget, 'g') if budget else 'no lifetime budget'}; "
+        f"{at_least(found['lifetime_epsilon_spent'])} spent so far, {at_least(found['lifetime_epsilon_after'])} after "
+        f"this, at delta {at_least(found['lifetime_delta'], 6)}"
+    )
+    if found["affordable"]:
+        lines.append(f"REFUSED     the budget does not cover it; the most that fits: {found['affordable']}")
+    return lines
