@@ -7,6 +7,8 @@ images.
 
 from __future__ import annotations
 
+from typing import Any
+
 import os
 import random
 import sys
@@ -35,7 +37,7 @@ class PlainWriter:
         folder = resolve_model(model)
         self._tokenizer = AutoTokenizer.from_pretrained(folder, padding_side="left")
         self._tokenizer.pad_token = self._tokenizer.pad_token or self._tokenizer.eos_token
-        self._model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
+        self._model: Any = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.bfloat16).eval()
         torch.manual_seed(0)
 
     def write(self, prompts: list[str], tokens: int, temperature: float, batch_size: int = 64) -> list[str]:

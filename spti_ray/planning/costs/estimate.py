@@ -138,7 +138,9 @@ class _Clock:
         self.engines = engines_config(config.runtime.engines)
         self.phases, self.tokens = phases(config), tokens_by_phase(config)
         self._config = config
-        self._rates = {role: rates.of(role, self.engines.of(role)) for role in roles_needed(config)}
+        self._rates: dict[Role, EngineRate | None] = {
+            role: rates.of(role, self.engines.of(role)) for role in roles_needed(config)
+        }
         self._records = private_records
         self._shown = shown_by_shards(config, private_records or 0)
         self._stages = [
