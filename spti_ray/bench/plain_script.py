@@ -7,12 +7,11 @@ images.
 
 from __future__ import annotations
 
-from typing import Any
-
 import os
 import random
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
