@@ -176,8 +176,11 @@ def _attend(connection: socket.socket) -> dict[str, Any]:
 
 
 def _become(asked: dict[str, Any]) -> None:
-    if asked["environment"].get("PYTHONPATH") != os.environ.get("PYTHONPATH"):
-        raise RuntimeError("another PYTHONPATH needs a Python that starts anew")
+    there = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    more = [path for path in asked["environment"].get("PYTHONPATH", "").split(os.pathsep) if path not in there]
+    if any((Path(path) / "sitecustomize.py").exists() for path in more):
+        raise RuntimeError("what Python imports at its start needs one that starts anew")
+    sys.path[1:1] = more
     os.chdir(asked["cwd"])
     os.environ.clear()
     os.environ.update(asked["environment"])

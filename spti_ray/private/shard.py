@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NoReturn
 
@@ -25,18 +25,15 @@ from spti_ray.private.dataset import READER_VERSION, load_shard
 from spti_ray.private.embedding import BatchEmbedder, Caption, EmbedImages, EmbedTexts, embed_captions
 from spti_ray.private.kinds import Unit
 from spti_ray.private.products import NUMPY, Processor
-from spti_ray.private.read_ahead import read_ahead
 from spti_ray.private.record import Record
 from spti_ray.private.safe_errors import ShardError, safe_errors
 from spti_ray.private.survey import Survey
 from spti_ray.private.top_k import IncrementalTopK
-from spti_ray.private.view_store import ViewRow, read_views, view_writer
-from spti_ray.private.views import NO_GROUP, NO_LABEL, QuantArray, Views
+from spti_ray.private.view_rows import view_rows
+from spti_ray.private.view_store import read_views, view_writer
+from spti_ray.private.views import Views
 from spti_ray.private.voting import cast_votes
-from spti_ray.types import CountArray, ImageArray, Probe, Query, ScoredCandidates, Space, Votes
-
-VIEW_FAILED: Mapping[Space, str] = {"image": "image embedding failed", "text": "caption or its embedding failed"}
-"""Problems of a record beside those of `record`, `encoded` and `decode`."""
+from spti_ray.types import CountArray, Probe, Query, ScoredCandidates, Space, Votes
 
 
 @dataclass(frozen=True, repr=False)
@@ -164,35 +161,10 @@ class Shard:
     def _make_views(self, engines: Mapping[Space, EmbedImages], seen: Callable[[Record], None]) -> None:
         """Make the views and load them; `seen` gets each record as it is read."""
         embedder = BatchEmbedder(engines, self._batch_size, f"shard {self.shard_id}")
-        group_codes: dict[str, int] = {}
-        # Records since the last call of the engines, in order; those without an image only keep their place.
-        waiting: list[tuple[ViewRow, ImageArray | None]] = []
-
-        with view_writer(self._file, self._spaces, self._key) as views:
-
-            def flush() -> None:
-                found = iter(embedder.embed([image for _, image in waiting if image is not None]))
-                for row, image in waiting:
-                    views.add(row if image is None else _seen(row, next(found)))
-                waiting.clear()
-
-            # The next batch is read and decoded while the engines have this one.
-            with closing(read_ahead(self._records(), self._batch_size)) as records:
-                for record in records:
-                    seen(record)
-                    group = record.group
-                    row = ViewRow(
-                        index=record.index,
-                        label=NO_LABEL if record.label is None else self._label_names.index(record.label),
-                        # Codes instead of names: a group's name (a patient, a user) is not needed from here on.
-                        group=NO_GROUP if group is None else group_codes.setdefault(group, len(group_codes)),
-                        problem=None if record.image is not None else record.problem or "unknown",
-                        vectors={},
-                    )
-                    waiting.append((row, record.image))
-                    if sum(image is not None for _, image in waiting) in (0, self._batch_size):
-                        flush()
-            flush()
+        made = view_rows(self._records(), embedder, self._batch_size, self._label_names, seen)
+        with view_writer(self._file, self._spaces, self._key) as views, closing(made) as rows:
+            for row in rows:
+                views.add(row)
         if not self._load():
             raise ShardError(f"shard {self.shard_id}: its views can't be read back")
 
@@ -305,14 +277,6 @@ class Shard:
                 raise ShardError(f"shard {self.shard_id}: caption voting needs caption and embed_texts")
             engines["text"] = embed_captions(caption, embed_texts)
         return engines
-
-
-def _seen(row: ViewRow, vectors: Mapping[Space, QuantArray | None]) -> ViewRow:
-    """The row with its vectors, and the problem of the first space that has none."""
-    failed = next((VIEW_FAILED[space] for space, vector in vectors.items() if vector is None), None)
-    return replace(
-        row, problem=failed, vectors={space: vector for space, vector in vectors.items() if vector is not None}
-    )
 
 
 def _key_of(

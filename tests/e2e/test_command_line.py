@@ -139,7 +139,7 @@ def test_status_tells_where_a_run_is_and_what_it_spent(finished, cli):
 
 def test_a_run_that_is_not_there_is_not_audited(cli):
     done = cli("audit", "nothing-here")
-    assert done.returncode == 2 and "no run" in done.stderr
+    assert done.returncode == 2 and "there is no such folder" in done.stderr
 
 
 def test_a_usage_error_exits_with_2(cli):

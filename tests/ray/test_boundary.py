@@ -192,7 +192,7 @@ IN_PREPARE = (
     "private.record.read",
     "private.record.decode",
     "private.embedding.quantise",
-    "private.shard._seen",
+    "private.view_rows._with_vectors",
     "private.view_store.private_folder",
     "private.view_store.atomic_file",
 )

@@ -140,7 +140,8 @@ def sums(rows: list[tuple], unit: str, num_shards: int, k: int, batch_size: int,
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "p.parquet"
         image, label, user = zip(*rows, strict=True)
-        pq.write_table(pa.table({"image": image, "label": label, "user": user}), path, row_group_size=2)
+        columns = {"image": pa.array(image, pa.binary()), "label": pa.array(label, pa.string())}
+        pq.write_table(pa.table(columns | {"user": pa.array(user, pa.string())}), path, row_group_size=2)
         data = DataConfig(path=str(path), label_column="label", group_column="user")
         votes, answers = [], []
         for shard_id in [*range(num_shards), 0]:

@@ -7,18 +7,20 @@ Options: `notes`, a folder for the requests; `chatty`: they print and log; `brok
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 from spti_ray.config import EngineConfig
 from spti_ray.models import fakes
+from spti_ray.private.output_suppression import suppressed_output
+from spti_ray.runtime.hosting import engine as hosting
 from tests.taint import faults
 from tests.taint.scan import CORE
 
 _MARK = CORE.encode()
-PRIVATE_METHOD = "run_private"
 
 
 def read_off(image: Any) -> str:
@@ -28,14 +30,21 @@ def read_off(image: Any) -> str:
     return "" if at < 0 else raw[at:].split(b"\0")[0].decode()
 
 
-def _is_private_call() -> bool:
-    """Whether the actor's private method is among the callers."""
-    frame = sys._getframe()
-    while frame is not None:
-        if frame.f_code.co_name == PRIVATE_METHOD:
-            return True
-        frame = frame.f_back
-    return False
+_private = ContextVar("private", default=False)
+"""Whether the call that is under way is a shard's, also in the thread that has the engine."""
+
+
+@contextmanager
+def _marked() -> Iterator[None]:
+    token = _private.set(True)
+    try:
+        with suppressed_output():
+            yield
+    finally:
+        _private.reset(token)
+
+
+hosting.suppressed_output = _marked  # the host suppresses output in private calls, and in no other
 
 
 class _Noting:
@@ -45,7 +54,7 @@ class _Noting:
 
     def _note(self, role: str, items: Sequence[Any]) -> None:
         shown = [read_off(item) or "an image" if hasattr(item, "tobytes") else repr(item) for item in items]
-        side = "private" if _is_private_call() else "public"
+        side = "private" if _private.get() else "public"
         with open(Path(self.config.options["notes"]) / f"{side}-{role}.txt", "a") as file:
             file.write("\n".join(shown) + "\n")
         text = f"{role} was asked for {shown}"

@@ -24,7 +24,7 @@ PLACES = (
     "spti_ray.private.shard.cast_answers",
     "spti_ray.private.view_store.private_folder",
     "spti_ray.private.view_store.atomic_file",
-    "spti_ray.private.shard._seen",
+    "spti_ray.private.view_rows._with_vectors",
     "spti_ray.private.record.decode",
     "spti_ray.private.record.read",
     "spti_ray.private.survey.pixel_format",

@@ -18,6 +18,7 @@ import time
 import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -270,7 +271,9 @@ class PrivateEngineHost(EngineHost):
             result = call(*arguments)
             return result, time.perf_counter() - start
 
-        return timed() if self._turn is None else self._turn.submit(timed).result()
+        if self._turn is None:
+            return timed()
+        return self._turn.submit(copy_context().run, timed).result()
 
     def _plain(self, result: Any) -> Any:
         """The result as plain values: Ray's own error about one that it can't send would quote it."""

@@ -23,6 +23,9 @@ CALLS_PER_S = 1000.0
 _WEIGHT = 0.05
 """Of the newest batch in the mean length."""
 
+_SEEN = 16
+"""Batches that must have come before their mean is believed: the first may be short ones."""
+
 
 class CallLength:
     """Follows how long a role's batches take."""
@@ -30,16 +33,18 @@ class CallLength:
     def __init__(self, role: str) -> None:
         self._role = role
         self._mean_s = MovingMean(_WEIGHT)
+        self._seen = 0
         self._told = 1
 
     def took(self, seconds: float) -> None:
         """A batch kept its engine busy for so long."""
+        self._seen += 1
         self._mean_s.add(seconds)
 
     def batches(self, num_actors: int) -> int:
         """How many batches go in a call to one of so many actors, each of which works on one batch at a time."""
         mean_s = self._mean_s.value
-        if not mean_s:
+        if not mean_s or self._seen < _SEEN:
             return 1
         needed = num_actors / mean_s / CALLS_PER_S
         count = max(1, min(math.ceil(needed), int(LONGEST_S / mean_s)))

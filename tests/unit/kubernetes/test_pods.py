@@ -267,7 +267,7 @@ def test_roles_that_take_turns_in_one_pod_have_one_identity(settings):
     [
         ({"roles": {"writer": {"egress": [{"cidr": "10.0.0.300/8"}]}}}, "is no range of addresses"),
         ({"roles": {"writer": {"egress": [{"ports": [443]}]}}}, "needs either cidr or namespace"),
-        ({"roles": {"writer": {"egress": [{"cidr": "10.0.0.0/8", "ports": [0]}]}}}, "greater than or equal to 1"),
+        ({"roles": {"writer": {"egress": [{"cidr": "10.0.0.0/8", "ports": [0]}]}}}, "should be at least 1"),
         ({"roles": {"painter": {}}}, "painter"),
         ({"dns": ["cache"]}, "is no range of addresses"),
         ({"priority_class": "Has_Capitals"}, "priority_class"),

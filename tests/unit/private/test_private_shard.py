@@ -25,8 +25,9 @@ from spti_ray.private.captions import PrivateText
 from spti_ray.private.kinds import DataError
 from spti_ray.private.products import NUMPY
 from spti_ray.private.safe_errors import ShardError
-from spti_ray.private.shard import VIEW_FAILED, Shard
+from spti_ray.private.shard import Shard
 from spti_ray.private.source import describe, fingerprint
+from spti_ray.private.view_rows import VIEW_FAILED
 from spti_ray.private.views import VotingError
 from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
 

@@ -16,8 +16,9 @@ from spti_ray.config import DataConfig
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.decode import pixel_format
 from spti_ray.private.safe_errors import ShardError
-from spti_ray.private.shard import VIEW_FAILED, Shard
+from spti_ray.private.shard import Shard
 from spti_ray.private.survey import Survey, read_survey
+from spti_ray.private.view_rows import VIEW_FAILED
 
 PIXELS = [np.full((4, 6, 3), 20 * i, np.uint8) for i in range(6)]
 
