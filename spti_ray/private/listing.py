@@ -226,7 +226,10 @@ def _refuse_aliases(data: DataConfig, files: Sequence[StoragePath]) -> None:
             twice |= before is not None and (before or facts.aliased) and facts.kind == "file"
             seen[facts.identity] = before or facts.aliased
     if twice:
-        raise LinkError("holds one file under two names, which would be one record with two votes; remove one of them")
+        raise LinkError(
+            "holds one file under two names, which would be one record with two votes; remove one of them (find PATH "
+            "-type l lists links, and find PATH -links +1 -type f files with two names)"
+        )
 
 
 def _endings(data: DataConfig) -> tuple[str, ...]:

@@ -163,6 +163,7 @@ def test_a_run_with_careless_engines_leaves_nothing_private_anywhere(run):
     _assert_for_owner_only(run.out / "internal")
 
 
+@pytest.mark.slow
 def test_captions_that_are_rendered_reach_the_renderer_and_nothing_else(run):
     """Not private, for the owner's eyes: even so no caption, name or pixel is in a log, a message or any file."""
     run.configure(

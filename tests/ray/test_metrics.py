@@ -43,7 +43,8 @@ def exported() -> str:
         return answer.read().decode()
 
 
-@pytest.mark.parametrize("metrics_of", ["run-7", pytest.param("", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("metrics_of", ["run-7", ""])
 def test_a_writers_actor_exports_its_engines_figures_under_the_runs_name_if_it_is_to(metrics_of):
     """The engine is SIMULATED; vLLM's own figures: tests/e2e/test_engines.py."""
     config = EngineConfig(kind="tests.ray.engine_with_stats:Writer", model="SIMULATED")

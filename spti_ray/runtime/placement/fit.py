@@ -176,7 +176,8 @@ def why_never(bundle: Bundle, kinds: Iterable[NodeKind]) -> str:
     labelled = [kind for kind in possible if _has_labels(bundle, kind)]
     if not labelled:
         wanted = ", ".join(f"{name}={value}" for name, value in bundle.node_labels)
-        return f"no node has the label(s) {wanted}" if wanted else "there are no nodes"
+        gpu = f" and a GPU of kind {' or '.join(bundle.accelerators)}" if bundle.accelerators else ""
+        return f"needs a node with the label(s) {wanted}{gpu}; none is there" if wanted else "there are no nodes"
     able = [kind for kind in labelled if not bundle.accelerators or kind.accelerator in bundle.accelerators]
     if not able:
         there = ", ".join(sorted({kind.accelerator or "an unknown kind" for kind in labelled if kind.gpus})) or "none"

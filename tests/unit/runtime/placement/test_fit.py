@@ -131,7 +131,16 @@ def test_no_more_nodes_are_added_than_there_may_be():
         (Bundle("writer", 0, 4, 1, ("H100",)), CPU_BOX, "needs a GPU of kind H100; there is none"),
         (Bundle("writer", 0, 64, 2), MIXED[:1], "needs 64 CPUs beside 2 GPU(s) on one node; the largest has 48"),
         (Bundle("shard", 0, 64, 0), CPU_BOX, "needs 64 CPUs on one node; the largest has 2"),
-        (Bundle("shard", 0, 1, 0, (), (("zone", "a"),)), CPU_BOX, "no node has the label(s) zone=a"),
+        (
+            Bundle("shard", 0, 1, 0, (), (("zone", "a"),)),
+            CPU_BOX,
+            "needs a node with the label(s) zone=a; none is there",
+        ),
+        (
+            Bundle("renderer", 0, 1, 1, ("B200",), (("zone", "a"),)),
+            CPU_BOX,
+            "needs a node with the label(s) zone=a and a GPU of kind B200; none is there",
+        ),
         (Bundle("shard", 0, 1, 0), (), "there are no nodes"),
         (Bundle("shard", 0, 1, 0), (NodeKind(name="x", cpus=8, there=0),), "there are no nodes"),
     ],
