@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 import ray
-from ray.exceptions import ActorDiedError, GetTimeoutError, RayActorError, RayTaskError
+from ray.exceptions import ActorDiedError, ActorUnschedulableError, GetTimeoutError, RayActorError, RayTaskError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from spti_ray.config import RuntimeConfig
@@ -130,7 +130,7 @@ class HostedDriver:
             ).remote(claim, os.getcwd(), make)
             try:
                 known, under_way = ray.get(actor.claim.remote(), timeout=max(1.0, deadline - time.monotonic()))
-            except GetTimeoutError:
+            except (GetTimeoutError, ActorUnschedulableError):  # the latter where it may be on one node alone
                 if there is None:
                     ray.kill(actor, no_restart=True)
                 raise ResourcesNeverArrived(
