@@ -26,6 +26,7 @@ _CODES = {
     "NotRegistered": USAGE,
     "NotRegistrable": USAGE,
     "NoSuchLedger": USAGE,
+    "HoldoutFixed": USAGE,
     "NotSubmitted": USAGE,
     "NotFollowed": FAILED,
     "NotExported": USAGE,

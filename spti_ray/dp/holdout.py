@@ -9,6 +9,10 @@ from spti_ray.dp.entries import Entry, Evaluated, HeldOut, Opened
 from spti_ray.dp.history import is_check
 
 
+class HoldoutFixed(LedgerError):
+    """What a dataset holds out was fixed otherwise by its earlier runs; one line."""
+
+
 def find_holdout(entries: Sequence[Entry]) -> HeldOut | None:
     """What the ledger says is held out; None if nothing is."""
     said = [entry.event for entry in entries if isinstance(entry.event, HeldOut)]
@@ -25,7 +29,7 @@ def fix_holdout(entries: Sequence[Entry], dataset: str, share: float, unit: str)
         unit: the run's privacy unit, as `Opened.unit`.
 
     Raises:
-        LedgerError: earlier runs held out another share, or units of another kind.
+        HoldoutFixed: earlier runs held out another share, or units of another kind.
     """
     fixed = find_holdout(entries)
     if (share, unit) == ((fixed.share, fixed.unit) if fixed else (0.0, unit)):
@@ -33,11 +37,11 @@ def fix_holdout(entries: Sequence[Entry], dataset: str, share: float, unit: str)
     if not any(_used(entry) for entry in entries):
         return HeldOut(share, unit)  # a run that was refused had said something else
     if fixed is None:
-        raise LedgerError(
+        raise HoldoutFixed(
             f"dataset {dataset!r}: earlier runs used all of its records, so data.holdout can't be {share:g}; leave it "
             "out (spti audit --contamination takes records that never voted by --holdout PATH)"
         )
-    raise LedgerError(
+    raise HoldoutFixed(
         f"dataset {dataset!r}: its runs hold out {fixed.share:g} of the units {fixed.unit}, and this configuration "
         f"{share:g} of the units {unit}; set data.holdout and privacy.unit as they were: what is held out must never "
         "have voted"

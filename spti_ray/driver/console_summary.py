@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 
 from spti_ray.config import Config
@@ -94,6 +95,7 @@ def closing_lines(
         dollars = f", ${trace.dollars_in_all:.4g}" if trace.dollars_in_all else ""
         yield f"writer, over all attempts: {trace.tokens_in_all} output tokens{dollars}"
     yield f"wall {trace.wall_s:.0f} s, peak memory {trace.peak_memory_bytes / 2**30:.2f} GiB"
+    path = shlex.quote(str(run.path))
     if isinstance(gate, Gate):
         spent, both = gate.odometer_reading(), gate.joint_guarantee()
         charged, _ = gate.release_epsilon()
@@ -105,9 +107,9 @@ def closing_lines(
         )
         if (spread := spread_in(run)) and not spread.is_more_than_noise:
             yield f"WARNING: {in_words(spread)}"
-        yield f"prove it: spti verify {run.path}   audit this build: spti audit {run.path}"
+        yield f"prove it: spti verify {path}   audit this build: spti audit {path}"
     if config.rerenders and (run.release / "privacy.json").is_file():
-        yield f"prove it: spti verify {run.path}"
+        yield f"prove it: spti verify {path}"
     if uses_private_data(config):
         yield f"records that could not be used, if any: {run.internal / 'ingest.jsonl'} (private)"
     if stays_inside(config):

@@ -86,6 +86,13 @@ def run_evaluation(
     judges = judge_choice.choose_judges(request.judges, subject.voters)
     describe(data, unit, label_names)
     held_out = _held_out_settings(request, data, unit, label_names)
+    # These imports take seconds, so they come after the checks of the request. Judges are loaded before the look is
+    # recorded: one that is not there must not leave an entry for good.
+    from spti_ray.models.judges import open_image_text_judge, open_judge
+
+    told("loading the judges", 0, 0)
+    image_text = open_image_text_judge(request.clip, gpu=request.gpu) if any(s.texts for s in subject.sets) else None
+    opened = [(open_judge(name, gpu=request.gpu), independent) for name, independent in judges]
     if subject.config is not None:
         by = ", ".join(name for name, _ in judges)
         say(record_evaluation(request.directory, subject.run_id, subject.config, f"spti evaluate, judged by {by}"))
@@ -93,18 +100,13 @@ def run_evaluation(
         say("a folder of images, not a run: no look was recorded (spti ledger evaluated does it by hand)")
     folder = private_folder(subject.out)
     cache = request.cache or folder / "cache"
-    # These imports take seconds, so they come after the checks of the request.
     from spti_ray.evaluate.evaluation import evaluate
     from spti_ray.evaluate.known_features import KnownFeatures
     from spti_ray.evaluate.page import Shown, write_evaluation_page
-    from spti_ray.models.judges import open_image_text_judge, open_judge
 
-    told("loading the judges", 0, 0)
-    image_text = open_image_text_judge(request.clip, gpu=request.gpu) if any(s.texts for s in subject.sets) else None
     results: list[EvaluationResult] = []
     shown: Shown | None = None
-    for judge_name, independent in judges:
-        judge = open_judge(judge_name, gpu=request.gpu)
+    for judge, independent in opened:
 
         def load(data: DataConfig, judge: Judge = judge) -> Reference:
             of, seed = request.limit, request.seed

@@ -44,15 +44,19 @@ def run_contamination(request: ContaminationRequest, say: Callable[[str], None],
     captions = captions_of(request, subject)
     sets: dict[Kind, ImageSet] = {"release": image_sets.release_images(subject.run.release)}
     judges = judge_choice.choose_judges(request.judges, judge_choice.voters_of(subject.config))
+    # These imports take seconds, so they come after the checks of the request. Judges are loaded before the look is
+    # recorded: one that is not there must not leave an entry for good.
+    from spti_ray.models.judges import open_judge
+
+    told("loading the judges", 0, 0)
+    opened = [(open_judge(name, gpu=request.gpu), independent) for name, independent in judges]
     by = ", ".join(name for name, _ in judges)
     run_id = subject.config.certified_run(subject.run.run_id)
     say(record_evaluation(request.directory, run_id, subject.config, f"spti audit --contamination, judged by {by}"))
-    # These imports take seconds, so they come after the checks of the request.
     from spti_ray.evaluate.contamination import Compared, Parts, compare
     from spti_ray.evaluate.contamination_page import Pictures, write_contamination_page
     from spti_ray.evaluate.first_generation import NotMade, first_generation
     from spti_ray.evaluate.known_features import KnownFeatures
-    from spti_ray.models.judges import open_judge
 
     lacking: dict[Kind, str] = {}
     try:
@@ -66,9 +70,7 @@ def run_contamination(request: ContaminationRequest, say: Callable[[str], None],
     folder = private_folder(subject.run.internal / "evaluation")
     found: list[Compared] = []
     pictures: Pictures | None = None
-    for name, independent in judges:
-        told("loading the judges", 0, 0)
-        judge = open_judge(name, gpu=request.gpu)
+    for judge, independent in opened:
         voted, held_out = (
             _records(is_held_out, subject, judge, request, folder / "cache", told) for is_held_out in (False, True)
         )

@@ -21,6 +21,7 @@ from spti_ray.config.method_traits import (
 )
 from spti_ray.dp.budget import first_forecast
 from spti_ray.dp.calibration import NoisePlan, calibrate
+from spti_ray.dp.holdout import fix_holdout
 from spti_ray.dp.joint_guarantee import planned_joint_guarantee
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.subsampled import SgdPlan, calibrate_sgd, sample_rate
@@ -89,12 +90,14 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
     Raises:
         ConfigError: the configuration can't be run.
         LedgerElsewhere: charges of the dataset are in another ledger.
+        HoldoutFixed: earlier runs of the dataset held out something else.
     """
     check_places(config)
     check_engines(config)
     check_new(config)
     check_prompts(config)
     check_ledger(config)
+    _check_holdout(config)
     evolution = config.evolution
     texts, renders = work_of(config)
     summary: dict[str, Any] = {
@@ -154,6 +157,15 @@ def _beyond_a_new_budget(config: Config, noise: NoisePlan) -> str:
     if budget is None or not _registers(config):
         return ""
     return first_forecast(noise, budget, config.privacy.delta).affordable
+
+
+def _check_holdout(config: Config) -> None:
+    """Raise HoldoutFixed where the run would be refused because earlier ones held out something else."""
+    where = config.ledger.location
+    if uses_private_data(config) and not is_url(where):
+        fix_holdout(
+            Ledger(where, config.dataset.id).entries(), config.dataset.id, config.data.holdout, config.unit_in_words
+        )
 
 
 def _maybe_refused(config: Config) -> list[str]:

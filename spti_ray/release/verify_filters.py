@@ -80,7 +80,7 @@ def _not_acceptable(
     release: Path, table: pa.Table, accepted: Sequence[int], filters: FiltersConfig, told: Told
 ) -> list[str]:
     """Images that a filter would refuse. One that can't be read is left to the check of hashes."""
-    rows: list[dict[str, Any]] = table.select(["file", "candidate_id"]).take(accepted).to_pylist()
+    rows: list[dict[str, Any]] = table.select(["file", "candidate_id"]).take(pa.array(accepted, pa.int64())).to_pylist()
     most = filters.duplicate.max_difference if filters.duplicate else None
     index = None if most is None else NearDuplicates(DuplicateFilter(max_difference=most))
     wrong: list[str] = []

@@ -23,6 +23,7 @@ _OF_A_RENDERING = (
     "release.images.",
     "release.images_per_text.",
     "release.filters.",
+    "release.png_level.",
     "release.provenance.",
     "runtime.",
     "title.",
@@ -124,7 +125,8 @@ def _check_rendering_alone(changed: Sequence[str], before: Config, after: Config
     if fixed:
         raise ConfigError(
             f"{fixed[0]}: a re-rendering can't change it, since the texts were voted for with it; it can change "
-            "release.images, release.images_per_text, release.filters, release.provenance, title, runtime.seed, "
+            "release.images, release.images_per_text, release.filters (null for none), release.provenance, "
+            "release.png_level, title, runtime.seed, "
             "runtime.engines.renderer, engines that filters alone use, and where it runs"
         )
 

@@ -22,6 +22,7 @@ from spti_ray.cli import app
 from spti_ray.config import DataConfig
 from spti_ray.dp.history import history
 from spti_ray.dp.ledger import Ledger
+from spti_ray.models.checkpoints import ModelMissing
 from spti_ray.private.dataset import load_shard
 from spti_ray.runtime.local.engines import kept_engines
 from tests.unit.conftest import BASE
@@ -179,7 +180,7 @@ def test_bad_input_is_one_line_and_no_look(place, tmp_path):
         (("--contamination", str(tmp_path / "nowhere")), 2, "holds no run"),
         (("--contamination", str(unfinished)), 2, "is not finished"),
         (("--contamination", str(none)), 2, "all records voted (data.holdout is 0); give records that never did"),
-        (("--contamination", str(other)), 1, "its runs hold out 0.3 of the units record"),
+        (("--contamination", str(other)), 2, "its runs hold out 0.3 of the units record"),
         (("--contamination", honest, "--holdout", "/no/such"), 2, "--holdout: '/no/such' does not exist"),
         (("--contamination", honest, "--captions", honest), 2, "a run of method spti; name one of captions"),
         (("--contamination", honest, "--captions", str(tmp_path)), 2, "holds no run"),
@@ -188,6 +189,19 @@ def test_bad_input_is_one_line_and_no_look(place, tmp_path):
         done = spti("audit", *arguments, code=code)
         assert words in done.stderr and done.stderr.count("\n") == 1, (arguments, done.stderr)
     assert ledger.read_bytes() == before
+
+
+def test_a_judge_that_is_not_there_leaves_no_look(place, monkeypatch):
+    from spti_ray.models import judges
+
+    def open_judge(name: str, gpu: bool) -> ColourJudge:
+        raise ModelMissing(f"judge {name} is not there")
+
+    monkeypatch.setattr(judges, "open_judge", open_judge)
+    before = (place / "ledger" / "toys.jsonl").read_bytes()
+    done = spti("audit", "--contamination", str(place / "honest"), "--judge", "nope/nope", code=1)
+    assert "judge nope/nope is not there" in done.stderr
+    assert (place / "ledger" / "toys.jsonl").read_bytes() == before
 
 
 def test_too_few_held_out_records_are_one_line_that_says_how_many_it_takes(place, tmp_path):
@@ -202,5 +216,7 @@ def test_too_few_held_out_records_are_one_line_that_says_how_many_it_takes(place
 def test_another_holdout_on_the_dataset_is_refused_before_a_charge(place, tmp_path):
     before = Ledger(place / "ledger", "toys").entries()
     arguments = ("run", str(place / "run.yaml"), "--out", str(tmp_path / "run"), "--set", "data.holdout=0.2")
-    assert "its runs hold out 0.3" in spti(*arguments, code=1).stderr
+    assert "its runs hold out 0.3" in spti(*arguments, code=2).stderr
+    plan = ("plan", str(place / "run.yaml"), "--set", "data.holdout=0.2")
+    assert "its runs hold out 0.3" in spti(*plan, code=2).stderr
     assert Ledger(place / "ledger", "toys").entries() == before

@@ -82,6 +82,14 @@ def test_what_is_filtered_is_counted_wherever_a_release_is_described(local, tmp_
     assert "what the embedders saw is not checked again" in checks["release.filters"].detail
 
 
+def test_a_release_of_which_no_image_was_accepted_is_proved_too(local, tmp_path):
+    out = tmp_path / "run"
+    run(local(**settings({"blank": {"max_deviation": 127}})), out, noise=None)
+    assert len(told(out).kept) == 10
+    (check,) = [check for check in verify_release(*release_and_chain(out, None)) if check.field == "release.filters"]
+    assert check.holds and "0 images are accepted, 10 stay" in check.detail
+
+
 def test_a_run_that_stops_at_any_image_makes_the_release_that_it_would_have_made(local, tmp_path, monkeypatch):
     config = local(**settings(**BAD))
     run(config, tmp_path / "whole")
