@@ -84,11 +84,11 @@ class Measurement:
             ConfigError: one line.
         """
         self.task: Task = load_task(task_file)
+        self.measured = MeasuredRun(directory)
+        self.config: Config = self.measured.settings(self.task)
         checkpoint = getattr(self.task, "checkpoint", None)
         if checkpoint is not None and not Path(checkpoint.path).is_file():
             raise ConfigError(f"{task_file}: checkpoint.path: there is no file {checkpoint.path}")
-        self.measured = MeasuredRun(directory)
-        self.config: Config = self.measured.settings(self.task)
         self.folder = MeasureDir(self.measured, task_file.stem if name is None else name, self.task, self.config)
         check_engines(self.config)
         try:
