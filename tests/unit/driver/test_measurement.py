@@ -204,7 +204,11 @@ def test_a_checkpoint_that_does_not_fit_is_told_before_the_charge(measured: Meas
     checkpoint = {"path": "missing.safetensors", "classes": ["red", "blue"]}
     before, task = measured.charges(), measured.task("point", task="label_accuracy", epsilon=1.0, checkpoint=checkpoint)
     code, printed = spti("measure", measured.folder, "--task", task)
-    assert code == 2 and "checkpoint.path: there is no file missing.safetensors" in printed and measured.charges() == before
+    assert (
+        code == 2
+        and "checkpoint.path: there is no file missing.safetensors" in printed
+        and measured.charges() == before
+    )
 
 
 def test_a_task_that_was_refused_may_be_changed_and_one_that_was_asked_may_not(measured: Measured, spti):
