@@ -21,14 +21,13 @@ import numpy as np
 import pyarrow  # pyright: ignore[reportMissingTypeStubs]
 from pyarrow import ipc  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
-from spti_ray.io.files import atomic_file, fsync_folder
+from spti_ray.io.files import TEMPORARY, atomic_file, fsync_folder
 from spti_ray.types import CountArray, NoisyHistogram
 
 pa: Any = pyarrow  # ships no types
 arrow_file: Any = ipc
 
 _NAME = re.compile(r"histogram-([0-9a-f]{64})\.arrow")
-_TEMPORARY = ".tmp-*"
 
 
 class ArtifactError(RuntimeError):
@@ -160,7 +159,7 @@ def generations(folder: Path) -> list[int]:
 
 def remove_temporary(folder: Path) -> None:
     """Remove what a crash left half-written; only the run's one driver may call this."""
-    for path in folder.glob(f"*/{_TEMPORARY}"):
+    for path in folder.glob(f"*/{TEMPORARY}*"):
         path.unlink(missing_ok=True)
 
 

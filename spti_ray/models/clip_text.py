@@ -13,6 +13,7 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import ModelMissing, model_identity, resolve_model
 from spti_ray.models.checkpoints import load_complete
+from spti_ray.models.embedders import normalised
 from spti_ray.models.options import ClipTextOptions
 from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import FloatArray
@@ -61,5 +62,5 @@ class ClipTextEmbedder:
             ).to(self._device)
             # SigLIP was trained without a mask: its tokenizer gives none.
             rows_BE = self._project(self._tower(**tokens).pooler_output)[:num_real]
-            rows.append(torch.nn.functional.normalize(rows_BE.float(), dim=-1).cpu().numpy())
+            rows.append(normalised(rows_BE))
         return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)

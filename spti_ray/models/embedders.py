@@ -46,7 +46,7 @@ class VisionEmbedder:
     def embed_prepared(self, prepared: Sequence[ModelInputs]) -> FloatArray:
         """The rows of `embed_images`, from what `prepare_images` has made."""
         rows = [
-            _normalised(self._tower.of_prepared(batch))[:num_real]
+            normalised(self._tower.of_prepared(batch))[:num_real]
             for batch, num_real in padded_batches(prepared, self.config.batch_size)
         ]
         return np.concatenate(rows) if rows else np.zeros((0, self._tower.dimension), np.float32)
@@ -87,9 +87,10 @@ class SentenceEmbedder:
             states_BLE = self._model(**inputs).last_hidden_state.float()
             mask_BL1 = inputs["attention_mask"].unsqueeze(-1).float()
             mean_BE = (states_BLE * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1.0)
-            rows.append(_normalised(mean_BE)[:num_real])
+            rows.append(normalised(mean_BE)[:num_real])
         return np.concatenate(rows) if rows else np.zeros((0, self._dimension), np.float32)
 
 
-def _normalised(rows_BE: torch.Tensor) -> FloatArray:
+def normalised(rows_BE: torch.Tensor) -> FloatArray:
+    """Return the [B, E] rows L2-normalised in float32, on the CPU."""
     return torch.nn.functional.normalize(rows_BE.float(), dim=-1).cpu().numpy()

@@ -96,20 +96,6 @@ class Datasheet:
         return _plain(text)
 
 
-def datasheet(
-    folder: Path,
-    config: Config,
-    items: Sequence[ReleaseItem],
-    models: Mapping[str, Mapping[str, str]],
-    certificate: Mapping[str, Any] | None,
-    fallbacks: FallbackCounts | None = None,
-    label_counts: LabelCounts | None = None,
-    filtered: Filtered | None = None,
-) -> str:
-    """The datasheet as Markdown; the arguments are those of `Datasheet`."""
-    return Datasheet(folder, config, items, models, certificate, fallbacks, label_counts, filtered).markdown()
-
-
 def _template(as_text: Callable[[object], str]) -> jinja2.Template:
     """The template, into which `as_text` writes values that may be anything."""
     environment = jinja2.Environment(

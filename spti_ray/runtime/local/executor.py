@@ -11,6 +11,7 @@ from spti_ray.config import Config, EngineConfig, EnginesConfig, Role
 from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import has_shards, shard_gpus, uses_private_data
 from spti_ray.finetuning.public_interface import FinetuneFailed
+from spti_ray.models.gpus_here import gpus_here
 from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.executor import CaptionShards, Executor, NoRunMetrics, Session, VotingShards
 from spti_ray.runtime.hosting.engine import serving_roles
@@ -40,13 +41,10 @@ class LocalExecutor(Executor):
         if os.environ.get("RAY_ADDRESS", "") not in ("", "local"):
             raise ConfigError("runtime.executor: is local, which joins no cluster, but RAY_ADDRESS is set; unset one")
         asked = shard_gpus(config)
-        if asked:
-            from spti_ray.private.device import gpu_is_there  # imports torch
-
-            if not gpu_is_there():
-                raise ConfigError(
-                    f"runtime.shard.num_gpus: is {asked:g}, but torch sees no GPU on this machine; leave it out"
-                )
+        if asked and not gpus_here():
+            raise ConfigError(
+                f"runtime.shard.num_gpus: is {asked:g}, but torch sees no GPU on this machine; leave it out"
+            )
 
     @contextmanager
     def open(

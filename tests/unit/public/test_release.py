@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from spti_ray.config import Config
-from spti_ray.public.datasheet import datasheet
+from spti_ray.public.datasheet import Datasheet
 from spti_ray.public.fallbacks import FallbackCount, FallbackCounts
 from spti_ray.public.release import MODELS_KEY, rewrite_certificate, write_release
 from spti_ray.types import ReleaseItem
@@ -206,5 +206,5 @@ def test_the_datasheet_has_the_figure_of_the_whole_release_rounded_upwards(tmp_p
         "delta": 1e-5,
         "origin": {"epsilon_together": both, "replace_one_epsilon_together": replaced},
     }
-    sheet = datasheet(tmp_path, make_config(), [], {}, told)
+    sheet = Datasheet(tmp_path, make_config(), [], {}, told).markdown()
     assert "epsilon 6.45813 at delta 1e-05" in sheet and "epsilon 9.76544 at the same delta" in sheet

@@ -1,7 +1,7 @@
 import numpy as np
 
 from spti_ray.models.pixels import to_png
-from spti_ray.public.datasheet import datasheet
+from spti_ray.public.datasheet import Datasheet
 from spti_ray.public.replacements import not_made_line
 from spti_ray.types import ReleaseItem
 
@@ -19,7 +19,7 @@ def test_the_datasheet_says_how_many_images_were_not_made(make_config, tmp_path)
     items = [ReleaseItem(file, "a cat", "all", 1, 0, f"g00-{n}", None, n) for n, file in enumerate(FILES)]
     (tmp_path / "images").mkdir()
     (tmp_path / FILES[0]).write_bytes(to_png(np.zeros((8, 8, 3), np.uint8)))
-    text = datasheet(tmp_path, config, items, {}, None)
+    text = Datasheet(tmp_path, config, items, {}, None).markdown()
     assert "**Images that were not made.** 2 of 3 could not be made" in text
     whole = [ReleaseItem(f"images/{n:05d}.png", "a cat", "all", 1, 0, "g", None, n) for n in range(3)]
-    assert "not made" not in datasheet(tmp_path, config, whole, {}, None)
+    assert "not made" not in Datasheet(tmp_path, config, whole, {}, None).markdown()

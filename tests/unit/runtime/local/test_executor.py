@@ -11,7 +11,6 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import roles_needed
 from spti_ray.finetuning.public_interface import FINISHED, FinetuneFailed
 from spti_ray.models.factory import FAKE
-from spti_ray.private import device
 from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.local import executor as module
 from spti_ray.runtime.local.executor import LocalExecutor, LocalSession
@@ -78,7 +77,7 @@ def test_a_trainer_that_dies_ends_the_run_in_one_line(session):
 
 @pytest.mark.parametrize("there", [False, True])
 def test_a_share_of_a_gpu_for_shards_is_refused_in_one_line_where_there_is_none(there, make_config, monkeypatch):
-    monkeypatch.setattr(device, "gpu_is_there", lambda: there)
+    monkeypatch.setattr(module, "gpus_here", lambda: int(there))
     asking = make_config(runtime__shard={"num_gpus": 0.5})
     with (
         nullcontext() if there else pytest.raises(ConfigError, match=r"^runtime\.shard\.num_gpus: is 0\.5, .*leave it")
