@@ -1,8 +1,8 @@
 """Results by key in files that are only appended to, by one process, and never changed: what any network volume can do.
 
 A record is a header (mark, key, length, checksum) and the result. A process that is killed leaves at most one record
-that is cut off, at the end of its file; the next process begins a file of its own. A record that is not whole, after a
-power cut also one in the middle, counts as not there.
+that is cut off, at the end of its file; the next process begins a file of its own, with a higher number. A record that
+is not whole, after a power cut also one in the middle, counts as not there; of two with one key, the later counts.
 """
 
 from __future__ import annotations
@@ -37,7 +37,9 @@ class ResultLog:
         self._generation = -1
         """Of what is written now: the file, its path, and its generation."""
         self._is_broken = False
-        for file in sorted(folder.glob(f"*{_ENDING}")):
+        files = sorted(folder.glob(f"*{_ENDING}"), key=lambda file: (_number_of(file), file.name))
+        self._next_number = _number_of(files[-1]) + 1 if files else 0
+        for file in files:
             self._scan(file)
 
     def __len__(self) -> int:
@@ -99,7 +101,10 @@ class ResultLog:
             self.close()
             self._generation, self._is_broken = generation, False
             self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self._path = self._folder / f"{generation:06d}-{secrets.token_hex(8)}{_ENDING}"
+            self._path = (
+                self._folder / f"{generation:06d}-{self._next_number:06d}-{secrets.token_hex(8)}{_ENDING}"
+            )  # a process that has lost the run may still write: it must not be to the same file
+            self._next_number += 1
             descriptor = os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
             self._file = os.fdopen(descriptor, "wb")
         return self._file
@@ -118,6 +123,12 @@ class ResultLog:
                     offset = file.seek(offset + length)
         except OSError:
             return
+
+
+def _number_of(path: Path) -> int:
+    """How many files were begun before it; -1 for one of an earlier version, whose name has no number."""
+    parts = path.name.split("-")
+    return int(parts[1]) if len(parts) == 3 and parts[1].isdigit() else -1
 
 
 def _generation_of(path: Path) -> int:

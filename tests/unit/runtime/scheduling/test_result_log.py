@@ -42,6 +42,22 @@ def test_a_result_with_a_changed_byte_is_not_there_and_those_after_it_are(tmp_pa
     assert there(ResultLog(tmp_path)) == [None] + [b"a result"] * 3
 
 
+def test_of_two_results_with_one_key_the_later_one_counts_whatever_its_file_is_called(tmp_path):
+    (tmp_path / "kept").mkdir()
+    for number in range(20):  # the end of a file's name is drawn at random
+        ResultLog(tmp_path / "kept").put(0, KEYS[0], [b"%d" % number])
+        assert ResultLog(tmp_path / "kept").get(KEYS[0]) == b"%d" % number
+
+
+def test_results_of_a_version_whose_files_had_no_number_are_found_and_give_way_to_later_ones(tmp_path):
+    ResultLog(tmp_path).put(0, KEYS[0], [b"earlier"])
+    (file,) = tmp_path.glob("*.log")
+    file.rename(tmp_path / "000000-ffffffffffffffff.log")
+    assert ResultLog(tmp_path).get(KEYS[0]) == b"earlier"
+    ResultLog(tmp_path).put(0, KEYS[0], [b"later"])
+    assert ResultLog(tmp_path).get(KEYS[0]) == b"later"
+
+
 def test_a_file_of_something_else_is_left_alone(tmp_path):
     (tmp_path / "000000-x.log").write_bytes(b"something else " * 30)
     assert len(ResultLog(tmp_path)) == 0
