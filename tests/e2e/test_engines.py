@@ -16,9 +16,6 @@ from spti_ray.models import batching
 from spti_ray.models.bundled import package_file
 from spti_ray.models.factory import EMBEDDED, build_engine, engine_environment
 
-# As in an engine's own process: waiting threads must not spin. Works if nothing has imported torch yet.
-os.environ.update(engine_environment("renderer", EMBEDDED.renderer))
-
 
 def bundled(role: str, **changes: object) -> EngineConfig:
     """The bundled checkpoint in float32: most CPUs emulate bfloat16, which takes them ten times as long."""

@@ -16,7 +16,7 @@ def engines(url):
     return json.dumps(fakes | {"writer": {"kind": "openai", "model": "m", "num_cpus": 0.1, "options": options}})
 
 
-@pytest.mark.parametrize("method", ["spti", "random"])
+@pytest.mark.parametrize("method", ["spti", pytest.param("random", marks=pytest.mark.slow)])
 def test_a_writer_that_refuses_everything_costs_no_epsilon_and_is_told_in_the_endpoints_words(cli, monkeypatch, method):
     monkeypatch.setenv("WRITER_KEY", KEY)
     usual = OpenAIServer.answer

@@ -37,6 +37,7 @@ def ours(cli, monkeypatch):
     return cli
 
 
+@pytest.mark.slow
 def test_a_filtered_release_is_planned_and_survives_a_kill_and_is_proved(ours):
     arguments = ours.run_arguments("run", *SETTINGS)
     plan = _ok(ours("plan", arguments[1], *arguments[4:]))

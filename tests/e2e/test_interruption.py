@@ -67,7 +67,7 @@ def test_a_reservation_without_histogram_is_burned_and_never_noised_again(cli):
     assert kinds.count("RESERVED") == 3 + was_open
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_run_on_ray_that_is_told_to_stop_says_how_to_go_on(cli, number):
     process = cli.start(*cli.run_arguments("run", "evolution.candidates=480", on_ray=True))
     printed = cli.folder / "printed.txt"

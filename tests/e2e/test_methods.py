@@ -75,7 +75,10 @@ def test_a_renderer_that_can_not_be_trained_is_refused_in_one_line(cli):
 
 @pytest.mark.parametrize(
     ("name", "settings"),
-    [("captions", ("method=captions",)), ("unnoised", ("privacy.epsilon=inf", "evolution.voting=image"))],
+    [
+        ("captions", ("method=captions",)),
+        pytest.param("unnoised", ("privacy.epsilon=inf", "evolution.voting=image"), marks=pytest.mark.slow),
+    ],
 )
 def test_what_is_not_private_stays_inside_is_marked_and_is_told_by_later_certificates(cli, name, settings):
     done = _ok(cli(*cli.run_arguments(name, *settings, ALLOWED)))

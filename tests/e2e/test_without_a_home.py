@@ -78,6 +78,7 @@ def test_a_run_needs_no_home_and_its_token_is_in_its_environment_alone(cli, stri
     assert left <= {f"spti-home-{os.getuid()}"}, "Ray's own files are gone; there are the engines' caches at most"
 
 
+@pytest.mark.slow
 def test_what_doctor_starts_leaves_home_and_a_token_in_it_alone(cli, strict, monkeypatch, tmp_path):
     home = tmp_path / "home"
     (home / ".ray").mkdir(parents=True)

@@ -145,7 +145,11 @@ def _clean(error: BaseException) -> str:
     return str(error)
 
 
-@pytest.mark.parametrize("role", PRIVATE_ROLES)
+ONE_ROLE = [PRIVATE_ROLES[0], *(pytest.param(role, marks=pytest.mark.slow) for role in PRIVATE_ROLES[1:])]
+"""One of them; the others too in `make test-slow`."""
+
+
+@pytest.mark.parametrize("role", ONE_ROLE)
 def test_a_private_call_tells_only_the_type_of_an_engines_error(engines, home, role):
     for kind in RAISED:
         plant_in(home, {role: (kind, 1)})
@@ -160,9 +164,7 @@ def test_a_private_call_tells_only_the_type_of_an_engines_error(engines, home, r
     assert CORE in (home / f"private-{role}.txt").read_text()
 
 
-@pytest.mark.parametrize(
-    "role", [PRIVATE_ROLES[0], *(pytest.param(role, marks=pytest.mark.slow) for role in PRIVATE_ROLES[1:])]
-)
+@pytest.mark.parametrize("role", ONE_ROLE)
 def test_a_dead_engine_takes_its_actor_along_and_a_new_one_comes(engines, home, role):
     plant_in(home, {role: ("EngineDead", 1)})
     with pytest.raises(RayActorError) as caught:

@@ -129,6 +129,7 @@ def test_a_killed_shard_or_embedder_changes_no_count(images, tmp_path):
     assert _sum(voter) == _expected(config, tmp_path), "without the cache the views are made again"
 
 
+@pytest.mark.slow
 def test_an_engine_that_came_later_serves_shards_too_and_one_that_went_for_good_is_not_asked(images, tmp_path):
     config = _config(images, 1)
     (shard,) = _actors(config, tmp_path, "later")
@@ -145,6 +146,7 @@ def test_an_engine_that_came_later_serves_shards_too_and_one_that_went_for_good_
     assert _sum(voter) == _expected(config, tmp_path), "only the later one can have made the views"
 
 
+@pytest.mark.slow
 def test_candidates_that_were_shown_ahead_change_no_count_whatever_dies_in_between(images, tmp_path):
     config = _config(images, 2)
     shards = _actors(config, tmp_path, "ahead")
@@ -177,6 +179,7 @@ def test_while_a_lost_shard_is_not_asked_again_yet_the_others_are_heard(monkeypa
     assert told == [[(number, "not an image")] for number in (1, 2, 3)]
 
 
+@pytest.mark.slow
 def test_a_shard_that_finds_other_files_than_the_driver_ends_the_run_before_any_vote(images, tmp_path):
     listing = fingerprint(describe(_config(images, 2).data))
     voter = RayVoter(_actors(_config(images, 2), tmp_path, "listing", listing), lambda problems: None)

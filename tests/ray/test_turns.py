@@ -32,6 +32,7 @@ def config(folder):
     )
 
 
+@pytest.mark.slow
 def test_a_run_whose_writer_and_renderer_take_turns_never_has_both_at_work(tmp_path):
     release = run_config(config(tmp_path), tmp_path / "run", Console(quiet=True))
     assert len(list((release / "images").rglob("*.png"))) == BASE["release"]["images"]
