@@ -19,7 +19,8 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from spti_ray.config import Config, EngineConfig, Role
-from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, PrivateCallFailed
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
+from spti_ray.runtime.hosting.failures import PrivateCallFailed
 from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.launch import actor_class, actor_name
 from spti_ray.runtime.ray.shard_actor import RayVoter, ShardActor
