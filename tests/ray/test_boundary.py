@@ -25,7 +25,8 @@ from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.launch import actor_class, actor_name
 from spti_ray.runtime.ray.shard_actor import RayVoter, ShardActor
 from spti_ray.runtime.voter import ShardFailed
-from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
+from spti_ray.types import Candidate, Candidates, ScoredCandidates
+from spti_ray.votes import Query
 from tests.taint.cluster import PYTHONPATH, shown_by
 from tests.taint.data import LISTED, plant_folder
 from tests.taint.faults import ERRORS, plant_in

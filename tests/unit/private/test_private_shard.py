@@ -29,7 +29,8 @@ from spti_ray.private.shard import Shard
 from spti_ray.private.source import describe, fingerprint
 from spti_ray.private.view_rows import VIEW_FAILED
 from spti_ray.private.views import VotingError
-from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
+from spti_ray.types import Candidate, Candidates, ScoredCandidates
+from spti_ray.votes import Query
 
 CANARY = "CANARY-7f3a"
 BATCH = 4
