@@ -1,4 +1,4 @@
-"""`spti_ray.run`: a run from Python, such as in a notebook. It does what `spti run` does, and nothing else."""
+"""`spti_ray.run`: a run from Python. It does what `spti run` does, and nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frozen values that are passed between the parts of spti-ray.
+"""Frozen public values that are passed between the parts of spti-ray.
 
 Axis legend, used as suffixes of array names:
 
@@ -6,18 +6,16 @@ Axis legend, used as suffixes of array names:
     E  embedding dimension                            S  shards
     H  W  C  image height, width, channels            B  micro-batch
 
-Everything here is a plain value: no engine, no Ray, no file handling. `Votes` is the only type that carries private
-information; it refuses to be printed or pickled.
+Everything here is a plain value: no engine, no Ray, no file handling.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, NoReturn, Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -49,17 +47,6 @@ ImageArray = npt.NDArray[np.uint8]
 
 EMBEDDING_SCALE = 2**14
 """The length of embeddings in whole numbers, as the private side has them (int16)."""
-
-VotesWire = tuple[str, int, str, int, bytes, int]
-"""`Votes` on their way from a shard to the driver; see `Votes.to_wire`."""
-
-Told = Callable[[str, int, int], None]
-"""Is told what is being done, how much of it is, and of how much; 0 of 0 where that is not known."""
-
-
-def untold(what: str, done: int, total: int) -> None:
-    """A `Told` that shows nothing."""
-
 
 SINGLE_LABEL = "all"
 """The label that every candidate and record has when the configuration names no labels."""
@@ -146,119 +133,6 @@ class ScoredCandidates:
             digest.update(f"|{space}:{self.weights[space]!r}:{matrix_KE.shape}|".encode())
             digest.update(matrix_KE.tobytes())
         return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A public rule by which each private record is right or wrong: a linear classifier of its embedding.
-
-    Weights and offsets are whole numbers, as embeddings are on the private side, so that scores are exact. The answer
-    to a record with the int16 embedding q is the row a with the largest weights_AE[a] . q + offsets_A[a], the first of
-    equal ones. `right_AL`, bool [A, L], says for records of which of the `labels` an answer is right. With `by_class`
-    right and wrong are counted for each label.
-    """
-
-    weights_AE: npt.NDArray[np.int16]
-    offsets_A: npt.NDArray[np.int64]
-    right_AL: npt.NDArray[np.bool_]
-    labels: tuple[str, ...]
-    by_class: bool = False
-
-    def __post_init__(self) -> None:
-        answers = len(self.offsets_A)
-        if self.weights_AE.ndim != 2 or len(self.weights_AE) != answers or not answers:
-            raise ValueError("a probe has a row of weights and an offset for each answer")
-        if self.right_AL.shape != (answers, len(self.labels)):
-            raise ValueError("a probe says of each answer and label whether it is right")
-        # By Cauchy-Schwarz: every partial sum of a score, in any order, is a whole number that float64 holds exactly.
-        width = self.weights_AE.shape[1]
-        longest = math.sqrt(int((self.weights_AE.astype(np.int64) ** 2).sum(axis=1).max()))
-        if longest * (EMBEDDING_SCALE + math.sqrt(width) + 1) + np.abs(self.offsets_A.astype(np.float64)).max() > 2**52:
-            raise ValueError("an offset of a probe is too large beside its weights")
-
-    @classmethod
-    def rounded(
-        cls,
-        weights_AE: npt.NDArray[np.floating[Any]],
-        offsets_A: npt.NDArray[np.floating[Any]],
-        right_AL: npt.NDArray[np.bool_],
-        labels: tuple[str, ...],
-        by_class: bool = False,
-    ) -> Probe:
-        """The probe of real weights and offsets, for embeddings of length 1, in whole numbers.
-
-        Raises:
-            ValueError: they are no matrix and vector that fit each other, are not finite, or all weights are zero.
-        """
-        if weights_AE.ndim != 2 or not (np.isfinite(weights_AE).all() and np.isfinite(offsets_A).all()):
-            raise ValueError("weights and offsets of a probe must be a matrix and a vector of finite numbers")
-        longest = float(np.sqrt((weights_AE.astype(np.float64) ** 2).sum(axis=1)).max(initial=0.0))
-        if not longest:
-            raise ValueError("all weights of a probe are zero")
-        scale = EMBEDDING_SCALE / longest
-        offsets = np.rint(offsets_A.astype(np.float64) * scale * EMBEDDING_SCALE)
-        if offsets.size and float(np.abs(offsets).max()) > 2**52:
-            raise ValueError("an offset of a probe is too large beside its weights")
-        weights = np.rint(weights_AE.astype(np.float64) * scale).astype(np.int16)
-        return cls(weights, offsets.astype(np.int64), right_AL, labels, by_class)
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """What is counted, of which each unit fills exactly one: right and wrong, of each label in turn if asked."""
-        if not self.by_class:
-            return ("right", "wrong")
-        return tuple(f"{label}: {cell}" for label in self.labels for cell in ("right", "wrong"))
-
-    def sha256(self) -> str:
-        """A hash of all that an answer depends on, which ties the counts to this probe."""
-        digest = hashlib.sha256(json.dumps([self.labels, self.by_class], ensure_ascii=False).encode())
-        for array, kind in ((self.weights_AE, "<i2"), (self.offsets_A, "<i8"), (self.right_AL, "|b1")):
-            digest.update(f"|{array.shape}|".encode() + np.ascontiguousarray(array, dtype=kind).tobytes())
-        return digest.hexdigest()
-
-
-@dataclass(frozen=True)
-class Query:
-    """A question to the shards: their votes in a generation of a run, on exactly these candidates. Public."""
-
-    run: str
-    generation: int
-    candidates_sha256: str
-
-
-@dataclass(frozen=True, repr=False)
-class Votes:
-    """PRIVATE: the clean votes of one shard on one query. Only the gate may read `counts_K`, int64 [K].
-
-    Its repr shows no count, and it can't be pickled. An actor hands it over by `to_wire`; the driver's voter rebuilds
-    it by `from_wire` and passes it straight to the gate.
-    """
-
-    query: Query
-    shard_id: int
-    counts_K: CountArray
-    max_total: int
-    """Upper bound on sum(counts_K): votes per unit times the shard's units. PRIVATE too, as it reveals their number."""
-
-    def __repr__(self) -> str:
-        return "<Votes: private>"
-
-    __str__ = __repr__
-
-    def __reduce__(self) -> NoReturn:
-        raise TypeError("Votes are private and are never pickled")
-
-    def to_wire(self) -> VotesWire:
-        """The tuple that goes from a shard's actor to the driver's memory, and nowhere else."""
-        raw = np.ascontiguousarray(self.counts_K, dtype="<i8").tobytes()
-        return self.query.run, self.query.generation, self.query.candidates_sha256, self.shard_id, raw, self.max_total
-
-    @classmethod
-    def from_wire(cls, wire: VotesWire) -> Votes:
-        """The inverse of `to_wire`."""
-        run, generation, candidates_sha256, shard_id, raw, max_total = wire
-        counts_K = np.frombuffer(raw, dtype="<i8").astype(np.int64, copy=False)
-        return cls(Query(run, generation, candidates_sha256), shard_id, counts_K, max_total)
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ SUBPACKAGES = (
 )
 """Packages within packages that have a row of their own."""
 
-BASE = ("types", "errors", "figures", "io", "methods", "config")
+BASE = ("types", "votes", "probe", "step_progress", "errors", "figures", "io", "methods", "config")
 """May be imported by all, and import nothing but those before them."""
 
 MAY_IMPORT: dict[str, tuple[str, ...]] = {

@@ -19,12 +19,12 @@ CONFINED: dict[str, set[str]] = {
         "runtime.local.private_process",
     },
     # Clean votes on their way from a shard's process to the driver's voter.
-    "to_wire": {"types", "runtime.hosting.shard"},
-    "from_wire": {"types", "runtime.voter"},
-    "VotesWire": {"types", "runtime.hosting.shard"},
+    "to_wire": {"votes", "runtime.hosting.shard"},
+    "from_wire": {"votes", "runtime.voter"},
+    "VotesWire": {"votes", "runtime.hosting.shard"},
     # The evolution loop passes votes to the gate unread. The canary audit makes up votes of its own.
     "Votes": {
-        "types",
+        "votes",
         "private",
         "dp.aggregation",
         "dp.gate",
@@ -40,11 +40,11 @@ CONFINED: dict[str, set[str]] = {
     "Surveyed": {"private", "check"},
     "read_survey": {"private", "check"},
     # How many units a shard has, which is as private as the counts.
-    "max_total": {"types", "private", "dp.aggregation", "audit"},
+    "max_total": {"votes", "private", "dp.aggregation", "audit"},
 }
 """Name: the only packages or modules of spti_ray that may use it, as a variable, an attribute, an import or a text."""
 
-READERS = {"types", "private", "dp.aggregation", "dp.gate", "dp.unnoised", "audit"}
+READERS = {"votes", "private", "dp.aggregation", "dp.gate", "dp.unnoised", "audit"}
 """Of the modules that know `Votes`, those that may read `counts_K`; elsewhere that is a noised histogram's."""
 
 
@@ -94,18 +94,18 @@ def test_every_module_leaves_alone_what_is_private():
         ("spti_ray.driver.driver", "from spti_ray.private.captions import PrivateText"),
         ("spti_ray.runtime.scheduling.engine_streams", "actor.run_private.remote(unit)"),
         ("spti_ray.driver.driver", "wire = votes.to_wire()"),
-        ("spti_ray.dp.gate", "Votes.from_wire(wire)\nfrom spti_ray.types import Votes"),
-        ("spti_ray.runs.folder", "from spti_ray.types import VotesWire"),
-        ("spti_ray.public.selection", "from spti_ray.types import Votes"),
-        ("spti_ray.release.report.data", "import spti_ray.types as t\nx: t.Votes"),
+        ("spti_ray.dp.gate", "Votes.from_wire(wire)\nfrom spti_ray.votes import Votes"),
+        ("spti_ray.runs.folder", "from spti_ray.votes import VotesWire"),
+        ("spti_ray.public.selection", "from spti_ray.votes import Votes"),
+        ("spti_ray.release.report.data", "import spti_ray.votes as t\nx: t.Votes"),
         (
             "spti_ray.evolution.protocols",
-            "from spti_ray.types import Votes\ndef f(v: Votes): print(v.counts_K)",
+            "from spti_ray.votes import Votes\ndef f(v: Votes): print(v.counts_K)",
         ),
-        ("spti_ray.runtime.voter", "from spti_ray.types import Votes\nvotes.counts_K"),
-        ("spti_ray.runtime.voter", "from spti_ray.types import Votes\ngetattr(votes, 'counts_K')"),
+        ("spti_ray.runtime.voter", "from spti_ray.votes import Votes\nvotes.counts_K"),
+        ("spti_ray.runtime.voter", "from spti_ray.votes import Votes\ngetattr(votes, 'counts_K')"),
         ("spti_ray.dp.artifact", "def f(total): return total.max_total"),
-        ("spti_ray.runtime.local.voter", "from spti_ray.types import VotesWire"),
+        ("spti_ray.runtime.local.voter", "from spti_ray.votes import VotesWire"),
         ("spti_ray.runtime.local.engines", "self._host.run_private(batch)"),
         ("spti_ray.driver.driver", "def f(shard): return shard.can_vote"),
         ("spti_ray.release.report.data", "from spti_ray.private.survey import read_survey"),
@@ -119,8 +119,8 @@ def test_a_planted_touch_is_found(name, source):
     ("name", "source"),
     [
         ("spti_ray.public.selection", "from spti_ray.types import NoisyHistogram\nhistogram.counts_K"),
-        ("spti_ray.dp.gate", "from spti_ray.types import Votes\nself._noise.add_noise(total.counts_K)"),
-        ("spti_ray.evolution.protocols", "from spti_ray.types import Votes\ngate.measure(voter.vote(scored))"),
+        ("spti_ray.dp.gate", "from spti_ray.votes import Votes\nself._noise.add_noise(total.counts_K)"),
+        ("spti_ray.evolution.protocols", "from spti_ray.votes import Votes\ngate.measure(voter.vote(scored))"),
         ("spti_ray.runtime.hosting.shard", "[caption.reveal() for caption in captions]\nshard.vote().to_wire()"),
         ("spti_ray.public.prompts", "'''Nothing here may reveal() a caption or see Votes.'''"),
     ],

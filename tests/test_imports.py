@@ -166,7 +166,7 @@ def test_a_planted_violation_is_found(name, source):
 @pytest.mark.parametrize(
     ("name", "source"),
     [
-        ("spti_ray.public.prompts", "from spti_ray.config import Config\nfrom spti_ray.types import Votes"),
+        ("spti_ray.public.prompts", "from spti_ray.config import Config\nfrom spti_ray.votes import Votes"),
         ("spti_ray.public.prompts", "from .engines import Engines\nfrom . import cleaning\nfrom .. import errors"),
         ("spti_ray.public.prompts", "from spti_ray.models.protocols import Writer"),
         ("spti_ray.runtime.ray.launch", "import ray\nimport ray.exceptions\nfrom spti_ray.private.shard import Shard"),

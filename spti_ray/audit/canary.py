@@ -29,7 +29,9 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.private.views import Views, quantise
 from spti_ray.private.voting import cast_votes
-from spti_ray.types import Candidate, Candidates, CountArray, FloatArray, Query, ScoredCandidates, Told, Votes, untold
+from spti_ray.step_progress import Told, untold
+from spti_ray.types import Candidate, Candidates, CountArray, FloatArray, ScoredCandidates
+from spti_ray.votes import Query, Votes
 
 Deliver = Callable[[list[Votes]], Iterable[Votes]]
 """From the shards' results to what reaches the gate; tests use it to lose results or send them twice."""

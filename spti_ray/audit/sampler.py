@@ -22,7 +22,8 @@ from scipy import stats
 
 from spti_ray.audit.discrete_gaussian import probabilities
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
-from spti_ray.types import CountArray, Told, untold
+from spti_ray.step_progress import Told, untold
+from spti_ray.types import CountArray
 
 ALPHA = 1e-6
 

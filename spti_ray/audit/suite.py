@@ -8,7 +8,7 @@ from typing import Any
 from spti_ray.audit.canary import MANY_RUNS, ONE_RUN, CanaryResult, run_canary_audit
 from spti_ray.audit.sampler import SamplerResult, run_sampler_audit
 from spti_ray.dp.build import build
-from spti_ray.types import Told, untold
+from spti_ray.step_progress import Told, untold
 
 MEANING = "An audit can find a fault. That it finds none does not prove the claim."
 

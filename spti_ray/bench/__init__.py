@@ -1,1 +1,1 @@
-"""How much of the machines' time do engines get to work? Ratios measured by `spti bench` and `jobs/throughput.py`."""
+"""How much of the machines' time do engines get to work? Ratios, by `spti bench` and `jobs/throughput.py`."""

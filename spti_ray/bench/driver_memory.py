@@ -21,7 +21,8 @@ from spti_ray.runtime.scheduling.events import Finished, Outcome
 from spti_ray.runtime.scheduling.image_budget import ImageBudget
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.simulated import SimulatedActor, SimulatedEvents
-from spti_ray.types import RenderBatch, Told
+from spti_ray.step_progress import Told
+from spti_ray.types import RenderBatch
 
 IMAGES, IMAGE_BYTES = 16, 400_000
 BATCHES_PER_ENGINE = 8

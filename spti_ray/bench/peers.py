@@ -14,7 +14,7 @@ from spti_ray.runtime.ray.data_pipeline import data_pipeline_s
 from spti_ray.runtime.ray.events import RayEvents
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.pool import Pool
-from spti_ray.types import Told
+from spti_ray.step_progress import Told
 
 WORK_S = 8.0
 """Of each actor of a stage."""

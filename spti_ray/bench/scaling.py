@@ -9,7 +9,7 @@ from spti_ray.bench.latency import latency_engine
 from spti_ray.bench.pools import engines_on_ray, pool_of
 from spti_ray.config import RuntimeConfig
 from spti_ray.runtime.scheduling.call_length import CallLength
-from spti_ray.types import Told
+from spti_ray.step_progress import Told
 
 SECONDS = (1.0, 0.1)
 """Lengths of a batch."""

@@ -14,7 +14,7 @@ from typing import Any
 import psutil
 import yaml
 
-from spti_ray.types import Told
+from spti_ray.step_progress import Told
 
 GENERATIONS, CANDIDATES, IMAGES = 2, 64, 20
 

@@ -35,7 +35,7 @@ from spti_ray.figures import clock
 from spti_ray.io.files import write_atomic
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.observability.timeline import write_timeline
-from spti_ray.types import Told
+from spti_ray.step_progress import Told
 
 BATCHES: dict[Role, int] = {"writer": 6, "renderer": 12, "image_embedder": 60, "text_embedder": 60}
 """Batches in one round of an engine: some seconds of work on two cores."""

@@ -118,7 +118,8 @@ def plan(
         if recommends:
             if private_records is None:
                 fail("--recommend needs --private-records: a publicly stated order of magnitude, never a count", USAGE)
-            from spti_ray.planning.recommend import recommend, recommendation_lines
+            from spti_ray.planning.recommend import recommend
+            from spti_ray.planning.recommendation_text import recommendation_lines
 
             found = recommend(settings, private_records, estimated.found.per_second if rates else None)
             summary["recommendation"] = found.to_json()

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from spti_ray.figures import clock
-from spti_ray.types import Told
+from spti_ray.step_progress import Told
 
 _PLAIN_EVERY_S = 10.0
 

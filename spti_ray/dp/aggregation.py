@@ -14,7 +14,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from spti_ray.types import Query, Votes
+from spti_ray.votes import Query, Votes
 
 # Together these limits keep every sum below 2^61, up to which noise can be added, and every step within int64.
 MAX_TOTAL = 2**40

@@ -33,7 +33,8 @@ from spti_ray.dp.lease import Lease
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource
 from spti_ray.dp.odometer import OdometerReading, read_odometer
-from spti_ray.types import NoisyHistogram, Query, Votes
+from spti_ray.types import NoisyHistogram
+from spti_ray.votes import Query, Votes
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from spti_ray.dp.build import code_version
 from spti_ray.dp.entries import Reserved
 from spti_ray.dp.gate import Reservation
 from spti_ray.dp.ledger import Ledger
-from spti_ray.types import NoisyHistogram, Votes
+from spti_ray.types import NoisyHistogram
+from spti_ray.votes import Votes
 
 _NO_NOISE = "NONE: clean counts, NOT private"
 

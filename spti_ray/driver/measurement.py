@@ -39,6 +39,7 @@ from spti_ray.observability.trace import Trace
 from spti_ray.planning.checks import check_engines
 from spti_ray.planning.plan import noise_plan
 from spti_ray.private.source import Source, describe
+from spti_ray.probe import Probe
 from spti_ray.public.figure import figure
 from spti_ray.public.probes import checkpoint_probe, coverage_probe, label_probe
 from spti_ray.public.release import CERTIFICATE, MANIFEST
@@ -58,7 +59,7 @@ from spti_ray.runtime.scheduling.engine_streams import PooledEngines
 from spti_ray.runtime.scheduling.pool import Pool
 from spti_ray.runtime.scheduling.result_cache import ResultCache
 from spti_ray.runtime.voter import ShardVoter
-from spti_ray.types import FloatArray, NoisyHistogram, Probe
+from spti_ray.types import FloatArray, NoisyHistogram
 
 _ROLES: tuple[Role, ...] = ("image_embedder",)
 """The engines that a measurement needs."""

@@ -25,7 +25,8 @@ from spti_ray.private.source import describe
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.output_places import check_folder
 from spti_ray.runs.run_file import read_run
-from spti_ray.types import SINGLE_LABEL, Told, untold
+from spti_ray.step_progress import Told, untold
+from spti_ray.types import SINGLE_LABEL
 
 _OF_A_RELEASE = ("privacy.json", "manifest.parquet", "datasheet.md")
 

@@ -17,7 +17,7 @@ from spti_ray.evaluate.reference import MIN_RECORDS, EvaluationFailed, Reference
 from spti_ray.evaluate.result import STATEMENT
 from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.protocols import Judge
-from spti_ray.types import Told, untold
+from spti_ray.step_progress import Told, untold
 
 PAGE, FIGURES = "contamination.html", "contamination.json"
 

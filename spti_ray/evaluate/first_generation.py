@@ -7,7 +7,8 @@ from spti_ray.evaluate.image_sets import Images, ImageSet, candidate_texts, gene
 from spti_ray.models.factory import build_engine, engines_config
 from spti_ray.models.pixels import to_png
 from spti_ray.runs.folder import RunDir
-from spti_ray.types import Told, derive_seed
+from spti_ray.step_progress import Told
+from spti_ray.types import derive_seed
 
 _CHUNK = 16
 

@@ -18,7 +18,8 @@ from spti_ray.evaluate.bootstrap import Floats
 from spti_ray.evaluate.image_sets import ImageSet
 from spti_ray.io.files import private_folder, write_table_atomic
 from spti_ray.models.protocols import Judge
-from spti_ray.types import FloatArray, Told
+from spti_ray.step_progress import Told
+from spti_ray.types import FloatArray
 
 _FORMAT = 1
 _CHUNK = 64

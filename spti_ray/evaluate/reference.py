@@ -26,7 +26,8 @@ from spti_ray.private.holdout import HELD_OUT, NOT_HELD_OUT, Part
 from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.record import Record
 from spti_ray.private.source import content_fingerprint, describe
-from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, Told, derive_seed, untold
+from spti_ray.step_progress import Told, untold
+from spti_ray.types import SINGLE_LABEL, FloatArray, ImageArray, derive_seed
 
 FORMAT = 3
 LIMIT = 10_000

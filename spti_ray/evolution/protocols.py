@@ -7,7 +7,8 @@ from typing import Protocol
 
 from spti_ray.dp.odometer import OdometerReading
 from spti_ray.public.themes import Question, Theme
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, Query, ScoredCandidates, Selected, Votes
+from spti_ray.types import Candidate, Candidates, NoisyHistogram, ScoredCandidates, Selected
+from spti_ray.votes import Query, Votes
 
 
 class Population(Protocol):

@@ -1,4 +1,4 @@
-"""Pages for the owner of the private images alone: an HTML file each, in an internal folder, without network or script.
+"""Pages for the owner of the private images alone: internal HTML files, without network or script.
 
 A template in this folder says what is on a page; all of them begin with the statement of what it must not be used for.
 """

@@ -1,4 +1,4 @@
-"""Which methods are there, and what does each need, make and protect? One file a method, one line each here.
+"""Which methods are there, and what does each need, make and protect? One file a method.
 
 Nothing else asks which method is running: it asks for what the method declares (`config.method_traits`).
 """

@@ -6,6 +6,7 @@ Touches no data, no model, no Ray and no network.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from spti_ray.config import Config
@@ -19,8 +20,9 @@ from spti_ray.config.method_traits import (
     why_not_certified,
     why_not_private,
 )
-from spti_ray.dp.budget import first_forecast
+from spti_ray.dp.budget import first_forecast, forecast
 from spti_ray.dp.calibration import NoisePlan, calibrate
+from spti_ray.dp.entries import Entry
 from spti_ray.dp.holdout import fix_holdout
 from spti_ray.dp.joint_guarantee import planned_joint_guarantee
 from spti_ray.dp.ledger import Ledger
@@ -97,7 +99,8 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
     check_new(config)
     check_prompts(config)
     check_ledger(config)
-    _check_holdout(config)
+    entries = _ledger_entries(config)
+    fix_holdout(entries, config.dataset.id, config.data.holdout, config.unit_in_words)
     evolution = config.evolution
     texts, renders = work_of(config)
     summary: dict[str, Any] = {
@@ -127,9 +130,17 @@ def plan_summary(config: Config, private_records: int | None = None) -> dict[str
         return summary | _finetune_summary(config)
     if not is_charged(config):
         return summary
-    summary |= _privacy_summary(config, private_records)
-    summary["hints"] += [*_maybe_refused(config), *_drowned(summary, private_records)]
+    summary |= _privacy_summary(config, private_records, entries)
+    summary["hints"] += [*_maybe_refused(config, entries), *_drowned(summary, private_records)]
     return summary
+
+
+def _ledger_entries(config: Config) -> list[Entry]:
+    """What the dataset's ledger holds; [] where it is not asked: one in a bucket, or of a run without private data."""
+    where = config.ledger.location
+    if is_url(where) or not uses_private_data(config):
+        return []
+    return Ledger(where, config.dataset.id).entries()
 
 
 def _filters(config: Config) -> dict[str, Any] | None:
@@ -159,22 +170,10 @@ def _beyond_a_new_budget(config: Config, noise: NoisePlan) -> str:
     return first_forecast(noise, budget, config.privacy.delta).affordable
 
 
-def _check_holdout(config: Config) -> None:
-    """Raise HoldoutFixed where the run would be refused because earlier ones held out something else."""
-    where = config.ledger.location
-    if uses_private_data(config) and not is_url(where):
-        fix_holdout(
-            Ledger(where, config.dataset.id).entries(), config.dataset.id, config.data.holdout, config.unit_in_words
-        )
-
-
-def _maybe_refused(config: Config) -> list[str]:
+def _maybe_refused(config: Config, entries: Sequence[Entry]) -> list[str]:
     """A warning where this run alone is beyond the budget and the ledger, which may have another delta, is not read."""
     budget = config.dataset.lifetime_epsilon
-    if budget is None or config.privacy.epsilon <= budget or _registers(config):
-        return []
-    where = config.ledger.location
-    if not is_url(where) and Ledger(where, config.dataset.id).entries():
+    if budget is None or config.privacy.epsilon <= budget or _registers(config) or entries:
         return []
     return [
         f"privacy.epsilon {config.privacy.epsilon:g} is more than dataset.lifetime_epsilon {budget:g}: the run will be "
@@ -217,8 +216,8 @@ def _finetune_summary(config: Config) -> dict[str, Any]:
     return summary
 
 
-def _privacy_summary(config: Config, private_records: int | None) -> dict[str, Any]:
-    """What the votes cost, and whether they stand out from the noise."""
+def _privacy_summary(config: Config, private_records: int | None, entries: Sequence[Entry]) -> dict[str, Any]:
+    """What the votes cost, and whether they stand out from the noise. `entries`: see `_ledger_entries`."""
     noise, evolution = noise_plan(config), config.evolution
     # Of labels, themes and candidates, how many there are for each vote of a record. Of labels it has one.
     per_vote = {
@@ -238,23 +237,20 @@ def _privacy_summary(config: Config, private_records: int | None) -> dict[str, A
         "voted_on": "theme" if evolution.num_themes(first) else "candidate",
         "private_records_for_signal": round(WORKABLE_SIGNAL * per_vote[first] * noise.sigma),
     }
-    where = config.ledger.location
     if config.origin:
         summary["goes_on_from"] = config.origin.run
-        both = None
-        if not is_url(where):
-            both = planned_joint_guarantee(Ledger(where, config.dataset.id).entries(), config.origin.run, noise)
+        both = planned_joint_guarantee(entries, config.origin.run, noise)
         if both:
             summary["release_epsilon"] = both.epsilon
             summary["release_replace_one_epsilon"] = both.replace_one_epsilon
             summary["release_attacker_advantage"] = both.advantage
-    forecast = None if is_url(where) else Ledger(where, config.dataset.id).forecast(noise)
-    if forecast:
-        summary["lifetime_epsilon"] = forecast.budget
-        summary["lifetime_epsilon_spent"] = forecast.spent
-        summary["lifetime_epsilon_after"] = forecast.after
-        summary["lifetime_delta"] = forecast.delta
-        summary["affordable"] = forecast.affordable
+    if entries:
+        ahead = forecast(entries, noise)
+        summary["lifetime_epsilon"] = ahead.budget
+        summary["lifetime_epsilon_spent"] = ahead.spent
+        summary["lifetime_epsilon_after"] = ahead.after
+        summary["lifetime_delta"] = ahead.delta
+        summary["affordable"] = ahead.affordable
     elif too_much := _beyond_a_new_budget(config, noise):
         summary["affordable"] = too_much
     if private_records:

@@ -17,7 +17,8 @@ import numpy as np
 from spti_ray.private.products import BLOCK_BYTES
 from spti_ray.private.views import IndexArray, MaskArray, Views, VotingError
 from spti_ray.private.voting import rows_of_label, sorted_by_unit
-from spti_ray.types import CountArray, Probe, Space
+from spti_ray.probe import Probe
+from spti_ray.types import CountArray, Space
 
 _SPACE: Space = "image"
 _BYTES_PER_NUMBER = 8

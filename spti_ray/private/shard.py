@@ -33,7 +33,9 @@ from spti_ray.private.view_rows import view_rows
 from spti_ray.private.view_store import read_views, view_writer
 from spti_ray.private.views import Views
 from spti_ray.private.voting import cast_votes
-from spti_ray.types import CountArray, Probe, Query, ScoredCandidates, Space, Votes
+from spti_ray.probe import Probe
+from spti_ray.types import CountArray, ScoredCandidates, Space
+from spti_ray.votes import Query, Votes
 
 
 @dataclass(frozen=True, repr=False)

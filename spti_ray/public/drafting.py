@@ -33,7 +33,8 @@ from spti_ray.public.drafting_lists import draft_label_lists, draft_lists
 from spti_ray.public.drafting_requests import MAX_WORDS, MIN_WORDS, Asked, Write, request
 from spti_ray.public.prompts import mask
 from spti_ray.public.words import normal_form, scripts_of
-from spti_ray.types import Told, derive_seed, untold
+from spti_ray.step_progress import Told, untold
+from spti_ray.types import derive_seed
 
 NUM_EXAMPLES = 8
 _MASKED_SHARE = 0.4

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from spti_ray.public.draft_checks import Similarity
 from spti_ray.public.prompts import max_tokens
-from spti_ray.types import Completions, Told, WriteRequest
+from spti_ray.step_progress import Told
+from spti_ray.types import Completions, WriteRequest
 
 Write = Callable[[Sequence[WriteRequest]], Sequence[Completions]]
 """Completes every request, in order: a writer engine's `write`."""

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from spti_ray.config.loading import ConfigError
-from spti_ray.types import FloatArray, Probe
+from spti_ray.probe import Probe
+from spti_ray.types import FloatArray
 
 Floats = npt.NDArray[np.float64]
 

@@ -26,7 +26,7 @@ from spti_ray.release.verify_files import check_files, check_histograms
 from spti_ray.release.verify_measure import check_committed, is_measure
 from spti_ray.runs.folder import read_run
 from spti_ray.runs.measures import MEASURE_FILE
-from spti_ray.types import Told, untold
+from spti_ray.step_progress import Told, untold
 
 _DATASET_ID = r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
 """The pattern of `dataset.id`, which becomes the name of a file."""

@@ -19,7 +19,7 @@ from spti_ray.release.checks import Check, find_field, shown
 from spti_ray.release.verify import folder_of, read_certificate
 from spti_ray.release.verify_certificate import check_audits
 from spti_ray.release.verify_files import check_files
-from spti_ray.types import Told, untold
+from spti_ray.step_progress import Told, untold
 
 _TOLERANCE = 1e-6
 """Relative tolerance, as for figures that are compared with the ledger's."""

@@ -18,7 +18,7 @@ from spti_ray.release.export.contents import ExportDamaged, format_of, held_in
 from spti_ray.release.export.formats import class_names
 from spti_ray.release.export.released import CARD
 from spti_ray.release.verify_croissant import check_croissant
-from spti_ray.types import Told, untold
+from spti_ray.step_progress import Told, untold
 
 _READ_BY_LOADERS = IMAGE_SUFFIXES | {
     *(".parquet", ".arrow", ".tar", ".zip", ".gz", ".csv", ".tsv", ".json", ".jsonl", ".yaml", ".yml"),

@@ -21,7 +21,7 @@ from spti_ray.release.verify_export import See, check_export
 from spti_ray.release.verify_filters import check_filters
 from spti_ray.release.verify_measure import check_figure, is_measure
 from spti_ray.release.verify_provenance import ProvenanceCheck
-from spti_ray.types import Told, untold
+from spti_ray.step_progress import Told, untold
 
 
 def check_files(

@@ -17,7 +17,7 @@ from spti_ray.public.image_measures import ImageMeasures, measure
 from spti_ray.public.near_duplicates import NearDuplicates
 from spti_ray.public.replacements import replaced_times
 from spti_ray.release.checks import Check
-from spti_ray.types import Told
+from spti_ray.step_progress import Told
 
 _THREADS = 4
 

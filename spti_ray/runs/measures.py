@@ -38,9 +38,9 @@ from spti_ray.dp.history import attempts_of
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import private_folder, sha256_of, write_atomic
 from spti_ray.models.factory import engines_config
+from spti_ray.probe import Probe
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.run_file import read_run
-from spti_ray.types import Probe
 
 MEASURES, MEASURE_FILE, PROBE_FILE, FIGURE_FILE = "measures", "measure.yaml", "probe.safetensors", "figure.json"
 """The folder of a run's measurements, and files in the folder of one."""

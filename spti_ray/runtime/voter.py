@@ -9,7 +9,9 @@ from typing import Any
 from spti_ray.private.kinds import NoRecordCanVote
 from spti_ray.private.safe_errors import PUBLIC_ERRORS
 from spti_ray.private.shard import Prepared
-from spti_ray.types import Probe, Query, ScoredCandidates, Votes
+from spti_ray.probe import Probe
+from spti_ray.types import ScoredCandidates
+from spti_ray.votes import Query, Votes
 
 Problems = list[tuple[int, str]]
 """Records that cast no vote, by number, and why: private."""

@@ -13,7 +13,8 @@ from spti_ray.dp.calibration import plan_at
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise
-from spti_ray.types import CountArray, NoisyHistogram, Query, Votes
+from spti_ray.types import CountArray, NoisyHistogram
+from spti_ray.votes import Query, Votes
 
 CANDIDATES = 100_000
 SHARDS = 10_000

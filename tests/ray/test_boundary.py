@@ -19,12 +19,14 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from spti_ray.config import Config, EngineConfig, Role
-from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, PrivateCallFailed
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
+from spti_ray.runtime.hosting.failures import PrivateCallFailed
 from spti_ray.runtime.placement.bundles import Bundle
 from spti_ray.runtime.ray.launch import actor_class, actor_name
 from spti_ray.runtime.ray.shard_actor import RayVoter, ShardActor
 from spti_ray.runtime.voter import ShardFailed
-from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
+from spti_ray.types import Candidate, Candidates, ScoredCandidates
+from spti_ray.votes import Query
 from tests.taint.cluster import PYTHONPATH, shown_by
 from tests.taint.data import LISTED, plant_folder
 from tests.taint.faults import ERRORS, plant_in

@@ -23,7 +23,8 @@ from spti_ray.runtime.ray.launch import actor_name
 from spti_ray.runtime.ray.shard_actor import RayVoter, ShardActor
 from spti_ray.runtime.scheduling.retries import Backoff
 from spti_ray.runtime.voter import ShardFailed
-from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
+from spti_ray.types import Candidate, Candidates, ScoredCandidates
+from spti_ray.votes import Query
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from spti_ray.audit.canary import MANY_RUNS, ONE_RUN, run_canary_audit
-from spti_ray.types import Votes
+from spti_ray.votes import Votes
 from tests.statistical import faults
 
 FEWER_RUNS = replace(MANY_RUNS, runs=200)

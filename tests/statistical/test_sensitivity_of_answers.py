@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spti_ray.private.answers import cast_answers
 from spti_ray.private.views import NO_GROUP, NO_LABEL, quantise
-from spti_ray.types import Probe
+from spti_ray.probe import Probe
 from tests.statistical.neighbours import LABELS, WIDTH, check_change, is_caught, queries, take, units, without
 
 NUMBER = st.sampled_from([-1.0, 0.0, 0.0, 0.5, 1.0])

@@ -25,7 +25,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spti_ray.config import DataConfig
-from spti_ray.private import dataset, metadata, tables, tars, zips
+from spti_ray.private import file_records, metadata, tables, tars, zips
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.ids import canonical
 from spti_ray.private.kinds import DataError
@@ -206,7 +206,7 @@ def keys_may_come_back(patch: pytest.MonkeyPatch) -> None:
                 found.setdefault(key, {}).setdefault(extension, tar.extractfile(member).read())
         yield from found.items()
 
-    patch.setattr(dataset, "samples", samples)
+    patch.setattr(file_records, "samples", samples)
 
 
 def a_zip_file_as_python_reads_it(patch: pytest.MonkeyPatch) -> None:

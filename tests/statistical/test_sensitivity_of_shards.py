@@ -21,7 +21,9 @@ from spti_ray.dp.aggregation import GateError, aggregate_votes
 from spti_ray.private.products import NumpyProcessor
 from spti_ray.private.shard import Shard
 from spti_ray.private.voting import cast_votes
-from spti_ray.types import Candidate, Candidates, Probe, Query, ScoredCandidates, Votes
+from spti_ray.probe import Probe
+from spti_ray.types import Candidate, Candidates, ScoredCandidates
+from spti_ray.votes import Query, Votes
 from tests.statistical.neighbours import LABELS, check_change, is_caught, queries, take, units, without
 
 QUERY = Query("run", 0, "a" * 64)

@@ -1,1 +1,1 @@
-"""What a configuration would cost before anything runs: counts from its settings, rates with their sources, prices."""
+"""What would a configuration cost? Counts from its settings, rates with their sources, prices."""

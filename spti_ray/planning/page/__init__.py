@@ -1,1 +1,1 @@
-"""How does one play with a plan? One HTML page (`spti plan --html`), whose script has the planner's formulas."""
+"""How does one play with a plan? One HTML page (`spti plan --html`), with the planner's formulas."""

@@ -17,7 +17,7 @@ from spti_ray.release.export.formats import WRITERS, add_documents
 from spti_ray.release.export.released import CARD, NotExported, Released, read_release
 from spti_ray.runs.output_places import check_folder
 from spti_ray.runs.run_file import read_run
-from spti_ray.types import Told, untold
+from spti_ray.step_progress import Told, untold
 
 _UPLOADS = 8
 _BUFFER = 8 * 2**20

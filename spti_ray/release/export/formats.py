@@ -25,7 +25,7 @@ from spti_ray.public.croissant import CROISSANT, written
 from spti_ray.public.croissant_data import described
 from spti_ray.public.release import MANIFEST
 from spti_ray.release.export.released import NotExported, Released, Row
-from spti_ray.types import Told
+from spti_ray.step_progress import Told
 
 _FILE_BYTES = 500 * 2**20
 """Bytes of images in one Parquet or tar file, about: an image is never split."""

@@ -1,7 +1,7 @@
 """Builds release/report.html: one file that needs no network, from public and differentially private data only.
 
-`data.py` reads, `statistics.py` summarises, `plots.py` draws, and this module chooses what is shown. The page is
-`report.html.j2`, also that of a run which goes on (`spti show`).
+`data.py`, `generations.py` and `pictures.py` read, `statistics.py` summarises, `plots.py` draws, and this module
+chooses what is shown. The page is `report.html.j2`, also that of a run which goes on (`spti show`).
 """
 
 from __future__ import annotations
@@ -21,16 +21,9 @@ from spti_ray.public.datasheet import simulated_in
 from spti_ray.public.label_shares import shares_of
 from spti_ray.public.replacements import not_made_line
 from spti_ray.public.vote_spread import Spread, in_words, spread_of, together
-from spti_ray.release.report.data import (
-    GenerationData,
-    Pictures,
-    ReleasedImage,
-    RunData,
-    lineages,
-    read_committed,
-    read_generation,
-    read_run,
-)
+from spti_ray.release.report.data import ReleasedImage, RunData, read_run
+from spti_ray.release.report.generations import GenerationData, lineages, read_committed, read_generation
+from spti_ray.release.report.pictures import Pictures
 from spti_ray.release.report.statistics import (
     Curve,
     evenly_spaced,

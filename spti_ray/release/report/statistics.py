@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from spti_ray.release.report.data import GenerationData
+from spti_ray.release.report.generations import GenerationData
 
 _MAX_WORDS = 8
 _STOP_WORDS = frozenset(

@@ -13,9 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import re
 import time
-import traceback
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
@@ -33,6 +31,7 @@ from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead
 from spti_ray.models.render_calls import render_call
 from spti_ray.private.output_suppression import suppress_crash_output, suppressed_output
+from spti_ray.runtime.hosting.failures import PrivateCallFailed, PublicCallFailed
 from spti_ray.runtime.hosting.threads import ENGINE_THREAD
 from spti_ray.types import RenderBatch
 
@@ -48,32 +47,6 @@ _DEAD_ENGINE_EXIT_CODE = 41
 def serving_roles(config: Config) -> tuple[Role, ...]:
     """The roles whose engines shards may call in a run."""
     return UNPROTECTED_ROLES if shards_caption(config) else PRIVATE_ROLES
-
-
-def start_failure(error: BaseException) -> str:
-    """One line about an engine that could not be had. It has seen nothing private by then."""
-    return in_own_words(" ".join(traceback.format_exception_only(error)[-1].split()))[:500]
-
-
-def in_own_words(line: str) -> str:
-    """The last line of a traceback; of an error of ours without its class: its text is written for users."""
-    return re.sub(r"^spti_ray(\.\w+)+: ", "", line)
-
-
-class PrivateCallFailed(RuntimeError):
-    """An engine failed on private input; says which role and the type of the error, and nothing else."""
-
-
-class PublicCallFailed(RuntimeError):
-    """An engine that has public input alone failed; one line with the type and the text of its error.
-
-    Raised by hosts without `run_private` only, so that nothing that an engine says of private input comes by this way.
-    """
-
-    @classmethod
-    def of(cls, error: Exception) -> PublicCallFailed:
-        text = " ".join(str(error).split())[:300]
-        return cls(f"{type(error).__name__}: {text}" if text else type(error).__name__)
 
 
 StartMarks = tuple[tuple[str, float], ...]

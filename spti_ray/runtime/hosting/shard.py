@@ -15,7 +15,9 @@ from spti_ray.private.captions import PrivateText
 from spti_ray.private.products import NUMPY, Processor
 from spti_ray.private.safe_errors import safe_errors
 from spti_ray.private.shard import Prepared, Shard
-from spti_ray.types import FloatArray, ImageArray, Probe, ScoredCandidates, VotesWire
+from spti_ray.probe import Probe
+from spti_ray.types import FloatArray, ImageArray, ScoredCandidates
+from spti_ray.votes import VotesWire
 
 Ask = Callable[..., Any]
 """Has an engine that serves shards run one batch; takes the arguments of the engine's method, as lists."""

@@ -1,4 +1,4 @@
-"""The same run without Ray, on this machine alone: for tests and debugging, not for real runs.
+"""The same run without Ray, on this machine alone, for tests and debugging.
 
 The driver's process hosts the writer and the renderer, which have public input only. All that sees private images (the
 shards, the engines that serve them, the trainer) is in one process of its own, the *private process*. It is as silent

@@ -14,7 +14,8 @@ from spti_ray.config import EngineConfig, Role
 from spti_ray.models.factory import KINDS
 from spti_ray.models.output_tail import OutputTail
 from spti_ray.models.protocols import EngineDead
-from spti_ray.runtime.hosting.engine import AsyncEngineHost, PublicCallFailed, RendererHost, start_failure
+from spti_ray.runtime.hosting.engine import AsyncEngineHost, RendererHost
+from spti_ray.runtime.hosting.failures import PublicCallFailed, start_failure
 from spti_ray.runtime.hosting.threads import ENGINE_THREAD
 from spti_ray.runtime.local.private_process import CallFailed
 from spti_ray.runtime.local.process import Process, ProcessEnded

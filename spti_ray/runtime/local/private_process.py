@@ -20,13 +20,8 @@ from spti_ray.models.writable_home import set_home_and_user
 from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.runtime.executor import CaptionShards, VotingShards
 from spti_ray.runtime.hosting.captions import CaptionHost
-from spti_ray.runtime.hosting.engine import (
-    PRIVATE_ROLES,
-    UNPROTECTED_ROLES,
-    PrivateEngineHost,
-    StartMarks,
-    start_failure,
-)
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, UNPROTECTED_ROLES, PrivateEngineHost, StartMarks
+from spti_ray.runtime.hosting.failures import start_failure
 from spti_ray.runtime.hosting.shard import Ask, ShardHost
 from spti_ray.runtime.hosting.trainer import TrainerHost, public_failure
 from spti_ray.runtime.voter import failure_of

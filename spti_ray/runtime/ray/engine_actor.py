@@ -11,13 +11,8 @@ import ray
 
 from spti_ray.config import EngineConfig, Role
 from spti_ray.models.gpu_share import hold_torch_to_share
-from spti_ray.runtime.hosting.engine import (
-    PRIVATE_ROLES,
-    AsyncEngineHost,
-    PrivateEngineHost,
-    PublicCallFailed,
-    RendererHost,
-)
+from spti_ray.runtime.hosting.engine import PRIVATE_ROLES, AsyncEngineHost, PrivateEngineHost, RendererHost
+from spti_ray.runtime.hosting.failures import PublicCallFailed
 from spti_ray.runtime.ray.engine_metrics import EngineMetrics
 from spti_ray.runtime.ray.images import ByteArray, put_together, taken_apart
 from spti_ray.types import RenderBatch

@@ -11,7 +11,7 @@ from typing import Any
 import ray
 from ray.exceptions import ActorDiedError, ObjectLostError, RayActorError, RayError, RayTaskError
 
-from spti_ray.runtime.hosting.engine import PublicCallFailed, in_own_words
+from spti_ray.runtime.hosting.failures import PublicCallFailed, in_own_words
 from spti_ray.runtime.ray.images import ImagesInStore, to_send
 from spti_ray.runtime.scheduling.events import Events, Finished, InputLost, Lost, Outcome, Raised, Up
 from spti_ray.types import ImageBatch, RenderBatch

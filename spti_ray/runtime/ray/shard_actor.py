@@ -18,11 +18,12 @@ from spti_ray.config import Config
 from spti_ray.models.gpu_share import hold_process_to
 from spti_ray.private.output_suppression import suppress_output_permanently
 from spti_ray.private.safe_errors import ShardError, safe_errors
+from spti_ray.probe import Probe
 from spti_ray.runtime.hosting.shard import ShardHost
 from spti_ray.runtime.ray.events import creation_failure
 from spti_ray.runtime.scheduling.retries import MAX_LOSSES, PRIVATE_CALL
 from spti_ray.runtime.voter import Problems, ShardFailed, ShardVoter, failure_of
-from spti_ray.types import Probe, ScoredCandidates
+from spti_ray.types import ScoredCandidates
 
 _LOOK_FOR_ENGINES_S = 10.0
 """How often a shard looks whether there are more engines."""

@@ -5,7 +5,8 @@ import pytest
 
 from spti_ray.audit.canary import ONE_RUN, Design, run_canary_audit
 from spti_ray.dp.aggregation import GateError
-from spti_ray.types import CountArray, Votes
+from spti_ray.types import CountArray
+from spti_ray.votes import Votes
 
 SMALL = Design(runs=1, canaries=2_000, labels=4, guesses=400, confidence=0.95)
 

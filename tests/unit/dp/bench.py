@@ -16,7 +16,8 @@ from spti_ray.dp.gate import Gate, Reservation
 from spti_ray.dp.history import slots_of
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource
-from spti_ray.types import CountArray, NoisyHistogram, Query, Votes
+from spti_ray.types import CountArray, NoisyHistogram
+from spti_ray.votes import Query, Votes
 
 IDS = tuple(f"g00-{i:05d}" for i in range(6))
 # Written out: importing the accountant would take most of the time of a driver that is there to crash.

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spti_ray.dp.aggregation import MAX_TOTAL, GateError, aggregate_votes
-from spti_ray.types import Query, Votes
+from spti_ray.votes import Query, Votes
 
 QUERY = Query("run-a", 3, "ab")
 

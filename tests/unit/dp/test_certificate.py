@@ -19,7 +19,7 @@ from spti_ray.dp.ledger import Ledger, record_evaluation
 from spti_ray.dp.lifetime import lifetime_epsilon
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise, SeededNoise
 from spti_ray.dp.storage import open_chain
-from spti_ray.types import Query, Votes
+from spti_ray.votes import Query, Votes
 
 PLAN = calibrate(2.0, 1e-5, 1, 2, 1)
 

@@ -17,7 +17,7 @@ from spti_ray.dp.entries import Reserved
 from spti_ray.dp.gate import Gate, Reservation
 from spti_ray.dp.lease import FencedOut, SlotsExhausted
 from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
-from spti_ray.types import Query, Votes
+from spti_ray.votes import Query, Votes
 from tests.unit.dp.bench import IDS, PLAN, QUERY, Bench, NoNoise, shard
 from tests.unit.dp.books import Book
 

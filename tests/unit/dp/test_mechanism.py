@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
-from spti_ray.types import Votes
+from spti_ray.votes import Votes
 
 # All that can be seeded is seeded alike; only the operating system's entropy is left to make a difference.
 _SEEDED_DRAW = """

@@ -15,7 +15,7 @@ from spti_ray.dp.ledger import Ledger, record_evaluation
 from spti_ray.dp.odometer import lifetime_spent, read_odometer
 from spti_ray.dp.storage import open_chain
 from spti_ray.dp.unnoised import UnnoisedGate
-from spti_ray.types import Votes
+from spti_ray.votes import Votes
 
 DELTA = 1e-5
 PLAN = calibrate(1.0, DELTA, 1, 2, 0)

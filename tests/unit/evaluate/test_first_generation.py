@@ -7,7 +7,7 @@ import pytest
 from spti_ray.evaluate.first_generation import NotMade, first_generation
 from spti_ray.models.pixels import to_png
 from spti_ray.runs.folder import RunDir
-from spti_ray.types import untold
+from spti_ray.step_progress import untold
 
 
 @pytest.fixture

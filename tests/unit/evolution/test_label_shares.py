@@ -12,7 +12,8 @@ from spti_ray.evolution.label_shares import ask_label_counts
 from spti_ray.public.label_shares import label_candidates, label_scoring, with_label_shares
 from spti_ray.public.population import Population
 from spti_ray.public.scoring import ScoreCache
-from spti_ray.types import Candidate, Candidates, NoisyHistogram, Votes
+from spti_ray.types import Candidate, Candidates, NoisyHistogram
+from spti_ray.votes import Votes
 from tests.unit.dp.bench import Bench, NoNoise
 from tests.unit.evolution.test_private_evolution import Recorder, _evolve
 

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.config.method_traits import candidates_are_images
+from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.evolution.label_shares import ask_label_counts
 from spti_ray.evolution.private_evolution import evolve
@@ -236,6 +237,24 @@ def test_the_plan_reads_a_local_ledger_and_tells_what_would_fit(make_config, tmp
     assert summary["lifetime_epsilon_after"] > 2.5 and "privacy.epsilon=" in summary["affordable"]
     assert plan_lines(summary)[-1].startswith("REFUSED")
     assert (tmp_path / "ledger" / "toys.jsonl").read_bytes() == before
+
+
+def test_the_plan_reads_the_ledger_once(make_config, tmp_path, monkeypatch):
+    config = make_config(
+        ledger__path=str(tmp_path / "ledger"),
+        privacy__epsilon=2.0,
+        dataset={"id": "toys", "lifetime_epsilon": 1.0, "registration": "required"},
+        origin={"run": "r", "path": str(tmp_path)},
+    )
+    ledger = Ledger(config.ledger.path, config.dataset.id)
+    ledger.register(1.0, 1e-3)
+    ledger.open_run("r", calibrate(0.5, 1e-5, 1, 1, 0), "c", "n", True)
+    reads = []
+    entries = Ledger.entries
+    monkeypatch.setattr(Ledger, "entries", lambda self: reads.append(1) or entries(self))
+    summary = plan_summary(config)
+    assert summary["release_epsilon"] > 2.0 and summary["lifetime_delta"] == 1e-3 and not summary["hints"]
+    assert len(reads) == 1
 
 
 def test_a_run_beyond_the_budget_that_it_would_register_itself_is_refused(make_config, tmp_path):

@@ -8,7 +8,8 @@ from spti_ray.cli import app
 from spti_ray.config.loading import ConfigError
 from spti_ray.planning import recommend as planning
 from spti_ray.planning.plan import WORKABLE_SIGNAL, plan_summary
-from spti_ray.planning.recommend import AIM, recommend, recommendation_lines
+from spti_ray.planning.recommend import AIM, recommend
+from spti_ray.planning.recommendation_text import recommendation_lines
 from spti_ray.planning.vote_model import selection_under_noise, shares_under_noise
 
 STICKERS = str(Path(__file__).parents[3] / "jobs" / "stickers.yaml")

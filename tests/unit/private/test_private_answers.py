@@ -5,7 +5,7 @@ import pytest
 
 from spti_ray.private.answers import cast_answers
 from spti_ray.private.views import NO_LABEL, Views, VotingError, quantise
-from spti_ray.types import Probe
+from spti_ray.probe import Probe
 
 NAMES = ("x", "y")
 X, Y = [1.0, 0.0], [0.0, 1.0]

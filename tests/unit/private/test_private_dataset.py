@@ -11,9 +11,10 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.private import encoded
-from spti_ray.private.dataset import load_shard, shard_of_group, shard_rows
+from spti_ray.private.dataset import load_shard
 from spti_ray.private.kinds import DataError
 from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
+from spti_ray.private.shard_reading import shard_of_group, shard_rows
 from spti_ray.private.source import describe, fingerprint
 
 ALL = ("all",)

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.private.dataset import load_shard, shard_of_group
+from spti_ray.private.dataset import load_shard
 from spti_ray.private.kinds import DataError
+from spti_ray.private.shard_reading import shard_of_group
 from spti_ray.private.source import describe, fingerprint
 from tests.unit.private.formats import ROWS, WITH_COLUMNS, WRITERS, turned
 

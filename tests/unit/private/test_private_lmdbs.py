@@ -7,7 +7,7 @@ import lmdb
 import pytest
 
 from spti_ray.config import DataConfig
-from spti_ray.private import dataset
+from spti_ray.private import file_records
 from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import FILE_TOO_LARGE
 from spti_ray.private.kinds import DataError
@@ -65,7 +65,7 @@ def test_shards_of_one_process_read_it_side_by_side(database):
 
 def test_a_value_that_is_too_large_or_no_image_does_not_stop_the_others(tmp_path, monkeypatch):
     data = DataConfig(path=write(tmp_path / "d", {"__len__": b"3", "a": png(10), "b": png(20) + bytes(1000)}))
-    monkeypatch.setattr(dataset, "max_file_bytes", lambda max_pixels: 500)
+    monkeypatch.setattr(file_records, "max_file_bytes", lambda max_pixels: 500)
     found = [record.problem for record in load_shard(data, "record", 0, 1, ALL)]
     assert found == ["not an image", None, FILE_TOO_LARGE]
 
@@ -84,7 +84,7 @@ def test_a_database_that_is_cut_short_is_refused_and_ends_no_process(database, t
 
 
 def test_a_database_with_fewer_records_than_it_says_is_an_error(database, monkeypatch):
-    monkeypatch.setattr(dataset.lmdbs, "num_values", lambda file: 60)
+    monkeypatch.setattr(file_records.lmdbs, "num_values", lambda file: 60)
     with pytest.raises(DataError, match="an LMDB database has fewer records than it says") as caught:
         list(load_shard(database, "record", 0, 1, ALL))
     assert CANARY not in str(caught.value) and caught.value.__context__ is None

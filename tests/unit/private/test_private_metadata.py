@@ -11,9 +11,10 @@ from PIL import Image
 from spti_ray.config import DataConfig
 from spti_ray.io.object_storage import storage_path
 from spti_ray.private import metadata
-from spti_ray.private.dataset import load_shard, shard_of_group
+from spti_ray.private.dataset import load_shard
 from spti_ray.private.kinds import DataError
 from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
+from spti_ray.private.shard_reading import shard_of_group
 from spti_ray.private.source import describe, fingerprint
 from tests.unit.private.conftest import png, values
 

@@ -19,8 +19,8 @@ from PIL import Image
 
 from spti_ray.config import DataConfig
 from spti_ray.models.protocols import EngineDead
-from spti_ray.private import dataset, top_k
 from spti_ray.private import shard as shard_module
+from spti_ray.private import shard_reading, top_k
 from spti_ray.private.captions import PrivateText
 from spti_ray.private.kinds import DataError
 from spti_ray.private.products import NUMPY
@@ -29,7 +29,8 @@ from spti_ray.private.shard import Shard
 from spti_ray.private.source import describe, fingerprint
 from spti_ray.private.view_rows import VIEW_FAILED
 from spti_ray.private.views import VotingError
-from spti_ray.types import Candidate, Candidates, Query, ScoredCandidates
+from spti_ray.types import Candidate, Candidates, ScoredCandidates
+from spti_ray.votes import Query
 
 CANARY = "CANARY-7f3a"
 BATCH = 4
@@ -239,8 +240,8 @@ def test_the_next_batch_is_read_while_an_engine_has_this_one(data, monkeypatch):
         read.append(record.index)
         return record
 
-    make_record = dataset.make_record
-    monkeypatch.setattr(dataset, "make_record", noted)
+    make_record = shard_reading.make_record
+    monkeypatch.setattr(shard_reading, "make_record", noted)
 
     def embed(images):
         deadline = time.monotonic() + 5
@@ -267,8 +268,8 @@ def test_an_engine_that_fails_is_told_before_records_that_can_not_be_read_after_
     def broken(images):
         raise ValueError(CANARY)
 
-    make_record = dataset.make_record
-    monkeypatch.setattr(dataset, "make_record", cut_short)
+    make_record = shard_reading.make_record
+    monkeypatch.setattr(shard_reading, "make_record", cut_short)
     with pytest.raises(ShardError, match="fails on a blank image too"):
         shard(data).prepare(broken)
     with pytest.raises(DataError, match="OSError") as raised:

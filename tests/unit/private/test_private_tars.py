@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from spti_ray.config import DataConfig
 from spti_ray.io.object_storage import storage_path
-from spti_ray.private import dataset
+from spti_ray.private import file_records
 from spti_ray.private.damage import Damaged
-from spti_ray.private.dataset import load_shard, shard_of_group
+from spti_ray.private.dataset import load_shard
 from spti_ray.private.encoded import FILE_TOO_LARGE, MISSING_IMAGE
 from spti_ray.private.kinds import DataError
 from spti_ray.private.record import MISSING_GROUP, UNLISTED_LABEL
+from spti_ray.private.shard_reading import shard_of_group
 from spti_ray.private.source import describe, fingerprint
 from spti_ray.private.tars import archive, next_member, samples
 from tests.unit.private.conftest import png, values
@@ -86,7 +87,7 @@ def test_the_image_column_chooses_among_several_images(place):
 
 
 def test_a_member_that_is_too_large_is_not_read(data, monkeypatch):
-    monkeypatch.setattr(dataset, "max_file_bytes", lambda max_pixels: 10)
+    monkeypatch.setattr(file_records, "max_file_bytes", lambda max_pixels: 10)
     assert {record.problem for record in load_shard(data, "record", 0, 1, ALL)} == {FILE_TOO_LARGE, MISSING_IMAGE}
 
 

@@ -5,8 +5,9 @@ import pytest
 from safetensors.numpy import save_file
 
 from spti_ray.config.loading import ConfigError
+from spti_ray.probe import Probe
 from spti_ray.public.probes import _left_out_error, checkpoint_probe, coverage_probe, label_probe
-from spti_ray.types import EMBEDDING_SCALE, Probe
+from spti_ray.types import EMBEDDING_SCALE
 
 LABELS = ("x", "y", "z")
 

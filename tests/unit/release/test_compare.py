@@ -12,7 +12,7 @@ from spti_ray.evaluate.result import EvaluationResult, Metric
 from spti_ray.public.released_files import ManifestDamaged
 from spti_ray.release.compare import INTERNAL_STATEMENT, compare_releases
 from spti_ray.release.report.data import read_run as report_data
-from tests.unit.release.report.test_report import CERTIFICATE, make_run
+from tests.unit.release.report.runs import CERTIFICATE, make_run
 
 
 def evaluated(run, value, size=50, judge="inception", names=("frechet",), reference="of-set-1"):

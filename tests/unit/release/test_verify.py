@@ -33,7 +33,8 @@ from spti_ray.release.compare import compare_releases
 from spti_ray.release.export.released import NotExported, read_release
 from spti_ray.release.report.data import read_run as read_run_data
 from spti_ray.release.verify import release_and_chain, verify_release
-from spti_ray.types import Query, ReleaseItem, Votes
+from spti_ray.types import ReleaseItem
+from spti_ray.votes import Query, Votes
 
 CONFIG = load_config(Path(__file__).parents[3] / "jobs" / "stickers.yaml", ["evolution.generations=2"])
 PLAN = calibrate(2.0, 1e-5, 1, 2)

@@ -18,11 +18,12 @@ from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise
 from spti_ray.dp.storage import open_chain
+from spti_ray.probe import Probe
 from spti_ray.public.figure import figure
 from spti_ray.release.verify import verify_release
 from spti_ray.release.verify_alone import verify_alone
 from spti_ray.runs.measures import figure_section, save_probe
-from spti_ray.types import Probe, Query, Votes
+from spti_ray.votes import Query, Votes
 
 PROBE = Probe.rounded(np.eye(2), np.zeros(2), np.eye(2, dtype=np.bool_), ("a", "b"))
 TASK = {"task": "label_accuracy", "epsilon": 1.0}

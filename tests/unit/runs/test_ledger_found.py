@@ -12,7 +12,7 @@ from spti_ray.config.loading import ConfigError, load_config
 from spti_ray.evaluate.ledger_record import record_evaluation
 from spti_ray.release.certify import FinishedRun
 from spti_ray.release.checks import NotVerified
-from spti_ray.release.report.data import publishable
+from spti_ray.release.report.publishable import publishable
 from spti_ray.release.verify import release_and_chain
 from spti_ray.runs.continuation import Origin
 from spti_ray.runs.folder import RunDir, read_run

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from spti_ray.io.files import sha256_of
-from tests.unit.release.report.test_report import CERTIFICATE, make_run
+from tests.unit.release.report.runs import CERTIFICATE, make_run
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 
 from spti_ray.release.report.build import build_report
 from tests.browser import CHROMIUM, opened
-from tests.unit.release.report.test_report import make_run
+from tests.unit.release.report.runs import make_run
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
 

@@ -1,130 +1,18 @@
-import base64
-import io
 import re
-import shutil
 from html.parser import HTMLParser
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-import yaml
-from PIL import Image
 
-from spti_ray.config import Config
-from spti_ray.config.identity import resolved
 from spti_ray.dp import artifact
 from spti_ray.errors import RunDamaged
 from spti_ray.io.files import sha256_of
-from spti_ray.models.pixels import to_png
-from spti_ray.provenance.png_chunks import with_xmp
-from spti_ray.public.release import write_release
-from spti_ray.release.report import build, data, plots
+from spti_ray.release.report import build, data, generations, plots
 from spti_ray.release.report.build import build_report
 from spti_ray.release.report.statistics import evenly_spaced, mark_new_words, vote_curve, word_shifts
 from spti_ray.release.report.template import attacker_sentence, readable_number
-from spti_ray.types import Candidate, ReleaseItem
-
-EVIL = '<script>alert("x")</script><img src=x onerror=alert(1)> & $x_1$ "quoted"'
-MODELS = {"renderer": {"kind": "diffusers", "model": "org/sd<b>", "revision": "abc2"}}
-CERTIFICATE = {
-    "format": "1",
-    "unit": "record",
-    "epsilon": 1.0,
-    "delta": 1e-5,
-    "mechanism": {"name": "discrete Gaussian", "sigma": 2.0},
-    "dataset": {"id": "d", "lifetime_epsilon": 4.0, "lifetime_epsilon_spent": 1.0},
-    "attacker": {"in_words": "At most 10.7 % better than guessing."},
-    "not_protected": ["the <b>label</b> list"],
-    "ledger": {"head": "f" * 64, "verify": "spti verify x"},
-    "something_new": {"deep": [{"a": 1}, "b"]},
-}
-SIGMA = 2.0
-
-
-def png(shade, size=(24, 24)):
-    buffer = io.BytesIO()
-    Image.new("RGB", size, (shade % 256, 90, 90)).save(buffer, "PNG")
-    return buffer.getvalue()
-
-
-def write_histogram(folder, number, ids, counts, slot=None):
-    slot = number if slot is None else slot
-    label = artifact.Metadata("r1", number, slot, "c" * 64, SIGMA, 1, "opendp", True, "0")
-    artifact.write(folder / "generations", label, tuple(ids), np.array(counts, dtype=np.int64))
-
-
-def make_run(
-    folder,
-    certificate=CERTIFICATE,
-    num_candidates=8,
-    renders=True,
-    labels=("all",),
-    images=4,
-    size=(24, 24),
-    models=MODELS,
-):
-    """Two generations; generation 1 keeps half of generation 0 and adds a child of each survivor."""
-    release = folder / "release"
-    (release / "images").mkdir(parents=True)
-    evolution = {"generations": 2, "candidates": num_candidates}
-    if labels != ("all",):
-        evolution["labels"] = [{"name": label} for label in labels]
-    config = Config.model_validate(
-        {
-            "data": {"path": "/hospital/patients"},
-            "dataset": {"id": "d"},
-            "privacy": {"epsilon": 1.0, "delta": 1e-5},
-            "evolution": evolution,
-            "prompts": {"domain": "things"},
-            "release": {"images": images},
-            "runtime": {
-                "address": "ray://10.1.2.3:10001",
-                "engines": {"writer": {"kind": "openai", "options": {"api_key": "sk-canary", "max_tokens": 9}}},
-            },
-            "title": f"Title {EVIL}",
-        }
-    )
-    run = {"run": "r1", "config_sha256": "ab" * 32, "code_version": "0", "seed": 0, "host": "canary-host"}
-    run["config"] = resolved(config)
-    (folder / "run.yaml").write_text(yaml.safe_dump(run))
-    (folder / "internal").mkdir()
-    (folder / "internal" / "votes.txt").write_text("canary-of-internal")
-    first = [
-        Candidate(f"g00-{i:05d}", f"a red thing {i} {EVIL if i == 0 else ''}", labels[i % len(labels)], 0)
-        for i in range(num_candidates)
-    ]
-    kept = first[: num_candidates // 2]
-    children = [
-        Candidate(f"g01-{i:05d}", f"a blue thing {i}", parent.label, 1, parent.id, "rephrase" if i % 2 else "fill")
-        for i, parent in enumerate(kept)
-    ]
-    for number, (population, new) in enumerate([(first, first), (kept + children, children)]):
-        where = folder / "generations" / f"{number:02d}"
-        where.mkdir(parents=True)
-        rows = [vars(candidate) | {"embedding_image": [0.5]} for candidate in population]
-        pq.write_table(pa.Table.from_pylist(rows), where / "candidates.parquet")
-        if renders:
-            names = [candidate.id for candidate in new]
-            table = {
-                "candidate_id": names * 2,
-                "variant": [1] * len(names) + [0] * len(names),
-                "seed": [0] * 2 * len(names),
-                "png": [png(200, size)] * len(names) + [png(i, size) for i in range(len(names))],
-            }
-            pq.write_table(pa.table(table), where / "renders.parquet")
-        counts = [60 - 5 * i if i < 8 else -1 for i in range(len(population))]
-        write_histogram(folder, number, [c.id for c in population], counts)
-        pq.write_table(pa.table({"id": [c.id for c in population[: num_candidates // 2]]}), where / "selected.parquet")
-    items = []
-    final = (kept + children)[::-1]
-    for index in range(images):
-        candidate = final[index % len(final)]
-        file = f"images/{index:05d}.png"
-        (release / file).write_bytes(png(index, size))
-        items.append(ReleaseItem(file, candidate.text, candidate.label, 0, candidate.generation, candidate.id, None, 0))
-    write_release(release, config, items, models, certificate)
-    return folder
+from spti_ray.types import Candidate
+from tests.unit.release.report.runs import CERTIFICATE, EVIL, MODELS, SIGMA, make_run
 
 
 class Page(HTMLParser):
@@ -156,13 +44,6 @@ class Page(HTMLParser):
 
     def handle_data(self, data):
         self.text += data
-
-
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
-    folder = make_run(tmp_path_factory.mktemp("run"))
-    path = build_report(folder)
-    return folder, path, path.read_text()
 
 
 def test_the_page_is_well_formed_and_has_all_sections(built):
@@ -267,14 +148,6 @@ def test_a_generation_without_a_histogram_is_left_out(tmp_path):
     assert "Generation 1" not in build_report(folder).read_text()
 
 
-def test_a_burned_slot_that_left_a_file_is_not_the_histogram(tmp_path):
-    folder = make_run(tmp_path)
-    ids = [candidate.id for candidate in data.read_generation(folder, 1).candidates]
-    for slot in (2, 3):
-        write_histogram(folder, 1, ids, [slot] * len(ids), slot=slot)
-    assert set(data.read_generation(folder, 1).counts_K.tolist()) == {3}
-
-
 def test_an_altered_histogram_is_refused(tmp_path):
     folder = make_run(tmp_path)
     path = next((folder / "generations" / "01").glob("histogram-*"))
@@ -283,28 +156,8 @@ def test_an_altered_histogram_is_refused(tmp_path):
         build_report(folder)
 
 
-def test_generations_are_read_by_falling_votes(built):
-    generation = data.read_generation(built[0], 1)
-    assert generation.sigma == SIGMA
-    assert generation.counts_K.tolist() == sorted(generation.counts_K.tolist(), reverse=True)
-    assert generation.candidates[0].id == "g00-00000"
-    assert len(generation.selected) == 4
-
-
-def test_lineages_reach_back_to_the_first_proposal(built):
-    chains = data.lineages(built[0], ["g01-00002", "g00-00001", "unknown"], 1)
-    assert [[candidate.id for candidate in chain] for chain in chains] == [["g00-00002", "g01-00002"], ["g00-00001"]]
-
-
-def test_a_run_that_goes_on_has_lineages_from_its_first_generation_on(tmp_path):
-    folder = make_run(tmp_path)
-    shutil.rmtree(folder / "generations" / "00")
-    chains = data.lineages(folder, ["g01-00002", "g00-00001"], 1, first=1)
-    assert [[candidate.id for candidate in chain] for chain in chains] == [["g01-00002"], ["g00-00001"]]
-
-
 def test_a_lineage_tells_the_noised_votes_of_each_step(built):
-    votes = {number: data.read_generation(built[0], number) for number in (0, 1)}
+    votes = {number: generations.read_generation(built[0], number) for number in (0, 1)}
     founder = next(c for c in votes[1].candidates if c.id == "g00-00000")
     shown = " ".join(Page(built[2]).text.split())
     counts = [votes[n].counts_K[[c.id for c in votes[n].candidates].index(founder.id)] for n in (0, 1)]
@@ -319,25 +172,17 @@ def test_an_auditor_finds_every_committed_histogram_by_its_hash(built):
 
 
 def test_curves_follow_best_survivors_and_all(built):
-    generation = data.read_generation(built[0], 1)
+    generation = generations.read_generation(built[0], 1)
     curve = vote_curve(generation)
     assert curve.best == 60 and curve.survivors == np.mean([60, 55, 50, 45])
     assert curve.average == generation.counts_K.mean() and curve.sigma == SIGMA
     assert "Noised votes, generation by generation" in built[2]
 
 
-def test_the_first_variant_is_the_picture_of_a_candidate(built):
-    pictures = data.Pictures(built[0], 10_000)
-    uris = pictures.of_candidates({"g00-00003": 0, "g01-00000": 1}, 64)
-    assert set(uris) == {"g00-00003", "g01-00000"}
-    assert pictures.bytes_left < 10_000
-    assert data.Pictures(built[0], 10).of_candidates({"g00-00003": 0}, 64) == {}
-
-
 def generation(texts, counts, sigma):
     candidates = tuple(Candidate(f"g00-{i:05d}", text, "all", 0) for i, text in enumerate(texts))
     label = artifact.Metadata("r1", 0, 0, "c" * 64, sigma, 1, "opendp", True, "0")
-    return data.GenerationData(0, candidates, np.array(counts, dtype=np.int64), sigma, frozenset(), label, "ab")
+    return generations.GenerationData(0, candidates, np.array(counts, dtype=np.int64), sigma, frozenset(), label, "ab")
 
 
 def test_moved_words_are_signal_and_noise_moves_none():
@@ -412,13 +257,3 @@ def test_images_that_could_not_be_made_are_told(tmp_path):
     settings = (tmp_path / "run.yaml").read_text()
     (tmp_path / "run.yaml").write_text(settings.replace("images: 4", "images: 6"))
     assert "2 of 6 could not be made" in build_report(tmp_path).read_text()
-
-
-def test_a_picture_of_a_released_image_says_what_the_image_says(tmp_path):
-    images = tmp_path / "release" / "images"
-    images.mkdir(parents=True)
-    (images / "0.png").write_bytes(with_xmp(to_png(np.zeros((64, 64, 3), np.uint8)), "<x/>"))
-    picture = data.Pictures(tmp_path, 10**6).of_file("images/0.png", 32)
-    assert picture and picture.startswith("data:image/webp;base64,")
-    with Image.open(io.BytesIO(base64.b64decode(picture.partition(",")[2]))) as small:
-        assert small.size == (32, 32) and small.info["xmp"] == b"<x/>"

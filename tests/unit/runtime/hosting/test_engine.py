@@ -13,7 +13,8 @@ import pytest
 from spti_ray.config import EngineConfig
 from spti_ray.models.factory import FAKE
 from spti_ray.models.pixels import from_png, to_png
-from spti_ray.runtime.hosting.engine import PrivateCallFailed, PrivateEngineHost, RendererHost
+from spti_ray.runtime.hosting.engine import PrivateEngineHost, RendererHost
+from spti_ray.runtime.hosting.failures import PrivateCallFailed
 from spti_ray.types import RenderBatch
 
 SECRET = "SECRET-5d1c"

@@ -21,7 +21,7 @@ from spti_ray.release.verify_alone import verify_alone
 from spti_ray.runs.refinement import refined
 from spti_ray.runs.run_file import read_run
 from spti_ray.runtime.local.engines import Engines
-from spti_ray.types import untold
+from spti_ray.step_progress import untold
 from tests.local_runs import run
 
 pytestmark = pytest.mark.usefixtures("kept")

@@ -30,7 +30,7 @@ from spti_ray.release.export.formats import WRITERS
 from spti_ray.release.verify import release_and_chain, verify_release
 from spti_ray.release.verify_alone import verify_alone
 from spti_ray.runtime.local.engines import Engines
-from spti_ray.types import untold
+from spti_ray.step_progress import untold
 from tests.certificates import written
 from tests.local_runs import run
 

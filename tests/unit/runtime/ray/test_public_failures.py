@@ -8,7 +8,7 @@ from ray.exceptions import RayTaskError
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.factory import FAKE
-from spti_ray.runtime.hosting.engine import PublicCallFailed
+from spti_ray.runtime.hosting.failures import PublicCallFailed
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
 from spti_ray.runtime.ray.events import _outcome
 from spti_ray.runtime.scheduling.engine_streams import PooledEngines

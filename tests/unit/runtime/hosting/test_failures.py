@@ -6,7 +6,7 @@ import pytest
 
 from spti_ray.models.bundled import ModelMissing
 from spti_ray.models.engine_errors import EngineNotBuilt
-from spti_ray.runtime.hosting.engine import start_failure
+from spti_ray.runtime.hosting.failures import start_failure
 from spti_ray.runtime.ray.events import creation_failure
 
 
