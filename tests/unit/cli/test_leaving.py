@@ -87,6 +87,24 @@ def test_ctrl_c_while_it_imports_is_one_line_and_the_code_of_any_other(
     assert (done.returncode, done.stdout, done.stderr) == (1, "", SAID)
 
 
+CAUGHT = """
+import os, signal
+from spti_ray.cli.leaving import say_interrupted
+signal.signal(signal.SIGINT, signal.default_int_handler)
+try:
+    exec("os.kill(os.getpid(), signal.SIGINT); os.getpid()")  # as code that dataclasses make
+except KeyboardInterrupt:
+    say_interrupted()
+"""
+
+
+def test_a_ctrl_c_that_was_caught_does_not_end_python_by_its_signal(tmp_path: Path):
+    """As it would of `python -m`."""
+    (tmp_path / "caught.py").write_text(CAUGHT)
+    done = subprocess.run([sys.executable, "-m", "caught"], cwd=tmp_path, timeout=120, capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (1, SAID)
+
+
 @pytest.fixture
 def interruptible() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
