@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from spti_ray.cli import run
+from spti_ray.cli.run import run
 
 
 def synthesize(

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import typer
 
-from spti_ray.cli import bench
+from spti_ray.cli.bench import bench
 
 if __name__ == "__main__":
     typer.run(bench)

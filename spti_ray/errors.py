@@ -43,6 +43,7 @@ _CODES = {
     "EvaluationFailed": FAILED,
     "ShardFailed": FAILED,
     "ModelMissing": FAILED,
+    "ModelNotFound": USAGE,
     "FinetuneFailed": FAILED,
     "UnfitPipeline": USAGE,
     "DriverLost": FAILED,

@@ -30,7 +30,7 @@ PRELOADED = (
     "matplotlib.figure",
     "obstore.store",
     "opendp.prelude",
-    "spti_ray.cli",
+    "spti_ray.cli.commands",
     "spti_ray.driver.driver",
     "spti_ray.planning.plan",
     "spti_ray.private.dataset",

@@ -3,70 +3,21 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Any
 
-import typer
+if TYPE_CHECKING:
+    from spti_ray.cli.commands import app
 
-from spti_ray import __version__
-from spti_ray.cli.audit import audit
-from spti_ray.cli.bench import bench
-from spti_ray.cli.check import check
-from spti_ray.cli.common import DONE, FAILED, epilog_of
-from spti_ray.cli.compare import compare
-from spti_ray.cli.doctor import doctor
-from spti_ray.cli.evaluate import evaluate
-from spti_ray.cli.export import export
-from spti_ray.cli.init import init
-from spti_ray.cli.ledger import ledger_app
-from spti_ray.cli.manifest import manifest_app
-from spti_ray.cli.measure import measure
-from spti_ray.cli.plan import plan
-from spti_ray.cli.refine import refine
-from spti_ray.cli.report import report
-from spti_ray.cli.run import run
-from spti_ray.cli.show import show
-from spti_ray.cli.status import status
-from spti_ray.cli.submit import submit
-from spti_ray.cli.verify import verify
-
-app = typer.Typer(
-    name="spti",
-    no_args_is_help=True,
-    add_completion=False,
-    rich_markup_mode="markdown",
-    help="Differentially private synthetic images: private images vote on public texts, a text-to-image model renders "
-    "the winners.\n\nExit codes: 0 done; 2 configuration or usage; 3 budget refused; 4 resources never arrived, or no "
-    "Ray; 1 anything else.",
-)
-_AROUND = "Around runs"
-# In the order in which one uses them, which is that of `spti --help`.
-for _panel, _commands in {
-    "Before a run": (doctor, init, check, plan),
-    "Run": (run, submit, status, show, refine),
-    "Judge": (report, evaluate, measure, compare),
-    "Prove and pass on": (verify, audit, export),
-    _AROUND: (bench,),
-}.items():
-    for _command in _commands:
-        app.command(epilog=epilog_of(_command), rich_help_panel=_panel)(_command)
-app.add_typer(ledger_app, name="ledger", rich_help_panel=_AROUND)
-app.add_typer(manifest_app, name="manifest", rich_help_panel=_AROUND)
+__all__ = ["app", "main"]
 
 
-def _version(value: bool) -> None:
-    if value:
-        typer.echo(f"spti-ray {__version__}")
-        raise typer.Exit(DONE)
+def __getattr__(name: str) -> Any:
+    """`app`, when it is asked for: a Ctrl-C while it is imported meets `main`, which has no other way to be quiet."""
+    if name == "app":
+        from spti_ray.cli.commands import app
 
-
-@app.callback()
-def _options(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
-) -> None:
-    pass
+        return app
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def main(name: str = "") -> None:
@@ -75,11 +26,21 @@ def main(name: str = "") -> None:
     Args:
         name: of the command, in its help; by default that of the script.
     """
+    from spti_ray.cli import leaving
+
     try:
-        app(prog_name=name or Path(sys.argv[0]).name or "spti")
+        leaving.watch_outputs()
+        leaving.repeat_lost_interrupts()
+        from spti_ray.cli.commands import app
+
+        app(prog_name=name or sys.argv[0].rpartition("/")[2] or "spti")
+    except KeyboardInterrupt:
+        leaving.say_interrupted()
     except SystemExit as ended:
+        if ended.code == leaving.INTERRUPTED_OUTSIDE:
+            leaving.say_interrupted()
         from spti_ray.runtime.local.leaving import engines_at_work, leave
 
         if engines_at_work():
-            leave(ended.code if isinstance(ended.code, int) else FAILED if ended.code else DONE)
+            leave(ended.code if isinstance(ended.code, int) else 1 if ended.code else 0)
         raise

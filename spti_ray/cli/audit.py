@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from spti_ray.cli.common import FAILED, USAGE, examples, fail, one_line_errors
+from spti_ray.cli.leaving import at_work
 
 if TYPE_CHECKING:
     from spti_ray.evaluate.contamination_subject import ContaminationRequest
@@ -70,7 +71,7 @@ def audit(
     An audit can find a fault; it does not prove the guarantee. Uses no private image, but with --contamination. Exit
     code 1 if a fault of the build is found.
     """
-    with one_line_errors():
+    with at_work(), one_line_errors():
         given = {
             "--holdout": holdout, "--captions": captions, "--judge": judge, "--render": render, "--gpu": gpu,
         }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Annotated
 import typer
 
 from spti_ray.cli.common import Overrides, examples, given_path, one_line_errors
+from spti_ray.cli.leaving import at_work
 
 
 @examples(
@@ -50,7 +51,7 @@ def bench(
     private data. Nothing else should run on the machine meanwhile: a quarter of an hour on two cores. Says on stderr
     what is being measured, and how long that part took the last time.
     """
-    with one_line_errors():
+    with at_work(), one_line_errors():
         from spti_ray.bench.suite import PARTS, Settings, run
         from spti_ray.cli.step_progress import said_again, step_progress
         from spti_ray.config.loading import ConfigError, load_config

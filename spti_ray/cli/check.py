@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spti_ray.cli.common import ConfigFile, Overrides, examples, given_path, one_line_errors
+from spti_ray.cli.leaving import at_work
 
 
 @examples(
@@ -33,7 +34,7 @@ def check(
     sheet. Nothing of it is printed, and nothing of it may go into the configuration. It is a look at the private
     images, which the dataset's ledger records. A run in `DIR` uses the embeddings; its settings may still change.
     """
-    with one_line_errors():
+    with at_work(), one_line_errors():
         from spti_ray.config.loading import load_config
 
         settings = load_config(config, overrides or ())

@@ -10,6 +10,8 @@ from typing import Annotated, NoReturn, TypeVar
 
 import typer
 
+from spti_ray.cli.leaving import end_by_exit_code, is_of_interrupt
+
 ConfigFile = Annotated[
     Path, typer.Argument(help="The run's YAML file, or `bundled:stickers`, the demo's.", metavar="CONFIG")
 ]
@@ -62,15 +64,14 @@ def one_line_errors() -> Iterator[None]:
     """Turn every error into one line on stderr and an exit code; `SPTI_DEBUG=1` raises it instead."""
     try:
         yield
-    except KeyboardInterrupt:
-        from spti_ray.errors import INTERRUPTED
-
-        fail(INTERRUPTED, FAILED)
     except (typer.Exit, SystemExit):
         raise
     except BaseException as error:
-        from spti_ray.errors import exit_code, one_line
+        from spti_ray.errors import INTERRUPTED, exit_code, one_line
 
+        if is_of_interrupt(error):
+            end_by_exit_code()
+            fail(INTERRUPTED, FAILED)
         if os.environ.get("SPTI_DEBUG"):
             raise
         fail(one_line(error), exit_code(error))

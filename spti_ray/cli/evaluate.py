@@ -11,6 +11,7 @@ from typing import Annotated
 import typer
 
 from spti_ray.cli.common import FAILED, USAGE, examples, fail, given_path, one_line_errors
+from spti_ray.cli.leaving import at_work
 
 
 @examples(
@@ -89,7 +90,7 @@ def evaluate(
     accuracy, each beside what real images get. A page beside the figures shows the images that are nearest to records,
     and to each other. The look is recorded in the run's ledger.
     """
-    with one_line_errors():
+    with at_work(), one_line_errors():
         if generation is not None and generation != "all" and not generation.isdigit():
             fail(f"--generation {generation}: give a number from 0, or all", USAGE)
         # Before the libraries are imported; a bundled model needs no network.

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from spti_ray.cli.common import BUDGET, USAGE, examples, fail, one_line_errors
+from spti_ray.cli.leaving import at_work
 
 
 @examples(
@@ -39,7 +40,7 @@ def measure(
     The same command on an interrupted measurement goes on, and on a finished one only prints its figure. Exit code 3:
     the lifetime budget does not cover it.
     """
-    with one_line_errors():
+    with at_work(), one_line_errors():
         if private_records is not None and not plan:
             fail("--private-records is for --plan; a measurement never needs to know how many there are", USAGE)
         import sys

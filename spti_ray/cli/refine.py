@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spti_ray.cli.common import Overrides, examples, given_path, one_line_errors
+from spti_ray.cli.leaving import at_work
 
 
 @examples(
@@ -39,7 +40,7 @@ def refine(
 
     The same command on an interrupted `NEW` goes on; on a finished one it does nothing.
     """
-    with one_line_errors():
+    with at_work(), one_line_errors():
         from spti_ray.runs.refinement import refined
 
         settings = refined(directory, generations, images, overrides or ())

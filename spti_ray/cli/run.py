@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from spti_ray.cli.common import ConfigFile, Overrides, examples, given_path, one_line_errors
+from spti_ray.cli.leaving import at_work
 
 
 @examples(
@@ -34,7 +35,7 @@ def run(
 
     The same command on an interrupted `DIR` goes on where it stopped; on a finished one it does nothing.
     """
-    with one_line_errors():
+    with at_work(), one_line_errors():
         from spti_ray.config.loading import load_config
 
         settings = load_config(config, overrides or ())

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from spti_ray.cli.leaving import watch
 from spti_ray.figures import clock
 from spti_ray.step_progress import Told
 
@@ -26,6 +27,7 @@ def step_progress(now: Callable[[], float] = time.monotonic, quick: bool = False
         quick: the command mostly takes less than a few seconds: no plain line comes before the 10th.
     """
     with os.fdopen(os.dup(2), "w", encoding="utf-8") as stderr:
+        watch(stderr)
         console = Console(file=stderr)
         if console.is_terminal:
             columns = SpinnerColumn(), TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn()

@@ -12,6 +12,14 @@ from spti_ray.dp.history import UNCERTIFIED, is_check
 from spti_ray.dp.odometer import OdometerReading
 from spti_ray.figures import at_least
 
+_AS_OF = "As of the ledger head that this certificate names (what came later is in the ledger): "
+"""A certificate is not written again when somebody runs or looks once more."""
+
+
+def worded_before(words: str) -> str:
+    """The words of `tuning` as builds wrote them that did not say as of when."""
+    return words.removeprefix(_AS_OF)
+
 
 def tuning(spend: OdometerReading) -> dict[str, Any]:
     """What else was run on the dataset, what all of it cost, and which private metrics were seen."""
@@ -22,7 +30,7 @@ def tuning(spend: OdometerReading) -> dict[str, Any]:
         if spend.lifetime_private
         else "some of them simulated their noise, so nothing is guaranteed for all of them together"
     )
-    words = f"{len(spend.runs)} run(s) are recorded on this dataset, this one included; {cost}. "
+    words = f"{_AS_OF}{len(spend.runs)} run(s) are recorded on this dataset, this one included; {cost}. "
     uncertified = {look.run for look in spend.unprotected_runs if look.metric.endswith(UNCERTIFIED)}
     checks = [look for look in spend.unprotected_runs if is_check(look)]
     open_looks = [look for look in spend.unprotected_runs if look.run not in uncertified and look not in checks]

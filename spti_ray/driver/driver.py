@@ -25,7 +25,7 @@ from spti_ray.finetuning.public_interface import require_trainer
 from spti_ray.io.files import is_url
 from spti_ray.observability.journal import Journal
 from spti_ray.observability.progress import Progress
-from spti_ray.planning.checks import check_build, check_engines, check_gpus, check_new, check_prompts
+from spti_ray.planning.checks import check_build, check_engines, check_gpus, check_models, check_new, check_prompts
 from spti_ray.planning.plan import noise_plan, sgd_plan
 from spti_ray.private.source import describe
 from spti_ray.provenance.c2pa_manifests import check_credentials
@@ -76,6 +76,8 @@ def run_config(
         check_build(config)
     if not (out / "release").is_dir():
         check_gpus(config, roles_needed(config))
+        if is_all_here(config):
+            check_models(config, roles_needed(config))
     if is_charged(config):
         noise_plan(config)
     if trains(config):

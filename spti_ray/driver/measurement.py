@@ -22,6 +22,7 @@ from spti_ray.config.loading import ConfigError
 from spti_ray.config.measure import Coverage, Task, load_task
 from spti_ray.dp.budget import BudgetRefused
 from spti_ray.dp.certificate import certificate
+from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.history import attempts_of
 from spti_ray.dp.lease import SlotsExhausted
@@ -29,14 +30,16 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.driver.executors import executor_of
 from spti_ray.driver.gates import gate_of
+from spti_ray.driver.hosted import is_all_here
 from spti_ray.driver.private_views import voting_shards
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.errors import NothingMade, RunDamaged
 from spti_ray.io.files import sha256_of, write_atomic
+from spti_ray.models.bundled import ModelNotFound
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.trace import Trace
-from spti_ray.planning.checks import check_engines
+from spti_ray.planning.checks import check_engines, check_models
 from spti_ray.planning.plan import noise_plan
 from spti_ray.private.source import Source, describe
 from spti_ray.probe import Probe
@@ -51,6 +54,7 @@ from spti_ray.runs.measures import (
     MeasuredRun,
     figure_section,
     load_probe,
+    name_of,
     save_probe,
 )
 from spti_ray.runtime.executor import Session
@@ -79,7 +83,7 @@ class Measurement:
         Args:
             directory: the run's folder.
             task_file: the task, in YAML.
-            name: of the measurement; None for that of the file.
+            name: of the measurement; None for one made of the file's name.
 
         Raises:
             ConfigError: one line.
@@ -90,7 +94,7 @@ class Measurement:
         checkpoint = getattr(self.task, "checkpoint", None)
         if checkpoint is not None and not Path(checkpoint.path).is_file():
             raise ConfigError(f"{task_file}: checkpoint.path: there is no file {checkpoint.path}")
-        self.folder = MeasureDir(self.measured, task_file.stem if name is None else name, self.task, self.config)
+        self.folder = MeasureDir(self.measured, name_of(task_file) if name is None else name, self.task, self.config)
         check_engines(self.config)
         try:
             self.plan = noise_plan(self.config)
@@ -118,14 +122,16 @@ class Measurement:
             The answer, which is in the measurement's folder.
 
         Raises:
-            ConfigError, DataError, BudgetRefused, LedgerElsewhere, NothingMade, RunDamaged: nothing was charged.
+            ConfigError, DataError, ModelNotFound, BudgetRefused, LedgerElsewhere, NothingMade, RunDamaged: nothing was
+                charged. What was refused before the ledger knew of it leaves no file.
             SlotsExhausted: an earlier start was charged and lost its answer; nothing more was charged.
             ShardFailed, ArtifactError, GateError: as of a run. A charge that was made stays.
         """
         config, folder = self.config, self.folder
-        if folder.finished and folder.is_of_this_task():
+        if self.finished:
             return folder.read_figure()
         check_here(config, self.measured.folder)
+        self._check_models()
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
         self.check_ledger()
         executor_of(config).check(config)
@@ -134,8 +140,33 @@ class Measurement:
             folder.identify(self.ledger.entries())
             with logged_to(folder.internal / "driver.log", folder.run_id), stopped_by_sigterm():
                 return self._answered(source, console, noise or OpenDPNoise())
+        except BaseException:
+            if not self._is_in_ledger():
+                folder.remove()
+            raise
         finally:
             folder.unlock()
+
+    @property
+    def finished(self) -> bool:
+        """Whether this very question was answered already. Raises ConfigError: the folder can't be read."""
+        return self.folder.finished and self.folder.is_of_this_task()
+
+    def _check_models(self) -> None:
+        """Raise ModelNotFound if the embedder can't be had here, in the words of who named it: the task, or the run."""
+        try:
+            if is_all_here(self.config):
+                check_models(self.config, _ROLES)
+        except ModelNotFound as error:
+            setting = "runtime.engines.image_embedder" if self.task.embedder is None else "embedder"
+            raise ModelNotFound(str(error).replace("runtime.engines.image_embedder", setting)) from None
+
+    def _is_in_ledger(self) -> bool:
+        """Whether the ledger knows what the folder holds; to be safe also if the ledger can't be read."""
+        try:
+            return bool(attempts_of(self.ledger.entries(), self.folder.known_run()))
+        except (ConfigError, LedgerError, OSError):
+            return True
 
     def _answered(self, source: Source, console: Console, noise: NoiseSource) -> dict[str, Any]:
         gate = gate_of(self.config, self.folder, self.ledger, noise)

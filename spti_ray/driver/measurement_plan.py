@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from spti_ray.config.measure import Coverage
+from spti_ray.dp.budget import epsilon_with
+from spti_ray.dp.history import slots_of
 from spti_ray.dp.joint_guarantee import planned_joint_guarantee
 from spti_ray.driver.measurement import Measurement, in_words_of_a_task
 from spti_ray.figures import at_least, decimals_at_least
@@ -14,23 +16,31 @@ _HALVES = (0.01, 0.05)
 
 
 def plan_of(measurement: Measurement, private_records: int | None = None) -> dict[str, Any]:
-    """Noise, epsilon and interval of a measurement that is not made yet.
+    """Noise, epsilon and interval of a measurement, and what it would still charge.
 
     Args:
         measurement: what is planned.
         private_records: a publicly stated order of magnitude of the units; never counted from data.
 
     Returns:
-        JSON values; `affordable` is empty if the lifetime budget covers it, else says what it would cover.
+        JSON values. `queries_charged`: of it so far; `answered`: the answer is there, and nothing more is charged;
+        `affordable`: empty if the lifetime budget covers the rest, else what it would cover.
 
     Raises:
-        ConfigError, LedgerError: the ledger is not that of the measured run.
+        ConfigError, LedgerError: the ledger is not that of the measured run, or the name is another measurement's.
     """
     measurement.check_ledger()
     plan, task, ledger = measurement.plan, measurement.task, measurement.ledger
-    joint = planned_joint_guarantee(ledger.entries(), measurement.measured.certified_run, plan)
+    entries = ledger.entries()
+    measurement.folder.check_free(entries)
+    begun = slots_of(entries, measurement.folder.known_run()) if measurement.folder.is_of_this_task() else []
+    answered = measurement.finished or any(slot.artifact_sha256 is not None for slot in begun)
+    left = 0 if answered else max(0, plan.slots - len(begun))
+    joint = planned_joint_guarantee(entries, measurement.measured.certified_run, plan)
     forecast = ledger.forecast(plan)
     assert joint is not None and forecast is not None  # `check_ledger` found the run in it
+    after = epsilon_with(entries, plan, left)
+    fits = forecast.budget is None or not left or after <= forecast.budget
     counts = len(measurement.config.evolution.label_names) if task.by_class else 1
     width = (plan.sigma, task.confidence, counts)
     found: dict[str, Any] = {
@@ -39,6 +49,8 @@ def plan_of(measurement: Measurement, private_records: int | None = None) -> dic
         "unit": measurement.config.privacy.unit,
         "cells": 2 * counts,
         "queries": plan.slots,
+        "queries_charged": len(begun),
+        "answered": answered,
         "sigma": plan.sigma,
         "epsilon": plan.epsilon,
         "delta": plan.delta,
@@ -49,9 +61,9 @@ def plan_of(measurement: Measurement, private_records: int | None = None) -> dic
         "records_for_half_width": {f"{half:g}": records_for(half, *width) for half in _HALVES},
         "lifetime_epsilon": forecast.budget,
         "lifetime_epsilon_spent": forecast.spent,
-        "lifetime_epsilon_after": forecast.after,
+        "lifetime_epsilon_after": after,
         "lifetime_delta": forecast.delta,
-        "affordable": in_words_of_a_task(forecast.affordable),
+        "affordable": "" if fits else in_words_of_a_task(forecast.affordable),
     }
     if private_records is not None:
         found["private_records"] = private_records
@@ -91,6 +103,11 @@ def plan_lines(found: dict[str, Any], measurement: Measurement) -> list[str]:
         f"{at_least(found['lifetime_epsilon_spent'])} spent so far, {at_least(found['lifetime_epsilon_after'])} after "
         f"this, at delta {at_least(found['lifetime_delta'], 6)}"
     )
+    if found["answered"]:
+        there = f"its answer is in {measurement.folder.path}" if measurement.finished else "its answer was drawn"
+        lines.append(f"answered    {there}: the same command shows it again, and charges nothing")
+    elif found["queries_charged"] == found["queries"]:
+        lines.append("LOST        it was charged, and its answer was lost with its process; another --name asks anew")
     if found["affordable"]:
         lines.append(f"REFUSED     the budget does not cover it; the most that fits: {found['affordable']}")
     return lines

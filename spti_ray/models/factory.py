@@ -18,6 +18,7 @@ from spti_ray.config.validation_errors import one_line
 from spti_ray.models import endpoint_options, options
 from spti_ray.models.bundled import ModelMissing, is_local
 from spti_ray.models.engine_errors import EngineNotBuilt, is_one_line, line_of
+from spti_ray.models.presence import check_engine_model
 from spti_ray.models.vllm_build import check_vllm_build
 from spti_ray.models.vllm_extra import check_workers
 from spti_ray.models.writable_home import set_home_and_user
@@ -244,13 +245,15 @@ def build_engine(
     Raises:
         ValueError: the kind can't be imported, is no engine of this role, can't sleep although it must, or has no GPU
             although the installed build needs one.
-        ModelMissing: the model is not there.
+        ModelNotFound: there is no model by that name.
+        ModelMissing: the model is not whole, or a package is missing.
         EngineNotBuilt: a library could not build it, and said so in more than one line.
     """
     set_home_and_user()
     where = f"runtime.engines.{role}.kind"
     if is_vllm(config):
         check_vllm_build(role, config)
+    check_engine_model(f"runtime.engines.{role}", config)
     module_name, _, class_name = KINDS.get(config.kind, config.kind).partition(":")
     try:
         engine_class = getattr(importlib.import_module(module_name), class_name)

@@ -20,7 +20,7 @@ from PIL import Image, ImageOps
 from spti_ray.config import EngineConfig
 from spti_ray.io.files import sha256_of
 from spti_ray.models.batching import device_of, padded_batches
-from spti_ray.models.bundled import ModelMissing
+from spti_ray.models.bundled import ModelMissing, ModelNotFound
 from spti_ray.models.factory import threads_beside
 from spti_ray.models.options import InceptionOptions
 from spti_ray.types import FloatArray, ImageArray
@@ -101,7 +101,7 @@ def _checkpoint_file(model: str) -> Path:
     path = Path(model).expanduser()
     path = path / FILE if path.is_dir() else path
     if not path.is_file():
-        raise ModelMissing(
+        raise ModelNotFound(
             f"{path} is not there: download {FILE} from nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/"
             "metrics/ and give its path as image_embedder.model"
         )

@@ -22,6 +22,7 @@ from spti_ray.models.bundled import (
     PREFIX,
     SHORT_NAMES,
     ModelMissing,
+    ModelNotFound,
     is_inception,
     model_identity,
     resolve_model,
@@ -45,12 +46,13 @@ def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
     """Load the judge `name`.
 
     Raises:
-        ModelMissing: it is not there, or its file lacks weights; one line that says what to do.
+        ModelNotFound: Inception's file is not there; of others see `presence.check_judge`.
+        ModelMissing: it can't be loaded, or its file lacks weights; one line that says what to do.
     """
     if is_inception(name):
         file = Path(name.removeprefix("inception").removeprefix(":")).expanduser()
         if not file.is_file():
-            raise ModelMissing(_NO_INCEPTION)
+            raise ModelNotFound(_NO_INCEPTION)
         config = EngineConfig(kind="inception", model=str(file), num_gpus=float(gpu), batch_size=batch_size)
         return _load_or_explain(name, lambda: InceptionEmbedder(config))
     return VisionJudge(name, gpu, batch_size)

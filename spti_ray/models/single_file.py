@@ -11,7 +11,7 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.quantizers.quantization_config import GGUFQuantizationConfig
 from safetensors import safe_open
 
-from spti_ray.models.bundled import ModelMissing, is_local, resolve_model
+from spti_ray.models.bundled import ModelMissing, ModelNotFound, is_local, resolve_model
 
 DENOISERS = ("transformer", "unet")
 
@@ -23,13 +23,15 @@ def file_of(model: str, revision: str | None) -> str:
     """The path of a single file: a local one, or one of a repository (`owner/name/FILE`), which is downloaded.
 
     Raises:
-        ModelMissing: there is no such file.
+        ModelNotFound: there is no such file.
     """
     if is_local(model):
         return resolve_model(model)
     owner, name, *rest = model.split("/")
     if not rest:
-        raise ModelMissing(f"there is no file {model!r}: correct the path, or write owner/name/FILE for one on the Hub")
+        raise ModelNotFound(
+            f"there is no file {model!r}: correct the path, or write owner/name/FILE for one on the Hub"
+        )
     from huggingface_hub import hf_hub_download
 
     return hf_hub_download(f"{owner}/{name}", "/".join(rest), revision=revision)

@@ -21,6 +21,7 @@ from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sh
 from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config, is_vllm
 from spti_ray.models.gpus_here import gpus_here
 from spti_ray.models.pipeline_classes import check_pipeline
+from spti_ray.models.presence import check_engine_model
 from spti_ray.models.render_sizes import check_render_size
 from spti_ray.models.text_window import TextWindow
 from spti_ray.models.vllm_build import check_vllm_build
@@ -98,6 +99,21 @@ def check_build(config: Config) -> None:
                 check_vllm_build(role, engines.of(role))
             except ValueError as error:
                 raise ConfigError(str(error)) from None
+
+
+def check_models(config: Config, roles: Iterable[Role]) -> None:
+    """Refuse models that this machine can't have, where all engines are on it. Of other machines their actors say it.
+
+    Args:
+        config: the configuration.
+        roles: whose engines are started.
+
+    Raises:
+        ModelNotFound: one line that names the setting.
+    """
+    engines = engines_config(config.runtime.engines)
+    for role in roles:
+        check_engine_model(f"runtime.engines.{role}", engines.of(role))
 
 
 def check_gpus(config: Config, roles: Iterable[Role]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from spti_ray.config.loading import parse_config
+from spti_ray.config.loading import ConfigError, parse_config
 from spti_ray.config.parsing import parse_json
 from spti_ray.dp.certificate import FORMAT
 from spti_ray.dp.certificate_2 import FORMAT_2
@@ -23,7 +23,7 @@ from spti_ray.dp.storage import chains_at, open_chain
 from spti_ray.release.checks import Check, NotVerified, field_of
 from spti_ray.release.verify_certificate import check_audits, compare_fields, remake_certificate
 from spti_ray.release.verify_files import check_files, check_histograms
-from spti_ray.release.verify_measure import check_committed, is_measure
+from spti_ray.release.verify_measure import check_committed, is_measure, why_unfinished
 from spti_ray.runs.folder import read_run
 from spti_ray.runs.measures import MEASURE_FILE
 from spti_ray.step_progress import Told, untold
@@ -82,7 +82,8 @@ def release_and_chain(directory: Path, ledger: str | None) -> tuple[Path, Chain]
         The folder of the release, and the ledger's chain of entries.
 
     Raises:
-        NotVerified: one of them can't be found.
+        ConfigError: there is no such folder.
+        NotVerified: the certificate or the ledger can't be found.
     """
     release = folder_of(directory)
     dataset = str(field_of(read_certificate(release), "dataset.id"))
@@ -106,13 +107,17 @@ def release_and_chain(directory: Path, ledger: str | None) -> tuple[Path, Chain]
 
 
 def folder_of(directory: Path) -> Path:
-    """The folder of the release in `directory`, which is that, or its run's, or an export's.
+    """The folder of the release in `directory`, which is that, or its run's, or an export's; or a measurement's.
 
     Raises:
-        NotVerified: there is no such folder.
+        ConfigError: there is no such folder.
+        NotVerified: it is a measurement without an answer.
     """
     if not directory.is_dir():
-        raise NotVerified(f"{directory}: no such folder")
+        what = "is a file" if directory.exists() else "no such folder"
+        raise ConfigError(f"{directory}: {what}; name a run's folder, a release, an export or a measurement")
+    if unfinished := why_unfinished(directory):
+        raise NotVerified(unfinished)
     return directory / "release" if (directory / "release").is_dir() else directory
 
 

@@ -11,6 +11,7 @@ from spti_ray.dp.build import code_version
 from spti_ray.dp.certificate import WORDS, certificate
 from spti_ray.dp.certificate_2 import FORMAT_2, certificate_2
 from spti_ray.dp.entries import Entry, Opened
+from spti_ray.dp.tuning import worded_before
 from spti_ray.release.checks import Check, shown
 
 _TOLERANCE = 1e-6
@@ -21,6 +22,9 @@ _FIRST_OF_FORMAT = 2
 
 _ELSEWHERE = {"release", "audits"}
 """Top-level fields that are not a function of the ledger; they have checks of their own."""
+
+
+_TUNING = ("tuning", "in_words")
 
 
 def remake_certificate(document: Mapping[str, Any], entries: Sequence[Entry], run: str) -> dict[str, Any] | None:
@@ -58,7 +62,7 @@ def compare_fields(document: Mapping[str, Any], expected: Mapping[str, Any]) -> 
         elif path not in ours:
             yield Check(field, False, "unknown field, which nothing proves")
         elif top in WORDS or name in WORDS:
-            equal = theirs[path] == ours[path]
+            equal = theirs[path] in (ours[path], worded_before(ours[path]) if path == _TUNING else ours[path])
             other = f"not what this version writes; made by {document.get('written_by')}, this is {code_version()}"
             yield Check(field, equal, "as this version words it" if equal else other)
         else:

@@ -16,7 +16,7 @@ from spti_ray.dp.history import slots_of
 from spti_ray.errors import RunDamaged
 from spti_ray.public.figure import figure
 from spti_ray.release.checks import Check, find_field
-from spti_ray.runs.measures import FIGURE_FILE, figure_section, load_probe
+from spti_ray.runs.measures import FIGURE_FILE, MEASURE_FILE, MEASURES, figure_section, load_probe
 
 _GENERATIONS = "generations"
 
@@ -25,6 +25,24 @@ def is_measure(document: Mapping[str, Any]) -> bool:
     """Whether a certificate is that of a figure, and not of images."""
     named = document.get("release")
     return isinstance(named, Mapping) and "figure_sha256" in named
+
+
+def why_unfinished(folder: Path) -> str:
+    """Why a measurement's folder has no answer to check, in one line; empty for any other folder.
+
+    The answer is written last, and just before it the certificate.
+    """
+    if (folder / FIGURE_FILE).exists():
+        return ""
+    if (folder / MEASURE_FILE).is_file():
+        if (folder / "privacy.json").exists():
+            return f"{folder}: has a certificate, but no {FIGURE_FILE}; restore it, or the same spti measure writes it"
+        return (
+            f"{folder}: an unfinished measurement, which has no {FIGURE_FILE} yet, so there is nothing to verify; the "
+            "same spti measure goes on with it"
+        )
+    is_empty = folder.resolve().parent.name == MEASURES and not any(folder.iterdir())
+    return f"{folder}: holds no measurement: it was refused before it began" if is_empty else ""
 
 
 def check_figure(folder: Path, document: Mapping[str, Any]) -> Iterator[Check]:

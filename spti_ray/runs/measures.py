@@ -17,7 +17,9 @@ import hashlib
 import json
 import re
 import secrets
+import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +47,8 @@ from spti_ray.runs.run_file import read_run
 MEASURES, MEASURE_FILE, PROBE_FILE, FIGURE_FILE = "measures", "measure.yaml", "probe.safetensors", "figure.json"
 """The folder of a run's measurements, and files in the folder of one."""
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_LONGEST_NAME = 100
+_NAME = re.compile(rf"[A-Za-z0-9][A-Za-z0-9._-]{{0,{_LONGEST_NAME - 1}}}")
 
 
 class MeasuredRun:
@@ -172,11 +175,12 @@ class MeasureDir(RunDir):
         """
         return str(read_measure(self.path)["run"]) if (self.path / MEASURE_FILE).exists() else ""
 
-    def identify(self, entries: Sequence[Entry]) -> None:
-        """Take the identity of the measurement that is there, or give it one. Locked by whoever calls this.
+    def check_free(self, entries: Sequence[Entry]) -> None:
+        """Refuse a folder that has anything else than this measurement.
 
         Args:
-            entries: of the ledger. What it does not know was refused before it was opened, and gives way.
+            entries: of the ledger. A measurement that it does not know was refused or killed before it was opened,
+                and gives way.
 
         Raises:
             ConfigError: the folder holds another measurement; one line.
@@ -184,14 +188,25 @@ class MeasureDir(RunDir):
         if self.path.exists() and not (self.path / MEASURE_FILE).exists() and any(self.path.iterdir()):
             raise ConfigError(f"{self.path} is not empty and holds no {MEASURE_FILE}; use another --name")
         before = self.known_run()
-        if self.is_of_this_task():
-            self.run_id = before
-            return
-        if before and attempts_of(entries, before):
+        if before and not self.is_of_this_task() and attempts_of(entries, before):
             raise ConfigError(
                 f"{self.path} holds a measurement by another task or of other settings; use another --name, which is "
                 "charged by itself"
             )
+
+    def identify(self, entries: Sequence[Entry]) -> None:
+        """Take the identity of the measurement that is there, or give it one. Locked by whoever calls this.
+
+        Args:
+            entries: of the ledger, as `check_free` takes them.
+
+        Raises:
+            ConfigError: the folder holds another measurement; one line.
+        """
+        self.check_free(entries)
+        if self.is_of_this_task():
+            self.run_id = self.known_run()
+            return
         self.run_id = secrets.token_hex(8)
         self.path.mkdir(parents=True, exist_ok=True)
         document = {
@@ -203,6 +218,35 @@ class MeasureDir(RunDir):
         }
         (self.path / PROBE_FILE).unlink(missing_ok=True)
         write_atomic(self.path / MEASURE_FILE, yaml.safe_dump(document, sort_keys=False, allow_unicode=True))
+
+    def remove(self) -> None:
+        """Remove what a measurement left that the ledger does not know. Locked by whoever calls this.
+
+        Nothing goes where anything else is: what was measured was charged once, whatever this ledger says.
+        """
+        if not {entry.name for entry in self.path.glob("*")} <= {MEASURE_FILE, PROBE_FILE}:
+            return
+        for name in (MEASURE_FILE, PROBE_FILE):
+            (self.path / name).unlink(missing_ok=True)
+        shutil.rmtree(self._internal, ignore_errors=True)
+        for folder in (self.path, self.path.parent, self._internal.parent):
+            with suppress(OSError):  # it is not there, or holds something else
+                folder.rmdir()
+
+
+def name_of(task_file: Path) -> str:
+    """The name of a measurement by its task's file: that of the file, with a dash for what no name may have.
+
+    Raises:
+        ConfigError: nothing is left of it.
+    """
+    stem = task_file.stem
+    if _NAME.fullmatch(stem):
+        return stem
+    name = re.sub(r"[^A-Za-z0-9._-]+", "-", stem).strip("-._")[:_LONGEST_NAME]
+    if not name:
+        raise ConfigError(f"{task_file}: the measurement can't be named after this file; give it a --name")
+    return name
 
 
 def read_measure(folder: Path) -> dict[str, Any]:

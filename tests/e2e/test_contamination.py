@@ -22,7 +22,6 @@ from spti_ray.cli import app
 from spti_ray.config import DataConfig
 from spti_ray.dp.history import history
 from spti_ray.dp.ledger import Ledger
-from spti_ray.models.checkpoints import ModelMissing
 from spti_ray.private.dataset import load_shard
 from spti_ray.runtime.local.engines import kept_engines
 from tests.unit.conftest import BASE
@@ -191,16 +190,10 @@ def test_bad_input_is_one_line_and_no_look(place, tmp_path):
     assert ledger.read_bytes() == before
 
 
-def test_a_judge_that_is_not_there_leaves_no_look(place, monkeypatch):
-    from spti_ray.models import judges
-
-    def open_judge(name: str, gpu: bool) -> ColourJudge:
-        raise ModelMissing(f"judge {name} is not there")
-
-    monkeypatch.setattr(judges, "open_judge", open_judge)
+def test_a_judge_that_is_not_there_leaves_no_look(place):
     before = (place / "ledger" / "toys.jsonl").read_bytes()
-    done = spti("audit", "--contamination", str(place / "honest"), "--judge", "nope/nope", code=1)
-    assert "judge nope/nope is not there" in done.stderr
+    done = spti("audit", "--contamination", str(place / "honest"), "--judge", "./nope", code=2)
+    assert "--judge ./nope: model folder './nope' does not exist" in done.stderr and done.stderr.count("\n") == 1
     assert (place / "ledger" / "toys.jsonl").read_bytes() == before
 
 

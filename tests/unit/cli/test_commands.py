@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import typer
 from typer.testing import CliRunner
 
@@ -49,3 +50,30 @@ def test_every_command_says_what_it_does_and_shows_an_example():
 def test_the_package_can_be_run_where_the_script_is_not_on_the_path():
     told = subprocess.run([sys.executable, "-m", "spti_ray.cli", "--version"], capture_output=True, text=True)
     assert told.stdout == f"spti-ray {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("status", "nowhere"),
+        ("show", "nowhere"),
+        ("report", "nowhere"),
+        ("evaluate", "nowhere"),
+        ("measure", "nowhere", "--task", "task.yaml"),
+        ("compare", "nowhere", "nowhere"),
+        ("verify", "nowhere"),
+        ("verify", "nowhere", "--ledger", "nowhere"),
+        ("audit", "nowhere"),
+        ("audit", "--contamination", "nowhere"),
+        ("export", "nowhere", "--format", "parquet", "--out", "new"),
+        ("refine", "nowhere", "--out", "new"),
+        ("ledger", "show", "nowhere"),
+    ],
+    ids=" ".join,
+)
+def test_a_folder_that_is_not_there_is_a_mistake_of_usage_in_one_line(tmp_path, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "task.yaml").write_text("{task: coverage, epsilon: 1, radius: 0.5}")
+    done = CliRunner().invoke(app, arguments)
+    assert done.exit_code == 2 and "nowhere" in done.output and done.output.count("\n") == 1, done.output
+    assert [path.name for path in tmp_path.iterdir()] == ["task.yaml"]

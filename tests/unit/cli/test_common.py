@@ -6,10 +6,19 @@ from ray.exceptions import RuntimeEnvSetupError
 
 from spti_ray.cli.common import one_line_errors
 from spti_ray.config.loading import ConfigError
+from spti_ray.models.bundled import ModelNotFound
 
 
 class Panic(BaseException):
     """As a Rust library raises it: no Exception."""
+
+
+def made_of_interrupt() -> ImportError:
+    """As libraries raise it that are imported when Ctrl-C comes."""
+    error = ImportError("canary")
+    error.__cause__ = RuntimeError("canary")
+    error.__cause__.__context__ = KeyboardInterrupt()
+    return error
 
 
 @pytest.mark.parametrize(
@@ -21,6 +30,8 @@ class Panic(BaseException):
         (RuntimeEnvSetupError("canary"), 4, "Ray could not make the runtime environment"),
         (type("RuntimeEnvSetupError", (Exception,), {})("canary"), 1, "unexpected RuntimeEnvSetupError"),
         (KeyboardInterrupt(), 1, "run the same command again"),
+        (made_of_interrupt(), 1, "run the same command again"),
+        (ModelNotFound("--judge nope/nope: is not in the cache"), 2, "--judge nope/nope: is not in the cache"),
     ],
 )
 def test_an_error_becomes_one_line_and_an_exit_code(

@@ -128,7 +128,10 @@ def test_tuning_lists_all_runs_on_the_dataset_and_their_total(tmp_path):
 
 def test_a_look_with_a_private_metric_is_told_and_said_to_be_covered_by_no_figure(tmp_path):
     ledger = run_gate(tmp_path, OpenDPNoise())
-    assert "No private metric" in certified(ledger)["tuning"]["in_words"]
+    words = certified(ledger)["tuning"]["in_words"]
+    assert "No private metric" in words
+    # Nobody writes it again when somebody looks later, and it must stay true.
+    assert words.startswith("As of the ledger head that this certificate names (what came later is in the ledger): 1 ")
     record_evaluation(open_chain(tmp_path / "ledger", "stickers"), "run-1", "FID, Inception")
     tuning = certified(ledger)["tuning"]
     assert tuning["runs"][0]["evaluated_by"] == ["FID, Inception"]

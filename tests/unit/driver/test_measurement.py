@@ -18,6 +18,7 @@ from spti_ray.dp.mechanism import OpenDPNoise
 from spti_ray.driver import measurement
 from spti_ray.driver.driver import run_config
 from spti_ray.driver.measurement import Measurement
+from spti_ray.runs.measures import name_of
 from spti_ray.runs.refinement import refined
 from spti_ray.runtime.voter import ShardFailed
 from tests.unit.driver.conftest import CANARY, NUM_EACH, Measured
@@ -219,6 +220,110 @@ def test_a_task_that_was_refused_may_be_changed_and_one_that_was_asked_may_not(m
     task = measured.task("change", task="coverage", epsilon=0.6, radius=0.5)
     assert "holds a measurement by another task" in refused(measured, spti, measured.folder, "--task", task)[1]
     assert "already there" not in spti("measure", measured.folder, "--task", task, "--name", "change-2", "--plan")[1]
+
+
+def tree(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*")}
+
+
+def test_what_is_refused_before_a_charge_leaves_nothing(measured: Measured, spti):
+    before = tree(measured.folder)
+    task = measured.task("refused", task="coverage", epsilon=99.0, radius=0.5)
+    assert refused(measured, spti, measured.folder, "--task", task)[0] == 3
+    assert tree(measured.folder) == before
+    embedder = {"kind": "vision", "model": "./nowhere"}
+    task = measured.task("refused", task="coverage", epsilon=1.0, radius=0.5, embedder=embedder)
+    code, line = refused(measured, spti, measured.folder, "--task", task)
+    assert code == 2 and line == (
+        "spti: embedder.model: model folder './nowhere' does not exist: correct the path, or give a Hugging Face id"
+    )
+    assert tree(measured.folder) == before
+
+
+def test_a_refusal_takes_nothing_of_a_measurement_that_another_ledger_knows(measured: Measured, spti):
+    """What was measured was charged, also if the ledger was restored from before that."""
+    task = measured.task("kept", task="coverage", epsilon=99.0, radius=0.5)
+    folder = Measurement(measured.folder, task).folder
+    (folder.path / "generations" / "00").mkdir(parents=True)
+    (folder.internal / "views").mkdir()
+    folder.path.joinpath("measure.yaml").write_text(
+        yaml.safe_dump({"run": "f" * 16, "of": "x", "config_sha256": folder.config_sha256, "task": {}})
+    )
+    before = tree(measured.folder)
+    assert refused(measured, spti, measured.folder, "--task", task)[0] == 3
+    assert before <= tree(measured.folder)
+    shutil.rmtree(folder.path)
+    shutil.rmtree(folder.internal)
+
+
+def test_a_measurement_that_is_not_finished_is_told_from_one_that_is_broken(
+    measured: Measured, quiet, spti, monkeypatch
+):
+    task = measured.task("half", task="coverage", epsilon=0.5, radius=0.5)
+    folder = measured.folder / "measures" / "half"
+    with monkeypatch.context() as patch:
+        patch.setattr("spti_ray.runtime.voter.ShardVoter.ready", lost)
+        with pytest.raises(ShardFailed):
+            Measurement(measured.folder, task).ask(quiet)
+    code, line = spti("verify", folder)
+    assert code == 1 and "an unfinished measurement, which has no figure.json yet" in line
+    assert spti("measure", measured.folder, "--task", task)[0] == 0 and spti("verify", folder, "--quiet")[0] == 0
+    figure = (folder / "figure.json").read_bytes()
+    (folder / "figure.json").unlink()
+    assert "has a certificate, but no figure.json" in spti("verify", folder)[1]
+    (folder / "figure.json").write_bytes(figure)
+    (folder / "privacy.json").unlink()
+    assert "there is no certificate, so nothing is guaranteed" in spti("verify", folder)[1]
+    (measured.folder / "measures" / "empty").mkdir()
+    assert "holds no measurement: it was refused before it began" in spti("verify", folder.parent / "empty")[1]
+    (folder.parent / "empty").rmdir()
+
+
+def test_a_plan_of_what_is_answered_says_so_and_that_it_costs_nothing(measured: Measured, quiet, spti, monkeypatch):
+    task = measured.task("planned", task="coverage", epsilon=0.5, radius=0.5)
+    plan = lambda *more: spti("measure", measured.folder, "--task", task, "--plan", *more)  # noqa: E731
+    assert "answered" not in plan()[1]
+    with monkeypatch.context() as patch:
+        patch.setattr(Measurement, "_write", lost)
+        with pytest.raises(ShardFailed):
+            Measurement(measured.folder, task).ask(quiet)
+    code, lines = plan()
+    assert code == 0 and "answered    its answer was drawn: the same command shows it again, and charges" in lines
+    assert spti("measure", measured.folder, "--task", task)[0] == 0
+    code, lines = plan()
+    assert code == 0 and f"answered    its answer is in {measured.folder / 'measures' / 'planned'}: the same" in lines
+    found = json.loads(plan("--json")[1])
+    assert found["answered"] and found["queries_charged"] == 1 and not found["affordable"]
+    assert found["lifetime_epsilon_after"] == found["lifetime_epsilon_spent"]
+    measured.task("planned", task="coverage", epsilon=0.6, radius=0.5)
+    code, line = plan()
+    assert code == 2 and "holds a measurement by another task" in line, "which the command itself would refuse"
+
+
+def test_a_plan_of_what_was_charged_and_lost_says_so(measured: Measured, quiet, spti, monkeypatch):
+    task = measured.task("gone", task="coverage", epsilon=0.5, radius=0.5)
+    with monkeypatch.context() as patch:
+        patch.setattr("spti_ray.runtime.voter.ShardVoter.answer", lost)
+        with pytest.raises(ShardFailed):
+            Measurement(measured.folder, task).ask(quiet)
+    assert (
+        "LOST        it was charged, and its answer was lost"
+        in spti("measure", measured.folder, "--task", task, "--plan")[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [("accuracy.yaml", "accuracy"), ("my task.yaml", "my-task"), ("größe (2).yaml", "gr-e-2"), ("v1.2.yaml", "v1.2")],
+)
+def test_a_measurement_is_named_after_its_tasks_file(file, name):
+    assert name_of(Path("tasks") / file) == name
+
+
+def test_a_file_that_gives_no_name_is_told_and_not_a_name_that_nobody_gave(measured: Measured, spti):
+    task = measured.task("问题", task="coverage", epsilon=0.5, radius=0.5)
+    code, line = refused(measured, spti, measured.folder, "--task", task)
+    assert code == 2 and line == f"spti: {task}: the measurement can't be named after this file; give it a --name"
 
 
 def test_a_plan_is_told_in_lines_and_says_what_the_budget_refuses(measured: Measured, spti):

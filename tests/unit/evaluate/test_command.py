@@ -14,10 +14,12 @@ import yaml
 from PIL import Image
 
 from spti_ray.config.loading import ConfigError
+from spti_ray.errors import exit_code
 from spti_ray.evaluate.command import EvaluationRequest, run_evaluation
 from spti_ray.evaluate.lines import lead_line, table_lines
 from spti_ray.evaluate.reference import EvaluationFailed
 from spti_ray.internal_pages import data_uri
+from spti_ray.models.bundled import ModelNotFound
 from spti_ray.private.kinds import DataError
 from spti_ray.private.survey import thumbnail
 from spti_ray.runs.folder import RunDir
@@ -250,3 +252,12 @@ def test_what_is_held_out_is_no_reference_and_not_called_unusable(run, tmp_path,
         EvaluationRequest(run, reference=str(tmp_path / "data"), resamples=0), lambda line: None
     )
     assert result.num_reference + result.num_held_out == 60, "of other data nothing is held out"
+
+
+@pytest.mark.parametrize("option", ["judges", "clip"])
+def test_a_judge_that_is_not_there_is_told_before_the_libraries_load_or_a_look_is_recorded(run, tmp_path, option):
+    named = {"judges": ("./nope",)} if option == "judges" else {"clip": "./nope"}
+    with pytest.raises(ModelNotFound, match=r"^--(judge|clip) \./nope: model folder './nope' does not exist") as told:
+        run_evaluation(EvaluationRequest(run, **named), print)
+    assert exit_code(told.value) == 2 and not (run / "internal" / "evaluation").exists()
+    assert not list(tmp_path.glob("ledger/*"))

@@ -76,6 +76,19 @@ def test_the_folder_loads_as_an_imagefolder_with_texts_and_labels(release, tmp_p
         assert [row["image"].getpixel((0, 0))[0] for row in rows] == [0, 50, 100, 150]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_folder_with_fewer_images_than_documents_loads_as_the_datasheet_says(release, tmp_path, count):
+    """Without its name `datasets` would take the JSON files beside them for the data."""
+    folder, items = release
+    for item in items[count:]:
+        (folder / item.file).unlink()
+    write_release(folder, config(), items[:count], MODELS, CERTIFICATE)
+    (folder / "croissant.json").write_text("{}")
+    datasets = pytest.importorskip("datasets")
+    loaded = datasets.load_dataset("imagefolder", data_dir=str(folder), cache_dir=str(tmp_path / "cache"))["train"]
+    assert [row["text"] for row in loaded] == [item.text for item in items[:count]]
+
+
 def test_the_manifest_has_one_row_per_image_and_the_models(release):
     folder, items = release
     write_release(folder, config(), items, MODELS, CERTIFICATE)

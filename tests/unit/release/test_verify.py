@@ -367,8 +367,10 @@ def test_missing_folders_and_junk_certificates_are_one_line(honest: Path, tmp_pa
     release = copied(honest, tmp_path)
     shutil.rmtree(release / "images")
     assert [line.split(":")[0] for line in junk_lines(release)] == ["release.images on disk"]
-    with pytest.raises(NotVerified, match="no such folder"):
+    with pytest.raises(ConfigError, match="no such folder; name a run's folder"):
         release_and_chain(tmp_path / "nothing", None)
+    with pytest.raises(ConfigError, match="is a file; name a run's folder"):
+        release_and_chain(release / "privacy.json", None)
     for content in (b"\xff", b"[]", b"{}", b"[" * 100_000, b'{"format": ' + b"[" * 300 + b"]" * 300 + b"}"):
         (release / "privacy.json").write_bytes(content)
         with pytest.raises(NotVerified, match=r"^[^\n]+$"):
@@ -384,3 +386,15 @@ def test_a_field_of_another_kind_fails_its_check_and_nothing_else(honest: Path, 
         return  # in words: none were run
     (release / "privacy.json").write_text(json.dumps(document | {field: junk}))
     assert any(line.startswith(field) for line in junk_lines(release))
+
+
+def test_words_of_a_build_that_did_not_say_as_of_when_are_proved(honest: Path, tmp_path: Path):
+    """Certificates that were published before."""
+    release = copied(honest, tmp_path)
+    document = json.loads((release / "privacy.json").read_text())
+    words = document["tuning"]["in_words"]
+    for said, holds in ((words.partition("): ")[2], True), ("x" + words, False), (words.partition(": 1")[2], False)):
+        document["tuning"]["in_words"] = said
+        (release / "privacy.json").write_text(json.dumps(document))
+        checks = list(verify_release(*release_and_chain(release.parent, str(tmp_path / "ledger"))))
+        assert [check.holds for check in checks if check.field == "tuning.in_words"] == [holds], said

@@ -1,12 +1,14 @@
 """Where a local run is refused: on a cluster, or with what only Ray has. Each in one line."""
 
 import pytest
+from PIL import Image
 from typer.testing import CliRunner
 
 from spti_ray.cli import app
 from spti_ray.config.identity import config_sha256
 from spti_ray.config.job_paths import check_shared
 from spti_ray.config.loading import ConfigError, parse_config
+from spti_ray.models.factory import FAKE
 from spti_ray.runtime.local.executor import LocalExecutor
 from tests.local_runs import written
 from tests.unit.conftest import BASE, config_with
@@ -48,6 +50,28 @@ def test_it_is_not_for_a_cluster(command, tmp_path):
     assert "runtime.executor: is local" in done.output and done.output.count("\n") == 1
     with pytest.raises(ConfigError, match="runtime.executor: is local"):
         check_shared(config, "/runs/a")
+
+
+@pytest.mark.parametrize("command", ["run", "check"])
+def test_a_model_that_is_not_there_is_told_before_anything_is_made(command, tmp_path):
+    (tmp_path / "images").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "images" / "a.png")
+    engines = {role: engine.model_dump() for role, engine in FAKE} | {
+        "image_embedder": {"kind": "vision", "model": "./nowhere"}
+    }
+    config = config_with(
+        runtime__executor="local",
+        runtime__engines=engines,
+        data__path=str(tmp_path / "images"),
+        ledger__path=str(tmp_path / "ledger"),
+    )
+    path = written(config, tmp_path / "run.yaml")
+    done = CliRunner().invoke(app, [command, str(path), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 2 and done.output == (
+        "spti: runtime.engines.image_embedder.model: model folder './nowhere' does not exist: correct the path, or "
+        "give a Hugging Face id\n"
+    )
+    assert not (tmp_path / "out").exists() and not (tmp_path / "ledger").exists()
 
 
 def test_a_run_may_be_begun_on_one_executor_and_finished_on_the_other():
