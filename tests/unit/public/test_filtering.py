@@ -278,6 +278,16 @@ def test_to_go_on_compares_nothing_with_an_image_that_only_stays(tmp_path):
     assert counts(tmp_path / "accepted", both, filters, 2).rejected == {"duplicate": 1}
 
 
+def test_what_was_accepted_stays_when_an_image_before_it_comes_late(tmp_path):
+    allotted, filters = allotment(2, 1, ["all"]), {"duplicate": {}, "other_seeds": 0, "other_texts": 0}
+    first, second = (seeds_of(allotted, place, filters)[0] for place in range(2))
+    same = picture("anything", 1)
+    items = release(tmp_path, allotted, Planted({first: None, second: same}), filters)
+    assert [item.file for item in items] == ["images/00001.png"]
+    both = release(tmp_path, allotted, Planted({first: same, second: same}), filters)
+    assert counts(tmp_path, both, filters, 2).rejected == {} and len(both) == 2
+
+
 def test_to_go_on_tries_no_more_where_images_only_stay(tmp_path):
     allotted, filters = allotment(HOPELESS // 2, 1), {"blank": {}}
     whole = release(tmp_path / "one", allotted, Engines({"blank": 1.0}), filters)
