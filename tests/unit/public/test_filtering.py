@@ -189,6 +189,8 @@ def test_a_blank_render_is_replaced_from_another_seed_and_then_from_the_next_tex
     assert items[0].file == "images/00012.png" and items[0].text == allotted[1][0].text
     found = counts(tmp_path / "b", items, filters, 4)
     assert (found.rejected, found.other_seeds, found.other_texts, found.kept) == ({"blank": 3}, 0, 1, {})
+    # The next start finds what took the place, and renders nothing.
+    assert release(tmp_path / "b", allotted, (again := Engines({})), filters) == items and again.made == 0
 
 
 def test_a_render_that_repeats_another_texts_image_is_replaced_and_the_first_one_stays(tmp_path):
@@ -259,6 +261,15 @@ def test_a_renderer_that_makes_nothing_acceptable_ends_after_one_round(tmp_path)
     # Each once, and once more since they stay.
     assert len(items) == HOPELESS and engines.made == 2 * HOPELESS
     assert len(counts(tmp_path, items, {"blank": {}}, HOPELESS).kept) == HOPELESS
+
+
+def test_an_image_that_stays_has_taken_no_place_and_what_was_rejected_was_made(tmp_path):
+    # Of two places: 0 had a blank render, one that failed, and a good one; 1 one that failed, and a blank one.
+    items = [ReleaseItem(f"images/{n:05d}.png", "a cat", "all", 1, 0, "c", None, n) for n in (4, 3)]
+    config = config_with(release={"images": 2, "filters": {"blank": {}, "other_seeds": 2}})
+    found = Filtered.of(config, items, {"images/00000.png": "blank", "images/00003.png": "blank"})
+    assert found is not None and found.kept == {"images/00003.png": "blank"} and found.rejected == {"blank": 2}
+    assert (found.not_made, found.other_seeds, found.other_texts, found.missing) == (2, 1, 0, 0)
 
 
 def test_to_go_on_compares_nothing_with_an_image_that_only_stays(tmp_path):
