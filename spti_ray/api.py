@@ -79,8 +79,8 @@ class Release:
     def _repr_html_(self) -> str:
         """What a notebook shows: what is promised, and the first images."""
         if self.certificate:
-            epsilon = at_least(release_epsilon(self.certificate), 6)
-            said = f"epsilon {epsilon}, delta {at_least(self.certificate['delta'], 6)}"
+            epsilon = at_least(release_epsilon(self.certificate))
+            said = f"epsilon {epsilon}, delta {at_least(self.certificate['delta'])}"
         else:
             said = f"NOT PRIVATE OR NOT CERTIFIED, do not share: {self.stays_inside or 'no certificate'}"
         data = (b64encode(path.read_bytes()).decode() for path in self.images[:_SHOWN])

@@ -6,9 +6,15 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Any
 
+DIGITS = 6
+"""Significant digits of each figure of a guarantee that people read, wherever they read it."""
 
-def at_least(value: float, digits: int = 4) -> str:
-    """`value` with `digits` significant digits, as Python's `g` writes it, rounded up."""
+EARLIER_DIGITS = 4
+"""Those of most figures in the prose of certificates that earlier builds wrote."""
+
+
+def at_least(value: float, digits: int = DIGITS) -> str:
+    """A figure of a guarantee for people: as Python's `g` writes it with `digits` significant digits, rounded up."""
     text = f"{value:.{digits}g}"
     if float(text) >= value:
         return text
@@ -17,27 +23,23 @@ def at_least(value: float, digits: int = 4) -> str:
     return f"{rounded + Decimal(1).scaleb(rounded.adjusted() - digits + 1):.{digits}g}".replace("E", "e")
 
 
-def decimals_at_least(value: float, decimals: int = 4) -> str:
-    """`value` with `decimals` decimal places, rounded up."""
-    text = f"{value:.{decimals}f}"
-    return text if float(text) >= value else f"{Decimal(text) + Decimal(1).scaleb(-decimals)}"
-
-
 def rounded_up(value: object, key: str = "epsilon") -> object:
-    """`value` rounded up to six significant digits, if it is a float and `key` names a figure of a guarantee.
+    """`value` rounded up as `at_least` says it, if it is a float and `key` names a figure of a guarantee.
 
     Args:
         value: of any type; what is not such a figure is returned as it is.
         key: its name, such as `achieved_epsilon`.
     """
     is_bound = any(word in key for word in ("epsilon", "delta", "advantage"))
-    return float(at_least(value, 6)) if is_bound and isinstance(value, float) else value
+    return float(at_least(value)) if is_bound and isinstance(value, float) else value
 
 
 def percent_at_least(share: float) -> str:
     """A share in per cent, never less than it is: with one decimal place, or two where one would round down."""
     text = f"{100 * share:.1f}"
-    return text if float(text) / 100 >= share else decimals_at_least(100 * share, 2)
+    if float(text) / 100 < share:
+        text = f"{100 * share:.2f}"
+    return text if float(text) / 100 >= share else f"{Decimal(text) + Decimal('0.01')}"
 
 
 def release_epsilon(certificate: Mapping[str, Any]) -> float:

@@ -17,7 +17,7 @@ from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
 from spti_ray.dp.ledger import Ledger, record_evaluation
 from spti_ray.dp.odometer import lifetime_spent
 from spti_ray.dp.storage import chains_at
-from spti_ray.figures import at_least, decimals_at_least
+from spti_ray.figures import at_least
 from spti_ray.io.files import write_atomic
 from spti_ray.io.text_table import Column, text_table
 
@@ -113,8 +113,8 @@ def history_lines(chain: Chain) -> Iterator[str]:
         if run.origin and (both := joint_guarantee(entries, run.run, recorded_plan(attempts_of(entries, run.run)[0]))):
             marks.append(f"goes on from {run.origin}: its release has epsilon {at_least(both.epsilon)}")
         marks += [f"looked at: {', '.join(run.evaluated_by)}"] if run.evaluated_by else []
-        figures = [at_least(run.epsilon), at_least(run.delta, 2), f"{run.sigma:.4g}", str(run.votes_per_record)]
-        spent = [queries, decimals_at_least(run.epsilon_spent), "; ".join(marks)]
+        figures = [at_least(run.epsilon), at_least(run.delta), f"{run.sigma:.4g}", str(run.votes_per_record)]
+        spent = [queries, at_least(run.epsilon_spent), "; ".join(marks)]
         rows.append([run.run, run.first_opened[:19], *figures, *spent])
     yield from text_table(_HISTORY, rows)
     unopened = (
@@ -211,7 +211,7 @@ def spend_line(entries: list[Entry]) -> str:
         return "spent: nothing (no dataset is registered)"
     runs = [run for run in history(entries) if run.queries_charged]
     limit = f"of {registered.lifetime_epsilon:g}" if registered.lifetime_epsilon else "(no lifetime budget)"
-    spent = f"epsilon {decimals_at_least(lifetime_spent(entries))} {limit} at delta {at_least(registered.delta, 6)}"
+    spent = f"epsilon {at_least(lifetime_spent(entries))} {limit} at delta {at_least(registered.delta)}"
     queries, burned = sum(run.queries_charged for run in runs), sum(run.burned for run in runs)
     return (
         f"spent: {spent}, {queries} queries, {burned} of them burned, by {len(runs)} run(s) on dataset "

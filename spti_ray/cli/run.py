@@ -33,7 +33,8 @@ def run(
 ) -> None:
     """Run a configuration: private images in, a DP image release out, in `DIR/release`.
 
-    The same command on an interrupted `DIR` goes on where it stopped; on a finished one it does nothing.
+    The same command on an interrupted `DIR` goes on where it stopped; on a finished one it does nothing,
+    except that a changed `release.card` is taken up.
     """
     with at_work(), one_line_errors():
         from spti_ray.config.loading import load_config

@@ -15,7 +15,7 @@ _IDENTIFIER = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*")
 
 class CardConfig(Section):
     """What `datasheet.md` and `croissant.json` say of a release for those who find it. Where nothing is set, nothing is
-    said: they name no licence, creator, address or date that nobody gave them.
+    said: they name no licence, creator, address, version or date that nobody gave them.
     """
 
     license: str | None = Field(
@@ -26,8 +26,19 @@ class CardConfig(Section):
     )
     creator: str | None = Field(default=None, min_length=1, max_length=200, description="Who publishes it, by name.")
     creator_type: Literal["Organization", "Person"] = "Organization"
-    url: str | None = Field(default=None, pattern=r"^https?://[^\s]+$", max_length=500, description="Where it will be.")
-    version: str = Field(default="1.0.0", pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}$", description="Of the release.")
+    url: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^\s]+$",
+        max_length=500,
+        examples=["https://example.org/hands"],
+        description="Where it will be.",
+    )
+    version: str | None = Field(
+        default=None,
+        pattern=r"^\d{1,9}\.\d{1,9}\.\d{1,9}$",
+        examples=["1.0.0"],
+        description="Of the release, such as 1.0.0.",
+    )
     published: date | None = Field(default=None, description="Such as 2027-01-31. A run does not know when that is.")
 
     @field_validator("license")

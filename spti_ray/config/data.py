@@ -70,7 +70,9 @@ class DataConfig(Section):
 class DatasetConfig(Section):
     """The registered dataset whose lifetime budget this run spends from."""
 
-    id: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", description="Given by an administrator.")
+    id: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$", examples=["hands"], description="Given by an administrator."
+    )
     lifetime_epsilon: float | None = Field(
         default=None, gt=0, description="Budget of all runs on this dataset together, fixed at its first registration."
     )

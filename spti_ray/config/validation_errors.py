@@ -6,9 +6,10 @@ import difflib
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from types import NoneType, UnionType
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
+from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails
 
 _KEY = "[key]"
@@ -24,7 +25,6 @@ _SAID = {
     "int_from_float": "should be a whole number",
     "float_type": "should be a number",
     "float_parsing": "should be a number",
-    "dict_type": "should be settings, such as {key: value}",
     "date_type": "should be a date, such as 2027-01-31",
     "date_parsing": "should be a date, such as 2027-01-31",
     "date_from_datetime_parsing": "should be a date, such as 2027-01-31",
@@ -43,7 +43,6 @@ _SAID_WITH: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "too_short": lambda limit: _at_least(limit["min_length"], "entries"),
     "string_too_long": lambda limit: f"should have at most {limit['max_length']} characters",
     "too_long": lambda limit: f"should have at most {limit['max_length']} entries",
-    "string_pattern_mismatch": lambda known: f"should match the regular expression {known['pattern']}",
 }
 """The same for kinds with a limit, which pydantic gives with the error."""
 
@@ -65,7 +64,8 @@ def one_line(error: ValidationError, section: type[BaseModel], where: str = "", 
         return f"{place}: unknown key{nearest(str(location[-1]), _known_keys(section, location[:-1]))}"
     if kind == "missing":
         return f"{place}: required, but missing"
-    found = f" (got {got!r})" if isinstance(got, (str, int, float, bool)) and len(repr(got)) < 80 else ""
+    as_yaml = str(got).lower() if isinstance(got, bool) else repr(got)
+    found = f" (got {as_yaml})" if isinstance(got, (str, int, float, bool)) and len(as_yaml) < 80 else ""
     # Each branch of a union says what it would take.
     same = [other for other in error.errors(include_url=False) if _as_written(section, other) == location]
     lines = dict.fromkeys(_said(other, _shown(other, values), section, location) for other in same)
@@ -142,10 +142,9 @@ def _said(problem: ErrorDetails, got: Any, section: type[BaseModel], location: S
     """What is wrong and how to write it, without the place; `got`: the wrong value, unless it must not be repeated."""
     kind, message = problem["type"], problem["msg"]
     if kind == "model_type":
-        inner = _section_at(section, location)
-        keys = _keys_to_show(inner) if inner else ["key"]
-        settings = "{" + ", ".join(f"{key}: ..." for key in keys) + "}"
-        return f"should be settings, such as {settings}" + (f"; {_BARE}" if isinstance(got, bool) else "")
+        # In a list a name may stand for settings, and YAML may have taken it for something else.
+        is_bare = isinstance(got, bool) and isinstance(location[-1], int)
+        return _should_be_settings(_section_at(section, location)) + (f"; {_BARE}" if is_bare else "")
     if kind in ("tuple_type", "list_type", "set_type", "frozen_set_type"):
         single = isinstance(got, (str, int, float)) and not isinstance(got, bool) and len(str(got)) < 40
         return f"should be a list, such as [{got if single else 'a, b'}]"
@@ -156,6 +155,12 @@ def _said(problem: ErrorDetails, got: Any, section: type[BaseModel], location: S
         return "should be text" + ("" if isinstance(got, (Mapping, list, tuple)) else ": write it in quotes")
     if kind in ("literal_error", "dict_type") and list(location) == ["runtime", "engines"]:
         return "should be embedded, fake, or settings per role, such as {writer: {model: ...}}"
+    if kind == "dict_type":
+        return _should_be_mapping(next(iter(_kinds_at(section, location)), None))
+    if kind == "string_pattern_mismatch":
+        field = _field_at(section, location)
+        like = f"be like {field.examples[0]}, and " if field and field.examples else ""
+        return f"should {like}match the regular expression {problem.get('ctx', {}).get('pattern')}"
     if with_limit := _SAID_WITH.get(kind):
         return with_limit(problem.get("ctx") or {})
     return _SAID.get(kind) or message.removeprefix("Value error, ")
@@ -174,9 +179,49 @@ def _known_keys(section: type[BaseModel], location: Sequence[str | int]) -> list
     return list(found.model_fields) if found else []
 
 
-def _keys_to_show(section: type[BaseModel]) -> list[str]:
-    required = [name for name, field in section.model_fields.items() if field.is_required()]
-    return (required or list(section.model_fields))[:_KEYS_SHOWN]
+def _should_be_settings(section: type[BaseModel] | None) -> str:
+    """What to write in the place of a section: the keys that it must have or its first ones, and all that are known."""
+    if section is None:
+        return "should be settings, such as {key: ...}"
+    fields = section.model_fields
+    shown = ([name for name, field in fields.items() if field.is_required()] or list(fields))[:_KEYS_SHOWN]
+    more = f"; known: {', '.join(fields)}" if len(shown) < len(fields) else ""
+    return "should be settings, such as {" + ", ".join(f"{key}: ..." for key in shown) + "}" + more
+
+
+def _should_be_mapping(kind: Any) -> str:
+    """What to write in the place of a mapping, by its annotation."""
+    names = _names_in(get_args(kind)[0]) if get_origin(kind) is dict else []
+    return f"should be settings, such as {_sketch(kind)}" + (f"; known: {', '.join(names)}" if names else "")
+
+
+def _sketch(kind: Any) -> str:
+    """A value of a kind, as in YAML."""
+    if get_origin(kind) is dict:
+        key, value = get_args(kind)
+        return f"{{{next(iter(_names_in(key)), 'key')}: {_sketch(value)}}}"
+    return "[a, b]" if get_origin(kind) in (tuple, list, set, frozenset) else "value"
+
+
+def _names_in(annotation: Any) -> list[str]:
+    """The names that an annotation of literals allows; none where any name will do."""
+    if get_origin(annotation) is Literal:
+        return [str(name) for name in get_args(annotation)]
+    return [name for branch in get_args(annotation) for name in _names_in(branch)]
+
+
+def _kinds_at(section: type[BaseModel], location: Sequence[str | int]) -> list[Any]:
+    """What may stand at a place below a section."""
+    kinds: list[Any] = [section]
+    for part in location:
+        kinds = [inner for kind in kinds for inner in _kinds_inside(kind, part)]
+    return kinds
+
+
+def _field_at(section: type[BaseModel], location: Sequence[str | int]) -> FieldInfo | None:
+    """The field at a place below a section, if it is one of a section's."""
+    around = _section_at(section, location[:-1])
+    return around.model_fields.get(str(location[-1])) if around else None
 
 
 def _section_at(section: type[BaseModel] | None, location: Sequence[str | int]) -> type[BaseModel] | None:

@@ -21,7 +21,7 @@ from spti_ray.dp.holdout import find_holdout
 from spti_ray.dp.joint_guarantee import JointGuarantee, charged_joint_epsilon, joint_guarantee, recorded_plan
 from spti_ray.dp.odometer import OdometerReading, read_odometer
 from spti_ray.dp.tuning import tuning
-from spti_ray.figures import at_least, percent_at_least
+from spti_ray.figures import DIGITS, at_least, percent_at_least
 
 FORMAT = "spti-ray privacy certificate 3"
 
@@ -63,7 +63,11 @@ NOT_AUDITED = "not run for this release: spti audit DIR runs them on the install
 
 
 def certificate(
-    entries: Sequence[Entry], run: str, audits: Mapping[str, Any] | None = None, accountant: int = ACCOUNTANT
+    entries: Sequence[Entry],
+    run: str,
+    audits: Mapping[str, Any] | None = None,
+    accountant: int = ACCOUNTANT,
+    digits: int = DIGITS,
 ) -> dict[str, Any] | None:
     """The certificate of a run, as of the last of `entries`.
 
@@ -71,6 +75,7 @@ def certificate(
         audits: results to repeat in it; None if no audit was run.
         accountant: the version of the accounting that computes the figures; an earlier one only to check an earlier
             certificate.
+        digits: of figures in its prose; other than now only to check an earlier certificate.
 
     Returns:
         Plain JSON values; None if an attempt of the run, or of one that it continues from, used simulated noise.
@@ -100,7 +105,7 @@ def certificate(
         "format": FORMAT,
         "written_by": f"spti-ray {code_version()}",
         "accountant": accountant,
-        "statement": _statement(plan, unit, both),
+        "statement": _statement(plan, unit, both, digits),
         "unit": unit,
         "relation": f"add/remove one {unit}",
         "epsilon": both.epsilon if both else _promise(plan),
@@ -108,7 +113,7 @@ def certificate(
         "achieved_epsilon": both.epsilon if both else plan.achieved_epsilon,
         "replace_one_epsilon": both.replace_one_epsilon if both else plan.replace_one_epsilon,
         **(
-            {"origin": _origin(plan, both), "parts": _parts(entries, (*reversed(both.runs), run), accountant)}
+            {"origin": _origin(plan, both, digits), "parts": _parts(entries, (*reversed(both.runs), run), accountant)}
             if both
             else {}
         ),
@@ -141,7 +146,7 @@ def certificate(
         "assumptions": list(_ASSUMPTIONS),
         "not_protected": list(_NOT_PROTECTED),
         "trust": _trust(outside),
-        "tuning": tuning(spend),
+        "tuning": tuning(spend, digits),
         "foundation_models": _FOUNDATION_MODELS,
         "audits": dict(audits) if audits else NOT_AUDITED,
         "run": {"id": run, "config_sha256": first.config_sha256, "attempts": spend.attempts},
@@ -199,20 +204,20 @@ def _promise(plan: NoisePlan) -> float:
     return max(plan.epsilon, plan.achieved_epsilon)
 
 
-def _statement(plan: NoisePlan, unit: str, both: JointGuarantee | None) -> str:
+def _statement(plan: NoisePlan, unit: str, both: JointGuarantee | None, digits: int) -> str:
     of_whom = f"for adding or removing any one {unit} of the private set"
     if both is None:
         return (
-            f"This release is ({at_least(_promise(plan), 6)}, {at_least(plan.delta, 6)})-differentially private "
+            f"This release is ({at_least(_promise(plan))}, {at_least(plan.delta)})-differentially private "
             f"{of_whom}, against anybody who sees all of it."
         )
     return (
-        f"This release is ({at_least(both.epsilon)}, {at_least(both.delta, 6)})-differentially private {of_whom}, "
+        f"This release is ({at_least(both.epsilon, digits)}, {at_least(both.delta)})-differentially private {of_whom}, "
         f"against anybody who sees all of it and of what the {len(both.runs)} run(s) that it goes on from released."
     )
 
 
-def _origin(plan: NoisePlan, both: JointGuarantee) -> dict[str, Any]:
+def _origin(plan: NoisePlan, both: JointGuarantee, digits: int) -> dict[str, Any]:
     return {
         "runs": list(both.runs),
         "epsilon_together": both.epsilon,
@@ -220,8 +225,8 @@ def _origin(plan: NoisePlan, both: JointGuarantee) -> dict[str, Any]:
         "replace_one_epsilon_together": both.replace_one_epsilon,
         "in_words": (
             f"This run goes on from the release of run {both.runs[0]}, so that its own release depends on the votes of "
-            f"{len(both.runs) + 1} runs: epsilon, {at_least(both.epsilon)} at delta {at_least(both.delta, 6)}, is that "
-            f"of all of them together, of which the queries of this run alone have {at_least(_promise(plan), 6)} "
+            f"{len(both.runs) + 1} runs: epsilon, {at_least(both.epsilon, digits)} at delta {at_least(both.delta)}, is "
+            f"that of all of them together, of which the queries of this run alone have {at_least(_promise(plan))} "
             "(parts). It holds provided that neither length nor noise of this run was chosen by what the earlier "
             "showed. The dataset's lifetime budget, where it has one, holds however they were chosen."
         ),

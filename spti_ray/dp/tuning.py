@@ -10,7 +10,7 @@ from typing import Any
 
 from spti_ray.dp.history import UNCERTIFIED, is_check
 from spti_ray.dp.odometer import OdometerReading
-from spti_ray.figures import at_least
+from spti_ray.figures import DIGITS, at_least
 
 _AS_OF = "As of the ledger head that this certificate names (what came later is in the ledger): "
 """A certificate is not written again when somebody runs or looks once more."""
@@ -21,12 +21,18 @@ def worded_before(words: str) -> str:
     return words.removeprefix(_AS_OF)
 
 
-def tuning(spend: OdometerReading) -> dict[str, Any]:
-    """What else was run on the dataset, what all of it cost, and which private metrics were seen."""
+def tuning(spend: OdometerReading, digits: int = DIGITS) -> dict[str, Any]:
+    """What else was run on the dataset, what all of it cost, and which private metrics were seen.
+
+    Args:
+        spend: what the ledger says was spent.
+        digits: of the cost in its prose; other than now only to check an earlier certificate.
+    """
     looked_at = [past for past in spend.runs if past.evaluated_by]
     metrics = sorted({metric for past in looked_at for metric in past.evaluated_by})
     cost = (
-        f"together they cost epsilon {at_least(spend.lifetime_epsilon)} at delta {at_least(spend.lifetime_delta, 6)}"
+        f"together they cost epsilon {at_least(spend.lifetime_epsilon, digits)} at delta "
+        f"{at_least(spend.lifetime_delta)}"
         if spend.lifetime_private
         else "some of them simulated their noise, so nothing is guaranteed for all of them together"
     )

@@ -16,7 +16,7 @@ from spti_ray.config.method_traits import (
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.odometer import OdometerReading
 from spti_ray.dp.unnoised import UnnoisedGate
-from spti_ray.figures import at_least, decimals_at_least
+from spti_ray.figures import at_least
 from spti_ray.observability.timings import rows
 from spti_ray.observability.trace import RoleTotal, Trace
 from spti_ray.planning.checks import engines_outside
@@ -35,12 +35,12 @@ def opening_lines(
     what = "images" if candidates_are_images(config) else "texts"
     if isinstance(gate, Gate):
         noise, unit, both = gate.plan, config.privacy.unit, gate.joint_guarantee()
-        delta = f"delta {at_least(noise.delta, 6)} per {unit}"
-        held = f"epsilon {at_least(gate.release_epsilon()[1], 6)}, {delta}"
+        delta = f"delta {at_least(noise.delta)} per {unit}"
+        held = f"epsilon {at_least(gate.release_epsilon()[1])}, {delta}"
         if both:
             held += (
                 f", of the {len(both.runs) + 1} runs together that the release depends on (this one goes on from "
-                f"{both.runs[0]}; of its own queries epsilon {at_least(noise.epsilon, 6)})"
+                f"{both.runs[0]}; of its own queries epsilon {at_least(noise.epsilon)})"
             )
         yield (
             f"{config.title}: {held}; "
@@ -60,8 +60,8 @@ def opening_lines(
         sgd = sgd_plan(config)
         assert sgd is not None
         yield (
-            f"{config.title}: NOT CERTIFIED: DP-SGD at epsilon {at_least(sgd.epsilon, 6)}, delta {sgd.delta:g} per "
-            f"{config.privacy.unit}; {sgd.steps} steps, noise multiplier {sgd.noise_multiplier:.3f}. No release; "
+            f"{config.title}: NOT CERTIFIED: DP-SGD at epsilon {at_least(sgd.epsilon)}, delta {at_least(sgd.delta)} "
+            f"per {config.privacy.unit}; {sgd.steps} steps, noise multiplier {sgd.noise_multiplier:.3f}. No release; "
             f"recorded in {ledger}"
         )
     else:
@@ -101,8 +101,8 @@ def closing_lines(
         charged, _ = gate.release_epsilon()
         ours = "" if both is None else f" by the {len(both.runs) + 1} runs that the release depends on"
         yield (
-            f"spent epsilon {decimals_at_least(charged)} at delta {at_least(gate.plan.delta, 6)}{ours}, "
-            f"dataset {spent.dataset} {decimals_at_least(spent.lifetime_epsilon)} of {_budget(spent)}; "
+            f"spent epsilon {at_least(charged)} at delta {at_least(gate.plan.delta)}{ours}, "
+            f"dataset {spent.dataset} {at_least(spent.lifetime_epsilon)} of {_budget(spent)}; "
             f"see {run.release / 'privacy.json'}"
         )
         if (spread := spread_in(run)) and not spread.is_more_than_noise:

@@ -19,6 +19,7 @@ from spti_ray.config.method_traits import (
 )
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.driver.attempt import Attempt
+from spti_ray.driver.card import take_up_card
 from spti_ray.driver.hosted import cluster_of, is_all_here, watched
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.finetuning.public_interface import require_trainer
@@ -101,6 +102,11 @@ def run_config(
     run = RunDir.open(out, config)
     try:
         keep_ledger(config, run)
+        if take_up_card(config, run):
+            progress.note(
+                f"{out}: datasheet.md, croissant.json and report.html now have the release.card of this configuration; "
+                "images, votes and budget are as they were. An export has the card of when it was made: export again"
+            )
         if run.finished:
             progress.note(f"{out} is finished: {run.release}. Nothing to do.")
             return run.release

@@ -9,7 +9,7 @@ from spti_ray.dp.budget import epsilon_with
 from spti_ray.dp.history import slots_of
 from spti_ray.dp.joint_guarantee import planned_joint_guarantee
 from spti_ray.driver.measurement import Measurement, in_words_of_a_task
-from spti_ray.figures import at_least, decimals_at_least
+from spti_ray.figures import at_least
 from spti_ray.public.noised_ratio import half_width, records_for
 
 _HALVES = (0.01, 0.05)
@@ -86,9 +86,9 @@ def plan_lines(found: dict[str, Any], measurement: Measurement) -> list[str]:
     lines = [
         f"task        {found['task']} of {measurement.measured.folder}: of each {unit}, {asked}",
         f"noise       {noise} on each of {found['cells']} counts; {paid} of k = 1",
-        f"privacy     epsilon {at_least(found['epsilon'], 6)} of this figure alone; of release and figure together "
-        f"{decimals_at_least(found['epsilon_together'])} at delta {at_least(found['delta_together'], 6)} per {unit} "
-        f"(replace-one {decimals_at_least(found['replace_one_epsilon_together'])})",
+        f"privacy     epsilon {at_least(found['epsilon'])} of this figure alone; of release and figure together "
+        f"{at_least(found['epsilon_together'])} at delta {at_least(found['delta_together'])} per {unit} "
+        f"(replace-one {at_least(found['replace_one_epsilon_together'])})",
         f"interval    {100 * found['confidence']:g} %, from the noise alone: within "
         + (
             f"{100 * found['half_width']:.2g} points to either side with {known} private {unit}s"
@@ -101,7 +101,7 @@ def plan_lines(found: dict[str, Any], measurement: Measurement) -> list[str]:
     lines.append(
         f"dataset     {'lifetime epsilon ' + format(budget, 'g') if budget else 'no lifetime budget'}; "
         f"{at_least(found['lifetime_epsilon_spent'])} spent so far, {at_least(found['lifetime_epsilon_after'])} after "
-        f"this, at delta {at_least(found['lifetime_delta'], 6)}"
+        f"this, at delta {at_least(found['lifetime_delta'])}"
     )
     if found["answered"]:
         there = f"its answer is in {measurement.folder.path}" if measurement.finished else "its answer was drawn"

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from spti_ray.config import Config
 from spti_ray.config.method_traits import why_not_certified, why_not_private
+from spti_ray.figures import at_least
 from spti_ray.io.files import restrict_to_owner, write_atomic, write_table_atomic
 from spti_ray.provenance.marks import BARE, Marks
 from spti_ray.public.filtered import Filtered, with_filtered
@@ -60,7 +61,10 @@ def write_unreleased(
     else:
         privacy = config.privacy
         text = _NOT_CERTIFIED_TEXT.format(
-            what=why_not_certified(config), epsilon=privacy.epsilon, delta=privacy.delta, unit=config.unit_in_words
+            what=why_not_certified(config),
+            epsilon=at_least(privacy.epsilon),
+            delta=at_least(privacy.delta),
+            unit=config.unit_in_words,
         )
         write_atomic(folder / NOT_CERTIFIED, text)
     restrict_to_owner(folder.parent)
@@ -75,7 +79,7 @@ covered by no certificate. The ledger of the data set records that these images 
 
 _NOT_CERTIFIED_TEXT = """NOT CERTIFIED: {what}.
 
-Images of the renderer after DP-SGD on the private images, at epsilon {epsilon:g} and delta {delta:g} per {unit} under
+Images of the renderer after DP-SGD on the private images, at epsilon {epsilon} and delta {delta} per {unit} under
 add/remove. That figure is proved for exact arithmetic. Gradients and noise were float32, and the noise was not drawn
 by the gate: so there is no certificate, nothing was charged to the data set's lifetime budget, and this is not a
 release. It is internal, for comparing methods. Do not share it. The ledger of the data set records that it was made.

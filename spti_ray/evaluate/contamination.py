@@ -14,8 +14,9 @@ from sklearn.neighbors import NearestNeighbors
 from spti_ray.config import Section
 from spti_ray.evaluate.bootstrap import Floats, Integers
 from spti_ray.evaluate.contamination_words import SHOWS, Kind
-from spti_ray.evaluate.copied_records import FALSE_ALARMS, CopiedRecords, copied_records, real_needed
+from spti_ray.evaluate.copied_records import FALSE_ALARMS, CopiedRecords, Rule, copied_records, real_needed
 from spti_ray.evaluate.membership import (
+    Membership,
     held_out_needed,
     membership,
     most_true_positives,
@@ -29,30 +30,12 @@ _MANY = 10
 """Copied records of which the page says how many held-out ones would show them."""
 
 
-class MembershipFigures(Section):
-    """See `membership.Membership`. `most_auc`, `most_tpr`: what epsilon allows; None where it says nothing."""
+class MembershipFigures(Membership):
+    """And what it shows. `most_auc`, `most_tpr`: what epsilon allows; None where it says nothing."""
 
-    auc: float
-    low: float
-    high: float
-    p_value: float
-    fpr: float
-    tpr: float
-    tpr_low: float
-    tpr_high: float
     most_auc: float | None = None
     most_tpr: float | None = None
     shows: str
-
-
-class RuleFigures(Section):
-    """See `copied_records.Rule`."""
-
-    rank: int
-    limit: float
-    records: int
-    critical: int
-    p_value: float
 
 
 class CopyFigures(Section):
@@ -70,7 +53,7 @@ class CopyFigures(Section):
     at_least: int
     p_value: float
     false_alarms: float = FALSE_ALARMS
-    rules: tuple[RuleFigures, ...]
+    rules: tuple[Rule, ...]
     nearest: tuple[float, float, float]
     nearest_real: tuple[float, float, float]
     needed: int
@@ -174,7 +157,7 @@ def compare(
         independent=independent,
         num_images=len(features_NE),
         membership=MembershipFigures(
-            **found._asdict(), **bounds, shows=shows.membership_of_others if parts.other_data else shows.membership
+            **found.model_dump(), **bounds, shows=shows.membership_of_others if parts.other_data else shows.membership
         ),
         copies=(
             _figures("records that voted", of_voted, parts.voted, shows.copies_of_voted),
@@ -214,7 +197,7 @@ def _figures(of: str, copies: _Copies, records: Reference, shows: str) -> CopyFi
         flagged=found.flagged,
         at_least=found.at_least,
         p_value=found.p_value,
-        rules=tuple(RuleFigures(**rule._asdict()) for rule in found.rules),
+        rules=found.rules,
         nearest=_summary(copies.to_record_N),
         nearest_real=_summary(copies.real_U),
         needed=min(rule.critical for rule in found.rules),

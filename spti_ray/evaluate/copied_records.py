@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import scipy.stats
 
+from spti_ray.config import Section
 from spti_ray.evaluate.bootstrap import Floats, Integers
 
 FALSE_ALARMS = 0.05
@@ -22,7 +23,7 @@ FALSE_ALARMS = 0.05
 _RANK = 0.01
 
 
-class Rule(NamedTuple):
+class Rule(Section):
     """Images are counted that are nearer than real records but the `rank` - 1 nearest.
 
     `limit`: the distance. `records`: how many records have such an image. `critical`: how many would be too many by
@@ -78,7 +79,8 @@ def copied_records(to_record_N: Floats, record_N: Integers, among_records_C: Flo
         inside_N = to_record_N < limit
         records = len(np.unique(record_N[inside_N]))
         critical = critical_number(num_images, num_real, rank, level)
-        rules.append(Rule(rank, limit, records, critical, chance(num_images, num_real, rank, records)))
+        by_chance = chance(num_images, num_real, rank, records)
+        rules.append(Rule(rank=rank, limit=limit, records=records, critical=critical, p_value=by_chance))
         if records >= critical:
             near_N |= inside_N
             at_least = max(at_least, records - critical + 1)

@@ -7,11 +7,12 @@ tells the two parts apart they are exchangeable, so any division of the units is
 from __future__ import annotations
 
 import math
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import scipy.stats
 
+from spti_ray.config import Section
 from spti_ray.evaluate.bootstrap import Floats, Integers
 from spti_ray.types import derive_seed
 
@@ -23,7 +24,7 @@ _AT_ONCE = 100
 _Z = 1.959964
 
 
-class Membership(NamedTuple):
+class Membership(Section):
     """How well distances tell units that voted from units that did not.
 
     `auc`: the chance that a unit that voted is nearer than one that did not; 0.5 where nothing tells them apart. `low`,
@@ -88,14 +89,14 @@ def membership(voted_P: Floats, held_out_Q: Floats, seed: int, false_positives: 
     found = int((voted_P < limit).sum())
     interval = scipy.stats.binomtest(found, len(voted_P)).proportion_ci(0.95, "exact")
     return Membership(
-        auc,
-        low,
-        high,
-        _p_value(voted_P, held_out_Q, seed),
-        place / (len(held_out_Q) + 1),
-        found / len(voted_P),
-        float(interval.low),
-        float(interval.high),
+        auc=auc,
+        low=low,
+        high=high,
+        p_value=_p_value(voted_P, held_out_Q, seed),
+        fpr=place / (len(held_out_Q) + 1),
+        tpr=found / len(voted_P),
+        tpr_low=float(interval.low),
+        tpr_high=float(interval.high),
     )
 
 

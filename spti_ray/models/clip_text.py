@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import torch
 from transformers import AutoConfig, AutoModel, AutoTokenizer
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.batching import device_of, dtype_of, padded_batches
+from spti_ray.models.batching import device_of, dtype_of
 from spti_ray.models.bundled import ModelMissing, model_identity, resolve_model
 from spti_ray.models.checkpoints import load_complete
-from spti_ray.models.embedders import normalised
+from spti_ray.models.embedders import embedded, tokens_of
 from spti_ray.models.options import ClipTextOptions
 from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import FloatArray
@@ -55,12 +54,10 @@ class ClipTextEmbedder:
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return L2-normalised [B, E] float32 rows, one per text."""
-        rows: list[FloatArray] = []
-        for batch, num_real in padded_batches(texts, self.config.batch_size):
-            tokens = self._tokenizer(
-                batch, padding="max_length", truncation=True, max_length=self._length, return_tensors="pt"
-            ).to(self._device)
-            # SigLIP was trained without a mask: its tokenizer gives none.
-            rows_BE = self._project(self._tower(**tokens).pooler_output)[:num_real]
-            rows.append(normalised(rows_BE))
-        return np.concatenate(rows) if rows else np.zeros((0, 0), np.float32)
+        return embedded(texts, self.config.batch_size, self._rows)
+
+    def _rows(self, texts: list[str]) -> torch.Tensor:
+        """The projected state of each text, [B, E]."""
+        # SigLIP was trained without a mask: its tokenizer gives none.
+        tokens = tokens_of(self._tokenizer, texts, self._length).to(self._device)
+        return self._project(self._tower(**tokens).pooler_output)

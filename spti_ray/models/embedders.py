@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 from transformers import AutoModel, AutoTokenizer
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.batching import device_of, dtype_of, padded_batches
+from spti_ray.models.batching import Item, device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import model_identity, resolve_model
 from spti_ray.models.factory import threads_beside
 from spti_ray.models.options import ImageEmbedderOptions, SentenceOptions
@@ -45,11 +45,7 @@ class VisionEmbedder:
 
     def embed_prepared(self, prepared: Sequence[ModelInputs]) -> FloatArray:
         """The rows of `embed_images`, from what `prepare_images` has made."""
-        rows = [
-            normalised(self._tower.of_prepared(batch))[:num_real]
-            for batch, num_real in padded_batches(prepared, self.config.batch_size)
-        ]
-        return np.concatenate(rows) if rows else np.zeros((0, self._tower.dimension), np.float32)
+        return embedded(prepared, self.config.batch_size, self._tower.of_prepared, self._tower.dimension)
 
 
 class SentenceEmbedder:
@@ -79,16 +75,37 @@ class SentenceEmbedder:
     @torch.inference_mode()
     def embed_texts(self, texts: Sequence[str]) -> FloatArray:
         """Return L2-normalised [B, E] float32 rows, one per text."""
-        rows: list[FloatArray] = []
-        for batch, num_real in padded_batches(texts, self.config.batch_size):
-            inputs = self._tokenizer(
-                batch, padding="max_length", truncation=True, max_length=self._max_tokens, return_tensors="pt"
-            ).to(self._device)
-            states_BLE = self._model(**inputs).last_hidden_state.float()
-            mask_BL1 = inputs["attention_mask"].unsqueeze(-1).float()
-            mean_BE = (states_BLE * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1.0)
-            rows.append(normalised(mean_BE)[:num_real])
-        return np.concatenate(rows) if rows else np.zeros((0, self._dimension), np.float32)
+        return embedded(texts, self.config.batch_size, self._mean, self._dimension)
+
+    def _mean(self, texts: list[str]) -> torch.Tensor:
+        """The mean state of each text's tokens, [B, E]."""
+        inputs = tokens_of(self._tokenizer, texts, self._max_tokens).to(self._device)
+        states_BLE = self._model(**inputs).last_hidden_state.float()
+        mask_BL1 = inputs["attention_mask"].unsqueeze(-1).float()
+        return (states_BLE * mask_BL1).sum(1) / mask_BL1.sum(1).clamp(min=1.0)
+
+
+def tokens_of(tokenizer: Any, texts: list[str], length: int) -> Any:
+    """The tokens of texts, each padded or cut to one length."""
+    return tokenizer(texts, padding="max_length", truncation=True, max_length=length, return_tensors="pt")
+
+
+def embedded(
+    items: Sequence[Item], batch_size: int, embed: Callable[[list[Item]], torch.Tensor], dimension: int = 0
+) -> FloatArray:
+    """Embed items in padded micro-batches.
+
+    Args:
+        items: what `embed` takes.
+        batch_size: items in each micro-batch.
+        embed: from a micro-batch to its [B, E] rows.
+        dimension: E, for where there are no items.
+
+    Returns:
+        L2-normalised float32 rows, one per item.
+    """
+    rows = [normalised(embed(batch))[:num_real] for batch, num_real in padded_batches(items, batch_size)]
+    return np.concatenate(rows) if rows else np.zeros((0, dimension), np.float32)
 
 
 def normalised(rows_BE: torch.Tensor) -> FloatArray:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from spti_ray.figures import at_least, clock, decimals_at_least
+from spti_ray.figures import at_least, clock
 from spti_ray.io.files import write_atomic
 from spti_ray.observability.pool_reading import PoolReading
 
@@ -59,12 +59,12 @@ class Reading:
     def figures(self) -> str:
         spent = ""
         if self.epsilon:
-            spent = f", epsilon {decimals_at_least(self.epsilon[0], 3)} of {at_least(self.epsilon[1], 6)} spent"
+            spent = f", epsilon {at_least(self.epsilon[0])} of {at_least(self.epsilon[1])} spent"
         return f"{self.done}/{max(self.done, self.total)} texts and images, {self.rate:.1f}/s, ETA {self.left}{spent}"
 
     @property
     def short_figures(self) -> str:
-        spent = f" ε {decimals_at_least(self.epsilon[0], 2)}/{at_least(self.epsilon[1], 6)}" if self.epsilon else ""
+        spent = f" ε {at_least(self.epsilon[0])}/{at_least(self.epsilon[1])}" if self.epsilon else ""
         return f"{self.done}/{max(self.done, self.total)} {self.rate:.1f}/s ETA {self.left}{spent}"
 
     @property

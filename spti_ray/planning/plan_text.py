@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from spti_ray.config import Config
-from spti_ray.figures import at_least, decimals_at_least, percent_at_least
+from spti_ray.figures import at_least, percent_at_least
 from spti_ray.methods import METHODS, Candidates, PrivateData
 from spti_ray.planning.plan import WORKABLE_SIGNAL
 from spti_ray.planning.rendered_texts import rendered_texts_line
@@ -26,9 +26,9 @@ def _lines(summary: dict[str, Any]) -> list[str]:
     own = " by its own queries alone" if "goes_on_from" in summary else ""
     lines = [
         *_release_lines(summary),
-        f"privacy     epsilon {at_least(summary['epsilon'], 6)} at delta {at_least(summary['delta'], 6)} per "
-        f"{summary['unit']}{own} (certified {decimals_at_least(summary['achieved_epsilon'])}; replace-one "
-        f"{decimals_at_least(summary['replace_one_epsilon'])})",
+        f"privacy     epsilon {at_least(summary['epsilon'])} at delta {at_least(summary['delta'])} per "
+        f"{summary['unit']}{own} (certified {at_least(summary['achieved_epsilon'])}; replace-one "
+        f"{at_least(summary['replace_one_epsilon'])})",
         f"attacker    at most {percent_at_least(advantage)} % advantage in telling whether one {summary['unit']} was "
         "used",
         f"noise       discrete Gaussian, sigma {summary['sigma']:.4f} votes, {summary['generations']} generations"
@@ -59,7 +59,7 @@ def _lines(summary: dict[str, Any]) -> list[str]:
         line += (
             f"; {at_least(summary['lifetime_epsilon_spent'])} spent so far, "
             f"{at_least(summary['lifetime_epsilon_after'])} after this run, at delta "
-            f"{at_least(summary['lifetime_delta'], 6)}"
+            f"{at_least(summary['lifetime_delta'])}"
         )
     lines += [f"dataset     {summary['dataset']}: {line}", f"ledger      {summary['ledger']}"]
     lines += _outside_lines(summary)
@@ -75,11 +75,9 @@ def _release_lines(summary: dict[str, Any]) -> list[str]:
     head = f"release     goes on from run {summary['goes_on_from']}: "
     if "release_epsilon" not in summary:
         return [f"{head}its epsilon is that of both together, which the ledger tells when the run starts"]
-    epsilon, replace_one = (
-        decimals_at_least(summary[f"release_{name}"]) for name in ("epsilon", "replace_one_epsilon")
-    )
+    epsilon, replace_one = (at_least(summary[f"release_{name}"]) for name in ("epsilon", "replace_one_epsilon"))
     return [
-        f"{head}epsilon {epsilon} at delta {at_least(summary['delta'], 6)} of all runs together that it depends on "
+        f"{head}epsilon {epsilon} at delta {at_least(summary['delta'])} of all runs together that it depends on "
         f"(replace-one {replace_one})"
     ]
 
@@ -134,8 +132,8 @@ def _dataset_lines(summary: dict[str, Any]) -> list[str]:
 
 def _finetune_lines(summary: dict[str, Any]) -> list[str]:
     privacy = (
-        f"NOT CERTIFIED: epsilon {at_least(summary['epsilon'], 6)} at delta {at_least(summary['delta'], 6)} per "
-        f"{summary['unit']} ({decimals_at_least(summary['achieved_epsilon'])} in exact arithmetic)"
+        f"NOT CERTIFIED: epsilon {at_least(summary['epsilon'])} at delta {at_least(summary['delta'])} per "
+        f"{summary['unit']} ({at_least(summary['achieved_epsilon'])} in exact arithmetic)"
         if "epsilon" in summary
         else f"NOT PRIVATE: {summary['not_private']}"
     )

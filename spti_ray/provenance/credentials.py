@@ -6,7 +6,7 @@ All that can be wrong with them is said before a run starts anything. No message
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -79,6 +79,7 @@ def credentials_of(config: ProvenanceConfig, sign: Sign | None = None) -> Creden
     if config.certificate == TEST:
         return _for_tests()
     chain = _chain(Path(config.certificate))
+    _check_order(chain, config.certificate)
     _check_dates(chain[0], config.certificate)
     algorithm = _algorithm(chain[0].public_key())
     if sign is None:
@@ -87,7 +88,7 @@ def credentials_of(config: ProvenanceConfig, sign: Sign | None = None) -> Creden
                 f"{_WHERE}: names a certificate and no key; set key_file or key_env, or give sign from Python"
             )
         where, pem = _key_text(config)
-        sign = _signs(_key(where, pem, chain[0]), algorithm)
+        sign = _signs(_key(where, pem, chain, config.certificate), algorithm)
     from cryptography.hazmat.primitives.serialization import Encoding
 
     pems = "".join(one.public_bytes(Encoding.PEM).decode() for one in chain)
@@ -104,6 +105,32 @@ def _chain(file: Path) -> list[Certificate]:
     except ValueError:
         raise ConfigError(f"{_WHERE}.certificate: {file}: holds no certificate in PEM") from None
     return chain
+
+
+def _check_order(chain: Sequence[Certificate], file: str) -> None:
+    """Refuse a chain in which a certificate comes after the one that has signed it: the signer's own is to be first.
+
+
+    One with a certificate in between missing, or with another chain's, has no order. The library judges it.
+    """
+    for at, certificate in enumerate(chain):
+        before = next((earlier for earlier in chain[:at] if _is_signed_by(certificate, earlier)), None)
+        if before is not None:
+            raise ConfigError(
+                f"{_WHERE}.certificate: {file}: the chain is in the wrong order: the certificate of "
+                f"{_name(before)!r} comes before that of {_name(certificate)!r}, which it has signed; put the signer's "
+                "own certificate first, and after each the one that signed it"
+            )
+
+
+def _is_signed_by(certificate: Certificate, authority: Certificate) -> bool:
+    if certificate.issuer != authority.subject or certificate == authority:
+        return False
+    try:
+        certificate.verify_directly_issued_by(authority)
+    except Exception:  # noqa: BLE001 a key or signature of any kind, also of one that is not known
+        return False
+    return True
 
 
 def _check_dates(certificate: Certificate, file: str) -> None:
@@ -145,7 +172,7 @@ def _key_text(config: ProvenanceConfig) -> tuple[str, bytes]:
         raise ConfigError(f"{where}: {error.strerror}") from None
 
 
-def _key(where: str, pem: bytes, certificate: Certificate) -> Any:
+def _key(where: str, pem: bytes, chain: Sequence[Certificate], file: str) -> Any:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
@@ -155,8 +182,14 @@ def _key(where: str, pem: bytes, certificate: Certificate) -> Any:
         raise ConfigError(f"{where}: the key has a password; give it without one, or sign from Python") from None
     except (ValueError, UnsupportedAlgorithm):
         raise ConfigError(f"{where}: holds no private key in PEM") from None
-    if key.public_key() != certificate.public_key():
+    mine = next((at for at, certificate in enumerate(chain) if certificate.public_key() == key.public_key()), None)
+    if mine is None:
         raise ConfigError(f"{where}: is not the key of the certificate; name that one")
+    if mine:
+        raise ConfigError(
+            f"{_WHERE}.certificate: {file}: the chain is in the wrong order: the key's own certificate, that of "
+            f"{_name(chain[mine])!r}, is number {mine + 1} in it; put it first"
+        )
     return key
 
 

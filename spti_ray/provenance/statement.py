@@ -20,9 +20,6 @@ from spti_ray.methods import PrivateData
 SOURCE_TYPE = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """IPTC's term for media that a trained model made (https://cv.iptc.org/newscodes/digitalsourcetype/)."""
 
-_DIGITS = 6
-"""Significant digits of a figure, which is rounded up."""
-
 PROTECTED = "differential privacy"
 NOTHING_TO_PROTECT = "none needed: no private data used"
 SIMULATED_NOISE = "NOT PRIVATE: the noise was simulated"
@@ -74,7 +71,7 @@ def statement_of(
         epsilon = "infinity" if math.isinf(config.privacy.epsilon) else ""
     elif why := why_not_certified(config):
         protection = f"NOT CERTIFIED, internal: {why}"
-        epsilon, delta, unit = figure(config.privacy.epsilon), figure(config.privacy.delta), config.unit_in_words
+        epsilon, delta, unit = at_least(config.privacy.epsilon), at_least(config.privacy.delta), config.unit_in_words
     elif certificate is not None:
         protection = PROTECTED
         epsilon, delta, unit = figures_of(certificate)
@@ -101,9 +98,4 @@ def figures_of(certificate: Mapping[str, Any]) -> tuple[str, str, str]:
     Raises:
         KeyError, TypeError, ValueError: it lacks one of them, or has something else in its place.
     """
-    return figure(release_epsilon(certificate)), figure(float(certificate["delta"])), str(certificate["unit"])
-
-
-def figure(value: float) -> str:
-    """A figure of a guarantee, never rounded towards more privacy."""
-    return at_least(value, _DIGITS)
+    return at_least(release_epsilon(certificate)), at_least(float(certificate["delta"])), str(certificate["unit"])

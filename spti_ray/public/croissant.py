@@ -43,6 +43,7 @@ def croissant(config: Config, sheet: Datasheet, labels: Sequence[str], manifest:
         "license": card.license_url,
         "creator": {"@type": card.creator_type, "name": card.creator} if card.creator else None,
         "url": card.url,
+        "version": card.version,
         "datePublished": card.published.isoformat() if card.published else None,
     }
     keywords = ["synthetic data", "synthetic images", "text-to-image"]
@@ -52,7 +53,6 @@ def croissant(config: Config, sheet: Datasheet, labels: Sequence[str], manifest:
         "conformsTo": _CONFORMS_TO,
         "name": config.title,
         "description": " ".join(said),
-        "version": card.version,
         **{key: value for key, value in known.items() if value},
         "keywords": keywords + (["differential privacy"] if is_private else []),
         "rai:dataCollection": " ".join(sheet.sentences("how")),

@@ -13,13 +13,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import jinja2
 from PIL import Image
 
-from spti_ray.config import Config
+from spti_ray.config import CardConfig, Config
 from spti_ray.config.method_traits import candidates_are_images, declaration_of, holds_subjects
 from spti_ray.figures import rounded_up
 from spti_ray.methods import PrivateData
@@ -96,6 +97,7 @@ class Datasheet:
         return _plain(text)
 
 
+@cache
 def _template(as_text: Callable[[object], str]) -> jinja2.Template:
     """The template, into which `as_text` writes values that may be anything."""
     environment = jinja2.Environment(
@@ -132,6 +134,7 @@ def _values(
     return dict(
         head=card_head(config, len(items), labels, certificate is not None),
         card=config.release.card,
+        published=_published(config.release.card),
         config=config,
         method=method,
         voted_on=method.private_data is not PrivateData.NOT_READ,
@@ -201,6 +204,12 @@ def number(value: object) -> str:
     if isinstance(value, int) or (value.is_integer() and abs(value) < 1e15):
         return f"{int(value):,}"
     return f"{value:.6g}"
+
+
+def _published(card: CardConfig) -> list[str]:
+    """What the publisher said of version, name, place and date."""
+    said = {"version": card.version, "by": card.creator, "at": card.url, "on": card.published}
+    return [f"{how} {inline(value)}" for how, value in said.items() if value]
 
 
 def _size(folder: Path, items: Sequence[ReleaseItem]) -> tuple[int, int] | None:

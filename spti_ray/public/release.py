@@ -112,8 +112,7 @@ def write_release(
             # The imagefolder loader joins on `file_name`; seeds and ids stay in the manifest.
             row = {"file_name": item.file, "text": item.text, "label": item.label}
             file.write(json.dumps(row, ensure_ascii=False).encode() + b"\n")
-    counts = label_counts or {}
-    _write_documents(folder, config, items, models, certificate, fallbacks, counts, filtered)
+    _write_documents(folder, config, items, certificate)
 
 
 def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any] | None) -> None:
@@ -121,15 +120,18 @@ def rewrite_certificate(folder: Path, config: Config, certificate: dict[str, Any
 
     Images, manifest and texts stay as they are.
     """
-    table = pq.read_table(folder / MANIFEST)
-    names = [field.name for field in fields(ReleaseItem)]
-    items = [ReleaseItem(**row) for row in table.select(names).to_pylist()]
-    metadata = table.schema.metadata or {}
-    models: Models = parse_json(metadata.get(MODELS_KEY, b"{}"))
-    fallbacks = fallbacks_in(table)
-    counts: LabelCounts = parse_json(metadata.get(LABEL_COUNTS_KEY, b"{}"))
-    filtered = filtered_in(table)
-    _write_documents(folder, config, items, models, certificate, fallbacks, counts, filtered)
+    _write_documents(folder, config, _items(folder), certificate)
+
+
+def rewrite_card(folder: Path, config: Config, certificate: Mapping[str, Any] | None) -> None:
+    """Replace the datasheet and `croissant.json` of a written release, whose other files stay as they are.
+
+    Args:
+        folder: The release's folder.
+        config: The run's configuration, with another `release.card`.
+        certificate: What is in the release's `privacy.json`; None if it has none.
+    """
+    _write_card(folder, config, _items(folder), certificate)
 
 
 def fallbacks_in(table: pa.Table) -> FallbackCounts:
@@ -160,15 +162,14 @@ def release_section(folder: Path) -> dict[str, Any]:
     return {"images": metadata.num_rows, "manifest_sha256": sha256_of(path)} | said
 
 
+def _items(folder: Path) -> list[ReleaseItem]:
+    """What the manifest says of each image."""
+    names = [field.name for field in fields(ReleaseItem)]
+    return [ReleaseItem(**row) for row in pq.read_table(folder / MANIFEST, columns=names).to_pylist()]
+
+
 def _write_documents(
-    folder: Path,
-    config: Config,
-    items: Sequence[ReleaseItem],
-    models: Models,
-    certificate: dict[str, Any] | None,
-    fallbacks: FallbackCounts | None,
-    label_counts: LabelCounts,
-    filtered: Filtered | None,
+    folder: Path, config: Config, items: Sequence[ReleaseItem], certificate: dict[str, Any] | None
 ) -> None:
     if certificate is None:
         # A certificate that an earlier write left would be a false claim.
@@ -178,9 +179,28 @@ def _write_documents(
         certificate = certificate | {"release": release_section(folder)}
         text = json.dumps(certificate, indent=2, ensure_ascii=False, allow_nan=False)
         write_atomic(folder / CERTIFICATE, text + "\n")
-    kept = pq.read_metadata(folder / MANIFEST).metadata or {}
-    marked = XMP_KEY in kept, signed_in(kept)
-    sheet = Datasheet(folder, config, items, models, certificate, fallbacks, label_counts, filtered, *marked)
+    _write_card(folder, config, items, certificate)
+
+
+def _write_card(
+    folder: Path, config: Config, items: Sequence[ReleaseItem], certificate: Mapping[str, Any] | None
+) -> None:
+    table = pq.read_schema(folder / MANIFEST).empty_table()
+    metadata = table.schema.metadata or {}
+    models: Models = parse_json(metadata.get(MODELS_KEY, b"{}"))
+    counts: LabelCounts = parse_json(metadata.get(LABEL_COUNTS_KEY, b"{}"))
+    sheet = Datasheet(
+        folder,
+        config,
+        items,
+        models,
+        certificate,
+        fallbacks_in(table),
+        counts,
+        filtered_in(table),
+        has_xmp=XMP_KEY in metadata,
+        signed=signed_in(metadata),
+    )
     classes = sorted({item.label for item in items})
     is_private = certificate is not None
     write_atomic(folder / CROISSANT, croissant(config, sheet, classes, folder / MANIFEST, is_private))

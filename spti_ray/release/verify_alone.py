@@ -14,7 +14,7 @@ from typing import Any, TypeGuard
 from spti_ray.dp.accounting import ACCOUNTANT, SMALLEST_DELTA
 from spti_ray.dp.certificate_2 import FORMAT_2
 from spti_ray.dp.lifetime import lifetime_advantage, lifetime_epsilon
-from spti_ray.figures import at_least
+from spti_ray.figures import DIGITS, EARLIER_DIGITS, at_least
 from spti_ray.release.checks import Check, find_field, shown
 from spti_ray.release.verify import folder_of, read_certificate
 from spti_ray.release.verify_certificate import check_audits
@@ -98,8 +98,7 @@ def _check_figures(document: Mapping[str, Any]) -> Iterator[Check]:
         yield Check("epsilon", False, f"its noise gives {epsilon:.6g}")
         return
     yield Check("epsilon", True, f"{shown(promised)}, which its noise keeps")
-    # Of a run alone it has more digits than of several together.
-    words = tuple(f"This release is ({at_least(promised, digits)}, " for digits in (6, 4))
+    words = tuple(f"This release is ({at_least(promised, digits)}, " for digits in (DIGITS, EARLIER_DIGITS))
     says = str(document.get("statement", "")).startswith(words)
     yield Check("statement", says, "says that epsilon" if says else "does not say the certificate's epsilon")
 

@@ -130,6 +130,13 @@ class RunDir:
         document["config"] = document["config"] | {"ledger": dict(section)}
         write_run_file(self.path, document)
 
+    def note_card(self, section: Mapping[str, Any]) -> None:
+        """Store `section` as the run's `release.card` in `run.yaml`, as `note_ledger`."""
+        document = read_run_file(self.path)
+        release = document["config"].get("release") or {}
+        document["config"] = document["config"] | {"release": release | {"card": dict(section)}}
+        write_run_file(self.path, document)
+
     @property
     def generations(self) -> Path:
         """The folder with a folder for each generation; inside `internal` in a run that is not private."""

@@ -14,7 +14,7 @@ from spti_ray.dp.history import attempts_of
 from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.odometer import read_odometer
-from spti_ray.figures import at_least, decimals_at_least
+from spti_ray.figures import at_least
 from spti_ray.public.vote_spread import in_words
 from spti_ray.runs.folder import RunDir
 from spti_ray.runs.run_file import read_run
@@ -87,13 +87,13 @@ class Status:
                 "nothing is charged: no private data are used, or the run is not private or has no certificate",
             ]
         spent = [
-            f"epsilon {decimals_at_least(self.epsilon_spent)} of {at_least(self.epsilon, 6)} spent"
+            f"epsilon {at_least(self.epsilon_spent)} of {at_least(self.epsilon)} spent"
             + ("" if self.release_epsilon is None else " by its own queries, a part")
-            + f"; by all runs on its dataset {decimals_at_least(self.lifetime_epsilon_spent)} of {budget}"
+            + f"; by all runs on its dataset {at_least(self.lifetime_epsilon_spent)} of {budget}"
         ]
         if self.release_epsilon is not None:
             spent.append(
-                f"its release has epsilon {at_least(self.release_epsilon, 6)}, of all runs together that it depends on"
+                f"its release has epsilon {at_least(self.release_epsilon)}, of all runs together that it depends on"
             )
         if not self.in_ledger:
             return [

@@ -19,6 +19,14 @@ from spti_ray.models.factory import OPTIONS, engines_config
 from tests.unit.config.test_config import MINIMAL, changed, refusal
 
 BARE = "YAML reads a bare yes, no, on or off as true or false: write it in quotes"
+PRIVACY = (
+    "should be settings, such as {epsilon: ..., delta: ...}; known: epsilon, delta, votes_per_record, unit, "
+    "spare_slots, allow_not_private, trusted_endpoints"
+)
+FILTERS = (
+    "should be settings, such as {blank: ..., duplicate: ..., mismatch: ...}; known: blank, duplicate, mismatch, "
+    "other_seeds, other_texts"
+)
 ENGINES = "should be embedded, fake, or settings per role, such as {writer: {model: ...}}"
 
 
@@ -27,16 +35,29 @@ ENGINES = "should be embedded, fake, or settings per role, such as {writer: {mod
     [
         ("evolution.labels", "cat", "should be a list, such as [cat] (got 'cat')"),
         ("evolution.labels", {"cat": 1}, "should be a list, such as [a, b]"),
-        ("evolution.labels.0", [1], "should be settings, such as {name: ...} (got 1)"),
-        ("evolution.labels.0", [True], f"should be settings, such as {{name: ...}}; {BARE} (got True)"),
-        ("privacy", 3, "should be settings, such as {epsilon: ..., delta: ...} (got 3)"),
-        ("privacy", None, "should be settings, such as {epsilon: ..., delta: ...}"),
-        ("data", "images", "should be settings, such as {path: ...} (got 'images')"),
-        ("runtime", "fake", "should be settings, such as {engines: ..., seed: ..., shards: ...} (got 'fake')"),
-        ("origin", [], "should be settings, such as {run: ..., path: ...}"),
-        ("finetune", 0.5, "should be settings, such as {mode: ..., rank: ..., targets: ...} (got 0.5)"),
+        ("evolution.labels.0", [1], "should be settings, such as {name: ...}; known: name, share, hint (got 1)"),
+        ("evolution.labels.0", [True], f"should be settings, such as {{name: ...}}; known: name, share, hint; {BARE} "
+            "(got true)"),
+        ("privacy", 3, f"{PRIVACY} (got 3)"),
+        ("privacy", None, PRIVACY),
+        ("privacy", True, f"{PRIVACY} (got true)"),
+        ("dataset", "images", "should be settings, such as {id: ...}; known: id, lifetime_epsilon, registration "
+            "(got 'images')"),
+        ("origin", [], "should be settings, such as {run: ..., path: ...}; known: run, path, rerender, generation"),
+        ("release.filters", True, f"{FILTERS} (got true)"),
+        ("release.filters", "blank", f"{FILTERS} (got 'blank')"),
+        ("release.filters.blank", {"blank": 4}, "should be settings, such as {max_deviation: ...} (got 4)"),
+        ("release.provenance", True, "should be settings, such as {xmp: ..., certificate: ..., key_file: ...}; known: "
+            "xmp, certificate, key_file, key_env (got true)"),
+        ("release.card", "MIT", "should be settings, such as {license: ..., creator: ..., creator_type: ...}; known: "
+            "license, creator, creator_type, url, version, published (got 'MIT')"),
+        ("release.card.url", {"url": "foo"}, r"should be like https://example.org/hands, and match the regular "
+            r"expression ^https?://[^\s]+$ (got 'foo')"),
+        ("runtime.driver.resources", {"resources": True}, "should be settings, such as {key: value} (got true)"),
+        ("runtime.node_labels", "gpu", "should be settings, such as {writer: {key: value}}; known: writer, captioner, "
+            "renderer, image_embedder, text_embedder, shard (got 'gpu')"),
         ("prompts.rephrase_examples.0", ["x"], "should be settings, such as {text: ..., new: ...} (got 'x')"),
-        ("prompts.attributes", ["a"], "should be settings, such as {key: value}"),
+        ("prompts.attributes", ["a"], "should be settings, such as {key: [a, b]}"),
         ("prompts.attributes.color", {"color": "red"}, "should be a list, such as [red] (got 'red')"),
         ("runtime.take_turns", "writer", "should be a list, such as [writer] (got 'writer')"),
         ("runtime.engines", ["writer"], ENGINES),
@@ -51,9 +72,10 @@ ENGINES = "should be embedded, fake, or settings per role, such as {writer: {mod
         ("evolution.keep_survivors", "maybe", "should be true or false (got 'maybe')"),
         ("title", 2020, "should be text: write it in quotes (got 2020)"),
         ("title", datetime.date(2020, 1, 1), "should be text: write it in quotes"),
-        ("title", True, f"should be text; {BARE} (got True)"),
+        ("title", True, f"should be text; {BARE} (got true)"),
         ("title", ["a"], "should be text"),
-        ("dataset.id", "", "should match the regular expression ^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$ (got '')"),
+        ("dataset.id", "", "should be like hands, and match the regular expression ^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$ "
+            "(got '')"),
         ("dataset.registration", "late", "should be 'first_run' or 'required' (got 'late')"),
         ("evolution.candidates", 0, "should be at least 1 (got 0)"),
         ("evolution.labels.0.name", [{"name": ""}], "should not be empty (got '')"),
@@ -61,7 +83,7 @@ ENGINES = "should be embedded, fake, or settings per role, such as {writer: {mod
         ("prompts.max_tokens_rendered", 2, "should be at least 8 or 'window' or 'none' (got 2)"),
         ("prompts.attributes.null", {None: ["b"]}, "should be text: write it in quotes"),
         ("runtime.node_labels.true", {True: {}}, "should be 'writer', 'captioner', 'renderer', 'image_embedder' or "
-            "'text_embedder' or 'shard' (got True)"),
+            "'text_embedder' or 'shard' (got true)"),
         ("prompts.attributes.1", {1: ["b"]}, "should be text: write it in quotes (got 1)"),
     ],
 )  # fmt: skip
@@ -73,7 +95,7 @@ def test_a_setting_of_another_kind_is_told_how_to_write_it(path: str, value: Any
 
 def test_a_key_that_is_no_text_is_told():
     assert refusal(MINIMAL | {True: {}}).endswith(
-        "is no name of a setting: write it in quotes if it is meant as one (got True)"
+        "is no name of a setting: write it in quotes if it is meant as one (got true)"
     )
 
 

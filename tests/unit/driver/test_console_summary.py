@@ -18,7 +18,7 @@ from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import SeededNoise
 from spti_ray.driver.console_summary import closing_lines, opening_lines
-from spti_ray.figures import decimals_at_least
+from spti_ray.figures import at_least
 from spti_ray.observability.timings import write_timings
 from spti_ray.observability.trace import Trace
 from spti_ray.planning.plan import noise_plan, plan_summary
@@ -47,12 +47,12 @@ def test_the_release_is_told_with_the_figure_of_both_runs(continued, tmp_path):
     both, charged = (pld_epsilon([(plan.sigma, count)], 1e-5) for count in (2 * plan.slots, 2))
     run = SimpleNamespace(path=tmp_path, release=tmp_path / "release", internal=tmp_path / "internal")
     first = next(opening_lines(config, run, gate, "ledger", 1))
-    assert f"epsilon {both:.3f}"[:-1] in first and "2 runs together" in first
+    assert f"epsilon {at_least(both)}, delta" in first and "2 runs together" in first
     assert "of its own queries epsilon 2" in first
     spent = next(
         line for line in closing_lines(config, run, gate, Trace(), FallbackCounts()) if line.startswith("spent")
     )
-    assert f"epsilon {charged:.3f}"[:-1] in spent and "by the 2 runs that the release depends on" in spent
+    assert f"epsilon {at_least(charged)} at delta" in spent and "by the 2 runs that the release depends on" in spent
     assert gate.release_epsilon() == (charged, both), "the progress line"
 
 
@@ -64,16 +64,16 @@ def test_status_history_and_plan_tell_it_too(continued, tmp_path):
     status = status_of(tmp_path / "b")
     assert status.release_epsilon == both > 2.0
     shown = status.lines(tmp_path / "b")
-    assert "by its own queries, a part" in shown[3] and f"epsilon {both:.3f}"[:-1] in shown[4]
+    assert "by its own queries, a part" in shown[3] and f"epsilon {at_least(both)}, of all" in shown[4]
 
     (line,) = [line for line in history_lines(gate.ledger._chain) if line.startswith("b ")]
-    assert f"goes on from a: its release has epsilon {both:.2f}"[:-1] in line
+    assert f"goes on from a: its release has epsilon {at_least(both)}" in line
 
     summary = plan_summary(config)
     assert summary["release_epsilon"] == both and summary["goes_on_from"] == "a"
     assert summary["release_attacker_advantage"] > summary["attacker_advantage"]
     lines = plan_lines(summary)
-    assert lines[0].startswith(f"release     goes on from run a: epsilon {decimals_at_least(both)} at delta 1e-05")
+    assert lines[0].startswith(f"release     goes on from run a: epsilon {at_least(both)} at delta 1e-05")
     assert "by its own queries alone" in lines[1]
 
 

@@ -30,6 +30,6 @@ def test_a_relay_shows_each_stage_once_and_the_figures_of_the_other_process(monk
         relay.take(module.Reading("votes", 0, 2, done=done, total=8, rate=2.0, elapsed_s=61, epsilon=(0.5, 1.0)))
     relay.take(module.Reading("votes", 1, 2, done=6, total=8, rate=2.0, elapsed_s=75, epsilon=(1.0, 1.0)))
     assert out.getvalue().splitlines() == [
-        "01:01 generation 1/2: votes | 2/8 texts and images, 2.0/s, ETA 00:03, epsilon 0.500 of 1 spent",
-        "01:15 generation 2/2: votes | 6/8 texts and images, 2.0/s, ETA 00:01, epsilon 1.000 of 1 spent",
+        "01:01 generation 1/2: votes | 2/8 texts and images, 2.0/s, ETA 00:03, epsilon 0.5 of 1 spent",
+        "01:15 generation 2/2: votes | 6/8 texts and images, 2.0/s, ETA 00:01, epsilon 1 of 1 spent",
     ]

@@ -47,7 +47,7 @@ def test_a_file_that_is_none_of_this_build_tells_nothing(content, tmp_path):
 
 def test_its_lines_say_how_far_a_run_is_and_what_each_role_does():
     assert READING.lines == [
-        "01:00 generation 2/4: candidates | 120/480 texts and images, 2.0/s, ETA 03:00, epsilon 0.500 of 2 spent",
+        "01:00 generation 2/4: candidates | 120/480 texts and images, 2.0/s, ETA 03:00, epsilon 0.5 of 2 spent",
         "writer 1 of 1 up, 2 at work",
         "renderer loading for 00:04",
     ]

@@ -113,6 +113,39 @@ def test_what_can_not_be_used_is_one_line_that_repeats_no_key(tmp_path, line):
     assert "\n" not in said and said.startswith("release.provenance") and secret not in said and SECRET not in said
 
 
+ROOT_KEY, BETWEEN_KEY, OTHER_KEY = (ec.generate_private_key(ec.SECP256R1()) for _ in range(3))
+ROOT = made(ROOT_KEY, name="Root", is_authority=True)
+BETWEEN = made(BETWEEN_KEY, name="Between", issuer=(ROOT, ROOT_KEY), is_authority=True)
+SIGNER = made(P256, issuer=(BETWEEN, BETWEEN_KEY))
+OTHER = made(OTHER_KEY, name="Somebody")
+
+
+@pytest.mark.parametrize(
+    ("chain", "said"),
+    [
+        ([ROOT, BETWEEN, SIGNER], "'Root' comes before that of 'Between', which it has signed"),
+        ([BETWEEN, SIGNER], "'Between' comes before that of 'Example Signer', which it has signed"),
+        ([SIGNER, ROOT, BETWEEN], "'Root' comes before that of 'Between', which it has signed"),
+        ([OTHER, SIGNER], "the key's own certificate, that of 'Example Signer', is number 2 in it; put it first"),
+    ],
+    ids=["reversed", "the authority first", "the root in between", "another's first"],
+)
+def test_a_chain_in_the_wrong_order_is_told_as_that_and_not_as_a_wrong_key(tmp_path, chain, said):
+    settings = written(tmp_path, P256)
+    put(settings, "certificate", pem_of(*chain))
+    with pytest.raises(ConfigError) as caught:
+        credentials(settings)
+    where = f"release.provenance.certificate: {settings['certificate']}: the chain is in the wrong order: "
+    assert str(caught.value).startswith(where) and said in str(caught.value)
+
+
+@pytest.mark.parametrize("chain", [[SIGNER, BETWEEN, ROOT], [SIGNER, BETWEEN], [SIGNER, ROOT]])
+def test_a_chain_in_order_signs_also_where_a_part_of_it_is_missing(tmp_path, chain):
+    settings = written(tmp_path, P256)
+    put(settings, "certificate", pem_of(*chain))
+    assert credentials(settings).name == "Example Signer"
+
+
 def test_a_signer_that_fails_is_told_without_what_it_said(tmp_path, caplog):
     def fails(data: bytes) -> bytes:
         raise RuntimeError("PIN 1234 is wrong")

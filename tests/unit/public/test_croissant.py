@@ -43,8 +43,17 @@ def test_what_the_publisher_said_is_in_it_and_mlcroissant_has_nothing_to_say(wri
     assert metadata.data_limitations and metadata.data_use_cases and metadata.personal_sensitive_information
 
 
-def test_what_nobody_said_is_not_in_it(write):
-    assert not {"license", "creator", "url", "datePublished"} & write().keys()
+def test_what_nobody_said_is_not_in_it_and_mlcroissant_only_recommends_it(write, release):  # noqa: F811
+    silent = {"license", "creator", "url", "datePublished", "version"}
+    assert not silent & write().keys()
+    assert "Published" not in (release[0] / "datasheet.md").read_text()
+    issues = mlcroissant.Dataset(jsonld=str(release[0] / "croissant.json")).metadata.ctx.issues
+    assert not issues.errors and all("is recommended" in line or "version" in line for line in issues.warnings)
+
+
+def test_a_version_alone_is_published(write, release):  # noqa: F811
+    assert write(version="0.3.0")["version"] == "0.3.0"
+    assert "- **Published:** version 0.3.0.\n" in (release[0] / "datasheet.md").read_text()
 
 
 def test_the_guarantee_is_told_in_the_datasheets_words_and_not_rounded_down(write):

@@ -163,15 +163,15 @@ def seeds_of(allotted: list[tuple[Candidate, int]], place: int, filters: dict[st
 
 
 class Planted(Engines):
-    """What is drawn from some seeds is replaced."""
+    """What is drawn from some seeds is replaced; None: it can't be drawn."""
 
-    def __init__(self, instead: dict[int, np.ndarray]) -> None:
+    def __init__(self, instead: dict[int, np.ndarray | None]) -> None:
         super().__init__({})
         self._instead = instead
 
     def _render(self, batch):
         drawn = (self._instead.get(job.seed, picture(job.text, job.seed)) for job in batch)
-        return [to_png(image) for image in drawn]
+        return [None if image is None else to_png(image) for image in drawn]
 
 
 GREY = np.full((32, 32, 3), 90, np.uint8)
@@ -189,6 +189,8 @@ def test_a_blank_render_is_replaced_from_another_seed_and_then_from_the_next_tex
     assert items[0].file == "images/00012.png" and items[0].text == allotted[1][0].text
     found = counts(tmp_path / "b", items, filters, 4)
     assert (found.rejected, found.other_seeds, found.other_texts, found.kept) == ({"blank": 3}, 0, 1, {})
+    # The next start finds what took the place, and renders nothing.
+    assert release(tmp_path / "b", allotted, (again := Engines({})), filters) == items and again.made == 0
 
 
 def test_a_render_that_repeats_another_texts_image_is_replaced_and_the_first_one_stays(tmp_path):
@@ -259,6 +261,55 @@ def test_a_renderer_that_makes_nothing_acceptable_ends_after_one_round(tmp_path)
     # Each once, and once more since they stay.
     assert len(items) == HOPELESS and engines.made == 2 * HOPELESS
     assert len(counts(tmp_path, items, {"blank": {}}, HOPELESS).kept) == HOPELESS
+
+
+def test_an_image_that_stays_has_taken_no_place_and_what_was_rejected_was_made(tmp_path):
+    # Of two places: 0 had a blank render, one that failed, and a good one; 1 one that failed, and a blank one.
+    items = [ReleaseItem(f"images/{n:05d}.png", "a cat", "all", 1, 0, "c", None, n) for n in (4, 3)]
+    config = config_with(release={"images": 2, "filters": {"blank": {}, "other_seeds": 2}})
+    found = Filtered.of(config, items, {"images/00000.png": "blank", "images/00003.png": "blank"})
+    assert found is not None and found.kept == {"images/00003.png": "blank"} and found.rejected == {"blank": 2}
+    assert (found.not_made, found.other_seeds, found.other_texts, found.missing) == (2, 1, 0, 0)
+
+
+def test_to_go_on_compares_nothing_with_an_image_that_only_stays(tmp_path):
+    allotted, filters = allotment(2, 1, ["all"]), {"blank": {}, "duplicate": {}, "other_seeds": 0, "other_texts": 0}
+    blank, other = (seeds_of(allotted, place, filters)[0] for place in range(2))
+    # Rows of light and dark: no blank image, but its thumbnail is that of one.
+    rows = GREY.copy()
+    rows[::2] += 20
+    rows[1::2] -= 20
+    first = release(tmp_path, allotted, Planted({blank: GREY, other: None}), filters)
+    assert [item.file for item in first] == ["images/00000.png"]
+    again = release(tmp_path, allotted, Planted({other: rows}), filters)
+    found = counts(tmp_path, again, filters, 2)
+    assert (found.kept, found.rejected, found.missing) == ({"images/00000.png": "blank"}, {"blank": 1}, 0)
+    # The same images are duplicates where the first was accepted.
+    both = release(tmp_path / "accepted", allotted, Planted({blank: rows, other: rows}), filters)
+    assert counts(tmp_path / "accepted", both, filters, 2).rejected == {"duplicate": 1}
+
+
+def test_what_was_accepted_stays_when_an_image_before_it_comes_late(tmp_path):
+    allotted, filters = allotment(2, 1, ["all"]), {"duplicate": {}, "other_seeds": 0, "other_texts": 0}
+    first, second = (seeds_of(allotted, place, filters)[0] for place in range(2))
+    same = picture("anything", 1)
+    items = release(tmp_path, allotted, Planted({first: None, second: same}), filters)
+    assert [item.file for item in items] == ["images/00001.png"]
+    both = release(tmp_path, allotted, Planted({first: same, second: same}), filters)
+    assert counts(tmp_path, both, filters, 2).rejected == {} and len(both) == 2
+
+
+def test_to_go_on_tries_no_more_where_images_only_stay(tmp_path):
+    allotted, filters = allotment(HOPELESS // 2, 1), {"blank": {}}
+    whole = release(tmp_path / "one", allotted, Engines({"blank": 1.0}), filters)
+    other = tmp_path / "other"
+    with pytest.raises(KeyboardInterrupt):
+        release(other, allotted, Engines({"blank": 1.0}, 1, stop=HOPELESS + 5), filters)
+    there, engines = len(images_in(other)), Engines({"blank": 1.0})
+    assert there > 0
+    assert release(other, allotted, engines, filters) == whole and images_in(other) == images_in(tmp_path / "one")
+    assert engines.made == HOPELESS - there
+    assert counts(other, whole, filters, HOPELESS) == counts(tmp_path / "one", whole, filters, HOPELESS)
 
 
 def test_a_renderer_that_makes_nothing_ends_the_release(tmp_path):

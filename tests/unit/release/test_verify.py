@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 from spti_ray.config.loading import ConfigError, load_config
+from spti_ray.dp.accounting import ACCOUNTANT
 from spti_ray.dp.build import build
 from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.certificate import certificate
@@ -26,6 +27,7 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import OpenDPNoise, SeededNoise
 from spti_ray.dp.storage import open_chain
 from spti_ray.evaluate.image_sets import release_images
+from spti_ray.figures import EARLIER_DIGITS
 from spti_ray.public.release import write_release
 from spti_ray.public.released_files import ManifestDamaged
 from spti_ray.release.checks import NotVerified
@@ -68,6 +70,18 @@ def failures(release: Path) -> list[str]:
 @pytest.fixture(scope="module")
 def honest(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return finished(tmp_path_factory.mktemp("honest"))
+
+
+def test_a_certificate_whose_prose_has_the_fewer_digits_of_earlier_builds_holds(honest, tmp_path):
+    release = shutil.copytree(honest.parents[1], tmp_path / "x") / "run" / "release"
+    entries, now = (
+        Ledger(tmp_path / "x" / "ledger", "stickers").entries(),
+        json.loads((release / "privacy.json").read_text()),
+    )
+    earlier = certificate(entries, "run-1", AUDITS, ACCOUNTANT, EARLIER_DIGITS)
+    assert earlier is not None and earlier["tuning"]["in_words"] != now["tuning"]["in_words"]
+    (release / "privacy.json").write_text(json.dumps(earlier | {"release": now["release"]}))
+    assert failures(release) == []
 
 
 def leaves(value: Any, path: tuple[str | int, ...] = ()) -> Iterator[tuple[str | int, ...]]:

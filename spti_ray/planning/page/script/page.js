@@ -7,7 +7,7 @@
 
   // --- numbers for people -----------------------------------------------------------------------------------------
   // Figures of the guarantee are never rounded down.
-  const up = (value, digits = 4) => {
+  const up = (value, digits = 6) => {
     const near = Number(value.toPrecision(digits)), last = 10 ** (Math.floor(Math.log10(value)) + 1 - digits);
     return String(near >= value ? near : Number((near + last).toPrecision(digits)));
   };
