@@ -170,9 +170,9 @@ class Attempt:
         finally:
             self._note_starts(session)
             self._cache.settle()  # What waits to be kept may still lie with the engines.
+            self._trace.end_stage()
             with self._trace.timed(f"stop {name}"):
                 opened.__exit__(*sys.exc_info())
-            self._trace.end_stage()
             write_timeline(self._trace, self._run.internal / "timeline.json")
 
     def _note_starts(self, session: Session) -> None:

@@ -108,7 +108,7 @@ class Trace:
     def stage(self, name: str, generation: int | None = None) -> None:
         """The driver begins a stage, and so ends the one before.
 
-        The stages of all generations add up to a phase of the run. One without a generation is in the timeline alone.
+        The stages of all generations add up to a phase of the run.
         """
         self.end_stage()
         self._stage = name, generation, self.wall_s
@@ -119,22 +119,23 @@ class Trace:
             return
         (name, generation, begin), now = self._stage, self.wall_s
         self._stage = None
-        if generation is None:
-            self.stages.append(Span("driver", name, begin, now))
-        else:
-            self.stages.append(Span("driver", f"{name} {generation}", begin, now))
-            self._add_to_phase(name, now - begin)
+        self.stages.append(Span("driver", name if generation is None else f"{name} {generation}", begin, now))
+        self._add_to_phase(name, now - begin)
 
     @contextmanager
     def timed(self, phase: str) -> Iterator[None]:
-        """Add the wall seconds of the block to a phase of the run; on the timeline it is where no stage is."""
-        begin = self.wall_s
+        """Add the wall seconds of the block to a phase of the run; on the timeline it is where no stage is.
+
+        Within a stage of the phase's own name nothing is added: the stage has these seconds.
+        """
+        begin, within = self.wall_s, self._stage
         try:
             yield
         finally:
-            if self._stage is None:  # else that is on the timeline
+            if within is None:  # else that is on the timeline
                 self.stages.append(Span("driver", phase, begin, self.wall_s))
-            self._add_to_phase(phase, self.wall_s - begin)
+            if within is None or within[0] != phase:
+                self._add_to_phase(phase, self.wall_s - begin)
 
     def memory(self, used_bytes: int) -> None:
         """So much is in use now."""

@@ -103,6 +103,8 @@ class MeasuredRun:
         raw["runtime"] |= {"engines": engines, "take_turns": []}
         raw["evolution"] |= {"generations": 1, "voting": "image", "themes": [], "vocabulary": None}
         raw["privacy"] |= {"epsilon": task.epsilon, "spare_slots": task.spare_slots, "votes_per_record": 1}
+        # Nothing is rendered: the run's filters must not refuse the embedder of a task.
+        raw["release"] |= {"filters": None}
         raw["origin"] = {"run": self.certified_run, "path": str(self.folder)}
         config = parse_config(with_ledger_in(Path.cwd(), raw))
         try:

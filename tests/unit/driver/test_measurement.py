@@ -376,6 +376,20 @@ def test_a_run_without_labels_has_no_accuracy_of_labels(measured: Measured, spti
     assert "has none; use task: coverage" in refused(measured, spti, copy, "--task", task)[1]
 
 
+def test_filters_of_the_release_do_not_refuse_the_embedder_of_a_task(measured: Measured, spti):
+    """A filter that compares renders with texts needs embedders with one space; a measurement renders nothing."""
+
+    def filtered(copy: Path) -> None:
+        known = yaml.safe_load((copy / "run.yaml").read_text())
+        known["config"]["release"]["filters"] = {"mismatch": True}
+        (copy / "run.yaml").write_text(yaml.safe_dump(known))
+
+    copy = altered(measured, "filtered", filtered)
+    task = measured.task("judged", task="coverage", epsilon=1.0, radius=0.5)
+    code, printed = spti("measure", copy, "--task", task, "--plan")
+    assert code == 0 and "sigma" in printed, printed
+
+
 def test_a_re_rendering_is_measured_as_what_was_made_of_its_runs_votes(measured: Measured, spti, quiet, tmp_path):
     run_config(refined(measured.folder, images=8), tmp_path / "again", quiet)
     task = measured.task("again", task="coverage", epsilon=0.5, radius=0.5)

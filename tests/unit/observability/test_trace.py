@@ -30,14 +30,14 @@ def test_a_stage_ends_the_one_before_and_adds_to_its_phase(clock):
     ]  # fmt: skip
 
 
-def test_a_stage_without_a_generation_is_in_the_timeline_alone(clock):
+def test_what_is_timed_within_a_stage_of_its_own_name_is_counted_once(clock):
     trace = Trace()
     trace.stage("release")
     clock.now += 2.0
     with trace.timed("release"):
         clock.now += 3.0
     trace.end_stage()
-    assert trace.phases_s == {"release": 3.0}
+    assert trace.phases_s == {"release": 5.0}, "all of it, and not its last part alone"
     assert [(span.name, span.end - span.begin) for span in trace.stages] == [("release", 5.0)]
 
 

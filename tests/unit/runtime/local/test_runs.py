@@ -75,6 +75,9 @@ def test_a_run_says_that_it_is_on_local_processes_and_its_release_does_not(local
     assert "executor: local, for tests and debugging; not for real runs" in said.file.getvalue()
     assert "executor: local, for tests and debugging; not for real runs" in (internal / "driver.log").read_text()
     assert "start local processes" in json.loads((internal / "timings.json").read_text())["phases_s"]
+    events = json.loads((internal / "timeline.json").read_text())["traceEvents"]
+    made, stopped = [event for event in events if event["name"] in ("release", "stop local processes")]
+    assert made["ts"] + made["dur"] <= stopped["ts"] + 1, "which is no part of the release's time"
     for path in release.rglob("*"):
         if path.suffix in (".json", ".md", ".parquet", ".jsonl"):
             assert b"local processes" not in path.read_bytes() and b"executor" not in path.read_bytes(), path
