@@ -13,7 +13,7 @@ from transformers import AutoModel, AutoTokenizer
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import model_identity, resolve_model
-from spti_ray.models.factory import threads_beside
+from spti_ray.models.engine_process import threads_beside
 from spti_ray.models.options import ImageEmbedderOptions, SentenceOptions
 from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.models.vision import ModelInputs, VisionTower

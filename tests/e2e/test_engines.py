@@ -14,7 +14,8 @@ from PIL import Image
 from spti_ray.config import EngineConfig
 from spti_ray.models import batching
 from spti_ray.models.bundled import package_file
-from spti_ray.models.factory import EMBEDDED, build_engine, engine_environment
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import EMBEDDED, build_engine
 
 # As in an engine's own process: waiting threads must not spin. Works if nothing has imported torch yet.
 os.environ.update(engine_environment("renderer", EMBEDDED.renderer))

@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing, model_identity
-from spti_ray.models.factory import build_engine, engine_environment
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import build_engine
 from spti_ray.models.pipeline_classes import check_pipeline
 from spti_ray.models.weight_files import file_names, is_single_file, variant_of
 from tests.ldm_layout import save_as_one_file
