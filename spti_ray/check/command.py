@@ -69,7 +69,7 @@ def check_images(config: Config, out: Path, console: Console) -> Path:
         check_new(config)
     config = continued(out, config)
     check_engines(config)
-    check_gpus(config, _roles(config))
+    check_gpus(_without_gpus_of_shards(config), _roles(config))
     with Progress(console) as progress:
         progress.stage("listing the private images")
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)

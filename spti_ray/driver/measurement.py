@@ -36,7 +36,7 @@ from spti_ray.io.files import sha256_of, write_atomic
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.trace import Trace
-from spti_ray.planning.checks import check_engines
+from spti_ray.planning.checks import check_engines, check_gpus
 from spti_ray.planning.plan import noise_plan
 from spti_ray.private.source import Source, describe
 from spti_ray.public.figure import figure
@@ -127,6 +127,7 @@ class Measurement:
         check_here(config, self.measured.folder)
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
         self.check_ledger()
+        check_gpus(config, _ROLES)
         executor_of(config).check(config)
         folder.lock()
         try:

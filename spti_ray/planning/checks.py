@@ -11,6 +11,7 @@ from spti_ray.config.method_traits import (
     candidates_are_images,
     roles_needed,
     roles_shown_private,
+    shard_gpus,
     shards_caption,
     trains,
     uses_private_data,
@@ -101,7 +102,7 @@ def check_build(config: Config) -> None:
 
 
 def check_gpus(config: Config, roles: Iterable[Role]) -> None:
-    """Refuse engines that want a GPU where they all have to be on this machine, and it has none for them.
+    """Refuse engines and shards that want a GPU where all have to be on this machine, and it has none for them.
 
     Args:
         config: the configuration.
@@ -113,14 +114,15 @@ def check_gpus(config: Config, roles: Iterable[Role]) -> None:
     if config.runtime.executor != "local":
         return  # Ray counts the GPUs of its nodes
     engines = engines_config(config.runtime.engines)
-    wanted = {role: engines.of(role).num_gpus for role in roles if engines.of(role).num_gpus}
-    there = gpus_here() if wanted else 0
-    for role, num_gpus in wanted.items():
+    wanted = {f"runtime.engines.{role}.num_gpus": engines.of(role).num_gpus for role in roles}
+    wanted["runtime.shard.num_gpus"] = shard_gpus(config)
+    there = gpus_here() if any(wanted.values()) else 0
+    for setting, num_gpus in wanted.items():
         if num_gpus > there:
             found = f"only {there} here" if there else "none here"
             raise ConfigError(
-                f"runtime.engines.{role}.num_gpus: is {num_gpus:g}, but torch finds {found}, and runtime.executor: "
-                "local is this machine alone; set it to 0 for a CPU, or see `spti doctor`"
+                f"{setting}: is {num_gpus:g}, but torch finds {found}, and runtime.executor: local is this machine "
+                "alone; set it to 0 for a CPU, or see `spti doctor`"
             )
 
 
