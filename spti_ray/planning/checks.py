@@ -22,6 +22,7 @@ from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sh
 from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config, is_vllm
 from spti_ray.models.gpus_here import gpus_here
 from spti_ray.models.pipeline_classes import check_pipeline
+from spti_ray.models.pipeline_needs import check_encoder, check_packages
 from spti_ray.models.render_sizes import check_render_size
 from spti_ray.models.text_window import TextWindow
 from spti_ray.models.vllm_build import check_vllm_build
@@ -74,6 +75,7 @@ def check_engines(config: Config) -> None:
             check_varies(engines.renderer)
         if engines.renderer.kind == "diffusers" and "renderer" in roles_needed(config):
             check_pipeline(engines.renderer, varies=candidates_are_images(config))
+            check_encoder(engines.renderer)
         if trains(config) and engines.renderer.kind != "diffusers":
             raise ValueError(
                 f"runtime.engines.renderer.kind: method: {config.method} trains a model of kind 'diffusers', and this "
@@ -87,18 +89,20 @@ def check_engines(config: Config) -> None:
 
 
 def check_build(config: Config) -> None:
-    """Refuse engines for which this machine's vLLM is not built. Of other machines their actors say it.
+    """Refuse engines for which this machine lacks a package or a build of vLLM. Of other machines their actors say it.
 
     Raises:
         ConfigError: one line that names the setting.
     """
     engines = engines_config(config.runtime.engines)
-    for role in roles_needed(config):
-        if is_vllm(engines.of(role)):
-            try:
+    try:
+        for role in roles_needed(config):
+            if is_vllm(engines.of(role)):
                 check_vllm_build(role, engines.of(role))
-            except ValueError as error:
-                raise ConfigError(str(error)) from None
+            if engines.of(role).kind == "diffusers":
+                check_packages(engines.of(role))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def check_gpus(config: Config, roles: Iterable[Role]) -> None:

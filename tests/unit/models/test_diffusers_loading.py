@@ -155,7 +155,7 @@ def test_a_single_file_with_a_base_elsewhere_is_not_offline(flux):
     assert "HF_HUB_OFFLINE" not in engine_environment("renderer", settings("./a.gguf", base="someone/model"))
 
 
-@pytest.mark.parametrize("name", ["BriaPipeline", "SanaSprintPipeline"])
+@pytest.mark.parametrize("name", ["BriaPipeline", "SanaSprintPipeline", "HunyuanImagePipeline"])
 def test_a_pipeline_that_auto_pipeline_does_not_list_is_loaded_by_the_class_that_it_names(tmp_path, name):
     extra = {"use_resolution_binning": False} if "Sana" in name else {}
     assert rendered(save_tiny(name, tmp_path), extra=extra).shape == (2, 32, 32, 3)
