@@ -29,6 +29,8 @@ OF_OTHERS = {
     "BlipForConditionalGeneration",
     "BodyPartExamined",
     "BriaPipeline",
+    "HiDreamImagePipeline",
+    "HunyuanImagePipeline",
     "SanaSprintPipeline",
     "StudyInstanceUID",
 }

@@ -5,116 +5,64 @@ Their images are noise. What they show is what a class does with seeds, batches,
 
 from __future__ import annotations
 
+import functools
+import io
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import diffusers
 import torch
+from diffusers.guiders import AdaptiveProjectedMixGuidance
+from diffusers.pipelines.kolors.text_encoder import ChatGLMConfig, ChatGLMModel
+from diffusers.pipelines.kolors.tokenizer import ChatGLMTokenizer
+from sentencepiece import SentencePieceTrainer
 from transformers import (
     ByT5Tokenizer,
-    CLIPTextConfig,
-    CLIPTextModel,
-    CLIPTextModelWithProjection,
     Gemma2Config,
     Gemma2Model,
     GlmImageConfig,
     GlmImageForConditionalGeneration,
     GlmImageImageProcessorPil,
     GlmImageProcessor,
-    PreTrainedTokenizerFast,
-    Qwen2_5_VLConfig,
-    Qwen2_5_VLForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
     Qwen3Config,
     Qwen3ForCausalLM,
     Qwen3Model,
-    T5Config,
-    T5EncoderModel,
 )
 
-from tests.tiny_models import word_tokenizer
-
-CHAT = "{% for message in messages %}{{ message['role'] }} : {{ message['content'] }}\n{% endfor %}"
-LLM = {
-    "vocab_size": 64,
-    "hidden_size": 16,
-    "intermediate_size": 16,
-    "num_attention_heads": 2,
-    "num_key_value_heads": 2,
-    "head_dim": 8,
-    "max_position_embeddings": 1024,
-    "initializer_range": 0.5,
-    "bos_token_id": 0,
-    "pad_token_id": 1,
-    "eos_token_id": 2,
-}
-
-
-def _tokenizer(limit: int = 77) -> PreTrainedTokenizerFast:
-    tokenizer = word_tokenizer()
-    tokenizer.model_max_length, tokenizer.chat_template = limit, CHAT
-    return tokenizer
-
-
-def _clip(width: int = 32, projected: bool = False) -> Any:
-    config = CLIPTextConfig(
-        vocab_size=64, hidden_size=width, intermediate_size=37, num_hidden_layers=2, num_attention_heads=4,
-        projection_dim=width, bos_token_id=0, pad_token_id=1, eos_token_id=2, initializer_factor=10.0,
-    )  # fmt: skip
-    return (CLIPTextModelWithProjection if projected else CLIPTextModel)(config)
-
-
-def _t5(vocabulary: int = 64) -> Any:
-    config = T5Config(
-        vocab_size=vocabulary, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4, pad_token_id=1, eos_token_id=2,
-        initializer_factor=10.0,
-    )  # fmt: skip
-    return T5EncoderModel(config)
-
-
-def _vae(latents: int = 4, levels: int = 2, **settings: Any) -> Any:
-    kinds = {"down_block_types": ("DownEncoderBlock2D",) * levels, "up_block_types": ("UpDecoderBlock2D",) * levels}
-    return diffusers.AutoencoderKL(
-        block_out_channels=(8,) * levels,
-        latent_channels=latents,
-        norm_num_groups=4,
-        sample_size=32,
-        **kinds,
-        **settings,
-    )
-
-
-def _flow_vae(latents: int, levels: int = 2, **settings: Any) -> Any:
-    plain = {"use_quant_conv": False, "use_post_quant_conv": False, "shift_factor": 0.06, "scaling_factor": 1.5}
-    return _vae(latents, levels, **plain | settings)
-
-
-def _flow() -> Any:
-    return diffusers.FlowMatchEulerDiscreteScheduler()
-
-
-def _unet(width: int, **settings: Any) -> Any:
-    return diffusers.UNet2DConditionModel(
-        block_out_channels=(8, 16), layers_per_block=1, sample_size=16, norm_num_groups=4, attention_head_dim=4,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"), up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=width, **settings,
-    )  # fmt: skip
+from tests.tiny_models import WORDS, word_tokenizer
+from tests.tiny_parts import (
+    CHAT,
+    LLM,
+    tiny_clip,
+    tiny_flow,
+    tiny_flow_vae,
+    tiny_qwen_vl,
+    tiny_t5,
+    tiny_tokenizer,
+    tiny_unet,
+    tiny_vae,
+)
 
 
 def stable_diffusion() -> Any:
     return diffusers.StableDiffusionPipeline(
-        _vae(), _clip(), _tokenizer(), _unet(32), diffusers.DDIMScheduler(), None, None, requires_safety_checker=False
+        tiny_vae(), tiny_clip(), tiny_tokenizer(), tiny_unet(32), diffusers.DDIMScheduler(), None, None,
+        requires_safety_checker=False,
     )  # fmt: skip
 
 
 def sdxl() -> Any:
-    unet = _unet(
+    unet = tiny_unet(
         64, use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=80, transformer_layers_per_block=(1, 2),
     )  # fmt: skip
-    texts = _clip(), _clip(projected=True)
+    texts = tiny_clip(), tiny_clip(projected=True)
     return diffusers.StableDiffusionXLPipeline(
-        _vae(), *texts, _tokenizer(), _tokenizer(), unet, diffusers.EulerDiscreteScheduler()
+        tiny_vae(), *texts, tiny_tokenizer(), tiny_tokenizer(), unet, diffusers.EulerDiscreteScheduler()
     )
 
 
@@ -123,8 +71,15 @@ def sd3() -> Any:
         sample_size=32, patch_size=1, in_channels=4, num_layers=1, attention_head_dim=8, num_attention_heads=4,
         caption_projection_dim=32, joint_attention_dim=32, pooled_projection_dim=64, out_channels=4,
     )  # fmt: skip
-    texts = _clip(projected=True), _tokenizer(), _clip(projected=True), _tokenizer(), _t5(), _tokenizer()
-    return diffusers.StableDiffusion3Pipeline(transformer, _flow(), _flow_vae(4), *texts)
+    texts = (
+        tiny_clip(projected=True),
+        tiny_tokenizer(),
+        tiny_clip(projected=True),
+        tiny_tokenizer(),
+        tiny_t5(),
+        tiny_tokenizer(),
+    )
+    return diffusers.StableDiffusion3Pipeline(transformer, tiny_flow(), tiny_flow_vae(4), *texts)
 
 
 def flux() -> Any:
@@ -132,7 +87,9 @@ def flux() -> Any:
         patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=32, pooled_projection_dim=32, axes_dims_rope=(4, 4, 8),
     )  # fmt: skip
-    return diffusers.FluxPipeline(_flow(), _flow_vae(4), _clip(), _tokenizer(), _t5(), _tokenizer(), transformer)
+    return diffusers.FluxPipeline(
+        tiny_flow(), tiny_flow_vae(4), tiny_clip(), tiny_tokenizer(), tiny_t5(), tiny_tokenizer(), transformer
+    )
 
 
 def flux2_klein() -> Any:
@@ -147,7 +104,7 @@ def flux2_klein() -> Any:
         patch_size=1, in_channels=4, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=48, timestep_guidance_channels=256, axes_dims_rope=(4, 4, 4, 4), guidance_embeds=False,
     )  # fmt: skip
-    return diffusers.Flux2KleinPipeline(_flow(), vae, texts, _tokenizer(), transformer, is_distilled=True)
+    return diffusers.Flux2KleinPipeline(tiny_flow(), vae, texts, tiny_tokenizer(), transformer, is_distilled=True)
 
 
 def z_image() -> Any:
@@ -158,7 +115,7 @@ def z_image() -> Any:
     torch.nn.init.normal_(transformer.x_pad_token, std=0.02)
     torch.nn.init.normal_(transformer.cap_pad_token, std=0.02)
     texts = Qwen3Model(Qwen3Config(num_hidden_layers=2, **LLM))
-    return diffusers.ZImagePipeline(_flow(), _flow_vae(16), texts, _tokenizer(), transformer)
+    return diffusers.ZImagePipeline(tiny_flow(), tiny_flow_vae(16), texts, tiny_tokenizer(), transformer)
 
 
 def qwen_image() -> Any:
@@ -170,11 +127,7 @@ def qwen_image() -> Any:
         patch_size=2, in_channels=16, out_channels=4, num_layers=1, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=16, axes_dims_rope=(8, 4, 4),
     )  # fmt: skip
-    text = {**LLM, "num_hidden_layers": 2, "rope_scaling": {"type": "mrope", "mrope_section": [1, 1, 2]}}
-    text.pop("head_dim")
-    vision = {"depth": 1, "hidden_size": 16, "intermediate_size": 16, "num_heads": 2, "out_hidden_size": 16}
-    texts = Qwen2_5_VLForConditionalGeneration(Qwen2_5_VLConfig(text_config=text, vision_config=vision))
-    return diffusers.QwenImagePipeline(_flow(), vae, texts, _tokenizer(1024), transformer)
+    return diffusers.QwenImagePipeline(tiny_flow(), vae, tiny_qwen_vl(), tiny_tokenizer(1024), transformer)
 
 
 def bria() -> Any:
@@ -182,7 +135,7 @@ def bria() -> Any:
         patch_size=1, in_channels=16, num_layers=1, num_single_layers=1, attention_head_dim=16, num_attention_heads=2,
         joint_attention_dim=32, axes_dims_rope=[4, 4, 8],
     )  # fmt: skip
-    return diffusers.BriaPipeline(transformer, _flow(), _flow_vae(4), _t5(), _tokenizer())
+    return diffusers.BriaPipeline(transformer, tiny_flow(), tiny_flow_vae(4), tiny_t5(), tiny_tokenizer())
 
 
 def sana_sprint() -> Any:
@@ -199,7 +152,7 @@ def sana_sprint() -> Any:
         sample_size=32, qk_norm="rms_norm_across_heads", guidance_embeds=True,
     )  # fmt: skip
     texts = Gemma2Model(Gemma2Config(num_hidden_layers=1, query_pre_attn_scalar=8, **LLM))
-    return diffusers.SanaSprintPipeline(_tokenizer(300), texts, vae, transformer, diffusers.SCMScheduler())
+    return diffusers.SanaSprintPipeline(tiny_tokenizer(300), texts, vae, transformer, diffusers.SCMScheduler())
 
 
 def glm_image() -> Any:
@@ -224,8 +177,66 @@ def glm_image() -> Any:
     )  # fmt: skip
     torch.nn.init.normal_(transformer.prior_token_embedding.weight, std=5.0)
     processor = GlmImageProcessor(GlmImageImageProcessorPil(), spoken, chat_template=spoken.chat_template)
-    vae = _flow_vae(4, 4, latents_mean=[0.0] * 4, latents_std=[1.0] * 4)
-    return diffusers.GlmImagePipeline(ByT5Tokenizer(), processor, _t5(384), speaker, vae, transformer, _flow())
+    vae = tiny_flow_vae(4, 4, latents_mean=[0.0] * 4, latents_std=[1.0] * 4)
+    return diffusers.GlmImagePipeline(ByT5Tokenizer(), processor, tiny_t5(384), speaker, vae, transformer, tiny_flow())
+
+
+@functools.cache
+def _sentencepiece_folder() -> TemporaryDirectory[str]:
+    """A `tokenizer.model` trained on the words of the tests, there until this process ends: a tokenizer copies it."""
+    folder, trained = TemporaryDirectory(), io.BytesIO()
+    SentencePieceTrainer.train(
+        sentence_iterator=iter(WORDS * 20), model_writer=trained, vocab_size=40, hard_vocab_limit=False, minloglevel=2
+    )
+    Path(folder.name, "tokenizer.model").write_bytes(trained.getvalue())
+    return folder
+
+
+def kolors() -> Any:
+    tokenizer = ChatGLMTokenizer(f"{_sentencepiece_folder().name}/tokenizer.model")
+    texts = ChatGLMModel(
+        ChatGLMConfig(
+            num_layers=2, padded_vocab_size=64, hidden_size=32, ffn_hidden_size=37, kv_channels=8,
+            num_attention_heads=4, seq_length=256, multi_query_attention=True, multi_query_group_num=2,
+            add_qkv_bias=True, original_rope=True,
+        )
+    )  # fmt: skip
+    for parameter in texts.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    unet = tiny_unet(
+        32, use_linear_projection=True, addition_embed_type="text_time", addition_time_embed_dim=8,
+        projection_class_embeddings_input_dim=80, transformer_layers_per_block=(1, 2),
+    )  # fmt: skip
+    return diffusers.KolorsPipeline(tiny_vae(), texts, tokenizer, unet, diffusers.EulerDiscreteScheduler())
+
+
+def hidream() -> Any:
+    """Renders 128 x 128 pixels, since a latent of it is one; its Llama is stored with it, as its authors do not."""
+    transformer = diffusers.HiDreamImageTransformer2DModel(
+        patch_size=8, in_channels=4, out_channels=4, num_layers=1, num_single_layers=1, attention_head_dim=16,
+        num_attention_heads=2, caption_channels=[32, 16], text_emb_dim=64, num_routed_experts=2,
+        num_activated_experts=1, axes_dims_rope=(8, 4, 4), max_resolution=(128, 128), llama_layers=[0, 1],
+    )  # fmt: skip
+    clip = [part for _ in range(2) for part in (tiny_clip(projected=True, positions=248), tiny_tokenizer(248))]
+    llama = LlamaForCausalLM(LlamaConfig(num_hidden_layers=2, **LLM))
+    more = tiny_t5(), tiny_tokenizer(128), llama, tiny_tokenizer(1024)
+    return diffusers.HiDreamImagePipeline(tiny_flow(), tiny_flow_vae(4, 1), *clip, *more, transformer)
+
+
+def hunyuan_image() -> Any:
+    """One guider for texts, another for texts with words in quotes, which ByT5 reads."""
+    vae = diffusers.AutoencoderKLHunyuanImage(
+        in_channels=3, out_channels=3, latent_channels=4, block_out_channels=(32, 32), layers_per_block=1,
+        spatial_compression_ratio=2, sample_size=32, scaling_factor=0.5, downsample_match_channel=False,
+        upsample_match_channel=False,
+    )  # fmt: skip
+    transformer = diffusers.HunyuanImageTransformer2DModel(
+        in_channels=4, out_channels=4, num_attention_heads=2, attention_head_dim=16, num_layers=1, num_single_layers=1,
+        num_refiner_layers=1, patch_size=(1, 1), text_embed_dim=16, text_embed_2_dim=32, rope_axes_dim=(8, 8),
+    )  # fmt: skip
+    guiders = AdaptiveProjectedMixGuidance(), AdaptiveProjectedMixGuidance(guidance_scale=1000.0)
+    texts = tiny_qwen_vl(), tiny_tokenizer(2048), tiny_t5(384), ByT5Tokenizer()
+    return diffusers.HunyuanImagePipeline(tiny_flow(), vae, *texts, transformer, *guiders)
 
 
 TINY: dict[str, Callable[[], Any]] = {
@@ -238,6 +249,9 @@ TINY: dict[str, Callable[[], Any]] = {
     "QwenImagePipeline": qwen_image,
     "BriaPipeline": bria,
     "SanaSprintPipeline": sana_sprint,
+    "KolorsPipeline": kolors,
+    "HiDreamImagePipeline": hidream,
+    "HunyuanImagePipeline": hunyuan_image,
     "GlmImagePipeline": glm_image,
 }
 """What makes a tiny pipeline of each class."""

@@ -21,7 +21,8 @@ from typing import Any
 
 from spti_ray.bench.workload import call_arguments, count_produced, make_items
 from spti_ray.config import EngineConfig, Role
-from spti_ray.models.factory import ENGINE_METHODS, build_engine, engine_environment
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import ENGINE_METHODS, build_engine
 
 
 class BareEngine:

@@ -17,7 +17,8 @@ import numpy as np
 
 from spti_ray.config import Config
 from spti_ray.config.loading import load_config
-from spti_ray.models.factory import build_engine, engine_environment, engines_config
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import build_engine, engines_config
 from spti_ray.models.pixels import to_png
 from spti_ray.private.dataset import load_shard
 from spti_ray.public.prompts import draw_attributes, max_tokens, random_prompt, rephrase_prompt, target_length

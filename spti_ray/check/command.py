@@ -70,7 +70,7 @@ def check_images(config: Config, out: Path, console: Console) -> Path:
         check_new(config)
     config = continued(out, config)
     check_engines(config)
-    check_gpus(config, _roles(config))
+    check_gpus(_without_gpus_of_shards(config), _roles(config))
     if is_all_here(config):
         check_models(config, _roles(config))
     with Progress(console) as progress:

@@ -154,7 +154,8 @@ def _opened(engines: EnginesConfig) -> Iterator[tuple[Write, Similarity]]:
     """The writer and the text embedder in this process, loaded."""
     from spti_ray.errors import NothingMade
     from spti_ray.models.bundled import ModelMissing
-    from spti_ray.models.factory import build_engine, engine_environment
+    from spti_ray.models.engine_process import engine_environment
+    from spti_ray.models.factory import build_engine
     from spti_ray.types import Completions, WriteRequest
 
     # The engine's libraries read these variables once, when they are imported.

@@ -39,7 +39,7 @@ from spti_ray.models.bundled import ModelNotFound
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.trace import Trace
-from spti_ray.planning.checks import check_engines, check_models
+from spti_ray.planning.checks import check_engines, check_gpus, check_models
 from spti_ray.planning.plan import noise_plan
 from spti_ray.private.source import Source, describe
 from spti_ray.probe import Probe
@@ -134,6 +134,7 @@ class Measurement:
         self._check_models()
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
         self.check_ledger()
+        check_gpus(config, _ROLES)
         executor_of(config).check(config)
         folder.lock()
         try:

@@ -8,7 +8,7 @@ from typing import TypeVar
 import torch
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.factory import threads_of
+from spti_ray.models.engine_process import threads_of
 from spti_ray.models.half_precision import on_cpu
 
 Item = TypeVar("Item")

@@ -1,4 +1,4 @@
-"""Loads checkpoints of transformers: only complete ones, and processors without torchvision where possible."""
+"""Loads checkpoints of transformers: complete ones, also of a variant alone, and processors without torchvision."""
 
 from __future__ import annotations
 
@@ -10,8 +10,12 @@ import torch
 from transformers import AutoImageProcessor, AutoProcessor
 
 from spti_ray.models.bundled import ModelMissing
+from spti_ray.models.weight_files import file_names, variant_of_model
 
 T = TypeVar("T")
+
+VARIANT_OF = {torch.float16: "fp16", torch.bfloat16: "bf16"}
+"""Which of several variants is loaded, where there are no plain weights."""
 
 _LACKS_TORCHVISION = ("torchvision", "failed to be inspected")
 """Words in errors about a missing torchvision: of transformers, and of vLLM, which tells the reason only in its log."""
@@ -32,13 +36,33 @@ def load_complete(
     Raises:
         ModelMissing: the files lack weights of that class.
     """
-    given = {} if config is None else {"config": config}
-    model, loading = model_class.from_pretrained(
-        source, dtype=dtype, revision=revision, output_loading_info=True, **given
-    )
+    given: dict[str, Any] = {} if config is None else {"config": config}
+    model, loading = from_any_weights(model_class, source, dtype, revision, output_loading_info=True, **given)
     if missing := sorted(loading["missing_keys"]):
         raise ModelMissing(f"{source}: its files lack weights ({missing[0]}, ...); name another model")
     return model
+
+
+def from_any_weights(model_class: Any, source: str, dtype: torch.dtype, revision: str | None = None, **how: Any) -> Any:
+    """What `from_pretrained` makes of a checkpoint, also where its weights are stored in one variant alone, as fp16.
+
+    Args:
+        model_class: transformers' class.
+        source: The checkpoint.
+        dtype: Of the weights, once they are loaded.
+        revision: Of the checkpoint.
+        how: Other arguments of `from_pretrained`.
+
+    Raises:
+        OSError: transformers' own, where there are no weights at all.
+    """
+    try:
+        return model_class.from_pretrained(source, dtype=dtype, revision=revision, **how)
+    except OSError:
+        variant = variant_of_model(file_names(source, revision), VARIANT_OF.get(dtype))
+        if variant is None:
+            raise
+    return model_class.from_pretrained(source, dtype=dtype, revision=revision, variant=variant, **how)
 
 
 def load_image_processor(source: str, revision: str | None = None) -> Any:

@@ -18,10 +18,11 @@ from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.quantizers import quantization_config
 from diffusers.quantizers.pipe_quant_config import PipelineQuantizationConfig
 from diffusers.utils import logging as diffusers_logging
-from transformers import AutoModel
+from transformers import AutoModel, AutoTokenizer
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing, resolve_model
+from spti_ray.models.checkpoints import VARIANT_OF, from_any_weights
 from spti_ray.models.options import DiffusersOptions, QuantizationOptions
 from spti_ray.models.pipeline_classes import (
     refuse_unknown,
@@ -29,13 +30,12 @@ from spti_ray.models.pipeline_classes import (
     text_to_image_class,
     why_no_text_to_image,
 )
+from spti_ray.models.pipeline_files import stores
+from spti_ray.models.pipeline_needs import APART, lacks_encoder, lacks_package
 from spti_ray.models.single_file import file_of, holds_whole_pipeline, load_denoiser, load_whole_pipeline
 from spti_ray.models.weight_files import file_names, is_single_file, variant_of
 
 log = logging.getLogger(__name__)
-
-_VARIANT_OF = {torch.float16: "fp16", torch.bfloat16: "bf16"}
-"""Which of several variants is loaded, where there are no plain weights."""
 
 
 def load_pipeline(config: EngineConfig, options: DiffusersOptions, dtype: torch.dtype) -> Any:
@@ -53,17 +53,17 @@ def load_pipeline(config: EngineConfig, options: DiffusersOptions, dtype: torch.
     if is_single_file(source):
         file, source, revision = file_of(source, revision), resolve_model(str(options.base)), None
         if holds_whole_pipeline(file):
-            return load_whole_pipeline(file, source, _loader(source, revision).__name__, dtype)
+            return load_whole_pipeline(file, source, _loader(source, revision, options).__name__, dtype)
         given = load_denoiser(file, source, dtype)
     source = resolve_model(source)
-    loader = _loader(source, revision)
+    loader = _loader(source, revision, options)
     given |= {"revision": revision, "dtype": dtype}
-    if variant := options.variant or variant_of(file_names(source, revision), _VARIANT_OF.get(dtype)):
+    if variant := options.variant or variant_of(file_names(source, revision), VARIANT_OF.get(dtype)):
         given["variant"] = variant
     if options.quantization is not None:
         given["quantization_config"] = _quantization(options.quantization, source, revision)
     if options.text_encoder is not None:
-        given["text_encoder"] = AutoModel.from_pretrained(resolve_model(options.text_encoder), dtype=dtype)
+        given |= _text_encoder(loader.__name__, resolve_model(options.text_encoder), dtype)
     # diffusers warns of a text encoder that is not CLIP's, which is intended, and of components that lack the variant.
     verbosity = diffusers_logging.get_verbosity()
     diffusers_logging.set_verbosity_error()
@@ -73,22 +73,36 @@ def load_pipeline(config: EngineConfig, options: DiffusersOptions, dtype: torch.
         diffusers_logging.set_verbosity(verbosity)
 
 
-def _loader(source: str, revision: str | None) -> Any:
+def _text_encoder(pipeline_class: str, source: str, dtype: torch.dtype) -> dict[str, Any]:
+    """The components that `options.text_encoder` gives: an encoder, and its tokenizer where the pipeline has none."""
+    model = from_any_weights(AutoModel, source, dtype)
+    if number := APART.get(pipeline_class):
+        tokenizer = AutoTokenizer.from_pretrained(source)
+        return {f"text_encoder_{number}": model, f"tokenizer_{number}": tokenizer}
+    return {"text_encoder": model}
+
+
+def _loader(source: str, revision: str | None, options: DiffusersOptions) -> Any:
     """The class of diffusers that loads a checkpoint and renders texts.
 
     Raises:
-        ModelMissing: there is none; one line.
+        ModelMissing: there is none, or it lacks a package or a text encoder; one line.
     """
     index: Any = DiffusionPipeline.load_config(source, revision=revision)
     name = index.get("_class_name")
     if not isinstance(name, str):
         raise ModelMissing(f"{source}: its pipeline is code of its own ({name}), which is not run; name another model")
     name = text_to_image_class(name) or name
+    if lacks := lacks_package(name):
+        raise ModelMissing(f"{source}: {lacks}")
     loader = getattr(diffusers, name, None)
     if loader is None:
         raise ModelMissing(f"{source}: is a {name}, which diffusers {diffusers.__version__} does not have; upgrade it")
     if reason := why_no_text_to_image(frozenset(inspect.signature(loader.__call__).parameters)):
         raise ModelMissing(f"{source}: is a {name}, which {reason}; name a text-to-image model")
+    stored = stores(index, f"text_encoder_{APART.get(name, '')}")
+    if reason := lacks_encoder(name, stored, options):
+        raise ModelMissing(reason)
     return loader
 
 

@@ -18,7 +18,7 @@ from spti_ray.models.diffusers_pipeline import call_arguments, image_to_image, l
 from spti_ray.models.flagged import unflagged
 from spti_ray.models.options import DiffusersOptions
 from spti_ray.models.out_of_memory import largest_fitting_batch
-from spti_ray.models.pipeline_classes import FIRST_GENERATOR_ALONE
+from spti_ray.models.pipeline_classes import ONE_AT_A_TIME
 from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.types import ImageArray
 
@@ -40,8 +40,7 @@ class DiffusersRenderer:
             self._pipeline = load_pipeline(config, options, dtype)
             place(self._pipeline, options, self._device)
         self._pipeline.set_progress_bar_config(disable=True)
-        if type(self._pipeline).__name__ in FIRST_GENERATOR_ALONE:
-            # Else an image would depend on its batch: on the seed of the first image there.
+        if type(self._pipeline).__name__ in ONE_AT_A_TIME:
             self.config = config.model_copy(update={"batch_size": 1})
         if not options.safety_checker and getattr(self._pipeline, "safety_checker", None) is not None:
             self._pipeline.register_modules(safety_checker=None)

@@ -13,7 +13,8 @@ from transformers import AutoModel, AutoTokenizer
 from spti_ray.config import EngineConfig
 from spti_ray.models.batching import Item, device_of, dtype_of, padded_batches
 from spti_ray.models.bundled import model_identity, resolve_model
-from spti_ray.models.factory import threads_beside
+from spti_ray.models.checkpoints import from_any_weights
+from spti_ray.models.engine_process import threads_beside
 from spti_ray.models.options import ImageEmbedderOptions, SentenceOptions
 from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.models.vision import ModelInputs, VisionTower
@@ -59,13 +60,10 @@ class SentenceEmbedder:
         self.config = config
         self._max_tokens = SentenceOptions.model_validate(config.options).max_tokens
         self._device = device_of(config)
-        source: dict[str, Any] = {
-            "pretrained_model_name_or_path": resolve_model(config.model),
-            "revision": config.revision,
-        }
+        source = resolve_model(config.model)
         with quiet_loading():
-            self._tokenizer = AutoTokenizer.from_pretrained(**source)
-            model: Any = AutoModel.from_pretrained(**source, dtype=dtype_of(config, auto=torch.float32))
+            self._tokenizer: Any = AutoTokenizer.from_pretrained(source, revision=config.revision)
+            model = from_any_weights(AutoModel, source, dtype_of(config, auto=torch.float32), config.revision)
         self._model = model.to(self._device).eval()
         self._dimension = int(self._model.config.hidden_size)
 

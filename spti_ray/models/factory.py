@@ -1,4 +1,4 @@
-"""From configuration to engines: known kinds, the embedded and fake sets, construction, and process environments.
+"""From configuration to engines: known kinds, the embedded and fake sets, and construction.
 
 Imports no heavy library: `build_engine` imports an engine's module in the process that will run it.
 """
@@ -6,7 +6,6 @@ Imports no heavy library: `build_engine` imports an engine's module in the proce
 from __future__ import annotations
 
 import importlib
-import os
 from collections.abc import Callable
 from typing import Any, get_args
 
@@ -16,7 +15,7 @@ from spti_ray.config import ROLES, EngineConfig, EnginesConfig, Role, Section
 from spti_ray.config.endpoints import normal_endpoint
 from spti_ray.config.validation_errors import one_line
 from spti_ray.models import endpoint_options, options
-from spti_ray.models.bundled import ModelMissing, is_local
+from spti_ray.models.bundled import ModelMissing
 from spti_ray.models.engine_errors import EngineNotBuilt, is_one_line, line_of
 from spti_ray.models.presence import check_engine_model
 from spti_ray.models.vllm_build import check_vllm_build
@@ -86,16 +85,13 @@ PREPARE, EMBED_PREPARED = "prepare_images", "embed_prepared"
 """Methods that an image embedder may have beside its own: its two halves, of which the first needs no turn; see
 `protocols.PreparingEmbedder`."""
 
-THREADS_BESIDE = 4
-"""At least, where there are so many cores: a GPU's engine has one CPU by default, and waits for what it is fed."""
-
 VARY = "vary"
 """The method of a renderer that varies images, which `method: pe-image` needs."""
 
 
 EMBEDDED = EnginesConfig(
     # Fractions of a CPU: all five fit on two cores, with room for shards. While it works, each engine still uses
-    # `threads` cores. Waiting threads sleep (see engine_environment), so sharing cores costs little.
+    # `threads` cores. Waiting threads sleep (see engine_process), so sharing cores costs little.
     writer=EngineConfig(kind="vllm", model="bundled:smollm2", dtype="bfloat16", batch_size=64, num_cpus=0.5),
     renderer=EngineConfig(
         kind="diffusers",
@@ -283,55 +279,3 @@ def public_engine_config(config: EngineConfig, takes_turns: bool, reports_stats:
     if config.kind != "vllm":
         return config
     return config.model_copy(update={"options": config.options | {"sleep_mode": takes_turns, "stats": reports_stats}})
-
-
-def engine_environment(role: Role, config: EngineConfig, elsewhere: bool = False) -> dict[str, str]:
-    """Environment variables that an engine's process needs before its first import.
-
-    The number of threads is that of the settings, or the number of cores of the machine that calls this. `elsewhere`:
-    the engine runs on another machine, which knows better: what it is set to there, or the CPUs that Ray gives it.
-    """
-    del role  # All roles have the same rules today.
-    environment = {
-        # Engines share cores. An OpenMP thread that spins while it waits takes a core from others: two such programs
-        # on the same two cores ran ten times slower.
-        "OMP_WAIT_POLICY": "passive",
-        "GOMP_SPINCOUNT": "0",
-        "KMP_BLOCKTIME": "0",
-        "TOKENIZERS_PARALLELISM": "false",
-        "TRANSFORMERS_VERBOSITY": "error",
-        "DIFFUSERS_VERBOSITY": "error",
-        "HF_HUB_DISABLE_PROGRESS_BARS": "1",
-        "TQDM_DISABLE": "1",
-        "DO_NOT_TRACK": "1",
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-    }
-    if config.threads or not elsewhere:
-        environment["OMP_NUM_THREADS"] = str(config.threads or os.cpu_count() or 1)
-    models = [config.model, *(str(config.options[key]) for key in ("text_encoder", "base") if config.options.get(key))]
-    if all(is_local(model) or config.kind.startswith("fake-") for model in models):
-        environment["HF_HUB_OFFLINE"] = "1"
-    if config.kind in _VLLM:
-        environment |= {"VLLM_LOGGING_LEVEL": "ERROR", "VLLM_NO_USAGE_STATS": "1", "TORCH_CPP_LOG_LEVEL": "ERROR"}
-        if not config.num_gpus:
-            environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
-        if not config.num_gpus or config.kind == "vllm-vision":
-            # Makes vLLM accept the "uni" executor on CPU, which saves a process. AsyncLLM (the writer) still starts an
-            # EngineCore process, which inherits these variables. LLM (the captioner) does not: so the process that sees
-            # private images is the actor's, whose output is suppressed.
-            environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
-    return environment
-
-
-def threads_beside(config: EngineConfig) -> int:
-    """Threads beside an engine, which decode and resize what it is given, or encode what it has made."""
-    return min(os.cpu_count() or 1, max(THREADS_BESIDE, threads_of(config)))
-
-
-def threads_of(config: EngineConfig) -> int:
-    """CPU threads of an engine in this process: of its settings, its node's, or as many as there are cores.
-
-    A pod sees all cores of its machine, and may use as many as OMP_NUM_THREADS says.
-    """
-    of_node = os.environ.get("OMP_NUM_THREADS", "")
-    return config.threads or (int(of_node) if of_node.isdecimal() else 0) or os.cpu_count() or 1

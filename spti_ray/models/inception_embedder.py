@@ -21,7 +21,7 @@ from spti_ray.config import EngineConfig
 from spti_ray.io.files import sha256_of
 from spti_ray.models.batching import device_of, padded_batches
 from spti_ray.models.bundled import ModelMissing, ModelNotFound
-from spti_ray.models.factory import threads_beside
+from spti_ray.models.engine_process import threads_beside
 from spti_ray.models.options import InceptionOptions
 from spti_ray.types import FloatArray, ImageArray
 

@@ -50,14 +50,20 @@ def class_in(package: str, file: str, name: str) -> ast.ClassDef | None:
 
 
 def parameters_of(definition: ast.ClassDef, method: str) -> frozenset[str] | None:
-    """Names of a method's parameters without `self`; None if it takes any, or if the class has no such method."""
+    """Names of a method's parameters without `self` and `**kwargs`; None if the class has no such method."""
     for node in definition.body:
         if isinstance(node, ast.FunctionDef) and node.name == method:
             given = node.args
-            if given.kwarg is not None:
-                return None
             return frozenset(arg.arg for arg in (*given.posonlyargs, *given.args, *given.kwonlyargs)) - {"self"}
     return None
+
+
+def strings_in(definition: ast.ClassDef, name: str) -> tuple[str, ...]:
+    """A class's own attribute that is a list of strings; empty if it has none."""
+    for node in definition.body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name:
+            return tuple(str(each) for each in ast.literal_eval(node.value))
+    return ()
 
 
 def fields_of(definition: ast.ClassDef) -> frozenset[str]:

@@ -57,7 +57,9 @@ class DiffusersOptions(Section):
     height: int | None = Field(None, ge=8)
     width: int | None = Field(None, ge=8)
     text_encoder: str | None = Field(
-        None, description="Model that replaces a text encoder which the pipeline's folder does not store."
+        None,
+        description="Model that replaces a text encoder which the pipeline's folder does not store: the first one, or "
+        "HiDream's language model.",
     )
     base: str | None = Field(
         None,

@@ -22,6 +22,12 @@ FIRST_GENERATOR_ALONE = frozenset({"GlmImagePipeline", "Ideogram4Pipeline"})
 Of diffusers 0.42: GLM-Image's language model, which draws tokens first, and the prompt enhancer of Ideogram 4.
 """
 
+ONE_AT_A_TIME = FIRST_GENERATOR_ALONE | {"HunyuanImagePipeline"}
+"""Pipelines whose image of a text depends on what else is in its batch: these too are rendered one image at a time.
+
+HunyuanImage guides a whole batch in another way as soon as one text of it has words in quotes, which it spells out.
+"""
+
 _AUTO = "pipelines/auto_pipeline.py"
 _TEXT = "AUTO_TEXT2IMAGE_PIPELINES_MAPPING"
 _IMAGE = "AUTO_IMAGE2IMAGE_PIPELINES_MAPPING"
@@ -53,7 +59,7 @@ def image_to_image_class(name: str) -> str | None:
 
 @functools.cache
 def call_parameters(name: str) -> frozenset[str] | None:
-    """What a call of the pipeline takes; None if that is not known, or anything."""
+    """What a call of the pipeline takes by name; None if that is not known."""
     file = class_file("diffusers", "pipelines", name)
     definition = class_in("diffusers", file, name) if file else None
     return parameters_of(definition, "__call__") if definition else None

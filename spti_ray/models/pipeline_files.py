@@ -27,6 +27,9 @@ KNOWN = {
 }
 """Model: what its `model_index.json` names, of the models of the presets (package_data/engines/renderers.yaml)."""
 
+_IN_PARTS = {f"HiDream-ai/HiDream-I1-{size}": "HiDreamImagePipeline" for size in ("Full", "Dev", "Fast")}
+"""The same of models of no preset that lack a part, which planning has to ask for (`pipeline_needs`)."""
+
 _FAMILIES = {
     "stable-diffusion-xl": "StableDiffusionXLPipeline",
     "sdxl": "StableDiffusionXLPipeline",
@@ -38,6 +41,9 @@ _FAMILIES = {
     "z-image": "ZImagePipeline",
     "pixart-sigma": "PixArtSigmaPipeline",
     "sana": "SanaPipeline",
+    "hidream-i1": "HiDreamImagePipeline",
+    "hunyuanimage-2": "HunyuanImagePipeline",
+    "kolors": "KolorsPipeline",
 }
 """Pipeline class by a part of another model's name, the first that fits: what it most likely is."""
 
@@ -65,11 +71,15 @@ class PipelineFiles:
         index = _json(model, revision, "model_index.json")
         if index:
             return cls(model, revision, str(index.get("_class_name", "")), True)
-        if model in KNOWN:
-            return cls(model, revision, KNOWN[model], True)
+        if known := (KNOWN | _IN_PARTS).get(model):
+            return cls(model, revision, known, True)
         name = model.lower()
         family = "" if is_local(model) else next((f for f in _FAMILIES if f in name), "")
         return cls(model, revision, _FAMILIES.get(family, ""), False)
+
+    def has(self, component: str) -> bool:
+        """Whether the checkpoint stores a component; False if nobody can tell."""
+        return stores(_json(self.model, self.revision, "model_index.json"), component)
 
     def settings(self, component: str) -> dict[str, Any]:
         """`component`/config.json; empty if it is not here."""
@@ -78,6 +88,12 @@ class PipelineFiles:
     def path(self, name: str) -> Path | None:
         """A file of the checkpoint, if it is here."""
         return _path(self.model, self.revision, name)
+
+
+def stores(index: dict[str, Any], component: str) -> bool:
+    """Whether a checkpoint with this `model_index.json` has a component: [null, null] is none."""
+    entry = index.get(component)
+    return isinstance(entry, list | tuple) and any(entry)
 
 
 def _json(model: str, revision: str | None, name: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from spti_ray.config import EngineConfig, PromptsConfig
-from spti_ray.models.bundled import resolve_model
+from spti_ray.models.bundled import is_local, resolve_model
 from spti_ray.models.options import DiffusersOptions
 from spti_ray.models.pipeline_files import PipelineFiles
 
@@ -29,9 +29,18 @@ _LONGER: tuple[tuple[str, int, str], ...] = (
     ("Sana", 300, "tokenizer"),
     ("Lumina", 256, "tokenizer"),
     ("CogView4", 1024, "tokenizer"),
+    ("HiDreamImage", 128, "tokenizer_3"),
+    ("Kolors", 256, "tokenizer"),
+    ("BriaFibo", 3000, "tokenizer"),
+    ("Bria", 128, "tokenizer"),
+    ("AuraFlow", 256, "tokenizer"),
+    ("OvisImage", 256, "tokenizer"),
 )
 """(beginning of the class's name, default of `max_sequence_length`, the tokenizer of that encoder). Of two encoders it
 is the one that reads more."""
+
+_FIXED: tuple[tuple[str, int, str], ...] = (("HunyuanImage", 1000, "tokenizer"),)
+"""The same of pipelines whose calls take no other number; its own words around a text are not counted."""
 
 _CLIP = 77
 """What the text encoders of Stable Diffusion and SDXL keep."""
@@ -65,6 +74,9 @@ class TextWindow:
         for family, tokens, tokenizer in _LONGER:
             if files.class_name.startswith(family):
                 return cls(asked if isinstance(asked, int) else tokens, tokenizer, config)
+        for family, tokens, tokenizer in _FIXED:
+            if files.class_name.startswith(family):
+                return cls(tokens, tokenizer, config)
         own = _own_length(files)
         if own or files.class_name.startswith("StableDiffusion"):
             return cls(own or _CLIP, "tokenizer", config)
@@ -91,18 +103,42 @@ class TextWindow:
             fast.no_truncation()
             fast.no_padding()
             return lambda text: len(fast.encode(text).ids)
+        if PipelineFiles.of(self.config).class_name.startswith("Kolors"):
+            return self._counter_of_chatglm(download)
         if not download:
             return None
         from transformers import AutoTokenizer
 
         try:
             slow = AutoTokenizer.from_pretrained(
-                resolve_model(self.config.model), subfolder=self.tokenizer, revision=self.config.revision
+                resolve_model(self.config.model),
+                subfolder=self.tokenizer,
+                revision=self.config.revision,
+                trust_remote_code=False,
             )
         except (OSError, ValueError, ImportError) as error:
             log.warning("the renderer's tokenizer can't be had: %s", " ".join(str(error).split())[:200])
             return None
         return lambda text: len(slow(text, truncation=False, verbose=False).input_ids)
+
+    def _counter_of_chatglm(self, download: bool) -> Count | None:
+        """Of a tokenizer that diffusers has for Kolors alone: a sentencepiece model, and two tokens before a text."""
+        path = PipelineFiles.of(self.config).path(f"{self.tokenizer}/tokenizer.model")
+        try:
+            from sentencepiece import SentencePieceProcessor
+
+            if path is None and download and not is_local(self.config.model):
+                from huggingface_hub import hf_hub_download
+
+                name = f"{self.tokenizer}/tokenizer.model"
+                path = hf_hub_download(self.config.model, name, revision=self.config.revision)
+            if path is None:
+                return None
+            pieces = SentencePieceProcessor(model_file=str(path))
+        except (OSError, ValueError, ImportError) as error:
+            log.warning("the renderer's tokenizer can't be had: %s", " ".join(str(error).split())[:200])
+            return None
+        return lambda text: len(pieces.encode(text)) + 2
 
     def estimate(self, text: str) -> int:
         """About how many tokens a text has."""

@@ -1,6 +1,6 @@
 """A captioner by vLLM: any vision-language chat model (such as Qwen-VL), in its own chat template, greedy.
 
-Set `factory.engine_environment` before this module is imported: vLLM reads its environment variables at import.
+Set `engine_process.engine_environment` before this module is imported: vLLM reads its environment variables at import.
 """
 
 from __future__ import annotations

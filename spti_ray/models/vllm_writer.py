@@ -1,7 +1,7 @@
 """A writer by vLLM, which batches continuously over the requests of all calls.
 
-`write` may be called many times concurrently. Set `factory.engine_environment` before this module is imported: vLLM
-reads its environment variables at import.
+`write` may be called many times concurrently. Set `engine_process.engine_environment` before this module is imported:
+vLLM reads its environment variables at import.
 """
 
 from __future__ import annotations

@@ -45,6 +45,11 @@ def variant_of(names: Iterable[str], preferred: str | None = None) -> str | None
     return preferred if preferred in shared else next(iter(shared), None)
 
 
+def variant_of_model(names: Iterable[str], preferred: str | None = None) -> str | None:
+    """The same of a repository that is one model of transformers, with its weights beside its `config.json`."""
+    return variant_of((f"model/{name}" for name in names if "/" not in name), preferred)
+
+
 def file_names(source: str, revision: str | None) -> list[str]:
     """Relative paths of the files of a model's folder or repository; without a network, of those in the cache."""
     if not is_local(source):

@@ -11,6 +11,7 @@ from spti_ray.config.method_traits import (
     candidates_are_images,
     roles_needed,
     roles_shown_private,
+    shard_gpus,
     shards_caption,
     trains,
     uses_private_data,
@@ -21,6 +22,7 @@ from spti_ray.models.engine_checks import check_batch_timeout, check_gpu_time_sh
 from spti_ray.models.factory import OPTIONS, check_varies, endpoint_of, engines_config, is_vllm
 from spti_ray.models.gpus_here import gpus_here
 from spti_ray.models.pipeline_classes import check_pipeline
+from spti_ray.models.pipeline_needs import check_encoder, check_packages
 from spti_ray.models.presence import check_engine_model
 from spti_ray.models.render_sizes import check_render_size
 from spti_ray.models.text_window import TextWindow
@@ -74,6 +76,7 @@ def check_engines(config: Config) -> None:
             check_varies(engines.renderer)
         if engines.renderer.kind == "diffusers" and "renderer" in roles_needed(config):
             check_pipeline(engines.renderer, varies=candidates_are_images(config))
+            check_encoder(engines.renderer)
         if trains(config) and engines.renderer.kind != "diffusers":
             raise ValueError(
                 f"runtime.engines.renderer.kind: method: {config.method} trains a model of kind 'diffusers', and this "
@@ -87,18 +90,20 @@ def check_engines(config: Config) -> None:
 
 
 def check_build(config: Config) -> None:
-    """Refuse engines for which this machine's vLLM is not built. Of other machines their actors say it.
+    """Refuse engines for which this machine lacks a package or a build of vLLM. Of other machines their actors say it.
 
     Raises:
         ConfigError: one line that names the setting.
     """
     engines = engines_config(config.runtime.engines)
-    for role in roles_needed(config):
-        if is_vllm(engines.of(role)):
-            try:
+    try:
+        for role in roles_needed(config):
+            if is_vllm(engines.of(role)):
                 check_vllm_build(role, engines.of(role))
-            except ValueError as error:
-                raise ConfigError(str(error)) from None
+            if engines.of(role).kind == "diffusers":
+                check_packages(engines.of(role))
+    except ValueError as error:
+        raise ConfigError(str(error)) from None
 
 
 def check_models(config: Config, roles: Iterable[Role]) -> None:
@@ -117,7 +122,7 @@ def check_models(config: Config, roles: Iterable[Role]) -> None:
 
 
 def check_gpus(config: Config, roles: Iterable[Role]) -> None:
-    """Refuse engines that want a GPU where they all have to be on this machine, and it has none for them.
+    """Refuse engines and shards that want a GPU where all have to be on this machine, and it has none for them.
 
     Args:
         config: the configuration.
@@ -129,14 +134,15 @@ def check_gpus(config: Config, roles: Iterable[Role]) -> None:
     if config.runtime.executor != "local":
         return  # Ray counts the GPUs of its nodes
     engines = engines_config(config.runtime.engines)
-    wanted = {role: engines.of(role).num_gpus for role in roles if engines.of(role).num_gpus}
-    there = gpus_here() if wanted else 0
-    for role, num_gpus in wanted.items():
+    wanted = {f"runtime.engines.{role}.num_gpus": engines.of(role).num_gpus for role in roles}
+    wanted["runtime.shard.num_gpus"] = shard_gpus(config)
+    there = gpus_here() if any(wanted.values()) else 0
+    for setting, num_gpus in wanted.items():
         if num_gpus > there:
             found = f"only {there} here" if there else "none here"
             raise ConfigError(
-                f"runtime.engines.{role}.num_gpus: is {num_gpus:g}, but torch finds {found}, and runtime.executor: "
-                "local is this machine alone; set it to 0 for a CPU, or see `spti doctor`"
+                f"{setting}: is {num_gpus:g}, but torch finds {found}, and runtime.executor: local is this machine "
+                "alone; set it to 0 for a CPU, or see `spti doctor`"
             )
 
 

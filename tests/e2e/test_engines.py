@@ -14,7 +14,8 @@ from PIL import Image
 from spti_ray.config import EngineConfig
 from spti_ray.models import batching
 from spti_ray.models.bundled import package_file
-from spti_ray.models.factory import EMBEDDED, build_engine, engine_environment
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import EMBEDDED, build_engine
 
 
 def bundled(role: str, **changes: object) -> EngineConfig:

@@ -20,7 +20,8 @@ import pytest
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import resolve_model
-from spti_ray.models.factory import EMBEDDED, build_engine, engine_environment
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import EMBEDDED, build_engine
 from spti_ray.types import WriteRequest
 from tests.openai_server import openai_server
 from tests.taint.scan import CORE, find_in_files

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from spti_ray.config import EngineConfig
-from spti_ray.models.factory import engine_environment
+from spti_ray.models.engine_process import engine_environment
 from tests.tiny_models import save_idefics3
 
 pytestmark = pytest.mark.slow  # a minute of a model that is loaded; no rule of privacy hangs on it
@@ -68,8 +68,3 @@ def test_vllm_says_of_each_image_what_transformers_says(tmp_path):
     assert by_vllm["refusal"] == "RuntimeError: vLLM refused an image (VLLMValidationError)"
     assert by_vllm["after"] == by_vllm["captions"][2:3], "nothing of the others is left"
     assert by_vllm["identity"]["kind"] == "vllm-vision" and len(by_vllm["identity"]["revision"]) == 12
-
-
-def test_the_environment_keeps_the_engine_in_the_process_that_is_silenced():
-    on_gpu = engine_environment("captioner", EngineConfig(kind="vllm-vision", model="Qwen/Qwen3-VL-8B", num_gpus=1))
-    assert on_gpu["VLLM_ENABLE_V1_MULTIPROCESSING"] == "0"

@@ -48,7 +48,8 @@ if __name__ == "__main__":
 def test_a_writer_that_sleeps_frees_the_gpu_and_writes_the_same_when_it_is_awake_again(tmp_path, cuda):
     if find_spec("vllm") is None:
         pytest.skip("needs vLLM's build for GPUs")
-    from spti_ray.models.factory import EMBEDDED, engine_environment
+    from spti_ray.models.engine_process import engine_environment
+    from spti_ray.models.factory import EMBEDDED
 
     program = tmp_path / "write.py"
     program.write_text(WRITER)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.models.factory import THREADS_BESIDE
+from spti_ray.models.engine_process import THREADS_BESIDE
 from spti_ray.planning.costs.rates import pixels_of
 from spti_ray.planning.workload import Phase
 from spti_ray.types import DRAFT_PNG_LEVEL
@@ -68,7 +68,7 @@ def least_wall_s(stages: tuple[CpuStage, ...], role: Role, engines: EnginesConfi
     A shard reads on cores of its own.
     """
     beside = sum(stage.cpu_s for stage in stages if stage.role == role and not stage.what.startswith("reading"))
-    # Not by the cores of the machine that plans: see `models.factory.threads_beside`.
+    # Not by the cores of the machine that plans: see `models.engine_process.threads_beside`.
     return beside / (replicas * max(THREADS_BESIDE, engines.of(role).threads or 0))
 
 

@@ -25,7 +25,8 @@ import psutil
 from spti_ray.config import Config, EngineConfig, Role
 from spti_ray.config.method_traits import shards_caption
 from spti_ray.models.answers import caption_text
-from spti_ray.models.factory import EMBED_PREPARED, ENGINE_METHODS, PREPARE, build_engine, threads_beside
+from spti_ray.models.engine_process import threads_beside
+from spti_ray.models.factory import EMBED_PREPARED, ENGINE_METHODS, PREPARE, build_engine
 from spti_ray.models.out_of_memory import retry_in_smaller_batches
 from spti_ray.models.pixels import from_png, to_png
 from spti_ray.models.protocols import EngineDead

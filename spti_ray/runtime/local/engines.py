@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from spti_ray.config import EngineConfig, Role
-from spti_ray.models.factory import engine_environment, public_engine_config
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import public_engine_config
 from spti_ray.runtime.local.engine import Engine, EngineHere, PrivateEngine
 from spti_ray.runtime.local.process import Process
 

@@ -9,7 +9,8 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.models.factory import engine_environment, public_engine_config
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import public_engine_config
 from spti_ray.runtime.hosting.engine import CALLS_AT_A_TIME, PRIVATE_ROLES, serving_roles
 from spti_ray.runtime.placement.bundles import Bundle, bundle_of
 from spti_ray.runtime.ray.cluster import Reserved, address_of

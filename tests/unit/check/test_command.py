@@ -17,7 +17,7 @@ from PIL import Image
 from rich.console import Console
 
 from spti_ray.check.command import check_images
-from spti_ray.config import Config
+from spti_ray.config import Config, ShardConfig
 from spti_ray.config.loading import ConfigError
 from spti_ray.dp.chain import LedgerError
 from spti_ray.dp.history import history
@@ -69,6 +69,13 @@ def test_the_page_names_files_and_is_for_the_owner_alone_and_nothing_of_it_is_pr
     told = shown.replace(str(tmp_path), "")  # pytest numbers its folders
     assert not any(word in told for word in (".png", "30", "31", "32", "not an image"))
     assert [path.name for path in (tmp_path / "run").iterdir()] == ["internal"]
+
+
+def test_gpus_of_shards_which_do_not_vote_here_are_not_asked_for(config, tmp_path, monkeypatch):
+    monkeypatch.setattr("spti_ray.planning.checks.gpus_here", lambda: 0)
+    runtime = config.runtime.model_copy(update={"shard": ShardConfig(num_gpus=0.5)})
+    page, _ = looked(config.model_copy(update={"runtime": runtime}), tmp_path / "run")
+    assert "31 of 32 records can vote" in page
 
 
 def test_it_says_what_it_does_and_how_many_shards_are_done_and_no_number_of_records(config, tmp_path, monkeypatch):

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from spti_ray.config.loading import ConfigError
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.history import history
 from spti_ray.dp.joint_guarantee import joint_guarantee, recorded_plan
@@ -18,6 +19,7 @@ from spti_ray.dp.mechanism import OpenDPNoise
 from spti_ray.driver import measurement
 from spti_ray.driver.driver import run_config
 from spti_ray.driver.measurement import Measurement
+from spti_ray.models.factory import FAKE
 from spti_ray.runs.measures import name_of
 from spti_ray.runs.refinement import refined
 from spti_ray.runtime.voter import ShardFailed
@@ -199,6 +201,20 @@ def test_what_can_not_be_asked_is_one_line_and_charges_nothing(measured: Measure
     )
     assert code == 2 and "holds no run" in line
     assert not (measured.folder / "measures" / "a").exists()
+
+
+def test_an_embedder_that_wants_a_gpu_that_is_not_here_is_refused_before_the_charge(
+    measured: Measured, quiet, monkeypatch
+):
+    asked = Measurement(measured.folder, measured.task("gpu", task="coverage", epsilon=3.0, radius_quantile=0.9))
+    wanted = FAKE.image_embedder.model_dump() | {"num_gpus": 1}
+    engines = asked.config.runtime.model_copy(update={"engines": {"image_embedder": wanted}})
+    asked.config = asked.config.model_copy(update={"runtime": engines})
+    monkeypatch.setattr("spti_ray.planning.checks.gpus_here", lambda: 0)
+    before = measured.charges()
+    with pytest.raises(ConfigError, match=r"^runtime\.engines\.image_embedder\.num_gpus: is 1, but torch finds none"):
+        asked.ask(quiet)
+    assert measured.charges() == before
 
 
 def test_a_checkpoint_that_does_not_fit_is_told_before_the_charge(measured: Measured, spti):

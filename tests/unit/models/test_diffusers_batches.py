@@ -11,15 +11,22 @@ from diffusers.pipelines.auto_pipeline import AUTO_TEXT2IMAGE_PIPELINES_MAPPING
 from spti_ray.config import EngineConfig
 from spti_ray.models.factory import build_engine
 from spti_ray.models.installed_source import class_file
-from spti_ray.models.pipeline_classes import FIRST_GENERATOR_ALONE, call_parameters, why_no_text_to_image
+from spti_ray.models.pipeline_classes import (
+    FIRST_GENERATOR_ALONE,
+    ONE_AT_A_TIME,
+    call_parameters,
+    why_no_text_to_image,
+)
+from spti_ray.models.pipeline_needs import APART, packages_of
 from tests.tiny_classes import TINY, save_tiny
 
 DOCUMENT = Path(__file__).parents[3] / "docs" / "reference" / "renderers.md"
 TEXTS, SEEDS = ["a cat", "a red dog on the mat in one short sentence"], [1, 2]
 
 
-SIDE = {"GlmImagePipeline": 96}
-"""Pixels: so many that its language model does not draw the same few tokens by chance."""
+SIDE = {"GlmImagePipeline": 96, "HiDreamImagePipeline": 128}
+"""Pixels: GLM-Image's are so many that its language model does not draw the same few tokens by chance, and HiDream
+renders one area."""
 
 
 def renderer(name, folder, batch_size=2):
@@ -40,8 +47,10 @@ def pair(request, tmp_path_factory):
 
 def row(name, varies):
     """Its line in docs/reference/renderers.md."""
-    at_a_time = "one at a time" if name in FIRST_GENERATOR_ALONE else "in batches"
-    return f"| `{name}` | yes | {at_a_time} | {varies} |"
+    at_a_time = "one at a time" if name in ONE_AT_A_TIME else "in batches"
+    needs = [f"`{package}`" for package in packages_of(name)]
+    needs += ["`options.text_encoder`"] if name in APART else []
+    return f"| `{name}` | yes | {at_a_time} | {varies} | {', '.join(needs) or '-'} |"
 
 
 def test_an_image_is_the_same_alone_and_in_a_batch(pair):
@@ -66,6 +75,14 @@ def test_a_variation_is_the_same_alone_and_in_a_batch_and_the_document_says_who_
     (second,) = alone.vary(origins[1:], TEXTS[1:], SEEDS[1:], 0.6)
     assert np.abs(varied[1].astype(int) - second).max() <= 2
     assert row(name, "yes") in DOCUMENT.read_text()
+
+
+def test_a_text_with_words_in_quotes_changes_no_other_image_of_its_batch(tmp_path):
+    """HunyuanImage spells such words out, and guides its whole batch as these want it."""
+    engine = renderer("HunyuanImagePipeline", save_tiny("HunyuanImagePipeline", tmp_path))
+    alone = engine.render(TEXTS[:1], SEEDS[:1])
+    beside = engine.render([TEXTS[0], 'a sign that says "red dog"'], SEEDS)
+    assert np.abs(alone[0].astype(int) - beside[0]).max() <= 2, "no more than rounding"
 
 
 def test_no_other_pipeline_of_the_installed_diffusers_takes_the_first_of_several_generators():

@@ -12,7 +12,8 @@ from safetensors.numpy import load_file, save_file
 
 from spti_ray.config import EngineConfig
 from spti_ray.models.bundled import ModelMissing, model_identity
-from spti_ray.models.factory import build_engine, engine_environment
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import build_engine
 from spti_ray.models.pipeline_classes import check_pipeline
 from spti_ray.models.weight_files import file_names, is_single_file, variant_of
 from tests.ldm_layout import save_as_one_file
@@ -154,7 +155,7 @@ def test_a_single_file_with_a_base_elsewhere_is_not_offline(flux):
     assert "HF_HUB_OFFLINE" not in engine_environment("renderer", settings("./a.gguf", base="someone/model"))
 
 
-@pytest.mark.parametrize("name", ["BriaPipeline", "SanaSprintPipeline"])
+@pytest.mark.parametrize("name", ["BriaPipeline", "SanaSprintPipeline", "HunyuanImagePipeline"])
 def test_a_pipeline_that_auto_pipeline_does_not_list_is_loaded_by_the_class_that_it_names(tmp_path, name):
     extra = {"use_resolution_binning": False} if "Sana" in name else {}
     assert rendered(save_tiny(name, tmp_path), extra=extra).shape == (2, 32, 32, 3)

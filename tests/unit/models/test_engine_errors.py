@@ -96,7 +96,8 @@ def test_the_reason_of_vllms_own_process_reaches_the_user(tmp_path):
     save_llama(tmp_path)
     (tmp_path / "model.safetensors").write_bytes(b"")
     code = (
-        "import sys; from spti_ray.config import EngineConfig; from spti_ray.models.factory import *; import os;"
+        "import os, sys; from spti_ray.config import EngineConfig; from spti_ray.models.factory import build_engine;"
+        "from spti_ray.models.engine_process import engine_environment;"
         "config = EngineConfig(kind='vllm', model=sys.argv[1], options={'max_model_len': int(sys.argv[2])});"
         "os.environ.update(engine_environment('writer', config));"
         "\ntry: build_engine('writer', config)\nexcept Exception as error: print('SAID', error)"

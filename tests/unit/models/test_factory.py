@@ -1,7 +1,6 @@
-"""Engine settings: the embedded and fake sets, overlays, errors and the environment of a process."""
+"""Engine settings: the embedded and fake sets, overlays and errors."""
 
 import importlib
-import os
 import subprocess
 import sys
 
@@ -18,10 +17,8 @@ from spti_ray.models.factory import (
     VARY,
     build_engine,
     check_varies,
-    engine_environment,
     engines_config,
     may_cost_money,
-    threads_of,
 )
 
 
@@ -142,36 +139,6 @@ def test_fake_engines_of_all_roles_build():
         assert engine.identity()["model"] == "SIMULATED"
         assert engine.identity()["kind"].startswith("fake-")
         assert hasattr(engine, ENGINE_METHODS[role])
-
-
-def test_environment_of_vllm_on_cpu_and_on_a_gpu():
-    on_cpu = engine_environment("writer", EMBEDDED.writer.model_copy(update={"threads": 3}))
-    assert on_cpu["OMP_NUM_THREADS"] == "3"
-    assert on_cpu["OMP_WAIT_POLICY"] == "passive"
-    assert on_cpu["VLLM_CPU_OMP_THREADS_BIND"] == "nobind"
-    assert on_cpu["HF_HUB_OFFLINE"] == "1"
-    on_gpu = engine_environment("writer", EngineConfig(kind="vllm", model="Qwen/Qwen3-8B", num_gpus=1))
-    assert "VLLM_ENABLE_V1_MULTIPROCESSING" not in on_gpu
-    assert "HF_HUB_OFFLINE" not in on_gpu
-
-
-def test_threads_of_an_engine_elsewhere_are_for_its_node_to_say(monkeypatch):
-    writer = EMBEDDED.writer
-    assert int(engine_environment("writer", writer)["OMP_NUM_THREADS"]) >= 1
-    assert "OMP_NUM_THREADS" not in engine_environment("writer", writer, elsewhere=True)
-    set_to_three = writer.model_copy(update={"threads": 3})
-    assert engine_environment("writer", set_to_three, elsewhere=True)["OMP_NUM_THREADS"] == "3"
-    monkeypatch.setenv("OMP_NUM_THREADS", "2")
-    assert (threads_of(writer), threads_of(set_to_three)) == (2, 3)
-    monkeypatch.setenv("OMP_NUM_THREADS", "")
-    assert threads_of(writer) == os.cpu_count()
-
-
-def test_a_bundled_renderer_with_a_remote_text_encoder_is_not_offline():
-    options = EMBEDDED.renderer.options | {"text_encoder": "sentence-transformers/all-MiniLM-L6-v2"}
-    assert "HF_HUB_OFFLINE" not in engine_environment(
-        "renderer", EMBEDDED.renderer.model_copy(update={"options": options})
-    )
 
 
 def test_every_kind_has_options():

@@ -10,7 +10,8 @@ from spti_ray.config import EngineConfig
 from spti_ray.models.endpoint import SEED_LIMIT
 from spti_ray.models.endpoint_answers import read_answer
 from spti_ray.models.endpoint_options import Prices, price
-from spti_ray.models.factory import build_engine, engine_environment, engines_config
+from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.factory import build_engine, engines_config
 from spti_ray.models.rate_limits import duration_s, pause_after
 from spti_ray.types import WriteRequest
 from tests.openai_server import KEY, openai_server

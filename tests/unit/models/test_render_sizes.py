@@ -8,8 +8,9 @@ from spti_ray.config import EngineConfig
 from spti_ray.config.loading import ConfigError
 from spti_ray.models import render_sizes
 from spti_ray.models.factory import EMBEDDED, build_engine
-from spti_ray.models.render_sizes import check_render_size, size_multiple
+from spti_ray.models.render_sizes import check_render_size, size_multiple, size_of_area
 from spti_ray.planning.checks import check_new
+from tests.tiny_classes import save_tiny
 from tests.tiny_pipelines import save_flux
 from tests.unit.conftest import config_with
 
@@ -60,6 +61,9 @@ def test_the_bundled_renderers_sizes_are_checked_too():
         ("ZImagePipeline", {"vae": {"block_out_channels": [1] * 4}}, 16),
         ("SanaPipeline", {"vae": {"encoder_block_out_channels": [1] * 6}}, 32),
         ("PixArtSigmaPipeline", {"vae": {"block_out_channels": [1] * 4}, "transformer": {"patch_size": 2}}, 16),
+        ("KolorsPipeline", {"vae": {"block_out_channels": [1] * 4}}, 8),
+        ("HunyuanImagePipeline", {"vae": {"spatial_compression_ratio": 16}}, 16),
+        ("HunyuanImagePipeline", {}, 32),
         ("NobodyKnowsPipeline", {}, 1),
     ],
 )
@@ -71,9 +75,37 @@ def test_multiples_are_the_checkpoints_own(name, parts, multiple, tmp_path):
     assert size_multiple(EngineConfig(kind="diffusers", model=str(tmp_path))) == multiple
 
 
+def test_hidream_renders_one_area_whatever_is_asked(tmp_path):
+    """In latents of one pixel, 128 x 128; of its authors' VAE 1024 x 1024."""
+    model = save_tiny("HiDreamImagePipeline", tmp_path)
+    with pytest.raises(ValueError, match=r"options: height and width are 64 and 64, .*in this shape 128 and 128$"):
+        check_render_size(engine(model, 64, 64))
+    with pytest.raises(ValueError, match=r"are 64 and 128, .*in this shape 90 and 180$"):
+        check_render_size(engine(model, 64, 128))
+    with pytest.raises(ValueError, match=r"are 64 and 128, .*in this shape 90 and 180$"):
+        check_render_size(engine(model, 64, None))
+    check_render_size(engine(model, 90, 180))
+    check_render_size(engine(model, 64, 256))
+    check_render_size(engine(model, None, None))
+    with pytest.raises(ValueError, match=r"are 512 and 512, .*in this shape 1024 and 1024$"):
+        check_render_size(engine("HiDream-ai/HiDream-I1-Dev", 512, 512))
+    assert build_engine("renderer", engine(model, 64, 256)).render(["a cat"], [1])[0].shape == (64, 256, 3)
+
+
+@pytest.mark.parametrize("scale", [1, 8])
+def test_what_is_told_of_hidreams_sizes_is_made_as_it_is_told(scale):
+    for height in range(8 * scale, 256 * scale, 22 * scale):
+        for width in range(8 * scale, 256 * scale, 10 * scale):
+            told = size_of_area(height, width, scale)
+            for _ in range(16):
+                told = size_of_area(*told, scale)
+            assert size_of_area(*told, scale) == told
+
+
 @pytest.mark.parametrize(
     ("model", "multiple"),
-    [("black-forest-labs/FLUX.1-schnell", 16), ("stabilityai/sdxl-turbo", 8), ("Qwen/Qwen-Image", 16), ("a/b", 1)],
+    [("black-forest-labs/FLUX.1-schnell", 16), ("stabilityai/sdxl-turbo", 8), ("Qwen/Qwen-Image", 16), ("a/b", 1)]
+    + [("hunyuanvideo-community/HunyuanImage-2.1-Diffusers", 32), ("Kwai-Kolors/Kolors-diffusers", 8)],
 )
 def test_of_a_model_that_was_never_downloaded_they_are_its_familys(model, multiple, monkeypatch, tmp_path):
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))

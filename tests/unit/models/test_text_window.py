@@ -8,6 +8,7 @@ import pytest
 from spti_ray.config import EngineConfig, PromptsConfig
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.text_window import _LONGER, TextWindow
+from tests.tiny_classes import save_tiny
 from tests.tiny_pipelines import CLIP_TOKENS, save_flux, save_stable_diffusion
 
 PROMPTS = PromptsConfig(domain="things")
@@ -35,6 +36,20 @@ def test_it_is_the_checkpoints_own_and_of_two_encoders_the_larger(models):
     assert TextWindow.of(EMBEDDED.renderer).tokens == 24
     assert window("stabilityai/sdxl-turbo").tokens == 77
     assert TextWindow.of(EngineConfig(kind="openai-images", model="m")) is None
+
+
+def test_a_window_that_no_call_can_change_is_the_pipelines_own(tmp_path):
+    found = window(save_tiny("HunyuanImagePipeline", tmp_path))
+    pipeline = diffusers.DiffusionPipeline.from_pretrained(tmp_path)
+    assert (found.tokens, found.tokenizer) == (pipeline.tokenizer_max_length, "tokenizer")
+
+
+def test_kolors_tokens_are_counted_as_its_pipeline_does(tmp_path):
+    found = window(save_tiny("KolorsPipeline", tmp_path))
+    count, tokenizer = found.counter(), diffusers.DiffusionPipeline.from_pretrained(tmp_path).tokenizer
+    for text in ("a red cat on the mat", "", "a " * 400):
+        assert count(text) == len(tokenizer(text).input_ids)
+    assert found.tokens == 256
 
 
 def test_tokens_are_counted_as_the_pipelines_tokenizer_counts_them(models):

@@ -40,6 +40,17 @@ def test_gpus_are_looked_for_only_where_an_engine_that_is_started_wants_one(make
     checks.check_gpus(_with_gpus(make_config, 0.5), ("renderer",))
 
 
+def test_a_share_of_a_gpu_for_shards_is_refused_as_an_engines_is(make_config, monkeypatch):
+    monkeypatch.setattr(checks, "gpus_here", lambda: 0)
+    asked = {"runtime__executor": "local", "runtime__shard": {"num_gpus": 0.5}}
+    with pytest.raises(ConfigError, match=r"^runtime\.shard\.num_gpus: is 0\.5, but torch finds none here") as caught:
+        checks.check_gpus(make_config(**asked), ("renderer",))
+    assert "\n" not in str(caught.value)
+    checks.check_gpus(make_config(**asked, method="captions", privacy__allow_not_private=True), ("renderer",))
+    monkeypatch.setattr(checks, "gpus_here", lambda: 1)
+    checks.check_gpus(make_config(**asked), ("renderer",))
+
+
 @pytest.mark.parametrize(("code", "count"), [("print('a warning'); print(3)", 3), ("print()", 0), ("1 / 0", 0)])
 def test_what_torch_says_is_read_after_whatever_else_is_printed(monkeypatch, code, count):
     monkeypatch.setattr(gpus_here, "_COUNT", code)

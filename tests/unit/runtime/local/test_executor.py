@@ -1,19 +1,17 @@
-"""What a local run is refused; a training and its end, as the driver of one waits for them."""
+"""A training and its end, as the driver of a local run waits for them."""
 
 from __future__ import annotations
 
 from concurrent.futures import Future
-from contextlib import nullcontext
 
 import pytest
 
-from spti_ray.config.loading import ConfigError
 from spti_ray.config.method_traits import roles_needed
 from spti_ray.finetuning.public_interface import FINISHED, FinetuneFailed
 from spti_ray.models.factory import FAKE
 from spti_ray.runs.folder import RunDir
 from spti_ray.runtime.local import executor as module
-from spti_ray.runtime.local.executor import LocalExecutor, LocalSession
+from spti_ray.runtime.local.executor import LocalSession
 from spti_ray.runtime.local.process import ProcessEnded
 
 
@@ -73,17 +71,3 @@ def test_a_trainer_that_dies_ends_the_run_in_one_line(session):
     started.training.set_exception(ProcessEnded("it ended; the same command goes on with the run"))
     with pytest.raises(FinetuneFailed, match="^it ended; the same command goes on with the run$"):
         local.train(config, run, FAKE, lambda: None)
-
-
-@pytest.mark.parametrize("there", [False, True])
-def test_a_share_of_a_gpu_for_shards_is_refused_in_one_line_where_there_is_none(there, make_config, monkeypatch):
-    monkeypatch.setattr(module, "gpus_here", lambda: int(there))
-    asking = make_config(runtime__shard={"num_gpus": 0.5})
-    with (
-        nullcontext() if there else pytest.raises(ConfigError, match=r"^runtime\.shard\.num_gpus: is 0\.5, .*leave it")
-    ):
-        LocalExecutor().check(asking)
-    LocalExecutor().check(make_config())
-    LocalExecutor().check(
-        make_config(method="captions", privacy__allow_not_private=True, runtime__shard={"num_gpus": 1})
-    )
