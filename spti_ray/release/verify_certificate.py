@@ -46,8 +46,9 @@ def remake_certificate(document: Mapping[str, Any], entries: Sequence[Entry], ru
     if document["format"] == FORMAT_2 and newest == 1:
         return certificate_2(entries, run, audits)
     named = document.get("accountant")
-    is_known = isinstance(named, int) and max(_FIRST_OF_FORMAT, newest) <= named <= ACCOUNTANT
-    accountant = named if is_known else ACCOUNTANT
+    accountant = ACCOUNTANT
+    if isinstance(named, int) and max(_FIRST_OF_FORMAT, newest) <= named <= ACCOUNTANT:
+        accountant = named
     made = certificate(entries, run, audits, accountant)
     if made is None or _prose(made) == _prose(document):
         return made
