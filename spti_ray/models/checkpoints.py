@@ -10,6 +10,7 @@ import torch
 from transformers import AutoImageProcessor, AutoProcessor
 
 from spti_ray.models.bundled import ModelMissing
+from spti_ray.models.tabled_processor import tabled
 from spti_ray.models.weight_files import file_names, variant_of_model
 
 T = TypeVar("T")
@@ -71,8 +72,10 @@ def load_image_processor(source: str, revision: str | None = None) -> Any:
     Raises:
         ModelMissing: it exists only for torchvision, which is not installed.
     """
-    return explain_missing_package(
-        source, lambda: AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
+    return tabled(
+        explain_missing_package(
+            source, lambda: AutoImageProcessor.from_pretrained(source, revision=revision, backend="pil")
+        )
     )
 
 

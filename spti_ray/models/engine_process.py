@@ -43,9 +43,8 @@ def engine_environment(role: Role, config: EngineConfig, elsewhere: bool = False
         if not config.num_gpus:
             environment |= {"VLLM_CPU_KVCACHE_SPACE": "1", "VLLM_CPU_OMP_THREADS_BIND": "nobind"}
         if not config.num_gpus or config.kind in ("vllm-vision", KINDS["vllm-vision"]):
-            # Makes vLLM accept the "uni" executor on CPU, which saves a process. AsyncLLM (the writer) still starts an
-            # EngineCore process, which inherits these variables. LLM (the captioner) does not: so the process that sees
-            # private images is the actor's, whose output is suppressed.
+            # All of vLLM in the engine's own process. On CPU that saves others, each with an import of vLLM. Of the
+            # captioner, which sees private images, it is the process whose output is suppressed.
             environment["VLLM_ENABLE_V1_MULTIPROCESSING"] = "0"
     return environment
 

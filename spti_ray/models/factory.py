@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Callable
+from types import ModuleType
 from typing import Any, get_args
 
 from pydantic import ValidationError
@@ -228,7 +229,11 @@ def check_varies(config: EngineConfig) -> None:
 
 
 def build_engine(
-    role: Role, config: EngineConfig, takes_turns: bool = False, imported: Callable[[], None] = lambda: None
+    role: Role,
+    config: EngineConfig,
+    takes_turns: bool = False,
+    imported: Callable[[], None] = lambda: None,
+    importing: Callable[[str], ModuleType] = importlib.import_module,
 ) -> Any:
     """Import an engine's class and construct it, which loads the model.
 
@@ -237,6 +242,7 @@ def build_engine(
         config: Its settings.
         takes_turns: Whether it shares a GPU by turns (`runtime.take_turns`), so that it must be able to sleep.
         imported: Called once its class and the libraries below it are imported, before the model is loaded.
+        importing: Imports a module by its name.
 
     Raises:
         ValueError: the kind can't be imported, is no engine of this role, can't sleep although it must, or has no GPU
@@ -252,7 +258,7 @@ def build_engine(
     check_engine_model(f"runtime.engines.{role}", config)
     module_name, _, class_name = KINDS.get(config.kind, config.kind).partition(":")
     try:
-        engine_class = getattr(importlib.import_module(module_name), class_name)
+        engine_class = getattr(importing(module_name), class_name)
     except (ImportError, AttributeError) as error:
         if isinstance(error, ModuleNotFoundError) and error.name == "vllm":
             raise ValueError(f"{where}: vLLM is not installed: add 'spti-ray[cpu]' or 'spti-ray[gpu]'") from error

@@ -1,6 +1,6 @@
 """Nucleus sampling (top-p) that is quick on CPU, as a vLLM logits processor.
 
-Loaded by name (`vllm_arguments.TOP_P_PROCESSOR`) in vLLM's EngineCore process.
+Loaded by name (`vllm_arguments.TOP_P_PROCESSOR`), where vLLM's core is.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from vllm import SamplingParams, TokensPrompt
+from vllm import SamplingParams, TokensPrompt, envs
 from vllm.engine.arg_utils import AsyncEngineArgs
 from vllm.exceptions import VLLMError
 from vllm.platforms import current_platform
@@ -29,6 +29,7 @@ from spti_ray.models.options import VllmOptions
 from spti_ray.models.output_tail import OutputTail
 from spti_ray.models.protocols import EngineDead
 from spti_ray.models.vllm_arguments import BLOCK_TOKENS, TOP_P_ARGUMENT, writer_arguments
+from spti_ray.models.vllm_in_process import EngineInProcess
 from spti_ray.models.vllm_stats import EngineStats
 from spti_ray.types import Completions, WriteRequest
 
@@ -40,7 +41,7 @@ SEED_LIMIT = 1 << 62
 
 
 class VllmWriter:
-    """A language model in vLLM's `AsyncLLM`, on CPU or on the GPUs that the process can see.
+    """A language model in vLLM, on the GPUs that the process can see (`AsyncLLM`) or on CPU (`EngineInProcess`).
 
     A completion depends only on its request (prompt, seed, index among `n`), up to rounding: what else is in the batch
     can change the last bits, and so tip a sampled token.
@@ -99,18 +100,22 @@ class VllmWriter:
             await self._engine.wake_up()
 
     def close(self) -> None:
-        """Stop the engine's process. The writer can't be used afterwards."""
+        """Stop the engine. The writer can't be used afterwards."""
         self._engine.shutdown()
         # vLLM's finaliser shuts down once more, which fails with a long message while the interpreter exits.
         self._engine.shutdown = lambda timeout=None: None
 
-    def _started(self, arguments: AsyncEngineArgs) -> AsyncLLM:
-        """vLLM's engine, which runs in processes of its own.
+    def _started(self, arguments: AsyncEngineArgs) -> Any:
+        """vLLM's engine: in this process, or in processes of its own.
 
         Raises:
-            EngineNotBuilt: one of them could not start; one line with what that process printed.
+            EngineNotBuilt: it, or one of them, could not start; one line, for a process with what it printed.
         """
         loggers: Any = [lambda config, index: self._stats] if self._options.stats else None
+        # `factory.engine_environment` says so on CPU. Several workers are processes in any case.
+        alone = self._on_cpu and arguments.distributed_executor_backend == "uni"
+        if alone and not envs.VLLM_ENABLE_V1_MULTIPROCESSING:
+            return EngineInProcess(arguments, loggers)
         tail = OutputTail()
         try:
             with tail:

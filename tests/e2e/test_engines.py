@@ -144,9 +144,10 @@ def test_engines_say_what_they_are(renderer, image_embedder):
 
 
 VLLM_PROGRAM = """
-import asyncio, json
+import asyncio, json, multiprocessing
 
 from spti_ray.models.factory import EMBEDDED, build_engine, public_engine_config
+from spti_ray.models.protocols import EngineDead
 from spti_ray.types import WriteRequest
 
 FEW_SHOT = "Stickers.\\n" + "".join(f"Thing {i}. Text: a small red thing with number {i}\\n" for i in range(12))
@@ -173,18 +174,38 @@ async def main():
     await writer.sleep()
     await writer.wake()
     after = await writer.write(requests(n=3))
-    total = writer.output_tokens
+    total, stats = writer.output_tokens, writer.stats()
+    given_up = asyncio.create_task(writer.write([WriteRequest("word and", 2, 5, 400, stop=())]))
+    await asyncio.sleep(0.5)
+    given_up.cancel()
+    await asyncio.wait([given_up])
+    await writer.write(requests()[:1])
+    unfinished = writer._engine.output_processor.get_num_unfinished_requests()
+    writer.close()
+    died = []
+    writer = build_engine("writer", config, takes_turns=True)
+    anew = await writer.write(requests(n=3))
+    writer._engine._engine.step = lambda: 1 / 0
+    for _ in range(2):
+        try:
+            await writer.write(requests())
+        except EngineDead as error:
+            died.append(str(error))
     writer.close()
     answers = [*first, *again, *(answer for batch in long for answer in batch), *after]
     print(json.dumps({
         "first": [a.texts for a in first],
         "again": [a.texts for a in again[::-1]],
         "after": [a.texts for a in after],
+        "anew": [a.texts for a in anew],
         "long": [a.texts for batch in long for a in batch],
         "refusal": refusal,
         "tokens": [total, sum(a.num_tokens for a in answers)],
         "identity": writer.identity(),
-        "stats": writer.stats(),
+        "stats": stats,
+        "unfinished": unfinished,
+        "died": died,
+        "children": len(multiprocessing.active_children()),
     }))
 
 
@@ -195,7 +216,7 @@ if __name__ == "__main__":
 
 @pytest.mark.slow
 @pytest.mark.timeout(400)
-def test_vllm_writer_reproduces_varies_and_survives_long_prompts(tmp_path):
+def test_vllm_writer_reproduces_varies_survives_long_prompts_and_says_when_it_is_dead(tmp_path):
     pytest.importorskip("vllm", reason="needs the cpu or gpu extra")
     program = tmp_path / "write.py"
     program.write_text(VLLM_PROGRAM)
@@ -209,7 +230,7 @@ def test_vllm_writer_reproduces_varies_and_survives_long_prompts(tmp_path):
     # Another order may tip a token where two are equally likely; most texts must not change.
     pairs = [
         (a, b)
-        for other in ("again", "after")
+        for other in ("again", "after", "anew")
         for xs, ys in zip(said["first"], said[other], strict=True)
         for a, b in zip(xs, ys, strict=True)
     ]
@@ -224,6 +245,9 @@ def test_vllm_writer_reproduces_varies_and_survives_long_prompts(tmp_path):
     assert said["tokens"][0] < said["stats"]["generation_tokens"] < said["tokens"][0] + 10
     assert said["stats"]["prompt_tokens"] > said["stats"]["prefix_cache_hits"] > 0
     assert said["stats"]["requests_running"] == said["stats"]["requests_waiting"] == 0
+    assert said["unfinished"] == 0, "a request that is given up is taken back"
+    assert said["died"] == ["vLLM's engine died"] * 2
+    assert said["children"] == 0, "on CPU vLLM has no process of its own"
     assert "Traceback" not in done.stderr
 
 
@@ -262,7 +286,7 @@ class Engine:
 
 
 def writer(template, **options):
-    vllm_writer.AsyncLLM.from_engine_args = lambda *arguments, **more: Engine(template)
+    vllm_writer.VllmWriter._started = lambda self, arguments: Engine(template)
     return vllm_writer.VllmWriter(EngineConfig(kind="vllm", model="bundled:smollm2", options=options))
 
 

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextvars import copy_context
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -33,6 +34,7 @@ from spti_ray.models.protocols import EngineDead
 from spti_ray.models.render_calls import render_call
 from spti_ray.private.output_suppression import suppress_crash_output, suppressed_output
 from spti_ray.runtime.hosting.failures import PrivateCallFailed, PublicCallFailed
+from spti_ray.runtime.hosting.start_order import import_in_line, step_back
 from spti_ray.runtime.hosting.threads import ENGINE_THREAD
 from spti_ray.types import RenderBatch
 
@@ -66,7 +68,8 @@ class EngineHost:
         self._awake = not takes_turns
 
     def _built(self, takes_turns: bool = False) -> Any:
-        engine = build_engine(self._role, self._config, takes_turns, lambda: self._mark("import"))
+        importing = partial(import_in_line, self._role)
+        engine = build_engine(self._role, self._config, takes_turns, lambda: self._mark("import"), importing)
         self._mark("load")
         return engine
 
@@ -183,7 +186,9 @@ class PrivateEngineHost(EngineHost):
         if role != "image_embedder":
             super().__init__(role, config)
             return
-        self._turn = ThreadPoolExecutor(1, f"{ENGINE_THREAD}{role}")
+        # On CPU it would take the cores from the writer, with private images that nobody waits for yet.
+        begin = None if config.num_gpus else partial(step_back, role)
+        self._turn = ThreadPoolExecutor(1, f"{ENGINE_THREAD}{role}", initializer=begin)
         self._beside = ThreadPoolExecutor(threads_beside(config))
         self._turn.submit(super().__init__, role, config).result()
 

@@ -12,6 +12,7 @@ from spti_ray.config import Config, EnginesConfig, Role
 from spti_ray.models.engine_process import engine_environment
 from spti_ray.models.factory import public_engine_config
 from spti_ray.runtime.hosting.engine import CALLS_AT_A_TIME, PRIVATE_ROLES, serving_roles
+from spti_ray.runtime.hosting.start_order import first_to_last
 from spti_ray.runtime.placement.bundles import Bundle, bundle_of
 from spti_ray.runtime.ray.cluster import Reserved, address_of
 from spti_ray.runtime.ray.engine_actor import AsyncEngineActor, PrivateEngineActor, RendererActor
@@ -53,15 +54,15 @@ def start_engines(
     metrics_of: str = "",
     serving: tuple[Role, ...] = PRIVATE_ROLES,
 ) -> dict[Role, list[Any]]:
-    """Create the engine actors of all roles, named `session`-role-index; they load their models at the same time.
+    """Create the engine actors of all roles, named `session`-role-index; they load their models at the same time. Those
+    that are needed first come first: a machine starts only as many processes at a time as it has cores.
 
     `metrics_of` names the run for the figures that a writer's engine publishes; empty: it publishes none. `serving`:
     see `serving_roles`.
     """
     actors: dict[Role, list[Any]] = {}
-    for bundle in bundles:
-        if bundle.role == "shard":
-            continue
+    of_engines = [bundle for bundle in bundles if bundle.role != "shard"]
+    for bundle in sorted(of_engines, key=lambda bundle: first_to_last(bundle.role)):  # type: ignore[arg-type]
         role: Role = bundle.role  # type: ignore[assignment]
         options = {"name": actor_name(session, bundle), "scheduling_strategy": reserved.of(bundle)}
         actors.setdefault(role, []).append(

@@ -1,8 +1,8 @@
 """The streams of one role's batches through its actors, with results in order, and what becomes of each batch.
 
 A stream's source is asked for batches as actors have room, and for at most so many ahead of the oldest result that is
-missing. Several streams may be open at a time, one feeding another. The first result of a batch counts. What becomes of
-actors: `actor_lifecycle`.
+missing; before an actor is up, for some to begin with. Several streams may be open at a time, one feeding another. The
+first result of a batch counts. What becomes of actors: `actor_lifecycle`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,6 @@ class Pool:
         grow, most, others: see `Autoscaler`.
         cache: finds the place of a batch's result among those of earlier attempts at the run.
         meter: is told of all that happens.
-        shares_gpu: take from streams while the actors sleep, so that there are batches when they wake.
         rounds_to_come: how often work like that of now will come again, as with each generation.
         images: counts what batches result in, where that is images, and says whether more may wait.
         call_length: says how many batches go in a call.
@@ -66,7 +65,6 @@ class Pool:
         cache: Callable[[tuple[Any, ...]], CachedResult] | None = None,
         meter: Meter = NO_METRICS,
         others: Callable[[], int] = lambda: 0,
-        shares_gpu: bool = False,
         rounds_to_come: Callable[[], int] = lambda: 0,
         images: ImageBudget | None = None,
         restore: Callable[[Any, Act], None] | None = None,
@@ -92,8 +90,7 @@ class Pool:
             wants_more=lambda: self._sent < _TURN and self._scheduler.wants_more,
             num_slots=lambda: limits.slots * self._scheduler.together * max(1, self.num_actors),
             may_wait=lambda under_way: images is None or images.has_room(under_way),
-            asleep=lambda: shares_gpu and not self._scheduler.actors,
-            empty=lambda: not self.num_actors,
+            none_up=lambda: not self._scheduler.actors,
             put=self._put,
             forget=self._scheduler.forget,
             check=self._before_wait,

@@ -70,6 +70,15 @@ def test_no_engine_that_serves_shards_publishes_its_figures_or_takes_turns(monke
     assert started.given == [("renderer", {}, {"serving": UNPROTECTED_ROLES})]
 
 
+def test_actors_are_asked_for_in_the_order_in_which_their_engines_are_needed(monkeypatch):
+    started = Started()
+    monkeypatch.setattr(module, "actor_class", lambda role, serving: started)
+    bundles = [module.Bundle(role, 0, 1.0, 0.0) for role in ("renderer", "image_embedder", "shard", "writer")]
+    reserved = SimpleNamespace(joined=False, of=lambda bundle: None)
+    actors = module.start_engines(reserved, tuple(bundles), FAKE, "s")
+    assert [role for role, _, _ in started.given] == list(actors) == ["writer", "image_embedder", "renderer"]
+
+
 @pytest.mark.parametrize(("address", "known"), [(None, True), ("head:6379", False)])
 def test_the_number_of_threads_is_the_drivers_only_on_its_own_machine(address, known, monkeypatch):
     given = []
