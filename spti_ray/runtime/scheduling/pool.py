@@ -1,8 +1,8 @@
 """The streams of one role's batches through its actors, with results in order, and what becomes of each batch.
 
 A stream's source is asked for batches as actors have room, and for at most so many ahead of the oldest result that is
-missing. Several streams may be open at a time, one feeding another. The first result of a batch counts. What becomes of
-actors: `actor_lifecycle`.
+missing; before an actor is up, for some to begin with. Several streams may be open at a time, one feeding another. The
+first result of a batch counts. What becomes of actors: `actor_lifecycle`.
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ class Pool:
             num_slots=lambda: limits.slots * self._scheduler.together * max(1, self.num_actors),
             may_wait=lambda under_way: images is None or images.has_room(under_way),
             asleep=lambda: shares_gpu and not self._scheduler.actors,
-            empty=lambda: not self.num_actors,
+            none_up=lambda: not self._scheduler.actors,
             put=self._put,
             forget=self._scheduler.forget,
             check=self._before_wait,

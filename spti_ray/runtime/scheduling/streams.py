@@ -17,6 +17,9 @@ _AHEAD_PER_SLOT = 8
 _FETCHED = 1024
 """Batches that a stream fetches at most while the actors sleep: so many are there when they wake."""
 
+_FETCHED_EARLY = 8
+"""While no actor is up for another reason: the stages before this one work already."""
+
 
 class Streams:
     """The streams that are read now. One may feed another, of this pool or of a second one.
@@ -27,7 +30,8 @@ class Streams:
         num_slots: how many batches may be in flight at a time.
         may_wait: whether the result of one more batch, beside those of so many under way, may wait to be read.
         asleep: whether no actor is up because another role holds the GPU.
-        empty: whether there is no actor, as in a pool that starts its first one when there is a batch.
+        none_up: whether no actor is up: they still start, or there is none, as in a pool that starts its first one when
+            there is a batch.
         put: runs a batch, some time.
         forget: drops the batches of a stream that wait.
         check: raises if no batch can be run any more.
@@ -41,7 +45,7 @@ class Streams:
         num_slots: Callable[[], int],
         may_wait: Callable[[int], bool],
         asleep: Callable[[], bool],
-        empty: Callable[[], bool],
+        none_up: Callable[[], bool],
         put: Callable[[Batch], None],
         forget: Callable[[OrderedStream], None],
         check: Callable[[], None],
@@ -49,7 +53,7 @@ class Streams:
         self._events = events
         self._wants_more, self._num_slots = wants_more, num_slots
         self._may_wait = may_wait
-        self._asleep, self._empty = asleep, empty
+        self._asleep, self._none_up = asleep, none_up
         self._put, self._forget = put, forget
         self._check = check
         self._pullers: dict[OrderedStream, Coroutine] = {}
@@ -119,18 +123,24 @@ class Streams:
         return not stream.ahead or self._may_wait(stream.ahead - len(stream.done))
 
     def _may_fetch(self, stream: OrderedStream) -> bool:
-        return len(stream.fetched) < (_FETCHED if self._asleep() else 1 if self._empty() else 0)
+        most = _FETCHED if self._asleep() else _FETCHED_EARLY if self._none_up() else 0
+        return len(stream.fetched) < most
 
     def _pull(self, stream: OrderedStream) -> None:
         """Take from the source whenever there is room. A coroutine: where the source waits, the reader goes on."""
+        failure: Exception | None = None
         try:
             while not (stream.dry and not stream.fetched):
                 if stream.fetched and self._has_room(stream):
                     self._put(stream.pull())
                 elif not stream.dry and (self._has_room(stream) or self._may_fetch(stream)):
-                    stream.fetch()
+                    try:
+                        stream.fetch()
+                    except Exception as error:  # noqa: BLE001 after what was fetched before it
+                        stream.dry, failure = True, error
                 else:
                     self._events.wait()
-            stream.exhausted = True
+            stream.exhausted = failure is None
         except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
-            stream.error = error
+            failure = failure or error
+        stream.error = failure

@@ -269,6 +269,16 @@ def test_a_stage_that_waits_for_its_source_does_not_stop_the_source():
     assert list(embedder.map(renderer.map(writer.map(numbers(40))))) == numbers(40)
 
 
+def test_a_stage_works_while_the_engines_of_those_after_it_are_still_loading():
+    """The writer is up at once, the renderer after 60 s and the embedder after 90 s."""
+    events, written_at = SimulatedEvents(), []
+    writer = Pool("a", [SimulatedActor(takes(1.0))], events, on_batch=lambda *back: written_at.append(events.now()))
+    renderer = Pool("b", [SimulatedActor(takes(0.5), start_s=60)], events)
+    embedder = Pool("c", [SimulatedActor(takes(0.5), start_s=90)], events)
+    assert list(embedder.map(renderer.map(writer.map(numbers(30))))) == numbers(30)
+    assert sum(when < 60 for when in written_at) >= 8
+
+
 def test_a_stage_gets_what_is_there_while_the_stage_before_waits_for_its_own_source():
     """The writer takes 100 s for its ninth batch; the eight before it go through both other stages meanwhile."""
     events = SimulatedEvents()
