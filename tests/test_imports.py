@@ -218,3 +218,10 @@ def test_the_private_side_and_the_gate_load_no_model_library():
     assert (
         loaded_by("import spti_ray.private.shard, spti_ray.dp.gate, spti_ray.evolution.private_evolution", heavy) == []
     )
+
+
+def test_a_renderer_is_imported_without_all_of_diffusers_pipelines():
+    """They would be half of its start."""
+    pytest.importorskip("diffusers", reason="needs the cpu or gpu extra")
+    names = ["diffusers", "diffusers.pipelines.auto_pipeline", "diffusers.pipelines.flux.pipeline_flux"]
+    assert loaded_by("import spti_ray.models.diffusers_renderer", names) == ["diffusers"]

@@ -10,10 +10,6 @@ from typing import Any
 import diffusers
 import torch
 import transformers
-from diffusers.pipelines.auto_pipeline import (
-    AUTO_IMAGE2IMAGE_PIPELINES_MAPPING,
-    AutoPipelineForImage2Image,
-)
 from diffusers.pipelines.pipeline_utils import DiffusionPipeline
 from diffusers.quantizers import quantization_config
 from diffusers.quantizers.pipe_quant_config import PipelineQuantizationConfig
@@ -98,9 +94,12 @@ def image_to_image(pipeline: Any) -> Any:
     Raises:
         ValueError: diffusers has none for this model, or none with a strength; one line.
     """
+    # Imports all of diffusers' pipelines: seconds, and memory that a renderer of texts does without.
+    from diffusers.pipelines import auto_pipeline
+
     name = refuse_without_strength(type(pipeline).__name__)
-    if name in {listed.__name__ for listed in AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.values()}:
-        return AutoPipelineForImage2Image.from_pipe(pipeline)
+    if name in {listed.__name__ for listed in auto_pipeline.AUTO_IMAGE2IMAGE_PIPELINES_MAPPING.values()}:
+        return auto_pipeline.AutoPipelineForImage2Image.from_pipe(pipeline)
     return getattr(diffusers, name)(**pipeline.components)
 
 
