@@ -169,6 +169,9 @@ def session(address: str | None, timeout_s: float, **local: Any) -> Iterator[Non
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     # Ray starts workers at niceness 15: whatever else runs on the machine then takes an engine's cores from it.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    # Nor any workers beforehand: each actor of a run has an environment of its own, so it would wait behind them for a
+    # new one.
+    os.environ.setdefault("RAY_prestart_worker_first_driver", "0")
     with _messages_logged(), _joined_or_started(address, timeout_s, local):
         yield
 
