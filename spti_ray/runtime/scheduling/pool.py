@@ -90,6 +90,7 @@ class Pool:
             wants_more=lambda: self._sent < _TURN and self._scheduler.wants_more,
             num_slots=lambda: limits.slots * self._scheduler.together * max(1, self.num_actors),
             may_wait=lambda under_way: images is None or images.has_room(under_way),
+            asleep=lambda: shares_gpu and not self._scheduler.actors,
             none_up=lambda: not self._scheduler.actors,
             put=self._put,
             forget=self._scheduler.forget,

@@ -17,6 +17,9 @@ _AHEAD_PER_SLOT = 8
 _FETCHED = 1024
 """Batches that a stream fetches at most while no actor is up: so many are there when one is."""
 
+_FETCHED_EARLY = 8
+"""While no actor is up for another reason: the stages before this one work already."""
+
 
 class Streams:
     """The streams that are read now. One may feed another, of this pool or of a second one.
@@ -26,8 +29,9 @@ class Streams:
         wants_more: whether a new batch would be run at once.
         num_slots: how many batches may be in flight at a time.
         may_wait: whether the result of one more batch, beside those of so many under way, may wait to be read.
-        none_up: whether no actor is up: they still start, or another role holds the GPU, or there is none, as in a pool
-            that starts its first one when there is a batch.
+        asleep: whether no actor is up because another role holds the GPU.
+        none_up: whether no actor is up: they still start, or there is none, as in a pool that starts its first one when
+            there is a batch.
         put: runs a batch, some time.
         forget: drops the batches of a stream that wait.
         check: raises if no batch can be run any more.
@@ -40,6 +44,7 @@ class Streams:
         wants_more: Callable[[], bool],
         num_slots: Callable[[], int],
         may_wait: Callable[[int], bool],
+        asleep: Callable[[], bool],
         none_up: Callable[[], bool],
         put: Callable[[Batch], None],
         forget: Callable[[OrderedStream], None],
@@ -48,7 +53,7 @@ class Streams:
         self._events = events
         self._wants_more, self._num_slots = wants_more, num_slots
         self._may_wait = may_wait
-        self._none_up = none_up
+        self._asleep, self._none_up = asleep, none_up
         self._put, self._forget = put, forget
         self._check = check
         self._pullers: dict[OrderedStream, Coroutine] = {}
@@ -118,8 +123,8 @@ class Streams:
         return not stream.ahead or self._may_wait(stream.ahead - len(stream.done))
 
     def _may_fetch(self, stream: OrderedStream) -> bool:
-        # So the stages before this one work already.
-        return self._none_up() and len(stream.fetched) < _FETCHED
+        most = _FETCHED if self._asleep() else _FETCHED_EARLY if self._none_up() else 0
+        return len(stream.fetched) < most
 
     def _pull(self, stream: OrderedStream) -> None:
         """Take from the source whenever there is room. A coroutine: where the source waits, the reader goes on."""

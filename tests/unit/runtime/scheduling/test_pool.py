@@ -276,7 +276,7 @@ def test_a_stage_works_while_the_engines_of_those_after_it_are_still_loading():
     renderer = Pool("b", [SimulatedActor(takes(0.5), start_s=60)], events)
     embedder = Pool("c", [SimulatedActor(takes(0.5), start_s=90)], events)
     assert list(embedder.map(renderer.map(writer.map(numbers(30))))) == numbers(30)
-    assert max(written_at) <= 30 and events.now() <= 90 + 30 * 0.5
+    assert sum(when < 60 for when in written_at) >= 8
 
 
 def test_a_stage_gets_what_is_there_while_the_stage_before_waits_for_its_own_source():
