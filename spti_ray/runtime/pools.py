@@ -94,6 +94,7 @@ class Pools:
             cache=partial(self._cache.entry, role) if role in CACHED_ROLES else None,
             meter=self._meter(role, engine.num_gpus, shares_gpu),
             others=others,
+            shares_gpu=shares_gpu,
             rounds_to_come=self._rounds_to_come,
             images=self._images if role == "renderer" else None,
             repeats=role in ("renderer", "image_embedder", "text_embedder") and not may_cost_money(engine),

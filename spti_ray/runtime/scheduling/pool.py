@@ -46,6 +46,7 @@ class Pool:
         grow, most, others: see `Autoscaler`.
         cache: finds the place of a batch's result among those of earlier attempts at the run.
         meter: is told of all that happens.
+        shares_gpu: take from streams while the actors sleep, so that there are batches when they wake.
         rounds_to_come: how often work like that of now will come again, as with each generation.
         images: counts what batches result in, where that is images, and says whether more may wait.
         call_length: says how many batches go in a call.
@@ -65,6 +66,7 @@ class Pool:
         cache: Callable[[tuple[Any, ...]], CachedResult] | None = None,
         meter: Meter = NO_METRICS,
         others: Callable[[], int] = lambda: 0,
+        shares_gpu: bool = False,
         rounds_to_come: Callable[[], int] = lambda: 0,
         images: ImageBudget | None = None,
         restore: Callable[[Any, Act], None] | None = None,

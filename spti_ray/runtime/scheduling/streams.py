@@ -15,7 +15,7 @@ _AHEAD_PER_SLOT = 8
 """Batches per slot that a stream may be ahead of its oldest missing one: their results wait in memory."""
 
 _FETCHED = 1024
-"""Batches that a stream fetches at most while no actor is up: so many are there when one is."""
+"""Batches that a stream fetches at most while the actors sleep: so many are there when they wake."""
 
 _FETCHED_EARLY = 8
 """While no actor is up for another reason: the stages before this one work already."""

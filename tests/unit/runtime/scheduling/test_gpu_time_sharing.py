@@ -41,7 +41,7 @@ class Device(SimulatedEvents):
         self.actors[role] = [SimulatedActor(seconds, sleeps=sharing is not None, **more) for _ in range(count)]
         if sharing is None:
             return Pool(role, self.actors.pop(role), self, limits)
-        pool = Pool(role, self.actors[role], sharing.of(role), limits)
+        pool = Pool(role, self.actors[role], sharing.of(role), limits, shares_gpu=True)
         sharing.join(pool)
         return pool
 
