@@ -45,7 +45,7 @@ class _TabledProcessor:
         samples_BCHW = found[_PIXELS]
         if samples_BCHW.dtype != np.uint8:
             return self._processor(images, return_tensors=return_tensors)
-        pixels_BCHW = np.empty(samples_BCHW.shape, np.float32)
+        pixels_BCHW: Any = np.empty(samples_BCHW.shape, np.float32)
         for samples_CHW, pixels_CHW in zip(samples_BCHW, pixels_BCHW, strict=True):
             for row, samples_HW, pixels_HW in zip(self._table_C256, samples_CHW, pixels_CHW, strict=True):
                 np.take(row, samples_HW, out=pixels_HW, mode="clip")  # any other mode makes a copy
