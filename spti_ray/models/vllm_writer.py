@@ -112,7 +112,7 @@ class VllmWriter:
             EngineNotBuilt: it, or one of them, could not start; one line, for a process with what it printed.
         """
         loggers: Any = [lambda config, index: self._stats] if self._options.stats else None
-        # `factory.engine_environment` says so on CPU. Several workers are processes in any case.
+        # `engine_process.engine_environment` says so on CPU. Several workers are processes in any case.
         alone = self._on_cpu and arguments.distributed_executor_backend == "uni"
         if alone and not envs.VLLM_ENABLE_V1_MULTIPROCESSING:
             return EngineInProcess(arguments, loggers)
