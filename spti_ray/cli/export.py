@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from spti_ray.cli.common import examples, one_line_errors
+from spti_ray.cli.leaving import at_work
 
 
 class Format(StrEnum):
@@ -42,7 +43,7 @@ def export(
     Nothing is charged. A folder appears whole or not at all; in a bucket, `privacy.json` or else the datasheet is
     written last. Credentials for buckets come from the environment. Exit code 2 if there is something at PLACE.
     """
-    with one_line_errors():
+    with at_work(), one_line_errors():
         from spti_ray.cli.step_progress import step_progress
         from spti_ray.release.export.command import export_release
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from spti_ray.cli.common import USAGE, examples, fail, given_path, one_line_errors
+from spti_ray.cli.leaving import at_work
 
 if TYPE_CHECKING:
     from spti_ray.config import EnginesConfig
@@ -68,7 +69,7 @@ def init(
     Drafts are checked, and general templates, marked as such, stand for what fails. The file can be planned and run as
     it is, and is meant to be edited. The data are not opened.
     """
-    with one_line_errors():
+    with at_work(), one_line_errors():
         from spti_ray.cli.step_progress import step_progress
         from spti_ray.config.loading import with_overrides
         from spti_ray.io.files import write_new

@@ -73,7 +73,11 @@ def check_model(where: str, model: str, revision: str | None = None) -> None:
 
 
 def _named(config: EngineConfig) -> Iterator[tuple[str, str, str | None]]:
-    yield "model", config.model, config.revision
+    repository, colon, quantisation = config.model.partition(":")
+    if config.kind.startswith("vllm") and repository.count("/") == 1 and colon and "/" not in quantisation:
+        yield "model", repository, config.revision  # builds of vLLM take owner/name:Q4_K_M
+    else:
+        yield "model", config.model, config.revision
     for option in ("text_encoder", "base"):
         if model := config.options.get(option):
             yield f"options.{option}", str(model), None

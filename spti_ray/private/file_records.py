@@ -45,7 +45,7 @@ def read_folder(
         label, group = cells.get(file_key(relative), (None, None))
         head = dicom_header.attributes(file, heads, limit) if heads else {}
         label, group = head.get(label_column or "", label), head.get(group_column or "", group)
-        if shard.leaves_group(group):
+        if shard.group_is_elsewhere(group):
             continue
         if label_column is None or (table is None and label_column not in heads):
             label = first_folder(relative)
@@ -89,12 +89,12 @@ def read_tars(shard: ShardReading) -> Iterator[Record]:
     limit = max_file_bytes(shard.data.max_pixels)
     for number, file in enumerate(shard.files):
         # Whole files: how many samples a file has is known only after reading it. A group may be in any of them.
-        if shard.leaves(number):
+        if shard.is_elsewhere(number):
             continue
         outer = file.relative_to(shard.root)
         for position, (key, sample) in enumerate(samples(file, wanted, limit)):
             group = field(sample, group_column) if group_column else None
-            if shard.leaves_group(group):
+            if shard.group_is_elsewhere(group):
                 continue
             label = field(sample, label_column) if label_column else None
             image = _image_of(sample, shard.data.image_column.lower())

@@ -79,12 +79,11 @@ class ShardReading:
             return range(num_records)
         return shard_rows(num_records, self.shard_id, self.num_shards)
 
-    def leaves(self, number: int) -> bool:
-        """Whether the record, or file, of this number is another shard's. Where groups are the unit `leaves_group`
-        says."""
+    def is_elsewhere(self, number: int) -> bool:
+        """Whether another shard has the record, or file, of this number; of groups `group_is_elsewhere` says so."""
         return self.unit == "record" and number % self.num_shards != self.shard_id
 
-    def leaves_group(self, group: str | None) -> bool:
+    def group_is_elsewhere(self, group: str | None) -> bool:
         """Whether a record of this group is another shard's; never where the unit is the record."""
         return self.unit == "group" and shard_of_group(group or "", self.num_shards) != self.shard_id
 

@@ -25,7 +25,7 @@ def read_parquet(shard: ShardReading) -> Iterator[Record]:
         in_path = partitions(relative)
         for row, batch, i in tables.parquet_rows(file, there, here):
             group = tables.cell(batch, group_column, i) if group_column in there else in_path.get(group_column or "")
-            if shard.leaves_group(group):
+            if shard.group_is_elsewhere(group):
                 continue
             label = tables.cell(batch, label_column, i) if label_column in there else in_path.get(label_column or "")
             encoded = tables.image(batch, data.image_column, i, file, data.follow_links)
@@ -37,13 +37,13 @@ def read_arrow(shard: ShardReading) -> Iterator[Record]:
     data = shard.data
     for number, file in enumerate(shard.files):
         # Skipping rows of a mapped file costs nothing; a remote file would be fetched by every shard.
-        if file.remote and shard.leaves(number):
+        if file.remote and shard.is_elsewhere(number):
             continue
         for row, batch, i in tables.arrow_rows(file, shard.columns):
-            if not file.remote and shard.leaves(row):
+            if not file.remote and shard.is_elsewhere(row):
                 continue
             group = tables.cell(batch, shard.group_column, i)
-            if shard.leaves_group(group):
+            if shard.group_is_elsewhere(group):
                 continue
             label = tables.cell(batch, shard.label_column, i)
             encoded = tables.image(batch, data.image_column, i, file, data.follow_links)

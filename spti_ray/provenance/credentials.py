@@ -110,7 +110,6 @@ def _chain(file: Path) -> list[Certificate]:
 def _check_order(chain: Sequence[Certificate], file: str) -> None:
     """Refuse a chain in which a certificate comes after the one that has signed it: the signer's own is to be first.
 
-
     One with a certificate in between missing, or with another chain's, has no order. The library judges it.
     """
     for at, certificate in enumerate(chain):

@@ -102,6 +102,8 @@ def test_every_model_that_an_engine_names_is_looked_for(hub):
     options = {"base": "org/base", "text_encoder": "org/encoder"}
     check_engine_model("x", EngineConfig(kind="diffusers", model="org/repo/file.gguf", options=options))
     assert asked == [("org/repo", None), ("org/encoder", None), ("org/base", None)]
+    check_engine_model("x", EngineConfig(kind="vllm", model="org/model-GGUF:Q4_K_M"))
+    assert asked[-1] == ("org/model-GGUF", None), "without the quantisation that builds of vLLM take after a name"
     check_judge("--judge", "dinov2")
     assert asked[-1] == ("facebook/dinov2-large", None)
 
