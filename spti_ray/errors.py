@@ -41,6 +41,7 @@ _CODES = {
     "DiskFull": FAILED,
     "EngineFailed": FAILED,
     "EvaluationFailed": FAILED,
+    "MeasurementFailed": FAILED,
     "ShardFailed": FAILED,
     "ModelMissing": FAILED,
     "ModelNotFound": USAGE,

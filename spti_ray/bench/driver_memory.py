@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import json
 import resource
-import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from spti_ray.bench.child import output_of
 from spti_ray.bench.pools import LIMITS, engines_of
 from spti_ray.config import EngineConfig
 from spti_ray.public.engines import RenderJob
@@ -49,13 +49,17 @@ _BATCH = (_Reference(),) * IMAGES
 
 class _Events(SimulatedEvents):
     def call(self, actor: Any, arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> None:
-        (batch,) = arguments
-        made: Any = _BATCH if isinstance(batch, RenderBatch) else [0] * len(batch)
-        super().call(
-            actor,
-            arguments,
-            lambda outcome: done(replace(outcome, result=made) if isinstance(outcome, Finished) else outcome),
-        )
+        super().call(actor, arguments, _with_result(arguments, done))
+
+    def call_several(self, actor: Any, batches: Sequence[tuple[tuple[Any, ...], Callable[[Outcome], None]]]) -> None:
+        super().call_several(actor, [(arguments, _with_result(arguments, done)) for arguments, done in batches])
+
+
+def _with_result(arguments: tuple[Any, ...], done: Callable[[Outcome], None]) -> Callable[[Outcome], None]:
+    """`done`, told of what an engine would have made of these."""
+    (batch,) = arguments
+    made: Any = _BATCH if isinstance(batch, RenderBatch) else [0] * len(batch)
+    return lambda outcome: done(replace(outcome, result=made) if isinstance(outcome, Finished) else outcome)
 
 
 def peak(num_engines: int) -> dict[str, float]:
@@ -87,6 +91,9 @@ def memory(sizes: tuple[int, int] = (100, 10_000), told: Told = lambda what, don
 
     Returns:
         The peaks, and `over_bound`: the larger over what the target allows; at most 1 if it is reached.
+
+    Raises:
+        MeasurementFailed: a process failed; one line.
     """
     rows: list[dict[str, float]] = []
     for size in sizes:
@@ -101,7 +108,7 @@ def memory(sizes: tuple[int, int] = (100, 10_000), told: Told = lambda what, don
 
 def _in_a_process(size: int) -> dict[str, float]:
     command = [sys.executable, "-m", "spti_ray.bench.driver_memory", str(size)]
-    return json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    return json.loads(output_of(command))
 
 
 if __name__ == "__main__":

@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from spti_ray.bench.child import output_of
 
 
 def compared_with(
@@ -26,12 +27,15 @@ def compared_with(
         arguments: Of that program.
         here: What it has measured of this build.
         is_figure: Which of the names in it are figures to compare.
+
+    Raises:
+        MeasurementFailed: that program failed; one line.
     """
     with tempfile.TemporaryDirectory() as folder:
         shutil.copy(file, folder)
         environment = os.environ | {"PYTHONPATH": f"{checkout.resolve()}{os.pathsep}{folder}"}
         command = [sys.executable, "-m", Path(file).stem, *arguments]
-        done = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=True)
-    there = json.loads(done.stdout.splitlines()[-1])
+        printed = output_of(command, environment, Path(folder))
+    there = json.loads(printed.splitlines()[-1])
     ratios = {name: round(here[name] / there[name], 4) for name in here if is_figure(name) and name in there}
     return {"there": there, "ratios": ratios}

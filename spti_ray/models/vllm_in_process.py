@@ -36,8 +36,9 @@ _LARGE = 1 << 26
 
 
 class EngineInProcess:
-    """What the writer needs of `AsyncLLM`, by an `LLMEngine`. All of vLLM is called by one thread, the engine's own:
-    each thread that calls OpenMP would have a team of its own.
+    """What the writer needs of `AsyncLLM`, by an `LLMEngine`. One thread, the engine's own, loads the model and
+    computes: each thread that calls OpenMP would have a team of its own. What computes nothing, such as the
+    configuration, the tokenizer and the count of requests, others ask for too.
     """
 
     def __init__(self, arguments: EngineArgs, stat_loggers: Any = None) -> None:
@@ -63,8 +64,12 @@ class EngineInProcess:
         self._orders: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._waiting: dict[str, _Done] = {}
         self._is_dead = False
+        self._is_shut = False
+        self._asking = threading.Lock()
         loaded: Future[LLMEngine] = Future()
-        self._thread = threading.Thread(target=self._serve, args=(load, loaded), name="vLLM", daemon=True)
+        # Named after the thread that it works for: by this name a process that ends knows its engines' threads.
+        name = f"{threading.current_thread().name}, vLLM"
+        self._thread = threading.Thread(target=self._serve, args=(load, loaded), name=name, daemon=True)
         self._thread.start()
         try:
             self._engine = loaded.result()
@@ -81,11 +86,14 @@ class EngineInProcess:
         """Give the finished request. Whoever is cancelled meanwhile, or closes this, takes the request back.
 
         Raises:
-            EngineDeadError: a step failed, now or before.
+            EngineDeadError: a step failed, now or before, or the engine was shut down.
             Exception: vLLM refused the request.
         """
         done: _Done = Future()
-        self._orders.put(partial(self._add, request_id, prompt, sampling, done))
+        with self._asking:
+            if self._is_shut:
+                raise EngineDeadError()
+            self._orders.put(partial(self._add, request_id, prompt, sampling, done))
         try:
             yield await asyncio.wrap_future(done)
         finally:
@@ -93,8 +101,10 @@ class EngineInProcess:
                 self._orders.put(partial(self._abort, request_id))
 
     def shutdown(self, timeout: float | None = None) -> None:
-        """End the engine. A step that is under way is waited for, but not for long."""
-        self._orders.put(None)
+        """End the engine, and all requests. A step that is under way is waited for, but not for long."""
+        with self._asking:  # so that the last order is the last: nobody asks what nobody will take
+            self._is_shut = True
+            self._orders.put(None)
         self._thread.join(_ENDS_WITHIN_S if timeout is None else timeout)
 
     def _serve(self, load: Callable[[], LLMEngine], loaded: Future[LLMEngine]) -> None:
@@ -104,12 +114,15 @@ class EngineInProcess:
             loaded.set_exception(error)
             return
         loaded.set_result(engine)
-        while self._take_orders(engine):
+        goes_on = True
+        while goes_on:
             try:
-                for output in engine.step():
+                goes_on = self._take_orders(engine)
+                for output in engine.step() if goes_on else ():
                     self._finish(output)
-            except Exception as error:  # noqa: BLE001 whatever it is, nothing is known of the requests
+            except BaseException as error:  # noqa: BLE001 whatever it is, nothing is known of the requests
                 self._die(error)
+        self._die(None)
         engine.engine_core.shutdown()
 
     def _take_orders(self, engine: LLMEngine) -> bool:
@@ -144,7 +157,8 @@ class EngineInProcess:
             with suppress(InvalidStateError):  # nobody waits any more
                 done.set_result(output)
 
-    def _die(self, error: Exception) -> None:
+    def _die(self, error: BaseException | None) -> None:
+        """Take no more requests, and tell all who wait; `error` is why, None at the end."""
         self._is_dead = True
         waiting, self._waiting = self._waiting, {}
         for done in waiting.values():
@@ -176,7 +190,9 @@ def _memory_as_it_is_used() -> Iterator[None]:
     zeros = torch.zeros
 
     def mapped(*size: Any, **options: Any) -> torch.Tensor:
-        if options.get("dtype") is not torch.int8 or len(size) != 1 or not isinstance(size[0], int) or size[0] < _LARGE:
+        is_here = torch.device("cpu" if (device := options.get("device")) is None else device).type == "cpu"
+        is_cache = options.get("dtype") is torch.int8 and len(size) == 1 and isinstance(size[0], int)
+        if not is_here or not is_cache or size[0] < _LARGE:
             return zeros(*size, **options)
         # Pages that nobody has written to are zeros.
         return torch.frombuffer(mmap(-1, size[0], flags=MAP_PRIVATE | MAP_ANONYMOUS), dtype=torch.int8)

@@ -32,8 +32,10 @@ class OrderedStream:
     """The source has ended."""
     exhausted: bool = False
     """The source has ended, and all of it was made into batches."""
+    source_error: Exception | None = None
+    """What the source raised: its end, for whoever reads."""
     error: Exception | None = None
-    """What the source raised."""
+    """What kept the stream from making a batch; there are no more results."""
 
     @property
     def ahead(self) -> int:

@@ -96,6 +96,8 @@ class Streams:
                 if stream.error:
                     raise stream.error
                 if stream.exhausted and not stream.ahead:
+                    if stream.source_error:
+                        raise stream.source_error
                     return
                 self._check()
                 self._events.wait()
@@ -128,7 +130,6 @@ class Streams:
 
     def _pull(self, stream: OrderedStream) -> None:
         """Take from the source whenever there is room. A coroutine: where the source waits, the reader goes on."""
-        failure: Exception | None = None
         try:
             while not (stream.dry and not stream.fetched):
                 if stream.fetched and self._has_room(stream):
@@ -136,11 +137,10 @@ class Streams:
                 elif not stream.dry and (self._has_room(stream) or self._may_fetch(stream)):
                     try:
                         stream.fetch()
-                    except Exception as error:  # noqa: BLE001 after what was fetched before it
-                        stream.dry, failure = True, error
+                    except Exception as error:  # noqa: BLE001 raised after the results of what came before it
+                        stream.dry, stream.source_error = True, error
                 else:
                     self._events.wait()
-            stream.exhausted = failure is None
+            stream.exhausted = True
         except Exception as error:  # noqa: BLE001 raised where the stream is read, which may be elsewhere
-            failure = failure or error
-        stream.error = failure
+            stream.error = error

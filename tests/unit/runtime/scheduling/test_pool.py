@@ -324,6 +324,18 @@ def test_what_the_source_raises_reaches_whoever_reads_the_stream_and_nobody_else
         list(left)
 
 
+@pytest.mark.parametrize("start_s", [0, 60])
+def test_what_the_source_raises_comes_after_the_results_of_all_that_came_before_it(start_s):
+    def broken():
+        yield from numbers(6)
+        raise KeyError("upstream")
+
+    results = Pool("a", [SimulatedActor(takes(1.0), start_s=start_s)], SimulatedEvents()).map(broken())
+    assert [next(results) for _ in range(6)] == numbers(6)
+    with pytest.raises(KeyError, match="upstream"):
+        next(results)
+
+
 @given(
     st.integers(1, 4),
     st.integers(1, 3),
