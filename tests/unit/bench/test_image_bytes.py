@@ -1,5 +1,7 @@
 """What images cost the driver, with little work: what is measured is a run's own path. Speeds are not judged."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,10 @@ def test_the_drivers_memory_is_measured_too_where_several_batches_go_in_a_call(m
 def test_the_drivers_memory_is_that_of_a_run_in_which_images_wait():
     found = peak(4)
     assert found["engines"] == 4 and found["driver_mb"] > 10 and found["waiting_gb"] > 0
+
+
+def test_the_peak_of_a_program_is_its_own_and_not_of_the_one_that_started_it():
+    held = bytearray(400 << 20)
+    program = "from spti_ray.bench.driver_memory import peak_kib; print(peak_kib())"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert 10_000 < int(done.stdout) < len(held) // 1024

@@ -94,8 +94,9 @@ def test_an_engine_that_changes_its_dimension_is_refused_and_leaves_no_file(tmp_
 
 
 SHARD = """
-import resource, sys
+import sys
 import numpy as np
+from spti_ray.bench.driver_memory import peak_kib
 from spti_ray.config import DataConfig
 from spti_ray.private.shard import Shard
 from spti_ray.types import Candidate, Candidates, ScoredCandidates
@@ -110,7 +111,7 @@ items = Candidates(tuple(Candidate(f"g00-{i:05d}", "t", "all", 0) for i in range
 scored = ScoredCandidates(items, {"image": table[np.arange(1000) % 256]}, {"image": 1.0})
 shard.compare(0, scored.only([i % 2 == 0 for i in range(1000)]), 1)
 assert shard.vote("r", 0, scored, 1).counts_K.sum() == int(sys.argv[3])
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+print(peak_kib())
 """
 
 
