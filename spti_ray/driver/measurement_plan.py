@@ -24,7 +24,8 @@ def plan_of(measurement: Measurement, private_records: int | None = None) -> dic
 
     Returns:
         JSON values. `queries_charged`: of it so far; `at_work`: somebody asks it right now; `answered`: the answer
-        is there, and nothing more is charged; `affordable`: empty if the lifetime budget covers the rest, else what it would cover.
+        is there, and nothing more is charged; `affordable`: empty if the lifetime budget covers the rest, else what it
+        would cover.
 
     Raises:
         ConfigError, LedgerError: the ledger is not that of the measured run, or the name is another measurement's.
