@@ -9,6 +9,7 @@ from spti_ray.config import Config
 from spti_ray.config.card import CardConfig
 from spti_ray.config.loading import parse_section
 from spti_ray.config.method_traits import stays_inside
+from spti_ray.io.files import write_atomic
 from spti_ray.public.release import rewrite_card
 from spti_ray.public.released_files import read_certificate, read_manifest
 from spti_ray.release.report.build import build_report
@@ -52,7 +53,7 @@ def take_up_card(config: Config, run: RunDir) -> bool:
         return False
     read_manifest(run.release)
     certificate = read_certificate(run.release)
-    begun.touch(mode=0o600)
+    write_atomic(begun, "", mode=0o600)
     run.note_card(card.model_dump(mode="json"))
     said = config.release.model_copy(update={"card": card})
     rewrite_card(run.release, config.model_copy(update={"release": said}), certificate)

@@ -72,8 +72,10 @@ def run_config(
         check_new(config)
         check_prompts(config)
     config = continued(out, config)
+    # Then only its card may change, long after private images, packages and the runs before it are gone.
+    is_finished = (out / "run.yaml").exists() and RunDir(out, "", config).finished
     check_engines(config)
-    if is_all_here(config):
+    if is_all_here(config) and not is_finished:
         check_build(config)
     if not (out / "release").is_dir():
         check_gpus(config, roles_needed(config))
@@ -90,24 +92,27 @@ def run_config(
         if credentials is not None:
             check_credentials(credentials)
     source = None
-    if uses_private_data(config):
+    if uses_private_data(config) and not is_finished:
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
-    origin = Origin.of(config.origin) if config.origin else None
+    origin = Origin.of(config.origin) if config.origin and not is_finished else None
     if origin and not (out / "run.yaml").exists():
         origin.entries()  # a ledger that is not here leaves no folder behind
     check_ledger(config, out)
-    if uses_private_data(config) and not is_url(config.ledger.location):
+    if uses_private_data(config) and not is_finished and not is_url(config.ledger.location):
         check_writable("ledger.path", Path(config.ledger.location))
     progress = journal or Progress(console)
     run = RunDir.open(out, config)
     try:
         keep_ledger(config, run)
         if take_up_card(config, run):
+            files = (
+                "datasheet.md, croissant.json and report.html" if run.finished else "datasheet.md and croissant.json"
+            )
             progress.note(
-                f"{out}: datasheet.md, croissant.json and report.html now have the release.card of this configuration; "
+                f"{out}: {files} now have the release.card of this configuration; "
                 "images, votes and budget are as they were. An export has the card of when it was made: export again"
             )
-        if run.finished:
+        if is_finished or run.finished:
             progress.note(f"{out} is finished: {run.release}. Nothing to do.")
             return run.release
         with logged_to(run.internal / "driver.log", run.run_id), stopped_by_sigterm():

@@ -123,7 +123,7 @@ class Measurement:
 
         Raises:
             ConfigError, DataError, ModelNotFound, BudgetRefused, LedgerElsewhere, NothingMade, RunDamaged: nothing was
-                charged. What was refused before the ledger knew of it leaves no file.
+                charged. What was refused before the ledger knew of it leaves no file but its lock, which is internal.
             SlotsExhausted: an earlier start was charged and lost its answer; nothing more was charged.
             ShardFailed, ArtifactError, GateError: as of a run. A charge that was made stays.
         """
@@ -138,13 +138,14 @@ class Measurement:
         executor_of(config).check(config)
         folder.lock()
         try:
-            folder.identify(self.ledger.entries())
-            with logged_to(folder.internal / "driver.log", folder.run_id), stopped_by_sigterm():
-                return self._answered(source, console, noise or OpenDPNoise())
-        except BaseException:
-            if not self._is_in_ledger():
-                folder.remove()
-            raise
+            folder.identify(self.ledger.entries())  # refuses what is not this measurement's, which is never removed
+            try:
+                with logged_to(folder.internal / "driver.log", folder.run_id), stopped_by_sigterm():
+                    return self._answered(source, console, noise or OpenDPNoise())
+            except BaseException:
+                if not self._is_in_ledger():
+                    folder.remove()
+                raise
         finally:
             folder.unlock()
 

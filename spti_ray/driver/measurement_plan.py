@@ -23,17 +23,20 @@ def plan_of(measurement: Measurement, private_records: int | None = None) -> dic
         private_records: a publicly stated order of magnitude of the units; never counted from data.
 
     Returns:
-        JSON values. `queries_charged`: of it so far; `answered`: the answer is there, and nothing more is charged;
-        `affordable`: empty if the lifetime budget covers the rest, else what it would cover.
+        JSON values. `queries_charged`: of it so far; `at_work`: somebody asks it right now; `answered`: the answer
+        is there, and nothing more is charged; `affordable`: empty if the lifetime budget covers the rest, else what it
+        would cover.
 
     Raises:
         ConfigError, LedgerError: the ledger is not that of the measured run, or the name is another measurement's.
     """
     measurement.check_ledger()
     plan, task, ledger = measurement.plan, measurement.task, measurement.ledger
+    at_work = measurement.folder.locked()  # before the ledger is read: who ends in between has written the answer there
     entries = ledger.entries()
     measurement.folder.check_free(entries)
-    begun = slots_of(entries, measurement.folder.known_run()) if measurement.folder.is_of_this_task() else []
+    is_known = measurement.folder.is_of_this_task()
+    begun = slots_of(entries, measurement.folder.known_run()) if is_known else []
     answered = measurement.finished or any(slot.artifact_sha256 is not None for slot in begun)
     left = 0 if answered else max(0, plan.slots - len(begun))
     joint = planned_joint_guarantee(entries, measurement.measured.certified_run, plan)
@@ -50,6 +53,7 @@ def plan_of(measurement: Measurement, private_records: int | None = None) -> dic
         "cells": 2 * counts,
         "queries": plan.slots,
         "queries_charged": len(begun),
+        "at_work": at_work and is_known,
         "answered": answered,
         "sigma": plan.sigma,
         "epsilon": plan.epsilon,
@@ -106,6 +110,8 @@ def plan_lines(found: dict[str, Any], measurement: Measurement) -> list[str]:
     if found["answered"]:
         there = f"its answer is in {measurement.folder.path}" if measurement.finished else "its answer was drawn"
         lines.append(f"answered    {there}: the same command shows it again, and charges nothing")
+    elif found["at_work"]:
+        lines.append("at work     it is being asked right now, and its answer is still to come")
     elif found["queries_charged"] == found["queries"]:
         lines.append("LOST        it was charged, and its answer was lost with its process; another --name asks anew")
     if found["affordable"]:

@@ -37,6 +37,9 @@ from spti_ray.runs.run_file import RUN_FILE, read_run, read_run_file, write_run_
 NOT_PRIVATE, NOT_CERTIFIED = "NOT-PRIVATE.txt", "NOT-CERTIFIED.txt"
 """Files beside images that nothing protects, or that have no certificate."""
 
+LOCK_FILE = "driver.lock"
+"""In the internal folder. It stays when the lock is given back."""
+
 _LOCK_ATTEMPTS = 3
 """More than one, because `locked` of another process takes the lock for a moment to see whether it is held."""
 
@@ -49,6 +52,7 @@ class RunDir:
         self.run_id = run_id
         self.config = config
         self.config_sha256 = config_sha256(config)
+        self._internal = path / "internal"
         self._lock: int | None = None
 
     @classmethod
@@ -164,7 +168,7 @@ class RunDir:
     @property
     def internal(self) -> Path:
         """The folder of everything that is not differentially private; made with mode 0700 if it is not there."""
-        return private_folder(self.path / "internal")
+        return private_folder(self._internal)
 
     @property
     def training(self) -> Path:
@@ -201,7 +205,7 @@ class RunDir:
         Raises:
             ConfigError: another driver holds it.
         """
-        descriptor = os.open(self.internal / "driver.lock", os.O_RDWR | os.O_CREAT, 0o600)
+        descriptor = os.open(self.internal / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o600)
         for attempt in range(_LOCK_ATTEMPTS):
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -217,7 +221,7 @@ class RunDir:
     def locked(self) -> bool:
         """Whether a driver holds the folder. A lock held on another machine may not be seen."""
         try:
-            with (self.path / "internal" / "driver.lock").open("rb") as lock:
+            with (self._internal / LOCK_FILE).open("rb") as lock:
                 fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             return True

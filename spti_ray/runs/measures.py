@@ -41,7 +41,7 @@ from spti_ray.errors import RunDamaged
 from spti_ray.io.files import private_folder, sha256_of, write_atomic
 from spti_ray.models.factory import engines_config
 from spti_ray.probe import Probe
-from spti_ray.runs.folder import RunDir
+from spti_ray.runs.folder import LOCK_FILE, RunDir
 from spti_ray.runs.run_file import read_run
 
 MEASURES, MEASURE_FILE, PROBE_FILE, FIGURE_FILE = "measures", "measure.yaml", "probe.safetensors", "figure.json"
@@ -228,10 +228,16 @@ class MeasureDir(RunDir):
         """
         if not {entry.name for entry in self.path.glob("*")} <= {MEASURE_FILE, PROBE_FILE}:
             return
-        for name in (MEASURE_FILE, PROBE_FILE):
+        # A kill in between must leave no probe without the file that says whose it is: nobody could take it up.
+        for name in (PROBE_FILE, MEASURE_FILE):
             (self.path / name).unlink(missing_ok=True)
-        shutil.rmtree(self._internal, ignore_errors=True)
-        for folder in (self.path, self.path.parent, self._internal.parent):
+        for entry in self._internal.glob("*"):
+            if entry.is_dir():
+                shutil.rmtree(entry, ignore_errors=True)
+            elif entry.name != LOCK_FILE:  # Who waits for the lock has this file open: another one would not be held.
+                with suppress(OSError):
+                    entry.unlink()
+        for folder in (self.path, self.path.parent):
             with suppress(OSError):  # it is not there, or holds something else
                 folder.rmdir()
 

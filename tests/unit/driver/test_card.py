@@ -13,9 +13,12 @@ import yaml
 from rich.console import Console
 
 from spti_ray.config import CardConfig, Config
+from spti_ray.config.loading import ConfigError
 from spti_ray.driver import card as module
+from spti_ray.driver import driver
 from spti_ray.driver.card import take_up_card
 from spti_ray.driver.driver import run_config
+from spti_ray.io import files
 from spti_ray.public import release as release_module
 from spti_ray.runs import run_file
 from spti_ray.runs.folder import RunDir
@@ -128,3 +131,39 @@ def test_a_release_that_cannot_be_read_is_left_alone_in_one_line(measured, finis
     with pytest.raises(ValueError, match="manifest.parquet: can't be read as Parquet; restore the release"):
         taken_up(with_card(measured.config, NEW), finished)
     assert files_of(finished) == before
+
+
+def test_the_card_of_a_finished_run_changes_after_its_images_and_packages_are_gone(
+    measured, finished, quiet, monkeypatch
+):
+    def gone(*_: object) -> None:
+        raise ConfigError("is not here any more")
+
+    for name in ("describe", "check_build", "check_writable"):
+        monkeypatch.setattr(driver, name, gone)
+    monkeypatch.setattr(module, "build_report", short_report)
+    run_config(with_card(measured.config, NEW), finished, quiet)
+    assert "A hospital" in (finished / "release" / "datasheet.md").read_text()
+    with pytest.raises(ConfigError, match="holds a run of another configuration"):
+        run_config(measured.config.model_copy(update={"method": "random"}), finished, quiet)
+    (finished / "release" / "report.html").unlink()
+    with pytest.raises(ConfigError, match="is not here any more"):
+        run_config(measured.config, finished, quiet)
+
+
+def test_that_a_rewrite_has_begun_is_on_disk_before_anything_changes(measured, finished, monkeypatch):
+    run, on_disk = RunDir.open(finished, measured.config), []
+    monkeypatch.setattr(module, "build_report", short_report)
+    monkeypatch.setattr(files, "fsync_folder", lambda folder: on_disk.append((folder, files_of(finished))))
+    before = files_of(finished)
+    take_up_card(with_card(measured.config, NEW), run)
+    run.unlock()
+    assert on_disk[0] == (finished / "internal", before | {"internal/card-begun": b""})
+
+
+def test_the_report_is_not_said_to_have_a_card_before_there_is_one(measured, finished, monkeypatch):
+    (finished / "release" / "report.html").unlink()
+    monkeypatch.setattr(driver.Attempt, "go", lambda _: finished / "release")
+    told = io.StringIO()
+    run_config(with_card(measured.config, NEW), finished, Console(file=told, width=1000))
+    assert f"{finished}: datasheet.md and croissant.json now have the release.card" in told.getvalue()
