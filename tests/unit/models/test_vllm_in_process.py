@@ -133,11 +133,13 @@ def test_a_process_that_ends_knows_that_the_thread_is_an_engines(module):
     maker = threading.Thread(
         target=lambda: made.append(module.EngineInProcess(arguments)), name=f"{ENGINE_THREAD}writer"
     )
+    before = set(threading.enumerate())
     maker.start()
     maker.join()
-    assert engines_at_work()
+    (thread,) = set(threading.enumerate()) - before
+    assert thread.name.startswith(ENGINE_THREAD) and engines_at_work()
     made[0].shutdown()
-    assert not engines_at_work()
+    assert not thread.is_alive()
 
 
 def test_only_the_caches_memory_on_cpu_is_taken_as_it_is_used(module, monkeypatch):
