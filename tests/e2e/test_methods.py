@@ -77,7 +77,7 @@ def test_a_renderer_that_can_not_be_trained_is_refused_in_one_line(cli):
     ("name", "settings"),
     [
         ("captions", ("method=captions",)),
-        pytest.param("unnoised", ("privacy.epsilon=inf", "evolution.voting=image"), marks=pytest.mark.slow),
+        ("unnoised", ("privacy.epsilon=inf", "evolution.voting=image")),
     ],
 )
 def test_what_is_not_private_stays_inside_is_marked_and_is_told_by_later_certificates(cli, name, settings):

@@ -36,7 +36,7 @@ from pathlib import Path
 from spti_ray.dp.calibration import calibrate
 from spti_ray.dp.gate import Gate
 from spti_ray.dp.ledger import Ledger
-from spti_ray.types import Votes
+from spti_ray.votes import Votes
 def measure(noise, folder):
     plan, ids = calibrate(1.0, 1e-5, 1, 1), [f"c{{i:05d}}" for i in range({draws})]
     ledger = Ledger(Path(folder) / "ledger", "toys")
