@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import settings
 
+from spti_ray.models.engine_process import WAITING_THREADS_SLEEP
 from tests import distribution
 from tests.clouds import azure_server, gcs_server
 from tests.s3 import S3Server
@@ -19,13 +20,10 @@ from tests.taint.faults import plant_in
 if TYPE_CHECKING:
     from spti_ray.audit.suite import AuditReport
 
-# The models of tests are tiny, and two processes run them: threads would mostly wait for each other. Engines in
-# processes of their own have other settings. Threads that wait must not spin: beside other processes of tests, engines
-# took four times the CPU. It is read when torch is loaded, so it stands before everything else.
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
-os.environ.setdefault("GOMP_SPINCOUNT", "0")
-os.environ.setdefault("KMP_BLOCKTIME", "0")
+# The models of tests are tiny, and two processes run them: threads would mostly wait for each other, and where they spin
+# meanwhile, engines took four times the CPU. Engines in processes of their own have other settings.
+for name, value in (WAITING_THREADS_SLEEP | {"OMP_NUM_THREADS": "1"}).items():
+    os.environ.setdefault(name, value)
 
 # The same examples in every run, so that a failure is the change's own; HYPOTHESIS_PROFILE=search looks for new ones.
 # How long an example takes depends on what else the machine does: no deadlines.

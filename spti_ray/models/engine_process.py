@@ -12,6 +12,11 @@ THREADS_BESIDE = 4
 """At least, where there are so many cores: a GPU's engine has one CPU by default, and waits for what it is fed."""
 
 
+WAITING_THREADS_SLEEP = {"OMP_WAIT_POLICY": "passive", "GOMP_SPINCOUNT": "0", "KMP_BLOCKTIME": "0"}
+"""Read when OpenMP is loaded. Engines share cores, and a thread that spins while it waits takes a core from others: two
+such programs on the same two cores ran ten times slower."""
+
+
 def engine_environment(role: Role, config: EngineConfig, elsewhere: bool = False) -> dict[str, str]:
     """Environment variables that an engine's process needs before its first import.
 
@@ -19,12 +24,7 @@ def engine_environment(role: Role, config: EngineConfig, elsewhere: bool = False
     the engine runs on another machine, which knows better: what it is set to there, or the CPUs that Ray gives it.
     """
     del role  # All roles have the same rules today.
-    environment = {
-        # Engines share cores. An OpenMP thread that spins while it waits takes a core from others: two such programs
-        # on the same two cores ran ten times slower.
-        "OMP_WAIT_POLICY": "passive",
-        "GOMP_SPINCOUNT": "0",
-        "KMP_BLOCKTIME": "0",
+    environment = WAITING_THREADS_SLEEP | {
         "TOKENIZERS_PARALLELISM": "false",
         "TRANSFORMERS_VERBOSITY": "error",
         "DIFFUSERS_VERBOSITY": "error",

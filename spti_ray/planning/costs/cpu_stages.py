@@ -13,7 +13,10 @@ from spti_ray.planning.costs.rates import pixels_of
 from spti_ray.planning.workload import Phase
 from spti_ray.types import DRAFT_PNG_LEVEL
 
-SOURCE = "spti bench --only feeding, on one core of an Intel Xeon virtual machine with Pillow 13 (the preparation of images: AMD EPYC)"
+SOURCE = (
+    "spti bench --only feeding, on one core of an Intel Xeon virtual machine with Pillow 13 (the preparation of images: "
+    "AMD EPYC)"
+)
 
 _PNG_S = {0: 20e-9, 1: 120e-9, 6: 200e-9}
 """Seconds a pixel by level; another level counts as the next one here below it."""

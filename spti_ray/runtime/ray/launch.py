@@ -9,7 +9,7 @@ import ray
 from ray.exceptions import ActorDiedError, RayActorError, RayTaskError
 
 from spti_ray.config import Config, EnginesConfig, Role
-from spti_ray.models.engine_process import engine_environment
+from spti_ray.models.engine_process import WAITING_THREADS_SLEEP, engine_environment
 from spti_ray.models.factory import public_engine_config
 from spti_ray.runtime.hosting.engine import CALLS_AT_A_TIME, PRIVATE_ROLES, serving_roles
 from spti_ray.runtime.hosting.start_order import first_to_last
@@ -155,10 +155,8 @@ def shard_options(reserved: Reserved, bundles: tuple[Bundle, ...]) -> list[tuple
 
 def shard_environment(num_cpus: float) -> dict[str, str]:
     """Environment variables of a shard's process: as many threads as it has CPUs, at least one."""
-    return {
+    return WAITING_THREADS_SLEEP | {
         "OMP_NUM_THREADS": str(max(1, math.ceil(num_cpus))),
-        "OMP_WAIT_POLICY": "passive",
-        "GOMP_SPINCOUNT": "0",
         # Similarities are exact in float64 of 53 bits. Some GPUs can be told to make it of shorter numbers.
         "CUBLAS_EMULATE_DOUBLE_PRECISION": "0",
     }
