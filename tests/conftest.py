@@ -20,8 +20,8 @@ from tests.taint.faults import plant_in
 if TYPE_CHECKING:
     from spti_ray.audit.suite import AuditReport
 
-# The models of tests are tiny, and two processes run them: threads would mostly wait for each other, and where they spin
-# meanwhile, engines took four times the CPU. Engines in processes of their own have other settings.
+# The models of tests are tiny, and two processes run them: threads would mostly wait for each other, and where they
+# spin meanwhile, engines took four times the CPU. Engines in processes of their own have other settings.
 for name, value in (WAITING_THREADS_SLEEP | {"OMP_NUM_THREADS": "1"}).items():
     os.environ.setdefault(name, value)
 

@@ -14,7 +14,7 @@ from spti_ray.planning.workload import Phase
 from spti_ray.types import DRAFT_PNG_LEVEL
 
 SOURCE = (
-    "spti bench --only feeding, on one core of an Intel Xeon virtual machine with Pillow 13 (the preparation of images: "
+    "spti bench --only feeding, on one core of an Intel Xeon virtual machine with Pillow 13 (preparing images: on an "
     "AMD EPYC)"
 )
 
