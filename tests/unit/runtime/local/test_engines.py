@@ -10,6 +10,7 @@ import pytest
 from spti_ray.config import EngineConfig
 from spti_ray.models.factory import FAKE
 from spti_ray.models.protocols import EngineDead
+from spti_ray.runtime.hosting import engine as hosting
 from spti_ray.runtime.hosting.engine import PRIVATE_ROLES
 from spti_ray.runtime.local.engine import EngineHere, outcome_of
 from spti_ray.runtime.local.engines import Engines, engines_of_run, kept_engines
@@ -68,7 +69,9 @@ def test_a_public_engine_says_why_it_failed_and_one_that_died_is_gone(error, out
         engine.close()
 
 
-def test_results_come_in_the_order_of_the_batches_and_with_their_seconds():
+def test_results_come_in_the_order_of_the_batches_and_with_their_seconds(monkeypatch):
+    # By several threads the PNG of a later batch may be there first, and the pool puts results in order.
+    monkeypatch.setattr(hosting, "threads_beside", lambda config: 1)
     engine = EngineHere("renderer", FAKE.renderer)
     try:
         assert engine.ready().result(30)["model"] == "SIMULATED"
