@@ -20,14 +20,14 @@ from spti_ray.dp.history import CHECKED
 from spti_ray.dp.holdout import fix_holdout
 from spti_ray.dp.ledger import Ledger
 from spti_ray.driver.executors import executor_of
-from spti_ray.driver.hosted import is_all_here
+from spti_ray.driver.hosted import check_models_here
 from spti_ray.driver.private_views import voting_shards
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.internal_pages import data_uri, write_page
 from spti_ray.io.files import private_folder
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
-from spti_ray.planning.checks import check_engines, check_gpus, check_models, check_new, engines_outside
+from spti_ray.planning.checks import check_engines, check_gpus, check_new, engines_outside
 from spti_ray.private.kinds import NoRecordCanVote
 from spti_ray.private.source import Source, describe
 from spti_ray.private.survey import read_survey
@@ -71,8 +71,7 @@ def check_images(config: Config, out: Path, console: Console) -> Path:
     config = continued(out, config)
     check_engines(config)
     check_gpus(_without_gpus_of_shards(config), _roles(config))
-    if is_all_here(config):
-        check_models(config, _roles(config))
+    check_models_here(config, _roles(config))
     with Progress(console) as progress:
         progress.stage("listing the private images")
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)

@@ -20,13 +20,13 @@ from spti_ray.config.method_traits import (
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.driver.attempt import Attempt
 from spti_ray.driver.card import take_up_card
-from spti_ray.driver.hosted import cluster_of, is_all_here, watched
+from spti_ray.driver.hosted import check_models_here, cluster_of, is_all_here, watched
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.finetuning.public_interface import require_trainer
 from spti_ray.io.files import is_url
 from spti_ray.observability.journal import Journal
 from spti_ray.observability.progress import Progress
-from spti_ray.planning.checks import check_build, check_engines, check_gpus, check_models, check_new, check_prompts
+from spti_ray.planning.checks import check_build, check_engines, check_gpus, check_new, check_prompts
 from spti_ray.planning.plan import noise_plan, sgd_plan
 from spti_ray.private.source import describe
 from spti_ray.provenance.c2pa_manifests import check_credentials
@@ -79,8 +79,7 @@ def run_config(
         check_build(config)
     if not (out / "release").is_dir():
         check_gpus(config, roles_needed(config))
-        if is_all_here(config):
-            check_models(config, roles_needed(config))
+        check_models_here(config, roles_needed(config))
     if is_charged(config):
         noise_plan(config)
     if trains(config):

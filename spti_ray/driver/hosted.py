@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from spti_ray.config import Config
+from spti_ray.config import Config, Role
 from spti_ray.config.identity import config_sha256
 from spti_ray.config.job_paths import check_may_move
 from spti_ray.config.loading import ConfigError
@@ -24,6 +25,7 @@ from spti_ray.driver.process import Terminated, is_to_stop, stopped_by_sigterm
 from spti_ray.errors import FAILED, INTERRUPTED, EndedElsewhere, exit_code, is_known, one_line
 from spti_ray.observability.journal import Journal, Relay
 from spti_ray.observability.reading import Reading
+from spti_ray.planning.checks import check_models
 
 if TYPE_CHECKING:
     from spti_ray.runtime.ray.driver_actor import HostedDriver
@@ -100,6 +102,20 @@ def is_all_here(config: Config) -> bool:
     from spti_ray.runtime.ray.cluster import address_of, is_joined
 
     return address_of(config.runtime) is None and not is_joined()
+
+
+def check_models_here(config: Config, roles: Iterable[Role]) -> None:
+    """Refuse models that can't be had, where all engines are on this machine. Of other machines their actors say it.
+
+    Args:
+        config: the configuration.
+        roles: whose engines are started.
+
+    Raises:
+        ModelNotFound: one line that names the setting.
+    """
+    if is_all_here(config):
+        check_models(config, roles)
 
 
 def watched(config: Config, out: Path, address: str, console: Console, unattended: bool) -> Path:

@@ -30,7 +30,7 @@ from spti_ray.dp.ledger import Ledger
 from spti_ray.dp.mechanism import NoiseSource, OpenDPNoise
 from spti_ray.driver.executors import executor_of
 from spti_ray.driver.gates import gate_of
-from spti_ray.driver.hosted import is_all_here
+from spti_ray.driver.hosted import check_models_here
 from spti_ray.driver.private_views import voting_shards
 from spti_ray.driver.process import logged_to, stopped_by_sigterm
 from spti_ray.errors import NothingMade, RunDamaged
@@ -39,7 +39,7 @@ from spti_ray.models.bundled import ModelNotFound
 from spti_ray.models.factory import engines_config
 from spti_ray.observability.progress import Progress
 from spti_ray.observability.trace import Trace
-from spti_ray.planning.checks import check_engines, check_gpus, check_models
+from spti_ray.planning.checks import check_engines, check_gpus
 from spti_ray.planning.plan import noise_plan
 from spti_ray.private.source import Source, describe
 from spti_ray.probe import Probe
@@ -157,8 +157,7 @@ class Measurement:
     def _check_models(self) -> None:
         """Raise ModelNotFound if the embedder can't be had here, in the words of who named it: the task, or the run."""
         try:
-            if is_all_here(self.config):
-                check_models(self.config, _ROLES)
+            check_models_here(self.config, _ROLES)
         except ModelNotFound as error:
             setting = "runtime.engines.image_embedder" if self.task.embedder is None else "embedder"
             raise ModelNotFound(str(error).replace("runtime.engines.image_embedder", setting)) from None

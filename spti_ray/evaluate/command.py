@@ -92,13 +92,11 @@ def run_evaluation(
     held_out = _held_out_settings(request, data, unit, label_names)
     if has_texts := any(images.texts for images in subject.sets):
         check_judge("--clip", request.clip)
-    # These imports take seconds, so they come after the checks of the request. Judges are loaded before the look is
-    # recorded: one that is not there must not leave an entry for good.
-    from spti_ray.models.judges import open_image_text_judge, open_judge
+    opened = judge_choice.open_judges(judges, request.gpu, told)
+    # These imports take seconds, so they come after the checks of the request.
+    from spti_ray.models.judges import open_image_text_judge
 
-    told("loading the judges", 0, 0)
     image_text = open_image_text_judge(request.clip, gpu=request.gpu) if has_texts else None
-    opened = [(open_judge(name, gpu=request.gpu), independent) for name, independent in judges]
     if subject.config is not None:
         by = ", ".join(name for name, _ in judges)
         say(record_evaluation(request.directory, subject.run_id, subject.config, f"spti evaluate, judged by {by}"))

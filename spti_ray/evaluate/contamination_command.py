@@ -47,15 +47,11 @@ def run_contamination(request: ContaminationRequest, say: Callable[[str], None],
     for name in request.judges:
         check_judge("--judge", name)
     judges = judge_choice.choose_judges(request.judges, judge_choice.voters_of(subject.config))
-    # These imports take seconds, so they come after the checks of the request. Judges are loaded before the look is
-    # recorded: one that is not there must not leave an entry for good.
-    from spti_ray.models.judges import open_judge
-
-    told("loading the judges", 0, 0)
-    opened = [(open_judge(name, gpu=request.gpu), independent) for name, independent in judges]
+    opened = judge_choice.open_judges(judges, request.gpu, told)
     by = ", ".join(name for name, _ in judges)
     run_id = subject.config.certified_run(subject.run.run_id)
     say(record_evaluation(request.directory, run_id, subject.config, f"spti audit --contamination, judged by {by}"))
+    # These imports take seconds, so they come after the checks of the request.
     from spti_ray.evaluate.contamination import Compared, Parts, compare
     from spti_ray.evaluate.contamination_page import Pictures, write_contamination_page
     from spti_ray.evaluate.first_generation import NotMade, first_generation

@@ -8,6 +8,8 @@ from spti_ray.config import Config, EngineConfig, Role
 from spti_ray.config.loading import ConfigError
 from spti_ray.models.bundled import BUNDLED_PAIR, SHORT_NAMES, ModelMissing, is_inception, model_identity
 from spti_ray.models.factory import engines_config
+from spti_ray.models.protocols import Judge
+from spti_ray.step_progress import Told
 from spti_ray.types import Space
 
 DEFAULT_JUDGES = ("bundled:sticker-blip", "bundled:sticker-clip")
@@ -67,6 +69,18 @@ def choose_judges(asked_for: Sequence[str], voters: Mapping[Role, Identity]) -> 
             f"--judge {judges[0][0]}: this network voted, and favours what it chose; add --judge {at_hand}"
         )
     return judges
+
+
+def open_judges(judges: Sequence[tuple[str, bool]], gpu: bool, told: Told) -> list[tuple[Judge, bool]]:
+    """Load what `choose_judges` gives. Before a look is recorded: one that can't be had must leave no entry for good.
+
+    Raises:
+        ModelMissing: one of them can't be had; one line.
+    """
+    from spti_ray.models.judges import open_judge  # takes seconds to import
+
+    told("loading the judges", 0, 0)
+    return [(open_judge(name, gpu=gpu), independent) for name, independent in judges]
 
 
 def pair_voted(name: str, voters: Mapping[Role, Identity]) -> bool:

@@ -107,7 +107,7 @@ def check_build(config: Config) -> None:
 
 
 def check_models(config: Config, roles: Iterable[Role]) -> None:
-    """Refuse models that this machine can't have, where all engines are on it. Of other machines their actors say it.
+    """Refuse models that this machine can't have.
 
     Args:
         config: the configuration.
