@@ -23,6 +23,7 @@ MORE = {"init": ("--template", "--set=runtime.engines=fake"), "check": SMALL, "r
 """What makes each command short."""
 
 
+@pytest.mark.slow  # the reader's own tests are those of tests/unit/private
 def test_the_commands_of_the_how_to_go_from_dicom_files_to_a_release(cli):
     rng = np.random.default_rng(0)
     for i in range(12):

@@ -27,7 +27,7 @@ class Sees:
         return {"gpus": os.environ.get("CUDA_VISIBLE_DEVICES", "all of the node")}
 
 
-@pytest.mark.parametrize(("num_gpus", "seen"), [(0, ""), (0.5, "0")])
+@pytest.mark.parametrize(("num_gpus", "seen"), [(0, ""), pytest.param(0.5, "0", marks=pytest.mark.slow)])
 def test_an_actor_sees_the_gpus_that_it_was_given_and_no_other(num_gpus, seen):
     settings = {role: {"kind": f"fake-{role.replace('_', '-')}", "model": "SIMULATED"} for role in ROLES}
     settings["renderer"] = {"kind": f"{__name__}:Sees", "model": "m", "num_gpus": num_gpus, "num_cpus": 0.1}
