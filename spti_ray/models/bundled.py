@@ -210,10 +210,11 @@ def _dequantise(source: Path, target: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
 
+    from spti_ray.models.gguf_once import gguf_read_once
     from spti_ray.models.quiet_loading import quiet_loading
 
     # The GGUF reader has a progress bar of its own that no setting turns off once tqdm is imported.
-    with quiet_loading(), contextlib.redirect_stderr(io.StringIO()):
+    with quiet_loading(), gguf_read_once(), contextlib.redirect_stderr(io.StringIO()):
         model = AutoModelForCausalLM.from_pretrained(
             str(source.parent),
             gguf_file=source.name,

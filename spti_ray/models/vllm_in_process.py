@@ -22,6 +22,7 @@ from typing import Any
 import torch
 from vllm import RequestOutput, SamplingParams, TokensPrompt
 from vllm.engine.arg_utils import EngineArgs
+from vllm.model_executor.models import registry
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.engine.llm_engine import LLMEngine
@@ -49,7 +50,7 @@ class EngineInProcess:
             ValueError: vLLM refuses the arguments, in several lines.
         """
         arguments.disable_log_stats = not stat_loggers
-        with no_search_for_garbage():
+        with no_search_for_garbage(), _model_class_seen_here():
             config = arguments.create_engine_config(UsageContext.ENGINE_CONTEXT)
 
         def load() -> LLMEngine:
@@ -182,6 +183,22 @@ def _as_before() -> Iterator[None]:
     finally:
         torch.set_num_threads = set_num_threads
         random.setstate(drawn)
+
+
+@contextmanager
+def _model_class_seen_here() -> Iterator[None]:
+    """Let vLLM look at the model's class in this process. The first time it would start another for that, which imports
+    vllm for ten seconds and more, so that no GPU is touched here. A vLLM that has no such function does as it likes.
+    """
+    in_a_process = getattr(registry, "_run_in_subprocess", None)
+    if in_a_process is None:
+        yield
+        return
+    registry._run_in_subprocess = lambda look: look()
+    try:
+        yield
+    finally:
+        registry._run_in_subprocess = in_a_process
 
 
 @contextmanager

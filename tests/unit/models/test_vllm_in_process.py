@@ -22,6 +22,7 @@ pytestmark = pytest.mark.models
 NAMES = {
     "vllm": ("RequestOutput", "SamplingParams", "TokensPrompt"),
     "vllm.engine.arg_utils": ("EngineArgs",),
+    "vllm.model_executor.models": ("registry",),
     "vllm.usage.usage_lib": ("UsageContext",),
     "vllm.v1.engine.exceptions": ("EngineDeadError",),
     "vllm.v1.engine.llm_engine": ("LLMEngine",),
@@ -126,6 +127,19 @@ def test_a_shut_engine_tells_all_who_wait_and_all_who_come_later(engine, module)
         return [await waiting, await not_begun, after, await answer(engine, "short")]
 
     assert [type(told) for told in asyncio.run(asked())] == [module.EngineDeadError] * 4
+
+
+def test_the_class_of_a_model_is_looked_at_without_another_process(module):
+    def in_a_process(look):
+        raise AssertionError("another process would be started")
+
+    def configured(context):
+        return module.registry._run_in_subprocess(lambda: seen.append(context))
+
+    seen, module.registry._run_in_subprocess = [], in_a_process
+    module.EngineInProcess(SimpleNamespace(create_engine_config=configured)).shutdown()
+    assert seen == [module.UsageContext.ENGINE_CONTEXT]
+    assert module.registry._run_in_subprocess is in_a_process
 
 
 def test_a_process_that_ends_knows_that_the_thread_is_an_engines(module):
