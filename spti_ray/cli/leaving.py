@@ -40,14 +40,23 @@ def at_work() -> Iterator[None]:
 
 
 def watch_outputs() -> None:
-    """`watch` the outputs of this process, where it has any."""
-    for stream in (sys.stdout, sys.stderr):
-        if stream is not None:
-            watch(stream)
+    """`watch` the outputs of this process. What was closed before it began goes nowhere: the next file that is opened
+    would take its number otherwise, and what a library or another process prints would go into that file.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+    for name, number in (("stdout", 1), ("stderr", 2)):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(number, "w", closefd=False))  # noqa: SIM115 for as long as the process lives
+        watch(getattr(sys, name))
 
 
 def watch(stream: TextIO) -> None:
-    """From now on, printing to this stream what nobody reads ends the process without a word, with `READER_GONE`.
+    """From now on, printing to this stream what nobody reads ends the process without a word, with `READER_GONE`. What
+    can't be written for another reason, as to a full disk, ends it with 1 and a line on stderr, or is dropped with it.
 
     SIGPIPE stays ignored: it would end the process also where a socket or another process of its own is gone.
     """
@@ -63,9 +72,21 @@ def _unless_gone(stream: TextIO, call: Callable[..., Any]) -> Callable[..., Any]
             _drop(stream)
             if _goes_on:
                 return len(arguments[0]) if arguments else None
-        raise SystemExit(READER_GONE)
+            raise SystemExit(READER_GONE) from None
+        except OSError as error:
+            _drop(stream)
+            _say_unwritten(stream, error)
+            if _goes_on:
+                return len(arguments[0]) if arguments else None
+            raise SystemExit(1) from None
 
     return called
+
+
+def _say_unwritten(stream: TextIO, error: OSError) -> None:
+    goes_on = "; the command goes on" if _goes_on else ""
+    if stream is not sys.stderr and sys.stderr is not None:
+        print(f"spti: what is printed can't be written ({error.strerror}){goes_on}", file=sys.stderr)
 
 
 def _drop(stream: TextIO) -> None:

@@ -131,7 +131,7 @@ class Measurement:
         if self.finished:
             return folder.read_figure()
         check_here(config, self.measured.folder)
-        self._check_models()
+        self.check_models()
         source = describe(config.data, config.privacy.unit, config.evolution.label_names)
         self.check_ledger()
         check_gpus(config, _ROLES)
@@ -154,7 +154,7 @@ class Measurement:
         """Whether this very question was answered already. Raises ConfigError: the folder can't be read."""
         return self.folder.finished and self.folder.is_of_this_task()
 
-    def _check_models(self) -> None:
+    def check_models(self) -> None:
         """Raise ModelNotFound if the embedder can't be had here, in the words of who named it: the task, or the run."""
         try:
             check_models_here(self.config, _ROLES)

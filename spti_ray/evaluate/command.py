@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -84,11 +85,13 @@ def run_evaluation(
     """
     subject = _subject(request)
     file = f"{_name(request, subject)}.json"
-    data, unit, label_names = _reference_settings(request, subject.config)
+    with _named_by("--reference", request.reference):
+        data, unit, label_names = _reference_settings(request, subject.config)
     for name in request.judges:
         check_judge("--judge", name)
     judges = judge_choice.choose_judges(request.judges, subject.voters)
-    describe(data, unit, label_names)
+    with _named_by("--reference", request.reference):
+        describe(data, unit, label_names)
     held_out = _held_out_settings(request, data, unit, label_names)
     if has_texts := any(images.texts for images in subject.sets):
         check_judge("--clip", request.clip)
@@ -256,6 +259,17 @@ def _named(what: str, load: Callable[[DataConfig], Reference], data: DataConfig)
         raise EvaluationFailed(f"{what}: {error}") from None
 
 
+@contextmanager
+def _named_by(option: str, path: str | None) -> Iterator[None]:
+    """Tell what is wrong with data in the words of who named them: the option, or the run where `path` is None."""
+    try:
+        yield
+    except DataError as error:
+        if path is None:
+            raise
+        raise DataError(f"{option}: {str(error).removeprefix('data.path: ')}") from None
+
+
 def _held_out_settings(
     request: EvaluationRequest, data: DataConfig, unit: Unit, label_names: tuple[str, ...]
 ) -> DataConfig | None:
@@ -265,10 +279,8 @@ def _held_out_settings(
     if label_names == (SINGLE_LABEL,):
         raise ConfigError("--held-out: only labels are tested on it, and the reference has none; give --label-column")
     held_out = data.model_copy(update={"path": request.held_out, "holdout": 0.0})
-    try:
+    with _named_by("--held-out", request.held_out):
         describe(held_out, unit, label_names)
-    except DataError as error:
-        raise ConfigError(f"--held-out: {str(error).removeprefix('data.path: ')}") from None
     return held_out
 
 

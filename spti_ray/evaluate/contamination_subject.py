@@ -98,8 +98,6 @@ def subject_of(request: ContaminationRequest) -> Subject:
 
 
 def _finished_run(directory: Path) -> RunDir:
-    if not (directory / "run.yaml").is_file():
-        raise ConfigError(f"{directory}: holds no run (no run.yaml); name the folder of a finished run")
     known = read_run(directory)
     run = RunDir(directory, str(known["run"]), parse_config(known["config"]))
     if not run.finished:

@@ -8,7 +8,6 @@ models are scaled to length sqrt(E), since the cubic kernel of KID expects coord
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -31,15 +30,11 @@ from spti_ray.models.checkpoints import load_complete, load_image_processor
 from spti_ray.models.embedders import SentenceEmbedder, VisionEmbedder
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.inception_embedder import InceptionEmbedder
+from spti_ray.models.presence import NO_INCEPTION, inception_file
 from spti_ray.models.protocols import ImageTextJudge, Judge
 from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.models.vision import VisionTower
 from spti_ray.types import FloatArray, ImageArray
-
-_NO_INCEPTION = (
-    "judge inception: download inception-2015-12-05.pt from nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/"
-    "metrics/ (TorchScript, needs no other package) and name it as inception:FILE"
-)
 
 
 def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
@@ -50,9 +45,9 @@ def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
         ModelMissing: it can't be loaded, or its file lacks weights; one line that says what to do.
     """
     if is_inception(name):
-        file = Path(name.removeprefix("inception").removeprefix(":")).expanduser()
+        file = inception_file(name)
         if not file.is_file():
-            raise ModelNotFound(_NO_INCEPTION)
+            raise ModelNotFound(f"judge {name}: {NO_INCEPTION}")
         config = EngineConfig(kind="inception", model=str(file), num_gpus=float(gpu), batch_size=batch_size)
         return _load_or_explain(name, lambda: InceptionEmbedder(config))
     return VisionJudge(name, gpu, batch_size)

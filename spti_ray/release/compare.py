@@ -161,6 +161,8 @@ def compare_releases(a: Path, b: Path, ends: Sequence[Path] = ()) -> Comparison:
 
 def _read(folder: Path) -> _Side:
     release = folder / "release" if (folder / "release").is_dir() else folder
+    if not folder.exists():
+        raise ConfigError(f"{folder}: there is no such folder; name a run's, or a release's")
     if not (release / "manifest.parquet").is_file():
         raise ConfigError(f"{folder}: holds no finished run and no release (no manifest.parquet)")
     table = read_manifest(release)

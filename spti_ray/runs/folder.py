@@ -47,6 +47,9 @@ _LOCK_ATTEMPTS = 3
 class RunDir:
     """A folder that belongs to one configuration and, while it runs, to one driver."""
 
+    command = "spti run"
+    """Whose folder this is, in messages."""
+
     def __init__(self, path: Path, run_id: str, config: Config) -> None:
         self.path = path
         self.run_id = run_id
@@ -213,7 +216,7 @@ class RunDir:
             except BlockingIOError:
                 if attempt + 1 == _LOCK_ATTEMPTS:
                     os.close(descriptor)
-                    raise ConfigError(f"{self.path}: another spti run is working in this folder") from None
+                    raise ConfigError(f"{self.path}: another {self.command} is working in this folder") from None
                 time.sleep(0.1)
         self._lock = descriptor
         remove_abandoned(self.path)

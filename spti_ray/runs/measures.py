@@ -123,6 +123,8 @@ class MeasuredRun:
 class MeasureDir(RunDir):
     """The folder of one measurement. What is private is inside of the run's own `internal`."""
 
+    command = "spti measure"
+
     def __init__(self, measured: MeasuredRun, name: str, task: Task, config: Config) -> None:
         """Name it; nothing is read or written yet.
 

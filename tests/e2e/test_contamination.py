@@ -176,7 +176,7 @@ def test_bad_input_is_one_line_and_no_look(place, tmp_path):
     other = changed(place, "honest", tmp_path / "2", lambda config: config["data"].update(holdout=0.2))
     for arguments, code, words in (
         (("--contamination",), 2, "needs DIR"),
-        (("--contamination", str(tmp_path / "nowhere")), 2, "holds no run"),
+        (("--contamination", str(tmp_path / "nowhere")), 2, "there is no such folder"),
         (("--contamination", str(unfinished)), 2, "is not finished"),
         (("--contamination", str(none)), 2, "all records voted (data.holdout is 0); give records that never did"),
         (("--contamination", str(other)), 2, "its runs hold out 0.3 of the units record"),

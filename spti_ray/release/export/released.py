@@ -81,6 +81,8 @@ def read_release(directory: Path) -> Released:
     folder = (directory / "release" if (directory / "release").is_dir() else directory).resolve()
     if _is_internal(folder) or any((folder / mark).exists() for mark in (NOT_PRIVATE, NOT_CERTIFIED)):
         raise NotExported(f"{directory}: internal, and never exported; only a release is")
+    if not directory.exists():
+        raise NotExported(f"{directory}: there is no such folder; name a run's, or a release's")
     if not (folder / MANIFEST).is_file():
         raise NotExported(f"{directory}: holds no finished run and no release (no {MANIFEST})")
     try:

@@ -44,6 +44,30 @@ def test_a_command_at_work_drops_what_nobody_reads_and_goes_on(unread: TextIO):
         unread.flush()
 
 
+def test_what_a_full_disk_does_not_take_is_said_and_ends_a_command_unless_it_is_at_work(capsys):
+    with open("/dev/full", "w") as first, open("/dev/full", "w") as second:
+        for stream in (first, second):
+            watch(stream)
+        with pytest.raises(SystemExit) as left:
+            print("a line", file=first, flush=True)
+        assert left.value.code == 1
+        with at_work():
+            print("a line", file=second, flush=True)
+            print("another, which is dropped without a word", file=second, flush=True)
+    line = "spti: what is printed can't be written (No space left on device)"
+    assert capsys.readouterr().err == f"{line}\n{line}; the command goes on\n"
+
+
+def test_a_file_never_takes_the_number_of_an_output_that_was_closed(tmp_path: Path):
+    code = (
+        "import os; from spti_ray.cli.leaving import watch_outputs; watch_outputs(); file = open('ledger', 'w'); "
+        "print('said', flush=True); os.write(1, b'said by a library'); file.write(str(file.fileno() > 2))"
+    )
+    closed = f'exec {sys.executable} -c "{code}" <&- >&- 2>&-'
+    done = subprocess.run(["sh", "-c", closed], cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.getcwd()}, timeout=60)
+    assert done.returncode == 0 and (tmp_path / "ledger").read_text() == "True"
+
+
 def spti(*arguments: str, cwd: Path, **outputs: int) -> subprocess.CompletedProcess[bytes]:
     command = [sys.executable, "-m", "spti_ray.cli", *arguments]
     return subprocess.run(

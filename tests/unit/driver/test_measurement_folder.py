@@ -11,8 +11,11 @@ from pathlib import Path
 
 import pytest
 
+from spti_ray.config import Config
 from spti_ray.config.loading import ConfigError
 from spti_ray.driver.measurement import Measurement
+from spti_ray.driver.measurement_plan import plan_of
+from spti_ray.models.bundled import ModelNotFound
 from spti_ray.runs.measures import MeasureDir
 from spti_ray.runtime.voter import ShardFailed
 from tests.unit.driver.conftest import Measured
@@ -74,7 +77,7 @@ def test_who_waits_while_a_refused_measurement_is_removed_holds_the_folder_then(
         folder.unlock()
         fcntl.flock(waiting, fcntl.LOCK_EX | fcntl.LOCK_NB)
         another = MeasureDir(asked.measured, "folder", asked.task, asked.config)
-        with pytest.raises(ConfigError, match="another spti run is working in this folder"):
+        with pytest.raises(ConfigError, match="another spti measure is working in this folder"):
             another.lock()
     assert files_in(folder.internal) == {"driver.lock"}
 
@@ -95,3 +98,16 @@ def test_a_plan_of_what_somebody_asks_right_now_does_not_call_it_lost(
     asked.folder.lock()
     assert "LOST" not in plan() and "at work     it is being asked right now" in plan()
     assert json.loads(plan("--json"))["at_work"]
+
+
+def test_a_plan_refuses_an_embedder_that_is_not_there_until_the_answer_is(asked: Measurement, quiet, monkeypatch):
+    def missing(config: Config, roles: object) -> None:
+        raise ModelNotFound("runtime.engines.image_embedder.model: there is no such folder")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("spti_ray.driver.measurement.check_models_here", missing)
+        with pytest.raises(ModelNotFound, match=r"there is no such folder"):
+            plan_of(asked)
+    asked.ask(quiet)
+    monkeypatch.setattr("spti_ray.driver.measurement.check_models_here", missing)
+    assert plan_of(asked)["answered"]

@@ -112,7 +112,7 @@ def test_bad_input_is_one_line_and_nothing_is_written(run, change, message):
 
 
 def test_a_reference_that_is_not_there_is_one_line(run):
-    with pytest.raises(DataError, match="does not exist"):
+    with pytest.raises(DataError, match="^--reference: '/no/such/data' does not exist"):
         run_evaluation(EvaluationRequest(run, reference="/no/such/data"), lambda line: None)
 
 
@@ -159,7 +159,7 @@ def test_held_out_images_reach_the_classifier(tmp_path, fake_judges, pictures_of
     _, (result,) = run_evaluation(request, lambda line: None)
     assert "80 held-out real images, which did not vote" in result["downstream_accuracy"].about
     assert result["downstream_ratio"].value == pytest.approx(1.0, abs=0.1)
-    with pytest.raises(ConfigError, match="^--held-out: '/no/such/data' does not exist"):
+    with pytest.raises(DataError, match="^--held-out: '/no/such/data' does not exist"):
         run_evaluation(replace(request, held_out="/no/such/data"), lambda line: None)
     with pytest.raises(EvaluationFailed, match="among those that voted"):
         run_evaluation(replace(request, held_out=str(tmp_path / "data")), lambda line: None)

@@ -83,7 +83,6 @@ def test_what_is_here_is_not_asked_about(hub, tmp_path, monkeypatch):
         check_engine_model(role, config)
     check_engine_model("x", EngineConfig(kind="my.module:Writer", model="mine/somewhere"))
     check_engine_model("x", EngineConfig(kind="vllm", model="a/b", options={"extra": {"download_dir": "/models"}}))
-    check_judge("--judge", "inception:/no/such")
     monkeypatch.setenv("VLLM_USE_MODELSCOPE", "1")
     check_engine_model("x", EngineConfig(kind="vllm", model="a/b"))
     assert asked == []
@@ -112,3 +111,17 @@ def test_an_engine_is_refused_before_its_library_looks_for_its_model(hub):
     hub(ConnectionError("no network"))
     with pytest.raises(ModelNotFound, match=r"^runtime\.engines\.image_embedder\.model: org/model is not in the cache"):
         build_engine("image_embedder", EngineConfig(kind="vision", model="org/model"))
+
+
+def test_a_judge_that_is_a_file_or_inceptions_file_that_is_not_there_is_told_by_its_name(tmp_path):
+    file = tmp_path / "weights.safetensors"
+    file.touch()
+    for name, words in (
+        (f"{file}", "is a file; name the folder that holds the model"),
+        (f"inception:{tmp_path / 'nowhere.pt'}", "there is no such file; download inception-2015-12-05.pt"),
+        ("inception", "there is no such file; download inception-2015-12-05.pt"),
+    ):
+        with pytest.raises(ModelNotFound) as told:
+            check_judge("--judge", name)
+        assert str(told.value).startswith(f"--judge {name}: {words}") and exit_code(told.value) == 2
+    check_judge("--judge", f"inception:{file}")

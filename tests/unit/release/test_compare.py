@@ -163,6 +163,8 @@ def test_a_published_release_is_compared_without_settings_and_metrics(pair, tmp_
 def test_what_is_no_release_is_refused_in_one_line(pair, tmp_path):
     with pytest.raises(ConfigError, match="holds no finished run and no release"):
         compare_releases(pair[0], tmp_path)
+    with pytest.raises(ConfigError, match="nowhere: there is no such folder; name a run's, or a release's"):
+        compare_releases(pair[0], tmp_path / "nowhere")
 
 
 @pytest.mark.parametrize("file", ["release/privacy.json", "run.yaml"])

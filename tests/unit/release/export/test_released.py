@@ -27,6 +27,7 @@ def test_a_run_and_its_release_are_the_same(run, tmp_path):
 
 def test_what_is_no_finished_release_is_refused(run, tmp_path):
     assert "holds no finished run and no release" in refusal(tmp_path)
+    assert "there is no such folder; name a run's, or a release's" in refusal(tmp_path / "nowhere")
     assert "holds no finished run and no release" in refusal(run / "generations" / "00")
     (run / "release" / "datasheet.md").unlink()
     assert "not finished" in refusal(run)
