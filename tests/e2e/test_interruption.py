@@ -22,11 +22,15 @@ def _kinds(ledger: Path | str) -> list[str]:
     return [entry.kind for entry in _entries(ledger)]
 
 
-@pytest.mark.parametrize("where", ["file", "s3"])
-def test_a_killed_run_goes_on_from_its_committed_generations(cli, where: str, request: pytest.FixtureRequest):
+@pytest.mark.parametrize(
+    ("where", "on_ray"), [("file", False), ("s3", False), pytest.param("file", True, marks=pytest.mark.slow)]
+)
+def test_a_killed_run_goes_on_from_its_committed_generations(
+    cli, where: str, on_ray: bool, request: pytest.FixtureRequest
+):
     # A bucket's server is found through the environment, which the command line inherits from here.
     ledger = cli.folder / "ledger" if where == "file" else request.getfixturevalue("s3").new_url()
-    arguments = cli.run_arguments("run", ledger=str(ledger), on_ray=where == "file")
+    arguments = cli.run_arguments("run", ledger=str(ledger), on_ray=on_ray)
     cli.kill_when(arguments, lambda: _kinds(ledger).count("RELEASED") == 2)
     before = _entries(ledger)
     charged = [e.event for e in before if e.kind == "RESERVED"]
