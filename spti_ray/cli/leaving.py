@@ -28,15 +28,26 @@ _MOMENT_S = 0.05
 _goes_on: list[bool] = []
 """Not empty while a command is at work that comes to its end whether anybody reads what it says."""
 
+_unwritten: list[bool] = []
+"""Not empty once a command at work said what could not be written."""
+
 
 @contextmanager
 def at_work() -> Iterator[None]:
-    """Within, the output is dropped once nobody reads it, and the command goes on: a charge may depend on it."""
+    """Within, the output is dropped once nobody reads it, and the command goes on: a charge may depend on it.
+
+    Raises:
+        SystemExit: at the end, with 1, where something could not be written though somebody may have waited for it, as
+            on a full disk.
+    """
     _goes_on.append(True)
     try:
         yield
     finally:
         _goes_on.pop()
+    if _unwritten and not _goes_on:
+        _unwritten.clear()
+        raise SystemExit(1)
 
 
 def watch_outputs() -> None:
@@ -48,6 +59,7 @@ def watch_outputs() -> None:
             os.fstat(number)
         except OSError:
             os.open(os.devnull, os.O_RDWR)  # takes the lowest number that is free: this one
+            os.set_inheritable(number, True)
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:
             setattr(sys, name, open(os.devnull, "w", encoding="utf-8"))  # noqa: SIM115 for as long as the process lives
@@ -56,7 +68,8 @@ def watch_outputs() -> None:
 
 def watch(stream: TextIO) -> None:
     """From now on, printing to this stream what nobody reads ends the process without a word, with `READER_GONE`. What
-    can't be written for another reason, as to a full disk, ends it with 1 and a line on stderr, or is dropped with it.
+    can't be written for another reason, as to a full disk, ends it with 1 and a line on stderr; `at_work` does so at
+    its end.
 
     SIGPIPE stays ignored: it would end the process also where a socket or another process of its own is gone.
     """
@@ -73,20 +86,25 @@ def _unless_gone(stream: TextIO, call: Callable[..., Any]) -> Callable[..., Any]
             if _goes_on:
                 return len(arguments[0]) if arguments else None
             raise SystemExit(READER_GONE) from None
+        except BlockingIOError:
+            raise  # only for now
         except OSError as error:
             _drop(stream)
-            _say_unwritten(stream, error)
+            if stream is sys.stderr:  # no reason for another exit code than that which is on its way
+                return len(arguments[0]) if arguments else None
+            _say_unwritten(error)
             if _goes_on:
+                _unwritten.append(True)
                 return len(arguments[0]) if arguments else None
             raise SystemExit(1) from None
 
     return called
 
 
-def _say_unwritten(stream: TextIO, error: OSError) -> None:
+def _say_unwritten(error: OSError) -> None:
     goes_on = "; the command goes on" if _goes_on else ""
-    if stream is not sys.stderr and sys.stderr is not None:
-        print(f"spti: what is printed can't be written ({error.strerror}){goes_on}", file=sys.stderr)
+    why = error.strerror or type(error).__name__
+    print(f"spti: what is printed can't be written ({why}){goes_on}", file=sys.stderr)
 
 
 def _drop(stream: TextIO) -> None:

@@ -29,7 +29,7 @@ def plan_of(measurement: Measurement, private_records: int | None = None) -> dic
 
     Raises:
         ConfigError, LedgerError: the ledger is not that of the measured run, or the name is another measurement's.
-        ModelNotFound: the embedder can't be had here, and an answer is still to come.
+        ModelNotFound: the embedder can't be had here, and the question is still to be asked.
     """
     measurement.check_ledger()
     plan, task, ledger = measurement.plan, measurement.task, measurement.ledger
@@ -39,9 +39,9 @@ def plan_of(measurement: Measurement, private_records: int | None = None) -> dic
     is_known = measurement.folder.is_of_this_task()
     begun = slots_of(entries, measurement.folder.known_run()) if is_known else []
     answered = measurement.finished or any(slot.artifact_sha256 is not None for slot in begun)
-    if not answered:
-        measurement.check_models()
     left = 0 if answered else max(0, plan.slots - len(begun))
+    if left and not (at_work and is_known):
+        measurement.check_models()
     joint = planned_joint_guarantee(entries, measurement.measured.certified_run, plan)
     forecast = ledger.forecast(plan)
     assert joint is not None and forecast is not None  # `check_ledger` found the run in it

@@ -1,4 +1,4 @@
-"""A GGUF file is read once while transformers converts it, which is most of the time that this takes otherwise.
+"""A GGUF file is read once while transformers converts it: reading it three times would be most of the work.
 
 transformers 5.19 reads the file anew for the config, the weights and the tokenizer, and gguf 0.19 does it token by
 token in Python; it also makes the table of tensor names anew for each of 400 tensors.

@@ -30,7 +30,7 @@ from spti_ray.models.checkpoints import load_complete, load_image_processor
 from spti_ray.models.embedders import SentenceEmbedder, VisionEmbedder
 from spti_ray.models.factory import EMBEDDED
 from spti_ray.models.inception_embedder import InceptionEmbedder
-from spti_ray.models.presence import NO_INCEPTION, inception_file
+from spti_ray.models.presence import inception_file, no_inception
 from spti_ray.models.protocols import ImageTextJudge, Judge
 from spti_ray.models.quiet_loading import quiet_loading
 from spti_ray.models.vision import VisionTower
@@ -47,7 +47,7 @@ def open_judge(name: str, *, gpu: bool = False, batch_size: int = 32) -> Judge:
     if is_inception(name):
         file = inception_file(name)
         if not file.is_file():
-            raise ModelNotFound(f"judge {name}: {NO_INCEPTION}")
+            raise ModelNotFound(f"judge {name}: {no_inception(name)}")
         config = EngineConfig(kind="inception", model=str(file), num_gpus=float(gpu), batch_size=batch_size)
         return _load_or_explain(name, lambda: InceptionEmbedder(config))
     return VisionJudge(name, gpu, batch_size)

@@ -25,11 +25,6 @@ _ELSEWHERE = ("download_dir", "load_format")
 
 _TIMEOUT_S = 10.0
 
-NO_INCEPTION = (
-    "there is no such file; download inception-2015-12-05.pt from nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/"
-    "pretrained/metrics/ (TorchScript, needs no other package) and name it as inception:FILE"
-)
-
 
 def check_engine_model(where: str, config: EngineConfig) -> None:
     """Refuse an engine whose model, or another that it names in its options, can't be had from this process.
@@ -51,11 +46,20 @@ def check_judge(option: str, name: str) -> None:
     """The same of a judge by its name, given by a command's option."""
     if is_inception(name):
         if not inception_file(name).is_file():
-            raise ModelNotFound(f"{option} {name}: {NO_INCEPTION}")
+            raise ModelNotFound(f"{option} {name}: {no_inception(name)}")
         return
     check_model(f"{option} {name}", SHORT_NAMES.get(name, name))
     if is_local(name) and Path(name).expanduser().is_file():
         raise ModelNotFound(f"{option} {name}: is a file; name the folder that holds the model")
+
+
+def no_inception(judge: str) -> str:
+    """What to say of a judge's name `inception:FILE` whose file is not there."""
+    what = "there is no such file" if judge.partition(":")[2] else "names no file"
+    return (
+        f"{what}; download inception-2015-12-05.pt from nvlabs-fi-cdn.nvidia.com/stylegan2-ada-pytorch/pretrained/"
+        "metrics/ (TorchScript, needs no other package) and name it as inception:FILE"
+    )
 
 
 def inception_file(judge: str) -> Path:

@@ -22,7 +22,6 @@ from typing import Any
 import torch
 from vllm import RequestOutput, SamplingParams, TokensPrompt
 from vllm.engine.arg_utils import EngineArgs
-from vllm.model_executor.models import registry
 from vllm.usage.usage_lib import UsageContext
 from vllm.v1.engine.exceptions import EngineDeadError
 from vllm.v1.engine.llm_engine import LLMEngine
@@ -190,8 +189,11 @@ def _model_class_seen_here() -> Iterator[None]:
     """Let vLLM look at the model's class in this process. The first time it would start another for that, which imports
     vllm for ten seconds and more, so that no GPU is touched here. A vLLM that has no such function does as it likes.
     """
-    in_a_process = getattr(registry, "_run_in_subprocess", None)
-    if in_a_process is None:
+    try:
+        from vllm.model_executor.models import registry
+
+        in_a_process = registry._run_in_subprocess
+    except (ImportError, AttributeError):
         yield
         return
     registry._run_in_subprocess = lambda look: look()

@@ -80,7 +80,7 @@ def test_a_run_on_ray_that_is_told_to_stop_says_how_to_go_on(cli, number):
         assert process.poll() is None and time.monotonic() < deadline, printed.read_text()
         time.sleep(0.05)
     process.send_signal(number)
-    assert process.wait(60) == 1
+    assert process.wait(180) == 1
     said = printed.read_text()
     assert said.splitlines()[-1] == "spti: interrupted; run the same command again to go on"
     assert "Traceback" not in said and "SIGTERM" not in said
@@ -94,7 +94,7 @@ def test_a_run_killed_within_a_generation_does_not_render_again_what_was_rendere
     }
     engines = ", ".join(f"{role}: {settings}" for role, settings in (slow | others).items())
     # Long enough that `spti status`, a process of its own, is done before the last render is.
-    few = ("evolution.generations=1", "evolution.candidates=48")
+    few = ("evolution.generations=1", "evolution.candidates=72")
     arguments = cli.run_arguments("run", f"runtime.engines={{{engines}}}", *few)
     kept = cli.folder / "run" / "internal" / "units"
 

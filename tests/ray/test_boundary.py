@@ -128,7 +128,7 @@ def _private_items(role: Role) -> list[Any]:
 
 def _wait_for(actor: Any) -> None:
     """Until a restarted actor is up: calls fail while Ray starts its process."""
-    for _ in range(50):
+    for _ in range(600):
         try:
             ray.get(actor.ready.remote())
             return

@@ -115,7 +115,7 @@ def test_a_slow_batch_holds_back_a_bounded_number_of_results(workers):
         nonlocal pulled
         for number in range(1000):
             pulled += 1
-            yield number, "", 1.0 if number == 0 else 0.0
+            yield number, "", 3.0 if number == 0 else 0.0
 
     stream = pool.map(batches())
     assert next(stream) == 0

@@ -56,7 +56,7 @@ def test_actors_that_take_turns_are_on_one_gpu(tmp_path):
     bundles = [bundle for bundle in plan(settings, engines) if bundle.num_gpus]
     reserved = Reserved(tuple(bundles))
     try:
-        assert reserved.wait(30)
+        assert reserved.wait(120)
         actors = [Who.options(scheduling_strategy=reserved.of(bundle)).remote() for bundle in bundles]
         assert ray.get([actor.gpus.remote() for actor in actors]) == [[0], [0]]
         for actor in actors:

@@ -51,9 +51,12 @@ def test_what_a_full_disk_does_not_take_is_said_and_ends_a_command_unless_it_is_
         with pytest.raises(SystemExit) as left:
             print("a line", file=first, flush=True)
         assert left.value.code == 1
-        with at_work():
+        with pytest.raises(SystemExit) as ended, at_work(), at_work():
             print("a line", file=second, flush=True)
             print("another, which is dropped without a word", file=second, flush=True)
+        assert ended.value.code == 1
+    with at_work():
+        pass  # what another command could not write is forgotten
     line = "spti: what is printed can't be written (No space left on device)"
     assert capsys.readouterr().err == f"{line}\n{line}; the command goes on\n"
 
@@ -61,7 +64,8 @@ def test_what_a_full_disk_does_not_take_is_said_and_ends_a_command_unless_it_is_
 def test_a_file_never_takes_the_number_of_an_output_that_was_closed(tmp_path: Path):
     code = (
         "import os; from spti_ray.cli.leaving import watch_outputs; watch_outputs(); file = open('ledger', 'w'); "
-        "print('said', flush=True); os.write(1, b'said by a library'); file.write(str(file.fileno() > 2))"
+        "print('said', flush=True); os.write(1, b'said by a library'); file.write(str(file.fileno() > 2)); "
+        "import subprocess, sys; subprocess.run([sys.executable, '-c', 'import os; os.fstat(1)'], check=True)"
     )
     closed = f'exec {sys.executable} -c "{code}" <&- >&- 2>&-'
     done = subprocess.run(["sh", "-c", closed], cwd=tmp_path, env=os.environ | {"PYTHONPATH": os.getcwd()}, timeout=60)

@@ -119,7 +119,7 @@ def test_a_judge_that_is_a_file_or_inceptions_file_that_is_not_there_is_told_by_
     for name, words in (
         (f"{file}", "is a file; name the folder that holds the model"),
         (f"inception:{tmp_path / 'nowhere.pt'}", "there is no such file; download inception-2015-12-05.pt"),
-        ("inception", "there is no such file; download inception-2015-12-05.pt"),
+        ("inception", "names no file; download inception-2015-12-05.pt"),
     ):
         with pytest.raises(ModelNotFound) as told:
             check_judge("--judge", name)

@@ -130,16 +130,18 @@ def test_a_shut_engine_tells_all_who_wait_and_all_who_come_later(engine, module)
 
 
 def test_the_class_of_a_model_is_looked_at_without_another_process(module):
+    registry = sys.modules["vllm.model_executor.models"].registry
+
     def in_a_process(look):
         raise AssertionError("another process would be started")
 
     def configured(context):
-        return module.registry._run_in_subprocess(lambda: seen.append(context))
+        return registry._run_in_subprocess(lambda: seen.append(context))
 
-    seen, module.registry._run_in_subprocess = [], in_a_process
+    seen, registry._run_in_subprocess = [], in_a_process
     module.EngineInProcess(SimpleNamespace(create_engine_config=configured)).shutdown()
     assert seen == [module.UsageContext.ENGINE_CONTEXT]
-    assert module.registry._run_in_subprocess is in_a_process
+    assert registry._run_in_subprocess is in_a_process
 
 
 def test_a_process_that_ends_knows_that_the_thread_is_an_engines(module):
